@@ -1,0 +1,45 @@
+# `make demo` and `make test` do all their own set-up: they need python3 with venv, and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+UV := $(BIN)/uv
+
+.PHONY: demo test test-long lint format lock bench clean
+
+demo: $(READY)
+	$(BIN)/python pipelines/hymenoptera.py
+
+test: lint
+	$(BIN)/pytest -m "not slow" -n 2 --dist worksteal
+
+test-long: $(READY)
+	$(BIN)/pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Names versions only, with markers for each platform; no index.
+lock: $(READY)
+	$(UV) pip compile --quiet --universal --upgrade --no-header --no-annotate --no-emit-index-url \
+	  --no-emit-find-links --all-extras --group dev pyproject.toml -o requirements.lock
+
+bench: $(READY)
+	$(BIN)/python pipelines/benchmarks/startup.py
+	$(BIN)/python pipelines/benchmarks/memory.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(UV) pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $(READY)

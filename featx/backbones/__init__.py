@@ -1,0 +1,1 @@
+"""Backbones room: networks without their classifier, their weights and their preprocessing."""

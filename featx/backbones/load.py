@@ -1,0 +1,229 @@
+"""A name, weights and layers become a frozen network with its preprocessing."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from featx.backbones.network import PENULTIMATE, Embedder, cut_classifier
+from featx.backbones.preprocess import CustomTransform, Preprocess
+from featx.backbones.registry import BackboneSpec, get_backbone_spec, register_spec
+from featx.backbones.weights import (
+    WeightsChoice,
+    WeightsEntry,
+    choose_weights,
+    digest_weights,
+    fetch_weights,
+    load_into,
+    read_state_dict,
+)
+from featx.errors import BackboneError, WeightsError, closest
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen network that turns pictures into embeddings.
+
+    Attributes
+    ----------
+    name : str
+        Of the architecture.
+    module : Embedder
+        In eval mode, without gradients. Takes float32 ``(n, 3, height, width)`` and returns one
+        float32 ``(n, dim)`` per layer.
+    preprocess : Preprocess
+        What belongs to the weights.
+    weights : str
+        How they were asked for; a file as an absolute path.
+    weights_digest : str
+        SHA-256 over the tensors, the same for every layer of one network.
+    preprocess_from : str or None
+        The named weights whose preprocessing was asked for.
+    """
+
+    name: str
+    module: Embedder
+    preprocess: Preprocess
+    weights: str
+    weights_digest: str
+    preprocess_from: str | None = None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that are read."""
+        return self.module.layers
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Length of the embedding, per layer."""
+        return dict(zip(self.layers, self.module.dims, strict=True))
+
+
+def load_backbone(
+    name: str,
+    *,
+    weights: str = "DEFAULT",
+    layers: Sequence[str] = (PENULTIMATE,),
+    preprocess: str | None = None,
+) -> Backbone:
+    """Build a backbone with its weights.
+
+    Parameters
+    ----------
+    name : str
+        One of `list_backbones`.
+    weights : str
+        ``DEFAULT``, a name such as ``IMAGENET1K_V1``, a ``.pth`` or ``.safetensors`` file, or
+        ``random:SEED``. A file may lack the classifier, or hold one of any number of classes.
+    layers : sequence of str
+        Where to read embeddings: ``"penultimate"`` or nodes such as ``layer3``; what is spatial
+        is averaged over the picture.
+    preprocess : str, optional
+        Take the preprocessing of these named weights. Default: that of the weights themselves;
+        for a file, of the named weights whose file name it bears, else of ``IMAGENET1K_V1``.
+
+    Returns
+    -------
+    Backbone
+
+    Raises
+    ------
+    BackboneError
+        If the name or a layer is unknown.
+    WeightsError
+        If the weights are not to be had, or do not fit.
+    """
+    spec = get_backbone_spec(name)
+    entries = spec.list_weights()
+    if spec.own_weights and weights == "DEFAULT":
+        choice = WeightsChoice()
+    else:
+        choice = choose_weights(weights, entries, backbone=name)
+    chosen = _choose_preprocess(spec, entries, choice, preprocess)
+    network = cut_classifier(_build(spec, choice), spec.classifier, pool=spec.pool)
+    file = fetch_weights(choice.entry) if choice.entry else choice.file
+    if file is not None:
+        state = read_state_dict(file)
+        if spec.rename:
+            state = {spec.rename(key): tensor for key, tensor in state.items()}
+        head = spec.classifier.split(".")[0] + "|AuxLogits|aux1|aux2"
+        load_into(network, state, head=head, file=str(file))
+    digest = digest_weights(network)
+    module = Embedder(
+        network.eval(),
+        layers or (PENULTIMATE,),
+        classifier=spec.classifier,
+        example=chosen.build_example(),
+        name=name,
+    )
+    _check_finite(module, name, weights)
+    if choice.file:
+        weights = str(choice.file.resolve())
+    return Backbone(name, module, chosen, weights, digest, preprocess)
+
+
+def _build(spec: BackboneSpec, choice: WeightsChoice) -> nn.Module:
+    """Build the network; with a seed where random weights were asked for."""
+    if choice.seed is None:
+        return spec.build()
+    if spec.own_weights:
+        raise WeightsError(
+            f"{spec.name}: expected DEFAULT (its own weights) or a file, got random:{choice.seed}. "
+            "Register a freshly initialised network instead."
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(choice.seed)
+        return spec.build()
+
+
+def _choose_preprocess(
+    spec: BackboneSpec,
+    entries: Sequence[WeightsEntry],
+    choice: WeightsChoice,
+    asked: str | None,
+) -> Preprocess:
+    """Decide which preprocessing belongs to the weights; see `load_backbone`."""
+    by_name = {entry.name: entry for entry in entries}
+    if asked is not None:
+        if asked not in by_name:
+            raise WeightsError(
+                f"{spec.name}: expected preprocessing of one of {', '.join(by_name) or 'none'}, "
+                f"got {asked!r}. Nearest: {closest(asked, by_name)}."
+            )
+        return by_name[asked].preprocess  # type: ignore[no-any-return]
+    if choice.entry is not None:
+        return choice.entry.preprocess  # type: ignore[no-any-return]
+    if spec.preprocess is not None:
+        return spec.preprocess  # type: ignore[no-any-return]
+    same_file = [e for e in entries if choice.file and e.file_name == choice.file.name]
+    return (same_file or [by_name.get("IMAGENET1K_V1", entries[-1])])[0].preprocess  # type: ignore[no-any-return]
+
+
+def _check_finite(module: nn.Module, name: str, weights: str) -> None:
+    """Refuse weights with holes; torchvision's ``IMAGENET1K_FEATURES`` of VGG-16 has them."""
+    for path, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not math.isfinite(tensor.sum().item()):
+            raise WeightsError(
+                f"{name}, weights {weights}: expected finite values, got NaN or infinity in "
+                f"{path.removeprefix('network.')}. Read a layer before it, or take other weights."
+            )
+
+
+def register_backbone(
+    name: str,
+    network: nn.Module | Callable[[], nn.Module],
+    *,
+    transform: Callable[[Any], Any],
+    classifier: str = "",
+    paper: str = "",
+) -> None:
+    """Make a network of your own known by name, for this process.
+
+    Parameters
+    ----------
+    name : str
+        Letters, digits and ``. _ + -``.
+    network : nn.Module or callable
+        The network with the weights it is to have, or a function that builds it. Its output is
+        the embedding: ``(n, dim)``, or spatial and then averaged.
+    transform : callable
+        From an upright RGB Pillow image to a float tensor ``(3, height, width)``. Its repr (or a
+        function's full name) goes into the fingerprint, so it must say what the transform does.
+    classifier : str
+        Path of a module to take off first, such as ``"fc"``.
+    paper : str
+        Where the network comes from.
+
+    Raises
+    ------
+    BackboneError
+        If the name is taken, the transform has no stable repr, or the network is none.
+    """
+    chosen = CustomTransform(transform)
+    chosen.describe()
+    if not isinstance(network, nn.Module) and not callable(network):
+        raise BackboneError(
+            f"backbone {name!r}: expected an nn.Module or a function that builds one, "
+            f"got {type(network).__name__}. Pass the network itself."
+        )
+
+    def build() -> nn.Module:
+        return copy.deepcopy(network) if isinstance(network, nn.Module) else network()
+
+    register_spec(
+        BackboneSpec(
+            name=name,
+            dim=None,
+            paper=paper,
+            build=build,
+            classifier=classifier,
+            preprocess=chosen,
+            own_weights=True,
+        )
+    )

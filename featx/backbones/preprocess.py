@@ -1,0 +1,171 @@
+"""From RGB pixels to what a network takes, in two steps.
+
+The first step (`prepare`) runs once per image in a worker and yields small uint8 pixels; the second
+(`normalise`) runs once per batch on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from featx.errors import BackboneError
+
+if TYPE_CHECKING:
+    import torch
+
+Array = np.ndarray[Any, Any]
+
+MAX_ASPECT = 200
+"""Sides of an image may differ by this factor: resizing the short side of a 20,000 × 3 strip would
+take gigabytes."""
+
+
+class Preprocess(Protocol):
+    """What a backbone asks of its preprocessing."""
+
+    def prepare(self, image: Any) -> Array:
+        """Turn one upright RGB image into an array, all of one shape."""
+
+    def normalise(self, batch: torch.Tensor) -> torch.Tensor:
+        """Turn stacked arrays into the network's input, float32 ``(n, 3, height, width)``."""
+
+    def build_example(self) -> torch.Tensor:
+        """Make one input of the network's, float32 ``(1, 3, height, width)``."""
+
+    def describe(self) -> str:
+        """Name it for the fingerprint: equal text, equal pixels."""
+
+
+@dataclass(frozen=True)
+class ImageClassification:
+    """Resize the short side, crop the centre, normalise: torchvision's classification presets.
+
+    Equal to ``weights.transforms()`` on a Pillow image: the resize and crop are torchvision's own.
+
+    Attributes
+    ----------
+    resize_size, crop_size : int
+        Pixels.
+    interpolation : {"bilinear", "bicubic"}
+        Pillow's filter, which is antialiased.
+    mean, std : tuple of float
+        Per channel, for pixels in 0..1.
+    """
+
+    resize_size: int
+    crop_size: int
+    interpolation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def from_torchvision(cls, transform: Any) -> ImageClassification:
+        """Read the numbers of ``weights.transforms()``."""
+        return cls(
+            resize_size=transform.resize_size[0],
+            crop_size=transform.crop_size[0],
+            interpolation=transform.interpolation.value,
+            mean=tuple(transform.mean),
+            std=tuple(transform.std),
+        )
+
+    def prepare(self, image: Any) -> Array:
+        """Resize and crop one RGB image to uint8 ``(crop_size, crop_size, 3)``.
+
+        Raises
+        ------
+        ValueError
+            If one side is more than `MAX_ASPECT` times the other.
+        """
+        from torchvision.transforms import InterpolationMode
+        from torchvision.transforms import functional as F
+
+        short, long = sorted(image.size)
+        if long > MAX_ASPECT * short:
+            raise ValueError(
+                f"expected sides within 1:{MAX_ASPECT}, got {image.size[0]} x {image.size[1]}"
+            )
+        image = F.resize(image, [self.resize_size], InterpolationMode(self.interpolation))
+        return np.asarray(F.center_crop(image, [self.crop_size]))
+
+    def normalise(self, batch: torch.Tensor) -> torch.Tensor:
+        """Turn uint8 ``(n, h, w, 3)`` into float32 ``(n, 3, h, w)``, channels last in memory."""
+        import torch
+
+        pixels = batch.permute(0, 3, 1, 2).float().div(255)
+        mean, std = (
+            torch.tensor(part, device=batch.device).view(3, 1, 1) for part in (self.mean, self.std)
+        )
+        return (pixels - mean) / std
+
+    def build_example(self) -> torch.Tensor:
+        """Make one input of the network's."""
+        import torch
+
+        return torch.zeros(1, 3, self.crop_size, self.crop_size)
+
+    def describe(self) -> str:
+        """Name the numbers in one line."""
+        mean, std = (", ".join(f"{value:g}" for value in part) for part in (self.mean, self.std))
+        return (
+            f"resize {self.resize_size} {self.interpolation} antialiased, "
+            f"crop {self.crop_size}, mean ({mean}), std ({std})"
+        )
+
+
+@dataclass(frozen=True)
+class CustomTransform:
+    """A user's own transform: any callable from a Pillow image to a float tensor ``(3, h, w)``."""
+
+    transform: Callable[[Any], Any]
+
+    def prepare(self, image: Any) -> Array:
+        """Apply the transform to one image."""
+        return np.asarray(self.transform(image), dtype=np.float32)
+
+    def normalise(self, batch: torch.Tensor) -> torch.Tensor:
+        """Leave the batch as the transform made it."""
+        return batch
+
+    def build_example(self) -> torch.Tensor:
+        """Apply the transform to a black picture.
+
+        Raises
+        ------
+        BackboneError
+            If it gives something else than a float tensor ``(3, height, width)``.
+        """
+        import torch
+        from torchvision.transforms.functional import to_pil_image
+
+        black = to_pil_image(torch.zeros(3, 64, 64, dtype=torch.uint8))
+        array = self.prepare(black)
+        if array.ndim != 3 or array.shape[0] != 3:
+            raise BackboneError(
+                f"transform: expected it to give a tensor (3, height, width), got {array.shape}. "
+                "End it with torchvision's ToTensor and Normalize."
+            )
+        return torch.from_numpy(array.copy())[None]
+
+    def describe(self) -> str:
+        """Name the transform: its own repr, or a function's full name.
+
+        Raises
+        ------
+        BackboneError
+            If neither says what it does, since a fingerprint could not either.
+        """
+        text = " ".join(repr(self.transform).split())
+        if " at 0x" not in text:
+            return text
+        name = getattr(self.transform, "__qualname__", "")
+        if not name or "<lambda>" in name:
+            raise BackboneError(
+                f"transform: expected a repr that names what it does, got {text}. "
+                "Use torchvision's transforms, a named function, or give its class a __repr__."
+            )
+        return f"{self.transform.__module__}.{name}"

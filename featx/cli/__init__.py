@@ -1,0 +1,60 @@
+"""The command line: parse, one library call, print. The only place that imports typer."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from featx.cli import extracting, heads, looking
+from featx.errors import FeatxError
+
+app = typer.Typer(
+    name="featx",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (extracting, heads, looking):
+    module.add_commands(app)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        import featx
+
+        print(f"featx {featx.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _start(
+    _debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Embed images with frozen convnets, keep the embeddings in one HDF5 file, fit heads on it.
+
+    featx extract photos/ -o photos.h5 --backbone resnet50
+
+    featx fit-head photos.h5 -o head.joblib
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command. Exit codes: 0 done, 1 an error told in one line, 2 wrong usage."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # Taken out here, so that it may stand anywhere on the line.
+    rest = [word for word in arguments if word != "--debug"]
+    try:
+        app(args=rest, prog_name="featx")
+    except FeatxError as error:
+        if len(rest) < len(arguments):
+            raise
+        print(f"featx: {error}", file=sys.stderr)
+        sys.exit(1)

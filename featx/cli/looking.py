@@ -1,0 +1,162 @@
+"""featx info and backbones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from featx.cli.options import AsJson
+from featx.cli.printing import print_json, print_table
+
+if TYPE_CHECKING:
+    from featx.backbones.registry import BackboneSpec
+    from featx.cache.reader import Cache
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("info")(info)
+    app.command("backbones")(backbones)
+
+
+def info(
+    cache: Annotated[Path, typer.Argument(help="A file made by featx extract.")],
+    failures: Annotated[
+        bool, typer.Option("--failures", help="List the images without an embedding.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a cache holds: rows, labels, splits, embeddings, failures.
+
+    featx info photos.h5
+    """
+    from featx.cache.reader import open_cache
+
+    with open_cache(cache) as opened:
+        summary = _summarise(opened)
+        failed = [[f.path, f.stage, f.reason] for f in opened.failures] if failures else []
+    if as_json:
+        listed = [dict(zip(("path", "stage", "reason"), line, strict=True)) for line in failed]
+        print_json(summary | ({"failures": listed} if failures else {}))
+    elif failures:
+        print_table(["path", "stage", "reason"], failed)
+    else:
+        _print_summary(summary)
+
+
+def _summarise(cache: Cache) -> dict[str, Any]:
+    from collections import Counter
+    from dataclasses import asdict
+
+    return {
+        "cache": str(cache.path),
+        "source": cache.source,
+        "n_rows": len(cache),
+        "n_failures": len(cache.failures),
+        "labels": dict(sorted(Counter(cache.labels.tolist()).items())),
+        "splits": dict(Counter(cache.splits.tolist())),
+        "n_groups": len(set(cache.groups.tolist()) - {""}),
+        "embeddings": {
+            name: {
+                "digest": cache.get_info(name).fingerprint.digest,
+                "fingerprint": asdict(cache.get_info(name).fingerprint),
+                "provenance": cache.get_info(name).provenance,
+            }
+            for name in cache.names
+        },
+    }
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    print(f"{summary['cache']}: {summary['n_rows']} rows, {summary['n_failures']} failures")
+    print(f"source  {summary['source']}")
+    for title in ("splits", "labels"):
+        counts = {name or "(none)": count for name, count in summary[title].items()}
+        shown = [f"{name} {count}" for name, count in list(counts.items())[:20]]
+        more = f", and {len(counts) - 20} more" if len(counts) > 20 else ""
+        print(f"{title}  {', '.join(shown)}{more}")
+    if summary["n_groups"]:
+        print(f"groups  {summary['n_groups']}")
+    for name, embedding in summary["embeddings"].items():
+        print(f"\nembedding {name}, fingerprint {embedding['digest']}")
+        for part in ("fingerprint", "provenance"):
+            for key, value in embedding[part].items():
+                if isinstance(value, dict):
+                    value = ", ".join(f"{k} {v}" for k, v in value.items())
+                print(f"  {key:15} {value}")
+
+
+def backbones(
+    pattern: Annotated[
+        str, typer.Argument(help="Part of a name, or a pattern with *; a whole name shows all.")
+    ] = "*",
+    as_json: AsJson = False,
+) -> None:
+    """List backbones; for one name, its weights with address and digest.
+
+    featx backbones "resnet*"
+
+    featx backbones resnet50
+    """
+    from featx.backbones.registry import get_backbone_spec, list_backbones
+
+    names = list_backbones(pattern)
+    if pattern in names or not names:
+        names = [pattern]  # a name that is not there is an error that shows the nearest
+    records = [_describe(get_backbone_spec(name)) for name in names]
+    if as_json:
+        print_json(records)
+    elif names == [pattern]:
+        _print_record(records[0])
+    else:
+        lines = []
+        for record in records:
+            default = record["weights"][-1]
+            lines.append(
+                [
+                    record["name"],
+                    record["dim"],
+                    record["input_size"],
+                    default["n_parameters"] / 1e6,
+                    default["top1"],
+                    ", ".join(entry["name"] for entry in reversed(record["weights"])),
+                ]
+            )
+        header = ["name", "dim", "input", "parameters (M)", "top-1 (%)", "weights (default first)"]
+        print_table(header, lines)
+
+
+def _describe(spec: BackboneSpec) -> dict[str, Any]:
+    entries = [
+        {
+            "name": entry.name,
+            "top1": entry.top1,
+            "n_parameters": entry.n_parameters,
+            "url": entry.url,
+            "sha256_begins": entry.digest_prefix,
+            "preprocess": entry.preprocess.describe(),
+            "input_size": entry.preprocess.crop_size,
+        }
+        for entry in spec.list_weights()
+    ]
+    size = entries[-1]["input_size"]
+    return {
+        "name": spec.name,
+        "dim": spec.dim,
+        "input_size": size,
+        "paper": spec.paper,
+        "weights": entries,
+    }
+
+
+def _print_record(record: dict[str, Any]) -> None:
+    print(f"{record['name']}: dim {record['dim']}, {record['paper']}")
+    for entry in reversed(record["weights"]):
+        print(f"\nweights {entry['name']}")
+        print(f"  top-1 {entry['top1']:.1f} %, {entry['n_parameters'] / 1e6:.1f} M parameters")
+        print(f"  {entry['preprocess']}")
+        print(f"  {entry['url']}")
+        print(f"  SHA-256 begins with {entry['sha256_begins']}")
+    print("\nOffline: put a file into a folder and name the folder in FEATX_WEIGHTS_DIR.")

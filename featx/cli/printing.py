@@ -1,0 +1,49 @@
+"""How results look on a terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object; NaN, which JSON lacks, as null."""
+    print(json.dumps(_without_nan(value), indent=2, ensure_ascii=False, default=str))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_table(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> None:
+    """Print aligned columns, those of numbers to the right."""
+    cells = [[_format_cell(cell) for cell in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    right = [
+        bool(lines) and all(isinstance(line[i], int | float) or line[i] is None for line in lines)
+        for i in range(len(header))
+    ]
+    for line in [list(header), *cells]:
+        padded = (
+            cell.rjust(width) if is_right else cell.ljust(width)
+            for cell, width, is_right in zip(line, widths, right, strict=True)
+        )
+        print("  ".join(padded).rstrip())
+
+
+def _format_cell(cell: Any) -> str:
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return "-"
+    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+
+
+def print_note(text: str) -> None:
+    """Print what is not the result, on standard error."""
+    print(f"featx: {text}", file=sys.stderr)

@@ -1,0 +1,244 @@
+"""Images through a frozen network: the one loop that all uses of a backbone share."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from featx.backbones.load import Backbone, load_backbone
+from featx.backbones.network import PENULTIMATE
+from featx.backbones.preprocess import Preprocess
+from featx.engines.torch_engine import TorchEngine
+from featx.errors import DecodeError, FeatxError
+from featx.fingerprint import Fingerprint
+from featx.images.decode import DECODER, decode_image
+from featx.images.manifest import Entry
+from featx.images.sources import list_entries
+from featx.rows import Failure, Row
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run, which does not change what comes out.
+
+    Attributes
+    ----------
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    batch_size : int
+        Rows run at a time.
+    workers : int or None
+        Threads that read and decode; None: one per core, at most 16.
+    progress : bool or None
+        Show a progress bar on standard error; None: where that is a terminal.
+    """
+
+    device: str = "auto"
+    batch_size: int = 32
+    workers: int | None = None
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise FeatxError(f"{name}: expected at least 1, got {value}. Pass more, or none.")
+
+    def build_engine(self, backbone: Backbone) -> TorchEngine:
+        """Build what runs the network."""
+        return TorchEngine(backbone, device=self.device, batch_size=self.batch_size)
+
+
+@dataclass(frozen=True)
+class EmbeddedBatch:
+    """What came of one batch: rows with their vectors, and those that failed before it.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+        With digest and size.
+    vectors : dict of str to ndarray
+        Per layer float32 ``(len(rows), dim)``, finite.
+    failures : tuple of Failure
+    """
+
+    rows: tuple[Row, ...]
+    vectors: dict[str, Array]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """One image on its way: its row, and its pixels or what went wrong."""
+
+    row: Row
+    pixels: Array | None = None
+    failure: Failure | None = None
+
+
+def build_fingerprint(backbone: Backbone, layer: str, *, precision: str) -> Fingerprint:
+    """Say what makes embeddings of this backbone comparable."""
+    return Fingerprint(
+        backbone=backbone.name,
+        weights_digest=backbone.weights_digest,
+        layer=layer,
+        preprocess=backbone.preprocess.describe(),
+        decoder=DECODER,
+        precision=precision,
+        dim=backbone.dims[layer],
+    )
+
+
+def iter_embedded(
+    entries: Sequence[Entry], backbone: Backbone, engine: TorchEngine, options: RunOptions
+) -> Iterator[EmbeddedBatch]:
+    """Embed the entries of a manifest, in their order.
+
+    Threads read, decode and resize ahead of the network; memory holds a few batches, however many
+    entries there are. An image that cannot be embedded becomes a failure and leaves its
+    neighbours as they are.
+    """
+    workers = options.workers or min(os.cpu_count() or 1, 16)
+    bar = tqdm(
+        total=len(entries),
+        unit=" images",
+        # None lets tqdm ask whether standard error is a terminal.
+        disable=None if options.progress is None else not options.progress,
+    )
+    rows: list[Row] = []
+    pixels: list[Array] = []
+    failures: list[Failure] = []
+    with bar, ThreadPoolExecutor(workers, "featx-decode") as pool:
+        ahead = 2 * engine.batch_size + workers
+        for prepared in _iter_ahead(pool, entries, backbone.preprocess, ahead):
+            bar.update()
+            if prepared.failure is not None:
+                failures.append(prepared.failure)
+                continue
+            assert prepared.pixels is not None
+            rows.append(prepared.row)
+            pixels.append(prepared.pixels)
+            if len(rows) == engine.batch_size:
+                yield _run(engine, rows, pixels, failures)
+                rows, pixels, failures = [], [], []
+        if rows or failures:
+            yield _run(engine, rows, pixels, failures)
+
+
+def _iter_ahead(
+    pool: ThreadPoolExecutor, entries: Iterable[Entry], preprocess: Preprocess, ahead: int
+) -> Iterator[_Prepared]:
+    """Prepare entries in the pool, at most so many ahead, and yield them in order."""
+    waiting: deque[Future[_Prepared]] = deque()
+    try:
+        for entry in entries:
+            waiting.append(pool.submit(_prepare, entry, preprocess))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _prepare(entry: Entry, preprocess: Preprocess) -> _Prepared:
+    """Read, decode and preprocess one image."""
+    row, stage = entry.row, "read"
+    try:
+        data = entry.content.read()
+        if isinstance(data, bytes):
+            row = replace(row, digest=sha256(data).hexdigest())
+        stage = "decode"
+        image = decode_image(data)
+        row = replace(row, width=image.width, height=image.height)
+        stage = "preprocess"
+        return _Prepared(row, preprocess.prepare(image))
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except Exception as error:  # one image, whatever is wrong with it, must not end the run
+        reason = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
+    reason = " ".join(reason.split())
+    return _Prepared(row, failure=Failure(row.id, row.path, row.digest, stage, reason))
+
+
+def _run(
+    engine: TorchEngine, rows: list[Row], pixels: list[Array], failures: list[Failure]
+) -> EmbeddedBatch:
+    """Run one batch, and take out rows whose embedding is not finite."""
+    if not rows:
+        return EmbeddedBatch((), {}, tuple(failures))
+    vectors = engine.run(np.stack(pixels))
+    finite = np.all([np.isfinite(values).all(axis=1) for values in vectors.values()], axis=0)
+    for row in (row for row, good in zip(rows, finite, strict=True) if not good):
+        reason = "the network's output is not finite"
+        failures.append(Failure(row.id, row.path, row.digest, "embed", reason))
+    kept = tuple(row for row, good in zip(rows, finite, strict=True) if good)
+    return EmbeddedBatch(kept, {k: v[finite] for k, v in vectors.items()}, tuple(failures))
+
+
+def embed(
+    images: Any,
+    *,
+    backbone: str | Backbone = "resnet50",
+    weights: str = "DEFAULT",
+    layer: str = PENULTIMATE,
+    device: str = "auto",
+    batch_size: int = 32,
+    workers: int | None = None,
+    progress: bool | None = None,
+) -> Array:
+    """Embed a few images, for a notebook.
+
+    Parameters
+    ----------
+    images : path, PIL image, array, or sequence of these
+        A path may be an image, a folder, a table or a tar. An array is uint8 of shape
+        ``(height, width, 3)``, or ``(height, width)`` for gray.
+    backbone : str or Backbone
+        A name, or what `featx.load_backbone` returned.
+    weights, layer : str
+        As `featx.load_backbone` takes them; not used where `backbone` is loaded already.
+    device, batch_size, workers, progress
+        As in `RunOptions`.
+
+    Returns
+    -------
+    ndarray
+        float32 ``(n_images, dim)``, in the order given.
+
+    Raises
+    ------
+    DecodeError
+        If any image cannot be embedded, naming it: no row is dropped silently.
+
+    Examples
+    --------
+    >>> X = featx.embed(["ant.jpg", "bee.jpg"], backbone="resnet18")
+    >>> X.shape
+    (2, 512)
+    """
+    if isinstance(backbone, str):
+        backbone = load_backbone(backbone, weights=weights, layers=[layer])
+    options = RunOptions(device, batch_size, workers, progress)
+    engine = options.build_engine(backbone)
+    parts = [np.empty((0, backbone.dims[backbone.layers[0]]), np.float32)]
+    for batch in iter_embedded(list_entries(images), backbone, engine, options):
+        if batch.failures:
+            failure = batch.failures[0]
+            raise DecodeError(
+                f"{failure.path}: expected an image, got {failure.reason}. Leave it out, or use "
+                "featx.extract, which records failures and goes on."
+            )
+        parts.append(batch.vectors[backbone.layers[0]])
+    return np.concatenate(parts)

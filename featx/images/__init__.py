@@ -1,0 +1,1 @@
+"""Images room: what the user points at becomes a manifest, and bytes become RGB pixels."""

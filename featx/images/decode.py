@@ -1,0 +1,127 @@
+"""Bytes to RGB pixels. The only file that touches an image library."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from featx.errors import DecodeError
+
+DECODER = "pillow; EXIF orientation applied; transparency over white; 16 bit / 257; first frame"
+"""The decoder and its rules, as the fingerprint names them."""
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""Formats that are read, by Pillow's names. Closed on purpose: some of Pillow's other plugins
+start programs (EPS) or cannot be told by content (TGA)."""
+
+SUFFIXES = frozenset(
+    [
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
+)
+"""Suffixes that promise an image: such a file is always a row, and a failure where it is none."""
+
+PREFIX_SIZE = 32
+"""Bytes of a file that `is_image` wants to see."""
+
+
+def is_image(prefix: bytes) -> bool:
+    """Tell by a file's first bytes whether it is an image that featx reads."""
+    Image.init()
+    for name in FORMATS:
+        accept = Image.OPEN[name][1] if name in Image.OPEN else None
+        # Plugins answer a bool, or a string where the format is known but not built in.
+        if accept is not None and accept(prefix):
+            return True
+    return False
+
+
+def decode_image(data: Any) -> Image.Image:
+    """Decode one image.
+
+    Parameters
+    ----------
+    data : bytes, PIL.Image.Image or ndarray
+        A whole file, its format told by content; or an image already open, or an array of uint8
+        of shape ``(height, width, 3)``, or ``(height, width)`` for gray.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode RGB, upright. Several frames: the first. Embedded colour profiles are ignored.
+
+    Raises
+    ------
+    DecodeError
+        With a reason of one line. No other error leaves this function for any bytes.
+    """
+    if isinstance(data, np.ndarray):
+        return _convert_array(data)
+    try:
+        if isinstance(data, Image.Image):
+            return _convert_to_rgb(data)
+        if not isinstance(data, bytes):
+            raise DecodeError(f"expected an image, got {type(data).__name__}")
+        if not data:
+            raise DecodeError("empty file")
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:  # first frame
+            return _convert_to_rgb(image)
+    except UnidentifiedImageError:
+        # Pillow's own message holds the address of a buffer.
+        raise DecodeError(f"not an image that featx reads: begins with {data[:8]!r}") from None
+    except DecodeError:
+        raise
+    except Exception as error:  # Pillow's plugins raise a dozen kinds over damaged bytes
+        text = " ".join(str(error).split()) or "no reason given"
+        raise DecodeError(f"{type(error).__name__}: {text}") from error
+
+
+def _convert_array(array: np.ndarray[Any, Any]) -> Image.Image:
+    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+    if array.dtype != np.uint8 or not shaped or array.size == 0:
+        raise DecodeError(
+            "expected an array of uint8 of shape (height, width, 3) or (height, width), "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    return Image.fromarray(array).convert("RGB")
+
+
+def _convert_to_rgb(image: Image.Image) -> Image.Image:
+    """Bring an open image to upright RGB by the rules in `DECODER`."""
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise DecodeError("floating-point pixels have no stated range: convert them to 8 or 16 bit")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        image = _scale_16_bit(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _scale_16_bit(image: Image.Image) -> Image.Image:
+    """Scale 0..65535 to 0..255, rounding, where Pillow's own conversion would clip."""
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise DecodeError("32-bit pixels outside 0..65535 have no stated range: convert them first")
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))

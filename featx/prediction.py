@@ -1,0 +1,167 @@
+"""Images, or embeddings that are there already, and a head make predictions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+
+from featx.backbones.load import Backbone, load_backbone
+from featx.cache.reader import open_cache
+from featx.embedding import RunOptions, build_fingerprint, iter_embedded
+from featx.errors import FeatxError, WeightsError
+from featx.fingerprint import check_comparable
+from featx.fitting import HeadLike, read_comparable
+from featx.heads.persist import Head, load_head
+from featx.images.sources import PathLike, read_manifest
+
+Array = np.ndarray[Any, Any]
+
+ROWS_AT_A_TIME = 4096
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a head says of one image.
+
+    Attributes
+    ----------
+    path : str
+        The image.
+    label : str or None
+        The likeliest class; None where the image could not be read.
+    score : float or None
+        Its probability; for a head without probabilities its signed distance.
+    top : tuple of (str, float)
+        The likeliest classes with their scores, best first.
+    error : str or None
+        Why there is no prediction.
+    """
+
+    path: str
+    label: str | None
+    score: float | None
+    top: tuple[tuple[str, float], ...] = ()
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return asdict(self)
+
+
+def predict(
+    head: HeadLike,
+    inputs: PathLike | Sequence[PathLike],
+    *,
+    top: int = 1,
+    weights: str | None = None,
+    device: str = "auto",
+    batch_size: int = 32,
+    workers: int | None = None,
+    progress: bool | None = None,
+) -> list[Prediction]:
+    """Predict the classes of images, or of the rows of a cache.
+
+    Parameters
+    ----------
+    head : path or Head
+    inputs : path or sequence of paths
+        Images, folders, a table or tars; or one cache, for which no network is run.
+    top : int
+        How many classes to tell for each.
+    weights : str, optional
+        Where the backbone's weights are now. Default: where the head's embeddings had them from.
+        Others than those are refused.
+    device, batch_size, workers, progress
+        As in `featx.RunOptions`.
+
+    Returns
+    -------
+    list of Prediction
+        In the order of the inputs; an image that cannot be read has its reason.
+
+    Raises
+    ------
+    FingerprintError
+        If the weights, or the cache's embeddings, are not those of the head.
+    SourceError, WeightsError, DeviceError
+        If the inputs, the weights or the device cannot be had.
+    """
+    head = head if isinstance(head, Head) else load_head(head)
+    if top < 1:
+        raise FeatxError(f"top: expected at least 1, got {top}. Pass --top 1 or more.")
+    only = inputs if isinstance(inputs, str | os.PathLike) else inputs[0] if inputs else ""
+    single = isinstance(inputs, str | os.PathLike) or len(inputs) == 1
+    if single and os.path.isfile(only) and h5py.is_hdf5(only):
+        return list(_iter_from_cache(head, only, top))
+    manifest = read_manifest(inputs)
+    options = RunOptions(device, batch_size, workers, progress)
+    backbone = load_backbone_of(head, weights=weights)
+    engine = options.build_engine(backbone)
+    by_id: dict[str, Prediction] = {}
+    for batch in iter_embedded(manifest.entries, backbone, engine, options):
+        for failure in batch.failures:
+            by_id[failure.id] = Prediction(failure.path, None, None, error=failure.reason)
+        if batch.rows:
+            ranked = _rank(head, batch.vectors[backbone.layers[0]], top)
+            for row, best in zip(batch.rows, ranked, strict=True):
+                by_id[row.id] = Prediction(row.path, best[0][0], best[0][1], best)
+    return [by_id[entry.row.id] for entry in manifest.entries]
+
+
+def load_backbone_of(head: Head, *, weights: str | None = None) -> Backbone:
+    """Build the backbone that makes a head's embeddings.
+
+    Raises
+    ------
+    FingerprintError
+        If the weights are there, but are others.
+    """
+    expected, origin = head.fingerprint, head.origin
+    try:
+        backbone = load_backbone(
+            expected.backbone,
+            weights=weights or origin["weights"],
+            layers=[expected.layer],
+            preprocess=origin["preprocess_from"],
+        )
+    except WeightsError as error:
+        if weights is not None:
+            raise
+        raise WeightsError(
+            f"{error} Or say where the head's weights are now: --weights."
+        ) from error
+    got = build_fingerprint(backbone, expected.layer, precision=expected.precision)
+    check_comparable(
+        expected,
+        got,
+        subject=f"backbone {expected.backbone} for the head",
+        remedy="Pass --weights with the file that the head's embeddings were made with.",
+    )
+    return backbone
+
+
+def _iter_from_cache(head: Head, path: PathLike, top: int) -> Iterator[Prediction]:
+    with open_cache(path) as cache:
+        for start in range(0, len(cache), ROWS_AT_A_TIME):
+            rows = np.arange(start, min(start + ROWS_AT_A_TIME, len(cache)))
+            ranked = _rank(head, read_comparable(cache, head, rows), top)
+            for number, best in zip(rows, ranked, strict=True):
+                yield Prediction(cache.paths[number], best[0][0], best[0][1], best)
+        for failure in cache.failures:
+            yield Prediction(failure.path, None, None, error=failure.reason)
+
+
+def _rank(head: Head, X: Array, top: int) -> list[tuple[tuple[str, float], ...]]:
+    """Return each row's best classes with their scores, best first."""
+    scores = head.score_classes(X)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :top]  # (n_rows, top)
+    classes = head.classes
+    return [
+        tuple((str(classes[code]), float(line[code])) for code in codes)
+        for line, codes in zip(scores, order, strict=True)
+    ]
