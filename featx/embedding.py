@@ -16,7 +16,7 @@ from tqdm import tqdm
 from featx.backbones.load import Backbone, load_backbone
 from featx.backbones.network import PENULTIMATE
 from featx.backbones.preprocess import Preprocess
-from featx.engines.torch_engine import TorchEngine
+from featx.engines.torch_engine import TorchEngine, choose_device
 from featx.errors import DecodeError, FeatxError
 from featx.fingerprint import Fingerprint
 from featx.images.decode import DECODER, decode_image
@@ -53,6 +53,7 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise FeatxError(f"{name}: expected at least 1, got {value}. Pass more, or none.")
+        choose_device(self.device)  # before weights are fetched for nothing
 
     def build_engine(self, backbone: Backbone) -> TorchEngine:
         """Build what runs the network."""
@@ -228,9 +229,9 @@ def embed(
     >>> X.shape
     (2, 512)
     """
+    options = RunOptions(device, batch_size, workers, progress)
     if isinstance(backbone, str):
         backbone = load_backbone(backbone, weights=weights, layers=[layer])
-    options = RunOptions(device, batch_size, workers, progress)
     engine = options.build_engine(backbone)
     parts = [np.empty((0, backbone.dims[backbone.layers[0]]), np.float32)]
     for batch in iter_embedded(list_entries(images), backbone, engine, options):

@@ -106,11 +106,11 @@ def extract(
         If the network cannot be had or run.
     """
     output = Path(output)
+    options = RunOptions(device, batch_size, workers, progress)
     check_destination(output, overwrite=overwrite)
     manifest = read_manifest(source)
     if isinstance(backbone, str):
         backbone = load_backbone(backbone, weights=weights, layers=layers, preprocess=preprocess)
-    options = RunOptions(device, batch_size, workers, progress)
     engine = options.build_engine(backbone)
     infos = {
         layer: EmbeddingInfo(

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
-from featx.backbones.load import Backbone, load_backbone
 from featx.cache.reader import open_cache
-from featx.embedding import RunOptions, build_fingerprint, iter_embedded
 from featx.errors import FeatxError, WeightsError
 from featx.fingerprint import check_comparable
 from featx.fitting import HeadLike, read_comparable
 from featx.heads.persist import Head, load_head
+from featx.images.manifest import Manifest
 from featx.images.sources import PathLike, read_manifest
+
+if TYPE_CHECKING:
+    from featx.backbones.load import Backbone
+    from featx.embedding import RunOptions
 
 Array = np.ndarray[Any, Any]
 
@@ -98,8 +101,18 @@ def predict(
     single = isinstance(inputs, str | os.PathLike) or len(inputs) == 1
     if single and os.path.isfile(only) and h5py.is_hdf5(only):
         return list(_iter_from_cache(head, only, top))
-    manifest = read_manifest(inputs)
+    from featx.embedding import RunOptions  # a cache needs no torch
+
     options = RunOptions(device, batch_size, workers, progress)
+    return _predict_images(head, read_manifest(inputs), top, weights, options)
+
+
+def _predict_images(
+    head: Head, manifest: Manifest, top: int, weights: str | None, options: RunOptions
+) -> list[Prediction]:
+    """Run the head's backbone, then the head."""
+    from featx.embedding import iter_embedded
+
     backbone = load_backbone_of(head, weights=weights)
     engine = options.build_engine(backbone)
     by_id: dict[str, Prediction] = {}
@@ -121,6 +134,9 @@ def load_backbone_of(head: Head, *, weights: str | None = None) -> Backbone:
     FingerprintError
         If the weights are there, but are others.
     """
+    from featx.backbones.load import load_backbone
+    from featx.embedding import build_fingerprint
+
     expected, origin = head.fingerprint, head.origin
     try:
         backbone = load_backbone(

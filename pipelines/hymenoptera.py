@@ -19,7 +19,9 @@ def main() -> None:
     parser = build_parser(__doc__)
     parser.add_argument("--backbone", default="mobilenet_v2")
     parser.add_argument("--weights", help="default: the file for the backbone in --data")
-    parser.add_argument("--output", type=Path, help="folder for cache and head (default: temporary)")
+    parser.add_argument(
+        "--output", type=Path, help="folder for cache and head (default: temporary)"
+    )
     arguments = parser.parse_args()
     photos = check_there(arguments.data / "data" / "hymenoptera_data")
     weights = arguments.weights

@@ -77,6 +77,7 @@ class CacheWriter:
         check_destination(self.path, overwrite=overwrite)
         if dtype not in DTYPES:
             raise CacheError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}. Fix it.")
+        self._dtype = np.dtype(dtype)
         self.n_rows = 0
         self.n_failures = 0
         self._rows: list[Row] = []
@@ -123,7 +124,14 @@ class CacheWriter:
         self.n_rows += len(rows)
         for name, parts in self._vectors.items():
             assert len(vectors[name]) == len(rows)
-            parts.append(vectors[name])
+            with np.errstate(over="ignore"):
+                values = vectors[name].astype(self._dtype)
+            if not np.isfinite(values).all():
+                raise CacheError(
+                    f"{self.path}, embedding {name}: expected values within {self._dtype}, got "
+                    f"{np.abs(vectors[name]).max():g}. Pass --dtype float32."
+                )
+            parts.append(values)
         if len(self._rows) >= BUFFER_ROWS:
             self._flush()
 

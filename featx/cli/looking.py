@@ -120,11 +120,13 @@ def backbones(
                     record["dim"],
                     record["input_size"],
                     default["n_parameters"] / 1e6,
-                    default["top1"],
-                    ", ".join(entry["name"] for entry in reversed(record["weights"])),
+                    ", ".join(
+                        f"{entry['name']} {entry['top1']:.1f}"
+                        for entry in reversed(record["weights"])
+                    ),
                 ]
             )
-        header = ["name", "dim", "input", "parameters (M)", "top-1 (%)", "weights (default first)"]
+        header = ["name", "dim", "input", "parameters (M)", "weights with top-1 %, default first"]
         print_table(header, lines)
 
 

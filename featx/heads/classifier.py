@@ -21,10 +21,6 @@ from featx.heads.splits import build_folds
 
 Array = np.ndarray[Any, Any]
 
-ONE_THREAD_SIZE = 4_000_000
-"""Numbers in X below which one thread is used: on 245 × 1280, with another program busy, a search
-took 4.5 s on two threads that wait for each other at every step, and 0.6 s on one."""
-
 
 def _has_probabilities(head: HeadClassifier) -> bool:
     return head.kind == "logreg"
@@ -105,7 +101,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 f"y must hold at least 2 classes, got one class: {self.classes_[0]!r}."
             )
-        with threadpool_limits(1 if X.size < ONE_THREAD_SIZE else None), warnings.catch_warnings():
+        # Folds run in threads of their own. Threads within a matrix product wait for each other at
+        # every step: with another program busy, a fit of 4000 x 1280 took 8 times longer on two.
+        with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             self._fit(X, y, codes, groups)
         return self

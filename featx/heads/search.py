@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,15 +119,27 @@ class _Path:
         for exponent in exponents:
             self.scores[exponent] = []
             self.predicted[exponent] = np.full(len(self.y), -1)
-        for (train, test), classifier in zip(self.folds, self.classifiers, strict=True):
-            scaler = StandardScaler().fit(self.X[train])
-            X_train, X_test = scaler.transform(self.X[train]), scaler.transform(self.X[test])
-            for exponent in exponents:
-                classifier.set_params(C=10**exponent)
-                classifier.fit(X_train, self.y[train])
-                predicted = classifier.predict(X_test)
+        fit = functools.partial(self._fit_fold, exponents)
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, len(self.folds))) as pool:
+            predictions = list(pool.map(fit, self.folds, self.classifiers))
+        for (_, test), by_exponent in zip(self.folds, predictions, strict=True):
+            for exponent, predicted in zip(exponents, by_exponent, strict=True):
                 self.predicted[exponent][test] = predicted
                 self.scores[exponent].append(self._score(self.y[test], predicted))
+
+    def _fit_fold(
+        self, exponents: tuple[float, ...], fold: tuple[Array, Array], classifier: Any
+    ) -> list[Array]:
+        """Return the predictions on a fold's test rows, for each value."""
+        train, test = fold
+        scaler = StandardScaler().fit(self.X[train])
+        X_train, X_test = scaler.transform(self.X[train]), scaler.transform(self.X[test])
+        predictions = []
+        for exponent in exponents:
+            classifier.set_params(C=10**exponent)
+            classifier.fit(X_train, self.y[train])
+            predictions.append(classifier.predict(X_test))
+        return predictions
 
     def _score(self, y: Array, predicted: Array) -> float:
         if self.balanced:

@@ -35,7 +35,10 @@ def build_network() -> nn.Module:
 
 def write_subset(tars: list[Path], n_rows: int, output: Path) -> None:
     """Write a tar of some members, chosen evenly with a fixed seed."""
-    members = [(tar, name) for tar in tars for name in tarfile.open(tar, "r:").getnames()]
+    members: list[tuple[Path, str]] = []
+    for tar in tars:
+        with tarfile.open(tar, "r:") as archive:
+            members += [(tar, name) for name in archive.getnames()]
     chosen = set(random.Random(0).sample(members, n_rows))
     with tarfile.open(output, "w") as subset:
         for tar in tars:
@@ -62,7 +65,7 @@ def main() -> None:
     data = check_there(arguments.data / "data")
     tars = [data / "cifar10-train.tar", data / "cifar10-test.tar"]
     context = multiprocessing.get_context("spawn")
-    results = []
+    results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "small.tar"
         write_subset(tars, SIZES[0], small)
