@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from featx.backbones.load import Backbone, load_backbone
 from featx.backbones.network import PENULTIMATE
-from featx.backbones.preprocess import Preprocess
 from featx.engines.torch_engine import TorchEngine, choose_device
 from featx.errors import DecodeError, FeatxError
 from featx.fingerprint import Fingerprint
@@ -121,7 +120,7 @@ def iter_embedded(
     failures: list[Failure] = []
     with bar, ThreadPoolExecutor(workers, "featx-decode") as pool:
         ahead = 2 * engine.batch_size + workers
-        for prepared in _iter_ahead(pool, entries, backbone.preprocess, ahead):
+        for prepared in _iter_ahead(pool, entries, backbone, ahead):
             bar.update()
             if prepared.failure is not None:
                 failures.append(prepared.failure)
@@ -137,13 +136,13 @@ def iter_embedded(
 
 
 def _iter_ahead(
-    pool: ThreadPoolExecutor, entries: Iterable[Entry], preprocess: Preprocess, ahead: int
+    pool: ThreadPoolExecutor, entries: Iterable[Entry], backbone: Backbone, ahead: int
 ) -> Iterator[_Prepared]:
     """Prepare entries in the pool, at most so many ahead, and yield them in order."""
     waiting: deque[Future[_Prepared]] = deque()
     try:
         for entry in entries:
-            waiting.append(pool.submit(_prepare, entry, preprocess))
+            waiting.append(pool.submit(_prepare, entry, backbone))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
@@ -153,7 +152,7 @@ def _iter_ahead(
             future.cancel()
 
 
-def _prepare(entry: Entry, preprocess: Preprocess) -> _Prepared:
+def _prepare(entry: Entry, backbone: Backbone) -> _Prepared:
     """Read, decode and preprocess one image."""
     row, stage = entry.row, "read"
     try:
@@ -164,7 +163,10 @@ def _prepare(entry: Entry, preprocess: Preprocess) -> _Prepared:
         image = decode_image(data)
         row = replace(row, width=image.width, height=image.height)
         stage = "preprocess"
-        return _Prepared(row, preprocess.prepare(image))
+        pixels = backbone.preprocess.prepare(image)
+        if pixels.shape != backbone.pixel_shape:
+            raise ValueError(f"expected shape {backbone.pixel_shape}, got {pixels.shape}")
+        return _Prepared(row, pixels)
     except OSError as error:
         reason = error.strerror or str(error)
     except Exception as error:  # one image, whatever is wrong with it, must not end the run

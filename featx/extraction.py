@@ -107,7 +107,7 @@ def extract(
     """
     output = Path(output)
     options = RunOptions(device, batch_size, workers, progress)
-    check_destination(output, overwrite=overwrite)
+    check_destination(output, dtype=dtype, overwrite=overwrite)
     manifest = read_manifest(source)
     if isinstance(backbone, str):
         backbone = load_backbone(backbone, weights=weights, layers=layers, preprocess=preprocess)

@@ -15,6 +15,7 @@ from featx.cache.reader import Cache, open_cache
 from featx.cache.writer import write_splits
 from featx.errors import CacheError, HeadError
 from featx.fingerprint import check_comparable
+from featx.heads.build import build_classifier
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import Evaluation, score_predictions
 from featx.heads.persist import (
@@ -24,7 +25,7 @@ from featx.heads.persist import (
     load_head,
     shorten_digests,
 )
-from featx.heads.splits import assign_splits, fill_groups
+from featx.heads.splits import assign_splits, check_seed, fill_groups
 from featx.rows import SPLITS
 
 CacheLike = str | os.PathLike[str] | Cache
@@ -72,10 +73,13 @@ def fit_head(
     CacheError
         If the cache cannot be read, or has no such split or embedding.
     HeadError
-        If the rows do not make two classes, or the output's folder is missing.
+        If the rows do not make two classes, an option is out of its range, or the output's folder
+        is missing.
     """
     if output is not None:
         check_head_destination(Path(output))
+    check_seed(seed)
+    build_classifier(kind, C=1.0 if C == "auto" else float(C), class_weight=class_weight, seed=seed)
     with _opened(cache) as opened:
         if split is None:
             split = "train" if opened.list_splits() else "all"
@@ -209,10 +213,14 @@ def read_comparable(
     FingerprintError
         If the cache has none.
     """
-    infos = [cache.get_info(name) for name in cache.names]
-    same = [info for info in infos if info.fingerprint == head.fingerprint]
-    info = same[0] if same and embedding is None else cache.get_info(embedding)
     expected = head.fingerprint
+    if embedding is None:  # the one that differs least: none at all where it is there
+        info = min(
+            (cache.get_info(name) for name in cache.names),
+            key=lambda info: len(info.fingerprint.list_differences(expected)),
+        )
+    else:
+        info = cache.get_info(embedding)
     check_comparable(
         expected,
         info.fingerprint,

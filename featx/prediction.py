@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
-from featx.cache.reader import open_cache
+from featx.cache.reader import is_cache_file, open_cache
 from featx.errors import FeatxError, WeightsError
 from featx.fingerprint import check_comparable
 from featx.fitting import HeadLike, read_comparable
@@ -99,7 +98,7 @@ def predict(
         raise FeatxError(f"top: expected at least 1, got {top}. Pass --top 1 or more.")
     only = inputs if isinstance(inputs, str | os.PathLike) else inputs[0] if inputs else ""
     single = isinstance(inputs, str | os.PathLike) or len(inputs) == 1
-    if single and os.path.isfile(only) and h5py.is_hdf5(only):
+    if single and is_cache_file(only):
         return list(_iter_from_cache(head, only, top))
     from featx.embedding import RunOptions  # a cache needs no torch
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from featx.backbones.network import PENULTIMATE, Embedder, cut_classifier
 from featx.backbones.preprocess import CustomTransform, Preprocess
-from featx.backbones.registry import BackboneSpec, get_backbone_spec, register_spec
+from featx.backbones.registry import BackboneSpec, get_backbone_spec, load_zoo, register_spec
 from featx.backbones.weights import (
     WeightsChoice,
     WeightsEntry,
@@ -39,6 +39,8 @@ class Backbone:
         float32 ``(n, dim)`` per layer.
     preprocess : Preprocess
         What belongs to the weights.
+    pixel_shape : tuple of int
+        Of one prepared image.
     weights : str
         How they were asked for; a file as an absolute path.
     weights_digest : str
@@ -50,6 +52,7 @@ class Backbone:
     name: str
     module: Embedder
     preprocess: Preprocess
+    pixel_shape: tuple[int, ...]
     weights: str
     weights_digest: str
     preprocess_from: str | None = None
@@ -115,17 +118,18 @@ def load_backbone(
         head = spec.classifier.split(".")[0] + "|AuxLogits|aux1|aux2"
         load_into(network, state, head=head, file=str(file))
     digest = digest_weights(network)
+    example = chosen.build_example()
     module = Embedder(
         network.eval(),
         layers or (PENULTIMATE,),
         classifier=spec.classifier,
-        example=chosen.build_example(),
+        example=chosen.normalise(torch.from_numpy(example[None].copy())),
         name=name,
     )
     _check_finite(module, name, weights)
     if choice.file:
         weights = str(choice.file.resolve())
-    return Backbone(name, module, chosen, weights, digest, preprocess)
+    return Backbone(name, module, chosen, example.shape, weights, digest, preprocess)
 
 
 def _build(spec: BackboneSpec, choice: WeightsChoice) -> nn.Module:
@@ -205,6 +209,7 @@ def register_backbone(
     BackboneError
         If the name is taken, the transform has no stable repr, or the network is none.
     """
+    load_zoo()  # its names are taken
     chosen = CustomTransform(transform)
     chosen.describe()
     if not isinstance(network, nn.Module) and not callable(network):

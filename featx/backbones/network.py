@@ -75,6 +75,12 @@ class Embedder(nn.Module):
         self._channel_axes: dict[str, int] = {}
         self.eval().requires_grad_(False)
         with torch.inference_mode():
+            for layer, output in self.run_network(example).items():
+                if not isinstance(output, torch.Tensor):
+                    raise BackboneError(
+                        f"{name}, layer {layer!r}: expected an output of one tensor, got "
+                        f"{type(output).__name__}. Read another layer."
+                    )
             self._channel_axes = _find_channel_axes(self, example)
             outputs = self(example)
         for layer, output in zip(self.layers, outputs, strict=True):
@@ -111,12 +117,11 @@ def _extract(network: nn.Module, layers: Sequence[str], classifier: str, name: s
             f"{name}: expected a network that torch.fx can trace, got {type(error).__name__}: "
             f"{error}. Read its own output instead of layers."
         ) from error
-    known = {PENULTIMATE: classifier or nodes[-1]}
+    # A module's path stands for its last node: "layer3" for "layer3.5.relu_2".
+    last = {path: node for node in nodes for path in _list_prefixes(node)}
+    known = last | {PENULTIMATE: last[classifier] if classifier else nodes[-1]}
     for layer in layers:
-        # A module's path stands for its last node: "layer3" for "layer3.5.relu_2".
-        if layer in nodes or any(node.startswith(f"{layer}.") for node in nodes):
-            known.setdefault(layer, layer)
-        elif layer not in known:
+        if layer not in known:
             paths = [path for path, _ in network.named_modules() if path]
             raise BackboneError(
                 f"{name}: expected a layer of its graph, got {layer!r}. "
@@ -129,6 +134,12 @@ def _extract(network: nn.Module, layers: Sequence[str], classifier: str, name: s
         )
     extractor: nn.Module = create_feature_extractor(network, return_nodes=by_node)
     return extractor
+
+
+def _list_prefixes(node: str) -> list[str]:
+    """List the paths of the modules that a node lies in, and the node's own."""
+    parts = node.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
 
 def _find_channel_axes(embedder: Embedder, example: torch.Tensor) -> dict[str, int]:

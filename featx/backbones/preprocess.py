@@ -6,6 +6,7 @@ The first step (`prepare`) runs once per image in a worker and yields small uint
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -33,8 +34,8 @@ class Preprocess(Protocol):
     def normalise(self, batch: torch.Tensor) -> torch.Tensor:
         """Turn stacked arrays into the network's input, float32 ``(n, 3, height, width)``."""
 
-    def build_example(self) -> torch.Tensor:
-        """Make one input of the network's, float32 ``(1, 3, height, width)``."""
+    def build_example(self) -> Array:
+        """Make what `prepare` gives for a black picture."""
 
     def describe(self) -> str:
         """Name it for the fingerprint: equal text, equal pixels."""
@@ -102,11 +103,9 @@ class ImageClassification:
         )
         return (pixels - mean) / std
 
-    def build_example(self) -> torch.Tensor:
-        """Make one input of the network's."""
-        import torch
-
-        return torch.zeros(1, 3, self.crop_size, self.crop_size)
+    def build_example(self) -> Array:
+        """Make what `prepare` gives for a black picture."""
+        return np.zeros((self.crop_size, self.crop_size, 3), np.uint8)
 
     def describe(self) -> str:
         """Name the numbers in one line."""
@@ -131,7 +130,7 @@ class CustomTransform:
         """Leave the batch as the transform made it."""
         return batch
 
-    def build_example(self) -> torch.Tensor:
+    def build_example(self) -> Array:
         """Apply the transform to a black picture.
 
         Raises
@@ -149,7 +148,7 @@ class CustomTransform:
                 f"transform: expected it to give a tensor (3, height, width), got {array.shape}. "
                 "End it with torchvision's ToTensor and Normalize."
             )
-        return torch.from_numpy(array.copy())[None]
+        return array
 
     def describe(self) -> str:
         """Name the transform: its own repr, or a function's full name.
@@ -160,12 +159,12 @@ class CustomTransform:
             If neither says what it does, since a fingerprint could not either.
         """
         text = " ".join(repr(self.transform).split())
-        if " at 0x" not in text:
-            return text
-        name = getattr(self.transform, "__qualname__", "")
-        if not name or "<lambda>" in name:
+        if isinstance(self.transform, types.FunctionType):
+            text = f"{self.transform.__module__}.{self.transform.__qualname__}"
+        # What follows these words, or stands behind them, is not told.
+        if any(word in text for word in (" at 0x", "<lambda>", "<locals>", "Lambda()")):
             raise BackboneError(
                 f"transform: expected a repr that names what it does, got {text}. "
-                "Use torchvision's transforms, a named function, or give its class a __repr__."
+                "Use torchvision's transforms, a function of a module, or a class with a __repr__."
             )
-        return f"{self.transform.__module__}.{name}"
+        return text

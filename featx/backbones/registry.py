@@ -91,7 +91,7 @@ def list_backbones(pattern: str = "*") -> list[str]:
     >>> list_backbones("resnet*")
     ['resnet101', 'resnet152', 'resnet18', 'resnet34', 'resnet50']
     """
-    _load_zoo()
+    load_zoo()
     if not any(sign in pattern for sign in "*?["):
         pattern = f"*{pattern}*"
     return sorted(fnmatch.filter(_REGISTRY, pattern))
@@ -105,7 +105,7 @@ def get_backbone_spec(name: str) -> BackboneSpec:
     BackboneError
         If there is none of that name, with the closest.
     """
-    _load_zoo()
+    load_zoo()
     if name not in _REGISTRY:
         raise BackboneError(
             f"backbone: expected one of {len(_REGISTRY)} names, got {name!r}. "
@@ -114,7 +114,7 @@ def get_backbone_spec(name: str) -> BackboneSpec:
     return _REGISTRY[name]
 
 
-def _load_zoo() -> None:
+def load_zoo() -> None:
     """Register the built-in backbones, which knows this module and not the reverse."""
     from featx.backbones import zoo
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import h5py
 import numpy as np
 
 from featx.cache.format import FAILURE_TEXTS, ROW_TEXTS, EmbeddingInfo, open_file
@@ -41,6 +42,11 @@ def open_cache(path: str | os.PathLike[str]) -> Cache:
     ...     X, y = cache.read_arrays(split="train")
     """
     return Cache(path)
+
+
+def is_cache_file(path: str | os.PathLike[str]) -> bool:
+    """Tell a cache, whole or not, from images: by the first bytes of HDF5."""
+    return os.path.isfile(path) and bool(h5py.is_hdf5(path))
 
 
 class Cache:
@@ -166,7 +172,7 @@ class Cache:
         name : str, optional
             As in `get_info`.
         rows : ndarray of int or bool, or slice, optional
-            Which rows; an index array may be in any order. Default: all.
+            Which rows, as numpy indexes: in any order, negative from the end. Default: all.
 
         Returns
         -------
@@ -176,7 +182,7 @@ class Cache:
         dataset = self._file[f"embeddings/{self.get_info(name).name}/vectors"]
         if rows is None or isinstance(rows, slice):
             return np.asarray(dataset[rows if rows is not None else slice(None)])
-        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        rows = np.arange(len(self))[rows]
         if len(rows) == 0:
             return np.empty((0, dataset.shape[1]), dataset.dtype)
         # HDF5 takes ascending indices only, and is slow with many: read the span they lie in

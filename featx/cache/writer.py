@@ -74,9 +74,7 @@ class CacheWriter:
         overwrite: bool = False,
     ) -> None:
         self.path = Path(path)
-        check_destination(self.path, overwrite=overwrite)
-        if dtype not in DTYPES:
-            raise CacheError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}. Fix it.")
+        check_destination(self.path, dtype=dtype, overwrite=overwrite)
         self._dtype = np.dtype(dtype)
         self.n_rows = 0
         self.n_failures = 0
@@ -164,14 +162,17 @@ class CacheWriter:
         self._failures.clear()
 
 
-def check_destination(path: Path, *, overwrite: bool) -> None:
-    """Refuse, before any work is done, a place where no cache can be put.
+def check_destination(path: Path, *, dtype: str, overwrite: bool) -> None:
+    """Refuse, before any work is done, what could not be written.
 
     Raises
     ------
     CacheError
-        If the folder is missing, or something is there that is not to be replaced.
+        If the dtype is none that is stored, the folder is missing, or something is there that is
+        not to be replaced.
     """
+    if dtype not in DTYPES:
+        raise CacheError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}. Fix it.")
     if not path.parent.is_dir():
         raise CacheError(
             f"{path}: expected its folder to be there, got none. Run: mkdir -p {path.parent}"

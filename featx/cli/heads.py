@@ -187,7 +187,7 @@ def predict(
     if output_format is Format.JSON:
         print_json([prediction.to_dict() for prediction in predictions])
     else:
-        width = max((len(prediction.top) for prediction in predictions), default=1)
+        width = max(1, *(len(prediction.top) for prediction in predictions))
         header = ["path", *_name_columns(width), "error"]
         lines = [_list_cells(prediction, width) for prediction in predictions]
         if output_format is Format.CSV:

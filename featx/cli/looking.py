@@ -113,13 +113,13 @@ def backbones(
     else:
         lines = []
         for record in records:
-            default = record["weights"][-1]
+            millions = [entry["n_parameters"] / 1e6 for entry in record["weights"][-1:]]
             lines.append(
                 [
                     record["name"],
                     record["dim"],
                     record["input_size"],
-                    default["n_parameters"] / 1e6,
+                    *(millions or [None]),
                     ", ".join(
                         f"{entry['name']} {entry['top1']:.1f}"
                         for entry in reversed(record["weights"])
@@ -143,11 +143,10 @@ def _describe(spec: BackboneSpec) -> dict[str, Any]:
         }
         for entry in spec.list_weights()
     ]
-    size = entries[-1]["input_size"]
     return {
         "name": spec.name,
         "dim": spec.dim,
-        "input_size": size,
+        "input_size": entries[-1]["input_size"] if entries else None,
         "paper": spec.paper,
         "weights": entries,
     }

@@ -35,8 +35,14 @@ def build_classifier(kind: str, *, C: float, class_weight: Any, seed: int) -> An
     Raises
     ------
     HeadError
-        If the kind is unknown.
+        If the kind is unknown, or an option out of its range.
     """
+    if C <= 0:
+        raise HeadError(f"C: expected a number above 0, got {C:g}. Leave it out to have it chosen.")
+    if not (class_weight in (None, "balanced") or isinstance(class_weight, dict)):
+        raise HeadError(
+            f"class_weight: expected None, 'balanced' or a dict, got {class_weight!r}. Fix it."
+        )
     if kind == "logreg":
         return LogisticRegression(
             C=C, class_weight=class_weight, max_iter=MAX_ITER, warm_start=True

@@ -156,7 +156,8 @@ class _Path:
             others = np.delete(scores, number, axis=1) if len(self.folds) > 1 else scores
             chosen = exponents[_find_best(others)]
             held_out[test] = self.predicted[chosen][test]
-        return Search(10**self.best_exponent, 10**exponents, scores, held_out)
+        values = np.array([10**exponent for exponent in exponents.tolist()])
+        return Search(float(values[_find_best(scores)]), values, scores, held_out)
 
 
 def _find_best(scores: Array) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -25,6 +26,17 @@ def fill_groups(groups: Array) -> Array | None:
     if not (groups != "").any():
         return None
     return np.array([f"g:{g}" if g else f"row:{i}" for i, g in enumerate(groups)], dtype=object)
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that numpy's generator does not take.
+
+    Raises
+    ------
+    HeadError
+    """
+    if not 0 <= seed < 2**32:
+        raise HeadError(f"seed: expected 0 to {2**32 - 1}, got {seed}. Pass such a number.")
 
 
 def build_folds(y: Array, groups: Array | None, *, n_folds: int, seed: int) -> Folds:
@@ -88,6 +100,7 @@ def assign_splits(y: Array, groups: Array | None, *, val: float, test: float, se
             f"split: expected val and test that leave rows to train on, got {val:g} and {test:g}. "
             "Pass fractions such as --val 0.2."
         )
+    check_seed(seed)
     splits = np.full(len(y), "train", dtype=object)
     rest = np.arange(len(y))
     for name, fraction in (("test", test), ("val", val)):
@@ -103,7 +116,8 @@ def _choose(y: Array, groups: Array | None, size: int, seed: int) -> Array:
     """Choose about `size` rows, with the classes in proportion; indices."""
     labels, counts = np.unique(y, return_counts=True)
     if groups is not None:
-        n_folds = min(20, len(np.unique(groups)))
+        # Folds of at most half the size, so that some number of them comes near to it.
+        n_folds = min(len(np.unique(groups)), max(20, math.ceil(2 * len(y) / max(size, 1))))
         folds = build_folds(y, groups, n_folds=n_folds, seed=seed)
         chosen: list[int] = []
         for _, fold in folds:

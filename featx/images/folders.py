@@ -59,8 +59,9 @@ def _iter_files(root: Path, inside: str, ancestors: frozenset[tuple[int, int]]) 
         name = f"{inside}/{entry.name}" if inside else entry.name
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        path = Path(entry.path)
+        if path.is_dir():
             yield from _iter_files(root, name, ancestors | {key})
         # A dangling link is a file that will fail to be read, and is then reported.
-        elif entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path)):
+        elif path.is_file() or (path.is_symlink() and not path.exists()):
             yield name

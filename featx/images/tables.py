@@ -58,9 +58,9 @@ def _read_line(table: Path, place: str, cells: dict[str, str]) -> Entry:
     row = Row(
         id=escape_name(cells.get("id") or Path(path).as_posix()),
         path=escape_name(str(file)),
-        label=cells.get("label") or None,
+        label=escape_name(cells.get("label", "")) or None,
         split=split,
-        group=cells.get("group") or None,
+        group=escape_name(cells.get("group", "")) or None,
     )
     return Entry(row, Content(str(file)))
 
@@ -96,6 +96,10 @@ def _iter_csv(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
                         f"got {len(cells)}. Quote cells that hold a comma."
                     )
                 yield place, {n: c.strip() for n, c in zip(names, cells, strict=True)}
+    except OSError as error:
+        raise SourceError(
+            f"{table}: expected a table that can be read, got {error.strerror}. Check the path."
+        ) from error
     except UnicodeDecodeError as error:
         raise SourceError(
             f"{table}: expected UTF-8 text, got byte {error.object[error.start]:#04x} "

@@ -60,11 +60,11 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A file inside a tar: its name, parts and bytes."""
+    """A file inside a tar: its name, parts and bytes; no bytes where it is a symbolic link."""
 
     name: str
     parts: tuple[str, ...]
-    content: Content
+    content: Content | None
 
     @property
     def key(self) -> str:
@@ -74,25 +74,27 @@ class _Member:
 
 
 def _read_tar(tar: Path, prefix: str) -> tuple[list[Entry], int]:
-    images: list[_Member] = []
+    images: list[tuple[_Member, Content]] = []
     sidecars: dict[str, dict[str, Any]] = {}
     n_ignored = 0
     for member in _iter_members(tar):
         suffix = PurePosixPath(member.name).suffix.lower()
-        if suffix in SIDECARS:
-            sidecars.setdefault(member.key, {}).update(_read_sidecar(tar, member, suffix))
-        elif member.content.looks_like_image(member.name):
-            images.append(member)
+        if member.content and suffix in SIDECARS:
+            fields = _read_sidecar(tar, member, member.content)
+            sidecars.setdefault(member.key, {}).update(fields)
+        elif member.content and member.content.looks_like_image(member.name):
+            images.append((member, member.content))
         else:
             n_ignored += 1
-    parts = [member.parts for member in images]
+    parts = [member.parts for member, _ in images]
     # `tar cf photos.tar photos/` puts all under one folder, which then says nothing.
     if len({p[0] for p in parts}) == 1 and all(len(p) > 2 for p in parts):
         parts = parts if read_split(parts[0][0]) else [p[1:] for p in parts]
     tar_split = next(filter(None, map(read_split, re.split(r"[^a-zA-Z]+", tar.stem))), None)
     entries = []
-    for member, place in zip(images, read_layout(parts, subject=str(tar)), strict=True):
-        entry = build_entry(prefix + member.name, tar / member.name, place, member.content)
+    places = read_layout(parts, subject=str(tar))
+    for (member, content), place in zip(images, places, strict=True):
+        entry = build_entry(prefix + member.name, tar / member.name, place, content)
         row = replace(entry.row, split=place.split or tar_split)
         entries.append(replace(entry, row=replace(row, **sidecars.get(member.key, {}))))
     return entries, n_ignored
@@ -100,6 +102,7 @@ def _read_tar(tar: Path, prefix: str) -> tuple[list[Entry], int]:
 
 def _iter_members(tar: Path) -> Iterator[_Member]:
     """Walk the headers of a tar, whose bytes are passed over."""
+    contents: dict[str, Content] = {}
     try:
         with tarfile.open(tar, "r:", errors="surrogateescape") as archive:
             for info in archive:
@@ -111,33 +114,53 @@ def _iter_members(tar: Path) -> Iterator[_Member]:
                         f"{tar}, member {escape_name(info.name)!r}: expected a path inside the "
                         "archive, got one that climbs out. Make the tar anew without it."
                     )
+                if info.isreg() and not info.issparse():
+                    contents[info.name] = Content(str(tar), info.offset_data, info.size)
+                elif info.islnk() and info.linkname in contents:
+                    contents[info.name] = contents[info.linkname]
                 hidden = any(part.startswith(".") for part in parts)
-                if info.isreg() and not info.issparse() and not hidden:
-                    content = Content(str(tar), info.offset_data, info.size)
-                    yield _Member("/".join(parts), parts, content)
+                if not info.isdir() and not hidden:
+                    yield _Member("/".join(parts), parts, contents.get(info.name))
+            _check_end(archive)
     except (tarfile.TarError, OSError) as error:
         raise SourceError(
             f"{tar}: expected a plain tar, got {type(error).__name__}: {error}. "
-            "Decompress it first if it is a .tar.gz."
+            "Decompress it first if it is a .tar.gz, else copy it again."
         ) from error
 
 
-def _read_sidecar(tar: Path, member: _Member, suffix: str) -> dict[str, Any]:
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Refuse a tar that goes on after the walk ended: tarfile stops at a damaged header silently.
+
+    Raises
+    ------
+    tarfile.ReadError
+        Unless only zeros follow, at least one block of them.
+    """
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    rest = archive.fileobj.read(1 << 20)
+    if len(rest) < tarfile.BLOCKSIZE or rest.strip(b"\0"):
+        raise tarfile.ReadError(f"no end of archive at byte {archive.offset}")
+
+
+def _read_sidecar(tar: Path, member: _Member, content: Content) -> dict[str, Any]:
     """Read the fields of a row that a ``.cls`` or ``.json`` member gives."""
     where = f"{tar}, member {escape_name(member.name)!r}"
     try:
-        text = member.content.read().decode()
-        if suffix == ".cls":
-            return {"label": text.strip()}
-        fields = json.loads(text)
-        assert isinstance(fields, dict)
-    except (ValueError, AssertionError) as error:
+        text = content.read().decode()
+        fields = (
+            {"label": text.strip()} if member.name.lower().endswith(".cls") else json.loads(text)
+        )
+        if not isinstance(fields, dict):
+            raise ValueError("not an object")
+    except (ValueError, OSError) as error:
         raise SourceError(
             f"{where}: expected UTF-8 text (.cls) or a JSON object (.json), "
-            f"got {type(error).__name__}. Mend the member."
+            f"got {type(error).__name__}: {error}. Mend the member."
         ) from error
     names = [name for name in ("label", "split", "group") if fields.get(name) not in (None, "")]
-    row = {name: str(fields[name]) for name in names}
+    row = {name: escape_name(str(fields[name])) for name in names}
     if "split" in row:
         split = read_split(row["split"])
         if split is None:

@@ -1,0 +1,228 @@
+"""Preprocessing equals torchvision's, and a user's own is named truthfully."""
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+from torch import nn
+from torchvision import transforms
+
+from featx.backbones.load import load_backbone, register_backbone
+from featx.backbones.preprocess import MAX_ASPECT, CustomTransform, ImageClassification
+from featx.backbones.registry import get_backbone_spec, list_backbones
+from featx.errors import BackboneError, WeightsError
+
+SIZES = [(40, 30), (1, 1), (333, 517), (500, 375), (7, 200), (224, 224), (255, 256), (257, 231)]
+V1 = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.transforms()
+
+
+def build_image(size, seed=0):
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+
+
+def run(preprocess, *images):
+    batch = np.stack([preprocess.prepare(image) for image in images])
+    return preprocess.normalise(torch.from_numpy(batch))
+
+
+def measure_difference(transform, image):
+    ours = run(ImageClassification.from_torchvision(transform), image)[0]
+    theirs = transform(image)
+    assert ours.shape == theirs.shape
+    return (ours - theirs).abs().max().item()
+
+
+# --- ImageClassification
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0"])
+def test_image_classification_equals_torchvisions_on_any_size(name, size):
+    transform = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    assert measure_difference(transform, build_image(size)) <= 1e-6
+
+
+def list_presets():
+    """List torchvision's presets, each once, by the weights that first bring it."""
+    presets = {}
+    for name in list_backbones("*net*") + list_backbones("vgg*"):
+        if name in torchvision.models.list_models():
+            for member in torchvision.models.get_model_weights(name):
+                presets.setdefault(repr(member.transforms()), member)
+    return presets.values()
+
+
+@pytest.mark.parametrize("member", list_presets(), ids=str)
+def test_image_classification_equals_each_preset_of_torchvision(member):
+    assert measure_difference(member.transforms(), build_image((333, 251))) <= 1e-6
+
+
+def test_image_classification_batch_equals_its_images():
+    preprocess = ImageClassification.from_torchvision(V1)
+    images = [build_image((40, 30), 1), build_image((30, 40), 2)]
+    together = run(preprocess, *images)
+    assert together.shape == (2, 3, 224, 224)
+    assert torch.equal(together, torch.cat([run(preprocess, image) for image in images]))
+
+
+def test_image_classification_prepares_small_uint8_pixels():
+    prepared = ImageClassification.from_torchvision(V1).prepare(build_image((500, 375)))
+    assert (prepared.dtype, prepared.shape) == (np.uint8, (224, 224, 3))
+
+
+def test_image_classification_example_has_the_shape_of_prepared_pixels():
+    example = ImageClassification.from_torchvision(V1).build_example()
+    assert (example.dtype, example.shape) == (np.uint8, (224, 224, 3))
+
+
+@pytest.mark.parametrize("size", [(MAX_ASPECT, 1), (1, MAX_ASPECT)], ids=str)
+def test_image_classification_longest_aspect_is_prepared(size):
+    prepared = ImageClassification.from_torchvision(V1).prepare(build_image(size))
+    assert prepared.shape == (224, 224, 3)
+
+
+@pytest.mark.parametrize("size", [(MAX_ASPECT + 1, 1), (1, MAX_ASPECT + 1), (20_000, 3)], ids=str)
+def test_image_classification_extreme_aspect_is_refused(size):
+    preprocess = ImageClassification.from_torchvision(V1)
+    image = Image.new("RGB", size)
+    message = f"expected sides within 1:200, got {size[0]} x {size[1]}"
+    with pytest.raises(ValueError, match=message):
+        preprocess.prepare(image)
+
+
+def test_image_classification_description_names_every_number():
+    text = ImageClassification.from_torchvision(V1).describe()
+    assert text == (
+        "resize 256 bilinear antialiased, crop 224, "
+        "mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225)"
+    )
+
+
+def test_image_classification_descriptions_differ_where_presets_differ():
+    descriptions = {
+        ImageClassification.from_torchvision(member.transforms()).describe()
+        for member in list_presets()
+    }
+    assert len(descriptions) == len(list_presets())
+
+
+# --- which preprocessing belongs to the weights
+
+
+def test_load_backbone_random_weights_take_the_first_preset():
+    default, first = (
+        ImageClassification.from_torchvision(member.transforms())
+        for member in (
+            torchvision.models.MobileNet_V2_Weights.DEFAULT,
+            torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1,
+        )
+    )
+    assert default != first
+    assert load_backbone("mobilenet_v2", weights="random:0").preprocess == first
+
+
+@pytest.mark.parametrize(
+    ("file_name", "member"),
+    [
+        ("mine.pth", "IMAGENET1K_V1"),
+        ("mobilenet_v2-7ebf99e0.pth", "IMAGENET1K_V2"),
+        ("mobilenet_v2-b0353104.pth", "IMAGENET1K_V1"),
+    ],
+)
+def test_load_backbone_file_takes_the_preset_of_its_name(tmp_path, file_name, member):
+    network = torchvision.models.mobilenet_v2()
+    torch.save(network.state_dict(), tmp_path / file_name)
+    expected = torchvision.models.MobileNet_V2_Weights[member].transforms()
+    backbone = load_backbone("mobilenet_v2", weights=str(tmp_path / file_name))
+    assert backbone.preprocess == ImageClassification.from_torchvision(expected)
+    assert backbone.preprocess_from is None
+
+
+def test_load_backbone_preprocess_asked_for_is_taken():
+    backbone = load_backbone("mobilenet_v2", weights="random:0", preprocess="IMAGENET1K_V2")
+    assert backbone.preprocess == get_backbone_spec("mobilenet_v2").list_weights()[-1].preprocess
+    assert backbone.preprocess_from == "IMAGENET1K_V2"
+
+
+def test_load_backbone_unknown_preprocess_is_refused():
+    with pytest.raises(
+        WeightsError,
+        match=r"^mobilenet_v2: expected preprocessing of one of IMAGENET1K_V1, .*, got 'V2'",
+    ):
+        load_backbone("mobilenet_v2", weights="random:0", preprocess="V2")
+
+
+# --- CustomTransform
+
+
+def scale(image):
+    return torch.from_numpy(np.asarray(image, np.float32).transpose(2, 0, 1) / 255)
+
+
+class WithoutRepr:
+    def __call__(self, image):
+        return scale(image)
+
+
+class WithRepr(WithoutRepr):
+    def __repr__(self):
+        return "scale to 0..1"
+
+
+def test_custom_transform_gives_what_the_transform_gives():
+    transform = transforms.Compose([transforms.CenterCrop(16), transforms.ToTensor()])
+    image = build_image((40, 30))
+    got = run(CustomTransform(transform), image)
+    assert got.dtype == torch.float32
+    assert torch.equal(got[0], transform(image))
+
+
+@pytest.mark.parametrize(
+    ("transform", "text"),
+    [
+        (scale, f"{__name__}.scale"),
+        (WithRepr(), "scale to 0..1"),
+        (
+            transforms.Compose([transforms.CenterCrop(16), transforms.ToTensor()]),
+            "Compose( CenterCrop(size=(16, 16)) ToTensor() )",
+        ),
+    ],
+    ids=["function", "repr", "torchvision"],
+)
+def test_custom_transform_description_is_one_stable_line(transform, text):
+    assert CustomTransform(transform).describe() == text
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda image: image,
+        WithoutRepr(),
+        WithoutRepr().__call__,
+        transforms.Compose([scale, lambda tensor: tensor]),
+    ],
+    ids=["lambda", "object", "bound method", "lambda inside"],
+)
+def test_custom_transform_without_a_stable_repr_is_refused(transform):
+    with pytest.raises(BackboneError, match="expected a repr that names what it does, got"):
+        CustomTransform(transform).describe()
+
+
+def drop_colour(image):
+    return scale(image)[:1]
+
+
+def drop_axis(image):
+    return scale(image)[0]
+
+
+@pytest.mark.parametrize(
+    ("transform", "shape"), [(drop_colour, r"\(1, 64, 64\)"), (drop_axis, r"\(64, 64\)")]
+)
+def test_register_backbone_transform_of_other_shape_is_refused(transform, shape):
+    name = f"preprocess-{transform.__name__}"
+    register_backbone(name, nn.Identity(), transform=transform)
+    with pytest.raises(BackboneError, match=rf"expected it to give a tensor \(3, .* got {shape}"):
+        load_backbone(name)

@@ -1,0 +1,224 @@
+"""Fixtures for all tests: generated images, small caches, the command line in-process."""
+
+import os
+import socket
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from featx.cache.format import EmbeddingInfo
+from featx.cache.writer import CacheWriter
+from featx.fingerprint import Fingerprint
+from featx.rows import Row
+
+# Idle threads of torch spin by default: on a busy machine test_cli.py took 51 s of CPU, not 31.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+COLOURS = {"ants": (200, 60, 40), "bees": (40, 90, 210)}
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu"):
+        import torch  # takes seconds: only where a gpu test is run
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs CUDA")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch, tmp_path_factory):
+    """No test downloads, nor finds weights that another program has downloaded."""
+    connect = socket.socket.connect
+
+    def refuse(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            raise OSError(f"tests reach no network, got {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.getbasetemp() / "torch-home"))
+    monkeypatch.delenv("FEATX_WEIGHTS_DIR", raising=False)
+
+
+@pytest.fixture
+def shared():
+    """The folder of photos and weights beside the project."""
+    beside = Path(__file__).resolve().parents[1].parent / "shared"
+    folder = Path(os.environ.get("FEATX_SHARED", beside))
+    if not folder.is_dir():
+        pytest.skip(f"needs the shared folder, got nothing at {folder} (FEATX_SHARED names it)")
+    return folder
+
+
+def write_image(path, size=(40, 30), seed=0, mode="RGB", format=None, colour=None):
+    """Write seeded noise, around a colour where one is given; return the path."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    if colour is not None:
+        pixels = np.clip(np.array(colour) + pixels.astype(int) // 8 - 16, 0, 255).astype(np.uint8)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).convert(mode).save(path, format=format)
+    return path
+
+
+@pytest.fixture
+def make_image():
+    """`write_image`, as a factory."""
+    return write_image
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """train/{ants,bees} with 4 photos each, val/{ants,bees} with 2, told apart by colour."""
+    folder = tmp_path / "photos"
+    seed = 0
+    for split, count in (("train", 4), ("val", 2)):
+        for label, colour in COLOURS.items():
+            for number in range(count):
+                path = folder / split / label / f"{number}.jpg"
+                write_image(path, (48, 36), seed, colour=colour)
+                seed += 1
+    return folder
+
+
+def build_info(name="tiny", dim=8, **changes):
+    """Build what stands beside an embedding; changes are fields of its fingerprint."""
+    fields = {
+        "backbone": name,
+        "weights_digest": "ab" * 32,
+        "layer": "penultimate",
+        "preprocess": "none",
+        "decoder": "none",
+        "precision": "fp32",
+        "dim": dim,
+    }
+    provenance = {"weights": "random:0", "preprocess_from": None, "engine": "none"}
+    return EmbeddingInfo(name, Fingerprint(**(fields | changes)), provenance)
+
+
+def build_rows(labels, splits, groups=None):
+    """Build one row per label; digests are all different."""
+    groups = groups if groups is not None else [None] * len(labels)
+    return [
+        Row(
+            id=f"{label or 'none'}/{i:03}.jpg",
+            path=f"/photos/{label or 'none'}/{i:03}.jpg",
+            label=label,
+            split=split,
+            group=group,
+            digest=f"{i:016x}" * 4,
+            width=40,
+            height=30,
+        )
+        for i, (label, split, group) in enumerate(zip(labels, splits, groups, strict=True))
+    ]
+
+
+@pytest.fixture
+def make_info():
+    """`build_info`, as a factory."""
+    return build_info
+
+
+@pytest.fixture
+def make_rows():
+    """`build_rows`, as a factory."""
+    return build_rows
+
+
+@pytest.fixture
+def make_cache(tmp_path):
+    """Write a cache of two separable classes without any network; a factory."""
+
+    def make(
+        name="cache.h5", *, n_train=40, n_val=20, groups=None, splits=True, infos=None, seed=0
+    ):
+        n_rows = n_train + n_val
+        labels = ["ants" if i % 2 else "bees" for i in range(n_rows)]
+        parts = (["train"] * n_train + ["val"] * n_val) if splits else [None] * n_rows
+        infos = infos or [build_info()]
+        rng = np.random.default_rng(seed)
+        sides = np.where(np.array(labels) == "ants", 2.0, -2.0)[:, None]
+        vectors = {
+            info.name: (rng.normal(size=(n_rows, info.fingerprint.dim)) + sides).astype(np.float32)
+            for info in infos
+        }
+        path = tmp_path / name
+        with CacheWriter(path, infos, source="generated", overwrite=True) as writer:
+            writer.append(build_rows(labels, parts, groups), vectors)
+            writer.commit()
+        return path
+
+    return make
+
+
+@pytest.fixture
+def cache_path(make_cache):
+    """A cache of 40 train and 20 val rows: classes ants and bees, one embedding of dim 8."""
+    return make_cache()
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone():
+    """Name of a registered network of a few hundred weights: 32 pixels, dim 8, layer conv dim 4."""
+    import torch
+    from torch import nn
+    from torchvision import transforms
+
+    from featx.backbones.load import register_backbone
+
+    layers = {
+        "conv": nn.Conv2d(3, 4, 5, stride=4),
+        "relu": nn.ReLU(),
+        "last": nn.Conv2d(4, 8, 3, stride=2),
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for layer in (layers["conv"], layers["last"]):
+            layer.reset_parameters()
+    steps = [transforms.Resize(36), transforms.CenterCrop(32), transforms.ToTensor()]
+    name = "tests-tiny"
+    register_backbone(name, nn.Sequential(OrderedDict(layers)), transform=transforms.Compose(steps))
+    return name
+
+
+@pytest.fixture
+def photos_cache(photos, tiny_backbone, tmp_path):
+    """The cache of `photos` by `tiny_backbone`."""
+    from featx.extraction import extract
+
+    extract(photos, tmp_path / "photos.h5", backbone=tiny_backbone, batch_size=4, progress=False)
+    return tmp_path / "photos.h5"
+
+
+@dataclass(frozen=True)
+class CliResult:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run_cli(capsys):
+    """Run a command in this process."""
+
+    def run(*arguments):
+        from featx.cli import main
+
+        capsys.readouterr()
+        code = 0
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = end.code or 0
+        streams = capsys.readouterr()
+        return CliResult(code, streams.out, streams.err)
+
+    return run

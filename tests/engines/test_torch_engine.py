@@ -1,0 +1,160 @@
+"""Where a network runs, and that neither padding nor the device changes its rows."""
+
+import numpy as np
+import pytest
+import torch
+
+from featx.backbones.load import load_backbone
+from featx.engines.torch_engine import TorchEngine, choose_device
+from featx.errors import DeviceError
+
+
+@pytest.fixture
+def without_devices(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.fixture
+def with_one_cuda(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.fixture
+def with_mps(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return load_backbone("squeezenet1_1", weights="random:0")
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (8, 96, 96, 3), dtype=np.uint8)
+
+
+# --- choose_device
+
+
+@pytest.mark.parametrize("text", ["auto", "cpu"])
+def test_choose_device_without_others_is_the_cpu(without_devices, text):
+    assert choose_device(text) == "cpu"
+
+
+@pytest.mark.parametrize("text", ["cuda", "cuda:0", "cuda:3"])
+def test_choose_device_cuda_where_none_is_refused(without_devices, text):
+    with pytest.raises(
+        DeviceError, match=rf"^device {text}: expected a CUDA device .* got 0 of them"
+    ):
+        choose_device(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "device"),
+    [("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:0", "cuda:0"), ("cpu", "cpu")],
+)
+def test_choose_device_with_cuda_is_what_was_asked(with_one_cuda, text, device):
+    assert choose_device(text) == device
+
+
+def test_choose_device_cuda_of_a_number_too_high_is_refused(with_one_cuda):
+    with pytest.raises(
+        DeviceError, match=r"device cuda:1: expected a CUDA device .* got 1 of them"
+    ):
+        choose_device("cuda:1")
+
+
+@pytest.mark.parametrize(("text", "device"), [("auto", "mps"), ("mps", "mps"), ("cpu", "cpu")])
+def test_choose_device_with_mps_is_what_was_asked(with_mps, text, device):
+    assert choose_device(text) == device
+
+
+def test_choose_device_mps_where_none_is_refused(without_devices):
+    with pytest.raises(
+        DeviceError, match="device mps: expected Apple's Metal, got a machine without"
+    ):
+        choose_device("mps")
+
+
+@pytest.mark.parametrize("text", ["tpu", "", "CUDA", "cuda:", "cuda:-1", "cpu:0", "gpu"])
+def test_choose_device_other_word_is_refused(text):
+    with pytest.raises(DeviceError, match=f"expected auto, cpu, cuda, cuda:N or mps, got '{text}'"):
+        choose_device(text)
+
+
+def test_torch_engine_cuda_where_none_is_refused(without_devices, backbone):
+    with pytest.raises(DeviceError, match="Pass --device cpu"):
+        TorchEngine(backbone, device="cuda")
+
+
+# --- run
+
+
+@pytest.mark.parametrize("n_rows", [1, 3, 7])
+def test_torch_engine_padding_does_not_change_rows(backbone, pixels, n_rows):
+    engine = TorchEngine(backbone, device="cpu", batch_size=8)
+    full = engine.run(pixels)["penultimate"]
+    part = engine.run(pixels[:n_rows])["penultimate"]
+    assert part.shape == (n_rows, 512)
+    assert part.tobytes() == full[:n_rows].tobytes()
+
+
+def test_torch_engine_runs_every_batch_in_one_shape(backbone, pixels):
+    shapes = []
+    hook = backbone.module.register_forward_pre_hook(lambda m, given: shapes.append(given[0].shape))
+    engine = TorchEngine(backbone, device="cpu", batch_size=8)
+    for n_rows in (8, 1, 5):
+        engine.run(pixels[:n_rows])
+    hook.remove()
+    assert shapes == [(8, 3, 96, 96)] * 3
+
+
+def test_torch_engine_rows_equal_the_plain_module(backbone, pixels):
+    (got,) = TorchEngine(backbone, device="cpu", batch_size=8).run(pixels).values()
+    with torch.inference_mode():
+        (expected,) = backbone.module(backbone.preprocess.normalise(torch.from_numpy(pixels)))
+    expected = expected.numpy()
+    assert got.dtype == np.float32
+    difference = np.linalg.norm(got - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    assert difference.max() <= 1e-4
+
+
+def test_torch_engine_gives_each_layer(pixels):
+    layers = ["features.3", "penultimate"]
+    two = load_backbone("squeezenet1_1", weights="random:0", layers=layers)
+    vectors = TorchEngine(two, device="cpu", batch_size=4).run(pixels[:2])
+    assert {name: values.shape for name, values in vectors.items()} == {
+        "features.3": (2, 128),
+        "penultimate": (2, 512),
+    }
+
+
+def test_torch_engine_keeps_no_gradients(backbone, pixels):
+    flags = []
+    hook = backbone.module.register_forward_hook(
+        lambda m, given, output: flags.append((output[0].requires_grad, output[0].is_inference()))
+    )
+    TorchEngine(backbone, device="cpu", batch_size=1).run(pixels[:1])
+    hook.remove()
+    assert flags == [(False, True)]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0"])
+def test_torch_engine_cuda_equals_cpu(name):
+    if not torch.cuda.is_available():
+        pytest.skip("needs CUDA")
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3), dtype=np.uint8)
+    (on_cpu,), (on_cuda,) = (
+        TorchEngine(load_backbone(name, weights="random:0"), device=device, batch_size=8)
+        .run(pixels)
+        .values()
+        for device in ("cpu", "cuda")
+    )
+    difference = np.linalg.norm(on_cuda - on_cpu, axis=1) / np.linalg.norm(on_cpu, axis=1)
+    assert difference.max() <= 1e-4

@@ -1,0 +1,129 @@
+"""Scores, against published numbers and scikit-learn."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from featx.heads.evaluate import estimate_interval, score_predictions
+
+CLASSES = np.array(["1", "10", "2", "ants"])
+
+
+def build_random(n_rows=300, seed=0):
+    """Labels, probabilities and the predictions that follow from them."""
+    rng = np.random.default_rng(seed)
+    y = rng.choice(CLASSES, n_rows, p=[0.5, 0.3, 0.15, 0.05])
+    probabilities = rng.dirichlet(np.ones(4), n_rows)
+    return y, CLASSES[probabilities.argmax(axis=1)], probabilities
+
+
+@pytest.mark.parametrize(
+    ("n_right", "n_rows", "low", "high"),
+    [
+        # Newcombe 1998, Statistics in Medicine 17, table I, method 3
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_estimate_interval_is_the_published_one(n_right, n_rows, low, high):
+    assert estimate_interval(n_right, n_rows) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_score_predictions_has_interval_of_its_accuracy():
+    y = np.array(["a"] * 29)
+    predicted = np.array(["a"] + ["b"] * 28)
+    scores = score_predictions(y, predicted, classes=np.array(["a", "b"]))
+    assert scores.accuracy == pytest.approx(1 / 29)
+    assert scores.accuracy_ci95 == pytest.approx((0.0061, 0.1718), abs=5e-5)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_score_predictions_equal_scikit_learns(seed):
+    y, predicted, probabilities = build_random(seed=seed)
+    scores = score_predictions(y, predicted, classes=CLASSES, probabilities=probabilities)
+    assert scores.n_rows == 300
+    assert scores.accuracy == pytest.approx(metrics.accuracy_score(y, predicted))
+    assert scores.balanced_accuracy == pytest.approx(metrics.balanced_accuracy_score(y, predicted))
+    assert scores.macro_f1 == pytest.approx(metrics.f1_score(y, predicted, average="macro"))
+    assert scores.log_loss == pytest.approx(metrics.log_loss(y, probabilities, labels=CLASSES))
+    assert (scores.n_unknown, scores.n_seen) == (0, 0)
+
+
+def test_score_predictions_per_class_equal_scikit_learns():
+    y, predicted, _ = build_random()
+    report = metrics.classification_report(y, predicted, output_dict=True)
+    scores = score_predictions(y, predicted, classes=CLASSES)
+    assert [line.label for line in scores.per_class] == CLASSES.tolist()
+    for line in scores.per_class:
+        expected = report[line.label]
+        assert line.n_rows == expected["support"]
+        assert line.precision == pytest.approx(expected["precision"])
+        assert line.recall == pytest.approx(expected["recall"])
+        assert line.f1 == pytest.approx(expected["f1-score"])
+
+
+def test_score_predictions_confusion_has_true_classes_in_rows():
+    y = np.array(["a", "a", "a", "b"])
+    predicted = np.array(["a", "b", "b", "b"])
+    scores = score_predictions(y, predicted, classes=np.array(["a", "b"]))
+    assert scores.confusion == ((1, 2), (0, 1))
+    assert scores.classes == ("a", "b")
+
+
+def test_score_predictions_unknown_classes_count_as_wrong():
+    y = np.array(["a", "b", "zebra", "aardvark"])
+    predicted = np.array(["a", "b", "a", "b"])
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.9, 0.1], [0.3, 0.7]])
+    scores = score_predictions(
+        y, predicted, classes=np.array(["a", "b"]), probabilities=probabilities
+    )
+    assert scores.accuracy == 0.5
+    assert scores.balanced_accuracy == 0.5
+    assert scores.n_unknown == 2
+    assert scores.log_loss is None
+    assert scores.classes == ("a", "b", "aardvark", "zebra")
+    assert scores.confusion == ((1, 0, 0, 0), (0, 1, 0, 0), (0, 1, 0, 0), (1, 0, 0, 0))
+
+
+def test_score_predictions_without_probabilities_have_no_log_loss():
+    y, predicted, _ = build_random()
+    assert score_predictions(y, predicted, classes=CLASSES).log_loss is None
+
+
+def test_score_predictions_class_without_rows_is_left_out_of_means():
+    y = np.array(["a", "a", "b", "b"])
+    scores = score_predictions(y, y, classes=np.array(["a", "b", "c"]))
+    assert scores.balanced_accuracy == 1
+    assert scores.macro_f1 == 1
+
+
+def test_score_predictions_class_predicted_without_rows_lowers_macro_f1():
+    y = np.array(["a", "a", "b", "b"])
+    predicted = np.array(["a", "a", "b", "c"])
+    scores = score_predictions(y, predicted, classes=np.array(["a", "b", "c"]))
+    assert scores.macro_f1 == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert scores.balanced_accuracy == pytest.approx(0.75)
+
+
+def test_score_predictions_single_class_among_rows_has_a_log_loss():
+    y = np.array(["a", "a"])
+    probabilities = np.array([[0.5, 0.5], [0.25, 0.75]])
+    scores = score_predictions(y, y, classes=np.array(["a", "b"]), probabilities=probabilities)
+    assert scores.log_loss == pytest.approx(-(np.log(0.5) + np.log(0.25)) / 2)
+
+
+def test_score_predictions_passes_n_seen_on():
+    y = np.array(["a", "b"])
+    assert score_predictions(y, y, classes=y, n_seen=7).n_seen == 7
+
+
+def test_evaluation_to_dict_is_json():
+    y, predicted, probabilities = build_random()
+    scores = score_predictions(y, predicted, classes=CLASSES, probabilities=probabilities)
+    assert json.loads(json.dumps(scores.to_dict()))["confusion"] == [
+        list(line) for line in scores.confusion
+    ]

@@ -1,0 +1,166 @@
+"""Parting rows into folds and splits."""
+
+import numpy as np
+import pytest
+
+from featx.errors import HeadError
+from featx.heads.splits import assign_splits, build_folds, fill_groups
+
+SEEDS = [0, 1, 2, 3]
+
+
+def count(splits, name):
+    return int((splits == name).sum())
+
+
+def list_straddling(splits, groups):
+    return [g for g in np.unique(groups) if len(np.unique(splits[groups == g].astype(str))) > 1]
+
+
+def test_fill_groups_without_any_is_none():
+    assert fill_groups(np.array(["", "", ""])) is None
+
+
+def test_fill_groups_gives_rows_without_one_their_own():
+    groups = fill_groups(np.array(["a", "", "a", "", "1"]))
+    assert groups[0] == groups[2]
+    assert len(set(groups)) == 4
+
+
+def test_fill_groups_does_not_confuse_names_with_row_numbers():
+    groups = fill_groups(np.array(["", "row:0", "0", "g:0"]))
+    assert len(set(groups)) == 4
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("val", "test"), [(0.2, 0.0), (0.0, 0.25), (0.1, 0.2), (0.5, 0.25)])
+def test_assign_splits_takes_classes_in_proportion(val, test, seed):
+    y = np.array(["a"] * 120 + ["b"] * 60 + ["c"] * 20)
+    splits = assign_splits(y, None, val=val, test=test, seed=seed)
+    for label, n_rows in (("a", 120), ("b", 60), ("c", 20)):
+        of_class = splits[y == label]
+        assert count(of_class, "val") == pytest.approx(val * n_rows, abs=1)
+        assert count(of_class, "test") == pytest.approx(test * n_rows, abs=1)
+    assert count(splits, "val") == round(val * 200)
+    assert count(splits, "test") == round(test * 200)
+    assert set(splits) <= {"train", "val", "test"}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_assign_splits_never_parts_a_group(seed):
+    rng = np.random.default_rng(seed)
+    groups = np.sort(rng.integers(0, 60, 300)).astype(str)
+    y = np.array(["a", "b", "c"])[groups.astype(int) % 3]
+    splits = assign_splits(y, groups, val=0.2, test=0.2, seed=seed)
+    assert list_straddling(splits, groups) == []
+    for name in ("val", "test"):
+        assert count(splits, name) == pytest.approx(60, abs=12)
+        assert set(y[splits == name]) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("groups", [None, np.repeat(np.arange(50), 2)])
+def test_assign_splits_with_same_seed_is_the_same(groups):
+    y = np.array(["a", "b"] * 50)
+    first, second, other = (
+        assign_splits(y, groups, val=0.2, test=0.1, seed=seed) for seed in (3, 3, 4)
+    )
+    assert first.tolist() == second.tolist()
+    assert first.tolist() != other.tolist()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_assign_splits_class_of_one_row_stays_in_train(seed):
+    y = np.array(["a"] * 20 + ["b"] * 20 + ["rare"])
+    splits = assign_splits(y, None, val=0.2, test=0.2, seed=seed)
+    assert splits[-1] == "train"
+
+
+@pytest.mark.parametrize("val", [0.02, 0.05, 0.3])
+def test_assign_splits_with_many_groups_comes_near_any_fraction(val):
+    groups = np.repeat(np.arange(500), 2)
+    y = np.repeat(np.array(["a", "b"] * 250), 2)
+    splits = assign_splits(y, groups, val=val, test=0, seed=0)
+    assert count(splits, "val") == pytest.approx(val * 1000, rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("val", "test"), [(0, 0), (-0.1, 0.2), (0.5, 0.5), (1.2, 0), (0.2, -0.1), (float("nan"), 0)]
+)
+def test_assign_splits_fractions_that_leave_nothing_are_refused(val, test):
+    y = np.array(["a", "b"] * 20)
+    with pytest.raises(HeadError, match=r"expected val and test that leave rows to train on, got"):
+        assign_splits(y, None, val=val, test=test, seed=0)
+
+
+def test_assign_splits_too_few_rows_are_refused():
+    y = np.array(["a", "a", "b", "b", "c", "c"])
+    with pytest.raises(HeadError, match=r"expected rows enough for 1 of 6.*got 3 classes"):
+        assign_splits(y, None, val=0.2, test=0, seed=0)
+
+
+def test_assign_splits_too_few_groups_are_refused():
+    y = np.array(["a"] * 10 + ["b"] * 10)
+    with pytest.raises(HeadError, match=r"expected groups enough for 4 of 20"):
+        assign_splits(y, y, val=0.2, test=0, seed=0)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_build_folds_test_each_row_once(grouped):
+    y = np.repeat([0, 1, 2], 20)
+    groups = np.repeat(np.arange(30), 2) if grouped else None
+    folds = build_folds(y, groups, n_folds=5, seed=0)
+    assert len(folds) == 5
+    assert sorted(np.concatenate([test for _, test in folds]).tolist()) == list(range(60))
+    for train, test in folds:
+        assert sorted([*train, *test]) == list(range(60))
+        assert set(y[test]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_build_folds_keep_groups_together(seed):
+    rng = np.random.default_rng(seed)
+    y, groups = rng.integers(0, 2, 80), rng.integers(0, 12, 80)
+    folds = build_folds(y, groups, n_folds=5, seed=seed)
+    assert folds
+    for train, test in folds:
+        assert not set(groups[train]) & set(groups[test])
+
+
+def test_build_folds_with_same_seed_are_the_same():
+    y = np.repeat([0, 1], 20)
+    first, second, other = (
+        [test.tolist() for _, test in build_folds(y, None, n_folds=4, seed=seed)]
+        for seed in (1, 1, 2)
+    )
+    assert first == second
+    assert first != other
+
+
+@pytest.mark.parametrize(
+    ("y", "groups", "n_folds"),
+    [
+        pytest.param([0, 0, 1, 1], None, 2, id="two-per-class"),
+        pytest.param([0, 0, 0, 1], None, 3, id="as-many-as-largest-class"),
+        pytest.param([0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 2, 2, 3, 3], 4, id="groups"),
+    ],
+)
+def test_build_folds_of_tiny_sets_are_fewer(y, groups, n_folds):
+    groups = None if groups is None else np.array(groups)
+    folds = build_folds(np.array(y), groups, n_folds=5, seed=0)
+    assert 1 <= len(folds) <= n_folds
+    for train, test in folds:
+        assert len(test)
+        assert len(np.unique(np.array(y)[train])) > 1
+
+
+@pytest.mark.parametrize(
+    ("y", "groups"),
+    [
+        pytest.param([0, 1], None, id="one-row-per-class"),
+        pytest.param([0, 0, 1, 1], [7, 7, 7, 7], id="one-group"),
+        pytest.param([0, 0, 1, 1], [0, 0, 1, 1], id="group-is-class"),
+    ],
+)
+def test_build_folds_where_impossible_are_none(y, groups):
+    groups = None if groups is None else np.array(groups)
+    assert build_folds(np.array(y), groups, n_folds=5, seed=0) == []

@@ -1,0 +1,350 @@
+"""Bytes to RGB: every mode and orientation, and what damaged bytes become."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from featx.errors import DecodeError
+from featx.images.decode import FORMATS, SUFFIXES, decode_image, is_image
+
+
+def draw(size=(5, 4), seed=0):
+    """Make an array in which no two pixels agree."""
+    rng = np.random.default_rng(seed)
+    n_pixels = size[0] * size[1]
+    values = rng.permutation(256)[: 3 * n_pixels].astype(np.uint8)
+    return values.reshape(size[1], size[0], 3)
+
+
+def encode(image, format, **options):
+    stream = io.BytesIO()
+    image.save(stream, format=format, **options)
+    return stream.getvalue()
+
+
+def encode_smooth(format, size=(64, 48), **options):
+    ramp = np.linspace(0, 255, size[0] * size[1] * 3).reshape(size[1], size[0], 3)
+    return encode(Image.fromarray(ramp.astype(np.uint8)), format, **options)
+
+
+def make_palette(transparent=None):
+    """Make a 2 x 1 picture of red and blue with a palette."""
+    image = Image.new("P", (2, 1))
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.putpixel((1, 0), 1)
+    if transparent is not None:
+        image.info["transparency"] = transparent
+    return image
+
+
+# --- modes
+
+
+def test_decode_rgb_png_gives_its_own_pixels():
+    array = draw()
+    image = decode_image(encode(Image.fromarray(array), "PNG"))
+    assert image.mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(image), array)
+
+
+CASES = {
+    "L": (Image.new("L", (2, 1), 77), [[77, 77, 77], [77, 77, 77]]),
+    "1": (Image.frombytes("1", (2, 1), b"\x40"), [[0, 0, 0], [255, 255, 255]]),
+    "P": (make_palette(), [[255, 0, 0], [0, 0, 255]]),
+    "P with transparent index": (make_palette(1), [[255, 0, 0], [255, 255, 255]]),
+    "P with alpha per index": (make_palette(bytes([255, 0])), [[255, 0, 0], [255, 255, 255]]),
+    "RGBA": (
+        Image.fromarray(np.uint8([[[255, 0, 0, 0], [255, 0, 0, 255]]])),
+        [[255, 255, 255], [255, 0, 0]],
+    ),
+    "LA": (
+        Image.fromarray(np.uint8([[[9, 0], [9, 255]]]), "LA"),
+        [[255, 255, 255], [9, 9, 9]],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_decode_mode_becomes_rgb(name):
+    image, expected = CASES[name]
+    decoded = decode_image(encode(image, "PNG"))
+    assert decoded.mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(decoded)[0], expected)
+
+
+def test_decode_half_transparent_mixes_with_white():
+    image = Image.fromarray(np.uint8([[[200, 0, 100, 128]]]))
+    mixed = np.asarray(decode_image(encode(image, "PNG")))[0, 0].astype(int)
+    share = 128 / 255
+    expected = np.array([200, 0, 100]) * share + 255 * (1 - share)
+    assert np.abs(mixed - expected).max() <= 1
+
+
+def test_decode_rgb_with_transparent_colour_is_white_there():
+    image = Image.fromarray(np.uint8([[[1, 2, 3], [4, 5, 6]]]))
+    data = encode(image, "PNG", transparency=(1, 2, 3))
+    np.testing.assert_array_equal(np.asarray(decode_image(data))[0], [[255] * 3, [4, 5, 6]])
+
+
+@pytest.mark.parametrize(
+    ("ink", "colour"),
+    [
+        ((0, 0, 0, 0), (255, 255, 255)),
+        ((0, 255, 255, 0), (255, 0, 0)),
+        ((0, 0, 0, 255), (0, 0, 0)),
+    ],
+)
+def test_decode_cmyk_becomes_rgb(ink, colour):
+    image = decode_image(encode(Image.new("CMYK", (2, 2), ink), "TIFF"))
+    assert image.mode == "RGB"
+    assert image.getpixel((0, 0)) == colour
+
+
+def test_decode_cmyk_jpeg_becomes_rgb():
+    image = decode_image(encode(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=100))
+    red, green, blue = image.getpixel((8, 8))
+    assert red > 245
+    assert max(green, blue) < 10
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "PPM"])
+def test_decode_16_bit_is_scaled_and_not_clipped(format):
+    values = np.array([[0, 128, 129, 257, 1000, 32896, 65535]], dtype=np.uint16)
+    decoded = np.asarray(decode_image(encode(Image.fromarray(values), format)))
+    np.testing.assert_array_equal(decoded[0, :, 0], [0, 0, 1, 1, 4, 128, 255])
+    assert (decoded == decoded[:, :, :1]).all()
+
+
+def test_decode_16_bit_big_endian_is_scaled():
+    values = np.array([[0, 32896, 65535]], dtype=">u2")
+    decoded = decode_image(encode(Image.fromarray(values), "TIFF"))
+    np.testing.assert_array_equal(np.asarray(decoded)[0, :, 0], [0, 128, 255])
+
+
+def test_decode_32_bit_within_16_bit_range_is_scaled():
+    image = Image.fromarray(np.array([[0, 65535]], dtype=np.int32))
+    assert image.mode == "I"
+    decoded = decode_image(encode(image, "TIFF"))
+    np.testing.assert_array_equal(np.asarray(decoded)[0, :, 0], [0, 255])
+
+
+@pytest.mark.parametrize("value", [-1, 65536])
+def test_decode_32_bit_out_of_range_is_refused(value):
+    data = encode(Image.fromarray(np.array([[0, value]], dtype=np.int32)), "TIFF")
+    with pytest.raises(DecodeError, match=r"outside 0\.\.65535"):
+        decode_image(data)
+
+
+def test_decode_floating_point_is_refused():
+    data = encode(Image.fromarray(np.zeros((2, 2), np.float32)), "TIFF")
+    with pytest.raises(DecodeError, match="floating-point pixels have no stated range"):
+        decode_image(data)
+
+
+# --- orientation and frames
+
+STORED = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, -1),
+}
+"""How a camera held so stores the picture, by EXIF orientation."""
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", STORED)
+def test_decode_exif_orientation_gives_upright_pixels(orientation, format):
+    upright = draw((6, 4))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
+    options = {"lossless": True, "exact": True} if format == "WEBP" else {}
+    decoded = decode_image(encode(stored, format, exif=exif, **options))
+    np.testing.assert_array_equal(np.asarray(decoded), upright)
+
+
+def test_decode_exif_orientation_of_jpeg_swaps_its_sides():
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    assert decode_image(encode_smooth("JPEG", (64, 48), exif=exif)).size == (48, 64)
+
+
+def test_decode_orientation_and_transparency_are_both_applied():
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    image = Image.fromarray(np.uint8([[[1, 2, 3, 0], [4, 5, 6, 255]]]))
+    decoded = decode_image(encode(image, "PNG", exif=exif))
+    np.testing.assert_array_equal(np.asarray(decoded)[0], [[4, 5, 6], [255, 255, 255]])
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "TIFF", "PNG"])
+def test_decode_several_frames_gives_the_first(format):
+    first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    options = {"lossless": True} if format == "WEBP" else {}
+    data = encode(first, format, save_all=True, append_images=[second], **options)
+    assert decode_image(data).getpixel((4, 4)) == (255, 0, 0)
+
+
+def test_decode_jpeg_of_several_pictures_gives_the_first():
+    first, second = Image.new("RGB", (16, 16), "red"), Image.new("RGB", (16, 16), "blue")
+    data = encode(first, "MPO", save_all=True, append_images=[second])
+    red, _, blue = decode_image(data).getpixel((8, 8))
+    assert red > 240
+    assert blue < 15
+
+
+def test_decode_one_pixel_image_is_decoded():
+    assert decode_image(encode(Image.new("RGB", (1, 1), "lime"), "PNG")).getpixel((0, 0)) == (
+        0,
+        255,
+        0,
+    )
+
+
+# --- damage
+
+
+def test_decode_empty_bytes_are_refused():
+    with pytest.raises(DecodeError, match=r"^empty file$"):
+        decode_image(b"")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"these are\nnotes", b"\x00" * 100, b"%!PS-Adobe-3.0 EPSF-3.0\n", b"%PDF-1.7\n", b"\xff\xd8"],
+    ids=["text", "zeros", "eps", "pdf", "two bytes of a jpeg"],
+)
+def test_decode_other_bytes_are_refused_in_one_line(data):
+    with pytest.raises(DecodeError, match=r"^[^\n]+$") as caught:
+        decode_image(data)
+    assert " at 0x" not in str(caught.value)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
+def test_decode_truncated_file_is_refused_in_one_line(format):
+    data = encode_smooth(format)
+    with pytest.raises(DecodeError, match=r"\A[^\n]+\Z"):
+        decode_image(data[: len(data) // 2])
+
+
+def test_decode_truncated_jpeg_says_so():
+    data = encode_smooth("JPEG")
+    with pytest.raises(DecodeError, match="truncated"):
+        decode_image(data[: len(data) * 3 // 4])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("format", FORMATS)
+def test_decode_damaged_bytes_raise_nothing_but_decode_error(format):
+    rng = np.random.default_rng(0)
+    whole = np.frombuffer(encode_smooth(format, (24, 16)), np.uint8)
+    others = []
+    for _ in range(60):
+        data = whole.copy()
+        places = rng.integers(0, min(len(data), 400), 6)
+        data[places] = rng.integers(0, 256, 6)
+        try:
+            image = decode_image(data.tobytes())
+            assert image.mode == "RGB"
+        except DecodeError as error:
+            if "\n" in str(error) or not str(error):
+                others.append(error)
+        except Exception as error:
+            others.append(error)
+    assert others == []
+
+
+# --- what a notebook holds
+
+
+def test_decode_array_of_three_channels_is_taken_as_it_is():
+    array = draw()
+    np.testing.assert_array_equal(np.asarray(decode_image(array)), array)
+
+
+def test_decode_array_that_is_a_strided_view_is_taken():
+    array = draw((6, 4))[::-1, ::2]
+    np.testing.assert_array_equal(np.asarray(decode_image(array)), array)
+
+
+def test_decode_gray_array_is_repeated_in_three_channels():
+    gray = draw()[:, :, 0]
+    decoded = np.asarray(decode_image(gray))
+    np.testing.assert_array_equal(decoded, np.repeat(gray[:, :, None], 3, axis=2))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4, 3), np.int64),
+        np.zeros((3, 4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((2, 4, 4, 3), np.uint8),
+        np.zeros(4, np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+    ids=lambda array: f"{array.dtype} {array.shape}",
+)
+def test_decode_wrong_array_is_refused_with_its_dtype_and_shape(array):
+    with pytest.raises(DecodeError, match="expected an array of uint8") as caught:
+        decode_image(array)
+    assert str(caught.value).endswith(f"got {array.dtype} of shape {array.shape}")
+
+
+def test_decode_pillow_image_is_converted_and_left_unchanged():
+    image = Image.fromarray(np.uint8([[[1, 2, 3, 0], [4, 5, 6, 255]]]))
+    decoded = decode_image(image)
+    np.testing.assert_array_equal(np.asarray(decoded)[0], [[255, 255, 255], [4, 5, 6]])
+    assert image.mode == "RGBA"
+    assert image.getpixel((0, 0)) == (1, 2, 3, 0)
+
+
+def test_decode_opened_pillow_file_equals_its_bytes():
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    data = encode(Image.fromarray(draw((6, 4))), "PNG", exif=exif)
+    with Image.open(io.BytesIO(data)) as image:
+        decoded = decode_image(image)
+    np.testing.assert_array_equal(np.asarray(decoded), np.asarray(decode_image(data)))
+
+
+@pytest.mark.parametrize("thing", [None, 3, "photo.jpg", [1, 2]], ids=str)
+def test_decode_other_object_is_refused_with_its_type(thing):
+    with pytest.raises(DecodeError, match=f"expected an image, got {type(thing).__name__}"):
+        decode_image(thing)
+
+
+# --- told by content
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_is_image_by_content_knows_each_format(format):
+    assert is_image(encode_smooth(format)[:32])
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_decode_format_is_decoded(format):
+    assert decode_image(encode_smooth(format)).size == (64, 48)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [b"", b"P", b"B", b"I", b"some text", b"%PDF-1.7", b"PK\x03\x04", b"<svg xmlns=", b"%!PS"],
+    ids=repr,
+)
+def test_is_image_by_content_refuses_others(prefix):
+    assert not is_image(prefix)
+
+
+def test_suffixes_cover_what_pillow_calls_each_format():
+    for suffix, format in Image.registered_extensions().items():
+        if suffix in SUFFIXES:
+            assert format in FORMATS, suffix
