@@ -1,0 +1,100 @@
+"""Backbones that torchvision lacks: two whose weights come with featx, and one without weights."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from featx.backbones.preprocess import ImageClassification
+from featx.backbones.registry import BackboneSpec, register_spec
+from featx.backbones.weights import WeightsEntry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FOLDER = Path(__file__).parent / "embedded_weights"
+"""The weights that come with featx; ``pipelines/pretrain_mini.py`` makes them."""
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_AT_64 = ImageClassification(64, 64, "bilinear", _MEAN, _STD)
+_AT_32 = ImageClassification(32, 32, "bilinear", _MEAN, _STD)
+_AT_224 = ImageClassification(256, 224, "bilinear", _MEAN, _STD)
+
+MINI = WeightsEntry(
+    name="CIFAR10_V1",
+    url="",
+    preprocess=_AT_64,
+    top1=88.25,
+    n_parameters=1_941_546,
+    trained_on="CIFAR-10",
+    file=FOLDER / "mini.safetensors",
+    sha256="8a608cbb2ffc45a1299f54482e5a22595413cf6a794e90da83523b77ac0dedbd",
+)
+
+LENET5 = WeightsEntry(
+    name="CIFAR10_V1",
+    url="",
+    preprocess=_AT_32,
+    top1=65.35,
+    n_parameters=62_006,
+    trained_on="CIFAR-10",
+    file=FOLDER / "lenet5.safetensors",
+    sha256="75ae8f28f34f906427824f091486329165a49cc6f7aa30cbb3f73853caef21fd",
+)
+
+
+def _build_mini() -> nn.Module:
+    from featx.backbones.mini import Mini
+
+    return Mini()
+
+
+def _build_lenet5() -> nn.Module:
+    from featx.backbones.lenet5 import LeNet5
+
+    return LeNet5()
+
+
+def _build_zfnet() -> nn.Module:
+    from featx.backbones.zfnet import ZFNet
+
+    return ZFNet()
+
+
+@functools.cache
+def register_embedded() -> None:
+    """Register all of them, once."""
+    register_spec(
+        BackboneSpec(
+            name="mini",
+            dim=256,
+            paper="featx's own, after He et al. 2015, arXiv:1512.03385",
+            build=_build_mini,
+            list_weights=lambda: (MINI,),
+            classifier="fc",
+            preprocess=_AT_64,
+        )
+    )
+    register_spec(
+        BackboneSpec(
+            name="lenet5",
+            dim=84,
+            paper="LeCun et al. 1998, doi:10.1109/5.726791",
+            build=_build_lenet5,
+            list_weights=lambda: (LENET5,),
+            classifier="fc",
+            preprocess=_AT_32,
+        )
+    )
+    # Nobody published weights of it for torch: it takes a file, or random:SEED.
+    register_spec(
+        BackboneSpec(
+            name="zfnet",
+            dim=4096,
+            paper="Zeiler and Fergus 2013, arXiv:1311.2901",
+            build=_build_zfnet,
+            classifier="classifier.6",
+            preprocess=_AT_224,
+        )
+    )
