@@ -5,9 +5,16 @@ from .backbones.registry import get_backbone_spec as get_backbone_spec
 from .backbones.registry import list_backbones as list_backbones
 from .cache.reader import Cache as Cache
 from .cache.reader import open_cache as open_cache
-from .embedding import RunOptions as RunOptions
 from .embedding import embed as embed
+from .errors import BackboneError as BackboneError
+from .errors import CacheError as CacheError
+from .errors import DecodeError as DecodeError
+from .errors import DeviceError as DeviceError
 from .errors import FeatxError as FeatxError
+from .errors import FingerprintError as FingerprintError
+from .errors import HeadError as HeadError
+from .errors import SourceError as SourceError
+from .errors import WeightsError as WeightsError
 from .extraction import ExtractionReport as ExtractionReport
 from .extraction import extract as extract
 from .fitting import evaluate as evaluate

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from featx.backbones.load import Backbone, load_backbone
 from featx.backbones.network import PENULTIMATE
 from featx.engines.torch_engine import TorchEngine, choose_device
-from featx.errors import DecodeError, FeatxError
+from featx.errors import BackboneError, DecodeError, FeatxError
 from featx.fingerprint import Fingerprint
 from featx.images.decode import DECODER, decode_image
 from featx.images.manifest import Entry
@@ -86,6 +86,37 @@ class _Prepared:
     failure: Failure | None = None
 
 
+def count_cores() -> int:
+    """Count the cores that this process may use: on a cluster fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def resolve_backbone(
+    backbone: str | Backbone,
+    *,
+    weights: str = "DEFAULT",
+    layers: Sequence[str] = (PENULTIMATE,),
+    preprocess: str | None = None,
+) -> Backbone:
+    """Load a backbone given by its name; take one that is loaded as it is.
+
+    Raises
+    ------
+    BackboneError
+        If one that is loaded comes with options that it could not follow.
+    """
+    if isinstance(backbone, str):
+        return load_backbone(backbone, weights=weights, layers=layers, preprocess=preprocess)
+    if (weights, tuple(layers), preprocess) != ("DEFAULT", (PENULTIMATE,), None):
+        raise BackboneError(
+            f"{backbone.name}: expected no weights, layers or preprocess beside a loaded backbone, "
+            "got some. Pass them to featx.load_backbone."
+        )
+    return backbone
+
+
 def build_fingerprint(backbone: Backbone, layer: str, *, precision: str) -> Fingerprint:
     """Say what makes embeddings of this backbone comparable."""
     return Fingerprint(
@@ -108,7 +139,7 @@ def iter_embedded(
     entries there are. An image that cannot be embedded becomes a failure and leaves its
     neighbours as they are.
     """
-    workers = options.workers or min(os.cpu_count() or 1, 16)
+    workers = options.workers or min(count_cores(), 16)
     bar = tqdm(
         total=len(entries),
         unit=" images",
@@ -211,9 +242,9 @@ def embed(
     backbone : str or Backbone
         A name, or what `featx.load_backbone` returned.
     weights, layer : str
-        As `featx.load_backbone` takes them; not used where `backbone` is loaded already.
+        As `featx.load_backbone` takes them; for a name only.
     device, batch_size, workers, progress
-        As in `RunOptions`.
+        As in `featx.embedding.RunOptions`.
 
     Returns
     -------
@@ -232,8 +263,12 @@ def embed(
     (2, 512)
     """
     options = RunOptions(device, batch_size, workers, progress)
-    if isinstance(backbone, str):
-        backbone = load_backbone(backbone, weights=weights, layers=[layer])
+    backbone = resolve_backbone(backbone, weights=weights, layers=[layer])
+    if len(backbone.layers) > 1:
+        raise BackboneError(
+            f"{backbone.name}: expected one layer to embed, got {', '.join(backbone.layers)}. "
+            "Load it with one, or use featx.extract."
+        )
     engine = options.build_engine(backbone)
     parts = [np.empty((0, backbone.dims[backbone.layers[0]]), np.float32)]
     for batch in iter_embedded(list_entries(images), backbone, engine, options):

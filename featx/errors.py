@@ -71,12 +71,11 @@ def require(package: str, extra: str) -> ModuleType:
     except ImportError as error:
         raise MissingExtraError(
             f"{package}: expected it to be installed, got {type(error).__name__}. "
-            f"Run: pip install 'featx[{extra}]'"
+            f"Run: pip install {package.split('.')[0]} (what featx[{extra}] brings)"
         ) from error
 
 
-def closest(name: str, known: Iterable[str]) -> str:
-    """Name the few known words nearest to a mistyped one, for the end of an error message."""
-    known = list(known)
-    matches = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known[:5]
-    return ", ".join(matches)
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Name the few known words nearest to a mistyped one: the end of an error message."""
+    matches = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f"Nearest: {', '.join(matches)}." if matches else "None is near it."

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from featx.backbones.load import Backbone, load_backbone
+from featx.backbones.load import Backbone
 from featx.backbones.network import PENULTIMATE
 from featx.cache.format import EmbeddingInfo
 from featx.cache.writer import CacheWriter, check_destination
-from featx.embedding import RunOptions, build_fingerprint, iter_embedded
+from featx.embedding import RunOptions, build_fingerprint, iter_embedded, resolve_backbone
 from featx.engines.torch_engine import TorchEngine
-from featx.errors import SourceError
+from featx.errors import CacheError, SourceError
 from featx.images.manifest import Manifest
 from featx.images.sources import PathLike, read_manifest
 from featx.rows import Failure
@@ -90,7 +90,7 @@ def extract(
     overwrite : bool
         Replace a cache that is there.
     device, batch_size, workers, progress
-        As in `featx.RunOptions`.
+        As in `featx.embedding.RunOptions`.
 
     Returns
     -------
@@ -109,8 +109,10 @@ def extract(
     options = RunOptions(device, batch_size, workers, progress)
     check_destination(output, dtype=dtype, overwrite=overwrite)
     manifest = read_manifest(source)
-    if isinstance(backbone, str):
-        backbone = load_backbone(backbone, weights=weights, layers=layers, preprocess=preprocess)
+    given = [source] if isinstance(source, str | os.PathLike) else source
+    if output.exists() and any(output.samefile(path) for path in given):
+        raise CacheError(f"{output}: expected a file of its own, got the source. Name another.")
+    backbone = resolve_backbone(backbone, weights=weights, layers=layers, preprocess=preprocess)
     engine = options.build_engine(backbone)
     infos = {
         layer: EmbeddingInfo(

@@ -21,7 +21,6 @@ from featx.heads.evaluate import Evaluation, score_predictions
 from featx.heads.persist import (
     Head,
     check_head_destination,
-    list_versions,
     load_head,
     shorten_digests,
 )
@@ -43,6 +42,8 @@ def fit_head(
     cv: int = 5,
     class_weight: Any = None,
     seed: int = 0,
+    overwrite: bool = False,
+    progress: bool | None = None,
 ) -> Head:
     """Fit a head on the embeddings of a cache.
 
@@ -62,6 +63,10 @@ def fit_head(
         As `featx.HeadClassifier` takes them.
     seed : int
         Of the cross-validation.
+    overwrite : bool
+        Replace a file that is at `output`.
+    progress : bool, optional
+        Show a progress bar on standard error. Default: where that is a terminal.
 
     Returns
     -------
@@ -77,7 +82,8 @@ def fit_head(
         is missing.
     """
     if output is not None:
-        check_head_destination(Path(output))
+        _check_apart(Path(output), cache)
+        check_head_destination(Path(output), overwrite=overwrite)
     check_seed(seed)
     build_classifier(kind, C=1.0 if C == "auto" else float(C), class_weight=class_weight, seed=seed)
     with _opened(cache) as opened:
@@ -89,9 +95,9 @@ def fit_head(
         groups, digests = fill_groups(opened.groups[rows]), opened.digests[rows]
         _check_labels(y, f"{opened.path}, split {split}")
         path = str(opened.path)
-    classifier = HeadClassifier(kind, C=C, cv=cv, class_weight=class_weight, random_state=seed).fit(
-        X, y, groups
-    )
+    classifier = HeadClassifier(
+        kind, C=C, cv=cv, class_weight=class_weight, random_state=seed, progress=progress
+    ).fit(X, y, groups)
     head = Head(
         estimator=classifier.pipeline_,
         kind=kind,
@@ -101,10 +107,9 @@ def fit_head(
         fitted_on={"cache": path, "split": split, "n_rows": len(y)},
         cross_validation=_summarise_search(classifier, y),
         seen=np.unique(shorten_digests(digests)),
-        versions=list_versions(),
     )
     if output is not None:
-        head.save(output)
+        head.save(output, overwrite=overwrite)
     return head
 
 
@@ -139,8 +144,7 @@ def evaluate(
     """
     head = head if isinstance(head, Head) else load_head(head)
     with _opened(cache) as opened:
-        if split is None:
-            split = "val" if "val" in opened.list_splits() else "test"
+        split = split or _choose_evaluated(opened)
         rows = opened.select_rows(split, labelled=True)
         if len(rows) == 0:
             raise CacheError(
@@ -229,6 +233,26 @@ def read_comparable(
         "or fit a head on these embeddings.",
     )
     return cache.read_vectors(info.name, rows)
+
+
+def _choose_evaluated(cache: Cache) -> str:
+    """Return val, else test."""
+    have = cache.list_splits()
+    for name in ("val", "test"):
+        if name in have:
+            return name
+    raise CacheError(
+        f"{cache.path}: expected a split val or test to evaluate on, got "
+        f"{', '.join(have) or 'no splits'}. Record one: featx split CACHE --val 0.2; "
+        "or pass --split all."
+    )
+
+
+def _check_apart(output: Path, cache: CacheLike) -> None:
+    """Refuse to put the head where the cache is."""
+    path = cache.path if isinstance(cache, Cache) else Path(cache)
+    if output.exists() and path.exists() and output.samefile(path):
+        raise HeadError(f"{output}: expected a file of its own, got the cache. Name another.")
 
 
 def _check_labels(y: np.ndarray[Any, Any], subject: str) -> None:

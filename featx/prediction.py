@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featx.cache.reader import is_cache_file, open_cache
-from featx.errors import FeatxError, WeightsError
+from featx.errors import FeatxError, SourceError, WeightsError
 from featx.fingerprint import check_comparable
 from featx.fitting import HeadLike, read_comparable
 from featx.heads.persist import Head, load_head
-from featx.images.manifest import Manifest
-from featx.images.sources import PathLike, read_manifest
+from featx.images.manifest import Entry
+from featx.images.sources import PathLike, list_entries
 
 if TYPE_CHECKING:
     from featx.backbones.load import Backbone
@@ -79,7 +79,7 @@ def predict(
         Where the backbone's weights are now. Default: where the head's embeddings had them from.
         Others than those are refused.
     device, batch_size, workers, progress
-        As in `featx.RunOptions`.
+        As in `featx.embedding.RunOptions`.
 
     Returns
     -------
@@ -96,33 +96,45 @@ def predict(
     head = head if isinstance(head, Head) else load_head(head)
     if top < 1:
         raise FeatxError(f"top: expected at least 1, got {top}. Pass --top 1 or more.")
-    only = inputs if isinstance(inputs, str | os.PathLike) else inputs[0] if inputs else ""
-    single = isinstance(inputs, str | os.PathLike) or len(inputs) == 1
-    if single and is_cache_file(only):
-        return list(_iter_from_cache(head, only, top))
+    paths = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    if not paths:
+        raise SourceError("inputs: expected at least one path, got none. Name images or a folder.")
+    caches = [path for path in paths if is_cache_file(path)]
+    if caches and (len(paths) > 1 or weights is not None):
+        raise FeatxError(
+            f"{caches[0]}: expected a cache alone, without weights, got it with others. "
+            "Predict for it by itself."
+        )
+    if caches:
+        return list(_iter_from_cache(head, caches[0], top))
     from featx.embedding import RunOptions  # a cache needs no torch
 
     options = RunOptions(device, batch_size, workers, progress)
-    return _predict_images(head, read_manifest(inputs), top, weights, options)
+    return _predict_images(head, list_entries(paths), top, weights, options)
 
 
 def _predict_images(
-    head: Head, manifest: Manifest, top: int, weights: str | None, options: RunOptions
+    head: Head, entries: list[Entry], top: int, weights: str | None, options: RunOptions
 ) -> list[Prediction]:
     """Run the head's backbone, then the head."""
     from featx.embedding import iter_embedded
 
     backbone = load_backbone_of(head, weights=weights)
     engine = options.build_engine(backbone)
+    # The same image may be asked for twice: rows are told apart by their place.
+    numbered = [
+        replace(entry, row=replace(entry.row, id=str(number)))
+        for number, entry in enumerate(entries)
+    ]
     by_id: dict[str, Prediction] = {}
-    for batch in iter_embedded(manifest.entries, backbone, engine, options):
+    for batch in iter_embedded(numbered, backbone, engine, options):
         for failure in batch.failures:
             by_id[failure.id] = Prediction(failure.path, None, None, error=failure.reason)
         if batch.rows:
             ranked = _rank(head, batch.vectors[backbone.layers[0]], top)
             for row, best in zip(batch.rows, ranked, strict=True):
                 by_id[row.id] = Prediction(row.path, best[0][0], best[0][1], best)
-    return [by_id[entry.row.id] for entry in manifest.entries]
+    return [by_id[entry.row.id] for entry in numbered]
 
 
 def load_backbone_of(head: Head, *, weights: str | None = None) -> Backbone:

@@ -27,8 +27,10 @@ FLOORS = {
     "fitting": 3,
     "extraction": 4,
     "prediction": 4,
-    "cli": 5,
-    "": 6,  # featx itself: its public names
+    "report": 2,
+    "demo": 5,
+    "cli": 6,
+    "": 7,  # featx itself: its public names
 }
 BASEMENT = {("fingerprint", "errors")}
 """Imports within the basement."""
@@ -36,7 +38,7 @@ BASEMENT = {("fingerprint", "errors")}
 ONLY_IN = {
     "typer": ["cli/"],
     "PIL": ["images/decode.py"],
-    "sklearn": ["heads/"],
+    "sklearn": ["heads/", "demo.py"],
     "h5py": ["cache/"],
     "torch": ["backbones/", "engines/"],
     "torchvision": ["backbones/"],

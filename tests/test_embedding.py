@@ -8,7 +8,7 @@ from torch import nn
 
 import featx
 from featx.embedding import RunOptions, build_fingerprint, iter_embedded
-from featx.errors import DecodeError, FeatxError
+from featx.errors import BackboneError, DecodeError, FeatxError
 from featx.images.sources import list_entries, read_manifest
 
 
@@ -290,3 +290,17 @@ def test_build_fingerprint_names_backbone_layer_and_rules(squeezenet):
     assert (fingerprint.layer, fingerprint.dim) == ("penultimate", 512)
     assert fingerprint.preprocess == squeezenet.preprocess.describe()
     assert "EXIF orientation" in fingerprint.decoder
+
+
+@pytest.mark.parametrize("option", [{"weights": "random:1"}, {"layer": "features.3"}])
+def test_embed_loaded_backbone_with_options_is_refused(good, squeezenet, option):
+    with pytest.raises(BackboneError, match=r"beside a loaded backbone, got some"):
+        featx.embed(good, backbone=squeezenet, **option)
+
+
+def test_embed_several_layers_is_refused(good):
+    backbone = featx.load_backbone(
+        "squeezenet1_1", weights="random:0", layers=["penultimate", "features.3"]
+    )
+    with pytest.raises(BackboneError, match=r"expected one layer to embed"):
+        featx.embed(good, backbone=backbone)

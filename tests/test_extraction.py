@@ -331,3 +331,12 @@ def test_extract_real_photos_reach_the_known_accuracy(run, shared, backbone, fil
     assert scores.n_rows == 153
     assert scores.accuracy >= least
     assert scores.n_seen == 0
+
+
+def test_extract_over_its_own_source_is_refused(tmp_path, photos):
+    table = tmp_path / "photos.csv"
+    table.write_text(f"path\n{next(photos.rglob('*.jpg'))}\n")
+    before = table.read_bytes()
+    with pytest.raises(CacheError, match=r"expected a file of its own, got the source"):
+        extract(table, table, backbone="tests-tiny", overwrite=True)
+    assert table.read_bytes() == before

@@ -297,3 +297,23 @@ def test_split_cache_without_labels_is_refused(make_cache):
     rewrite(path, "rows/label", "")
     with pytest.raises(HeadError, match=r"got no labelled rows"):
         split_cache(path)
+
+
+def test_fit_head_into_the_cache_is_refused_and_leaves_it(cache_path):
+    before = cache_path.read_bytes()
+    with pytest.raises(HeadError, match=r"expected a file of its own, got the cache"):
+        fit_head(cache_path, cache_path, overwrite=True)
+    assert cache_path.read_bytes() == before
+
+
+def test_evaluate_without_val_and_test_says_what_is_asked_for(make_cache):
+    path = make_cache(splits=None)
+    head = fit_head(path)
+    with pytest.raises(CacheError, match=r"expected a split val or test .*got no splits"):
+        evaluate(head, path)
+
+
+@pytest.mark.parametrize("C", [0, -1, float("nan"), float("inf")])
+def test_fit_head_C_out_of_range_is_refused(cache_path, C):
+    with pytest.raises(HeadError, match=r"C: expected a number above 0"):
+        fit_head(cache_path, C=C)

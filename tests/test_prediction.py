@@ -225,3 +225,25 @@ def test_predict_image_of_odd_mode_is_predicted(head, tmp_path, make_image):
     with Image.open(path) as image:
         assert image.mode == "P"
     assert predict(head, path, progress=False)[0].label == "bees"
+
+
+def test_predict_image_asked_for_twice_is_told_twice(head, photos):
+    path = next(photos.glob("val/ants/*"))
+    assert [p.path for p in predict(head, [path, path])] == [str(path), str(path)]
+
+
+def test_predict_cache_among_images_is_refused(head, photos, photos_cache):
+    with pytest.raises(FeatxError, match=r"expected a cache alone, without weights"):
+        predict(head, [photos, photos_cache])
+
+
+def test_predict_missing_image_is_a_row_with_its_reason(head, photos):
+    path = next(photos.glob("val/ants/*"))
+    found = predict(head, [path, photos / "gone.jpg"])
+    assert found[0].error is None
+    assert "No such file" in found[1].error
+
+
+def test_predict_missing_folder_is_refused(head, photos):
+    with pytest.raises(SourceError, match=r"gone: expected a folder"):
+        predict(head, [photos, photos / "gone"])

@@ -23,7 +23,7 @@ from featx.backbones.weights import (
     load_into,
     read_state_dict,
 )
-from featx.errors import BackboneError, WeightsError, closest
+from featx.errors import BackboneError, WeightsError, suggest
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Backbone:
     weights_digest : str
         SHA-256 over the tensors, the same for every layer of one network.
     preprocess_from : str or None
-        The named weights whose preprocessing was asked for.
+        The named weights whose preprocessing it is; None for a network's own.
     """
 
     name: str
@@ -108,7 +108,7 @@ def load_backbone(
         choice = WeightsChoice()
     else:
         choice = choose_weights(weights, entries, backbone=name)
-    chosen = _choose_preprocess(spec, entries, choice, preprocess)
+    chosen, chosen_from = _choose_preprocess(spec, entries, choice, preprocess)
     network = cut_classifier(_build(spec, choice), spec.classifier, pool=spec.pool)
     file = fetch_weights(choice.entry) if choice.entry else choice.file
     if file is not None:
@@ -129,7 +129,7 @@ def load_backbone(
     _check_finite(module, name, weights)
     if choice.file:
         weights = str(choice.file.resolve())
-    return Backbone(name, module, chosen, example.shape, weights, digest, preprocess)
+    return Backbone(name, module, chosen, example.shape, weights, digest, chosen_from)
 
 
 def _build(spec: BackboneSpec, choice: WeightsChoice) -> nn.Module:
@@ -151,22 +151,24 @@ def _choose_preprocess(
     entries: Sequence[WeightsEntry],
     choice: WeightsChoice,
     asked: str | None,
-) -> Preprocess:
-    """Decide which preprocessing belongs to the weights; see `load_backbone`."""
+) -> tuple[Preprocess, str | None]:
+    """Decide which preprocessing belongs to the weights, and whose it is; see `load_backbone`."""
     by_name = {entry.name: entry for entry in entries}
     if asked is not None:
         if asked not in by_name:
             raise WeightsError(
                 f"{spec.name}: expected preprocessing of one of {', '.join(by_name) or 'none'}, "
-                f"got {asked!r}. Nearest: {closest(asked, by_name)}."
+                f"got {asked!r}. {suggest(asked, by_name)}"
             )
-        return by_name[asked].preprocess  # type: ignore[no-any-return]
-    if choice.entry is not None:
-        return choice.entry.preprocess  # type: ignore[no-any-return]
-    if spec.preprocess is not None:
-        return spec.preprocess  # type: ignore[no-any-return]
-    same_file = [e for e in entries if choice.file and e.file_name == choice.file.name]
-    return (same_file or [by_name.get("IMAGENET1K_V1", entries[-1])])[0].preprocess  # type: ignore[no-any-return]
+        entry = by_name[asked]
+    elif choice.entry is not None:
+        entry = choice.entry
+    elif spec.preprocess is not None:
+        return spec.preprocess, None
+    else:
+        same_file = [e for e in entries if choice.file and e.file_name == choice.file.name]
+        entry = (same_file or [by_name.get("IMAGENET1K_V1", entries[-1])])[0]
+    return entry.preprocess, entry.name
 
 
 def _check_finite(module: nn.Module, name: str, weights: str) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-from featx.errors import BackboneError, closest
+from featx.errors import BackboneError, suggest
 
 PENULTIMATE = "penultimate"
 """The default layer: the input of the last Linear, or a user's network's own output."""
@@ -125,7 +125,7 @@ def _extract(network: nn.Module, layers: Sequence[str], classifier: str, name: s
             paths = [path for path, _ in network.named_modules() if path]
             raise BackboneError(
                 f"{name}: expected a layer of its graph, got {layer!r}. "
-                f"Nearest: {closest(layer, [PENULTIMATE, *paths])}."
+                f"{suggest(layer, [PENULTIMATE, *paths])}"
             )
     by_node: dict[str, str] = {known[layer]: layer for layer in layers}
     if len(by_node) < len(layers):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from featx.backbones.weights import WeightsEntry
-from featx.errors import BackboneError, closest
+from featx.errors import BackboneError, suggest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -109,13 +109,14 @@ def get_backbone_spec(name: str) -> BackboneSpec:
     if name not in _REGISTRY:
         raise BackboneError(
             f"backbone: expected one of {len(_REGISTRY)} names, got {name!r}. "
-            f"Nearest: {closest(name, sorted(_REGISTRY))}. List them: featx backbones."
+            f"{suggest(name, sorted(_REGISTRY))} List them: featx backbones."
         )
     return _REGISTRY[name]
 
 
 def load_zoo() -> None:
-    """Register the built-in backbones, which knows this module and not the reverse."""
-    from featx.backbones import zoo
+    """Register the built-in backbones, whose modules know this one and not the reverse."""
+    from featx.backbones import embedded, zoo
 
     zoo.register_zoo()
+    embedded.register_embedded()

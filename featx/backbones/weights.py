@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featx.errors import WeightsError, closest
+from featx.errors import WeightsError, suggest
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,7 @@ FILE_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 @dataclass(frozen=True)
 class WeightsEntry:
-    """Named weights that can be fetched.
+    """Named weights that can be fetched, or came with featx.
 
     Attributes
     ----------
@@ -37,9 +37,15 @@ class WeightsEntry:
     preprocess : Preprocess
         What the weights were evaluated with.
     top1 : float
-        Published ImageNet top-1 accuracy in percent.
+        Published top-1 accuracy in percent, on the data that the weights were trained on.
     n_parameters : int
         Of the whole network, classifier included.
+    trained_on : str
+        ImageNet-1K, or another data set.
+    file : Path or None
+        The file, where it came with featx; its digest is then `sha256`.
+    sha256 : str
+        Of a file that came with featx.
     """
 
     name: str
@@ -47,15 +53,20 @@ class WeightsEntry:
     preprocess: Any
     top1: float
     n_parameters: int
+    trained_on: str = "ImageNet-1K"
+    file: Path | None = None
+    sha256: str = ""
 
     @property
     def file_name(self) -> str:
         """The file's own name."""
-        return self.url.rsplit("/", 1)[-1]
+        return self.file.name if self.file else self.url.rsplit("/", 1)[-1]
 
     @property
     def digest_prefix(self) -> str:
         """The first digits of the file's SHA-256, which its name ends in."""
+        if self.file:
+            return self.sha256
         match = re.search(r"-([0-9a-f]{8,})\.\w+$", self.file_name)
         return match.group(1) if match else ""
 
@@ -98,21 +109,24 @@ def choose_weights(text: str, entries: Sequence[WeightsEntry], *, backbone: str)
         return WeightsChoice(file=file)
     if file.suffix in FILE_SUFFIXES:
         raise WeightsError(f"{text}: expected a weights file, got nothing there. Check the path.")
-    known = ", ".join([*(["DEFAULT", *names] if names else []), "random:SEED", "a .pth file"])
+    words = ["DEFAULT", *names] if names else []
     raise WeightsError(
-        f"{backbone}: expected weights among {known}, got {text!r}. "
-        f"Nearest: {closest(text, [*names, 'DEFAULT', 'random:0'])}."
+        f"{backbone}: expected weights among {', '.join([*words, 'random:SEED', 'a .pth file'])}, "
+        f"got {text!r}. {suggest(text, [*words, 'random:0'])}"
     )
 
 
 def fetch_weights(entry: WeightsEntry) -> Path:
-    """Find the file of named weights: in ``FEATX_WEIGHTS_DIR``, torch hub's folder, or its server.
+    """Find the file of named weights: in featx, `FEATX_WEIGHTS_DIR`, torch hub's folder or server.
 
     Raises
     ------
     WeightsError
         If it cannot be fetched, or its SHA-256 does not begin as its name says.
     """
+    if entry.file:
+        _check_file_digest(entry.file, entry.digest_prefix)
+        return entry.file
     import torch
 
     folders = [Path(torch.hub.get_dir()) / "checkpoints"]

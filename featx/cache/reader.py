@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from featx.cache.format import FAILURE_TEXTS, ROW_TEXTS, EmbeddingInfo, open_file
-from featx.errors import CacheError, closest
+from featx.errors import CacheError, suggest
 from featx.rows import SPLITS, Failure
 
 Array = np.ndarray[Any, Any]
@@ -49,6 +49,9 @@ def is_cache_file(path: str | os.PathLike[str]) -> bool:
     return os.path.isfile(path) and bool(h5py.is_hdf5(path))
 
 
+_RECORD_SPLIT = "Record one: featx split CACHE --val 0.2; or pass --split all."
+
+
 class Cache:
     """An open cache. Columns are read when first used and kept; vectors are read each time.
 
@@ -64,12 +67,18 @@ class Cache:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._file = open_file(path)
-        self._infos = {
-            name: EmbeddingInfo.from_group(name, group)
-            for name, group in self._file["embeddings"].items()
-        }
+        try:
+            self._infos = {
+                name: EmbeddingInfo.from_group(name, group)
+                for name, group in self._file["embeddings"].items()
+            }
+            self.source: str = self._file.attrs["source"]
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            self._file.close()
+            raise CacheError(
+                f"{self.path}: expected a whole cache, got one that lacks {error}. Extract again."
+            ) from error
         self.names = tuple(self._infos)
-        self.source: str = self._file.attrs["source"]
 
     def __enter__(self) -> Cache:
         return self
@@ -157,7 +166,7 @@ class Cache:
             name = self.names[0]
         if name is None or name not in self._infos:
             got = "none named" if name is None else f"{name!r}"
-            nearest = "" if name is None else f" Nearest: {closest(name, self.names)}."
+            nearest = "" if name is None else f" {suggest(name, self.names)}"
             raise CacheError(
                 f"{self.path}: expected one of its embeddings ({', '.join(self.names)}), "
                 f"got {got}. Pass --embedding NAME.{nearest}"
@@ -215,7 +224,7 @@ class Cache:
                 have = ", ".join(self.list_splits()) or "no splits"
                 raise CacheError(
                     f"{self.path}: expected rows in split {split!r}, got {have}. "
-                    "Record one: featx split CACHE --val 0.2; or pass --split all."
+                    + ("Pass one of these, or all." if self.list_splits() else _RECORD_SPLIT)
                 )
         if labelled:
             mask &= self.labels != ""

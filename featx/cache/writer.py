@@ -141,10 +141,15 @@ class CacheWriter:
     def commit(self) -> None:
         """Put the file at its destination, whole or not at all."""
         self._flush()
-        self._file.close()
-        replace_file(self._partial, self.path)
+        with _explain_errors(self.path):
+            self._file.close()
+            replace_file(self._partial, self.path)
 
     def _flush(self) -> None:
+        with _explain_errors(self.path):
+            self._write_buffers()
+
+    def _write_buffers(self) -> None:
         for name in ROW_TEXTS:
             texts = [getattr(row, name) or "" for row in self._rows]
             _extend(self._file[f"rows/{name}"], np.array(texts, dtype=object))
@@ -193,7 +198,7 @@ def check_destination(path: Path, *, dtype: str, overwrite: bool) -> None:
 @contextmanager
 def rewrite_cache(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Open a copy of a cache for changes; it takes the cache's place when the block ends well."""
-    path = Path(path)
+    path = Path(path).resolve()
     open_file(path).close()
     partial = _name_partial(path)
     try:
@@ -218,9 +223,21 @@ def write_splits(path: str | os.PathLike[str], splits: Sequence[str]) -> None:
         file["rows/split"][:] = np.array(splits, dtype=object)
 
 
+@contextmanager
+def _explain_errors(path: Path) -> Iterator[None]:
+    """Turn what the operating system says of a full disk or the like into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise CacheError(
+            f"{path}: expected to write the cache, got {error.strerror or error}. "
+            "What was there before is untouched. Make room, or choose another place."
+        ) from error
+
+
 def replace_file(partial: Path, path: Path) -> None:
     """Flush a finished file to the disk and put it at its destination in one step."""
-    with partial.open("rb") as stream:
+    with partial.open("r+b") as stream:
         os.fsync(stream.fileno())
     os.replace(partial, path)
     if os.name == "posix":  # the new name itself is on the disk only once its folder is

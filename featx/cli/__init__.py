@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from featx.cli import extracting, heads, looking
+from featx.cli import extracting, heads, looking, starting
 from featx.errors import FeatxError
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (extracting, heads, looking):
+for module in (starting, extracting, heads, looking):
     module.add_commands(app)
 
 
@@ -32,6 +32,7 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def _start(
+    # Taken by `main`; here for the help text.
     _debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")] = False,
     _version: Annotated[
         bool,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,14 +14,6 @@ from featx.cli.printing import print_json, print_note, print_table
 
 if TYPE_CHECKING:
     from featx.prediction import Prediction
-
-
-class Format(StrEnum):
-    """How predictions are printed."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
 
 
 CacheArgument = Annotated[Path, typer.Argument(help="A file made by featx extract.")]
@@ -71,6 +62,7 @@ def fit_head(
         str | None, typer.Option(help="'balanced' to count classes alike.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit a scikit-learn head on the embeddings of a cache.
@@ -89,6 +81,7 @@ def fit_head(
         cv=cv,
         class_weight=class_weight,
         seed=seed,
+        overwrite=overwrite,
     )
     scores = head.cross_validation
     if as_json:
@@ -160,9 +153,8 @@ def predict(
     weights: Annotated[
         str | None, typer.Option(help="Where the backbone's weights are now.")
     ] = None,
-    output_format: Annotated[Format, typer.Option("--format", help="What to print.")] = (
-        Format.TABLE
-    ),
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a CSV table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     device: Device = "auto",
     batch_size: BatchSize = 32,
     workers: Workers = None,
@@ -171,7 +163,7 @@ def predict(
 
     featx predict head.joblib new/*.jpg --top 3
 
-    featx predict head.joblib new/ --format csv > predictions.csv
+    featx predict head.joblib new/ --csv > predictions.csv
     """
     from featx.prediction import predict as predict_images
 
@@ -184,13 +176,13 @@ def predict(
         batch_size=batch_size,
         workers=workers,
     )
-    if output_format is Format.JSON:
+    if as_json:
         print_json([prediction.to_dict() for prediction in predictions])
     else:
         width = max(1, *(len(prediction.top) for prediction in predictions))
         header = ["path", *_name_columns(width), "error"]
         lines = [_list_cells(prediction, width) for prediction in predictions]
-        if output_format is Format.CSV:
+        if as_csv:
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerows([header, *lines])
         else:

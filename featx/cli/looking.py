@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -121,12 +122,12 @@ def backbones(
                     record["input_size"],
                     *(millions or [None]),
                     ", ".join(
-                        f"{entry['name']} {entry['top1']:.1f}"
+                        f"{entry['name']} {_format_top1(entry)}"
                         for entry in reversed(record["weights"])
                     ),
                 ]
             )
-        header = ["name", "dim", "input", "parameters (M)", "weights with top-1 %, default first"]
+        header = ["name", "dim", "input", "parameters (M)", "weights with top-1, default first"]
         print_table(header, lines)
 
 
@@ -135,6 +136,7 @@ def _describe(spec: BackboneSpec) -> dict[str, Any]:
         {
             "name": entry.name,
             "top1": entry.top1,
+            "trained_on": entry.trained_on,
             "n_parameters": entry.n_parameters,
             "url": entry.url,
             "sha256_begins": entry.digest_prefix,
@@ -152,12 +154,22 @@ def _describe(spec: BackboneSpec) -> dict[str, Any]:
     }
 
 
+def _format_top1(entry: dict[str, Any]) -> str:
+    """Write a published accuracy, and on what, where that is not ImageNet."""
+    text = "not published" if math.isnan(entry["top1"]) else f"{entry['top1']:.1f} %"
+    return text if entry["trained_on"] == "ImageNet-1K" else f"{text} on {entry['trained_on']}"
+
+
 def _print_record(record: dict[str, Any]) -> None:
     print(f"{record['name']}: dim {record['dim']}, {record['paper']}")
     for entry in reversed(record["weights"]):
         print(f"\nweights {entry['name']}")
-        print(f"  top-1 {entry['top1']:.1f} %, {entry['n_parameters'] / 1e6:.1f} M parameters")
+        millions = entry["n_parameters"] / 1e6
+        print(f"  top-1 {_format_top1(entry)}, {millions:.2f} M parameters")
         print(f"  {entry['preprocess']}")
-        print(f"  {entry['url']}")
+        print(f"  {entry['url'] or 'comes with featx'}")
         print(f"  SHA-256 begins with {entry['sha256_begins']}")
-    print("\nOffline: put a file into a folder and name the folder in FEATX_WEIGHTS_DIR.")
+    if any(entry["url"] for entry in record["weights"]):
+        print("\nOffline: put a file into a folder and name the folder in FEATX_WEIGHTS_DIR.")
+    if not record["weights"]:
+        print("\nNo weights are published: pass --weights FILE or random:SEED.")

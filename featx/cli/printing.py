@@ -10,7 +10,7 @@ from typing import Any
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON object; NaN, which JSON lacks, as null."""
+    """Print a value as JSON; NaN, which JSON lacks, as null."""
     print(json.dumps(_without_nan(value), indent=2, ensure_ascii=False, default=str))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -87,15 +89,38 @@ class TorchEngine:
         -------
         dict of str to ndarray
             Per layer float32 ``(n, dim)``.
+
+        Raises
+        ------
+        DeviceError
+            If the device's memory is too small for the batch.
         """
         n_rows = len(batch)
         if n_rows < self.batch_size:
             padding = np.zeros((self.batch_size - n_rows, *batch.shape[1:]), batch.dtype)
             batch = np.concatenate([batch, padding])
-        # cuDNN alone would round inputs to TF32 by default.
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            pixels = torch.from_numpy(batch).to(self.device)
-            inputs = self._preprocess.normalise(pixels)
-            outputs = self._module(inputs.contiguous(memory_format=torch.channels_last))
-            arrays = [output[:n_rows].float().cpu().numpy() for output in outputs]
+        try:
+            with torch.inference_mode(), _full_float32():
+                pixels = torch.from_numpy(batch).to(self.device)
+                inputs = self._preprocess.normalise(pixels)
+                outputs = self._module(inputs.contiguous(memory_format=torch.channels_last))
+                arrays = [output[:n_rows].float().cpu().numpy() for output in outputs]
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                f"device {self.device}: expected memory for {self.batch_size} images at a time, "
+                "got too little. Pass a smaller --batch-size."
+            ) from error
         return dict(zip(self._layers, arrays, strict=True))
+
+
+@contextmanager
+def _full_float32() -> Iterator[None]:
+    """Keep TF32 and bfloat16 out of float32 arithmetic: cuDNN would round to TF32 by default."""
+    tf32, matmul = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = tf32
+        torch.set_float32_matmul_precision(matmul)

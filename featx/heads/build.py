@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from featx.errors import HeadError, closest
+from featx.errors import HeadError, suggest
 
 KINDS = ("logreg", "linear-svm")
 """Names of heads: logistic regression, and a linear support vector machine."""
@@ -23,7 +24,7 @@ def build_classifier(kind: str, *, C: float, class_weight: Any, seed: int) -> An
     ----------
     kind : {"logreg", "linear-svm"}
         ``logreg`` is multinomial, by L-BFGS, which keeps float32 and so is three to four times
-        faster than in float64; it starts again from where it stood. ``linear-svm`` is one-vs-rest
+        faster than in float64. ``linear-svm`` is one-vs-rest
         with squared hinge loss, by liblinear.
     C : float
         Inverse strength of the L2 regularisation.
@@ -37,19 +38,16 @@ def build_classifier(kind: str, *, C: float, class_weight: Any, seed: int) -> An
     HeadError
         If the kind is unknown, or an option out of its range.
     """
-    if C <= 0:
+    if not 0 < C < math.inf:
         raise HeadError(f"C: expected a number above 0, got {C:g}. Leave it out to have it chosen.")
     if not (class_weight in (None, "balanced") or isinstance(class_weight, dict)):
         raise HeadError(
             f"class_weight: expected None, 'balanced' or a dict, got {class_weight!r}. Fix it."
         )
     if kind == "logreg":
-        return LogisticRegression(
-            C=C, class_weight=class_weight, max_iter=MAX_ITER, warm_start=True
-        )
+        return LogisticRegression(C=C, class_weight=class_weight, max_iter=MAX_ITER)
     if kind == "linear-svm":
         return LinearSVC(C=C, class_weight=class_weight, max_iter=MAX_ITER, random_state=seed)
     raise HeadError(
-        f"head: expected a kind among {', '.join(KINDS)}, got {kind!r}. "
-        f"Nearest: {closest(kind, KINDS)}."
+        f"head: expected a kind among {', '.join(KINDS)}, got {kind!r}. {suggest(kind, KINDS)}"
     )

@@ -42,6 +42,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         As in scikit-learn. The search then goes by balanced accuracy.
     random_state : int
         Seed of the folds.
+    progress : bool or None
+        Show a progress bar on standard error; None: where that is a terminal.
 
     Attributes
     ----------
@@ -65,12 +67,14 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         cv: int = 5,
         class_weight: Any = None,
         random_state: int = 0,
+        progress: bool | None = False,
     ) -> None:
         self.kind = kind
         self.C = C
         self.cv = cv
         self.class_weight = class_weight
         self.random_state = random_state
+        self.progress = progress
 
     def fit(self, X: Array, y: Array, groups: Array | None = None) -> HeadClassifier:
         """Fit on embeddings.
@@ -119,7 +123,15 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             weight = self.class_weight
             if isinstance(weight, dict):
                 weight = {code: weight.get(c, 1.0) for code, c in enumerate(self.classes_)}
-            self.search_ = search_C(X, codes, folds, kind=self.kind, class_weight=weight, seed=seed)
+            self.search_ = search_C(
+                X,
+                codes,
+                folds,
+                kind=self.kind,
+                class_weight=weight,
+                seed=seed,
+                progress=self.progress,
+            )
             self.C_ = self.search_.C
         classifier = build_classifier(
             self.kind, C=self.C_, class_weight=self.class_weight, seed=seed

@@ -9,7 +9,6 @@ from typing import Any
 
 import joblib
 import numpy as np
-import sklearn
 
 from featx.errors import HeadError
 from featx.fingerprint import Fingerprint
@@ -20,7 +19,7 @@ FORMAT_NAME = "featx-head"
 FORMAT_VERSION = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Head:
     """A classifier over embeddings of one fingerprint.
 
@@ -40,11 +39,10 @@ class Head:
         ``cache``, ``split``, ``n_rows``.
     cross_validation : dict
         Held-out scores on the rows that it was fitted on, as `Evaluation.to_dict` gives them,
-        and the search: ``C``, ``accuracy``. Empty where C was given or rows were too few.
+        ``n_folds``, and ``search`` with each ``C`` and its mean ``score``. Empty where C was given
+        or rows were too few.
     seen : ndarray of uint64
         Sorted; the first 16 hexadecimal digits of the digest of each file it was fitted on.
-    versions : dict
-        Of scikit-learn and numpy.
     """
 
     estimator: Any
@@ -55,7 +53,6 @@ class Head:
     fitted_on: dict[str, Any]
     cross_validation: dict[str, Any] = field(repr=False)
     seen: Array = field(repr=False)
-    versions: dict[str, str] = field(repr=False)
 
     @property
     def classes(self) -> Array:
@@ -84,16 +81,16 @@ class Head:
         """Count the files that the head was fitted on, by their digests."""
         return int(np.isin(shorten_digests(digests), self.seen).sum())
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the head to a file that plain joblib and scikit-learn can read.
 
         Raises
         ------
         HeadError
-            If its folder is missing.
+            If it cannot be written there, or something is there that is not to be replaced.
         """
         path = Path(path)
-        check_head_destination(path)
+        check_head_destination(path, overwrite=overwrite)
         content = {"format": FORMAT_NAME, "format_version": FORMAT_VERSION} | {
             name: getattr(self, name) for name in self.__dataclass_fields__
         }
@@ -102,6 +99,11 @@ class Head:
         try:
             joblib.dump(content, partial)
             os.replace(partial, path)
+        except OSError as error:
+            raise HeadError(
+                f"{path}: expected to write a head, got {error.strerror or error}. "
+                "Make room, or choose another place."
+            ) from error
         finally:
             partial.unlink(missing_ok=True)
 
@@ -116,18 +118,28 @@ class Head:
         return X
 
 
-def check_head_destination(path: Path) -> None:
-    """Refuse a place where no head can be put.
+def check_head_destination(path: Path, *, overwrite: bool) -> None:
+    """Refuse, before any work is done, a place where no head can be put.
 
     Raises
     ------
     HeadError
-        If its folder is missing, or it is a folder.
+        If its folder is missing or read-only, it is a folder, or a file is there that is not to be
+        replaced.
     """
     if not path.parent.is_dir() or path.is_dir():
         raise HeadError(
             f"{path}: expected a file in a folder that is there, got "
             f"{'a folder' if path.is_dir() else 'no such folder'}. Run: mkdir -p {path.parent}"
+        )
+    if path.exists() and not overwrite:
+        raise HeadError(
+            f"{path}: expected a new file, got one that is there. Pass --overwrite to replace it."
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise HeadError(
+            f"{path}: expected a folder one may write to, got one that is read-only. "
+            "Choose another place."
         )
 
 
@@ -164,21 +176,21 @@ def load_head(path: str | os.PathLike[str]) -> Head:
             f"{path}: expected a head written by featx fit-head, got {type(content).__name__}. "
             "Fit one: featx fit-head."
         )
-    version = content.pop("format_version")
+    version = content.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise HeadError(
             f"{path}: expected head format {FORMAT_VERSION}, got {version}. "
             "Fit it again, or install the featx that wrote it."
         )
-    content["fingerprint"] = Fingerprint(**content["fingerprint"])
-    return Head(**content)
+    try:
+        content["fingerprint"] = Fingerprint(**content["fingerprint"])
+        return Head(**content)
+    except (KeyError, TypeError) as error:
+        raise HeadError(
+            f"{path}: expected a whole head, got one with {error}. Fit it again."
+        ) from error
 
 
 def shorten_digests(digests: Array) -> Array:
     """Turn hexadecimal SHA-256 digests into uint64 ``(n,)``; empty ones are left out."""
     return np.array([int(digest[:16], 16) for digest in digests if digest], np.uint64)
-
-
-def list_versions() -> dict[str, str]:
-    """Name the versions that a head's estimator depends on."""
-    return {"scikit-learn": sklearn.__version__, "numpy": np.__version__}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import recall_score
 from sklearn.preprocessing import StandardScaler
+from tqdm import tqdm
 
 from featx.heads.build import build_classifier
 from featx.heads.splits import Folds
@@ -55,14 +56,21 @@ class Search:
 
 
 def search_C(
-    X: Array, y: Array, folds: Folds, *, kind: str, class_weight: Any, seed: int
+    X: Array,
+    y: Array,
+    folds: Folds,
+    *,
+    kind: str,
+    class_weight: Any,
+    seed: int,
+    progress: bool | None = False,
 ) -> Search:
     """Choose C.
 
-    Seven values a decade apart are tried in ascending order, each fit starting from the one
-    before; where an end of the path is best, it goes on by up to two; then half and quarter
-    decades around the best. At most thirteen values, where a grid of the same resolution takes
-    forty-five.
+    Seven values a decade apart are tried in ascending order (logistic regression starts each fit
+    from the one before); where an end of the path is best, it goes on by up to two; then half and
+    quarter decades around the best. At most thirteen values, where a grid of the same resolution
+    takes forty-five.
 
     Parameters
     ----------
@@ -75,38 +83,50 @@ def search_C(
     kind, class_weight, seed
         As `build_classifier` takes them. Scores are accuracies, or balanced accuracies where
         `class_weight` is set.
+    progress : bool or None
+        Show a progress bar on standard error; None: where that is a terminal.
 
     Returns
     -------
     Search
     """
-    path = _Path(X, y, folds, kind=kind, class_weight=class_weight, seed=seed)
-    path.try_exponents(COARSE_EXPONENTS)
-    for _ in range(MAX_LONGER):
-        best = path.best_exponent
-        if best == min(path.scores):
-            path.try_exponents((best - 1,))
-        elif best == max(path.scores):
-            path.try_exponents((best + 1,))
-    for step in FINE_STEPS:
-        best = path.best_exponent
-        path.try_exponents((best - step, best + step))
+    classifiers = [
+        build_classifier(kind, C=1.0, class_weight=class_weight, seed=seed) for _ in folds
+    ]
+    n_threads = 1  # liblinear has one random generator for all threads
+    if kind == "logreg":
+        n_threads = min(os.cpu_count() or 1, len(folds))
+        for classifier in classifiers:
+            classifier.set_params(warm_start=True)
+    disable = None if progress is None else not progress
+    with tqdm(desc="choosing C", total=0, unit=" fits", disable=disable) as bar:
+        path = _Path(X, y, folds, classifiers, n_threads, bar, class_weight is not None)
+        path.try_exponents(COARSE_EXPONENTS)
+        for _ in range(MAX_LONGER):
+            best = path.best_exponent
+            if best == min(path.scores):
+                path.try_exponents((best - 1,))
+            elif best == max(path.scores):
+                path.try_exponents((best + 1,))
+        for step in FINE_STEPS:
+            best = path.best_exponent
+            path.try_exponents((best - step, best + step))
     return path.conclude()
 
 
+@dataclass
 class _Path:
     """Values of C tried so far, with their scores and predictions on each fold."""
 
-    def __init__(
-        self, X: Array, y: Array, folds: Folds, *, kind: str, class_weight: Any, seed: int
-    ) -> None:
-        self.X, self.y, self.folds = X, y, folds
-        self.balanced = class_weight is not None
-        self.classifiers = [
-            build_classifier(kind, C=1.0, class_weight=class_weight, seed=seed) for _ in folds
-        ]
-        self.scores: dict[float, list[float]] = {}
-        self.predicted: dict[float, Array] = {}
+    X: Array
+    y: Array
+    folds: Folds
+    classifiers: list[Any]
+    n_threads: int
+    bar: Any
+    balanced: bool
+    scores: dict[float, list[float]] = field(default_factory=dict)
+    predicted: dict[float, Array] = field(default_factory=dict)
 
     @property
     def best_exponent(self) -> float:
@@ -119,8 +139,9 @@ class _Path:
         for exponent in exponents:
             self.scores[exponent] = []
             self.predicted[exponent] = np.full(len(self.y), -1)
+        self.bar.total += len(exponents) * len(self.folds)
         fit = functools.partial(self._fit_fold, exponents)
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, len(self.folds))) as pool:
+        with ThreadPoolExecutor(self.n_threads) as pool:
             predictions = list(pool.map(fit, self.folds, self.classifiers))
         for (_, test), by_exponent in zip(self.folds, predictions, strict=True):
             for exponent, predicted in zip(exponents, by_exponent, strict=True):
@@ -139,6 +160,7 @@ class _Path:
             classifier.set_params(C=10**exponent)
             classifier.fit(X_train, self.y[train])
             predictions.append(classifier.predict(X_test))
+            self.bar.update()
         return predictions
 
     def _score(self, y: Array, predicted: Array) -> float:

@@ -94,6 +94,13 @@ def decode_image(data: Any) -> Image.Image:
         raise DecodeError(f"{type(error).__name__}: {text}") from error
 
 
+def encode_png(pixels: np.ndarray[Any, Any]) -> bytes:
+    """Write uint8 pixels, ``(height, width, 3)`` or ``(height, width)``, as a PNG file's bytes."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
 def _convert_array(array: np.ndarray[Any, Any]) -> Image.Image:
     shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
     if array.dtype != np.uint8 or not shaped or array.size == 0:

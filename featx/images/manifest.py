@@ -78,11 +78,14 @@ class Manifest:
         Ids are unique.
     n_ignored : int
         Files that are no images, neither by suffix nor by content.
+    alone : bool
+        The source is one image file.
     """
 
     source: str
     entries: tuple[Entry, ...]
     n_ignored: int = 0
+    alone: bool = False
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -118,7 +121,7 @@ class Place:
     split: str | None
 
 
-def read_layout(paths: Sequence[Sequence[str]], *, subject: str) -> list[Place]:
+def read_layout(paths: Sequence[Sequence[str]], subject: str) -> list[Place]:
     """Decide what folders mean: splits, classes or nothing.
 
     Parameters

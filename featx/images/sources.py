@@ -11,13 +11,24 @@ from typing import Any
 import numpy as np
 
 from featx.errors import SourceError
+from featx.images.decode import SUFFIXES
 from featx.images.folders import read_folder
-from featx.images.manifest import Content, Entry, InMemory, Manifest, Place, build_entry
+from featx.images.manifest import (
+    Content,
+    Entry,
+    InMemory,
+    Manifest,
+    Place,
+    build_entry,
+    escape_name,
+)
 from featx.images.tables import read_table
 from featx.images.tars import read_tars
 from featx.rows import Row
 
 PathLike = str | os.PathLike[str]
+
+COMPRESSED = (".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
@@ -27,7 +38,7 @@ def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
     ----------
     sources : path or sequence of paths
         One folder, one ``.csv`` or ``.parquet`` table, one or several plain ``.tar``; or several
-        image files and folders, whose rows then carry the path as given in their ids.
+        of these and image files, where the id of a row is ``source/id``.
 
     Returns
     -------
@@ -37,28 +48,33 @@ def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
     Raises
     ------
     SourceError
-        If a source is missing, holds no image, or is damaged.
+        If a source is missing, holds no image, is damaged, or comes twice.
     """
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     paths = [Path(source) for source in given]
     if not paths:
         raise SourceError("source: expected at least one path, got none. Name a folder of images.")
-    if all(path.suffix == ".tar" for path in paths):
-        for path in paths:
-            _check_there(path)
+    for path in paths:
+        if not path.exists():
+            raise _miss(path)
+    if all(path.suffix.lower() == ".tar" for path in paths):
         return read_tars(paths)
     if len(paths) == 1:
-        _check_there(paths[0])
         return _read_one(paths[0])
     entries: dict[str, Entry] = {}
     n_ignored = 0
     for path in paths:
         manifest = _read_one(path)
         n_ignored += manifest.n_ignored
-        alone = path.is_file() or not path.exists()
         for entry in manifest.entries:
-            row = entry.row if alone else replace(entry.row, id=entry.row.path)
-            entries.setdefault(row.id, Entry(row, entry.content))
+            # A file's id is its path already.
+            prefix = "" if manifest.alone else f"{escape_name(path.as_posix())}/"
+            row = replace(entry.row, id=prefix + entry.row.id)
+            if row.id in entries:
+                raise SourceError(
+                    f"{path}: expected each image once, got {row.id!r} again. Name it once."
+                )
+            entries[row.id] = Entry(row, entry.content)
     return Manifest(", ".join(str(path) for path in paths), tuple(entries.values()), n_ignored)
 
 
@@ -73,43 +89,47 @@ def list_entries(images: Any) -> list[Entry]:
     Returns
     -------
     list of Entry
-        In the order given, repeats kept.
+        In the order given, repeats kept. A missing image is among them, and fails when read.
 
     Raises
     ------
     SourceError
         As `read_manifest` raises it.
     """
-    if isinstance(images, str | os.PathLike):
-        return list(read_manifest(images).entries)
-    single = images.ndim < 4 if isinstance(images, np.ndarray) else not isinstance(images, Iterable)
+    if isinstance(images, np.ndarray):
+        single = images.ndim < 4
+    else:
+        single = isinstance(images, str | os.PathLike) or not isinstance(images, Iterable)
     entries: list[Entry] = []
     for number, image in enumerate([images] if single else images):
         if isinstance(image, str | os.PathLike):
-            entries.extend(read_manifest(image).entries)
+            entries.extend(_read_one(Path(image)).entries)
         else:
             entries.append(Entry(Row(str(number), f"image {number}"), InMemory(image)))
     return entries
 
 
-def _check_there(path: Path) -> None:
-    if not path.exists():
-        raise SourceError(
-            f"{path}: expected a folder, table, tar or image, got nothing there. Check the path."
-        )
+def _miss(path: Path) -> SourceError:
+    return SourceError(
+        f"{path}: expected a folder, table, tar or image, got nothing there. Check the path."
+    )
 
 
 def _read_one(path: Path) -> Manifest:
+    suffix = path.suffix.lower()
     if path.is_dir():
         return read_folder(path)
-    if path.suffix in (".csv", ".parquet"):
+    # A missing image is a row that will fail to be read; anything else that is missing is not.
+    if not path.exists() and suffix not in SUFFIXES:
+        raise _miss(path)
+    if suffix in (".csv", ".parquet"):
         return read_table(path)
-    if path.suffix == ".tar":
+    if suffix == ".tar":
         return read_tars([path])
-    if path.name.endswith((".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz", ".tar.zst")):
+    if path.name.lower().endswith(COMPRESSED):
         raise SourceError(
             f"{path}: expected a plain .tar, got a compressed archive. "
             "Decompress it once: images hardly shrink, and a plain tar can be read anywhere in it."
         )
     entry = build_entry(path.as_posix(), path, Place(None, None), Content(str(path)))
-    return Manifest(str(path), (entry,))
+    return Manifest(str(path), (entry,), alone=True)

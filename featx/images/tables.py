@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from featx.errors import SourceError, closest, require
+from featx.errors import SourceError, require, suggest
 from featx.images.manifest import Content, Entry, Manifest, build_manifest, escape_name
 from featx.rows import Row, read_split
 
@@ -25,7 +26,7 @@ def read_table(table: Path) -> Manifest:
     SourceError
         Naming table, line and column of the first row that is wrong.
     """
-    lines = _iter_parquet(table) if table.suffix == ".parquet" else _iter_csv(table)
+    lines = _iter_parquet(table) if table.suffix.lower() == ".parquet" else _iter_csv(table)
     entries: list[Entry] = []
     seen: dict[str, str] = {}
     for place, cells in lines:
@@ -69,7 +70,7 @@ def _check_header(table: Path, names: list[str]) -> None:
     if "path" not in names:
         raise SourceError(
             f"{table}: expected a column 'path', got {', '.join(names) or 'no columns'}. "
-            f"Rename the column that holds the files ({closest('path', names) or 'none'})."
+            f"Rename the column that holds the files. {suggest('path', names)}"
         )
     twice = sorted({name for name in COLUMNS if names.count(name) > 1})
     if twice:
@@ -124,9 +125,19 @@ def _iter_parquet(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
     _check_header(table, names)
     wanted = [name for name in COLUMNS if name in names]
     number = 0
-    for batch in file.iter_batches(columns=wanted):
-        for cells in batch.to_pylist():
+    for batch in _iter_batches(table, file, wanted):
+        for cells in batch:
             number += 1
             # NaN, the one value that differs from itself, is how pandas writes a missing label.
             texts = {n: str(v) for n, v in cells.items() if v is not None and v == v}
             yield f"row {number}", texts
+
+
+def _iter_batches(table: Path, file: Any, names: list[str]) -> Iterator[list[dict[str, Any]]]:
+    try:
+        for batch in file.iter_batches(columns=names):
+            yield batch.to_pylist()
+    except OSError as error:
+        raise SourceError(
+            f"{table}: expected a whole Parquet table, got {error}. Write it again."
+        ) from error

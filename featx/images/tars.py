@@ -13,7 +13,6 @@ from typing import Any
 from featx.errors import SourceError
 from featx.images.manifest import (
     Content,
-    Entry,
     Manifest,
     build_entry,
     build_manifest,
@@ -40,22 +39,30 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
         be read, or two tars share a name.
     """
     by_name: dict[str, Path] = {}
+    images: dict[str, _Image] = {}
+    n_ignored = 0
     for tar in tars:
         if by_name.setdefault(tar.name, tar) is not tar:
             raise SourceError(
                 f"{tar}: expected tars of different names, got a second {tar.name}. Rename one."
             )
-    entries: dict[str, Entry] = {}
-    n_ignored = 0
-    for tar in tars:
+        found, ignored = _read_tar(tar)
         prefix = f"{tar.name}/" if len(tars) > 1 else ""
-        found, ignored = _read_tar(tar, prefix)
         # A member that comes twice replaces the first, as it does when a tar is unpacked.
-        entries.update((entry.row.id, entry) for entry in found)
+        images.update((prefix + image.member.name, image) for image in found)
         n_ignored += ignored
     source = ", ".join(str(tar) for tar in tars)
+    places = read_layout(_drop_wrapper([image.member.parts for image in images.values()]), source)
+    entries = []
+    for (name, image), place in zip(images.items(), places, strict=True):
+        tar = image.tar
+        entry = build_entry(name, tar / image.member.name, place, image.content)
+        words = re.split(r"[^a-zA-Z]+", tar.stem)
+        tar_split = next(filter(None, map(read_split, words)), None)
+        row = replace(entry.row, split=place.split or tar_split)
+        entries.append(replace(entry, row=replace(row, **image.fields)))
     hint = "Members are expected as class/name.jpg or key.jpg with key.cls."
-    return build_manifest(source, entries.values(), n_ignored, hint)
+    return build_manifest(source, entries, n_ignored, hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +80,51 @@ class _Member:
         return f"{folder}/{base.split('.', 1)[0]}"
 
 
-def _read_tar(tar: Path, prefix: str) -> tuple[list[Entry], int]:
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """An image inside a tar, with what the members beside it say of it."""
+
+    tar: Path
+    member: _Member
+    content: Content
+    fields: dict[str, Any]
+
+
+def _read_tar(tar: Path) -> tuple[list[_Image], int]:
+    """List one tar's images, and count its other files."""
     images: list[tuple[_Member, Content]] = []
-    sidecars: dict[str, dict[str, Any]] = {}
+    sidecars: dict[str, list[tuple[_Member, Content]]] = {}
     n_ignored = 0
     for member in _iter_members(tar):
-        suffix = PurePosixPath(member.name).suffix.lower()
-        if member.content and suffix in SIDECARS:
-            fields = _read_sidecar(tar, member, member.content)
-            sidecars.setdefault(member.key, {}).update(fields)
-        elif member.content and member.content.looks_like_image(member.name):
-            images.append((member, member.content))
+        content = member.content
+        if content and PurePosixPath(member.name).suffix.lower() in SIDECARS:
+            sidecars.setdefault(member.key, []).append((member, content))
+        elif content and content.looks_like_image(member.name):
+            images.append((member, content))
         else:
             n_ignored += 1
-    parts = [member.parts for member, _ in images]
-    # `tar cf photos.tar photos/` puts all under one folder, which then says nothing.
-    if len({p[0] for p in parts}) == 1 and all(len(p) > 2 for p in parts):
-        parts = parts if read_split(parts[0][0]) else [p[1:] for p in parts]
-    tar_split = next(filter(None, map(read_split, re.split(r"[^a-zA-Z]+", tar.stem))), None)
-    entries = []
-    places = read_layout(parts, subject=str(tar))
-    for (member, content), place in zip(images, places, strict=True):
-        entry = build_entry(prefix + member.name, tar / member.name, place, content)
-        row = replace(entry.row, split=place.split or tar_split)
-        entries.append(replace(entry, row=replace(row, **sidecars.get(member.key, {}))))
-    return entries, n_ignored
+    found = []
+    for member, content in images:
+        fields: dict[str, Any] = {}
+        for sidecar, text in sidecars.get(member.key, ()):
+            fields |= _read_sidecar(tar, sidecar, text)
+        found.append(_Image(tar, member, content, fields))
+    # What lies beside no image, such as annotations.json, describes none.
+    used = {member.key for member, _ in images}
+    n_ignored += sum(len(group) for key, group in sidecars.items() if key not in used)
+    return found, n_ignored
+
+
+def _drop_wrapper(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Take off the one folder that ``tar cf photos.tar photos/`` puts all classes under.
+
+    A single folder stays where fewer than two lie below it, or a file lies in it: it is the class.
+    """
+    tops = {path[0] for path in paths}
+    wrapped = len(tops) == 1 and all(len(path) > 2 for path in paths)
+    if wrapped and not read_split(paths[0][0]) and len({path[1] for path in paths}) > 1:
+        return [path[1:] for path in paths]
+    return paths
 
 
 def _iter_members(tar: Path) -> Iterator[_Member]:

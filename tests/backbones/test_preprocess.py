@@ -137,7 +137,7 @@ def test_load_backbone_file_takes_the_preset_of_its_name(tmp_path, file_name, me
     expected = torchvision.models.MobileNet_V2_Weights[member].transforms()
     backbone = load_backbone("mobilenet_v2", weights=str(tmp_path / file_name))
     assert backbone.preprocess == ImageClassification.from_torchvision(expected)
-    assert backbone.preprocess_from is None
+    assert backbone.preprocess_from == member
 
 
 def test_load_backbone_preprocess_asked_for_is_taken():
@@ -226,3 +226,15 @@ def test_register_backbone_transform_of_other_shape_is_refused(transform, shape)
     register_backbone(name, nn.Identity(), transform=transform)
     with pytest.raises(BackboneError, match=rf"expected it to give a tensor \(3, .* got {shape}"):
         load_backbone(name)
+
+
+def test_load_backbone_weights_moved_with_preprocess_from_are_the_same(tmp_path):
+    network = torchvision.models.mobilenet_v2()
+    torch.save(network.state_dict(), tmp_path / "mobilenet_v2-7ebf99e0.pth")
+    torch.save(network.state_dict(), tmp_path / "moved.pth")
+    first = load_backbone("mobilenet_v2", weights=str(tmp_path / "mobilenet_v2-7ebf99e0.pth"))
+    moved = load_backbone(
+        "mobilenet_v2", weights=str(tmp_path / "moved.pth"), preprocess=first.preprocess_from
+    )
+    assert moved.preprocess == first.preprocess
+    assert moved.weights_digest == first.weights_digest

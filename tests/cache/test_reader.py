@@ -216,3 +216,16 @@ def test_cache_after_with_block_is_closed(cache_path):
 def test_cache_repr_names_rows_and_embeddings(cache_path):
     with open_cache(cache_path) as cache:
         assert repr(cache) == "<Cache cache.h5: 60 rows, tiny>"
+
+
+@pytest.mark.parametrize("part", ["embeddings", "fingerprint", "source"])
+def test_open_cache_that_lacks_a_part_is_refused(cache_path, part):
+    with h5py.File(cache_path, "r+") as file:
+        if part == "embeddings":
+            del file["embeddings"]
+        elif part == "source":
+            del file.attrs["source"]
+        else:
+            file["embeddings/tiny"].attrs["fingerprint"] = '{"backbone": "tiny"}'
+    with pytest.raises(CacheError, match=r"expected a whole cache, got one that lacks"):
+        open_cache(cache_path)

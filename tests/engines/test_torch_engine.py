@@ -158,3 +158,36 @@ def test_torch_engine_cuda_equals_cpu(name):
     )
     difference = np.linalg.norm(on_cuda - on_cpu, axis=1) / np.linalg.norm(on_cpu, axis=1)
     assert difference.max() <= 1e-4
+
+
+def test_torch_engine_run_keeps_full_float32_and_restores_the_settings(backbone, pixels):
+    seen = []
+    engine = TorchEngine(backbone, device="cpu", batch_size=8)
+    hook = engine._module.register_forward_pre_hook(
+        lambda *_: seen.append(
+            (
+                torch.backends.cudnn.enabled,
+                torch.backends.cudnn.allow_tf32,
+                torch.get_float32_matmul_precision(),
+            )
+        )
+    )
+    torch.set_float32_matmul_precision("medium")
+    try:
+        engine.run(pixels)
+        assert seen == [(True, False, "highest")]
+        assert torch.get_float32_matmul_precision() == "medium"
+        assert torch.backends.cudnn.allow_tf32
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        hook.remove()
+
+
+def test_torch_engine_out_of_memory_says_what_to_do(backbone, pixels, monkeypatch):
+    def run_out(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    engine = TorchEngine(backbone, device="cpu", batch_size=8)
+    monkeypatch.setattr(engine, "_module", run_out)
+    with pytest.raises(DeviceError, match=r"Pass a smaller --batch-size"):
+        engine.run(pixels)

@@ -10,7 +10,7 @@ import pytest
 from featx.errors import HeadError
 from featx.fingerprint import Fingerprint
 from featx.heads.classifier import HeadClassifier
-from featx.heads.persist import Head, list_versions, load_head, shorten_digests
+from featx.heads.persist import Head, load_head, shorten_digests
 
 DIGESTS = np.array(["0a" * 32, "", "ff" * 32])
 FINGERPRINT = Fingerprint("tiny", "ab" * 32, "penultimate", "none", "none", "fp32", 4)
@@ -31,7 +31,6 @@ def build_head(labels=("2", "10", "ants"), kind="logreg"):
         fitted_on={"cache": "c.h5", "split": "train", "n_rows": 60},
         cross_validation={"accuracy": 0.5},
         seen=np.unique(shorten_digests(DIGESTS)),
-        versions=list_versions(),
     )
     return head, X
 
@@ -41,7 +40,7 @@ def test_head_saved_and_loaded_is_the_same(tmp_path, kind):
     head, X = build_head(kind=kind)
     head.save(tmp_path / "head.joblib")
     loaded = load_head(tmp_path / "head.joblib")
-    for name in ("kind", "C", "fingerprint", "origin", "fitted_on", "cross_validation", "versions"):
+    for name in ("kind", "C", "fingerprint", "origin", "fitted_on", "cross_validation"):
         assert getattr(loaded, name) == getattr(head, name)
     assert loaded.classes.tolist() == head.classes.tolist() == ["10", "2", "ants"]
     np.testing.assert_array_equal(loaded.seen, head.seen)
@@ -114,8 +113,9 @@ def test_head_save_that_fails_keeps_old_file(tmp_path, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(joblib, "dump", dump)
-    with pytest.raises(type(error), match=r"disk full"):
-        head.save(tmp_path / "head.joblib")
+    expected = HeadError if isinstance(error, OSError) else type(error)
+    with pytest.raises(expected, match=r"disk full"):
+        head.save(tmp_path / "head.joblib", overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["head.joblib"]
     assert (tmp_path / "head.joblib").read_text() == "old"
 
@@ -145,3 +145,23 @@ def test_head_repr_leaves_bulk_out():
     head, _ = build_head()
     assert "seen" not in repr(head)
     assert "fingerprint" in repr(head)
+
+
+def test_head_save_over_a_file_is_refused(tmp_path):
+    head, _ = build_head()
+    (tmp_path / "head.joblib").write_text("precious")
+    with pytest.raises(HeadError, match=r"expected a new file, got one that is there"):
+        head.save(tmp_path / "head.joblib")
+    assert (tmp_path / "head.joblib").read_text() == "precious"
+
+
+@pytest.mark.parametrize("change", [{"C": None}, {"surplus": 1}, {"fingerprint": {"dim": 4}}])
+def test_load_head_with_other_fields_is_refused(tmp_path, change):
+    path = tmp_path / "head.joblib"
+    build_head()[0].save(path)
+    content = joblib.load(path) | change
+    if change == {"C": None}:
+        del content["C"]
+    joblib.dump(content, path)
+    with pytest.raises(HeadError, match=r"expected a whole head"):
+        load_head(path)

@@ -141,3 +141,26 @@ def test_search_with_class_weight_scores_classes_alike():
     balanced = run(X, y, class_weight="balanced")
     assert plain.scores.max() == pytest.approx(0.9, abs=0.05)
     assert balanced.scores.mean() == pytest.approx(0.5, abs=0.15)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_search_twice_is_equal_to_the_last_bit(kind):
+    X, y = build_noisy()
+    first, second = run(X, y, kind=kind), run(X, y, kind=kind)
+    assert first.C == second.C
+    np.testing.assert_array_equal(first.scores, second.scores)
+    np.testing.assert_array_equal(first.held_out, second.held_out)
+
+
+def test_search_linear_svm_uses_one_thread_since_its_generator_is_shared(monkeypatch):
+    used = []
+    pool = search.ThreadPoolExecutor
+
+    def count(n_threads):
+        used.append(n_threads)
+        return pool(n_threads)
+
+    monkeypatch.setattr(search, "ThreadPoolExecutor", count)
+    X, y = build_noisy()
+    run(X, y, kind="linear-svm")
+    assert set(used) == {1}

@@ -65,14 +65,20 @@ def test_read_manifest_several_files_and_folders_carry_paths_in_ids(photos, make
     assert {id.rsplit("/", 2)[0] for id in ids[1:5]} == {str(photos / "val")}
 
 
-def test_read_manifest_image_given_twice_is_one_row(tmp_path, make_image):
-    image = make_image(tmp_path / "1.png")
-    assert list_ids(read_manifest([image, image])) == [str(image)]
-
-
-def test_read_manifest_folder_and_an_image_of_it_are_one_row(tmp_path, make_image):
+@pytest.mark.parametrize("kind", ["image", "folder"])
+def test_read_manifest_same_image_twice_is_refused(tmp_path, make_image, kind):
     image = make_image(tmp_path / "ants/1.png")
-    assert list_ids(read_manifest([tmp_path, image])) == [str(image)]
+    first = image if kind == "image" else tmp_path
+    with pytest.raises(SourceError, match=r"expected each image once, got '.*ants/1\.png' again"):
+        read_manifest([first, image])
+
+
+def test_read_manifest_several_tables_of_the_same_names_keep_all_rows(tmp_path, make_image):
+    for name in ("one", "two"):
+        make_image(tmp_path / name / "1.png")
+        (tmp_path / name / "t.csv").write_text("path\n1.png\n")
+    tables = [tmp_path / "one/t.csv", tmp_path / "two/t.csv"]
+    assert list_ids(read_manifest(tables)) == [f"{table}/1.png" for table in tables]
 
 
 def test_read_manifest_several_sources_add_up_what_is_ignored(tmp_path, make_image):
@@ -95,7 +101,9 @@ def test_read_manifest_missing_source_is_refused(tmp_path, name):
         read_manifest(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["nowhere.csv", "nowhere.parquet", "nowhere.tar"])
+@pytest.mark.parametrize(
+    "name", ["nowhere", "nowhere.jpg", "nowhere.csv", "nowhere.parquet", "nowhere.tar"]
+)
 def test_read_manifest_missing_source_among_several_is_refused(tmp_path, photos, name):
     with pytest.raises(SourceError, match=name):
         read_manifest([photos, tmp_path / name])
@@ -107,9 +115,9 @@ def test_read_manifest_missing_tar_among_tars_is_refused(tmp_path, make_image):
         read_manifest([tar, tmp_path / "gone.tar"])
 
 
-def test_read_manifest_missing_image_among_several_is_a_row(tmp_path, make_image):
+def test_list_entries_missing_image_fails_when_read(tmp_path, make_image):
     image = make_image(tmp_path / "1.png")
-    gone = read_manifest([image, tmp_path / "gone.jpg"]).entries[1]
+    gone = list_entries([image, tmp_path / "gone.jpg"])[1]
     with pytest.raises(FileNotFoundError, match=r"gone.jpg"):
         gone.content.read()
 
@@ -169,6 +177,6 @@ def test_list_entries_batch_gives_each_image():
         np.testing.assert_array_equal(entry.content.read(), image)
 
 
-def test_list_entries_missing_path_is_refused(tmp_path):
-    with pytest.raises(SourceError, match=r"gone\.jpg: expected a folder, table, tar or image"):
-        list_entries([tmp_path / "gone.jpg"])
+def test_list_entries_missing_folder_is_refused(tmp_path):
+    with pytest.raises(SourceError, match=r"gone: expected a folder, table, tar or image"):
+        list_entries([tmp_path / "gone"])

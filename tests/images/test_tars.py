@@ -335,3 +335,37 @@ def test_read_tars_cut_after_listing_fails_when_read(tmp_path, jpegs):
     assert first.content.read() == jpegs[0]
     with pytest.raises(OSError, match=r"archive ends after 100 of \d+ bytes"):
         second.content.read()
+
+
+def test_read_tars_one_class_per_tar_keeps_the_classes(tmp_path):
+    tars = [
+        write_tar(
+            tmp_path / f"{name}.tar", [(f"{name}/day1/0.jpg", b""), (f"{name}/day2/1.jpg", b"")]
+        )
+        for name in ("cat", "dog")
+    ]
+    assert {label for _, label in list_places(read_tars(tars)).values()} == {"cat", "dog"}
+
+
+def test_read_tars_single_folder_below_the_top_is_no_wrapper(tmp_path):
+    tar = write_tar(tmp_path / "x.tar", [("cat/day1/0.jpg", b""), ("cat/day1/1.jpg", b"")])
+    assert {label for _, label in list_places(read_tars([tar])).values()} == {"cat"}
+
+
+@pytest.mark.parametrize("name", ["annotations.json", "ants/list.json", "classes.cls"])
+def test_read_tars_json_beside_no_image_is_passed_over(tmp_path, name):
+    tar = write_tar(tmp_path / "x.tar", [("ants/1.jpg", b""), (name, b"[1, 2]")])
+    manifest = read_tars([tar])
+    assert list_places(manifest) == {"ants/1.jpg": (None, "ants")}
+    assert manifest.n_ignored == 1
+
+
+def test_read_tars_hard_link_is_its_targets_bytes(tmp_path, jpegs):
+    path = write_tar(tmp_path / "x.tar", [("ants/1.jpg", jpegs[0])])
+    with tarfile.open(path, "a") as archive:
+        info = tarfile.TarInfo("ants/2.jpg")
+        info.type, info.linkname = tarfile.LNKTYPE, "ants/1.jpg"
+        archive.addfile(info)
+    entries = read_tars([path]).entries
+    assert [entry.row.id for entry in entries] == ["ants/1.jpg", "ants/2.jpg"]
+    assert entries[1].content.read() == jpegs[0]
