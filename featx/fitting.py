@@ -85,7 +85,7 @@ def fit_head(
         _check_apart(Path(output), cache)
         check_head_destination(Path(output), overwrite=overwrite)
     check_seed(seed)
-    build_classifier(kind, C=1.0 if C == "auto" else float(C), class_weight=class_weight, seed=seed)
+    build_classifier(kind, C=1.0 if C == "auto" else float(C), class_weight=class_weight)
     with _opened(cache) as opened:
         if split is None:
             split = "train" if opened.list_splits() else "all"

@@ -16,8 +16,11 @@ KINDS = ("logreg", "linear-svm")
 MAX_ITER = 1000
 """Of the solver. Separable classes under weak regularisation never converge, and need not."""
 
+SVM_TOLERANCE = 1e-3
+"""Of liblinear, whose time is most of a search for a linear-svm."""
 
-def build_classifier(kind: str, *, C: float, class_weight: Any, seed: int) -> Any:
+
+def build_classifier(kind: str, *, C: float, class_weight: Any) -> Any:
     """Build an unfitted classifier.
 
     Parameters
@@ -30,8 +33,6 @@ def build_classifier(kind: str, *, C: float, class_weight: Any, seed: int) -> An
         Inverse strength of the L2 regularisation.
     class_weight : None, "balanced" or dict
         As scikit-learn takes it.
-    seed : int
-        Of the solver that shuffles (linear-svm).
 
     Raises
     ------
@@ -47,7 +48,11 @@ def build_classifier(kind: str, *, C: float, class_weight: Any, seed: int) -> An
     if kind == "logreg":
         return LogisticRegression(C=C, class_weight=class_weight, max_iter=MAX_ITER)
     if kind == "linear-svm":
-        return LinearSVC(C=C, class_weight=class_weight, max_iter=MAX_ITER, random_state=seed)
+        # The dual solver's random generator is one for all threads of the process: a search in
+        # threads would differ from run to run. The primal one draws nothing.
+        return LinearSVC(
+            C=C, class_weight=class_weight, max_iter=MAX_ITER, dual=False, tol=SVM_TOLERANCE
+        )
     raise HeadError(
         f"head: expected a kind among {', '.join(KINDS)}, got {kind!r}. {suggest(kind, KINDS)}"
     )

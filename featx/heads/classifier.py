@@ -114,12 +114,11 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _fit(self, X: Array, y: Array, codes: Array, groups: Array | None) -> None:
         """Choose C on class codes, then fit on the labels themselves."""
-        seed = self.random_state
         self.search_ = None
         self.C_ = DEFAULT_C
         if self.C != "auto":
             self.C_ = float(self.C)
-        elif folds := build_folds(codes, groups, n_folds=self.cv, seed=seed):
+        elif folds := build_folds(codes, groups, n_folds=self.cv, seed=self.random_state):
             weight = self.class_weight
             if isinstance(weight, dict):
                 weight = {code: weight.get(c, 1.0) for code, c in enumerate(self.classes_)}
@@ -129,13 +128,10 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 folds,
                 kind=self.kind,
                 class_weight=weight,
-                seed=seed,
                 progress=self.progress,
             )
             self.C_ = self.search_.C
-        classifier = build_classifier(
-            self.kind, C=self.C_, class_weight=self.class_weight, seed=seed
-        )
+        classifier = build_classifier(self.kind, C=self.C_, class_weight=self.class_weight)
         self.pipeline_ = Pipeline([("scale", StandardScaler()), ("classify", classifier)])
         self.pipeline_.fit(X, y)
 

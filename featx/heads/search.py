@@ -18,7 +18,10 @@ from featx.heads.splits import Folds
 
 Array = np.ndarray[Any, Any]
 
-COARSE_EXPONENTS = (-6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0)
+COARSE_EXPONENTS = {
+    "logreg": (-6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0),
+    "linear-svm": (-7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0),
+}
 """Powers of ten of C tried first. On standardised features of 500 to 4,000 dimensions the best C
 lies within; where it lies at an end, the path is continued."""
 
@@ -62,7 +65,6 @@ def search_C(
     *,
     kind: str,
     class_weight: Any,
-    seed: int,
     progress: bool | None = False,
 ) -> Search:
     """Choose C.
@@ -80,7 +82,7 @@ def search_C(
         ``(n_rows,)``, class codes.
     folds : list of (train, test)
         Indices.
-    kind, class_weight, seed
+    kind, class_weight
         As `build_classifier` takes them. Scores are accuracies, or balanced accuracies where
         `class_weight` is set.
     progress : bool or None
@@ -90,18 +92,14 @@ def search_C(
     -------
     Search
     """
-    classifiers = [
-        build_classifier(kind, C=1.0, class_weight=class_weight, seed=seed) for _ in folds
-    ]
-    n_threads = 1  # liblinear has one random generator for all threads
+    classifiers = [build_classifier(kind, C=1.0, class_weight=class_weight) for _ in folds]
     if kind == "logreg":
-        n_threads = min(os.cpu_count() or 1, len(folds))
         for classifier in classifiers:
             classifier.set_params(warm_start=True)
     disable = None if progress is None else not progress
     with tqdm(desc="choosing C", total=0, unit=" fits", disable=disable) as bar:
-        path = _Path(X, y, folds, classifiers, n_threads, bar, class_weight is not None)
-        path.try_exponents(COARSE_EXPONENTS)
+        path = _Path(X, y, folds, classifiers, bar, class_weight is not None)
+        path.try_exponents(COARSE_EXPONENTS[kind])
         for _ in range(MAX_LONGER):
             best = path.best_exponent
             if best == min(path.scores):
@@ -122,7 +120,6 @@ class _Path:
     y: Array
     folds: Folds
     classifiers: list[Any]
-    n_threads: int
     bar: Any
     balanced: bool
     scores: dict[float, list[float]] = field(default_factory=dict)
@@ -141,7 +138,7 @@ class _Path:
             self.predicted[exponent] = np.full(len(self.y), -1)
         self.bar.total += len(exponents) * len(self.folds)
         fit = functools.partial(self._fit_fold, exponents)
-        with ThreadPoolExecutor(self.n_threads) as pool:
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, len(self.folds))) as pool:
             predictions = list(pool.map(fit, self.folds, self.classifiers))
         for (_, test), by_exponent in zip(self.folds, predictions, strict=True):
             for exponent, predicted in zip(exponents, by_exponent, strict=True):

@@ -27,6 +27,9 @@ import featx
 
 SIZES = (6_000, 60_000)
 
+LIMIT_MB = 200
+"""Growth from which this script ends in exit code 1."""
+
 
 def build_network() -> nn.Module:
     """Build a convnet so small that reading is most of the work."""
@@ -85,6 +88,7 @@ def main() -> None:
     growth = results[1]["peak_mb"] - results[0]["peak_mb"]
     print(f"growth from {SIZES[0]} to {SIZES[1]} rows: {growth:.0f} MB")
     print(json.dumps({"runs": results, "growth_mb": growth}))
+    sys.exit(growth > LIMIT_MB)
 
 
 if __name__ == "__main__":

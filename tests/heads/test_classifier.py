@@ -129,4 +129,4 @@ def test_classifier_in_scikit_learn_cross_validation_works():
 
 def test_build_classifier_unknown_kind_shows_nearest():
     with pytest.raises(HeadError, match=r"got 'logreg2'.*Nearest: logreg"):
-        build_classifier("logreg2", C=1.0, class_weight=None, seed=0)
+        build_classifier("logreg2", C=1.0, class_weight=None)

@@ -1,0 +1,54 @@
+"""The pipelines run as a user runs them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PIPELINES = Path(__file__).parents[1] / "pipelines"
+
+
+def run(*words, **options):
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_memory_does_not_grow_with_rows(shared):
+    done = run(PIPELINES / "benchmarks/memory.py", "--data", shared)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["growth_mb"] <= 200
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_hymenoptera_ends_in_predictions(shared):
+    done = run(PIPELINES / "hymenoptera.py", "--data", shared)
+    assert done.returncode == 0, done.stderr
+    assert "val accuracy 0.9" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["hymenoptera.py", "compare_backbones.py"])
+def test_pipeline_without_photos_says_what_to_pass(tmp_path, name):
+    done = run(PIPELINES / name, "--data", tmp_path)
+    assert done.returncode == 1
+    assert "Pass --data DIR" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_pretrain_mini_twice_or_resumed_gives_the_same_curve(shared, tmp_path):
+    words = [PIPELINES / "pretrain_mini.py", "--model", "mini", "--data", shared]
+    words += ["--limit", 1000, "--holdout", 200, "--epochs", 1]
+    curves = []
+    for name in ("first", "second"):
+        done = run(*words, "--out", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        lines = (tmp_path / name / "mini.csv").read_text().splitlines()
+        curves.append([line.rsplit(",", 1)[0] for line in lines])  # without the seconds
+    assert curves[0] == curves[1]
+    assert len(curves[0]) == 2
