@@ -16,10 +16,11 @@ from typing import Any
 from featx.backbones.load import Backbone
 from featx.backbones.network import PENULTIMATE
 from featx.cache.format import EmbeddingInfo
-from featx.cache.writer import CacheWriter, check_destination
+from featx.cache.writer import CacheWriter, check_dtype
 from featx.embedding import RunOptions, build_fingerprint, iter_embedded, resolve_backbone
 from featx.engines.torch_engine import TorchEngine
 from featx.errors import CacheError, SourceError
+from featx.files import check_destination
 from featx.images.manifest import Manifest
 from featx.images.sources import PathLike, read_manifest
 from featx.rows import Failure
@@ -107,7 +108,8 @@ def extract(
     """
     output = Path(output)
     options = RunOptions(device, batch_size, workers, progress)
-    check_destination(output, dtype=dtype, overwrite=overwrite)
+    check_dtype(dtype)
+    check_destination(output, overwrite=overwrite, error=CacheError)
     manifest = read_manifest(source)
     given = [source] if isinstance(source, str | os.PathLike) else source
     if output.exists() and any(output.samefile(path) for path in given):

@@ -14,13 +14,13 @@ import numpy as np
 from featx.cache.reader import Cache, open_cache
 from featx.cache.writer import write_splits
 from featx.errors import CacheError, HeadError
+from featx.files import check_destination
 from featx.fingerprint import check_comparable
 from featx.heads.build import build_classifier
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import Evaluation, score_predictions
 from featx.heads.persist import (
     Head,
-    check_head_destination,
     load_head,
     shorten_digests,
 )
@@ -83,7 +83,7 @@ def fit_head(
     """
     if output is not None:
         _check_apart(Path(output), cache)
-        check_head_destination(Path(output), overwrite=overwrite)
+        check_destination(Path(output), overwrite=overwrite, error=HeadError)
     check_seed(seed)
     build_classifier(kind, C=1.0 if C == "auto" else float(C), class_weight=class_weight)
     with _opened(cache) as opened:

@@ -18,6 +18,7 @@ FLOORS = {
     "errors": 0,
     "rows": 0,
     "fingerprint": 0,
+    "files": 0,
     "images": 1,
     "backbones": 1,
     "cache": 1,
@@ -32,7 +33,7 @@ FLOORS = {
     "cli": 6,
     "": 7,  # featx itself: its public names
 }
-BASEMENT = {("fingerprint", "errors")}
+BASEMENT = {("fingerprint", "errors"), ("files", "errors")}
 """Imports within the basement."""
 
 ONLY_IN = {

@@ -98,7 +98,7 @@ EXTRACT = "extract photos -o new.h5 --backbone tests-tiny"
         ("split photos.h5 --overwrite --val 1.5", "got 1.5 and 0"),
         ("split photos.h5 --overwrite --val 0.01", "expected rows enough for 0 of 12"),
         ("fit-head gone.h5 -o new.joblib", "gone.h5: expected a cache, got no such file"),
-        ("fit-head photos.h5 -o no/new.joblib", "no/new.joblib: expected a file in a folder"),
+        ("fit-head photos.h5 -o no/new.joblib", "no/new.joblib: expected its folder to be there"),
         ("fit-head photos.h5 -o new.joblib --kind svm", "got 'svm'. "),
         ("fit-head photos.h5 -o new.joblib --split test", "expected rows in split 'test'"),
         ("fit-head photos.h5 -o new.joblib --embedding x", "expected one of its embeddings"),

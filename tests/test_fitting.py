@@ -90,7 +90,7 @@ def test_fit_head_with_output_saves_it(cache_path, tmp_path):
 
 
 def test_fit_head_output_folder_missing_is_refused_before_the_cache_is_read(tmp_path):
-    with pytest.raises(HeadError, match=r"got no such folder\. Run: mkdir -p"):
+    with pytest.raises(HeadError, match=r"got none\. Run: mkdir -p"):
         fit_head(tmp_path / "no.h5", tmp_path / "no" / "head.joblib")
 
 

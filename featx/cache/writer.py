@@ -26,6 +26,7 @@ from featx.cache.format import (
     open_file,
 )
 from featx.errors import CacheError
+from featx.files import check_destination, explain_errors, name_partial, replace_file
 from featx.rows import Failure, Row
 
 Array = np.ndarray[Any, Any]
@@ -74,14 +75,15 @@ class CacheWriter:
         overwrite: bool = False,
     ) -> None:
         self.path = Path(path)
-        check_destination(self.path, dtype=dtype, overwrite=overwrite)
+        check_dtype(dtype)
+        check_destination(self.path, overwrite=overwrite, error=CacheError)
         self._dtype = np.dtype(dtype)
         self.n_rows = 0
         self.n_failures = 0
         self._rows: list[Row] = []
         self._failures: list[Failure] = []
         self._vectors: dict[str, list[Array]] = {info.name: [] for info in infos}
-        self._partial = _name_partial(self.path)
+        self._partial = name_partial(self.path)
         self._file = h5py.File(self._partial, "w")
         self._file.attrs["format"] = FORMAT_NAME
         self._file.attrs["format_version"] = FORMAT_VERSION
@@ -141,12 +143,12 @@ class CacheWriter:
     def commit(self) -> None:
         """Put the file at its destination, whole or not at all."""
         self._flush()
-        with _explain_errors(self.path):
+        with explain_errors(self.path, error=CacheError):
             self._file.close()
             replace_file(self._partial, self.path)
 
     def _flush(self) -> None:
-        with _explain_errors(self.path):
+        with explain_errors(self.path, error=CacheError):
             self._write_buffers()
 
     def _write_buffers(self) -> None:
@@ -167,32 +169,15 @@ class CacheWriter:
         self._failures.clear()
 
 
-def check_destination(path: Path, *, dtype: str, overwrite: bool) -> None:
-    """Refuse, before any work is done, what could not be written.
+def check_dtype(dtype: str) -> None:
+    """Refuse a dtype that vectors are not stored in.
 
     Raises
     ------
     CacheError
-        If the dtype is none that is stored, the folder is missing, or something is there that is
-        not to be replaced.
     """
     if dtype not in DTYPES:
         raise CacheError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}. Fix it.")
-    if not path.parent.is_dir():
-        raise CacheError(
-            f"{path}: expected its folder to be there, got none. Run: mkdir -p {path.parent}"
-        )
-    if path.is_dir():
-        raise CacheError(f"{path}: expected a file to write, got a folder. Name a file in it.")
-    if path.exists() and not overwrite:
-        raise CacheError(
-            f"{path}: expected a new file, got one that is there. Pass --overwrite to replace it."
-        )
-    if not os.access(path.parent, os.W_OK):
-        raise CacheError(
-            f"{path}: expected a folder one may write to, got one that is read-only. "
-            "Choose another place."
-        )
 
 
 @contextmanager
@@ -200,12 +185,13 @@ def rewrite_cache(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Open a copy of a cache for changes; it takes the cache's place when the block ends well."""
     path = Path(path).resolve()
     open_file(path).close()
-    partial = _name_partial(path)
+    partial = name_partial(path)
     try:
-        shutil.copyfile(path, partial)
-        with open_file(partial, "r+") as file:
-            yield file
-        replace_file(partial, path)
+        with explain_errors(path, error=CacheError):
+            shutil.copyfile(path, partial)
+            with open_file(partial, "r+") as file:
+                yield file
+            replace_file(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -221,36 +207,6 @@ def write_splits(path: str | os.PathLike[str], splits: Sequence[str]) -> None:
     """
     with rewrite_cache(path) as file:
         file["rows/split"][:] = np.array(splits, dtype=object)
-
-
-@contextmanager
-def _explain_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system says of a full disk or the like into one line."""
-    try:
-        yield
-    except OSError as error:
-        raise CacheError(
-            f"{path}: expected to write the cache, got {error.strerror or error}. "
-            "What was there before is untouched. Make room, or choose another place."
-        ) from error
-
-
-def replace_file(partial: Path, path: Path) -> None:
-    """Flush a finished file to the disk and put it at its destination in one step."""
-    with partial.open("r+b") as stream:
-        os.fsync(stream.fileno())
-    os.replace(partial, path)
-    if os.name == "posix":  # the new name itself is on the disk only once its folder is
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _name_partial(path: Path) -> Path:
-    """Name a hidden sibling, so that it lies on the same file system."""
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
 def _create(file: h5py.File, name: str, dtype: Any, dim: int | None = None) -> None:

@@ -11,6 +11,7 @@ import joblib
 import numpy as np
 
 from featx.errors import HeadError
+from featx.files import check_destination, explain_errors, name_partial, replace_file
 from featx.fingerprint import Fingerprint
 
 Array = np.ndarray[Any, Any]
@@ -90,20 +91,16 @@ class Head:
             If it cannot be written there, or something is there that is not to be replaced.
         """
         path = Path(path)
-        check_head_destination(path, overwrite=overwrite)
+        check_destination(path, overwrite=overwrite, error=HeadError)
         content = {"format": FORMAT_NAME, "format_version": FORMAT_VERSION} | {
             name: getattr(self, name) for name in self.__dataclass_fields__
         }
         content["fingerprint"] = asdict(self.fingerprint)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        partial = name_partial(path)
         try:
-            joblib.dump(content, partial)
-            os.replace(partial, path)
-        except OSError as error:
-            raise HeadError(
-                f"{path}: expected to write a head, got {error.strerror or error}. "
-                "Make room, or choose another place."
-            ) from error
+            with explain_errors(path, error=HeadError):
+                joblib.dump(content, partial)
+                replace_file(partial, path)
         finally:
             partial.unlink(missing_ok=True)
 
@@ -116,31 +113,6 @@ class Head:
                 f"got {X.shape}. Embed with that backbone."
             )
         return X
-
-
-def check_head_destination(path: Path, *, overwrite: bool) -> None:
-    """Refuse, before any work is done, a place where no head can be put.
-
-    Raises
-    ------
-    HeadError
-        If its folder is missing or read-only, it is a folder, or a file is there that is not to be
-        replaced.
-    """
-    if not path.parent.is_dir() or path.is_dir():
-        raise HeadError(
-            f"{path}: expected a file in a folder that is there, got "
-            f"{'a folder' if path.is_dir() else 'no such folder'}. Run: mkdir -p {path.parent}"
-        )
-    if path.exists() and not overwrite:
-        raise HeadError(
-            f"{path}: expected a new file, got one that is there. Pass --overwrite to replace it."
-        )
-    if not os.access(path.parent, os.W_OK):
-        raise HeadError(
-            f"{path}: expected a folder one may write to, got one that is read-only. "
-            "Choose another place."
-        )
 
 
 def load_head(path: str | os.PathLike[str]) -> Head:

@@ -93,7 +93,7 @@ def test_load_head_missing_file_says_how_to_fit_one(tmp_path):
 
 def test_head_save_in_missing_folder_is_refused(tmp_path):
     head, _ = build_head()
-    with pytest.raises(HeadError, match=r"got no such folder\. Run: mkdir -p"):
+    with pytest.raises(HeadError, match=r"got none\. Run: mkdir -p"):
         head.save(tmp_path / "no" / "head.joblib")
 
 

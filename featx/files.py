@@ -1,0 +1,66 @@
+"""Put a file at its destination whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from featx.errors import FeatxError
+
+
+def check_destination(path: Path, *, overwrite: bool, error: type[FeatxError]) -> None:
+    """Refuse, before any work is done, a place where no file can be put.
+
+    Raises
+    ------
+    FeatxError
+        Of the given class, if the folder is missing or read-only, the path is a folder, or a file
+        is there that is not to be replaced.
+    """
+    if not path.parent.is_dir():
+        raise error(
+            f"{path}: expected its folder to be there, got none. Run: mkdir -p {path.parent}"
+        )
+    if path.is_dir():
+        raise error(f"{path}: expected a file to write, got a folder. Name a file in it.")
+    if path.exists() and not overwrite:
+        raise error(
+            f"{path}: expected a new file, got one that is there. Pass --overwrite to replace it."
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise error(
+            f"{path}: expected a folder one may write to, got one that is read-only. "
+            "Choose another place."
+        )
+
+
+def name_partial(path: Path) -> Path:
+    """Name a hidden sibling, so that it lies on the same file system."""
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def replace_file(partial: Path, path: Path) -> None:
+    """Flush a finished file to the disk and put it at its destination in one step."""
+    with partial.open("r+b") as stream:
+        os.fsync(stream.fileno())
+    os.replace(partial, path)
+    if os.name == "posix":  # the new name itself is on the disk only once its folder is
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def explain_errors(path: Path, *, error: type[FeatxError]) -> Iterator[None]:
+    """Turn what the operating system says of a full disk or the like into one line."""
+    try:
+        yield
+    except OSError as cause:
+        raise error(
+            f"{path}: expected to write the file, got {cause.strerror or cause}. "
+            "What was there before is untouched. Make room, or choose another place."
+        ) from cause
