@@ -49,7 +49,7 @@ def is_image(prefix: bytes) -> bool:
     for name in FORMATS:
         accept = Image.OPEN[name][1] if name in Image.OPEN else None
         # Plugins answer a bool, or a string where the format is known but not built in.
-        if accept is not None and accept(prefix):
+        if accept is not None and accept(prefix.ljust(PREFIX_SIZE, b"\0")):
             return True
     return False
 
