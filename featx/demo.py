@@ -14,7 +14,6 @@ from featx.cache.reader import open_cache
 from featx.fitting import evaluate, fit_head
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import Evaluation, score_predictions
-from featx.heads.persist import load_head
 from featx.images.decode import encode_png
 from featx.report.page import (
     render_confusion,
@@ -75,7 +74,7 @@ def run_demo(folder: Path, run: Callable[[list[str]], object]) -> Path:
     )
     show("split", random_cache, "--val", "0.2")
     scores = {
-        "mini": evaluate(load_head(head), cache, split="val"),
+        "mini": evaluate(head, cache, split="val"),
         "mini, random weights": evaluate(fit_head(random_cache), random_cache, split="val"),
         "raw pixels": evaluate_pixels(cache),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
+import joblib
 import numpy as np
 from tqdm import tqdm
 
@@ -86,13 +86,6 @@ class _Prepared:
     failure: Failure | None = None
 
 
-def count_cores() -> int:
-    """Count the cores that this process may use: on a cluster fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def resolve_backbone(
     backbone: str | Backbone,
     *,
@@ -139,7 +132,8 @@ def iter_embedded(
     entries there are. An image that cannot be embedded becomes a failure and leaves its
     neighbours as they are.
     """
-    workers = options.workers or min(count_cores(), 16)
+    # Counts what this process may use: on a cluster fewer cores than the machine has.
+    workers = options.workers or min(joblib.cpu_count(), 16)
     bar = tqdm(
         total=len(entries),
         unit=" images",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.cache.reader import Cache, open_cache
+from featx.cache.reader import RECORD_SPLIT, Cache, open_cache
 from featx.cache.writer import write_splits
 from featx.errors import CacheError, HeadError
 from featx.files import check_destination
@@ -243,8 +243,7 @@ def _choose_evaluated(cache: Cache) -> str:
             return name
     raise CacheError(
         f"{cache.path}: expected a split val or test to evaluate on, got "
-        f"{', '.join(have) or 'no splits'}. Record one: featx split CACHE --val 0.2; "
-        "or pass --split all."
+        f"{', '.join(have) or 'no splits'}. {RECORD_SPLIT}"
     )
 
 

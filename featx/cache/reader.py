@@ -49,7 +49,8 @@ def is_cache_file(path: str | os.PathLike[str]) -> bool:
     return os.path.isfile(path) and bool(h5py.is_hdf5(path))
 
 
-_RECORD_SPLIT = "Record one: featx split CACHE --val 0.2; or pass --split all."
+RECORD_SPLIT = "Record one: featx split CACHE --val 0.2; or pass --split all."
+"""What to do where a cache has no splits."""
 
 
 class Cache:
@@ -224,7 +225,7 @@ class Cache:
                 have = ", ".join(self.list_splits()) or "no splits"
                 raise CacheError(
                     f"{self.path}: expected rows in split {split!r}, got {have}. "
-                    + ("Pass one of these, or all." if self.list_splits() else _RECORD_SPLIT)
+                    + ("Pass one of these, or all." if self.list_splits() else RECORD_SPLIT)
                 )
         if labelled:
             mask &= self.labels != ""

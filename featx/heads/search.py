@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import joblib
 import numpy as np
 from sklearn.metrics import recall_score
 from sklearn.preprocessing import StandardScaler
@@ -138,7 +138,7 @@ class _Path:
             self.predicted[exponent] = np.full(len(self.y), -1)
         self.bar.total += len(exponents) * len(self.folds)
         fit = functools.partial(self._fit_fold, exponents)
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, len(self.folds))) as pool:
+        with ThreadPoolExecutor(min(joblib.cpu_count(), len(self.folds))) as pool:
             predictions = list(pool.map(fit, self.folds, self.classifiers))
         for (_, test), by_exponent in zip(self.folds, predictions, strict=True):
             for exponent, predicted in zip(exponents, by_exponent, strict=True):
