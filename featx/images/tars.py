@@ -39,6 +39,7 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
         be read, or two tars share a name.
     """
     by_name: dict[str, Path] = {}
+    splits: dict[Path, str | None] = {}
     images: dict[str, _Image] = {}
     n_ignored = 0
     for tar in tars:
@@ -46,6 +47,8 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
             raise SourceError(
                 f"{tar}: expected tars of different names, got a second {tar.name}. Rename one."
             )
+        words = re.split(r"[^a-zA-Z]+", tar.stem)
+        splits[tar] = next(filter(None, map(read_split, words)), None)
         found, ignored = _read_tar(tar)
         prefix = f"{tar.name}/" if len(tars) > 1 else ""
         # A member that comes twice replaces the first, as it does when a tar is unpacked.
@@ -55,11 +58,8 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
     places = read_layout(_drop_wrapper([image.member.parts for image in images.values()]), source)
     entries = []
     for (name, image), place in zip(images.items(), places, strict=True):
-        tar = image.tar
-        entry = build_entry(name, tar / image.member.name, place, image.content)
-        words = re.split(r"[^a-zA-Z]+", tar.stem)
-        tar_split = next(filter(None, map(read_split, words)), None)
-        row = replace(entry.row, split=place.split or tar_split)
+        entry = build_entry(name, image.tar / image.member.name, place, image.content)
+        row = replace(entry.row, split=place.split or splits[image.tar])
         entries.append(replace(entry, row=replace(row, **image.fields)))
     hint = "Members are expected as class/name.jpg or key.jpg with key.cls."
     return build_manifest(source, entries, n_ignored, hint)
