@@ -19,7 +19,7 @@ from featx.engines.torch_engine import TorchEngine, choose_device
 from featx.errors import BackboneError, DecodeError, FeatxError
 from featx.fingerprint import Fingerprint
 from featx.images.decode import DECODER, decode_image
-from featx.images.manifest import Entry
+from featx.images.manifest import Content, Entry, InMemory
 from featx.images.sources import list_entries
 from featx.rows import Failure, Row
 
@@ -70,16 +70,19 @@ class EmbeddedBatch:
     vectors : dict of str to ndarray
         Per layer float32 ``(len(rows), dim)``, finite.
     failures : tuple of Failure
+    repeats : tuple of Row
+        Whose content was known already: with digest, without size.
     """
 
     rows: tuple[Row, ...]
     vectors: dict[str, Array]
     failures: tuple[Failure, ...]
+    repeats: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """One image on its way: its row, and its pixels or what went wrong."""
+    """One image on its way: its row, and its pixels or what went wrong; neither if it is known."""
 
     row: Row
     pixels: Array | None = None
@@ -124,13 +127,25 @@ def build_fingerprint(backbone: Backbone, layer: str, *, precision: str) -> Fing
 
 
 def iter_embedded(
-    entries: Sequence[Entry], backbone: Backbone, engine: TorchEngine, options: RunOptions
+    entries: Sequence[Entry],
+    backbone: Backbone,
+    engine: TorchEngine,
+    options: RunOptions,
+    known: set[str] | None = None,
 ) -> Iterator[EmbeddedBatch]:
     """Embed the entries of a manifest, in their order.
 
     Threads read, decode and resize ahead of the network; memory holds a few batches, however many
     entries there are. An image that cannot be embedded becomes a failure and leaves its
     neighbours as they are.
+
+    Parameters
+    ----------
+    entries, backbone, engine, options
+        What, by which network, and how.
+    known : set of str, optional
+        Digests of contents that are not to be embedded; each that is read is added, so that no
+        content is embedded twice. Default: embed every entry.
     """
     # Counts what this process may use: on a cluster fewer cores than the machine has.
     workers = options.workers or min(joblib.cpu_count(), 16)
@@ -140,34 +155,84 @@ def iter_embedded(
         # None lets tqdm ask whether standard error is a terminal.
         disable=None if options.progress is None else not options.progress,
     )
-    rows: list[Row] = []
-    pixels: list[Array] = []
-    failures: list[Failure] = []
+    batch = _Batch()
     with bar, ThreadPoolExecutor(workers, "featx-decode") as pool:
         ahead = 2 * engine.batch_size + workers
-        for prepared in _iter_ahead(pool, entries, backbone, ahead):
+        for prepared in _iter_ahead(pool, entries, backbone, ahead, known):
             bar.update()
-            if prepared.failure is not None:
-                failures.append(prepared.failure)
-                continue
-            assert prepared.pixels is not None
-            rows.append(prepared.row)
-            pixels.append(prepared.pixels)
-            if len(rows) == engine.batch_size:
-                yield _run(engine, rows, pixels, failures)
-                rows, pixels, failures = [], [], []
-        if rows or failures:
-            yield _run(engine, rows, pixels, failures)
+            batch.add(prepared, known)
+            if len(batch.rows) == engine.batch_size or len(batch) >= MAX_UNREPORTED:
+                yield batch.run(engine)
+                batch = _Batch()
+        if len(batch):
+            yield batch.run(engine)
+
+
+MAX_UNREPORTED = 1024
+"""Repeats and failures are handed on at the latest with so many, though no batch is full."""
+
+
+class _Batch:
+    """What waits for the network, and what will never reach it."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self._pixels: list[Array] = []
+        self._failures: list[Failure] = []
+        self._repeats: list[Row] = []
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self._failures) + len(self._repeats)
+
+    def add(self, prepared: _Prepared, known: set[str] | None) -> None:
+        """Take one image where it belongs."""
+        row, digest = prepared.row, prepared.row.digest
+        if prepared.failure is None and (prepared.pixels is None or digest in (known or ())):
+            self._repeats.append(row)
+            return
+        if known is not None and digest:
+            known.add(digest)
+        if prepared.failure is not None:
+            self._failures.append(prepared.failure)
+        elif prepared.pixels is not None:
+            self.rows.append(row)
+            self._pixels.append(prepared.pixels)
+
+    def run(self, engine: TorchEngine) -> EmbeddedBatch:
+        """Run the network, and take out rows whose embedding is not finite."""
+        if not self.rows:
+            return EmbeddedBatch((), {}, tuple(self._failures), tuple(self._repeats))
+        vectors = engine.run(np.stack(self._pixels))
+        finite = np.all([np.isfinite(part).all(axis=1) for part in vectors.values()], axis=0)
+        for row, good in zip(self.rows, finite, strict=True):
+            if not good:
+                reason = "the network's output is not finite"
+                self._failures.append(_fail(row, "embed", reason))
+        kept = tuple(row for row, good in zip(self.rows, finite, strict=True) if good)
+        vectors = {name: part[finite] for name, part in vectors.items()}
+        return EmbeddedBatch(kept, vectors, tuple(self._failures), tuple(self._repeats))
+
+
+def _fail(row: Row, stage: str, reason: str) -> Failure:
+    """Write one line of the ledger."""
+    reason = " ".join(reason.split())
+    return Failure(
+        row.id, row.path, row.digest, stage, reason, n_bytes=row.n_bytes, mtime_ns=row.mtime_ns
+    )
 
 
 def _iter_ahead(
-    pool: ThreadPoolExecutor, entries: Iterable[Entry], backbone: Backbone, ahead: int
+    pool: ThreadPoolExecutor,
+    entries: Iterable[Entry],
+    backbone: Backbone,
+    ahead: int,
+    known: set[str] | None,
 ) -> Iterator[_Prepared]:
     """Prepare entries in the pool, at most so many ahead, and yield them in order."""
     waiting: deque[Future[_Prepared]] = deque()
     try:
         for entry in entries:
-            waiting.append(pool.submit(_prepare, entry, backbone))
+            waiting.append(pool.submit(_prepare, entry, backbone, known))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
@@ -177,13 +242,17 @@ def _iter_ahead(
             future.cancel()
 
 
-def _prepare(entry: Entry, backbone: Backbone) -> _Prepared:
+def _prepare(entry: Entry, backbone: Backbone, known: set[str] | None) -> _Prepared:
     """Read, decode and preprocess one image."""
     row, stage = entry.row, "read"
     try:
-        data = entry.content.read()
-        if isinstance(data, bytes):
-            row = replace(row, digest=sha256(data).hexdigest())
+        data = entry.content.image if isinstance(entry.content, InMemory) else None
+        if isinstance(entry.content, Content):
+            data, n_bytes, mtime_ns = entry.content.read_whole()
+            digest = sha256(data).hexdigest()
+            row = replace(row, digest=digest, n_bytes=n_bytes, mtime_ns=mtime_ns)
+            if known is not None and digest in known:
+                return _Prepared(row)
         stage = "decode"
         image = decode_image(data)
         row = replace(row, width=image.width, height=image.height)
@@ -196,23 +265,7 @@ def _prepare(entry: Entry, backbone: Backbone) -> _Prepared:
         reason = error.strerror or str(error)
     except Exception as error:  # one image, whatever is wrong with it, must not end the run
         reason = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
-    reason = " ".join(reason.split())
-    return _Prepared(row, failure=Failure(row.id, row.path, row.digest, stage, reason))
-
-
-def _run(
-    engine: TorchEngine, rows: list[Row], pixels: list[Array], failures: list[Failure]
-) -> EmbeddedBatch:
-    """Run one batch, and take out rows whose embedding is not finite."""
-    if not rows:
-        return EmbeddedBatch((), {}, tuple(failures))
-    vectors = engine.run(np.stack(pixels))
-    finite = np.all([np.isfinite(values).all(axis=1) for values in vectors.values()], axis=0)
-    for row in (row for row, good in zip(rows, finite, strict=True) if not good):
-        reason = "the network's output is not finite"
-        failures.append(Failure(row.id, row.path, row.digest, "embed", reason))
-    kept = tuple(row for row, good in zip(rows, finite, strict=True) if good)
-    return EmbeddedBatch(kept, {k: v[finite] for k, v in vectors.items()}, tuple(failures))
+    return _Prepared(row, failure=_fail(row, stage, reason))
 
 
 def embed(

@@ -12,7 +12,7 @@ import numpy as np
 from featx.cache.reader import is_cache_file, open_cache
 from featx.errors import FeatxError, SourceError, WeightsError
 from featx.fingerprint import check_comparable
-from featx.fitting import HeadLike, read_comparable
+from featx.fitting import HeadLike, find_comparable
 from featx.heads.persist import Head, load_head
 from featx.images.manifest import Entry
 from featx.images.sources import PathLike, list_entries
@@ -174,13 +174,16 @@ def load_backbone_of(head: Head, *, weights: str | None = None) -> Backbone:
 
 def _iter_from_cache(head: Head, path: PathLike, top: int) -> Iterator[Prediction]:
     with open_cache(path) as cache:
-        for start in range(0, len(cache), ROWS_AT_A_TIME):
-            rows = np.arange(start, min(start + ROWS_AT_A_TIME, len(cache)))
-            ranked = _rank(head, read_comparable(cache, head, rows), top)
+        name = find_comparable(cache, head)
+        present = cache.select_rows(name=name)
+        for start in range(0, len(present), ROWS_AT_A_TIME):
+            rows = present[start : start + ROWS_AT_A_TIME]
+            ranked = _rank(head, cache.read_vectors(name, rows), top)
             for number, best in zip(rows, ranked, strict=True):
                 yield Prediction(cache.paths[number], best[0][0], best[0][1], best)
         for failure in cache.failures:
-            yield Prediction(failure.path, None, None, error=failure.reason)
+            if failure.embedding in ("", name):
+                yield Prediction(failure.path, None, None, error=failure.reason)
 
 
 def _rank(head: Head, X: Array, top: int) -> list[tuple[tuple[str, float], ...]]:

@@ -1,0 +1,235 @@
+"""What a run need not do again, and what its cache will hold: decisions, without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from featx.cache.format import EmbeddingInfo
+from featx.cache.reader import Cache
+from featx.cache.shards import Shards
+from featx.cache.writer import Column
+from featx.images.manifest import Content, Entry
+from featx.rows import Failure, Row
+
+Array = np.ndarray[Any, Any]
+
+SHARDED = -1
+"""In the first axis of `Places`: the content has no vector in the cache that is there."""
+
+
+class Known:
+    """What is known before a run: by the cache that is there, and by shards of unfinished work.
+
+    Content is told by its digest. A row says which digest a path had when it was read.
+
+    Parameters
+    ----------
+    base : Cache or None
+        The cache that is there.
+    shards : Shards
+    targets : sequence of str
+        Names of the embeddings that are asked for.
+    retry_failed : bool
+        Forget failures in the cache that is there.
+
+    Attributes
+    ----------
+    digests : set of str
+        Contents that have a vector in all targets, or are known to fail.
+    """
+
+    def __init__(
+        self, base: Cache | None, shards: Shards, targets: Sequence[str], *, retry_failed: bool
+    ) -> None:
+        self.base, self.shards, self.targets = base, shards, tuple(targets)
+        self.base_rows: dict[str, Row] = {}
+        self._failures: dict[str, dict[str, Failure]] = {}
+        self._read: dict[str, tuple[str, int, int]] = {}
+        self._places: dict[str, dict[str, int]] = {}
+        if base is not None:
+            self._learn_base(base, retry_failed=retry_failed)
+        self.digests = self._find_complete()
+
+    def _learn_base(self, base: Cache, *, retry_failed: bool) -> None:
+        rows = base.rows
+        self.base_rows = {row.id: row for row in rows}
+        for row in rows:
+            self._read[row.id] = row.digest, row.n_bytes, row.mtime_ns
+        for name in base.names:
+            present = np.flatnonzero(base.read_present(name)).tolist()
+            self._places[name] = {rows[index].digest: index for index in present}
+        for failure in base.failures:
+            if not failure.digest:
+                continue
+            self._read[failure.id] = failure.digest, failure.n_bytes, failure.mtime_ns
+            is_ours = not failure.embedding or failure.embedding in self.targets
+            if not (is_ours and retry_failed):
+                self._failures.setdefault(failure.digest, {})[failure.embedding] = failure
+
+    def _find_complete(self) -> set[str]:
+        complete = set(self.shards.places) | set(self.shards.failures)
+        ours = {"", *self.targets}
+        complete |= {digest for digest, found in self._failures.items() if ours & set(found)}
+        in_base = [set(self._places.get(name, ())) for name in self.targets]
+        return complete | set.intersection(*in_base)
+
+    def find_settled(self, entry: Entry, *, rehash: bool) -> Row | None:
+        """Return a row with its digest if its file is as it was, by size and time of last change.
+
+        Parameters
+        ----------
+        entry : Entry
+        rehash : bool
+            Trust these only for what this unfinished run has read.
+        """
+        row = self.shards.rows.get(entry.row.id)
+        read = (row.digest, row.n_bytes, row.mtime_ns) if row is not None else None
+        if read is None and not rehash:
+            read = self._read.get(entry.row.id)
+        if read is None or read[0] not in self.digests or read[2] < 0:
+            return None
+        assert isinstance(entry.content, Content)
+        try:
+            now = entry.content.stat()
+        except OSError:
+            return None  # tried again, and then a failure with its reason
+        if now != read[1:]:
+            return None
+        return replace(entry.row, digest=read[0], n_bytes=read[1], mtime_ns=read[2])
+
+    def list_failures(self, digest: str) -> list[Failure]:
+        """List why a content has no vector, one for each embedding or one for all."""
+        found = self._failures.get(digest, {}) | self.shards.failures.get(digest, {})
+        return list(found.values())
+
+    def list_rows(self) -> list[Row]:
+        """List all rows that were read, of the cache and of the shards."""
+        return [*self.base_rows.values(), *self.shards.rows.values()]
+
+    def list_splits(self) -> dict[str, str]:
+        """List the splits that the cache records, by id and by digest."""
+        splits: dict[str, str] = {}
+        for row in self.base_rows.values():
+            if row.split:
+                splits[row.id] = splits[row.digest] = row.split
+        return splits
+
+    def find_place(self, name: str, digest: str) -> tuple[int, int] | None:
+        """Return where a content's vector is: shard, or `SHARDED` for the cache, and row."""
+        if name in self.targets and digest in self.shards.places:
+            return self.shards.places[digest]
+        index = self._places.get(name, {}).get(digest)
+        return None if index is None else (SHARDED, index)
+
+    def build_column(self, info: EmbeddingInfo, dtype: str, rows: Sequence[Row]) -> Column:
+        """Say where the vectors of one embedding come from, for all rows of a cache to be."""
+        nowhere = (SHARDED, -1)
+        found = [self.find_place(info.name, row.digest) or nowhere for row in rows]
+        places = np.array(found, np.int64).reshape(-1, 2)  # (n_rows, 2)
+
+        def read(start: int, end: int) -> Array:
+            block = places[start:end]
+            values = np.full((end - start, info.fingerprint.dim), np.nan, dtype)
+            there = block[:, 1] >= 0
+            for number in np.unique(block[there, 0]):
+                mask = there & (block[:, 0] == number)
+                values[mask] = self._read_vectors(info.name, int(number), block[mask, 1])
+            return values
+
+        return Column(info, dtype, read)
+
+    def _read_vectors(self, name: str, number: int, rows: Array) -> Array:
+        if number != SHARDED:
+            return self.shards.read_vectors(name, number, rows)
+        assert self.base is not None
+        return self.base.read_vectors(name, rows)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a cache will hold.
+
+    Attributes
+    ----------
+    rows : list of Row
+        In the order of the source; kept ones that it has no more come last.
+    failures : list of Failure
+        In the order of the source.
+    n_failed : int
+        Images of the source that lack an embedding that was asked for.
+    n_removed : int
+        Rows of the cache that the source has no more, but for renamed ones.
+    """
+
+    rows: list[Row]
+    failures: list[Failure]
+    n_failed: int
+    n_removed: int
+
+
+def assemble(
+    known: Known,
+    entries: Sequence[Entry],
+    settled: Mapping[str, Row],
+    unread: Mapping[str, Failure],
+    names: Sequence[str],
+    *,
+    prune: bool,
+) -> Outcome:
+    """Join a source's rows to what is known of their contents.
+
+    Parameters
+    ----------
+    known : Known
+    entries : sequence of Entry
+        The source.
+    settled : mapping of str to Row
+        By id, files that are as they were; all others the shards know.
+    unread : mapping of str to Failure
+        By id, where the file could not be read.
+    names : sequence of str
+        All embeddings that the cache will have.
+    prune : bool
+        Drop rows that the source has no more.
+    """
+    sizes = {row.digest: (row.width, row.height) for row in known.list_rows() if row.width}
+    has_splits = any(entry.row.split for entry in entries)
+    splits = {} if has_splits else known.list_splits()
+    rows: list[Row] = []
+    failures: list[Failure] = []
+    n_failed = 0
+    ours = {"", *known.targets}
+    for entry in entries:
+        if entry.row.id in unread:
+            failures.append(unread[entry.row.id])
+            n_failed += 1
+            continue
+        read = settled.get(entry.row.id) or known.shards.rows[entry.row.id]
+        row = replace(entry.row, digest=read.digest, n_bytes=read.n_bytes, mtime_ns=read.mtime_ns)
+        found = known.list_failures(row.digest)
+        failures.extend(_name_failure(failure, row) for failure in found)
+        n_failed += any(failure.embedding in ours for failure in found)
+        if any(known.find_place(name, row.digest) for name in names):
+            width, height = sizes[row.digest]
+            split = row.split or splits.get(row.id) or splits.get(row.digest)
+            rows.append(replace(row, width=width, height=height, split=split))
+    gone = _find_gone(known, entries, rows)
+    return Outcome(rows if prune else rows + gone, failures, n_failed, len(gone))
+
+
+def _name_failure(failure: Failure, row: Row) -> Failure:
+    """Tell a content's failure of one file that has it."""
+    return replace(failure, id=row.id, path=row.path, n_bytes=row.n_bytes, mtime_ns=row.mtime_ns)
+
+
+def _find_gone(known: Known, entries: Sequence[Entry], rows: Sequence[Row]) -> list[Row]:
+    """List rows of the cache whose file is no more; one whose content has a new name is not."""
+    ids = {entry.row.id for entry in entries}
+    renamed = {row.digest for row in rows if row.id not in known.base_rows}
+    return [
+        row for row in known.base_rows.values() if row.id not in ids and row.digest not in renamed
+    ]
