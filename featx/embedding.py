@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -16,8 +16,8 @@ from tqdm import tqdm
 from featx.backbones.load import Backbone, load_backbone
 from featx.backbones.network import PENULTIMATE
 from featx.engines.torch_engine import TorchEngine, choose_device
-from featx.errors import BackboneError, DecodeError, FeatxError
-from featx.fingerprint import Fingerprint
+from featx.errors import BackboneError, DecodeError, FeatxError, WeightsError
+from featx.fingerprint import Fingerprint, check_comparable
 from featx.images.decode import DECODER, decode_image
 from featx.images.manifest import Content, Entry, InMemory
 from featx.images.sources import list_entries
@@ -110,6 +110,54 @@ def resolve_backbone(
             f"{backbone.name}: expected no weights, layers or preprocess beside a loaded backbone, "
             "got some. Pass them to featx.load_backbone."
         )
+    return backbone
+
+
+def restore_backbone(
+    fingerprint: Fingerprint,
+    origin: Mapping[str, Any],
+    *,
+    subject: str,
+    weights: str | None = None,
+) -> Backbone:
+    """Load the backbone that embeddings were made with.
+
+    Parameters
+    ----------
+    fingerprint : Fingerprint
+    origin : mapping
+        Their provenance: ``weights`` and ``preprocess_from``.
+    subject : str
+        Whose embeddings they are, for errors.
+    weights : str, optional
+        Where the weights are now.
+
+    Raises
+    ------
+    FingerprintError
+        If the weights are there, but are others.
+    WeightsError
+        If they are not there.
+    """
+    try:
+        backbone = load_backbone(
+            fingerprint.backbone,
+            weights=weights or origin["weights"],
+            layers=[fingerprint.layer],
+            preprocess=origin["preprocess_from"],
+        )
+    except WeightsError as error:
+        if weights is not None:
+            raise
+        raise WeightsError(
+            f"{error} Or say where the weights of {subject} are now: --weights."
+        ) from error
+    check_comparable(
+        fingerprint,
+        build_fingerprint(backbone, fingerprint.layer, precision=fingerprint.precision),
+        subject=f"backbone {fingerprint.backbone} for {subject}",
+        remedy=f"Pass --weights with the file that the embeddings of {subject} were made with.",
+    )
     return backbone
 
 

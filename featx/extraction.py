@@ -20,17 +20,25 @@ from featx.backbones.load import Backbone
 from featx.backbones.network import PENULTIMATE
 from featx.cache.format import DTYPES, EmbeddingInfo, check_dtype
 from featx.cache.lock import CacheLock
-from featx.cache.reader import Cache, open_cache
+from featx.cache.reader import open_cache
 from featx.cache.shards import Shards
 from featx.cache.writer import write_cache
 from featx.embedding import RunOptions, build_fingerprint, iter_embedded, resolve_backbone
 from featx.engines.torch_engine import TorchEngine
 from featx.errors import CacheError, FeatxError, TooManyFailuresError
 from featx.files import check_destination
-from featx.fingerprint import check_comparable
 from featx.images.manifest import Entry, Manifest
 from featx.images.sources import PathLike, read_manifest
-from featx.increments import Known, Outcome, assemble
+from featx.increments import (
+    Known,
+    assemble,
+    check_fingerprints,
+    check_same_source,
+    choose_dtype,
+    differs,
+    list_infos,
+    settle_storage,
+)
 from featx.rows import Failure, Row
 
 VERSIONED = ("featx", "torch", "torchvision", "pillow", "numpy", "h5py")
@@ -167,7 +175,8 @@ def extract(
     output = output.resolve() if output.is_symlink() else output
     check_dtype(dtype or DTYPES[0])
     check_destination(output, overwrite=True, error=CacheError)
-    RunOptions(device, batch_size or 1, workers, progress)  # its checks, before anything is read
+    size = 1 if batch_size is None else batch_size
+    RunOptions(device, size, workers, progress)  # its checks, before anything is read
     with CacheLock(output, break_lock=break_lock) as lock, ExitStack() as stack:
         manifest = read_manifest(source)
         _check_apart(output, source)
@@ -175,10 +184,10 @@ def extract(
         base = None
         if output.exists() and not overwrite:
             base = stack.enter_context(open_cache(output))
-            _check_same_source(base, manifest)
+            check_same_source(base, manifest)
         backbone = resolve_backbone(backbone, weights=weights, layers=layers, preprocess=preprocess)
         names = {layer: name_embedding(name or backbone.name, layer) for layer in backbone.layers}
-        dtype, batch_size = _settle_storage(base, tuple(names.values()), dtype, batch_size)
+        dtype, batch_size = settle_storage(base, tuple(names.values()), dtype, batch_size)
         options = RunOptions(device, batch_size, workers, progress)
         engine = options.build_engine(backbone)
         provenance = build_provenance(backbone, engine, manifest)
@@ -187,7 +196,7 @@ def extract(
             fingerprint = build_fingerprint(backbone, layer, precision=engine.precision)
             infos.append(EmbeddingInfo(embedding, fingerprint, provenance))
         if base is not None:
-            _check_fingerprints(base, infos)
+            check_fingerprints(base, infos)
         start = time.perf_counter()
         shards = Shards(
             output.with_name(output.name + ".partial"),
@@ -201,19 +210,20 @@ def extract(
         known = Known(base, shards, [info.name for info in infos], retry_failed=retry_failed)
         settled, todo = _find_todo(known, manifest, rehash=rehash)
         run = _Run(backbone, engine, options, names, shards, known, limit, shard_s, manifest)
-        unread = run.embed(todo, n_failed=run.count_failed(settled))
-        columns = _list_infos(base, infos, len(shards.places) - n_resumed)
+        unread = run.embed(todo, run.list_failed(settled))
+        columns = list_infos(base, infos, len(shards.places))
         outcome = assemble(
             known, manifest.entries, settled, unread, [info.name for info in columns], prune=prune
         )
         run.check_failures(outcome.n_failed, outcome.failures)
-        is_changed = base is None or _differs(base, columns, outcome)
+        # Rows that another embedding had already may be the same, and yet have new vectors.
+        is_changed = base is None or bool(shards.places) or differs(base, columns, outcome)
         if is_changed:
             write_cache(
                 output,
                 outcome.rows,
                 [
-                    known.build_column(info, _choose_dtype(base, info, dtype), outcome.rows)
+                    known.build_column(info, choose_dtype(base, info, dtype), outcome.rows)
                     for info in columns
                 ],
                 failures=outcome.failures,
@@ -252,11 +262,13 @@ class _Run:
     shard_s: float
     manifest: Manifest
 
-    def embed(self, todo: Sequence[Entry], *, n_failed: int) -> dict[str, Failure]:
+    def embed(self, todo: Sequence[Entry], failed: Sequence[Failure]) -> dict[str, Failure]:
         """Embed what is left; return failures of files that could not be read, by id.
 
         Whatever ends it, what is done becomes durable.
         """
+        n_failed = len(failed)
+        self.check_failures(n_failed, failed)
         unread: dict[str, Failure] = {}
         try:
             for batch in iter_embedded(
@@ -265,7 +277,8 @@ class _Run:
                 failures = [part for one in batch.failures for part in self._name(one)]
                 unread.update((one.id, one) for one in batch.failures if not one.digest)
                 vectors = {self.names[layer]: part for layer, part in batch.vectors.items()}
-                self.shards.append(batch.rows, vectors, repeats=batch.repeats, failures=failures)
+                repeats = self.known.add_sizes(batch.rows, batch.repeats)
+                self.shards.append(batch.rows, vectors, repeats=repeats, failures=failures)
                 self.shards.seal_when_due(self.shard_s)
                 n_failed += len(batch.failures)
                 self.check_failures(n_failed, failures)
@@ -279,13 +292,12 @@ class _Run:
             return [failure]
         return [replace(failure, embedding=name) for name in self.names.values()]
 
-    def count_failed(self, settled: Mapping[str, Row]) -> int:
-        """Count rows that are known to fail."""
-        targets = self.known.targets
-        return sum(
-            not all(self.known.find_place(name, row.digest) for name in targets)
-            for row in settled.values()
-        )
+    def list_failed(self, settled: Mapping[str, Row]) -> list[Failure]:
+        """List one failure for each row that is known to fail."""
+        ours = ("", *self.known.targets)
+        found = (self.known.list_failures(row) for row in settled.values())
+        first = (next((one for one in part if one.embedding in ours), None) for part in found)
+        return [failure for failure in first if failure is not None]
 
     def check_failures(self, n_failed: int, failures: Sequence[Failure]) -> None:
         """Refuse a source of which too much fails.
@@ -338,85 +350,6 @@ def _find_todo(
         else:
             settled[row.id] = row
     return settled, todo
-
-
-def _list_infos(
-    base: Cache | None, infos: Sequence[EmbeddingInfo], n_embedded: int
-) -> list[EmbeddingInfo]:
-    """List the embeddings of a cache to be; those that were there keep their provenance."""
-    listed = {name: base.get_info(name) for name in base.names} if base is not None else {}
-    for info in infos:
-        if info.name not in listed:
-            listed[info.name] = info
-        elif n_embedded:
-            old = listed[info.name].provenance
-            update = info.provenance | {"n_embedded": n_embedded}
-            updates = [*old.get("updates", ()), update]
-            listed[info.name] = replace(info, provenance=old | {"updates": updates})
-    return list(listed.values())
-
-
-def _choose_dtype(base: Cache | None, info: EmbeddingInfo, dtype: str) -> str:
-    return base.get_dtype(info.name) if base is not None and info.name in base.names else dtype
-
-
-def _differs(base: Cache, columns: Sequence[EmbeddingInfo], outcome: Outcome) -> bool:
-    """Tell whether a cache would be written anew."""
-    return (
-        outcome.rows != base.rows
-        or outcome.failures != list(base.failures)
-        or [info.name for info in columns] != list(base.names)
-    )
-
-
-def _settle_storage(
-    base: Cache | None, names: Sequence[str], dtype: str | None, batch_size: int | None
-) -> tuple[str, int]:
-    """Choose dtype and batch size: those of the embedding that is extended.
-
-    Raises
-    ------
-    CacheError
-        If others were asked for.
-    """
-    name = next((name for name in names if base is not None and name in base.names), None)
-    if base is None or name is None:
-        return dtype or DTYPES[0], batch_size or 32
-    have = {
-        "dtype": base.get_dtype(name),
-        "batch size": base.get_info(name).provenance["batch_size"],
-    }
-    for field, asked in (("dtype", dtype), ("batch size", batch_size)):
-        if asked not in (None, have[field]):
-            raise CacheError(
-                f"{base.path}, embedding {name}: expected {field} {have[field]}, with which it was "
-                f"begun, got {asked}. Leave the option out, or pass --overwrite to begin anew."
-            )
-    return have["dtype"], have["batch size"]
-
-
-def _check_fingerprints(base: Cache, infos: Sequence[EmbeddingInfo]) -> None:
-    """Refuse to mix embeddings that cannot be compared."""
-    for info in infos:
-        if info.name in base.names:
-            check_comparable(
-                base.get_info(info.name).fingerprint,
-                info.fingerprint,
-                subject=f"{base.path}, embedding {info.name}",
-                remedy="Pass what it was made with, --name to put another beside it, or "
-                "--overwrite to begin anew.",
-            )
-
-
-def _check_same_source(base: Cache, manifest: Manifest) -> None:
-    """Refuse another source by mistake: its rows would be added to rows it knows nothing of."""
-    ids = {entry.row.id for entry in manifest.entries}
-    if len(base) and base.source != manifest.source and ids.isdisjoint(base.ids.tolist()):
-        raise CacheError(
-            f"{base.path}: expected the source it was made from, {base.source}, got "
-            f"{manifest.source}, with which it has no image in common. Name another output, or "
-            "pass --overwrite to begin anew."
-        )
 
 
 def _check_apart(output: Path, source: PathLike | Sequence[PathLike]) -> None:

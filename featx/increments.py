@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from featx.cache.format import EmbeddingInfo
+from featx.cache.format import DTYPES, EmbeddingInfo
 from featx.cache.reader import Cache
 from featx.cache.shards import Shards
 from featx.cache.writer import Column
-from featx.images.manifest import Content, Entry
+from featx.errors import CacheError
+from featx.fingerprint import check_comparable
+from featx.images.manifest import Content, Entry, Manifest
 from featx.rows import Failure, Row
 
 Array = np.ndarray[Any, Any]
@@ -34,12 +36,14 @@ class Known:
     targets : sequence of str
         Names of the embeddings that are asked for.
     retry_failed : bool
-        Forget failures in the cache that is there.
+        Forget failures.
 
     Attributes
     ----------
     digests : set of str
         Contents that have a vector in all targets, or are known to fail.
+    sizes : dict of str to (int, int)
+        Width and height of each content, by its digest.
     """
 
     def __init__(
@@ -50,8 +54,12 @@ class Known:
         self._failures: dict[str, dict[str, Failure]] = {}
         self._read: dict[str, tuple[str, int, int]] = {}
         self._places: dict[str, dict[str, int]] = {}
+        if retry_failed:
+            shards.failures.clear()
         if base is not None:
             self._learn_base(base, retry_failed=retry_failed)
+        known_rows = [*self.base_rows.values(), *shards.rows.values()]
+        self.sizes = {row.digest: (row.width, row.height) for row in known_rows if row.width}
         self.digests = self._find_complete()
 
     def _learn_base(self, base: Cache, *, retry_failed: bool) -> None:
@@ -101,14 +109,29 @@ class Known:
             return None
         return replace(entry.row, digest=read[0], n_bytes=read[1], mtime_ns=read[2])
 
-    def list_failures(self, digest: str) -> list[Failure]:
-        """List why a content has no vector, one for each embedding or one for all."""
-        found = self._failures.get(digest, {}) | self.shards.failures.get(digest, {})
-        return list(found.values())
+    def list_failures(self, row: Row) -> list[Failure]:
+        """List why a file's content has no vector, one for each embedding or one for all."""
+        found = self._failures.get(row.digest, {}) | self.shards.failures.get(row.digest, {})
+        # Tried again with success, by this run or by the unfinished one before it.
+        done = {"", *self.targets} if row.digest in self.shards.places else set()
+        return [
+            replace(one, id=row.id, path=row.path, n_bytes=row.n_bytes, mtime_ns=row.mtime_ns)
+            for name, one in found.items()
+            if name not in done
+        ]
 
-    def list_rows(self) -> list[Row]:
-        """List all rows that were read, of the cache and of the shards."""
-        return [*self.base_rows.values(), *self.shards.rows.values()]
+    def add_sizes(self, rows: Sequence[Row], repeats: Sequence[Row]) -> list[Row]:
+        """Learn the sizes of images that were decoded; give them to others of the same content.
+
+        Each row has its own: the file that a content was first seen in may change before an
+        unfinished run goes on.
+        """
+        self.sizes.update((row.digest, (row.width, row.height)) for row in rows)
+        sizes = [self.sizes.get(row.digest, (0, 0)) for row in repeats]
+        return [
+            replace(row, width=width, height=height)
+            for row, (width, height) in zip(repeats, sizes, strict=True)
+        ]
 
     def list_splits(self) -> dict[str, str]:
         """List the splits that the cache records, by id and by digest."""
@@ -196,7 +219,6 @@ def assemble(
     prune : bool
         Drop rows that the source has no more.
     """
-    sizes = {row.digest: (row.width, row.height) for row in known.list_rows() if row.width}
     has_splits = any(entry.row.split for entry in entries)
     splits = {} if has_splits else known.list_splits()
     rows: list[Row] = []
@@ -210,20 +232,15 @@ def assemble(
             continue
         read = settled.get(entry.row.id) or known.shards.rows[entry.row.id]
         row = replace(entry.row, digest=read.digest, n_bytes=read.n_bytes, mtime_ns=read.mtime_ns)
-        found = known.list_failures(row.digest)
-        failures.extend(_name_failure(failure, row) for failure in found)
+        found = known.list_failures(row)
+        failures.extend(found)
         n_failed += any(failure.embedding in ours for failure in found)
         if any(known.find_place(name, row.digest) for name in names):
-            width, height = sizes[row.digest]
+            width, height = known.sizes[row.digest]
             split = row.split or splits.get(row.id) or splits.get(row.digest)
             rows.append(replace(row, width=width, height=height, split=split))
     gone = _find_gone(known, entries, rows)
     return Outcome(rows if prune else rows + gone, failures, n_failed, len(gone))
-
-
-def _name_failure(failure: Failure, row: Row) -> Failure:
-    """Tell a content's failure of one file that has it."""
-    return replace(failure, id=row.id, path=row.path, n_bytes=row.n_bytes, mtime_ns=row.mtime_ns)
 
 
 def _find_gone(known: Known, entries: Sequence[Entry], rows: Sequence[Row]) -> list[Row]:
@@ -233,3 +250,83 @@ def _find_gone(known: Known, entries: Sequence[Entry], rows: Sequence[Row]) -> l
     return [
         row for row in known.base_rows.values() if row.id not in ids and row.digest not in renamed
     ]
+
+
+def list_infos(
+    base: Cache | None, infos: Sequence[EmbeddingInfo], n_embedded: int
+) -> list[EmbeddingInfo]:
+    """List the embeddings of a cache to be; those that were there keep their provenance."""
+    listed = {name: base.get_info(name) for name in base.names} if base is not None else {}
+    for info in infos:
+        if info.name not in listed:
+            listed[info.name] = info
+        elif n_embedded:
+            old = listed[info.name].provenance
+            update = info.provenance | {"n_embedded": n_embedded}
+            updates = [*old.get("updates", ()), update]
+            listed[info.name] = replace(info, provenance=old | {"updates": updates})
+    return list(listed.values())
+
+
+def choose_dtype(base: Cache | None, info: EmbeddingInfo, dtype: str) -> str:
+    """Choose a column's dtype: the one it has, else the one that was asked for."""
+    return base.get_dtype(info.name) if base is not None and info.name in base.names else dtype
+
+
+def differs(base: Cache, columns: Sequence[EmbeddingInfo], outcome: Outcome) -> bool:
+    """Tell whether a cache would be written anew."""
+    return (
+        outcome.rows != base.rows
+        or outcome.failures != list(base.failures)
+        or [info.name for info in columns] != list(base.names)
+    )
+
+
+def settle_storage(
+    base: Cache | None, names: Sequence[str], dtype: str | None, batch_size: int | None
+) -> tuple[str, int]:
+    """Choose dtype and batch size: those of the embedding that is extended.
+
+    Raises
+    ------
+    CacheError
+        If others were asked for.
+    """
+    name = next((name for name in names if base is not None and name in base.names), None)
+    if base is None or name is None:
+        return dtype or DTYPES[0], batch_size or 32
+    have = {
+        "dtype": base.get_dtype(name),
+        "batch size": base.get_info(name).provenance["batch_size"],
+    }
+    for field, asked in (("dtype", dtype), ("batch size", batch_size)):
+        if asked not in (None, have[field]):
+            raise CacheError(
+                f"{base.path}, embedding {name}: expected {field} {have[field]}, with which it was "
+                f"begun, got {asked}. Leave the option out, or pass --overwrite to begin anew."
+            )
+    return have["dtype"], have["batch size"]
+
+
+def check_fingerprints(base: Cache, infos: Sequence[EmbeddingInfo]) -> None:
+    """Refuse to mix embeddings that cannot be compared."""
+    for info in infos:
+        if info.name in base.names:
+            check_comparable(
+                base.get_info(info.name).fingerprint,
+                info.fingerprint,
+                subject=f"{base.path}, embedding {info.name}",
+                remedy="Pass what it was made with, --name to put another beside it, or "
+                "--overwrite to begin anew.",
+            )
+
+
+def check_same_source(base: Cache, manifest: Manifest) -> None:
+    """Refuse another source by mistake: its rows would be added to rows it knows nothing of."""
+    ids = {entry.row.id for entry in manifest.entries}
+    if len(base) and base.source != manifest.source and ids.isdisjoint(base.ids.tolist()):
+        raise CacheError(
+            f"{base.path}: expected the source it was made from, {base.source}, got "
+            f"{manifest.source}, with which it has no image in common. Name another output, or "
+            "pass --overwrite to begin anew."
+        )

@@ -17,6 +17,7 @@ from featx.cache.format import (
     EmbeddingInfo,
     create_vectors,
     open_sealed,
+    open_writable,
     read_table,
     take_rows,
     write_table,
@@ -235,7 +236,7 @@ class Shards:
 
     def _write(self, path: Path) -> None:
         rows, repeats, failures = _join(self._pending)
-        with h5py.File(path, "w") as file:
+        with open_writable(path, "w") as (file, _):
             write_stamp(file, KIND)
             write_table(file.create_group("rows"), Row, rows)
             write_table(file.create_group("repeats"), Row, repeats)

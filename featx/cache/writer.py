@@ -18,7 +18,9 @@ from featx.cache.format import (
     FORMAT_NAME,
     FORMAT_VERSION,
     EmbeddingInfo,
+    Sink,
     create_vectors,
+    open_writable,
     write_table,
 )
 from featx.cache.lock import CacheLock
@@ -94,14 +96,14 @@ def write_cache(
     partial = partial or name_partial(path)
     try:
         with explain_errors(path, error=CacheError):
-            with h5py.File(partial, "w") as file:
+            with open_writable(partial, "w") as (file, sink):
                 write_stamp(file, FORMAT_NAME)
                 file.attrs["source"] = source
                 write_table(file.create_group("rows"), Row, rows)
                 write_table(file.create_group("failures"), Failure, failures)
                 file.create_group("embeddings")
                 for column in columns:
-                    _write_column(file, column, len(rows))
+                    _write_column(file, column, len(rows), sink)
             digest = seal_file(partial)
             check_seal(partial)
             if lock is not None:
@@ -118,7 +120,7 @@ def write_stamp(file: h5py.File, kind: str) -> None:
     file.attrs["format_version"] = FORMAT_VERSION
 
 
-def _write_column(file: h5py.File, column: Column, n_rows: int) -> None:
+def _write_column(file: h5py.File, column: Column, n_rows: int, sink: Sink) -> None:
     """Stream the vectors of one embedding."""
     group = file.create_group(f"embeddings/{column.info.name}")
     column.info.write_attributes(group)
@@ -129,6 +131,7 @@ def _write_column(file: h5py.File, column: Column, n_rows: int) -> None:
         block = column.read(start, end)
         present[start:end] = ~np.isnan(block).all(axis=1)
         vectors[start:end] = block
+        sink.check()  # a full disk gets no emptier by going on
     group.create_dataset("present", data=present)
 
 
@@ -150,7 +153,7 @@ def rewrite_cache(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
                 check_seal(path)  # a copy of damage would be sealed as if it were sound
                 shutil.copyfile(path, partial)
                 unseal_file(partial)
-                with h5py.File(partial, "r+") as file:
+                with open_writable(partial, "r+") as (file, _):
                     yield file
                 seal_file(partial)
                 lock.check()
