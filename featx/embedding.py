@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -204,7 +205,10 @@ def iter_embedded(
         disable=None if options.progress is None else not options.progress,
     )
     batch = _Batch()
-    with bar, ThreadPoolExecutor(workers, "featx-decode") as pool:
+    with warnings.catch_warnings(), bar, ThreadPoolExecutor(workers, "featx-decode") as pool:
+        # The ledger says what is wrong with a file. Not around each image: filters belong to the
+        # process, and threads would restore each other's.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         ahead = 2 * engine.batch_size + workers
         for prepared in _iter_ahead(pool, entries, backbone, ahead, known):
             bar.update()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from io import FileIO
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -143,10 +143,10 @@ class Sink:
 
     Parameters
     ----------
-    stream : io.FileIO
+    stream : FileIO
     """
 
-    def __init__(self, stream: io.FileIO) -> None:
+    def __init__(self, stream: FileIO) -> None:
         self._stream = stream
         self._error: BaseException | None = None
         self._sizes: list[int] = []
@@ -192,7 +192,7 @@ def open_writable(path: Path, mode: Literal["w", "r+"]) -> Iterator[tuple[h5py.F
     OSError
         At the end of the block, if anything could not be written.
     """
-    with io.FileIO(path, "w+" if mode == "w" else mode) as stream:
+    with FileIO(path, "w+" if mode == "w" else mode) as stream:
         sink = Sink(stream)
         try:
             with h5py.File(sink, mode) as file:

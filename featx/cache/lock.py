@@ -14,7 +14,8 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from featx.errors import CacheLockedError
+from featx.errors import CacheError, CacheLockedError
+from featx.files import explain_errors
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Holder:
             return True
         except PermissionError:
             pass  # it runs, as somebody else
-        return self.started != _read_start(self.pid)
+        started = _read_start(self.pid)
+        return bool(started) and started != self.started  # another's may be hidden: it runs
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since}"
@@ -89,10 +91,12 @@ def _read_pid_namespace() -> str:
 
 
 def _read_start(pid: int) -> str:
-    """Read when a process started, in ticks since the boot."""
+    """Read when a process started, in ticks since the boot; empty where the system hides it."""
     # The second field, the program's name, may hold blanks and brackets.
     fields = _read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return fields[19] if len(fields) > 19 else ""
+    if len(fields) < 20:
+        return ""
+    return "ended" if fields[0] in "ZX" else fields[19]  # a zombie: only its number is left
 
 
 class CacheLock:
@@ -114,6 +118,8 @@ class CacheLock:
     ------
     CacheLockedError
         If another process holds it: one that lives, or one of another host.
+    CacheError
+        If no file can be made beside the cache.
     """
 
     def __init__(self, path: Path, *, break_lock: bool = False) -> None:
@@ -122,11 +128,12 @@ class CacheLock:
         self._claim = path.with_name(f".{path.name}.lock.claim")
         self._me = Holder.of_this_process()
         self.taken_from: Holder | None = None
-        if break_lock:
-            self._file.unlink(missing_ok=True)
-            self._claim.unlink(missing_ok=True)
-        while not self._create(self._file):
-            self._take_over()
+        with explain_errors(path, error=CacheError):
+            if break_lock:
+                self._file.unlink(missing_ok=True)
+                self._claim.unlink(missing_ok=True)
+            while not self._create(self._file):
+                self._take_over()
 
     def __enter__(self) -> CacheLock:
         return self
@@ -157,23 +164,29 @@ class CacheLock:
     def _create(self, file: Path) -> bool:
         """Make a file that says who we are, whole; False if it is there already."""
         draft = file.with_name(f"{file.name}.{self._me.token}")
-        draft.write_text(json.dumps(asdict(self._me)), "utf-8")
         try:
-            os.link(draft, file)  # unlike a file opened for writing, never seen half written
-        except FileExistsError:
-            return False
-        except OSError:  # a file system without hard links
-            return self._create_directly(file)
+            draft.write_text(json.dumps(asdict(self._me)), "utf-8")
+            try:
+                os.link(draft, file)  # unlike a file opened for writing, never seen half written
+            except FileExistsError:
+                return False
+            except OSError:  # a file system without hard links
+                return self._create_directly(file)
+            return True
         finally:
-            draft.unlink()
-        return True
+            draft.unlink(missing_ok=True)
 
     def _create_directly(self, file: Path) -> bool:
         try:
-            with file.open("x", encoding="utf-8") as stream:
-                json.dump(asdict(self._me), stream)
+            stream = file.open("x", encoding="utf-8")
         except FileExistsError:
             return False
+        try:
+            with stream:
+                json.dump(asdict(self._me), stream)
+        except BaseException:  # a full disk: half a lock would keep everybody out
+            file.unlink()
+            raise
         return True
 
     def _read(self, file: Path) -> Holder | None:
