@@ -62,6 +62,8 @@ class ExtractionReport:
         Contents that went through the network in this run.
     n_resumed : int
         Contents that an unfinished run before it had done.
+    n_damaged : int
+        Shards of that run that were damaged since, and done again.
     n_removed : int
         Rows whose file the source has no more; kept, or dropped by `prune`.
     is_changed : bool
@@ -79,6 +81,7 @@ class ExtractionReport:
     dims: dict[str, int]
     n_embedded: int
     n_resumed: int
+    n_damaged: int
     n_removed: int
     is_changed: bool
     taken_from: str | None
@@ -241,6 +244,7 @@ def extract(
         dims={info.name: info.fingerprint.dim for info in infos},
         n_embedded=len(shards.places) - n_resumed,
         n_resumed=n_resumed,
+        n_damaged=shards.n_damaged,
         n_removed=outcome.n_removed,
         is_changed=is_changed,
         taken_from=taken_from,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,12 @@ def check_destination(path: Path, *, overwrite: bool, error: type[FeatxError]) -
 def name_partial(path: Path) -> Path:
     """Name a hidden sibling, so that it lies on the same file system."""
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def remove_partials(path: Path) -> None:
+    """Remove what a killed process left of `name_partial`; for one who has the path to itself."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        leftover.unlink(missing_ok=True)
 
 
 def replace_file(partial: Path, path: Path) -> None:

@@ -285,27 +285,29 @@ def differs(base: Cache, columns: Sequence[EmbeddingInfo], outcome: Outcome) -> 
 def settle_storage(
     base: Cache | None, names: Sequence[str], dtype: str | None, batch_size: int | None
 ) -> tuple[str, int]:
-    """Choose dtype and batch size: those of the embedding that is extended.
+    """Choose dtype and batch size: those of the embeddings that are extended.
 
     Raises
     ------
     CacheError
-        If others were asked for.
+        If others were asked for, or two of these differ.
     """
-    name = next((name for name in names if base is not None and name in base.names), None)
-    if base is None or name is None:
-        return dtype or DTYPES[0], batch_size or 32
-    have = {
-        "dtype": base.get_dtype(name),
-        "batch size": base.get_info(name).provenance["batch_size"],
-    }
-    for field, asked in (("dtype", dtype), ("batch size", batch_size)):
-        if asked not in (None, have[field]):
-            raise CacheError(
-                f"{base.path}, embedding {name}: expected {field} {have[field]}, with which it was "
-                f"begun, got {asked}. Leave the option out, or pass --overwrite to begin anew."
-            )
-    return have["dtype"], have["batch size"]
+    there = [name for name in names if base is not None and name in base.names]
+    for name in there:
+        assert base is not None
+        have = {
+            "dtype": base.get_dtype(name),
+            "batch size": base.get_info(name).provenance["batch_size"],
+        }
+        for field, asked in (("dtype", dtype), ("batch size", batch_size)):
+            if asked not in (None, have[field]):
+                raise CacheError(
+                    f"{base.path}, embedding {name}: expected {field} {have[field]}, with which it "
+                    f"was begun, got {asked}. Leave the option out, extract layers one at a time, "
+                    "or pass --overwrite to begin anew."
+                )
+        dtype, batch_size = have["dtype"], have["batch size"]
+    return dtype or DTYPES[0], batch_size or 32
 
 
 def check_fingerprints(base: Cache, infos: Sequence[EmbeddingInfo]) -> None:

@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,8 +29,8 @@ def draw_image(seed):
     return encode_png(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-IMAGES = [draw_image(seed) for seed in range(7)]
-ALWAYS_THERE = IMAGES.pop()
+*IMAGES, ALWAYS_THERE = [draw_image(seed) for seed in range(7)]
+ALWAYS = "bees/always.png"
 """A source of which all fails is refused, so one file stays as it is."""
 CONTENTS = (*IMAGES, b"", b"no image", IMAGES[0][:90])
 
@@ -41,13 +42,13 @@ class Change:
     kind: str
     name: str
     other: str
-    content: bytes
+    content: int
     recent: bool
 
     def apply(self, folder, clock):
         path, other = folder / self.name, folder / self.other
         if self.kind == "write":
-            path.write_bytes(self.content)
+            path.write_bytes(CONTENTS[self.content])
         elif not path.exists():
             return
         elif self.kind == "rename":
@@ -81,20 +82,20 @@ CHANGES = st.builds(
     kind=st.sampled_from(["write", "write", "rename", "copy", "delete", "touch"]),
     name=st.sampled_from(NAMES),
     other=st.sampled_from(NAMES),
-    content=st.sampled_from(CONTENTS),
-    recent=st.booleans(),
+    content=st.integers(0, len(CONTENTS) - 1),
+    recent=st.sampled_from([False, False, True]),
 )
 STEPS = st.lists(
     st.builds(
         Step,
-        changes=st.lists(CHANGES, max_size=5),
+        changes=st.lists(CHANGES, max_size=4),
         layers=st.sampled_from(LAYERS),
         prune=st.booleans(),
         rehash=st.booleans(),
         retry_failed=st.booleans(),
-        stop_after=st.sampled_from([None, None, 0, 1]),
+        stop_after=st.sampled_from([None, None, 1]),
     ),
-    min_size=1,
+    min_size=2,
     max_size=4,
 )
 
@@ -145,7 +146,7 @@ def check_run(step, backbone, folder, output):
     names = [name_embedding(backbone.name, layer) for layer in backbone.layers]
     options = {
         "backbone": backbone,
-        "batch_size": 2,
+        "batch_size": 3,
         "workers": 2,
         "max_failures": "100%",
         "progress": False,
@@ -179,11 +180,13 @@ def check_steps(steps, backbones):
     clock = itertools.count(10**9)
     with tempfile.TemporaryDirectory() as place:
         folder, output = Path(place, "photos"), Path(place, "out.h5")
-        for label in ("ants", "bees"):
-            (folder / label).mkdir(parents=True)
-        (folder / "always.png").write_bytes(ALWAYS_THERE)
+        for name, data in ((ALWAYS, ALWAYS_THERE), *zip(NAMES, IMAGES, strict=True)):
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            os.utime(path, (next(clock),) * 2)
         done, layers = True, steps[0].layers
-        for step in [*steps, replace(steps[-1], changes=[], stop_after=None)]:
+        for step in [*steps[:-1], replace(steps[-1], stop_after=None)]:
             for change in step.changes:
                 change.apply(folder, clock)
             if done:  # else it goes on with what it was begun with
@@ -195,8 +198,14 @@ def check_steps(steps, backbones):
 
 @pytest.fixture(scope="module")
 def backbones(tiny_backbone):
-    """The tiny backbone with one layer, with another, and with both."""
-    return {layers: load_backbone(tiny_backbone, layers=layers) for layers in LAYERS}
+    """The tiny backbone with one layer, with another, and with both; run by one thread.
+
+    Threads that wait for one another take most of the time where other programs run too.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield {layers: load_backbone(tiny_backbone, layers=layers) for layers in LAYERS}
+    torch.set_num_threads(before)
 
 
 FAST = settings(max_examples=25, derandomize=True, deadline=None, database=None)
@@ -209,7 +218,7 @@ def test_extract_after_any_changes_equals_a_new_cache(backbones, steps):
 
 
 @pytest.mark.slow
-@settings(FAST, max_examples=1000)
+@settings(FAST, max_examples=300)
 @given(steps=STEPS)
 def test_extract_after_any_of_many_changes_equals_a_new_cache(backbones, steps):
     check_steps(steps, backbones)

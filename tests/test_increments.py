@@ -661,6 +661,14 @@ def test_extract_other_backbone_may_have_another_dtype_and_batch_size(
     assert sizes == [4, 2]
 
 
+def test_extract_layers_of_different_dtypes_in_one_run_is_refused(run, folder, extracted, put):
+    run(folder, layers=["conv"], dtype="float16")
+    put(folder / "ants/8.png", 8)
+    with pytest.raises(CacheError, match=r"expected dtype float32, .* got float16.*one at a time"):
+        run(folder, layers=["conv", "penultimate"])
+    assert run(folder).n_embedded == run(folder, layers=["conv"]).n_embedded == 1
+
+
 def test_extract_increment_is_added_to_the_provenance(run, folder, extracted, put):
     with open_cache(extracted) as cache:
         first = cache.get_info().provenance

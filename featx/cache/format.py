@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from io import FileIO
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -135,74 +134,6 @@ def take_rows(dataset: h5py.Dataset, rows: Array) -> Array:
     return np.asarray(values[inverse])
 
 
-class Sink:
-    """A file for HDF5 to write to, that notes what fails and lets HDF5 go on.
-
-    Told of a failed write, HDF5 crashes on some, and h5py passes over others: what is in the file
-    is then not what was written. So is an interrupt that comes up in a write.
-
-    Parameters
-    ----------
-    stream : FileIO
-    """
-
-    def __init__(self, stream: FileIO) -> None:
-        self._stream = stream
-        self._error: BaseException | None = None
-        self._sizes: list[int] = []
-        self._writer = self._write_all()
-        next(self._writer)
-        # What HDF5 calls is written in C, for a signal's exception comes up on the way into a
-        # function of Python, before it can be noted; on the way into this generator, it is inside.
-        self.write = self._writer.send
-        self.truncate = self._sizes.append
-        self.read, self.readinto = stream.read, stream.readinto
-        self.seek, self.tell, self.flush = stream.seek, stream.tell, stream.flush
-
-    def _write_all(self) -> Generator[None, Any, None]:
-        while True:
-            try:
-                rest = memoryview((yield)).cast("B")
-                while rest:
-                    rest = rest[self._stream.write(rest) :]
-            except GeneratorExit:
-                raise
-            except BaseException as error:
-                self._error = self._error or error
-
-    def check(self) -> None:
-        """Raise what was noted, an OSError or what a signal's handler raised."""
-        if self._error is not None:
-            raise self._error
-
-    def finish(self) -> None:
-        """Give the file its size, and `check`."""
-        self.write(b"")  # raises if something ended the generator
-        self.check()
-        if self._sizes:
-            self._stream.truncate(self._sizes[-1])
-
-
-@contextmanager
-def open_writable(path: Path, mode: Literal["w", "r+"]) -> Iterator[tuple[h5py.File, Sink]]:
-    """Open an HDF5 file to write, a new one or one that is there; yield both views of it.
-
-    Raises
-    ------
-    OSError
-        At the end of the block, if anything could not be written.
-    """
-    with FileIO(path, "w+" if mode == "w" else mode) as stream:
-        sink = Sink(stream)
-        try:
-            with h5py.File(sink, mode) as file:
-                yield file, sink
-        except Exception:
-            sink.check()  # the cause, whatever HDF5 made of it
-            raise
-        sink.finish()
-
-
 @contextmanager
 def open_sealed(path: str | os.PathLike[str], kind: str) -> Iterator[tuple[h5py.File, SealedFile]]:
     """Open a sealed HDF5 file of this format; yield both views of it.
@@ -215,15 +146,18 @@ def open_sealed(path: str | os.PathLike[str], kind: str) -> Iterator[tuple[h5py.
     path = Path(path)
     if not path.is_file():
         raise CacheError(f"{path}: expected a cache, got no such file. Make it: featx extract.")
-    with SealedFile(path) as sealed, sealed.guard():
-        try:
-            file = h5py.File(sealed, "r")
-        except OSError as error:
-            raise CacheError(
-                f"{path}: expected an HDF5 file, got {str(error).splitlines()[0]}. Extract again."
-            ) from error
+    with SealedFile(path) as sealed:
+        with sealed.guard():
+            try:
+                file = h5py.File(sealed, "r")
+            except OSError as error:
+                raise CacheError(
+                    f"{path}: expected an HDF5 file, got {str(error).splitlines()[0]}. "
+                    "Extract again."
+                ) from error
         with file:
-            name, version = file.attrs.get("format"), file.attrs.get("format_version")
+            with sealed.guard():
+                name, version = file.attrs.get("format"), file.attrs.get("format_version")
             if name != kind or version != FORMAT_VERSION:
                 raise CacheError(
                     f"{path}: expected format {kind} version {FORMAT_VERSION}, got {name} version "

@@ -233,7 +233,9 @@ class Cache:
 
     def get_dtype(self, name: str | None = None) -> str:
         """Return the dtype of an embedding's vectors, ``float32`` or ``float16``."""
-        return str(self._file[f"embeddings/{self.get_info(name).name}/vectors"].dtype)
+        info = self.get_info(name)
+        with self._sealed.guard():
+            return str(self._file[f"embeddings/{info.name}/vectors"].dtype)
 
     def select_rows(
         self, split: str | None = None, *, labelled: bool = False, name: str | None = None

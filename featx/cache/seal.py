@@ -92,7 +92,7 @@ class SealedFile(io.RawIOBase):
     digest : str
         The file's digest, in hexadecimal: of all its bytes, by the digests of its blocks.
     damage : str or None
-        What was found wrong so far. HDF5 passes over some failed reads: look here after each use.
+        What `guard` found wrong in its last block: HDF5 passes over some failed reads.
 
     Raises
     ------
@@ -107,7 +107,8 @@ class SealedFile(io.RawIOBase):
         self._position = 0
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         # Unbuffered: what is kept is kept once, verified.
-        self._stream = path.open("rb", buffering=0)
+        with self._explain_errors():
+            self._stream = path.open("rb", buffering=0)
         try:
             self._read_seal()
         except BaseException:
@@ -181,6 +182,7 @@ class SealedFile(io.RawIOBase):
     @contextmanager
     def guard(self) -> Iterator[None]:
         """Say of damage that it is damage, whatever HDF5 made of it in the block."""
+        self.damage = None
         try:
             yield
         except Exception as error:
@@ -231,11 +233,23 @@ class SealedFile(io.RawIOBase):
     def _read_at(self, start: int, size: int) -> bytes:
         """Read so many bytes, fewer only at the end of the file."""
         parts: list[bytes] = []
-        self._stream.seek(start)
-        while size > 0 and (part := self._stream.read(size)):
-            parts.append(part)
-            size -= len(part)
+        with self._explain_errors():
+            self._stream.seek(start)
+            while size > 0 and (part := self._stream.read(size)):
+                parts.append(part)
+                size -= len(part)
         return b"".join(parts)
+
+    @contextmanager
+    def _explain_errors(self) -> Iterator[None]:
+        """Turn what the operating system says into one line."""
+        try:
+            yield
+        except OSError as error:
+            raise CacheError(
+                f"{self.path}: expected a file that can be read, got {error.strerror or error}. "
+                "Check its permissions and its disk."
+            ) from error
 
     def explain(self, place: str) -> CacheError:
         """Note damage, and build the error that tells it."""

@@ -17,12 +17,12 @@ from featx.cache.format import (
     EmbeddingInfo,
     create_vectors,
     open_sealed,
-    open_writable,
     read_table,
     take_rows,
     write_table,
 )
 from featx.cache.seal import check_seal, seal_file
+from featx.cache.sink import open_writable
 from featx.cache.writer import write_stamp
 from featx.errors import CacheError
 from featx.files import explain_errors, replace_file
@@ -111,54 +111,47 @@ class Shards:
         self._number = 0
         self._clear()
         self._opened: dict[int, tuple[contextlib.ExitStack, h5py.File]] = {}
-        plan = {
+        self._plan = {
             "embeddings": {info.name: json.loads(info.fingerprint.to_json()) for info in infos},
             "dtype": dtype,
             "batch_size": batch_size,
         }
         with explain_errors(folder, error=CacheError):
-            self._start(plan, fresh=fresh)
+            folder.mkdir(exist_ok=True)
+            for leftover in folder.glob(".*"):
+                leftover.unlink()
             for path in sorted(folder.glob("shard-*.h5")):
-                self._read_index(path)
+                self._read_index(path, fresh=fresh)
 
     def _clear(self) -> None:
         self._pending: list[_Done] = []
         self._n_pending = 0
         self._since = time.monotonic()
 
-    def _start(self, plan: dict[str, Any], *, fresh: bool) -> None:
-        """Make the folder, or check that it is of the same plan."""
-        file = self.folder / "plan.json"
-        if file.is_file() and json.loads(file.read_text("utf-8")) != plan:
-            if not fresh:
-                raise CacheError(
-                    f"{self.folder}: expected the unfinished work of this extraction, got "
-                    f"{_differ(plan, json.loads(file.read_text('utf-8')))}. Finish it with the "
-                    f"arguments it was begun with, or drop it: rm -r {self.folder}"
-                )
-            self.remove()
-        self.folder.mkdir(exist_ok=True)
-        for leftover in self.folder.glob(".*"):
-            leftover.unlink()
-        if not file.is_file():
-            draft = self.folder / ".plan.json"
-            draft.write_text(json.dumps(plan, indent=2, sort_keys=True), "utf-8")
-            replace_file(draft, file)
-
-    def _read_index(self, path: Path) -> None:
+    def _read_index(self, path: Path, *, fresh: bool) -> None:
         """Learn what a shard holds; drop one that is damaged, so that it is done again."""
         number = int(path.stem.removeprefix("shard-"))
         self._number = max(self._number, number)
         try:
             check_seal(path)
             with open_sealed(path, KIND) as (file, _):
+                plan = json.loads(file.attrs["plan"])
                 tables = [read_table(file[name], Row) for name in ("rows", "repeats")]
                 failures = read_table(file["failures"], Failure)
         except CacheError:
             self.n_damaged += 1
             path.unlink()
             return
-        self._learn(number, tables[0], tables[1], failures)
+        if plan == self._plan:
+            self._learn(number, tables[0], tables[1], failures)
+        elif fresh:
+            path.unlink()
+        else:
+            raise CacheError(
+                f"{self.folder}: expected the unfinished work of this extraction, got "
+                f"{_differ(self._plan, plan)}. Finish it with the arguments it was begun with, or "
+                f"drop it: rm -r {self.folder}"
+            )
 
     def _learn(
         self, number: int, rows: list[Row], repeats: list[Row], failures: list[Failure]
@@ -238,6 +231,7 @@ class Shards:
         rows, repeats, failures = _join(self._pending)
         with open_writable(path, "w") as (file, _):
             write_stamp(file, KIND)
+            file.attrs["plan"] = json.dumps(self._plan)
             write_table(file.create_group("rows"), Row, rows)
             write_table(file.create_group("repeats"), Row, repeats)
             write_table(file.create_group("failures"), Failure, failures)
@@ -271,8 +265,7 @@ class Shards:
     def remove(self) -> None:
         """Remove the folder."""
         self.close()
-        # The plan goes last: what a kill leaves in between is still known by it.
-        for path in sorted(self.folder.iterdir(), key=lambda path: path.name == "plan.json"):
+        for path in self.folder.iterdir():
             path.unlink()
         self.folder.rmdir()
 

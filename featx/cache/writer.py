@@ -18,16 +18,15 @@ from featx.cache.format import (
     FORMAT_NAME,
     FORMAT_VERSION,
     EmbeddingInfo,
-    Sink,
     create_vectors,
-    open_writable,
     write_table,
 )
 from featx.cache.lock import CacheLock
 from featx.cache.reader import open_cache
 from featx.cache.seal import check_seal, seal_file, unseal_file
+from featx.cache.sink import open_writable
 from featx.errors import CacheError
-from featx.files import explain_errors, name_partial, replace_file
+from featx.files import explain_errors, name_partial, remove_partials, replace_file
 from featx.rows import Failure, Row
 
 Array = np.ndarray[Any, Any]
@@ -96,14 +95,14 @@ def write_cache(
     partial = partial or name_partial(path)
     try:
         with explain_errors(path, error=CacheError):
-            with open_writable(partial, "w") as (file, sink):
+            with open_writable(partial, "w") as (file, check):
                 write_stamp(file, FORMAT_NAME)
                 file.attrs["source"] = source
                 write_table(file.create_group("rows"), Row, rows)
                 write_table(file.create_group("failures"), Failure, failures)
                 file.create_group("embeddings")
                 for column in columns:
-                    _write_column(file, column, len(rows), sink)
+                    _write_column(file, column, len(rows), check)
             digest = seal_file(partial)
             check_seal(partial)
             if lock is not None:
@@ -120,7 +119,7 @@ def write_stamp(file: h5py.File, kind: str) -> None:
     file.attrs["format_version"] = FORMAT_VERSION
 
 
-def _write_column(file: h5py.File, column: Column, n_rows: int, sink: Sink) -> None:
+def _write_column(file: h5py.File, column: Column, n_rows: int, check: Callable[[], None]) -> None:
     """Stream the vectors of one embedding."""
     group = file.create_group(f"embeddings/{column.info.name}")
     column.info.write_attributes(group)
@@ -131,7 +130,7 @@ def _write_column(file: h5py.File, column: Column, n_rows: int, sink: Sink) -> N
         block = column.read(start, end)
         present[start:end] = ~np.isnan(block).all(axis=1)
         vectors[start:end] = block
-        sink.check()  # a full disk gets no emptier by going on
+        check()
     group.create_dataset("present", data=present)
 
 
@@ -148,6 +147,7 @@ def rewrite_cache(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     open_cache(path).close()
     partial = name_partial(path)
     with CacheLock(path) as lock:
+        remove_partials(path)
         try:
             with explain_errors(path, error=CacheError):
                 check_seal(path)  # a copy of damage would be sealed as if it were sound
@@ -156,6 +156,7 @@ def rewrite_cache(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
                 with open_writable(partial, "r+") as (file, _):
                     yield file
                 seal_file(partial)
+                check_seal(partial)
                 lock.check()
                 replace_file(partial, path)
         finally:
@@ -172,4 +173,5 @@ def write_splits(path: str | os.PathLike[str], splits: Sequence[str]) -> None:
         One per row: train, val, test, or empty for none.
     """
     with rewrite_cache(path) as file:
+        assert len(splits) == len(file["rows/split"])
         file["rows/split"][:] = np.array(splits, dtype=object)

@@ -129,6 +129,8 @@ def _print_notes(report: ExtractionReport, *, prune: bool) -> None:
         print_note(f"took over the lock of {report.taken_from}, which is dead")
     if report.n_resumed:
         print_note(f"went on after {report.n_resumed} images that an interrupted run had done")
+    if report.n_damaged:
+        print_note(f"{report.n_damaged} shards of that run were damaged, and done again")
     if report.n_removed:
         what = "dropped" if prune else "kept: --prune drops them"
         print_note(f"{report.n_removed} images are no longer in the source, {what}")

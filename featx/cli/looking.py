@@ -99,6 +99,8 @@ def _print_summary(summary: dict[str, Any]) -> None:
             for key, value in embedding[part].items():
                 if isinstance(value, dict):
                     value = ", ".join(f"{k} {v}" for k, v in value.items())
+                elif isinstance(value, list):
+                    value = f"{len(value)}, the last {value[-1]['time']}"
                 print(f"  {key:15} {value}")
 
 

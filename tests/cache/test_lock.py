@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -243,6 +244,44 @@ def test_cache_lock_several_processes_at_once_exactly_one_gets_it(path, spawn, i
         say(processes, "release")
         assert hear(processes) == ["done"] * 4, number
         assert list_names(path) == [], number
+
+
+@needs_proc
+def test_cache_lock_two_that_saw_the_same_dead_one_are_never_both_given_it(path):
+    """The second comes when the first has looked for the last time, and is about to remove."""
+    leave_lock(path, token="old", started="1")
+    moved = threading.Event()
+    held = []
+
+    class First(CacheLock):
+        n_looks = 0
+
+        def _read(self, file):
+            holder = super()._read(file)
+            self.n_looks += 1
+            if self.n_looks == 2:
+                thread.start()
+                moved.wait()
+            return holder
+
+    class Second(CacheLock):
+        def _create(self, file):
+            is_made = super()._create(file)
+            if is_made != file.name.endswith(".claim"):  # has the lock, or met the first's claim
+                moved.set()
+            return is_made
+
+    def take(kind):
+        try:
+            held.append(kind(path))
+        except CacheLockedError:
+            moved.set()
+
+    thread = threading.Thread(target=take, args=[Second])
+    take(First)
+    thread.join()
+    assert len(held) == 1
+    held[0].check()
 
 
 def test_cache_lock_broken_old_holder_is_told_and_leaves_the_new_lock(path):

@@ -312,6 +312,12 @@ def pass_over_damage(sealed):
         sealed.read(1)
 
 
+def turn_damage_into_another_error(sealed):
+    with contextlib.suppress(CacheError):
+        sealed.read(1)
+    raise KeyError("what HDF5 made of it")
+
+
 def test_sealed_file_guard_tells_damage_that_was_passed_over(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(bytes(100))
@@ -322,7 +328,9 @@ def test_sealed_file_guard_tells_damage_that_was_passed_over(tmp_path):
         with pytest.raises(CacheError, match=r"got bytes 0 to 100 changed"):
             pass_over_damage(sealed)
         with pytest.raises(CacheError, match=r"got bytes 0 to 100 changed"), sealed.guard():
-            raise KeyError("what HDF5 made of it")
+            turn_damage_into_another_error(sealed)
+        with sealed.guard():
+            pass  # what was not read now is not told now
 
 
 def test_sealed_file_guard_without_damage_lets_errors_pass(tmp_path):

@@ -99,20 +99,20 @@ def test_shards_sealed_are_there_at_once(folder, infos, open_shards):
     append_rows(shards, infos, (0, 5))
     append_rows(shards, infos, (5, 7))
     check_rows(shards, infos, range(7))
-    assert list_names(folder) == ["plan.json", *SHARDS[:2]]
+    assert list_names(folder) == [*SHARDS[:2]]
 
 
 def test_shards_reopened_are_as_they_were(three, infos, open_shards):
     shards = open_shards()
     check_rows(shards, infos, range(20))
     assert shards.n_damaged == 0
-    assert list_names(three) == ["plan.json", *SHARDS]
+    assert list_names(three) == [*SHARDS]
 
 
 def test_shards_reopened_go_on_in_a_new_shard(three, infos, open_shards):
     append_rows(open_shards(), infos, (20, 22))
     check_rows(open_shards(), infos, range(22))
-    assert list_names(three) == ["plan.json", *SHARDS, "shard-000004.h5"]
+    assert list_names(three) == [*SHARDS, "shard-000004.h5"]
 
 
 def test_shards_not_sealed_are_not_there_after_reopening(three, infos, open_shards):
@@ -120,25 +120,25 @@ def test_shards_not_sealed_are_not_there_after_reopening(three, infos, open_shar
     shards.append(build_rows(20, 24), build_vectors(20, 24, infos))
     check_rows(shards, infos, range(20))
     check_rows(open_shards(), infos, range(20))
-    assert list_names(three) == ["plan.json", *SHARDS]
+    assert list_names(three) == [*SHARDS]
 
 
 def test_shards_seal_of_nothing_writes_nothing(folder, infos, open_shards):
     shards = open_shards()
     shards.seal()
-    assert list_names(folder) == ["plan.json"]
+    assert list_names(folder) == []
     append_rows(shards, infos, (0, 2))
     shards.seal()
-    assert list_names(folder) == ["plan.json", SHARDS[0]]
+    assert list_names(folder) == [SHARDS[0]]
 
 
 def test_seal_when_due_after_its_time_seals(folder, infos, open_shards):
     shards = open_shards()
     shards.append(build_rows(0, 2), build_vectors(0, 2, infos))
     shards.seal_when_due(3600)
-    assert list_names(folder) == ["plan.json"]
+    assert list_names(folder) == []
     shards.seal_when_due(0)
-    assert list_names(folder) == ["plan.json", SHARDS[0]]
+    assert list_names(folder) == [SHARDS[0]]
     check_rows(shards, infos, range(2))
 
 
@@ -147,10 +147,10 @@ def test_seal_when_due_with_many_bytes_seals(folder, infos, open_shards, monkeyp
     shards = open_shards()
     shards.append(build_rows(0, 3), build_vectors(0, 3, infos))
     shards.seal_when_due(3600)
-    assert list_names(folder) == ["plan.json"]
+    assert list_names(folder) == []
     shards.append(build_rows(3, 4), build_vectors(3, 4, infos))
     shards.seal_when_due(3600)
-    assert list_names(folder) == ["plan.json", SHARDS[0]]
+    assert list_names(folder) == [SHARDS[0]]
 
 
 def test_shards_repeats_and_failures_alone_are_kept(infos, open_shards):
@@ -243,7 +243,7 @@ def test_shards_all_damaged_are_counted(three, infos, open_shards):
     shards = open_shards()
     assert shards.n_damaged == 3
     check_rows(shards, infos, [])
-    assert list_names(three) == ["plan.json"]
+    assert list_names(three) == []
 
 
 def read_all(shards):
@@ -260,25 +260,23 @@ def test_read_vectors_damaged_after_opening_is_refused(three, open_shards):
 def test_read_vectors_damaged_where_not_yet_read_is_refused(infos, open_shards, monkeypatch):
     monkeypatch.setattr(seal, "BLOCK_SIZE", 256)
     shards = open_shards()
-    append_rows(shards, infos, (0, 20))
+    append_rows(shards, infos, (0, 2000))
     read_row(shards, "tiny@conv", 0)
     path = shards.folder / SHARDS[0]
     with h5py.File(path) as file:
-        place = file["vectors/tiny"].id.get_chunk_info(0).byte_offset
+        place = file["vectors/tiny"].id.get_chunk_info(5).byte_offset
     with path.open("r+b") as stream:
-        stream.seek(place + 300)
+        stream.seek(place)
         stream.write(b"\xff")
     with pytest.raises(CacheError, match=r"shard-000001\.h5: expected what featx wrote, got bytes"):
-        read_all(shards)
-    with pytest.raises(CacheError, match=r"shard-000001\.h5: expected what featx wrote, got bytes"):
-        shards.close()
+        shards.read_vectors("tiny", 1, np.arange(2000))
 
 
 def test_shards_drafts_of_killed_writer_are_removed(three, infos, open_shards):
-    for name in (".shard.h5", ".merged.h5", ".plan.json"):
+    for name in (".shard.h5", ".merged.h5"):
         (three / name).write_bytes(b"half a file")
     check_rows(open_shards(), infos, range(20))
-    assert list_names(three) == ["plan.json", *SHARDS]
+    assert list_names(three) == [*SHARDS]
 
 
 @pytest.mark.parametrize(
@@ -303,7 +301,7 @@ def test_shards_of_another_plan_are_refused_or_dropped_when_fresh(
     assert {path.name: path.read_bytes() for path in three.iterdir()} == before
     shards = open_shards(others, fresh=True, **options)
     assert (shards.rows, shards.places, shards.n_damaged) == ({}, {}, 0)
-    assert list_names(three) == ["plan.json"]
+    assert list_names(three) == []
     append_rows(shards, others, (0, 3))
     assert set(open_shards(others, **options).rows) == {"0.jpg", "1.jpg", "2.jpg"}
 
@@ -340,7 +338,7 @@ def test_append_beyond_float16_is_refused_before_anything_is_kept(folder, infos,
     ):
         shards.append(build_rows(0, 2), vectors)
     shards.seal()
-    assert list_names(folder) == ["plan.json"]
+    assert list_names(folder) == []
     assert shards.rows == {}
 
 
@@ -368,7 +366,7 @@ def test_seal_that_fails_leaves_no_draft_and_can_be_done_again(
         patch.setattr(shards_module, "seal_file", fail)
         with pytest.raises(CacheError, match=r"\.partial: .*got No space left on device"):
             shards.seal()
-    assert list_names(three) == ["plan.json", *SHARDS]
+    assert list_names(three) == [*SHARDS]
     check_rows(open_shards(), infos, range(20))
     shards.seal()
     check_rows(open_shards(), infos, range(23))

@@ -7,7 +7,7 @@ import pytest
 
 from featx.cache.reader import open_cache
 from featx.cache.verify import verify_cache
-from featx.cache.writer import rewrite_cache
+from featx.cache.writer import Column, rewrite_cache, write_cache
 from featx.errors import CacheError
 from featx.rows import Failure
 
@@ -104,9 +104,9 @@ def test_verify_sealed_nonsense_is_found(cache_path, change, problem):
     ],
 )
 def test_verify_ledger_that_disagrees_is_found(
-    tmp_path, make_info, make_rows, write_vectors, failure, problem
+    tmp_path, make_info, make_rows, failure, problem
 ):
-    rows = make_rows(["bees"], [None])
-    vectors = {"tiny": np.ones((1, 8), np.float32)}
-    path = write_vectors(tmp_path / "c.h5", [make_info()], rows, vectors, failures=[failure])
+    column = Column(make_info(), "float32", lambda start, end: np.ones((end - start, 8)))
+    path = tmp_path / "c.h5"
+    write_cache(path, make_rows(["bees"], [None]), [column], failures=[failure], source="")
     assert problem in verify_cache(path).problems[0]

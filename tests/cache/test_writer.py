@@ -2,6 +2,7 @@
 
 import errno
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from featx.cache.format import check_dtype
 from featx.cache.lock import CacheLock
 from featx.cache.reader import open_cache
 from featx.cache.seal import check_seal
@@ -208,6 +210,26 @@ def test_write_cache_read_fails_in_system_says_untouched(cache_path, make_info):
     assert list_names(cache_path.parent) == ["cache.h5"]
 
 
+def write_interrupted(path, info, runs):
+    def read(start, end):
+        runs.append((start, end))
+        signal.raise_signal(signal.SIGINT)
+        return np.zeros((end - start, 8), np.float32)
+
+    rows = [Row(f"{i}.jpg", "") for i in range(2 * BLOCK_ROWS)]
+    write_cache(path, rows, [Column(info, "float32", read)], source="")
+
+
+def test_write_cache_ctrl_c_ends_it_after_the_block(cache_path, make_info):
+    before = cache_path.read_bytes()
+    runs = []
+    with pytest.raises(KeyboardInterrupt):
+        write_interrupted(cache_path, make_info(), runs)
+    assert runs == [(0, BLOCK_ROWS)]
+    assert cache_path.read_bytes() == before
+    assert list_names(cache_path.parent) == ["cache.h5"]
+
+
 FULL_DISK = """
 import json, resource, sys
 from pathlib import Path
@@ -322,8 +344,8 @@ def test_rewrite_cache_on_exception_leaves_old_bytes(cache_path, error):
 
 def test_write_splits_of_wrong_length_leaves_old_bytes(cache_path):
     before = cache_path.read_bytes()
-    with pytest.raises(Exception, match=r"broadcast"):
-        write_splits(cache_path, ["train", "val"])
+    with pytest.raises(AssertionError):
+        write_splits(cache_path, ["train"])
     assert cache_path.read_bytes() == before
     assert list_names(cache_path.parent) == ["cache.h5"]
 
@@ -361,3 +383,8 @@ def test_rewrite_cache_of_damage_is_refused_not_sealed_anew(make_cache, make_inf
         write_splits(path, ["test"] * 60)
     assert path.read_bytes() == damaged
     assert list_names(path.parent) == ["cache.h5"]
+
+
+def test_check_dtype_unknown_is_refused():
+    with pytest.raises(CacheError, match=r"dtype: expected one of float32, float16, got 'float8'"):
+        check_dtype("float8")

@@ -14,6 +14,7 @@ import select
 import signal
 import sys
 import time
+from pathlib import Path
 
 import featx.embedding
 import featx.extraction
@@ -87,6 +88,6 @@ for line in sys.stdin:
     answer = {
         "code": os.waitstatus_to_exitcode(status),
         "seconds": time.monotonic() - begin,
-        "stderr": open(order["log"] + ".stderr").read(),
+        "stderr": Path(order["log"] + ".stderr").read_text(),
     }
     print(json.dumps(answer), flush=True)
