@@ -83,10 +83,6 @@ def run_demo(folder: Path, run: Callable[[list[str]], object]) -> Path:
         low, high = score.accuracy_ci95
         print(f"  {name:22} {score.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f})")
 
-    controls = [score.accuracy for name, score in scores.items() if name != "mini"]
-    if scores["mini"].accuracy <= max(controls):
-        print("So here the pretrained weights add nothing: 8 x 8 digits are far from photos.")
-
     page = folder / "demo.html"
     write_demo_page(page, cache, images, scores)
     print(f"\nLook at it: {page}")
@@ -146,7 +142,8 @@ def write_demo_page(page: Path, cache: Path, images: Path, scores: dict[str, Eva
             (
                 "The embeddings",
                 "Every image is a point; images that the network finds alike lie together. "
-                "Made by t-SNE from 256 numbers per image; the network has never seen a digit.",
+                f"Made by t-SNE from {vectors.shape[1]} numbers per image; the network has never "
+                "seen a digit.",
                 render_map(points, labels),
             ),
             (

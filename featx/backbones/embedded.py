@@ -25,22 +25,22 @@ MINI = WeightsEntry(
     name="CIFAR10_V1",
     url="",
     preprocess=_AT_64,
-    top1=88.25,
-    n_parameters=1_941_546,
+    top1=88.63,
+    n_parameters=1_946_666,
     trained_on="CIFAR-10",
     file=FOLDER / "mini.safetensors",
-    sha256="8a608cbb2ffc45a1299f54482e5a22595413cf6a794e90da83523b77ac0dedbd",
+    sha256="9a1ba381a00187467ed51f2499c08df2106cff0914192c2b71c2027f9e255e1e",
 )
 
 LENET5 = WeightsEntry(
     name="CIFAR10_V1",
     url="",
     preprocess=_AT_32,
-    top1=65.35,
+    top1=65.31,
     n_parameters=62_006,
     trained_on="CIFAR-10",
     file=FOLDER / "lenet5.safetensors",
-    sha256="75ae8f28f34f906427824f091486329165a49cc6f7aa30cbb3f73853caef21fd",
+    sha256="78608912976cc477e0514eddf3e049ea065001fb550e052e46fb61d8ef82f7b7",
 )
 
 
@@ -68,7 +68,7 @@ def register_embedded() -> None:
     register_spec(
         BackboneSpec(
             name="mini",
-            dim=256,
+            dim=768,
             paper="featx's own, after He et al. 2015, arXiv:1512.03385",
             build=_build_mini,
             list_weights=lambda: (MINI,),

@@ -23,6 +23,12 @@ from featx.errors import WeightsError
 
 EMBEDDED = {"mini": (MINI, Mini, 4_000_000), "lenet5": (LENET5, LeNet5, 400_000)}
 
+KNOWN = {
+    "mini": ([0, 100, 400, 767], [0.0, 0.56686, 0.33438, 0.94241], 13.3858),
+    "lenet5": ([0, 5, 40, 83], [0.49926, -0.06413, 0.75739, 0.50705], 4.9281),
+}
+"""Places and values of the embedding of `draw_picture`, and its norm."""
+
 
 def draw_picture():
     """A fixed picture: three ramps that cross."""
@@ -53,6 +59,14 @@ def test_embedded_damaged_file_is_refused(tmp_path):
         fetch_weights(replace(MINI, file=damaged))
 
 
+@pytest.mark.parametrize("name", KNOWN)
+def test_embedded_network_gives_the_known_embedding_of_a_fixed_picture(name):
+    (vector,) = featx.embed(draw_picture(), backbone=name)
+    places, values, norm = KNOWN[name]
+    np.testing.assert_allclose(vector[places], values, rtol=1e-3, atol=1e-4)
+    assert np.linalg.norm(vector) == pytest.approx(norm, rel=1e-4)
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_embedded_random_weights_are_not_the_trained_ones(seed):
     trained = featx.embed(draw_picture(), backbone="mini")
@@ -70,7 +84,7 @@ def test_zfnet_random_weights_have_the_papers_dimension():
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(("name", "floor"), [("mini", 0.85), ("lenet5", 0.5)])
+@pytest.mark.parametrize(("name", "floor"), [("mini", 0.86), ("lenet5", 0.6)])
 def test_embedded_network_classifies_cifar10_test_images(shared, name, floor):
     entry, build, _ = EMBEDDED[name]
     network = build().eval()
@@ -95,4 +109,4 @@ def test_mini_with_a_head_reads_handwritten_digits():
         X, digits.target, test_size=0.2, stratify=digits.target, random_state=0
     )
     classifier = featx.HeadClassifier().fit(parts[0], parts[2])
-    assert classifier.score(parts[1], parts[3]) >= 0.97
+    assert classifier.score(parts[1], parts[3]) >= 0.985
