@@ -103,9 +103,7 @@ def test_verify_sealed_nonsense_is_found(cache_path, change, problem):
         (Failure("x.jpg", "", "", "read", ""), "expected a stage and a reason"),
     ],
 )
-def test_verify_ledger_that_disagrees_is_found(
-    tmp_path, make_info, make_rows, failure, problem
-):
+def test_verify_ledger_that_disagrees_is_found(tmp_path, make_info, make_rows, failure, problem):
     column = Column(make_info(), "float32", lambda start, end: np.ones((end - start, 8)))
     path = tmp_path / "c.h5"
     write_cache(path, make_rows(["bees"], [None]), [column], failures=[failure], source="")

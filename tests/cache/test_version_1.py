@@ -4,7 +4,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import pytest
 
 from featx.cache.reader import open_cache
 from featx.cache.verify import verify_cache
