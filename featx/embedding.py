@@ -20,7 +20,7 @@ from featx.engines.torch_engine import TorchEngine, choose_device
 from featx.errors import BackboneError, DecodeError, FeatxError, WeightsError
 from featx.fingerprint import Fingerprint, check_comparable
 from featx.images.decode import DECODER, decode_image
-from featx.images.manifest import Content, Entry, InMemory
+from featx.images.manifest import Content, Entry, InMemory, escape_name
 from featx.images.sources import list_entries
 from featx.rows import Failure, Row
 
@@ -69,7 +69,7 @@ class EmbeddedBatch:
     rows : tuple of Row
         With digest and size.
     vectors : dict of str to ndarray
-        Per layer float32 ``(len(rows), dim)``, finite.
+        Per layer ``(len(rows), dim)``, finite.
     failures : tuple of Failure
     repeats : tuple of Row
         Whose content was known already: with digest, without size.
@@ -181,6 +181,7 @@ def iter_embedded(
     engine: TorchEngine,
     options: RunOptions,
     known: set[str] | None = None,
+    dtype: str = "float32",
 ) -> Iterator[EmbeddedBatch]:
     """Embed the entries of a manifest, in their order.
 
@@ -195,6 +196,8 @@ def iter_embedded(
     known : set of str, optional
         Digests of contents that are not to be embedded; each that is read is added, so that no
         content is embedded twice. Default: embed every entry.
+    dtype : {"float32", "float16"}
+        Of the vectors.
     """
     # Counts what this process may use: on a cluster fewer cores than the machine has.
     workers = options.workers or min(joblib.cpu_count(), 16)
@@ -214,10 +217,10 @@ def iter_embedded(
             bar.update()
             batch.add(prepared, known)
             if len(batch.rows) == engine.batch_size or len(batch) >= MAX_UNREPORTED:
-                yield batch.run(engine)
+                yield batch.run(engine, dtype)
                 batch = _Batch()
         if len(batch):
-            yield batch.run(engine)
+            yield batch.run(engine, dtype)
 
 
 MAX_UNREPORTED = 1024
@@ -250,15 +253,18 @@ class _Batch:
             self.rows.append(row)
             self._pixels.append(prepared.pixels)
 
-    def run(self, engine: TorchEngine) -> EmbeddedBatch:
+    def run(self, engine: TorchEngine, dtype: str) -> EmbeddedBatch:
         """Run the network, and take out rows whose embedding is not finite."""
         if not self.rows:
             return EmbeddedBatch((), {}, tuple(self._failures), tuple(self._repeats))
-        vectors = engine.run(np.stack(self._pixels))
+        with np.errstate(over="ignore"):
+            output = engine.run(np.stack(self._pixels))
+            vectors = {name: part.astype(dtype, copy=False) for name, part in output.items()}
         finite = np.all([np.isfinite(part).all(axis=1) for part in vectors.values()], axis=0)
         for row, good in zip(self.rows, finite, strict=True):
             if not good:
                 reason = "the network's output is not finite"
+                reason += "" if dtype == "float32" else f" in {dtype}"
                 self._failures.append(_fail(row, "embed", reason))
         kept = tuple(row for row, good in zip(self.rows, finite, strict=True) if good)
         vectors = {name: part[finite] for name, part in vectors.items()}
@@ -268,6 +274,7 @@ class _Batch:
 def _fail(row: Row, stage: str, reason: str) -> Failure:
     """Write one line of the ledger."""
     reason = " ".join(reason.split())
+    reason = reason if reason.isprintable() else escape_name(reason)
     return Failure(
         row.id, row.path, row.digest, stage, reason, n_bytes=row.n_bytes, mtime_ns=row.mtime_ns
     )

@@ -53,6 +53,10 @@ class CacheError(FeatxError, ValueError):
     """A cache that cannot be opened, or not in the way it was asked for."""
 
 
+class CacheDamagedError(CacheError):
+    """A cache, or a shard of one, that is not what was sealed."""
+
+
 class CacheLockedError(CacheError):
     """A cache that another process writes."""
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from featx.backbones.load import Backbone
 from featx.backbones.network import PENULTIMATE
-from featx.cache.format import DTYPES, EmbeddingInfo, check_dtype
+from featx.cache.format import DTYPES, EmbeddingInfo, check_dtype, check_names
 from featx.cache.lock import CacheLock
 from featx.cache.reader import open_cache
 from featx.cache.shards import Shards
@@ -26,8 +26,8 @@ from featx.cache.writer import write_cache
 from featx.embedding import RunOptions, build_fingerprint, iter_embedded, resolve_backbone
 from featx.engines.torch_engine import TorchEngine
 from featx.errors import CacheError, FeatxError, TooManyFailuresError
-from featx.files import check_destination
-from featx.images.manifest import Entry, Manifest
+from featx.files import check_destination, remove_partials
+from featx.images.manifest import Entry, Manifest, escape_name
 from featx.images.sources import PathLike, read_manifest
 from featx.increments import (
     Known,
@@ -181,7 +181,9 @@ def extract(
     size = 1 if batch_size is None else batch_size
     RunOptions(device, size, workers, progress)  # its checks, before anything is read
     with CacheLock(output, break_lock=break_lock) as lock, ExitStack() as stack:
+        remove_partials(output)
         manifest = read_manifest(source)
+        manifest = replace(manifest, source=escape_name(manifest.source))
         _check_apart(output, source)
         limit = count_allowed(max_failures, len(manifest))
         base = None
@@ -189,7 +191,11 @@ def extract(
             base = stack.enter_context(open_cache(output))
             check_same_source(base, manifest)
         backbone = resolve_backbone(backbone, weights=weights, layers=layers, preprocess=preprocess)
-        names = {layer: name_embedding(name or backbone.name, layer) for layer in backbone.layers}
+        names = {
+            layer: name_embedding(backbone.name if name is None else name, layer)
+            for layer in backbone.layers
+        }
+        check_names(names.values())
         dtype, batch_size = settle_storage(base, tuple(names.values()), dtype, batch_size)
         options = RunOptions(device, batch_size, workers, progress)
         engine = options.build_engine(backbone)
@@ -207,20 +213,21 @@ def extract(
             dtype=dtype,
             batch_size=batch_size,
             fresh=overwrite,
+            lock=lock,
         )
         stack.callback(shards.close)
         n_resumed = len(shards.places)
         known = Known(base, shards, [info.name for info in infos], retry_failed=retry_failed)
         settled, todo = _find_todo(known, manifest, rehash=rehash)
-        run = _Run(backbone, engine, options, names, shards, known, limit, shard_s, manifest)
+        run = _Run(backbone, engine, options, names, shards, known, limit, shard_s, manifest, dtype)
         unread = run.embed(todo, run.list_failed(settled))
-        columns = list_infos(base, infos, len(shards.places))
+        columns = list_infos(base, infos, len(shards.places) if known.adds_vectors else 0)
         outcome = assemble(
             known, manifest.entries, settled, unread, [info.name for info in columns], prune=prune
         )
         run.check_failures(outcome.n_failed, outcome.failures)
         # Rows that another embedding had already may be the same, and yet have new vectors.
-        is_changed = base is None or bool(shards.places) or differs(base, columns, outcome)
+        is_changed = base is None or known.adds_vectors or differs(base, columns, outcome)
         if is_changed:
             write_cache(
                 output,
@@ -265,6 +272,7 @@ class _Run:
     limit: int
     shard_s: float
     manifest: Manifest
+    dtype: str
 
     def embed(self, todo: Sequence[Entry], failed: Sequence[Failure]) -> dict[str, Failure]:
         """Embed what is left; return failures of files that could not be read, by id.
@@ -276,7 +284,7 @@ class _Run:
         unread: dict[str, Failure] = {}
         try:
             for batch in iter_embedded(
-                todo, self.backbone, self.engine, self.options, self.known.digests
+                todo, self.backbone, self.engine, self.options, self.known.digests, self.dtype
             ):
                 failures = [part for one in batch.failures for part in self._name(one)]
                 unread.update((one.id, one) for one in batch.failures if not one.digest)

@@ -53,12 +53,17 @@ def replace_file(partial: Path, path: Path) -> None:
     with partial.open("r+b") as stream:
         os.fsync(stream.fileno())
     os.replace(partial, path)
-    if os.name == "posix":  # the new name itself is on the disk only once its folder is
-        folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk: a new one is there only once its folder is."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            os.fsync(descriptor)
         finally:
-            os.close(folder)
+            os.close(descriptor)
 
 
 @contextmanager

@@ -204,7 +204,8 @@ def split_cache(
         groups = fill_groups(opened.groups[rows])
         splits = np.full(len(opened), "", dtype=object)
         splits[rows] = assign_splits(opened.labels[rows], groups, val=val, test=test, seed=seed)
-    write_splits(cache, list(splits))
+        digest = opened.digest
+    write_splits(cache, list(splits), digest=digest)
     return {name: int((splits == name).sum()) for name in SPLITS if name in splits}
 
 

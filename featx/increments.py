@@ -52,7 +52,7 @@ class Known:
         self.base, self.shards, self.targets = base, shards, tuple(targets)
         self.base_rows: dict[str, Row] = {}
         self._failures: dict[str, dict[str, Failure]] = {}
-        self._read: dict[str, tuple[str, int, int]] = {}
+        self._read: dict[str, Row | Failure] = {}
         self._places: dict[str, dict[str, int]] = {}
         if retry_failed:
             shards.failures.clear()
@@ -60,30 +60,45 @@ class Known:
             self._learn_base(base, retry_failed=retry_failed)
         known_rows = [*self.base_rows.values(), *shards.rows.values()]
         self.sizes = {row.digest: (row.width, row.height) for row in known_rows if row.width}
+        self.sizes |= shards.sizes
         self.digests = self._find_complete()
 
     def _learn_base(self, base: Cache, *, retry_failed: bool) -> None:
         rows = base.rows
         self.base_rows = {row.id: row for row in rows}
         for row in rows:
-            self._read[row.id] = row.digest, row.n_bytes, row.mtime_ns
+            self._read[row.id] = row
         for name in base.names:
             present = np.flatnonzero(base.read_present(name)).tolist()
             self._places[name] = {rows[index].digest: index for index in present}
         for failure in base.failures:
             if not failure.digest:
                 continue
-            self._read[failure.id] = failure.digest, failure.n_bytes, failure.mtime_ns
+            self._read[failure.id] = failure
             is_ours = not failure.embedding or failure.embedding in self.targets
             if not (is_ours and retry_failed):
                 self._failures.setdefault(failure.digest, {})[failure.embedding] = failure
 
     def _find_complete(self) -> set[str]:
         complete = set(self.shards.places) | set(self.shards.failures)
-        ours = {"", *self.targets}
-        complete |= {digest for digest, found in self._failures.items() if ours & set(found)}
-        in_base = [set(self._places.get(name, ())) for name in self.targets]
-        return complete | set.intersection(*in_base)
+        for digest, found in self._failures.items():
+            if "" in found or all(
+                name in found or self._has(name, digest) for name in self.targets
+            ):
+                complete.add(digest)
+        return complete | self._list_in_base()
+
+    def _list_in_base(self) -> set[str]:
+        """List contents that have a vector in all targets in the cache that is there."""
+        return set.intersection(*(set(self._places.get(name, ())) for name in self.targets))
+
+    def _has(self, name: str, digest: str) -> bool:
+        return self.find_place(name, digest) is not None
+
+    @property
+    def adds_vectors(self) -> bool:
+        """Whether the shards hold a content that the cache lacks."""
+        return not self._list_in_base().issuperset(self.shards.places)
 
     def find_settled(self, entry: Entry, *, rehash: bool) -> Row | None:
         """Return a row with its digest if its file is as it was, by size and time of last change.
@@ -94,30 +109,34 @@ class Known:
         rehash : bool
             Trust these only for what this unfinished run has read.
         """
-        row = self.shards.rows.get(entry.row.id)
-        read = (row.digest, row.n_bytes, row.mtime_ns) if row is not None else None
+        read: Row | Failure | None = self.shards.rows.get(entry.row.id)
         if read is None and not rehash:
             read = self._read.get(entry.row.id)
-        if read is None or read[0] not in self.digests or read[2] < 0:
+        # Another path is another file, whatever its size and time.
+        if read is None or read.path != entry.row.path or read.mtime_ns < 0:
+            return None
+        if read.digest not in self.digests:
             return None
         assert isinstance(entry.content, Content)
         try:
             now = entry.content.stat()
         except OSError:
             return None  # tried again, and then a failure with its reason
-        if now != read[1:]:
+        if now != (read.n_bytes, read.mtime_ns):
             return None
-        return replace(entry.row, digest=read[0], n_bytes=read[1], mtime_ns=read[2])
+        return replace(entry.row, digest=read.digest, n_bytes=now[0], mtime_ns=now[1])
 
     def list_failures(self, row: Row) -> list[Failure]:
         """List why a file's content has no vector, one for each embedding or one for all."""
         found = self._failures.get(row.digest, {}) | self.shards.failures.get(row.digest, {})
-        # Tried again with success, by this run or by the unfinished one before it.
-        done = {"", *self.targets} if row.digest in self.shards.places else set()
+        names = dict.fromkeys([*self._places, *self.targets])
+        have = {name for name in names if self._has(name, row.digest)}
+        if have and "" in found:  # another network had it: it lacks the others, not all
+            found = {name: replace(found[""], embedding=name) for name in self.targets} | found
         return [
             replace(one, id=row.id, path=row.path, n_bytes=row.n_bytes, mtime_ns=row.mtime_ns)
             for name, one in found.items()
-            if name not in done
+            if name not in have and not (have and name == "")
         ]
 
     def add_sizes(self, rows: Sequence[Row], repeats: Sequence[Row]) -> list[Row]:

@@ -142,6 +142,8 @@ def _summarise(
     n_changed: int,
     n_gone: int,
 ) -> Comparison:
+    if not pairs:
+        problems.append("expected rows whose file is as it was, got none in the sample")
     cosines, differences = [np.nan], [np.nan]
     for row_id, (old, new) in pairs.items():
         old, new = old.astype(np.float64), new.astype(np.float64)
@@ -149,7 +151,7 @@ def _summarise(
         cosine = float(old @ new / norm) if norm else float((old == new).all())
         cosines.append(cosine)
         differences.append(float(np.abs(old - new).max()))
-        if cosine < MIN_COSINE:
+        if not cosine >= MIN_COSINE:
             problems.append(f"row {row_id!r}: expected its vector, got one of cosine {cosine:.6f}")
     return Comparison(
         embedding=name,

@@ -125,7 +125,11 @@ def test_extract_of_files_that_all_fail_is_an_error_whatever_is_allowed(run, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h5.partial", "photos"]
 
 
-def test_extract_not_finite_output_is_a_failure(photos, tmp_path, tiny_backbone, run):
+@pytest.mark.parametrize(
+    ("factor", "dtype", "reason"),
+    [(np.inf, None, "not finite"), (1e7, "float16", "not finite in float16")],
+)
+def test_extract_not_finite_output_is_a_failure(photos, run, factor, dtype, reason):
     import torch
     from torch import nn
     from torchvision import transforms
@@ -136,16 +140,17 @@ def test_extract_not_finite_output_is_a_failure(photos, tmp_path, tiny_backbone,
         def forward(self, x):
             # Bees are blue: their rows become infinite, and only theirs.
             x = x.mean((2, 3))
-            return torch.where(x[:, 2:] > x[:, :1], x / 0, x)
+            return torch.where(x[:, 2:] > x[:, :1], x * factor, x)
 
     transform = transforms.Compose([transforms.Resize((8, 8)), transforms.ToTensor()])
-    register_backbone("tests-fragile", Fragile(), transform=transform)
-    report = run(photos, backbone="tests-fragile", max_failures="50%")
+    backbone = f"tests-fragile-{dtype}"
+    register_backbone(backbone, Fragile(), transform=transform)
+    report = run(photos, backbone=backbone, max_failures="50%", dtype=dtype)
     with open_cache(report.path) as cache:
         assert set(cache.labels) == {"ants"}
         assert {failure.stage for failure in cache.failures} == {"embed"}
         assert {failure.reason for failure in cache.failures} == {
-            "the network's output is not finite"
+            f"the network's output is {reason}"
         }
     assert (report.n_rows, report.n_failures) == (6, 6)
 
@@ -340,3 +345,11 @@ def test_extract_over_its_own_source_is_refused(tmp_path, photos):
     with pytest.raises(CacheError, match=r"expected a file of its own, got the source"):
         extract(table, table, backbone="tests-tiny", overwrite=True)
     assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["x/y", ".", "", "..", "a b"])
+def test_extract_name_that_hdf5_would_take_for_a_path_is_refused(photos, photos_cache, run, name):
+    before = photos_cache.read_bytes()
+    with pytest.raises(CacheError, match=r"expected letters, digits and \. \+ - _ @, got"):
+        extract(photos, photos_cache, backbone="tests-tiny", name=name, progress=False)
+    assert photos_cache.read_bytes() == before

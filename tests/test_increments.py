@@ -18,6 +18,7 @@ import pytest
 from featx.cache.lock import CacheLock, Holder
 from featx.cache.reader import open_cache
 from featx.cache.shards import Shards
+from featx.cache.verify import verify_cache
 from featx.engines.torch_engine import TorchEngine
 from featx.errors import (
     CacheError,
@@ -931,6 +932,45 @@ def test_extract_retry_of_an_unfinished_run_interrupted_keeps_what_it_mended(
         assert {one.id for one in cache.failures}.isdisjoint(cache.ids.tolist())
 
 
+def test_extract_killed_twice_around_a_rename_knows_every_size(run, folder, put, stop, check_fresh):
+    stop(KeyboardInterrupt("stopped"), after=1)
+    with pytest.raises(KeyboardInterrupt, match=r"stopped"):
+        run(folder)
+    (folder / "bees/z.png").write_bytes((folder / "ants/0.png").read_bytes())
+    put(folder / "ants/0.png", 50)
+    stop(KeyboardInterrupt("stopped"), after=1)
+    with pytest.raises(KeyboardInterrupt, match=r"stopped"):
+        run(folder)
+    check_fresh(run(folder), folder)
+
+
+def test_extract_other_folder_with_the_same_names_sizes_and_times_is_read(
+    run, make_image, tmp_path, check_fresh
+):
+    for seed, name in enumerate(("cam1", "cam2")):
+        for number in range(2):
+            path = make_image(tmp_path / name / f"a/{number}.bmp", (24, 20), 2 * seed + number)
+            os.utime(path, (10**9, 10**9))
+    run(tmp_path / "cam1")
+    report = run(tmp_path / "cam2")
+    assert count(report) == (2, 0, True)
+    check_fresh(report, tmp_path / "cam2")
+
+
+def test_extract_second_backbone_that_cannot_decode_keeps_the_row_of_the_first(
+    run, folder, extracted, failing, other_backbone
+):
+    with failing([(folder / "ants/0.png").read_bytes()]):
+        report = run(folder, backbone=other_backbone, max_failures=1)
+    assert report.n_failures == 1
+    with open_cache(extracted) as cache:
+        (failure,) = cache.failures
+        assert (failure.id, failure.embedding) == ("ants/0.png", other_backbone)
+        assert len(cache) == 8
+        assert cache.read_present(other_backbone).sum() == 7
+    assert verify_cache(extracted).problems == ()
+
+
 # --- what ends early
 
 
@@ -1144,7 +1184,7 @@ def test_extract_whose_lock_is_broken_leaves_the_cache_and_its_work(
             run(folder)
     assert extracted.read_bytes() == before
     report = run(folder, break_lock=True)
-    assert (report.n_embedded, report.n_resumed) == (0, 1)
+    assert (report.n_embedded, report.n_resumed) == (1, 0)  # not even a shard was written
 
 
 def leave_dead_lock(output):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -77,6 +78,20 @@ def check_dtype(dtype: str) -> None:
     """
     if dtype not in DTYPES:
         raise CacheError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}. Fix it.")
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse what HDF5 would take for a path through groups.
+
+    Raises
+    ------
+    CacheError
+    """
+    for name in names:
+        if not re.fullmatch(r"[^\W_][\w.+@-]*", name):
+            raise CacheError(
+                f"name: expected letters, digits and . + - _ @, got {name!r}. Pass another --name."
+            )
 
 
 def list_columns(kind: type[Row] | type[Failure]) -> list[str]:

@@ -24,8 +24,8 @@ class Holder:
 
     Attributes
     ----------
-    host, pid_namespace : str
-        Where a process id means something.
+    host, machine, pid_namespace : str
+        Where a process id means something: hosts of one name are told apart by the machine's id.
     boot, pid, started : str, int, str
         The process: ids are given again, so its boot and starting time count too; empty where the
         system does not tell.
@@ -36,6 +36,7 @@ class Holder:
     """
 
     host: str
+    machine: str
     pid_namespace: str
     boot: str
     pid: int
@@ -48,6 +49,7 @@ class Holder:
         """Describe the process that runs."""
         return cls(
             host=socket.gethostname(),
+            machine=_read_text("/etc/machine-id"),
             pid_namespace=_read_pid_namespace(),
             boot=_read_text("/proc/sys/kernel/random/boot_id"),
             pid=os.getpid(),
@@ -56,10 +58,14 @@ class Holder:
             token=uuid.uuid4().hex,
         )
 
+    def is_here(self) -> bool:
+        """Tell whether this process can look after that one."""
+        here = (socket.gethostname(), _read_text("/etc/machine-id"), _read_pid_namespace())
+        return (self.host, self.machine, self.pid_namespace) == here
+
     def is_dead(self) -> bool:
         """Tell whether the process is surely gone; one of another host never is."""
-        here = (socket.gethostname(), _read_pid_namespace())
-        if (self.host, self.pid_namespace) != here or os.name != "posix":
+        if not self.is_here() or os.name != "posix":
             return False
         if self.boot != _read_text("/proc/sys/kernel/random/boot_id"):
             return True
@@ -214,9 +220,14 @@ class CacheLock:
         # another may have done so between our two looks.
         if not self._create(self._claim):
             claimant = self._read(self._claim)
-            if claimant is not None and claimant.is_dead():
-                self._claim.unlink(missing_ok=True)
-            return
+            if claimant is None or claimant.is_here():
+                if claimant is not None and claimant.is_dead():
+                    self._claim.unlink(missing_ok=True)
+                return
+            raise CacheLockedError(
+                f"{self._path}: expected to be its only writer, got {claimant}, which takes over "
+                "the lock of a dead process. If it is dead too, pass --break-lock."
+            )
         try:
             again = self._read(self._file)
             if again is not None and again.token == holder.token:

@@ -231,6 +231,12 @@ class Cache:
         with self._sealed.guard():
             return np.asarray(self._file[f"embeddings/{info.name}/present"][:], bool)
 
+    def count_vectors(self, name: str | None = None) -> int:
+        """Count the rows of an embedding's vectors, those without one among them."""
+        info = self.get_info(name)
+        with self._sealed.guard():
+            return len(self._file[f"embeddings/{info.name}/vectors"])
+
     def get_dtype(self, name: str | None = None) -> str:
         """Return the dtype of an embedding's vectors, ``float32`` or ``float16``."""
         info = self.get_info(name)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from featx.errors import CacheError
+from featx.errors import CacheDamagedError, CacheError
 
 MAGIC = b"featx-seal-1\r\n\x1a\n"
 BLOCK_SIZE = 1 << 16
@@ -119,7 +119,7 @@ class SealedFile(io.RawIOBase):
         size = self._stream.seek(0, os.SEEK_END)
         footer = self._read_at(max(size - FOOTER.size, 0), FOOTER.size)
         if len(footer) < FOOTER.size or not footer.startswith(MAGIC):
-            raise CacheError(
+            raise CacheDamagedError(
                 f"{self.path}: expected a sealed cache, got a file without featx's seal at its "
                 "end: cut short, changed by another program, or none of featx's. Extract again, "
                 "or restore a copy."
@@ -251,10 +251,10 @@ class SealedFile(io.RawIOBase):
                 "Check its permissions and its disk."
             ) from error
 
-    def explain(self, place: str) -> CacheError:
+    def explain(self, place: str) -> CacheDamagedError:
         """Note damage, and build the error that tells it."""
         self.damage = place
-        return CacheError(
+        return CacheDamagedError(
             f"{self.path}: expected what featx wrote, got {place} changed since. "
             "Look: featx verify. Then restore a copy, or extract again."
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,16 +22,20 @@ from featx.cache.format import (
     take_rows,
     write_table,
 )
-from featx.cache.seal import check_seal, seal_file
+from featx.cache.lock import CacheLock
+from featx.cache.seal import SealedFile, check_seal, seal_file
 from featx.cache.sink import open_writable
 from featx.cache.writer import write_stamp
-from featx.errors import CacheError
-from featx.files import explain_errors, replace_file
+from featx.errors import CacheDamagedError, CacheError
+from featx.files import explain_errors, replace_file, sync_folder
 from featx.rows import Failure, Row
 
 Array = np.ndarray[Any, Any]
 
 KIND = "featx-shard"
+MAX_OPEN = 16
+"""Shards that are open at a time, in a merge."""
+
 MAX_PENDING = 256 << 20
 """Bytes of vectors that wait for their shard at the most."""
 
@@ -72,6 +77,8 @@ class Shards:
         The shape of the batches.
     fresh : bool
         Drop the work of another extraction, which is refused otherwise.
+    lock : CacheLock, optional
+        Looked at before the folder is changed: it may have been broken.
 
     Attributes
     ----------
@@ -82,6 +89,8 @@ class Shards:
     failures : dict of str to dict of str to Failure
         By digest, then by embedding, "" for all. Files that could not be read are not among them:
         they are always tried again.
+    sizes : dict of str to (int, int)
+        Width and height of each embedded content, by its digest.
     n_damaged : int
         Shards that were not what was sealed, and are done again.
 
@@ -99,18 +108,22 @@ class Shards:
         dtype: str,
         batch_size: int,
         fresh: bool = False,
+        lock: CacheLock | None = None,
     ) -> None:
         self.folder = folder
         self.places: dict[str, tuple[int, int]] = {}
         self.rows: dict[str, Row] = {}
         self.failures: dict[str, dict[str, Failure]] = {}
+        self.sizes: dict[str, tuple[int, int]] = {}
         self.n_damaged = 0
+        self._lock = lock
+        self._digests: dict[int, str] = {}
         self._infos = infos
         self._dtype = np.dtype(dtype)
         self._row_bytes = sum(info.fingerprint.dim for info in infos) * self._dtype.itemsize
         self._number = 0
         self._clear()
-        self._opened: dict[int, tuple[contextlib.ExitStack, h5py.File]] = {}
+        self._opened: dict[int, tuple[contextlib.ExitStack, h5py.File, SealedFile]] = {}
         self._plan = {
             "embeddings": {info.name: json.loads(info.fingerprint.to_json()) for info in infos},
             "dtype": dtype,
@@ -118,9 +131,10 @@ class Shards:
         }
         with explain_errors(folder, error=CacheError):
             folder.mkdir(exist_ok=True)
+            sync_folder(folder.parent)
             for leftover in folder.glob(".*"):
                 leftover.unlink()
-            for path in sorted(folder.glob("shard-*.h5")):
+            for path in sorted(folder.glob("shard-" + "[0-9]" * 6 + ".h5")):
                 self._read_index(path, fresh=fresh)
 
     def _clear(self) -> None:
@@ -134,11 +148,12 @@ class Shards:
         self._number = max(self._number, number)
         try:
             check_seal(path)
-            with open_sealed(path, KIND) as (file, _):
+            with open_sealed(path, KIND) as (file, sealed):
+                self._digests[number] = sealed.digest
                 plan = json.loads(file.attrs["plan"])
                 tables = [read_table(file[name], Row) for name in ("rows", "repeats")]
                 failures = read_table(file["failures"], Failure)
-        except CacheError:
+        except CacheDamagedError:
             self.n_damaged += 1
             path.unlink()
             return
@@ -158,6 +173,7 @@ class Shards:
     ) -> None:
         for index, row in enumerate(rows):
             self.places[row.digest] = (number, index)
+            self.sizes[row.digest] = (row.width, row.height)
         self.rows.update((row.id, row) for row in [*rows, *repeats])
         for failure in failures:
             if failure.digest:
@@ -192,13 +208,8 @@ class Shards:
         """
         cast: dict[str, Array] = {}
         for name, values in vectors.items():
-            with np.errstate(over="ignore"):
-                cast[name] = values.astype(self._dtype)
-            if not np.isfinite(cast[name]).all():
-                raise CacheError(
-                    f"{self.folder}, embedding {name}: expected values within {self._dtype}, got "
-                    f"{np.abs(values).max():g}. Pass --dtype float32."
-                )
+            cast[name] = values.astype(self._dtype)
+            assert np.isfinite(cast[name]).all()
         # One step, so that a signal between two cannot part rows from vectors.
         self._pending.append(_Done(tuple(rows), cast, tuple(repeats), tuple(failures)))
         self._n_pending += len(rows)
@@ -218,12 +229,15 @@ class Shards:
         try:
             with explain_errors(self.folder, error=CacheError):
                 self._write(draft)
-                seal_file(draft)
+                digest = seal_file(draft)
                 check_seal(draft)
+                if self._lock is not None:
+                    self._lock.check()
                 replace_file(draft, self._name(self._number + 1))
         finally:
             draft.unlink(missing_ok=True)
         self._number += 1
+        self._digests[self._number] = digest
         self._learn(self._number, *_join(self._pending))
         self._clear()
 
@@ -249,25 +263,29 @@ class Shards:
     def read_vectors(self, name: str, number: int, rows: Array) -> Array:
         """Read vectors of one shard, ``(len(rows), dim)``, verified."""
         if number not in self._opened:
-            if len(self._opened) >= 16:
+            if len(self._opened) >= MAX_OPEN:
                 self._opened.pop(next(iter(self._opened)))[0].close()
             stack = contextlib.ExitStack()
-            file, _ = stack.enter_context(open_sealed(self._name(number), KIND))
-            self._opened[number] = stack, file
-        return take_rows(self._opened[number][1][f"vectors/{name}"], rows)
+            file, sealed = stack.enter_context(open_sealed(self._name(number), KIND))
+            self._opened[number] = stack, file, sealed
+            if sealed.digest != self._digests[number]:  # whose lock was broken may have written it
+                raise sealed.explain("a whole shard")
+        _, file, sealed = self._opened[number]
+        with sealed.guard():
+            return take_rows(file[f"vectors/{name}"], rows)
 
     def close(self) -> None:
         """Close the shards that are open."""
-        for stack, _ in self._opened.values():
-            stack.close()
-        self._opened.clear()
+        while self._opened:
+            self._opened.popitem()[1][0].close()
 
     def remove(self) -> None:
         """Remove the folder."""
         self.close()
-        for path in self.folder.iterdir():
-            path.unlink()
-        self.folder.rmdir()
+        if self._lock is not None:
+            self._lock.check()
+        # All is done: what cannot be removed is no reason to say otherwise.
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _differ(expected: dict[str, Any], got: dict[str, Any]) -> str:

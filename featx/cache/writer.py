@@ -105,6 +105,7 @@ def write_cache(
                     _write_column(file, column, len(rows), check)
             digest = seal_file(partial)
             check_seal(partial)
+            open_cache(partial).close()
             if lock is not None:
                 lock.check()
             replace_file(partial, path)
@@ -135,8 +136,16 @@ def _write_column(file: h5py.File, column: Column, n_rows: int, check: Callable[
 
 
 @contextmanager
-def rewrite_cache(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+def rewrite_cache(
+    path: str | os.PathLike[str], *, digest: str | None = None
+) -> Iterator[h5py.File]:
     """Open a copy of a cache for changes; it takes the cache's place when the block ends well.
+
+    Parameters
+    ----------
+    path : path
+    digest : str, optional
+        Of the file that the changes were made for; another one is refused.
 
     Raises
     ------
@@ -144,9 +153,14 @@ def rewrite_cache(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         If another process writes it.
     """
     path = Path(path).resolve()
-    open_cache(path).close()
     partial = name_partial(path)
     with CacheLock(path) as lock:
+        with open_cache(path) as cache:
+            if digest not in (None, cache.digest):
+                raise CacheError(
+                    f"{path}: expected the file that was read, got another: it was written "
+                    "meanwhile. Run the command again."
+                )
         remove_partials(path)
         try:
             with explain_errors(path, error=CacheError):
@@ -163,7 +177,9 @@ def rewrite_cache(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
             partial.unlink(missing_ok=True)
 
 
-def write_splits(path: str | os.PathLike[str], splits: Sequence[str]) -> None:
+def write_splits(
+    path: str | os.PathLike[str], splits: Sequence[str], *, digest: str | None = None
+) -> None:
     """Record every row's split in a cache that is there.
 
     Parameters
@@ -171,7 +187,9 @@ def write_splits(path: str | os.PathLike[str], splits: Sequence[str]) -> None:
     path : path
     splits : sequence of str
         One per row: train, val, test, or empty for none.
+    digest : str, optional
+        Of the file whose rows these are.
     """
-    with rewrite_cache(path) as file:
+    with rewrite_cache(path, digest=digest) as file:
         assert len(splits) == len(file["rows/split"])
         file["rows/split"][:] = np.array(splits, dtype=object)

@@ -63,7 +63,9 @@ def append_bare(photos: Path, output: Path, backbone: featx.Backbone) -> None:
     layer = backbone.layers[0]
     with h5py.File(output, "w") as file:
         dim = backbone.dims[layer]
-        vectors = file.create_dataset("vectors", (0, dim), "f4", (None, dim), chunks=(256, dim))
+        vectors = file.create_dataset(
+            "vectors", (0, dim), "f4", maxshape=(None, dim), chunks=(256, dim)
+        )
         ids = file.create_dataset("ids", (0,), h5py.string_dtype(), maxshape=(None,))
         for batch in iter_embedded(read_manifest(photos).entries, backbone, engine, options):
             start = len(vectors)
@@ -153,22 +155,19 @@ def time_merge(folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure all three and print one JSON object."""
+    """Measure all three and print a JSON object of each."""
     parser = build_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--copies", type=int, default=3, help="crops of each photo")
     options = parser.parse_args()
     data = check_there(options.data / "data")
     weights = check_there(options.data / "weights" / "mobilenet_v2-imagenet-backbone.pth")
-    results: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        results["merge"] = time_merge(folder)
-        results["noop"] = time_noop(data, folder, options.rounds)
-        results["bare_loop"] = compare_with_bare(
-            data, weights, folder, options.rounds, options.copies
-        )
-    print(json.dumps(results, indent=2))
+        print("merge", json.dumps(time_merge(folder)), flush=True)
+        print("no-op", json.dumps(time_noop(data, folder, options.rounds)), flush=True)
+        compared = compare_with_bare(data, weights, folder, options.rounds, options.copies)
+        print("bare loop", json.dumps(compared), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What an unfinished extraction keeps, and what it does again."""
 
 import errno
+import os
 
 import h5py
 import numpy as np
@@ -329,17 +330,24 @@ def test_shards_float16_vectors_come_back_rounded(infos, open_shards):
     np.testing.assert_array_equal(values, build_vectors(0, 5, infos)["tiny"].astype(np.float16))
 
 
-def test_append_beyond_float16_is_refused_before_anything_is_kept(folder, infos, open_shards):
-    shards = open_shards(dtype="float16")
-    vectors = build_vectors(0, 2, infos)
-    vectors["tiny@conv"][1, 2] = -1e6
-    with pytest.raises(
-        CacheError, match=r"embedding tiny@conv: expected values within float16, got 1e\+06"
-    ):
-        shards.append(build_rows(0, 2), vectors)
-    shards.seal()
-    assert list_names(folder) == []
-    assert shards.rows == {}
+def test_read_vectors_of_a_shard_that_another_replaced_is_refused(infos, open_shards, tmp_path):
+    shards = open_shards()
+    append_rows(shards, infos, (0, 3))
+    other = Shards(tmp_path / "other", infos, dtype="float32", batch_size=4)
+    append_rows(other, infos, (3, 6))
+    os.replace(other.folder / SHARDS[0], shards.folder / SHARDS[0])
+    with pytest.raises(CacheError, match=r"got a whole shard changed since"):
+        read_row(shards, "tiny", 0)
+
+
+def test_shards_that_cannot_be_read_are_refused_not_dropped(three, open_shards, monkeypatch):
+    def fail(path):
+        raise CacheError(f"{path}: expected a file that can be read, got Input/output error.")
+
+    monkeypatch.setattr(shards_module, "check_seal", fail)
+    with pytest.raises(CacheError, match=r"Input/output error"):
+        open_shards()
+    assert list_names(three) == SHARDS
 
 
 def test_read_vectors_of_more_shards_than_are_kept_open_in_any_order(infos, open_shards):
