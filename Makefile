@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 UV := $(BIN)/uv
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test test-long lint format lock bench clean
+.PHONY: demo test test-long test-faults lint format lock bench clean
 
 demo: $(READY)
 	$(BIN)/featx demo
@@ -16,6 +16,10 @@ test: lint
 
 test-long: $(READY)
 	$(BIN)/pytest -m slow
+
+# Any number of extractions killed at random moments; 40 of them are part of test-long.
+test-faults: $(READY)
+	FEATX_KILLS=$(or $(KILLS),40) $(BIN)/pytest tests/faults -m slow
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -34,6 +38,7 @@ lock: $(READY)
 bench: $(READY)
 	$(BIN)/python pipelines/benchmarks/startup.py
 	$(BIN)/python pipelines/benchmarks/memory.py
+	$(BIN)/python pipelines/benchmarks/durability.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -5,15 +5,19 @@ from .backbones.registry import get_backbone_spec as get_backbone_spec
 from .backbones.registry import list_backbones as list_backbones
 from .cache.reader import Cache as Cache
 from .cache.reader import open_cache as open_cache
+from .cache.verify import Verification as Verification
+from .cache.verify import verify_cache as verify_cache
 from .embedding import embed as embed
 from .errors import BackboneError as BackboneError
 from .errors import CacheError as CacheError
+from .errors import CacheLockedError as CacheLockedError
 from .errors import DecodeError as DecodeError
 from .errors import DeviceError as DeviceError
 from .errors import FeatxError as FeatxError
 from .errors import FingerprintError as FingerprintError
 from .errors import HeadError as HeadError
 from .errors import SourceError as SourceError
+from .errors import TooManyFailuresError as TooManyFailuresError
 from .errors import WeightsError as WeightsError
 from .extraction import ExtractionReport as ExtractionReport
 from .extraction import extract as extract
@@ -26,5 +30,7 @@ from .heads.persist import Head as Head
 from .heads.persist import load_head as load_head
 from .prediction import Prediction as Prediction
 from .prediction import predict as predict
+from .verification import Comparison as Comparison
+from .verification import compare_with_source as compare_with_source
 
 __version__: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -16,10 +17,10 @@ from tqdm import tqdm
 from featx.backbones.load import Backbone, load_backbone
 from featx.backbones.network import PENULTIMATE
 from featx.engines.torch_engine import TorchEngine, choose_device
-from featx.errors import BackboneError, DecodeError, FeatxError
-from featx.fingerprint import Fingerprint
+from featx.errors import BackboneError, DecodeError, FeatxError, WeightsError
+from featx.fingerprint import Fingerprint, check_comparable
 from featx.images.decode import DECODER, decode_image
-from featx.images.manifest import Entry
+from featx.images.manifest import Content, Entry, InMemory, escape_name
 from featx.images.sources import list_entries
 from featx.rows import Failure, Row
 
@@ -68,18 +69,21 @@ class EmbeddedBatch:
     rows : tuple of Row
         With digest and size.
     vectors : dict of str to ndarray
-        Per layer float32 ``(len(rows), dim)``, finite.
+        Per layer ``(len(rows), dim)``, finite.
     failures : tuple of Failure
+    repeats : tuple of Row
+        Whose content was known already: with digest, without size.
     """
 
     rows: tuple[Row, ...]
     vectors: dict[str, Array]
     failures: tuple[Failure, ...]
+    repeats: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """One image on its way: its row, and its pixels or what went wrong."""
+    """One image on its way: its row, and its pixels or what went wrong; neither if it is known."""
 
     row: Row
     pixels: Array | None = None
@@ -110,6 +114,54 @@ def resolve_backbone(
     return backbone
 
 
+def restore_backbone(
+    fingerprint: Fingerprint,
+    origin: Mapping[str, Any],
+    *,
+    subject: str,
+    weights: str | None = None,
+) -> Backbone:
+    """Load the backbone that embeddings were made with.
+
+    Parameters
+    ----------
+    fingerprint : Fingerprint
+    origin : mapping
+        Their provenance: ``weights`` and ``preprocess_from``.
+    subject : str
+        Whose embeddings they are, for errors.
+    weights : str, optional
+        Where the weights are now.
+
+    Raises
+    ------
+    FingerprintError
+        If the weights are there, but are others.
+    WeightsError
+        If they are not there.
+    """
+    try:
+        backbone = load_backbone(
+            fingerprint.backbone,
+            weights=weights or origin["weights"],
+            layers=[fingerprint.layer],
+            preprocess=origin["preprocess_from"],
+        )
+    except WeightsError as error:
+        if weights is not None:
+            raise
+        raise WeightsError(
+            f"{error} Or say where the weights of {subject} are now: --weights."
+        ) from error
+    check_comparable(
+        fingerprint,
+        build_fingerprint(backbone, fingerprint.layer, precision=fingerprint.precision),
+        subject=f"backbone {fingerprint.backbone} for {subject}",
+        remedy=f"Pass --weights with the file that the embeddings of {subject} were made with.",
+    )
+    return backbone
+
+
 def build_fingerprint(backbone: Backbone, layer: str, *, precision: str) -> Fingerprint:
     """Say what makes embeddings of this backbone comparable."""
     return Fingerprint(
@@ -124,13 +176,28 @@ def build_fingerprint(backbone: Backbone, layer: str, *, precision: str) -> Fing
 
 
 def iter_embedded(
-    entries: Sequence[Entry], backbone: Backbone, engine: TorchEngine, options: RunOptions
+    entries: Sequence[Entry],
+    backbone: Backbone,
+    engine: TorchEngine,
+    options: RunOptions,
+    known: set[str] | None = None,
+    dtype: str = "float32",
 ) -> Iterator[EmbeddedBatch]:
     """Embed the entries of a manifest, in their order.
 
     Threads read, decode and resize ahead of the network; memory holds a few batches, however many
     entries there are. An image that cannot be embedded becomes a failure and leaves its
     neighbours as they are.
+
+    Parameters
+    ----------
+    entries, backbone, engine, options
+        What, by which network, and how.
+    known : set of str, optional
+        Digests of contents that are not to be embedded; each that is read is added, so that no
+        content is embedded twice. Default: embed every entry.
+    dtype : {"float32", "float16"}
+        Of the vectors.
     """
     # Counts what this process may use: on a cluster fewer cores than the machine has.
     workers = options.workers or min(joblib.cpu_count(), 16)
@@ -140,34 +207,91 @@ def iter_embedded(
         # None lets tqdm ask whether standard error is a terminal.
         disable=None if options.progress is None else not options.progress,
     )
-    rows: list[Row] = []
-    pixels: list[Array] = []
-    failures: list[Failure] = []
-    with bar, ThreadPoolExecutor(workers, "featx-decode") as pool:
+    batch = _Batch()
+    with warnings.catch_warnings(), bar, ThreadPoolExecutor(workers, "featx-decode") as pool:
+        # The ledger says what is wrong with a file. Not around each image: filters belong to the
+        # process, and threads would restore each other's.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         ahead = 2 * engine.batch_size + workers
-        for prepared in _iter_ahead(pool, entries, backbone, ahead):
+        for prepared in _iter_ahead(pool, entries, backbone, ahead, known):
             bar.update()
-            if prepared.failure is not None:
-                failures.append(prepared.failure)
-                continue
-            assert prepared.pixels is not None
-            rows.append(prepared.row)
-            pixels.append(prepared.pixels)
-            if len(rows) == engine.batch_size:
-                yield _run(engine, rows, pixels, failures)
-                rows, pixels, failures = [], [], []
-        if rows or failures:
-            yield _run(engine, rows, pixels, failures)
+            batch.add(prepared, known)
+            if len(batch.rows) == engine.batch_size or len(batch) >= MAX_UNREPORTED:
+                yield batch.run(engine, dtype)
+                batch = _Batch()
+        if len(batch):
+            yield batch.run(engine, dtype)
+
+
+MAX_UNREPORTED = 1024
+"""Repeats and failures are handed on at the latest with so many, though no batch is full."""
+
+
+class _Batch:
+    """What waits for the network, and what will never reach it."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self._pixels: list[Array] = []
+        self._failures: list[Failure] = []
+        self._repeats: list[Row] = []
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self._failures) + len(self._repeats)
+
+    def add(self, prepared: _Prepared, known: set[str] | None) -> None:
+        """Take one image where it belongs."""
+        row, digest = prepared.row, prepared.row.digest
+        if prepared.failure is None and (prepared.pixels is None or digest in (known or ())):
+            self._repeats.append(row)
+            return
+        if known is not None and digest:
+            known.add(digest)
+        if prepared.failure is not None:
+            self._failures.append(prepared.failure)
+        elif prepared.pixels is not None:
+            self.rows.append(row)
+            self._pixels.append(prepared.pixels)
+
+    def run(self, engine: TorchEngine, dtype: str) -> EmbeddedBatch:
+        """Run the network, and take out rows whose embedding is not finite."""
+        if not self.rows:
+            return EmbeddedBatch((), {}, tuple(self._failures), tuple(self._repeats))
+        with np.errstate(over="ignore"):
+            output = engine.run(np.stack(self._pixels))
+            vectors = {name: part.astype(dtype, copy=False) for name, part in output.items()}
+        finite = np.all([np.isfinite(part).all(axis=1) for part in vectors.values()], axis=0)
+        for row, good in zip(self.rows, finite, strict=True):
+            if not good:
+                reason = "the network's output is not finite"
+                reason += "" if dtype == "float32" else f" in {dtype}"
+                self._failures.append(_fail(row, "embed", reason))
+        kept = tuple(row for row, good in zip(self.rows, finite, strict=True) if good)
+        vectors = {name: part[finite] for name, part in vectors.items()}
+        return EmbeddedBatch(kept, vectors, tuple(self._failures), tuple(self._repeats))
+
+
+def _fail(row: Row, stage: str, reason: str) -> Failure:
+    """Write one line of the ledger."""
+    reason = " ".join(reason.split())
+    reason = reason if reason.isprintable() else escape_name(reason)
+    return Failure(
+        row.id, row.path, row.digest, stage, reason, n_bytes=row.n_bytes, mtime_ns=row.mtime_ns
+    )
 
 
 def _iter_ahead(
-    pool: ThreadPoolExecutor, entries: Iterable[Entry], backbone: Backbone, ahead: int
+    pool: ThreadPoolExecutor,
+    entries: Iterable[Entry],
+    backbone: Backbone,
+    ahead: int,
+    known: set[str] | None,
 ) -> Iterator[_Prepared]:
     """Prepare entries in the pool, at most so many ahead, and yield them in order."""
     waiting: deque[Future[_Prepared]] = deque()
     try:
         for entry in entries:
-            waiting.append(pool.submit(_prepare, entry, backbone))
+            waiting.append(pool.submit(_prepare, entry, backbone, known))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
@@ -177,13 +301,17 @@ def _iter_ahead(
             future.cancel()
 
 
-def _prepare(entry: Entry, backbone: Backbone) -> _Prepared:
+def _prepare(entry: Entry, backbone: Backbone, known: set[str] | None) -> _Prepared:
     """Read, decode and preprocess one image."""
     row, stage = entry.row, "read"
     try:
-        data = entry.content.read()
-        if isinstance(data, bytes):
-            row = replace(row, digest=sha256(data).hexdigest())
+        data = entry.content.image if isinstance(entry.content, InMemory) else None
+        if isinstance(entry.content, Content):
+            data, n_bytes, mtime_ns = entry.content.read_whole()
+            digest = sha256(data).hexdigest()
+            row = replace(row, digest=digest, n_bytes=n_bytes, mtime_ns=mtime_ns)
+            if known is not None and digest in known:
+                return _Prepared(row)
         stage = "decode"
         image = decode_image(data)
         row = replace(row, width=image.width, height=image.height)
@@ -196,23 +324,7 @@ def _prepare(entry: Entry, backbone: Backbone) -> _Prepared:
         reason = error.strerror or str(error)
     except Exception as error:  # one image, whatever is wrong with it, must not end the run
         reason = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
-    reason = " ".join(reason.split())
-    return _Prepared(row, failure=Failure(row.id, row.path, row.digest, stage, reason))
-
-
-def _run(
-    engine: TorchEngine, rows: list[Row], pixels: list[Array], failures: list[Failure]
-) -> EmbeddedBatch:
-    """Run one batch, and take out rows whose embedding is not finite."""
-    if not rows:
-        return EmbeddedBatch((), {}, tuple(failures))
-    vectors = engine.run(np.stack(pixels))
-    finite = np.all([np.isfinite(values).all(axis=1) for values in vectors.values()], axis=0)
-    for row in (row for row, good in zip(rows, finite, strict=True) if not good):
-        reason = "the network's output is not finite"
-        failures.append(Failure(row.id, row.path, row.digest, "embed", reason))
-    kept = tuple(row for row, good in zip(rows, finite, strict=True) if good)
-    return EmbeddedBatch(kept, {k: v[finite] for k, v in vectors.items()}, tuple(failures))
+    return _Prepared(row, failure=_fail(row, stage, reason))
 
 
 def embed(

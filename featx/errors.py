@@ -12,11 +12,25 @@ from types import ModuleType
 
 
 class FeatxError(Exception):
-    """Base of all errors that tell the user something; the command line prints it in one line."""
+    """Base of all errors that tell the user something; the command line prints it in one line.
+
+    Attributes
+    ----------
+    exit_code : int
+        With which the command line ends.
+    """
+
+    exit_code = 1
 
 
 class SourceError(FeatxError, ValueError):
     """A folder, table or tar that cannot be read as a list of images."""
+
+
+class TooManyFailuresError(SourceError):
+    """A source of which more images fail than may."""
+
+    exit_code = 3
 
 
 class DecodeError(FeatxError, ValueError):
@@ -37,6 +51,14 @@ class DeviceError(FeatxError, RuntimeError):
 
 class CacheError(FeatxError, ValueError):
     """A cache that cannot be opened, or not in the way it was asked for."""
+
+
+class CacheDamagedError(CacheError):
+    """A cache, or a shard of one, that is not what was sealed."""
+
+
+class CacheLockedError(CacheError):
+    """A cache that another process writes."""
 
 
 class FingerprintError(FeatxError, ValueError):

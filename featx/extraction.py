@@ -6,24 +6,40 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import re
 import socket
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from featx.backbones.load import Backbone
 from featx.backbones.network import PENULTIMATE
-from featx.cache.format import EmbeddingInfo
-from featx.cache.writer import CacheWriter, check_dtype
+from featx.cache.format import DTYPES, EmbeddingInfo, check_dtype, check_names
+from featx.cache.lock import CacheLock
+from featx.cache.reader import open_cache
+from featx.cache.shards import Shards
+from featx.cache.writer import write_cache
 from featx.embedding import RunOptions, build_fingerprint, iter_embedded, resolve_backbone
 from featx.engines.torch_engine import TorchEngine
-from featx.errors import CacheError, SourceError
-from featx.files import check_destination
-from featx.images.manifest import Manifest
+from featx.errors import CacheError, FeatxError, TooManyFailuresError
+from featx.files import check_destination, remove_partials
+from featx.images.manifest import Entry, Manifest, escape_name
 from featx.images.sources import PathLike, read_manifest
-from featx.rows import Failure
+from featx.increments import (
+    Known,
+    assemble,
+    check_fingerprints,
+    check_same_source,
+    choose_dtype,
+    differs,
+    list_infos,
+    settle_storage,
+)
+from featx.rows import Failure, Row
 
 VERSIONED = ("featx", "torch", "torchvision", "pillow", "numpy", "h5py")
 """Packages whose versions provenance names."""
@@ -38,9 +54,22 @@ class ExtractionReport:
     path : Path
         The cache.
     n_rows, n_failures, n_ignored : int
-        Rows with an embedding, rows without, and files that were no images.
+        Rows in the cache, images of the source that lack an embedding, and files that were no
+        images.
     dims : dict of str to int
-        Length of each embedding, by its name in the cache.
+        Length of each embedding that was asked for, by its name in the cache.
+    n_embedded : int
+        Contents that went through the network in this run.
+    n_resumed : int
+        Contents that an unfinished run before it had done.
+    n_damaged : int
+        Shards of that run that were damaged since, and done again.
+    n_removed : int
+        Rows whose file the source has no more; kept, or dropped by `prune`.
+    is_changed : bool
+        Whether the cache was written; otherwise it was up to date.
+    taken_from : str or None
+        The dead process whose lock was taken over.
     elapsed_s : float
         From the first image to the closed file, in seconds.
     """
@@ -50,6 +79,12 @@ class ExtractionReport:
     n_failures: int
     n_ignored: int
     dims: dict[str, int]
+    n_embedded: int
+    n_resumed: int
+    n_damaged: int
+    n_removed: int
+    is_changed: bool
+    taken_from: str | None
     elapsed_s: float
 
 
@@ -61,14 +96,24 @@ def extract(
     weights: str = "DEFAULT",
     layers: Sequence[str] = (PENULTIMATE,),
     preprocess: str | None = None,
-    dtype: str = "float32",
+    name: str | None = None,
+    dtype: str | None = None,
     overwrite: bool = False,
+    prune: bool = False,
+    rehash: bool = False,
+    retry_failed: bool = False,
+    max_failures: int | str = "5%",
+    break_lock: bool = False,
+    shard_s: float = 30.0,
     device: str = "auto",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     workers: int | None = None,
     progress: bool | None = None,
 ) -> ExtractionReport:
-    """Embed every image of a source into one HDF5 file.
+    """Embed every image of a source into one HDF5 file, or bring one that is there up to date.
+
+    Only content that the cache does not hold goes through the network. A run that was interrupted,
+    in whatever way, goes on where it was when it is called again.
 
     Parameters
     ----------
@@ -76,21 +121,38 @@ def extract(
         A folder (class folders, split folders above them, or flat), a CSV or Parquet table with a
         column ``path``, or one or several plain tars.
     output : path
-        The cache to make. It appears there whole, when all is done.
+        The cache. What is there stays as it is until the new one is whole. Unfinished work lies
+        beside it, in ``OUTPUT.partial``.
     backbone : str or Backbone
         A name from `featx.list_backbones`, or what `featx.load_backbone` returned; the next three
-        are for a name only.
+        are for a name only. Another backbone than the cache has is put beside it.
     weights : str
         ``DEFAULT``, a name, a file, or ``random:SEED``.
     layers : sequence of str
         ``"penultimate"`` or nodes of the network, several read in one pass.
     preprocess : str, optional
         Named weights whose preprocessing is taken.
-    dtype : {"float32", "float16"}
-        Of the stored vectors.
+    name : str, optional
+        What the embedding is called in the cache. Default: the backbone's name.
+    dtype : {"float32", "float16"}, optional
+        Of the stored vectors. Default: as the cache has it, else float32.
     overwrite : bool
-        Replace a cache that is there.
-    device, batch_size, workers, progress
+        Begin a new cache in place of one that is there.
+    prune : bool
+        Drop rows whose file the source has no more.
+    rehash : bool
+        Read every file again, though size and time of last change are as they were.
+    retry_failed : bool
+        Try files again that failed before and have not changed.
+    max_failures : int or str
+        How many images may fail, as a number or in percent (``"5%"``).
+    break_lock : bool
+        Write although another process seems to: only if it is dead.
+    shard_s : float
+        Seconds after which what is done is made durable.
+    batch_size : int, optional
+        Default: as the cache has it, else 32.
+    device, workers, progress
         As in `featx.embedding.RunOptions`.
 
     Returns
@@ -100,55 +162,213 @@ def extract(
     Raises
     ------
     SourceError
-        If the source is missing, empty or damaged, or not one of its images could be embedded.
+        If the source is missing, empty or damaged.
+    TooManyFailuresError
+        If more images fail than may, or all; what is done stays for the next run.
     CacheError
-        If the output cannot be written.
+        If the output cannot be written, or is no cache.
+    CacheLockedError
+        If another process writes it.
+    FingerprintError
+        If the cache has an embedding of this name that must not be mixed with this one.
     BackboneError, WeightsError, DeviceError
         If the network cannot be had or run.
     """
     output = Path(output)
-    options = RunOptions(device, batch_size, workers, progress)
-    check_dtype(dtype)
-    check_destination(output, overwrite=overwrite, error=CacheError)
-    manifest = read_manifest(source)
+    output = output.resolve() if output.is_symlink() else output
+    check_dtype(dtype or DTYPES[0])
+    check_destination(output, overwrite=True, error=CacheError)
+    size = 1 if batch_size is None else batch_size
+    RunOptions(device, size, workers, progress)  # its checks, before anything is read
+    with CacheLock(output, break_lock=break_lock) as lock, ExitStack() as stack:
+        remove_partials(output)
+        manifest = read_manifest(source)
+        manifest = replace(manifest, source=escape_name(manifest.source))
+        _check_apart(output, source)
+        limit = count_allowed(max_failures, len(manifest))
+        base = None
+        if output.exists() and not overwrite:
+            base = stack.enter_context(open_cache(output))
+            check_same_source(base, manifest)
+        backbone = resolve_backbone(backbone, weights=weights, layers=layers, preprocess=preprocess)
+        names = {
+            layer: name_embedding(backbone.name if name is None else name, layer)
+            for layer in backbone.layers
+        }
+        check_names(names.values())
+        dtype, batch_size = settle_storage(base, tuple(names.values()), dtype, batch_size)
+        options = RunOptions(device, batch_size, workers, progress)
+        engine = options.build_engine(backbone)
+        provenance = build_provenance(backbone, engine, manifest)
+        infos = []
+        for layer, embedding in names.items():
+            fingerprint = build_fingerprint(backbone, layer, precision=engine.precision)
+            infos.append(EmbeddingInfo(embedding, fingerprint, provenance))
+        if base is not None:
+            check_fingerprints(base, infos)
+        start = time.perf_counter()
+        shards = Shards(
+            output.with_name(output.name + ".partial"),
+            infos,
+            dtype=dtype,
+            batch_size=batch_size,
+            fresh=overwrite,
+            lock=lock,
+        )
+        stack.callback(shards.close)
+        n_resumed = len(shards.places)
+        known = Known(base, shards, [info.name for info in infos], retry_failed=retry_failed)
+        settled, todo = _find_todo(known, manifest, rehash=rehash)
+        run = _Run(backbone, engine, options, names, shards, known, limit, shard_s, manifest, dtype)
+        unread = run.embed(todo, run.list_failed(settled))
+        columns = list_infos(base, infos, len(shards.places) if known.adds_vectors else 0)
+        outcome = assemble(
+            known, manifest.entries, settled, unread, [info.name for info in columns], prune=prune
+        )
+        run.check_failures(outcome.n_failed, outcome.failures)
+        # Rows that another embedding had already may be the same, and yet have new vectors.
+        is_changed = base is None or known.adds_vectors or differs(base, columns, outcome)
+        if is_changed:
+            write_cache(
+                output,
+                outcome.rows,
+                [
+                    known.build_column(info, choose_dtype(base, info, dtype), outcome.rows)
+                    for info in columns
+                ],
+                failures=outcome.failures,
+                source=manifest.source,
+                partial=shards.folder / ".merged.h5",
+                lock=lock,
+            )
+        shards.remove()
+        taken_from = str(lock.taken_from) if lock.taken_from else None
+    return ExtractionReport(
+        path=output,
+        n_rows=len(outcome.rows),
+        n_failures=outcome.n_failed,
+        n_ignored=manifest.n_ignored,
+        dims={info.name: info.fingerprint.dim for info in infos},
+        n_embedded=len(shards.places) - n_resumed,
+        n_resumed=n_resumed,
+        n_damaged=shards.n_damaged,
+        n_removed=outcome.n_removed,
+        is_changed=is_changed,
+        taken_from=taken_from,
+        elapsed_s=time.perf_counter() - start,
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The part of an extraction that needs the network."""
+
+    backbone: Backbone
+    engine: TorchEngine
+    options: RunOptions
+    names: Mapping[str, str]
+    shards: Shards
+    known: Known
+    limit: int
+    shard_s: float
+    manifest: Manifest
+    dtype: str
+
+    def embed(self, todo: Sequence[Entry], failed: Sequence[Failure]) -> dict[str, Failure]:
+        """Embed what is left; return failures of files that could not be read, by id.
+
+        Whatever ends it, what is done becomes durable.
+        """
+        n_failed = len(failed)
+        self.check_failures(n_failed, failed)
+        unread: dict[str, Failure] = {}
+        try:
+            for batch in iter_embedded(
+                todo, self.backbone, self.engine, self.options, self.known.digests, self.dtype
+            ):
+                failures = [part for one in batch.failures for part in self._name(one)]
+                unread.update((one.id, one) for one in batch.failures if not one.digest)
+                vectors = {self.names[layer]: part for layer, part in batch.vectors.items()}
+                repeats = self.known.add_sizes(batch.rows, batch.repeats)
+                self.shards.append(batch.rows, vectors, repeats=repeats, failures=failures)
+                self.shards.seal_when_due(self.shard_s)
+                n_failed += len(batch.failures)
+                self.check_failures(n_failed, failures)
+        finally:
+            self.shards.seal()
+        return unread
+
+    def _name(self, failure: Failure) -> list[Failure]:
+        """Tell which embeddings an image lacks: all, if it never reached the network."""
+        if failure.stage in ("read", "decode"):
+            return [failure]
+        return [replace(failure, embedding=name) for name in self.names.values()]
+
+    def list_failed(self, settled: Mapping[str, Row]) -> list[Failure]:
+        """List one failure for each row that is known to fail."""
+        ours = ("", *self.known.targets)
+        found = (self.known.list_failures(row) for row in settled.values())
+        first = (next((one for one in part if one.embedding in ours), None) for part in found)
+        return [failure for failure in first if failure is not None]
+
+    def check_failures(self, n_failed: int, failures: Sequence[Failure]) -> None:
+        """Refuse a source of which too much fails.
+
+        Raises
+        ------
+        TooManyFailuresError
+        """
+        n_images = len(self.manifest)
+        if n_failed <= self.limit and n_failed < n_images:
+            return
+        expected = f"at most {self.limit} to fail" if n_failed < n_images else "images"
+        shown = "; ".join(f"{one.path}: {one.reason}" for one in failures[:3])
+        raise TooManyFailuresError(
+            f"{self.manifest.source}: expected {expected}, got {n_failed} of {n_images} that "
+            f"failed, such as {shown}. Look at the files, or pass --max-failures; what is done "
+            "is kept."
+        )
+
+
+def count_allowed(text: int | str, n_images: int) -> int:
+    """Count how many images may fail: a number, or a percentage of all, rounded down.
+
+    Raises
+    ------
+    FeatxError
+        If it is neither.
+    """
+    match = re.fullmatch(r"(\d+)|(\d+(?:\.\d+)?)%", str(text).strip())
+    if match is None or float(match.group(2) or 0) > 100:
+        raise FeatxError(
+            f"max_failures: expected a number such as 10, or a percentage such as 5%, got {text!r}."
+            " Fix it."
+        )
+    if match.group(1):
+        return int(match.group(1))
+    return int(n_images * Fraction(match.group(2)) / 100)
+
+
+def _find_todo(
+    known: Known, manifest: Manifest, *, rehash: bool
+) -> tuple[dict[str, Row], list[Entry]]:
+    """Part the rows whose files are as they were from those to be read."""
+    settled: dict[str, Row] = {}
+    todo: list[Entry] = []
+    for entry in manifest.entries:
+        row = known.find_settled(entry, rehash=rehash)
+        if row is None:
+            todo.append(entry)
+        else:
+            settled[row.id] = row
+    return settled, todo
+
+
+def _check_apart(output: Path, source: PathLike | Sequence[PathLike]) -> None:
+    """Refuse to put the cache where the source is."""
     given = [source] if isinstance(source, str | os.PathLike) else source
     if output.exists() and any(output.samefile(path) for path in given):
         raise CacheError(f"{output}: expected a file of its own, got the source. Name another.")
-    backbone = resolve_backbone(backbone, weights=weights, layers=layers, preprocess=preprocess)
-    engine = options.build_engine(backbone)
-    infos = {
-        layer: EmbeddingInfo(
-            name_embedding(backbone.name, layer),
-            build_fingerprint(backbone, layer, precision=engine.precision),
-            build_provenance(backbone, engine, manifest),
-        )
-        for layer in backbone.layers
-    }
-    start = time.perf_counter()
-    failures: tuple[Failure, ...] = ()
-    with CacheWriter(
-        output, list(infos.values()), source=manifest.source, dtype=dtype, overwrite=overwrite
-    ) as writer:
-        for batch in iter_embedded(manifest.entries, backbone, engine, options):
-            writer.append_failures(batch.failures)
-            if batch.rows:
-                vectors = {infos[layer].name: values for layer, values in batch.vectors.items()}
-                writer.append(batch.rows, vectors)
-            failures = batch.failures or failures
-        if writer.n_rows == 0:
-            raise SourceError(
-                f"{manifest.source}: expected images, got {len(manifest)} that all failed, such "
-                f"as {failures[0].path}: {failures[0].reason}. Look at the files."
-            )
-        writer.commit()
-    return ExtractionReport(
-        path=output,
-        n_rows=writer.n_rows,
-        n_failures=writer.n_failures,
-        n_ignored=manifest.n_ignored,
-        dims={info.name: info.fingerprint.dim for info in infos.values()},
-        elapsed_s=time.perf_counter() - start,
-    )
 
 
 def name_embedding(backbone: str, layer: str) -> str:

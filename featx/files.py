@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,17 +42,28 @@ def name_partial(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
+def remove_partials(path: Path) -> None:
+    """Remove what a killed process left of `name_partial`; for one who has the path to itself."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        leftover.unlink(missing_ok=True)
+
+
 def replace_file(partial: Path, path: Path) -> None:
     """Flush a finished file to the disk and put it at its destination in one step."""
     with partial.open("r+b") as stream:
         os.fsync(stream.fileno())
     os.replace(partial, path)
-    if os.name == "posix":  # the new name itself is on the disk only once its folder is
-        folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk: a new one is there only once its folder is."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            os.fsync(descriptor)
         finally:
-            os.close(folder)
+            os.close(descriptor)
 
 
 @contextmanager

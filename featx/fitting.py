@@ -89,8 +89,8 @@ def fit_head(
     with _opened(cache) as opened:
         if split is None:
             split = "train" if opened.list_splits() else "all"
-        rows = opened.select_rows(split, labelled=True)
         info = opened.get_info(embedding)
+        rows = opened.select_rows(split, labelled=True, name=info.name)
         X, y = opened.read_vectors(info.name, rows), opened.labels[rows]
         groups, digests = fill_groups(opened.groups[rows]), opened.digests[rows]
         _check_labels(y, f"{opened.path}, split {split}")
@@ -145,13 +145,14 @@ def evaluate(
     head = head if isinstance(head, Head) else load_head(head)
     with _opened(cache) as opened:
         split = split or _choose_evaluated(opened)
-        rows = opened.select_rows(split, labelled=True)
+        name = find_comparable(opened, head, embedding=embedding)
+        rows = opened.select_rows(split, labelled=True, name=name)
         if len(rows) == 0:
             raise CacheError(
                 f"{opened.path}, split {split}: expected labelled rows, got none. "
                 "Extract from class folders, or from a table with a column label."
             )
-        X = read_comparable(opened, head, rows, embedding=embedding)
+        X = opened.read_vectors(name, rows)
         y, n_seen = opened.labels[rows], head.count_seen(opened.digests[rows])
     return score_predictions(
         y, head.predict(X), classes=head.classes, probabilities=head.predict_proba(X), n_seen=n_seen
@@ -203,14 +204,13 @@ def split_cache(
         groups = fill_groups(opened.groups[rows])
         splits = np.full(len(opened), "", dtype=object)
         splits[rows] = assign_splits(opened.labels[rows], groups, val=val, test=test, seed=seed)
-    write_splits(cache, list(splits))
+        digest = opened.digest
+    write_splits(cache, list(splits), digest=digest)
     return {name: int((splits == name).sum()) for name in SPLITS if name in splits}
 
 
-def read_comparable(
-    cache: Cache, head: Head, rows: np.ndarray[Any, Any], *, embedding: str | None = None
-) -> np.ndarray[Any, Any]:
-    """Read the vectors that a head may take, ``(len(rows), dim)``.
+def find_comparable(cache: Cache, head: Head, *, embedding: str | None = None) -> str:
+    """Name the embedding of a cache that a head may take.
 
     Raises
     ------
@@ -232,7 +232,7 @@ def read_comparable(
         remedy=f"Extract again with --backbone {expected.backbone} and the head's weights, "
         "or fit a head on these embeddings.",
     )
-    return cache.read_vectors(info.name, rows)
+    return info.name
 
 
 def _choose_evaluated(cache: Cache) -> str:

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.cache.reader import is_cache_file, open_cache
-from featx.errors import FeatxError, SourceError, WeightsError
-from featx.fingerprint import check_comparable
-from featx.fitting import HeadLike, read_comparable
+from featx.errors import FeatxError, SourceError
+from featx.fitting import HeadLike, find_comparable
 from featx.heads.persist import Head, load_head
 from featx.images.manifest import Entry
 from featx.images.sources import PathLike, list_entries
 
 if TYPE_CHECKING:
-    from featx.backbones.load import Backbone
     from featx.embedding import RunOptions
 
 Array = np.ndarray[Any, Any]
@@ -117,9 +115,9 @@ def _predict_images(
     head: Head, entries: list[Entry], top: int, weights: str | None, options: RunOptions
 ) -> list[Prediction]:
     """Run the head's backbone, then the head."""
-    from featx.embedding import iter_embedded
+    from featx.embedding import iter_embedded, restore_backbone
 
-    backbone = load_backbone_of(head, weights=weights)
+    backbone = restore_backbone(head.fingerprint, head.origin, weights=weights, subject="the head")
     engine = options.build_engine(backbone)
     # The same image may be asked for twice: rows are told apart by their place.
     numbered = [
@@ -137,50 +135,18 @@ def _predict_images(
     return [by_id[entry.row.id] for entry in numbered]
 
 
-def load_backbone_of(head: Head, *, weights: str | None = None) -> Backbone:
-    """Build the backbone that makes a head's embeddings.
-
-    Raises
-    ------
-    FingerprintError
-        If the weights are there, but are others.
-    """
-    from featx.backbones.load import load_backbone
-    from featx.embedding import build_fingerprint
-
-    expected, origin = head.fingerprint, head.origin
-    try:
-        backbone = load_backbone(
-            expected.backbone,
-            weights=weights or origin["weights"],
-            layers=[expected.layer],
-            preprocess=origin["preprocess_from"],
-        )
-    except WeightsError as error:
-        if weights is not None:
-            raise
-        raise WeightsError(
-            f"{error} Or say where the head's weights are now: --weights."
-        ) from error
-    got = build_fingerprint(backbone, expected.layer, precision=expected.precision)
-    check_comparable(
-        expected,
-        got,
-        subject=f"backbone {expected.backbone} for the head",
-        remedy="Pass --weights with the file that the head's embeddings were made with.",
-    )
-    return backbone
-
-
 def _iter_from_cache(head: Head, path: PathLike, top: int) -> Iterator[Prediction]:
     with open_cache(path) as cache:
-        for start in range(0, len(cache), ROWS_AT_A_TIME):
-            rows = np.arange(start, min(start + ROWS_AT_A_TIME, len(cache)))
-            ranked = _rank(head, read_comparable(cache, head, rows), top)
+        name = find_comparable(cache, head)
+        present = cache.select_rows(name=name)
+        for start in range(0, len(present), ROWS_AT_A_TIME):
+            rows = present[start : start + ROWS_AT_A_TIME]
+            ranked = _rank(head, cache.read_vectors(name, rows), top)
             for number, best in zip(rows, ranked, strict=True):
                 yield Prediction(cache.paths[number], best[0][0], best[0][1], best)
         for failure in cache.failures:
-            yield Prediction(failure.path, None, None, error=failure.reason)
+            if failure.embedding in ("", name):
+                yield Prediction(failure.path, None, None, error=failure.reason)
 
 
 def _rank(head: Head, X: Array, top: int) -> list[tuple[tuple[str, float], ...]]:

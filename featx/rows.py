@@ -27,6 +27,9 @@ class Row:
         SHA-256 of the file's bytes, in hexadecimal; empty until the image was read.
     width, height : int
         Pixels, after the EXIF orientation was applied; 0 until the image was decoded.
+    n_bytes, mtime_ns : int
+        Size of the file, and its time of last change in nanoseconds since 1970, when it was read;
+        -1 where unknown, or too recent to tell a later change by.
     """
 
     id: str
@@ -37,6 +40,8 @@ class Row:
     digest: str = ""
     width: int = 0
     height: int = 0
+    n_bytes: int = -1
+    mtime_ns: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,10 @@ class Failure:
         Where it failed.
     reason : str
         One line for a person.
+    embedding : str
+        Which one it lacks; empty where it failed before any network: it lacks them all.
+    n_bytes, mtime_ns : int
+        As in `Row`.
     """
 
     id: str
@@ -58,6 +67,9 @@ class Failure:
     digest: str
     stage: str
     reason: str
+    embedding: str = ""
+    n_bytes: int = -1
+    mtime_ns: int = -1
 
 
 def read_split(text: str | None) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from featx.cache.format import EmbeddingInfo
-from featx.cache.writer import CacheWriter
+from featx.cache.writer import Column, write_cache
 from featx.fingerprint import Fingerprint
 from featx.rows import Row
 
@@ -131,6 +131,16 @@ def make_rows():
     return build_rows
 
 
+def write_vectors(path, infos, rows, vectors, *, dtype="float32", failures=(), source="generated"):
+    """Write a cache of vectors that are there; NaN where a row has none. Return the path."""
+    columns = [
+        Column(info, dtype, lambda start, end, values=vectors[info.name]: values[start:end])
+        for info in infos
+    ]
+    write_cache(path, rows, columns, failures=failures, source=source)
+    return path
+
+
 @pytest.fixture
 def make_cache(tmp_path):
     """Write a cache of two separable classes without any network; a factory."""
@@ -149,10 +159,7 @@ def make_cache(tmp_path):
             for info in infos
         }
         path = tmp_path / name
-        with CacheWriter(path, infos, source="generated", overwrite=True) as writer:
-            writer.append(build_rows(labels, parts, groups), vectors)
-            writer.commit()
-        return path
+        return write_vectors(path, infos, build_rows(labels, parts, groups), vectors)
 
     return make
 

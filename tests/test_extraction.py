@@ -8,7 +8,6 @@ import h5py
 import numpy as np
 import pytest
 
-from featx import extraction
 from featx.backbones.load import load_backbone
 from featx.cache.reader import open_cache
 from featx.errors import BackboneError, CacheError, DeviceError, FeatxError, SourceError
@@ -60,7 +59,7 @@ def test_extract_folder_has_its_rows_labels_and_splits(photos, photos_cache):
 def test_extract_reports_what_it_did(run, photos, tiny_backbone, tmp_path):
     (photos / "notes.txt").write_text("ignored")
     bad = spoil(photos)
-    report = run(photos)
+    report = run(photos, max_failures=len(bad))
     assert report.path == tmp_path / "out.h5"
     assert (report.n_rows, report.n_failures, report.n_ignored) == (12, len(bad), 1)
     assert report.dims == {tiny_backbone: 8}
@@ -84,7 +83,7 @@ def test_extract_vectors_are_what_the_network_gives(photos, photos_cache, tiny_b
 
 def test_extract_records_failures_with_stage_and_reason(run, photos):
     bad = spoil(photos)
-    report = run(photos)
+    report = run(photos, max_failures=len(bad))
     with open_cache(report.path) as cache:
         failures = {failure.id: failure for failure in cache.failures}
         assert not set(cache.ids) & set(bad)
@@ -102,8 +101,8 @@ def test_extract_records_failures_with_stage_and_reason(run, photos):
 
 
 def test_extract_bad_files_leave_their_neighbours_identical(run, photos, photos_cache):
-    spoil(photos)
-    clean, spoilt = read_by_id(photos_cache), read_by_id(run(photos).path)
+    report = run(photos, max_failures=len(spoil(photos)))
+    clean, spoilt = read_by_id(photos_cache), read_by_id(report.path)
     assert list(clean) == list(spoilt)
     for row_id, vector in clean.items():
         assert vector.tobytes() == spoilt[row_id].tobytes()
@@ -116,17 +115,21 @@ def test_extract_rows_and_values_do_not_depend_on_how_it_runs(run, photos, photo
     np.testing.assert_allclose(list(first.values()), list(second.values()), atol=1e-5)
 
 
-def test_extract_of_files_that_all_fail_is_an_error_and_leaves_nothing(run, tmp_path):
+def test_extract_of_files_that_all_fail_is_an_error_whatever_is_allowed(run, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in ("a.jpg", "b.jpg"):
         (folder / name).write_bytes(b"no image")
-    with pytest.raises(SourceError, match=r"got 2 that all failed, such as .*jpg: not an image"):
-        run(folder)
-    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+    with pytest.raises(SourceError, match=r"images, got 2 of 2 .* such as .*jpg: not an image"):
+        run(folder, max_failures="100%")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h5.partial", "photos"]
 
 
-def test_extract_not_finite_output_is_a_failure(photos, tmp_path, tiny_backbone, run):
+@pytest.mark.parametrize(
+    ("factor", "dtype", "reason"),
+    [(np.inf, None, "not finite"), (1e7, "float16", "not finite in float16")],
+)
+def test_extract_not_finite_output_is_a_failure(photos, run, factor, dtype, reason):
     import torch
     from torch import nn
     from torchvision import transforms
@@ -137,16 +140,17 @@ def test_extract_not_finite_output_is_a_failure(photos, tmp_path, tiny_backbone,
         def forward(self, x):
             # Bees are blue: their rows become infinite, and only theirs.
             x = x.mean((2, 3))
-            return torch.where(x[:, 2:] > x[:, :1], x / 0, x)
+            return torch.where(x[:, 2:] > x[:, :1], x * factor, x)
 
     transform = transforms.Compose([transforms.Resize((8, 8)), transforms.ToTensor()])
-    register_backbone("tests-fragile", Fragile(), transform=transform)
-    report = run(photos, backbone="tests-fragile")
+    backbone = f"tests-fragile-{dtype}"
+    register_backbone(backbone, Fragile(), transform=transform)
+    report = run(photos, backbone=backbone, max_failures="50%", dtype=dtype)
     with open_cache(report.path) as cache:
         assert set(cache.labels) == {"ants"}
         assert {failure.stage for failure in cache.failures} == {"embed"}
         assert {failure.reason for failure in cache.failures} == {
-            "the network's output is not finite"
+            f"the network's output is {reason}"
         }
     assert (report.n_rows, report.n_failures) == (6, 6)
 
@@ -205,17 +209,18 @@ def refuse_work(*args, **kwargs):
 
 
 def refuse_loading(monkeypatch):
-    monkeypatch.setattr("featx.backbones.load.load_backbone", refuse_work)
-    monkeypatch.setattr("featx.extraction.load_backbone", refuse_work, raising=False)
+    monkeypatch.setattr("featx.embedding.load_backbone", refuse_work)
 
 
-def test_extract_existing_output_is_refused_before_any_work(run, photos, photos_cache, monkeypatch):
-    before = photos_cache.read_bytes()
-    monkeypatch.setattr(extraction, "read_manifest", refuse_work)
+def test_extract_over_what_is_no_cache_is_refused_before_any_work(
+    run, photos, tmp_path, monkeypatch
+):
+    notes = tmp_path / "notes.h5"
+    notes.write_text("not to be lost")
     refuse_loading(monkeypatch)
-    with pytest.raises(CacheError, match=r"expected a new file.*--overwrite"):
-        run(photos, photos_cache.name)
-    assert photos_cache.read_bytes() == before
+    with pytest.raises(CacheError, match=r"notes\.h5: expected a sealed cache"):
+        run(photos, notes.name)
+    assert notes.read_text() == "not to be lost"
 
 
 def test_extract_unknown_dtype_is_refused_before_any_work(run, photos, monkeypatch):
@@ -340,3 +345,11 @@ def test_extract_over_its_own_source_is_refused(tmp_path, photos):
     with pytest.raises(CacheError, match=r"expected a file of its own, got the source"):
         extract(table, table, backbone="tests-tiny", overwrite=True)
     assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["x/y", ".", "", "..", "a b"])
+def test_extract_name_that_hdf5_would_take_for_a_path_is_refused(photos, photos_cache, run, name):
+    before = photos_cache.read_bytes()
+    with pytest.raises(CacheError, match=r"expected letters, digits and \. \+ - _ @, got"):
+        extract(photos, photos_cache, backbone="tests-tiny", name=name, progress=False)
+    assert photos_cache.read_bytes() == before

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-import h5py
 import numpy as np
 import pytest
 
 from featx.cache.reader import open_cache
+from featx.cache.writer import rewrite_cache
 from featx.errors import CacheError, FingerprintError, HeadError
 from featx.fitting import evaluate, fit_head, split_cache
 from featx.heads.persist import load_head
@@ -17,7 +17,7 @@ def list_weights(head):
 
 
 def rewrite(path, name, values, rows=slice(None)):
-    with h5py.File(path, "r+") as file:
+    with rewrite_cache(path) as file:
         file[name][rows] = values
 
 

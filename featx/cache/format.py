@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
+import numpy as np
 
+from featx.cache.seal import SealedFile
 from featx.errors import CacheError
 from featx.fingerprint import Fingerprint
+from featx.rows import Failure, Row
+
+Array = np.ndarray[Any, Any]
+Record = TypeVar("Record", Row, Failure)
 
 FORMAT_NAME = "featx-cache"
-FORMAT_VERSION = 0
+FORMAT_VERSION = 1
 
-ROW_TEXTS = ("id", "path", "label", "split", "group", "digest")
-ROW_NUMBERS = ("width", "height")
-FAILURE_TEXTS = ("id", "path", "digest", "stage", "reason")
 DTYPES = ("float32", "float16")
 
 CHUNK_ROWS = 256
 """Rows per chunk of vectors: h5py's own choice reads random rows five times slower."""
 
 TEXT = h5py.string_dtype()
+NUMBERS = {"width": "i4", "height": "i4", "n_bytes": "i8", "mtime_ns": "i8"}
+"""Columns that hold numbers, and as which; all others hold text."""
 
 
 @dataclass(frozen=True)
@@ -57,30 +65,117 @@ class EmbeddingInfo:
         return cls(name, fingerprint, json.loads(group.attrs["provenance"]))
 
 
-def open_file(path: str | os.PathLike[str], mode: str = "r") -> h5py.File:
-    """Open an HDF5 file that says it is a cache of a version that is known.
+OPTIONAL = ("label", "split", "group")
+"""Columns whose empty text means that there is none."""
+
+
+def check_dtype(dtype: str) -> None:
+    """Refuse a dtype that vectors are not stored in.
 
     Raises
     ------
     CacheError
-        If it is missing, no HDF5 file, no featx cache, or of a newer version.
+    """
+    if dtype not in DTYPES:
+        raise CacheError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}. Fix it.")
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse what HDF5 would take for a path through groups.
+
+    Raises
+    ------
+    CacheError
+    """
+    for name in names:
+        if not re.fullmatch(r"[^\W_][\w.+@-]*", name):
+            raise CacheError(
+                f"name: expected letters, digits and . + - _ @, got {name!r}. Pass another --name."
+            )
+
+
+def list_columns(kind: type[Row] | type[Failure]) -> list[str]:
+    """Name the columns of a table of rows or failures: the fields of one."""
+    return [field.name for field in fields(kind)]
+
+
+def write_table(group: h5py.Group, kind: type[Record], records: Sequence[Record]) -> None:
+    """Write one column per field."""
+    for name in list_columns(kind):
+        values = [getattr(record, name) for record in records]
+        if name in NUMBERS:
+            group.create_dataset(name, data=np.array(values, NUMBERS[name]))
+        else:
+            texts = np.array([value or "" for value in values], dtype=object)
+            group.create_dataset(name, data=texts, dtype=TEXT)
+
+
+def read_table(group: h5py.Group, kind: type[Record]) -> list[Record]:
+    """Read what `write_table` wrote."""
+    names = list_columns(kind)
+    columns = [read_column(group, name).tolist() for name in names]
+    for name, column in zip(names, columns, strict=True):
+        if name in OPTIONAL:
+            column[:] = [text or None for text in column]
+    return [kind(*values) for values in zip(*columns, strict=True)]
+
+
+def read_column(group: h5py.Group, name: str) -> Array:
+    """Read one column, numbers or str."""
+    dataset = group[name]
+    return np.asarray(dataset[:] if name in NUMBERS else dataset.asstr()[:])
+
+
+def create_vectors(group: h5py.Group, name: str, n_rows: int, dim: int, dtype: str) -> h5py.Dataset:
+    """Create a dataset of vectors of known size, in chunks of whole rows."""
+    chunks = (min(CHUNK_ROWS, n_rows), dim) if n_rows else None
+    return group.create_dataset(name, (n_rows, dim), dtype, chunks=chunks)
+
+
+def take_rows(dataset: h5py.Dataset, rows: Array) -> Array:
+    """Read rows of a dataset in any order, repeats allowed.
+
+    HDF5 takes ascending indices only, and is slow with many: read the span they lie in where they
+    fill a quarter of it.
+    """
+    if len(rows) == 0:
+        return np.empty((0, *dataset.shape[1:]), dataset.dtype)
+    if rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all()):
+        return np.asarray(dataset[int(rows[0]) : int(rows[-1]) + 1])
+    order, inverse = np.unique(rows, return_inverse=True)
+    first, last = int(order[0]), int(order[-1]) + 1
+    dense = len(order) * 4 > last - first
+    values = dataset[first:last][order - first] if dense else dataset[order]
+    return np.asarray(values[inverse])
+
+
+@contextmanager
+def open_sealed(path: str | os.PathLike[str], kind: str) -> Iterator[tuple[h5py.File, SealedFile]]:
+    """Open a sealed HDF5 file of this format; yield both views of it.
+
+    Raises
+    ------
+    CacheError
+        If it is missing, not sealed, damaged, or of another format or version.
     """
     path = Path(path)
     if not path.is_file():
         raise CacheError(f"{path}: expected a cache, got no such file. Make it: featx extract.")
-    try:
-        # Network file systems often refuse HDF5's locks; a finished file needs none.
-        file = h5py.File(path, mode, locking="best-effort")
-    except OSError as error:
-        raise CacheError(
-            f"{path}: expected an HDF5 cache, got a file that HDF5 cannot open "
-            f"({str(error).splitlines()[0]}). Make it with featx extract."
-        ) from error
-    name, version = file.attrs.get("format"), file.attrs.get("format_version")
-    if name != FORMAT_NAME or version != FORMAT_VERSION:
-        file.close()
-        raise CacheError(
-            f"{path}: expected format {FORMAT_NAME} version {FORMAT_VERSION}, got {name} version "
-            f"{version}. Make it with featx extract, or install the featx that wrote it."
-        )
-    return file
+    with SealedFile(path) as sealed:
+        with sealed.guard():
+            try:
+                file = h5py.File(sealed, "r")
+            except OSError as error:
+                raise CacheError(
+                    f"{path}: expected an HDF5 file, got {str(error).splitlines()[0]}. "
+                    "Extract again."
+                ) from error
+        with file:
+            with sealed.guard():
+                name, version = file.attrs.get("format"), file.attrs.get("format_version")
+            if name != kind or version != FORMAT_VERSION:
+                raise CacheError(
+                    f"{path}: expected format {kind} version {FORMAT_VERSION}, got {name} version "
+                    f"{version}. Make it with featx extract, or install the featx that wrote it."
+                )
+            yield file, sealed

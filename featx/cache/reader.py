@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from pathlib import Path
@@ -11,9 +12,16 @@ from typing import Any
 import h5py
 import numpy as np
 
-from featx.cache.format import FAILURE_TEXTS, ROW_TEXTS, EmbeddingInfo, open_file
+from featx.cache.format import (
+    FORMAT_NAME,
+    EmbeddingInfo,
+    open_sealed,
+    read_column,
+    read_table,
+    take_rows,
+)
 from featx.errors import CacheError, suggest
-from featx.rows import SPLITS, Failure
+from featx.rows import SPLITS, Failure, Row
 
 Array = np.ndarray[Any, Any]
 
@@ -63,23 +71,31 @@ class Cache:
         Its embeddings: ``resnet50``, ``resnet50@layer3``.
     source : str
         What its rows were read from.
+    digest : str
+        Of the whole file: two caches of one digest are the same bytes.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._file = open_file(path)
-        try:
-            self._infos = {
-                name: EmbeddingInfo.from_group(name, group)
-                for name, group in self._file["embeddings"].items()
-            }
-            self.source: str = self._file.attrs["source"]
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            self._file.close()
-            raise CacheError(
-                f"{self.path}: expected a whole cache, got one that lacks {error}. Extract again."
-            ) from error
+        with contextlib.ExitStack() as stack:
+            self._file, self._sealed = stack.enter_context(open_sealed(path, FORMAT_NAME))
+            try:
+                self._infos = {
+                    name: EmbeddingInfo.from_group(name, group)
+                    for name, group in self._file["embeddings"].items()
+                }
+                self.source: str = self._file.attrs["source"]
+                self._n_rows = len(self._file["rows/id"])
+            except (KeyError, TypeError, ValueError, OSError) as error:
+                if isinstance(error, CacheError):
+                    raise
+                raise CacheError(
+                    f"{self.path}: expected a whole cache, got one that lacks {error}. "
+                    "Extract again."
+                ) from error
+            self._stack = stack.pop_all()
         self.names = tuple(self._infos)
+        self.digest = self._sealed.digest
 
     def __enter__(self) -> Cache:
         return self
@@ -93,57 +109,61 @@ class Cache:
         self.close()
 
     def __len__(self) -> int:
-        return len(self._file["rows/id"])
+        return self._n_rows
 
     def __repr__(self) -> str:
         return f"<Cache {self.path.name}: {len(self)} rows, {', '.join(self.names)}>"
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._stack.close()
 
     @functools.cached_property
     def ids(self) -> Array:
         """Identity of each row within the source, str ``(n_rows,)``."""
-        return self._read_text("id")
+        return self._read_column("id")
 
     @functools.cached_property
     def paths(self) -> Array:
         """Where each image lay, str ``(n_rows,)``."""
-        return self._read_text("path")
+        return self._read_column("path")
 
     @functools.cached_property
     def labels(self) -> Array:
         """Class names, str ``(n_rows,)``; empty where there is none."""
-        return self._read_text("label")
+        return self._read_column("label")
 
     @functools.cached_property
     def splits(self) -> Array:
         """``train``, ``val``, ``test`` or empty, str ``(n_rows,)``."""
-        return self._read_text("split")
+        return self._read_column("split")
 
     @functools.cached_property
     def groups(self) -> Array:
         """Rows of one group must not be parted, str ``(n_rows,)``; empty where there is none."""
-        return self._read_text("group")
+        return self._read_column("group")
 
     @functools.cached_property
     def digests(self) -> Array:
         """SHA-256 of each file, str ``(n_rows,)``."""
-        return self._read_text("digest")
+        return self._read_column("digest")
 
     @functools.cached_property
     def sizes(self) -> Array:
         """Width and height of each image in pixels, int32 ``(n_rows, 2)``."""
-        rows = self._file["rows"]
-        return np.stack([rows["width"][:], rows["height"][:]], axis=1)
+        return np.stack([self._read_column("width"), self._read_column("height")], axis=1)
+
+    @functools.cached_property
+    def rows(self) -> list[Row]:
+        """All that the cache knows of each row."""
+        with self._sealed.guard():
+            return read_table(self._file["rows"], Row)
 
     @functools.cached_property
     def failures(self) -> tuple[Failure, ...]:
-        """The rows that have no embedding, and why."""
-        group = self._file["failures"]
-        columns = [group[name].asstr()[:] for name in FAILURE_TEXTS]
-        return tuple(Failure(*texts) for texts in zip(*columns, strict=True))
+        """The ledger: images that lack an embedding, and why."""
+        with self._sealed.guard():
+            return tuple(read_table(self._file["failures"], Failure))
 
     def list_splits(self) -> list[str]:
         """List the splits that have rows."""
@@ -189,21 +209,43 @@ class Cache:
         ndarray
             ``(n, dim)`` in the stored dtype.
         """
-        dataset = self._file[f"embeddings/{self.get_info(name).name}/vectors"]
-        if rows is None or isinstance(rows, slice):
-            return np.asarray(dataset[rows if rows is not None else slice(None)])
-        rows = np.arange(len(self))[rows]
-        if len(rows) == 0:
-            return np.empty((0, dataset.shape[1]), dataset.dtype)
-        # HDF5 takes ascending indices only, and is slow with many: read the span they lie in
-        # where they fill most of it.
-        order, inverse = np.unique(rows, return_inverse=True)
-        first, last = int(order[0]), int(order[-1]) + 1
-        dense = len(order) * 4 > last - first
-        values = dataset[first:last][order - first] if dense else dataset[order]
-        return np.asarray(values[inverse])
+        info = self.get_info(name)
+        rows = np.arange(len(self))[slice(None) if rows is None else rows]
+        lacking = rows[~self.read_present(info.name)[rows]]
+        if len(lacking):
+            raise CacheError(
+                f"{self.path}, embedding {info.name}: expected a vector for each row asked for, "
+                f"got none for {len(lacking)} of {len(rows)}, such as {self.ids[lacking[0]]}. "
+                f"Bring it up to date with featx extract, or select_rows(name={info.name!r})."
+            )
+        with self._sealed.guard():
+            return take_rows(self._file[f"embeddings/{info.name}/vectors"], rows)
 
-    def select_rows(self, split: str | None = None, *, labelled: bool = False) -> Array:
+    def read_present(self, name: str | None = None) -> Array:
+        """Tell which rows have a vector in an embedding, bool ``(n_rows,)``.
+
+        All have, but where the cache was extended by another backbone alone, or the network's
+        output was not finite.
+        """
+        info = self.get_info(name)
+        with self._sealed.guard():
+            return np.asarray(self._file[f"embeddings/{info.name}/present"][:], bool)
+
+    def count_vectors(self, name: str | None = None) -> int:
+        """Count the rows of an embedding's vectors, those without one among them."""
+        info = self.get_info(name)
+        with self._sealed.guard():
+            return len(self._file[f"embeddings/{info.name}/vectors"])
+
+    def get_dtype(self, name: str | None = None) -> str:
+        """Return the dtype of an embedding's vectors, ``float32`` or ``float16``."""
+        info = self.get_info(name)
+        with self._sealed.guard():
+            return str(self._file[f"embeddings/{info.name}/vectors"].dtype)
+
+    def select_rows(
+        self, split: str | None = None, *, labelled: bool = False, name: str | None = None
+    ) -> Array:
         """Return the indices of rows, ascending, int64 ``(n,)``.
 
         Parameters
@@ -212,6 +254,8 @@ class Cache:
             ``train``, ``val``, ``test``, or ``all``. Default: all.
         labelled : bool
             Only rows with a label.
+        name : str, optional
+            Only rows with a vector in this embedding.
 
         Raises
         ------
@@ -229,6 +273,8 @@ class Cache:
                 )
         if labelled:
             mask &= self.labels != ""
+        if name is not None:
+            mask &= self.read_present(name)
         return np.flatnonzero(mask)
 
     def read_arrays(
@@ -250,9 +296,10 @@ class Cache:
         y : ndarray of str
             ``(n,)``.
         """
-        rows = self.select_rows(split, labelled=True)
+        name = self.get_info(name).name
+        rows = self.select_rows(split, labelled=True, name=name)
         return self.read_vectors(name, rows), self.labels[rows]
 
-    def _read_text(self, name: str) -> Array:
-        assert name in ROW_TEXTS
-        return np.asarray(self._file[f"rows/{name}"].asstr()[:])
+    def _read_column(self, name: str) -> Array:
+        with self._sealed.guard():
+            return read_column(self._file["rows"], name)

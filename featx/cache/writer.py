@@ -1,13 +1,13 @@
-"""Write a cache beside its destination, then put it there in one step."""
+"""Write a whole cache beside its destination, then put it there in one step."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
@@ -15,188 +15,171 @@ import numpy as np
 
 from featx.cache.format import (
     CHUNK_ROWS,
-    DTYPES,
-    FAILURE_TEXTS,
     FORMAT_NAME,
     FORMAT_VERSION,
-    ROW_NUMBERS,
-    ROW_TEXTS,
-    TEXT,
     EmbeddingInfo,
-    open_file,
+    create_vectors,
+    write_table,
 )
+from featx.cache.lock import CacheLock
+from featx.cache.reader import open_cache
+from featx.cache.seal import check_seal, seal_file, unseal_file
+from featx.cache.sink import open_writable
 from featx.errors import CacheError
-from featx.files import check_destination, explain_errors, name_partial, replace_file
+from featx.files import explain_errors, name_partial, remove_partials, replace_file
 from featx.rows import Failure, Row
 
 Array = np.ndarray[Any, Any]
 
-BUFFER_ROWS = 4096
-"""Rows kept in memory before they are written; a multiple of `CHUNK_ROWS`."""
+BLOCK_ROWS = 16 * CHUNK_ROWS
+"""Rows held in memory at a time."""
 
 
-class CacheWriter:
-    """Append rows with their vectors to a new cache; a context manager.
+@dataclass(frozen=True)
+class Column:
+    """One embedding on its way into a cache.
 
-    The destination is untouched until `commit`, which replaces it by a whole and flushed file.
-    Leaving the context without a commit removes what was written.
+    Attributes
+    ----------
+    info : EmbeddingInfo
+    dtype : {"float32", "float16"}
+        Of the stored vectors.
+    read : callable
+        Takes first and end of a run of rows and returns ``(n, dim)``; NaN where a row has no
+        vector.
+    """
+
+    info: EmbeddingInfo
+    dtype: str
+    read: Callable[[int, int], Array]
+
+
+def write_cache(
+    path: Path,
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    *,
+    failures: Sequence[Failure] = (),
+    source: str,
+    partial: Path | None = None,
+    lock: CacheLock | None = None,
+) -> str:
+    """Write a cache, verify it, and put it at its destination whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The destination; what is there is replaced.
+    rows : sequence of Row
+    columns : sequence of Column
+        One per embedding.
+    failures : sequence of Failure
+        The ledger.
+    source : str
+        What the rows were read from.
+    partial : Path, optional
+        Where to write meanwhile, on the same file system. Default: a hidden sibling.
+    lock : CacheLock, optional
+        Asked once more before the destination is replaced.
+
+    Returns
+    -------
+    str
+        The file's digest.
+
+    Raises
+    ------
+    CacheError
+        If it cannot be written; the destination is as it was.
+    """
+    partial = partial or name_partial(path)
+    try:
+        with explain_errors(path, error=CacheError):
+            with open_writable(partial, "w") as (file, check):
+                write_stamp(file, FORMAT_NAME)
+                file.attrs["source"] = source
+                write_table(file.create_group("rows"), Row, rows)
+                write_table(file.create_group("failures"), Failure, failures)
+                file.create_group("embeddings")
+                for column in columns:
+                    _write_column(file, column, len(rows), check)
+            digest = seal_file(partial)
+            check_seal(partial)
+            open_cache(partial).close()
+            if lock is not None:
+                lock.check()
+            replace_file(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return digest
+
+
+def write_stamp(file: h5py.File, kind: str) -> None:
+    """Say what the file is."""
+    file.attrs["format"] = kind
+    file.attrs["format_version"] = FORMAT_VERSION
+
+
+def _write_column(file: h5py.File, column: Column, n_rows: int, check: Callable[[], None]) -> None:
+    """Stream the vectors of one embedding."""
+    group = file.create_group(f"embeddings/{column.info.name}")
+    column.info.write_attributes(group)
+    vectors = create_vectors(group, "vectors", n_rows, column.info.fingerprint.dim, column.dtype)
+    present = np.zeros(n_rows, np.uint8)
+    for start in range(0, n_rows, BLOCK_ROWS):
+        end = min(start + BLOCK_ROWS, n_rows)
+        block = column.read(start, end)
+        present[start:end] = ~np.isnan(block).all(axis=1)
+        vectors[start:end] = block
+        check()
+    group.create_dataset("present", data=present)
+
+
+@contextmanager
+def rewrite_cache(
+    path: str | os.PathLike[str], *, digest: str | None = None
+) -> Iterator[h5py.File]:
+    """Open a copy of a cache for changes; it takes the cache's place when the block ends well.
 
     Parameters
     ----------
     path : path
-        The destination, whose folder must exist.
-    infos : sequence of EmbeddingInfo
-        One per embedding; every row has a vector in each.
-    source : str
-        What the rows were read from.
-    dtype : {"float32", "float16"}
-        Of the stored vectors.
-    overwrite : bool
-        Replace a cache that is there.
-
-    Attributes
-    ----------
-    n_rows, n_failures : int
-        Appended so far.
+    digest : str, optional
+        Of the file that the changes were made for; another one is refused.
 
     Raises
     ------
-    CacheError
-        If the destination cannot be written, or is there and not to be replaced.
+    CacheLockedError
+        If another process writes it.
     """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        infos: Sequence[EmbeddingInfo],
-        *,
-        source: str,
-        dtype: str = "float32",
-        overwrite: bool = False,
-    ) -> None:
-        self.path = Path(path)
-        check_dtype(dtype)
-        check_destination(self.path, overwrite=overwrite, error=CacheError)
-        self._dtype = np.dtype(dtype)
-        self.n_rows = 0
-        self.n_failures = 0
-        self._rows: list[Row] = []
-        self._failures: list[Failure] = []
-        self._vectors: dict[str, list[Array]] = {info.name: [] for info in infos}
-        self._partial = name_partial(self.path)
-        self._file = h5py.File(self._partial, "w")
-        self._file.attrs["format"] = FORMAT_NAME
-        self._file.attrs["format_version"] = FORMAT_VERSION
-        self._file.attrs["source"] = source
-        for name in ROW_TEXTS:
-            _create(self._file, f"rows/{name}", TEXT)
-        for name in ROW_NUMBERS:
-            _create(self._file, f"rows/{name}", "i4")
-        for name in FAILURE_TEXTS:
-            _create(self._file, f"failures/{name}", TEXT)
-        for info in infos:
-            name = f"embeddings/{info.name}"
-            _create(self._file, f"{name}/vectors", dtype, info.fingerprint.dim)
-            info.write_attributes(self._file[name])
-
-    def __enter__(self) -> CacheWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
-        self._partial.unlink(missing_ok=True)
-
-    def append(self, rows: Sequence[Row], vectors: Mapping[str, Array]) -> None:
-        """Add rows.
-
-        Parameters
-        ----------
-        rows : sequence of Row
-        vectors : mapping of str to ndarray
-            Per embedding ``(len(rows), dim)``, finite.
-        """
-        self._rows.extend(rows)
-        self.n_rows += len(rows)
-        for name, parts in self._vectors.items():
-            assert len(vectors[name]) == len(rows)
-            with np.errstate(over="ignore"):
-                values = vectors[name].astype(self._dtype)
-            if not np.isfinite(values).all():
-                raise CacheError(
-                    f"{self.path}, embedding {name}: expected values within {self._dtype}, got "
-                    f"{np.abs(vectors[name]).max():g}. Pass --dtype float32."
-                )
-            parts.append(values)
-        if len(self._rows) >= BUFFER_ROWS:
-            self._flush()
-
-    def append_failures(self, failures: Sequence[Failure]) -> None:
-        """Add rows that have no vectors, with the reason."""
-        self._failures.extend(failures)
-        self.n_failures += len(failures)
-
-    def commit(self) -> None:
-        """Put the file at its destination, whole or not at all."""
-        self._flush()
-        with explain_errors(self.path, error=CacheError):
-            self._file.close()
-            replace_file(self._partial, self.path)
-
-    def _flush(self) -> None:
-        with explain_errors(self.path, error=CacheError):
-            self._write_buffers()
-
-    def _write_buffers(self) -> None:
-        for name in ROW_TEXTS:
-            texts = [getattr(row, name) or "" for row in self._rows]
-            _extend(self._file[f"rows/{name}"], np.array(texts, dtype=object))
-        for name in ROW_NUMBERS:
-            numbers = [getattr(row, name) for row in self._rows]
-            _extend(self._file[f"rows/{name}"], np.array(numbers, dtype="i4"))
-        for name, parts in self._vectors.items():
-            if parts:
-                _extend(self._file[f"embeddings/{name}/vectors"], np.concatenate(parts))
-            parts.clear()
-        for name in FAILURE_TEXTS:
-            texts = [getattr(failure, name) for failure in self._failures]
-            _extend(self._file[f"failures/{name}"], np.array(texts, dtype=object))
-        self._rows.clear()
-        self._failures.clear()
-
-
-def check_dtype(dtype: str) -> None:
-    """Refuse a dtype that vectors are not stored in.
-
-    Raises
-    ------
-    CacheError
-    """
-    if dtype not in DTYPES:
-        raise CacheError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}. Fix it.")
-
-
-@contextmanager
-def rewrite_cache(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
-    """Open a copy of a cache for changes; it takes the cache's place when the block ends well."""
     path = Path(path).resolve()
-    open_file(path).close()
     partial = name_partial(path)
-    try:
-        with explain_errors(path, error=CacheError):
-            shutil.copyfile(path, partial)
-            with open_file(partial, "r+") as file:
-                yield file
-            replace_file(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with CacheLock(path) as lock:
+        with open_cache(path) as cache:
+            if digest not in (None, cache.digest):
+                raise CacheError(
+                    f"{path}: expected the file that was read, got another: it was written "
+                    "meanwhile. Run the command again."
+                )
+        remove_partials(path)
+        try:
+            with explain_errors(path, error=CacheError):
+                check_seal(path)  # a copy of damage would be sealed as if it were sound
+                shutil.copyfile(path, partial)
+                unseal_file(partial)
+                with open_writable(partial, "r+") as (file, _):
+                    yield file
+                seal_file(partial)
+                check_seal(partial)
+                lock.check()
+                replace_file(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
-def write_splits(path: str | os.PathLike[str], splits: Sequence[str]) -> None:
+def write_splits(
+    path: str | os.PathLike[str], splits: Sequence[str], *, digest: str | None = None
+) -> None:
     """Record every row's split in a cache that is there.
 
     Parameters
@@ -204,20 +187,9 @@ def write_splits(path: str | os.PathLike[str], splits: Sequence[str]) -> None:
     path : path
     splits : sequence of str
         One per row: train, val, test, or empty for none.
+    digest : str, optional
+        Of the file whose rows these are.
     """
-    with rewrite_cache(path) as file:
+    with rewrite_cache(path, digest=digest) as file:
+        assert len(splits) == len(file["rows/split"])
         file["rows/split"][:] = np.array(splits, dtype=object)
-
-
-def _create(file: h5py.File, name: str, dtype: Any, dim: int | None = None) -> None:
-    """Create an empty dataset that grows by rows."""
-    width = () if dim is None else (dim,)
-    file.create_dataset(
-        name, (0, *width), dtype, maxshape=(None, *width), chunks=(CHUNK_ROWS, *width)
-    )
-
-
-def _extend(dataset: h5py.Dataset, values: Array) -> None:
-    start = len(dataset)
-    dataset.resize(start + len(values), axis=0)
-    dataset[start:] = values

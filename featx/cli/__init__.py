@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Annotated
 
 import typer
 
-from featx.cli import extracting, heads, looking, starting
+from featx.cli import checking, extracting, heads, looking, starting
 from featx.errors import FeatxError
 
 app = typer.Typer(
@@ -18,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (starting, extracting, heads, looking):
+for module in (starting, extracting, heads, looking, checking):
     module.add_commands(app)
 
 
@@ -48,14 +49,27 @@ def _start(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command. Exit codes: 0 done, 1 an error told in one line, 2 wrong usage."""
+    """Run a command.
+
+    Exit codes: 0 done, 1 an error told in one line, 2 wrong usage, 3 too many failures, 130
+    interrupted, 143 terminated.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     # Taken out here, so that it may stand anywhere on the line.
     rest = [word for word in arguments if word != "--debug"]
+    # By default SIGTERM ends a process at once; as an exception it lets work in hand be kept.
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         app(args=rest, prog_name="featx")
     except FeatxError as error:
         if len(rest) < len(arguments):
             raise
         print(f"featx: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(error.exit_code)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, _frame: object) -> None:
+    """End as a shell reports it: 128 and the signal's number."""
+    sys.exit(128 + number)

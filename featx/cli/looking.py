@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from featx.cache.reader import Cache
 
 
+FAILURE_COLUMNS = ("path", "lacks", "stage", "reason")
+
+
 def add_commands(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command("info")(info)
@@ -37,12 +40,15 @@ def info(
 
     with open_cache(cache) as opened:
         summary = _summarise(opened)
-        failed = [[f.path, f.stage, f.reason] for f in opened.failures] if failures else []
+        failed = [
+            [f.path, f.embedding or "all", f.stage, f.reason]
+            for f in (opened.failures if failures else ())
+        ]
     if as_json:
-        listed = [dict(zip(("path", "stage", "reason"), line, strict=True)) for line in failed]
+        listed = [dict(zip(FAILURE_COLUMNS, line, strict=True)) for line in failed]
         print_json(summary | ({"failures": listed} if failures else {}))
     elif failures:
-        print_table(["path", "stage", "reason"], failed)
+        print_table(FAILURE_COLUMNS, failed)
     else:
         _print_summary(summary)
 
@@ -53,15 +59,18 @@ def _summarise(cache: Cache) -> dict[str, Any]:
 
     return {
         "cache": str(cache.path),
+        "digest": cache.digest,
         "source": cache.source,
         "n_rows": len(cache),
-        "n_failures": len(cache.failures),
+        "n_failures": len({failure.id for failure in cache.failures}),
         "labels": dict(sorted(Counter(cache.labels.tolist()).items())),
         "splits": dict(Counter(cache.splits.tolist())),
         "n_groups": len(set(cache.groups.tolist()) - {""}),
         "embeddings": {
             name: {
                 "digest": cache.get_info(name).fingerprint.digest,
+                "n_vectors": int(cache.read_present(name).sum()),
+                "dtype": cache.get_dtype(name),
                 "fingerprint": asdict(cache.get_info(name).fingerprint),
                 "provenance": cache.get_info(name).provenance,
             }
@@ -72,6 +81,7 @@ def _summarise(cache: Cache) -> dict[str, Any]:
 
 def _print_summary(summary: dict[str, Any]) -> None:
     print(f"{summary['cache']}: {summary['n_rows']} rows, {summary['n_failures']} failures")
+    print(f"digest  {summary['digest']}")
     print(f"source  {summary['source']}")
     for title in ("splits", "labels"):
         counts = {name or "(none)": count for name, count in summary[title].items()}
@@ -81,11 +91,16 @@ def _print_summary(summary: dict[str, Any]) -> None:
     if summary["n_groups"]:
         print(f"groups  {summary['n_groups']}")
     for name, embedding in summary["embeddings"].items():
-        print(f"\nembedding {name}, fingerprint {embedding['digest']}")
+        print(
+            f"\nembedding {name}, fingerprint {embedding['digest']}, "
+            f"{embedding['n_vectors']} vectors, {embedding['dtype']}"
+        )
         for part in ("fingerprint", "provenance"):
             for key, value in embedding[part].items():
                 if isinstance(value, dict):
                     value = ", ".join(f"{k} {v}" for k, v in value.items())
+                elif isinstance(value, list):
+                    value = f"{len(value)}, the last {value[-1]['time']}"
                 print(f"  {key:15} {value}")
 
 

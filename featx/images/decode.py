@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from featx.errors import DecodeError
 
@@ -41,6 +41,17 @@ SUFFIXES = frozenset(
 
 PREFIX_SIZE = 32
 """Bytes of a file that `is_image` wants to see."""
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright, by EXIF orientation."""
 
 
 def is_image(prefix: bytes) -> bool:
@@ -113,8 +124,7 @@ def _convert_array(array: np.ndarray[Any, Any]) -> Image.Image:
 
 def _convert_to_rgb(image: Image.Image) -> Image.Image:
     """Bring an open image to upright RGB by the rules in `DECODER`."""
-    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-        image = ImageOps.exif_transpose(image)
+    image = _turn_upright(image)
     if image.mode == "F":
         raise DecodeError("floating-point pixels have no stated range: convert them to 8 or 16 bit")
     if image.mode == "I" or image.mode.startswith("I;16"):
@@ -126,9 +136,25 @@ def _convert_to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def _turn_upright(image: Image.Image) -> Image.Image:
+    """Undo how the camera was held.
+
+    Not by ImageOps.exif_transpose: it writes the EXIF anew, and fails where a tag cannot be.
+    """
+    image.load()  # turns a TIFF already
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged EXIF, of which the pixels know nothing
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
 def _scale_16_bit(image: Image.Image) -> Image.Image:
     """Scale 0..65535 to 0..255, rounding, where Pillow's own conversion would clip."""
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise DecodeError("32-bit pixels outside 0..65535 have no stated range: convert them first")
-    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    scaled = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if "transparency" in image.info:  # one gray that stands for nothing
+        scaled[values == image.info["transparency"]] = 255
+    return Image.fromarray(scaled)

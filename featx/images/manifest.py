@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,14 @@ from typing import Any
 from featx.errors import SourceError
 from featx.images.decode import PREFIX_SIZE, SUFFIXES, is_image
 from featx.rows import Row, read_split
+
+RECENT_NS = 2_000_000_000
+"""Coarsest clock of a file system in use: FAT's, two seconds."""
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes to would be waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +31,46 @@ class Content:
     offset: int = 0
     size: int = -1
 
+    def stat(self) -> tuple[int, int]:
+        """Return size in bytes and time of last change in nanoseconds; an archive's for a member.
+
+        Raises
+        ------
+        OSError
+            If there is no such file.
+        """
+        status = os.stat(self.file)
+        return status.st_size if self.size < 0 else self.size, status.st_mtime_ns
+
+    def read_whole(self) -> tuple[bytes, int, int]:
+        """Read all bytes; return them with the size and time of last change they had.
+
+        Raises
+        ------
+        OSError
+            As `read` raises it, or if the file changed meanwhile.
+        """
+        before = self.stat()
+        data = self.read()
+        if self.stat() != before:
+            raise OSError("the file changed while it was read")
+        # What changed just now may change again within one tick of the file system's clock.
+        is_old = time.time_ns() - before[1] > RECENT_NS
+        return data, before[0], before[1] if is_old else -1
+
     def read(self, size: int | None = None) -> bytes:
         """Read all bytes, or at most the first `size`.
 
         Raises
         ------
         OSError
-            If they cannot be read, or fewer are there than the archive's index says.
+            If they cannot be read, fewer are there than the archive's index says, or the path is
+            no file but a socket, a pipe or the like.
         """
         limit = self.size if size is None else size if self.size < 0 else min(size, self.size)
-        with open(self.file, "rb") as stream:
+        with open(self.file, "rb", opener=_open_without_waiting) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise OSError("not a regular file")
             stream.seek(self.offset)
             data = stream.read(limit)
         if size is None and 0 <= self.size != len(data):
@@ -52,10 +92,6 @@ class InMemory:
     """An image that is there already: a Pillow image, or an array of one."""
 
     image: Any
-
-    def read(self) -> Any:
-        """Return it."""
-        return self.image
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,32 +1,32 @@
-"""Reading a cache: rows by any index, and files that are no cache."""
-
-import shutil
+"""Reading a cache: rows by any index, rows without a vector, and files that are no cache."""
 
 import h5py
 import numpy as np
 import pytest
 
-from featx.cache.format import FORMAT_VERSION
-from featx.cache.reader import open_cache
-from featx.cache.writer import CacheWriter
+from featx.cache.format import FORMAT_VERSION, EmbeddingInfo
+from featx.cache.reader import is_cache_file, open_cache
+from featx.cache.seal import seal_file
+from featx.cache.writer import Column, rewrite_cache, write_cache
 from featx.errors import CacheError
+from featx.fingerprint import Fingerprint
+from featx.rows import Row
 
 N_ROWS = 600  # more than two chunks
+
+
+def build_column(info, vectors):
+    return Column(info, "float32", lambda start, end: vectors[start:end])
 
 
 @pytest.fixture(scope="module")
 def numbered(tmp_path_factory):
     """A cache whose vectors differ in every row, with the vectors."""
-    from featx.cache.format import EmbeddingInfo
-    from featx.fingerprint import Fingerprint
-    from featx.rows import Row
-
     path = tmp_path_factory.mktemp("numbered") / "c.h5"
     vectors = np.arange(N_ROWS * 3, dtype=np.float32).reshape(N_ROWS, 3)
     info = EmbeddingInfo("tiny", Fingerprint("tiny", "", "penultimate", "", "", "fp32", 3), {})
-    with CacheWriter(path, [info], source="") as writer:
-        writer.append([Row(f"{i}.jpg", "") for i in range(N_ROWS)], {"tiny": vectors})
-        writer.commit()
+    rows = [Row(f"{i}.jpg", "") for i in range(N_ROWS)]
+    write_cache(path, rows, [build_column(info, vectors)], source="")
     return path, vectors
 
 
@@ -64,28 +64,9 @@ def test_read_vectors_index_out_of_range_is_refused(numbered, row):
     path, _ = numbered
     with (
         open_cache(path) as cache,
-        pytest.raises((IndexError, ValueError), match=r"range|out of bounds"),
+        pytest.raises(IndexError, match=r"out of bounds"),
     ):
         cache.read_vectors(rows=np.array([0, row]))
-
-
-def write_text(path):
-    path.write_text("no HDF5")
-
-
-def write_other_hdf5(path):
-    with h5py.File(path, "w") as file:
-        file["vectors"] = np.zeros(3)
-
-
-def write_newer(path, cache_path):
-    shutil.copy(cache_path, path)
-    with h5py.File(path, "r+") as file:
-        file.attrs["format_version"] = FORMAT_VERSION + 1
-
-
-def write_truncated(path, cache_path):
-    path.write_bytes(cache_path.read_bytes()[:-2000])
 
 
 def test_open_cache_missing_file_says_how_to_make_one(tmp_path):
@@ -98,29 +79,71 @@ def test_open_cache_folder_is_refused(tmp_path):
         open_cache(tmp_path)
 
 
-def test_open_cache_text_file_is_refused(tmp_path):
-    write_text(tmp_path / "c.h5")
-    with pytest.raises(CacheError, match=r"expected an HDF5 cache, got a file that HDF5 cannot"):
-        open_cache(tmp_path / "c.h5")
+def write_other_hdf5(path):
+    with h5py.File(path, "w") as file:
+        file["vectors"] = np.zeros(3)
 
 
-def test_open_cache_truncated_file_is_refused(tmp_path, cache_path):
-    write_truncated(tmp_path / "c.h5", cache_path)
-    with pytest.raises(CacheError, match=r"expected an HDF5 cache, got a file that HDF5 cannot"):
-        open_cache(tmp_path / "c.h5")
+def write_other_format(path):
+    write_other_hdf5(path)
+    seal_file(path)
 
 
-def test_open_cache_other_hdf5_is_refused(tmp_path):
-    write_other_hdf5(tmp_path / "c.h5")
-    with pytest.raises(CacheError, match=r"expected format featx-cache version .*, got None"):
-        open_cache(tmp_path / "c.h5")
+def write_sealed_text(path):
+    path.write_text("no HDF5")
+    seal_file(path)
 
 
-def test_open_cache_newer_version_is_refused_naming_it(tmp_path, cache_path):
-    write_newer(tmp_path / "c.h5", cache_path)
-    message = rf"expected format featx-cache version {FORMAT_VERSION}, got .*{FORMAT_VERSION + 1}"
+UNSEALED = r"c\.h5: expected a sealed cache, got a file without featx's seal"
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        pytest.param(lambda path: path.write_bytes(b""), UNSEALED, id="empty"),
+        pytest.param(lambda path: path.write_text("no HDF5" * 50), UNSEALED, id="text"),
+        pytest.param(write_other_hdf5, UNSEALED, id="other-hdf5"),
+        pytest.param(
+            write_other_format, r"expected format featx-cache version .*, got None", id="format"
+        ),
+        pytest.param(write_sealed_text, r"c\.h5: expected an HDF5 file, got", id="sealed-text"),
+    ],
+)
+def test_open_cache_other_file_is_refused(tmp_path, write, message):
+    write(tmp_path / "c.h5")
     with pytest.raises(CacheError, match=message):
         open_cache(tmp_path / "c.h5")
+
+
+def test_open_cache_newer_version_is_refused_naming_it(cache_path):
+    with rewrite_cache(cache_path) as file:
+        file.attrs["format_version"] = FORMAT_VERSION + 1
+    message = rf"expected format featx-cache version {FORMAT_VERSION}, got .*{FORMAT_VERSION + 1}"
+    with pytest.raises(CacheError, match=message):
+        open_cache(cache_path)
+
+
+@pytest.mark.parametrize("part", ["embeddings", "fingerprint", "provenance", "source", "rows"])
+def test_open_cache_that_lacks_a_part_is_refused(cache_path, part):
+    with rewrite_cache(cache_path) as file:
+        if part in ("embeddings", "rows"):
+            del file[part]
+        elif part == "source":
+            del file.attrs["source"]
+        elif part == "provenance":
+            del file["embeddings/tiny"].attrs["provenance"]
+        else:
+            file["embeddings/tiny"].attrs["fingerprint"] = '{"backbone": "tiny"}'
+    with pytest.raises(CacheError, match=r"expected a whole cache, got one that lacks"):
+        open_cache(cache_path)
+
+
+def test_is_cache_file_tells_hdf5_from_others(cache_path, tmp_path):
+    (tmp_path / "photos.csv").write_text("path,label")
+    assert is_cache_file(cache_path)
+    assert not is_cache_file(tmp_path / "photos.csv")
+    assert not is_cache_file(tmp_path / "none.h5")
+    assert not is_cache_file(tmp_path)
 
 
 @pytest.fixture
@@ -179,9 +202,8 @@ def test_select_rows_without_splits_says_so(make_cache):
 
 def test_list_splits_are_in_order_of_use(tmp_path, make_info, make_rows):
     rows = make_rows(["a"] * 4, ["val", None, "test", "train"])
-    with CacheWriter(tmp_path / "c.h5", [make_info(dim=1)], source="") as writer:
-        writer.append(rows, {"tiny": np.zeros((4, 1), np.float32)})
-        writer.commit()
+    columns = [build_column(make_info(dim=1), np.zeros((4, 1)))]
+    write_cache(tmp_path / "c.h5", rows, columns, source="")
     with open_cache(tmp_path / "c.h5") as cache:
         assert cache.list_splits() == ["train", "val", "test"]
 
@@ -194,9 +216,7 @@ def test_list_splits_without_splits_is_empty(make_cache):
 def test_read_arrays_leaves_out_unlabelled_rows(tmp_path, make_info, make_rows):
     rows = make_rows(["a", None, "b", None], ["train", "train", "val", None])
     vectors = np.arange(4, dtype=np.float32)[:, None]
-    with CacheWriter(tmp_path / "c.h5", [make_info(dim=1)], source="") as writer:
-        writer.append(rows, {"tiny": vectors})
-        writer.commit()
+    write_cache(tmp_path / "c.h5", rows, [build_column(make_info(dim=1), vectors)], source="")
     with open_cache(tmp_path / "c.h5") as cache:
         X, y = cache.read_arrays()
         X_train, y_train = cache.read_arrays("train")
@@ -204,6 +224,67 @@ def test_read_arrays_leaves_out_unlabelled_rows(tmp_path, make_info, make_rows):
     assert y.tolist() == ["a", "b"]
     assert X_train[:, 0].tolist() == [0]
     assert y_train.tolist() == ["a"]
+
+
+@pytest.fixture
+def gappy(tmp_path, make_info, make_rows):
+    """Six rows; all have a vector in full, rows 1 and 4 have none in gappy."""
+    rows = make_rows(["a", "b", "a", None, "b", "a"], ["train"] * 4 + ["val"] * 2)
+    full = np.arange(12, dtype=np.float32).reshape(6, 2)
+    holes = -full
+    holes[[1, 4]] = np.nan
+    infos = [make_info("full", dim=2), make_info("gappy", dim=2)]
+    columns = [build_column(info, part) for info, part in zip(infos, (full, holes), strict=True)]
+    write_cache(tmp_path / "c.h5", rows, columns, source="")
+    return tmp_path / "c.h5"
+
+
+def test_read_present_tells_rows_without_vector(gappy):
+    with open_cache(gappy) as cache:
+        assert cache.read_present("gappy").tolist() == [True, False, True, True, False, True]
+        assert cache.read_present("full").tolist() == [True] * 6
+
+
+@pytest.mark.parametrize(
+    ("rows", "count"),
+    [
+        (None, "2 of 6, such as b/001.jpg"),
+        ([2, 4, 0], "1 of 3, such as b/004.jpg"),
+        ([-2], "1 of 1, such as b/004.jpg"),
+        ([4, 4, 1], "3 of 3, such as b/004.jpg"),
+    ],
+)
+def test_read_vectors_of_rows_without_one_is_refused_with_remedy(gappy, rows, count):
+    rows = None if rows is None else np.array(rows)
+    message = rf"embedding gappy: expected a vector .*got none for {count}\. .*featx extract"
+    with open_cache(gappy) as cache, pytest.raises(CacheError, match=message):
+        cache.read_vectors("gappy", rows)
+
+
+def test_select_rows_by_name_gives_those_with_a_vector(gappy):
+    with open_cache(gappy) as cache:
+        rows = cache.select_rows(name="gappy")
+        labelled = cache.select_rows("train", labelled=True, name="gappy")
+        vectors = cache.read_vectors("gappy", rows)
+    assert rows.tolist() == [0, 2, 3, 5]
+    assert labelled.tolist() == [0, 2]
+    assert vectors[:, 0].tolist() == [0, -4, -6, -10]
+
+
+def test_read_arrays_leaves_out_rows_without_vector(gappy):
+    with open_cache(gappy) as cache:
+        X, y = cache.read_arrays(name="gappy")
+        X_full, y_full = cache.read_arrays(name="full")
+    assert X[:, 0].tolist() == [0, -4, -10]
+    assert y.tolist() == ["a", "a", "a"]
+    assert X_full[:, 0].tolist() == [0, 2, 4, 8, 10]
+    assert y_full.tolist() == ["a", "b", "a", "b", "a"]
+
+
+def test_cache_columns_are_read_once(cache_path):
+    with open_cache(cache_path) as cache:
+        assert cache.labels is cache.labels
+        assert cache.rows is cache.rows
 
 
 def test_cache_after_with_block_is_closed(cache_path):
@@ -216,16 +297,3 @@ def test_cache_after_with_block_is_closed(cache_path):
 def test_cache_repr_names_rows_and_embeddings(cache_path):
     with open_cache(cache_path) as cache:
         assert repr(cache) == "<Cache cache.h5: 60 rows, tiny>"
-
-
-@pytest.mark.parametrize("part", ["embeddings", "fingerprint", "source"])
-def test_open_cache_that_lacks_a_part_is_refused(cache_path, part):
-    with h5py.File(cache_path, "r+") as file:
-        if part == "embeddings":
-            del file["embeddings"]
-        elif part == "source":
-            del file.attrs["source"]
-        else:
-            file["embeddings/tiny"].attrs["fingerprint"] = '{"backbone": "tiny"}'
-    with pytest.raises(CacheError, match=r"expected a whole cache, got one that lacks"):
-        open_cache(cache_path)

@@ -174,7 +174,7 @@ def test_list_entries_of_images_in_memory_counts_them(images, n_entries):
 def test_list_entries_batch_gives_each_image():
     batch = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
     for entry, image in zip(list_entries(batch), batch, strict=True):
-        np.testing.assert_array_equal(entry.content.read(), image)
+        np.testing.assert_array_equal(entry.content.image, image)
 
 
 def test_list_entries_missing_folder_is_refused(tmp_path):

@@ -1,0 +1,378 @@
+"""One writer at a time: who is refused, who may take over, and who gets it of several."""
+
+import dataclasses
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from featx.cache import lock as lock_module
+from featx.cache.lock import CacheLock, Holder
+from featx.errors import CacheError, CacheLockedError
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="who is dead is told on POSIX alone")
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+
+HOLD = """
+import sys
+from pathlib import Path
+from featx.cache.lock import CacheLock
+
+with CacheLock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+COMPETE = """
+import sys
+from pathlib import Path
+from featx.cache.lock import CacheLock
+from featx.errors import CacheLockedError
+
+print("ready", flush=True)
+for line in sys.stdin:
+    try:
+        lock = CacheLock(Path(line.rstrip()))
+    except CacheLockedError:
+        print("refused", flush=True)
+        sys.stdin.readline()
+    else:
+        print("got", flush=True)
+        sys.stdin.readline()
+        lock.check()
+        lock.__exit__()
+    print("done", flush=True)
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "c.h5"
+
+
+@pytest.fixture
+def spawn():
+    """Start a process that runs code and speaks in lines; all end with the test."""
+    started = []
+
+    def start(code, *arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.stdin.close()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+@pytest.fixture
+def hold(spawn):
+    """Let another process hold the lock; return it."""
+
+    def start(path):
+        process = spawn(HOLD, path)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    return start
+
+
+def kill(process):
+    process.kill()
+    process.wait()
+
+
+def leave_lock(path, *, ending="lock", **changes):
+    """Write a lock as another process would have left it."""
+    holder = dataclasses.replace(Holder.of_this_process(), **changes)
+    file = path.with_name(f".{path.name}.{ending}")
+    file.write_text(json.dumps(dataclasses.asdict(holder)))
+    return holder
+
+
+def list_names(path):
+    return sorted(file.name for file in path.parent.iterdir())
+
+
+def test_cache_lock_held_is_one_file_and_given_back_is_none(path):
+    with CacheLock(path) as lock:
+        lock.check()
+        assert list_names(path) == [".c.h5.lock"]
+    assert lock.taken_from is None
+    assert list_names(path) == []
+
+
+def raise_under_lock(path):
+    with CacheLock(path):
+        raise RuntimeError("stop")
+
+
+def test_cache_lock_on_exception_is_given_back(path):
+    with pytest.raises(RuntimeError, match=r"stop"):
+        raise_under_lock(path)
+    assert list_names(path) == []
+
+
+def test_cache_lock_of_other_caches_are_apart(path):
+    with CacheLock(path), CacheLock(path.with_name("d.h5")):
+        assert list_names(path) == [".c.h5.lock", ".d.h5.lock"]
+
+
+def test_cache_lock_held_by_living_process_is_refused_naming_it(path, hold):
+    process = hold(path)
+    host = Holder.of_this_process().host
+    message = rf"c\.h5: expected to be its only writer, got process {process.pid} on {host} since"
+    with pytest.raises(CacheLockedError, match=message):
+        CacheLock(path)
+    process.stdin.close()
+    process.wait()
+    with CacheLock(path) as lock:
+        assert lock.taken_from is None
+
+
+def test_cache_lock_of_killed_process_is_taken_over(path, hold):
+    process = hold(path)
+    kill(process)
+    assert list_names(path) == [".c.h5.lock"]
+    with CacheLock(path) as lock:
+        lock.check()
+        assert lock.taken_from.pid == process.pid
+        assert list_names(path) == [".c.h5.lock"]
+    assert list_names(path) == []
+
+
+@needs_proc
+def test_cache_lock_of_killed_process_nobody_waited_for_is_taken_over(path, hold):
+    process = hold(path)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is a zombie
+    with CacheLock(path) as lock:
+        assert lock.taken_from.pid == process.pid
+
+
+@needs_proc
+@pytest.mark.parametrize("changes", [{"started": "1"}, {"boot": "another"}], ids=["start", "boot"])
+def test_cache_lock_of_same_pid_but_another_process_is_taken_over(path, changes):
+    holder = leave_lock(path, token="old", **changes)
+    with CacheLock(path) as lock:
+        assert lock.taken_from == holder
+
+
+@pytest.mark.parametrize(
+    "changes", [{"host": "elsewhere"}, {"pid_namespace": "pid:[1]"}], ids=["host", "container"]
+)
+def test_cache_lock_of_another_host_is_refused_though_it_seems_dead(path, changes):
+    holder = leave_lock(path, boot="another", started="1", **changes)
+    message = rf"got process {holder.pid} on {holder.host} since .*pass --break-lock"
+    with pytest.raises(CacheLockedError, match=message):
+        CacheLock(path)
+    assert list_names(path) == [".c.h5.lock"]
+
+
+def test_cache_lock_of_another_host_is_taken_with_break_lock(path):
+    leave_lock(path, host="elsewhere")
+    leave_lock(path, ending="lock.claim", host="elsewhere")
+    with CacheLock(path, break_lock=True) as lock:
+        lock.check()
+        assert list_names(path) == [".c.h5.lock"]
+
+
+def test_cache_lock_break_lock_without_lock_gets_it(path):
+    with CacheLock(path, break_lock=True) as lock:
+        lock.check()
+        assert lock.taken_from is None
+
+
+def test_cache_lock_of_process_that_hides_its_start_is_refused(path, monkeypatch):
+    """As another user's under a /proc mounted with hidepid."""
+    leave_lock(path)
+
+    def refuse(pid, number):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    monkeypatch.setattr(lock_module, "_read_start", lambda pid: "")
+    with pytest.raises(CacheLockedError, match=r"expected to be its only writer"):
+        CacheLock(path)
+
+
+@needs_proc
+def test_cache_lock_claim_of_dead_process_does_not_stand_in_the_way(path):
+    leave_lock(path, token="old", started="1")
+    leave_lock(path, ending="lock.claim", token="claim", started="1")
+    with CacheLock(path) as lock:
+        assert lock.taken_from.token == "old"
+        assert list_names(path) == [".c.h5.lock"]
+
+
+def say(processes, line):
+    for process in processes:
+        process.stdin.write(f"{line}\n")
+
+
+def hear(processes):
+    return sorted(process.stdout.readline().rstrip() for process in processes)
+
+
+@needs_proc
+@pytest.mark.parametrize("is_left", [True, False], ids=["dead", "none"])
+def test_cache_lock_several_processes_at_once_exactly_one_gets_it(path, spawn, is_left):
+    processes = [spawn(COMPETE) for _ in range(4)]
+    assert hear(processes) == ["ready"] * 4
+    for number in range(40):
+        if is_left:
+            leave_lock(path, token=f"old {number}", started="1")
+        say(processes, path)
+        assert hear(processes) == ["got"] + ["refused"] * 3, number
+        say(processes, "release")
+        assert hear(processes) == ["done"] * 4, number
+        assert list_names(path) == [], number
+
+
+@needs_proc
+def test_cache_lock_two_that_saw_the_same_dead_one_are_never_both_given_it(path):
+    """The second comes when the first has looked for the last time, and is about to remove."""
+    leave_lock(path, token="old", started="1")
+    moved = threading.Event()
+    held = []
+
+    class First(CacheLock):
+        n_looks = 0
+
+        def _read(self, file):
+            holder = super()._read(file)
+            self.n_looks += 1
+            if self.n_looks == 2:
+                thread.start()
+                moved.wait()
+            return holder
+
+    class Second(CacheLock):
+        def _create(self, file):
+            is_made = super()._create(file)
+            if is_made != file.name.endswith(".claim"):  # has the lock, or met the first's claim
+                moved.set()
+            return is_made
+
+    def take(kind):
+        try:
+            held.append(kind(path))
+        except CacheLockedError:
+            moved.set()
+
+    thread = threading.Thread(target=take, args=[Second])
+    take(First)
+    thread.join()
+    assert len(held) == 1
+    held[0].check()
+
+
+def test_cache_lock_broken_old_holder_is_told_and_leaves_the_new_lock(path):
+    with CacheLock(path) as old:
+        new = CacheLock(path, break_lock=True)
+        with pytest.raises(CacheLockedError, match=r"got the lock broken by process \d+ on"):
+            old.check()
+    new.check()
+    assert list_names(path) == [".c.h5.lock"]
+    new.__exit__()
+    assert list_names(path) == []
+
+
+def test_cache_lock_file_removed_meanwhile_is_told(path):
+    with CacheLock(path) as lock:
+        path.with_name(".c.h5.lock").unlink()
+        with pytest.raises(CacheLockedError, match=r"got the lock broken by another process"):
+            lock.check()
+
+
+@pytest.mark.parametrize("content", [b"", b'{"pid": 1', b"{}", b"[1]", b"null", b"\xff\xfe\0"])
+def test_cache_lock_damaged_file_is_refused_with_remedy(path, content):
+    path.with_name(".c.h5.lock").write_bytes(content)
+    with pytest.raises(CacheLockedError, match=r"\.c\.h5\.lock: .*damaged file.*--break-lock"):
+        CacheLock(path)
+    with CacheLock(path, break_lock=True) as lock:
+        lock.check()
+
+
+@pytest.fixture
+def _no_links(monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+
+
+@pytest.mark.usefixtures("_no_links")
+def test_cache_lock_without_hard_links_is_held_and_given_back(path):
+    with CacheLock(path) as lock:
+        lock.check()
+        with pytest.raises(CacheLockedError, match=r"expected to be its only writer"):
+            CacheLock(path)
+        assert list_names(path) == [".c.h5.lock"]
+    assert list_names(path) == []
+
+
+@pytest.mark.usefixtures("_no_links")
+def test_cache_lock_without_hard_links_is_taken_from_killed_process(path, hold):
+    process = hold(path)
+    kill(process)
+    with CacheLock(path) as lock:
+        assert lock.taken_from.pid == process.pid
+
+
+def write_half(path, text, encoding):
+    path.write_bytes(text.encode(encoding)[:20])
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def dump_half(_, stream):
+    stream.write('{"pid"')
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_cache_lock_full_disk_leaves_no_half_lock(path, monkeypatch, request, links):
+    if links:
+        monkeypatch.setattr(Path, "write_text", write_half)
+    else:
+        request.getfixturevalue("_no_links")
+        monkeypatch.setattr(lock_module.json, "dump", dump_half)
+    with pytest.raises(CacheError, match=r"c\.h5: .*got No space left on device"):
+        CacheLock(path)
+    assert list_names(path) == []
+
+
+def test_cache_lock_missing_folder_is_refused(tmp_path):
+    with pytest.raises(CacheError, match=r"c\.h5: .*got No such file or directory"):
+        CacheLock(tmp_path / "no" / "c.h5")
+
+
+def test_holder_of_this_process_lives():
+    holder = Holder.of_this_process()
+    assert not holder.is_dead()
+    assert str(holder).startswith(f"process {os.getpid()} on {holder.host} since 2")
+    assert holder.token != Holder.of_this_process().token
+
+
+def test_cache_lock_ended_by_ctrl_c_is_given_back(path, hold):
+    process = hold(path)
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    assert list_names(path) == []

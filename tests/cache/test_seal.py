@@ -1,0 +1,343 @@
+"""Any changed byte is found, and is never read as data."""
+
+import contextlib
+import io
+import os
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+
+from featx.cache import seal
+from featx.cache.format import EmbeddingInfo
+from featx.cache.reader import open_cache
+from featx.cache.seal import FOOTER, SealedFile, check_seal, seal_file, unseal_file
+from featx.cache.writer import Column, write_cache
+from featx.errors import CacheError, FeatxError
+from featx.fingerprint import Fingerprint
+from featx.rows import Failure, Row
+
+BLOCK = 512
+"""Bytes per block of the small cache: damage then lies in one part of it, not in all."""
+
+PARTS = {
+    name: lambda cache, name=name: getattr(cache, name)
+    for name in (
+        *("ids", "paths", "labels", "splits", "groups", "digests", "sizes", "rows", "failures"),
+        *("names", "source", "digest"),
+    )
+} | {
+    "vectors": lambda cache: cache.read_vectors("tiny"),
+    "some vectors": lambda cache: cache.read_vectors("half", np.array([20, 2, 17])),
+    "all there": lambda cache: cache.read_vectors("half", cache.select_rows(name="half")),
+    "present": lambda cache: cache.read_present("half"),
+    "info": lambda cache: cache.get_info("tiny"),
+    "dtype": lambda cache: cache.get_dtype("half"),
+    "length": len,
+}
+
+
+def read_part(cache, name):
+    value = PARTS[name](cache)
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A cache in blocks of 512 bytes: its path, bytes, and all that can be read of it."""
+    path = tmp_path_factory.mktemp("small") / "c.h5"
+    rng = np.random.default_rng(0)
+    rows = [
+        Row(
+            f"ants/ü{i}.jpg", f"/photos/{i}.jpg", "ants" if i % 3 else None, "train", "a", "ab" * 32
+        )
+        for i in range(24)
+    ]
+    failures = [Failure("bad.jpg", "/photos/bad.jpg", "", "read", "gone", "tiny")] * 5
+    vectors = {"tiny": rng.normal(size=(24, 40)), "half": rng.normal(size=(24, 8))}
+    vectors["half"][5] = np.nan
+    columns = [
+        Column(
+            EmbeddingInfo(
+                name, Fingerprint(name, "", "", "", "", "", part.shape[1]), {"time": "t"}
+            ),
+            dtype,
+            lambda start, end, part=part: part[start:end],
+        )
+        for (name, part), dtype in zip(vectors.items(), ("float32", "float16"), strict=True)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seal, "BLOCK_SIZE", BLOCK)
+        write_cache(path, rows, columns, failures=failures, source="photos")
+    with open_cache(path) as cache:
+        expected = {name: read_part(cache, name) for name in PARTS}
+    return SimpleNamespace(path=path, content=path.read_bytes(), expected=expected)
+
+
+@pytest.fixture
+def damaged(small, tmp_path):
+    """A copy of the small cache, to be damaged."""
+    path = tmp_path / "c.h5"
+    path.write_bytes(small.content)
+    return path
+
+
+def is_found(path):
+    """Tell whether a check of the whole file finds damage."""
+    try:
+        check_seal(path)
+    except CacheError:
+        return True
+    return False
+
+
+def choose_bits(content):
+    """Choose bits all over a file, and more where few bytes decide much; 520 in all."""
+    rng = np.random.default_rng(1)
+    n_bytes = FOOTER.unpack(content[-FOOTER.size :])[1]
+    heap = content.index("ants/ü0.jpg".encode())
+    places = [
+        (0, len(content), 400),
+        (0, 96, 30),  # superblock
+        (heap, heap + 24 * 32, 30),  # strings
+        (n_bytes, len(content) - FOOTER.size, 30),  # digests of the blocks
+        (len(content) - FOOTER.size, len(content), 30),
+    ]
+    return np.concatenate([rng.integers(8 * a, 8 * b, count) for a, b, count in places]).tolist()
+
+
+@contextlib.contextmanager
+def flip_bit(path, content, bit):
+    """Flip one bit of a file while the block runs."""
+    place, mask = bit // 8, 1 << bit % 8
+    with path.open("r+b", buffering=0) as stream:
+        stream.seek(place)
+        stream.write(bytes([content[place] ^ mask]))
+        yield
+        stream.seek(place)
+        stream.write(content[place : place + 1])
+
+
+def test_check_seal_any_flipped_bit_is_found(small, damaged):
+    missed = []
+    for bit in choose_bits(small.content):
+        with flip_bit(damaged, small.content, bit):
+            if not is_found(damaged):
+                missed.append(bit)
+    assert missed == []
+    check_seal(damaged)
+
+
+def read_each(path, names):
+    """Read parts in an order; None where that is refused."""
+    found = {}
+    with contextlib.suppress(FeatxError), open_cache(path) as cache:
+        for name in names:
+            found[name] = None
+            with contextlib.suppress(FeatxError):
+                found[name] = read_part(cache, name)
+    return found
+
+
+def test_open_cache_any_flipped_bit_is_refused_or_read_right(small, damaged):
+    rng = np.random.default_rng(2)
+    counts = {"unopened": 0, "refused": 0, "right": 0}
+    for bit in choose_bits(small.content):
+        names = [list(PARTS)[i] for i in rng.permutation(len(PARTS))]
+        with flip_bit(damaged, small.content, bit):
+            found = read_each(damaged, names)
+        wrong = [name for name, value in found.items() if value not in (None, small.expected[name])]
+        assert wrong == [], bit
+        counts["unopened"] += not found
+        counts["refused"] += None in found.values()
+        counts["right"] += any(value is not None for value in found.values())
+    # Damage was met early and late, so that all of these ways were walked.
+    assert min(counts.values()) >= 50, counts
+
+
+def test_open_cache_whole_reading_finds_damage_in_any_block(small, damaged):
+    n_blocks = -(-FOOTER.unpack(small.content[-FOOTER.size :])[1] // BLOCK)
+    unread = []
+    for number in range(n_blocks):
+        with flip_bit(damaged, small.content, 8 * number * BLOCK):
+            found = read_each(damaged, PARTS)
+        if found == small.expected:
+            unread.append(number)
+    assert n_blocks > 20
+    assert len(unread) < n_blocks / 10  # blocks that hold nothing
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_open_cache_truncated_anywhere_is_refused(small, damaged, seed):
+    opened = []
+    for size in np.random.default_rng(seed).integers(0, len(small.content), 30).tolist():
+        damaged.write_bytes(small.content[:size])
+        if read_each(damaged, PARTS) or not is_found(damaged):
+            opened.append(size)
+    assert opened == []
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [b"\0", b"\n", b"more bytes" * 99, "itself", "footer"],
+    ids=["nul", "newline", "many", "itself", "footer"],
+)
+def test_open_cache_appended_bytes_are_refused(small, damaged, tail):
+    tail = {"itself": small.content, "footer": small.content[-FOOTER.size :]}.get(tail, tail)
+    damaged.write_bytes(small.content + tail)
+    assert is_found(damaged)
+    with pytest.raises(CacheError, match=r"c\.h5: expected (a sealed cache|what featx wrote), got"):
+        open_cache(damaged)
+
+
+def test_open_cache_changed_by_h5py_is_refused(damaged):
+    with h5py.File(damaged, "r+") as file:
+        file["rows/width"][3] = 7
+    assert is_found(damaged)
+    assert not read_each(damaged, PARTS).get("sizes")
+
+
+@pytest.mark.parametrize("text", ["", "no cache", "path,label\n" * 999])
+def test_check_seal_other_file_is_refused_with_remedy(tmp_path, text):
+    (tmp_path / "c.h5").write_text(text)
+    with pytest.raises(CacheError, match=r"without featx's seal at its end.*Extract again"):
+        check_seal(tmp_path / "c.h5")
+
+
+def find_vectors(path):
+    with h5py.File(path) as file:
+        return file["embeddings/tiny/vectors"].id.get_chunk_info(0).byte_offset
+
+
+def test_open_cache_damaged_vectors_labels_are_still_read(small, damaged):
+    place = find_vectors(damaged) + BLOCK
+    with flip_bit(damaged, small.content, 8 * place):
+        found = read_each(damaged, ["labels", "ids", "info", "vectors"])
+    assert found["labels"] == small.expected["labels"]
+    assert found["ids"] == small.expected["ids"]
+    assert found["info"] == small.expected["info"]
+    assert found["vectors"] is None
+
+
+def read_vectors(path):
+    with open_cache(path) as cache:
+        return cache.read_vectors("tiny")
+
+
+def test_read_vectors_damaged_names_the_bytes(small, damaged):
+    place = find_vectors(damaged) + BLOCK
+    first = place // BLOCK * BLOCK
+    message = rf"got bytes {first} to {first + BLOCK} changed since\. Look: featx verify"
+    with (
+        flip_bit(damaged, small.content, 8 * place),
+        pytest.raises(CacheError, match=message),
+    ):
+        read_vectors(damaged)
+
+
+@pytest.mark.parametrize("size", [0, 1, 65535, 65536, 65537, 200_000])
+def test_seal_file_round_trip_gives_the_same_bytes(tmp_path, size):
+    path = tmp_path / "file"
+    content = np.random.default_rng(size).bytes(size)
+    path.write_bytes(content)
+    digest = seal_file(path)
+    check_seal(path)
+    with SealedFile(path) as sealed:
+        assert (len(sealed), sealed.digest) == (size, digest)
+        assert sealed.read() == content
+    assert path.read_bytes()[:size] == content
+    unseal_file(path)
+    assert path.read_bytes() == content
+
+
+def test_seal_file_digest_tells_contents_apart(tmp_path):
+    digests = []
+    for content in (b"a" * 70_000, b"a" * 70_000, b"a" * 69_999 + b"b", b"a" * 70_001):
+        (tmp_path / "file").write_bytes(content)
+        digests.append(seal_file(tmp_path / "file"))
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
+def test_unseal_file_without_seal_is_refused_and_kept(tmp_path):
+    (tmp_path / "file").write_bytes(b"a" * 500)
+    with pytest.raises(CacheError, match=r"expected a sealed cache"):
+        unseal_file(tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b"a" * 500
+
+
+@pytest.mark.parametrize("block_size", [64, 1000, seal.BLOCK_SIZE])
+def test_sealed_file_any_reading_equals_the_bytes(tmp_path, monkeypatch, block_size):
+    monkeypatch.setattr(seal, "BLOCK_SIZE", block_size)
+    rng = np.random.default_rng(block_size)
+    n_bytes = 70 * block_size + 5 if block_size < 9999 else 3 * block_size + 5
+    content = rng.bytes(n_bytes)
+    (tmp_path / "file").write_bytes(content)
+    seal_file(tmp_path / "file")
+    plain = io.BytesIO(content)
+    with SealedFile(tmp_path / "file") as sealed:
+        assert sealed.seekable()
+        assert sealed.readable()
+        for _ in range(500):
+            start = int(rng.integers(0, n_bytes + block_size))  # some beyond the end
+            whence, offset = [
+                (os.SEEK_SET, start),
+                (os.SEEK_CUR, start - plain.tell()),
+                (os.SEEK_END, start - n_bytes),
+            ][rng.integers(3)]
+            assert sealed.seek(offset, whence) == plain.seek(offset, whence)
+            size = int(rng.choice([0, 1, 7, block_size, 3 * block_size + 1]))
+            buffers = bytearray(size), bytearray(size)
+            assert sealed.readinto(buffers[0]) == plain.readinto(buffers[1])
+            assert buffers[0] == buffers[1]
+            assert sealed.tell() == plain.tell()
+
+
+def test_sealed_file_verify_joins_damaged_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(seal, "BLOCK_SIZE", 100)
+    path = tmp_path / "file"
+    path.write_bytes(bytes(950))
+    seal_file(path)
+    content = bytearray(path.read_bytes())
+    for place in (100, 299, 444, 949):
+        content[place] ^= 1
+    path.write_bytes(content)
+    with SealedFile(path) as sealed:
+        assert sealed.verify() == [(100, 300), (400, 500), (900, 950)]
+
+
+def pass_over_damage(sealed):
+    with sealed.guard(), contextlib.suppress(CacheError):
+        sealed.read(1)
+
+
+def turn_damage_into_another_error(sealed):
+    with contextlib.suppress(CacheError):
+        sealed.read(1)
+    raise KeyError("what HDF5 made of it")
+
+
+def test_sealed_file_guard_tells_damage_that_was_passed_over(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(100))
+    seal_file(path)
+    with path.open("r+b") as stream:
+        stream.write(b"\1")
+    with SealedFile(path) as sealed:
+        with pytest.raises(CacheError, match=r"got bytes 0 to 100 changed"):
+            pass_over_damage(sealed)
+        with pytest.raises(CacheError, match=r"got bytes 0 to 100 changed"), sealed.guard():
+            turn_damage_into_another_error(sealed)
+        with sealed.guard():
+            pass  # what was not read now is not told now
+
+
+def test_sealed_file_guard_without_damage_lets_errors_pass(tmp_path):
+    (tmp_path / "file").write_bytes(bytes(100))
+    seal_file(tmp_path / "file")
+    with SealedFile(tmp_path / "file") as sealed:
+        with sealed.guard():
+            assert sealed.read(1) == b"\0"
+        with pytest.raises(KeyError, match=r"unknown"), sealed.guard():
+            raise KeyError("unknown")

@@ -1,0 +1,392 @@
+"""What an unfinished extraction keeps, and what it does again."""
+
+import errno
+import os
+
+import h5py
+import numpy as np
+import pytest
+
+from featx.cache import seal
+from featx.cache import shards as shards_module
+from featx.cache.shards import Shards
+from featx.errors import CacheError
+from featx.rows import Failure, Row
+
+
+def build_rows(start, end):
+    return [
+        Row(f"{i}.jpg", f"/p/{i}.jpg", "ants", None, None, f"{i:064x}", 40, 30, 500 + i, 2**60 + i)
+        for i in range(start, end)
+    ]
+
+
+def build_vectors(start, end, infos):
+    """Build vectors that differ in every row, column and embedding."""
+    values = np.arange(start, end, dtype=np.float32)[:, None]
+    return {
+        info.name: values + 1000 * place + np.arange(info.fingerprint.dim, dtype=np.float32) / 16
+        for place, info in enumerate(infos)
+    }
+
+
+@pytest.fixture
+def infos(make_info):
+    return [make_info("tiny"), make_info("tiny@conv", dim=3, layer="conv")]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "c.h5.partial"
+
+
+@pytest.fixture
+def open_shards(folder, infos):
+    """Open the shards of the folder as a run does; all are closed after the test."""
+    opened = []
+
+    def start(infos=infos, *, dtype="float32", batch_size=4, fresh=False):
+        shards = Shards(folder, infos, dtype=dtype, batch_size=batch_size, fresh=fresh)
+        opened.append(shards)
+        return shards
+
+    yield start
+    for shards in opened:
+        shards.close()
+
+
+def append_rows(shards, infos, *runs):
+    """Append runs of rows, and seal one shard."""
+    for start, end in runs:
+        shards.append(build_rows(start, end), build_vectors(start, end, infos))
+    shards.seal()
+
+
+@pytest.fixture
+def three(folder, infos, open_shards):
+    """A folder of three shards with rows 0 to 5, 5 to 8, and 8 to 20 of three batches."""
+    shards = open_shards()
+    append_rows(shards, infos, (0, 5))
+    append_rows(shards, infos, (5, 8))
+    append_rows(shards, infos, (8, 12), (12, 13), (13, 20))
+    shards.close()
+    return folder
+
+
+def read_row(shards, name, number):
+    shard, index = shards.places[f"{number:064x}"]
+    return shards.read_vectors(name, shard, np.array([index]))[0]
+
+
+def check_rows(shards, infos, numbers):
+    """Make sure that these rows are there, with their vectors, and no others."""
+    assert set(shards.places) == {f"{number:064x}" for number in numbers}
+    expected = {row.id: row for number in numbers for row in build_rows(number, number + 1)}
+    assert shards.rows == expected
+    for number in numbers:
+        for name, values in build_vectors(number, number + 1, infos).items():
+            np.testing.assert_array_equal(read_row(shards, name, number), values[0])
+
+
+def list_names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+SHARDS = ["shard-000001.h5", "shard-000002.h5", "shard-000003.h5"]
+
+
+def test_shards_sealed_are_there_at_once(folder, infos, open_shards):
+    shards = open_shards()
+    append_rows(shards, infos, (0, 5))
+    append_rows(shards, infos, (5, 7))
+    check_rows(shards, infos, range(7))
+    assert list_names(folder) == [*SHARDS[:2]]
+
+
+def test_shards_reopened_are_as_they_were(three, infos, open_shards):
+    shards = open_shards()
+    check_rows(shards, infos, range(20))
+    assert shards.n_damaged == 0
+    assert list_names(three) == [*SHARDS]
+
+
+def test_shards_reopened_go_on_in_a_new_shard(three, infos, open_shards):
+    append_rows(open_shards(), infos, (20, 22))
+    check_rows(open_shards(), infos, range(22))
+    assert list_names(three) == [*SHARDS, "shard-000004.h5"]
+
+
+def test_shards_not_sealed_are_not_there_after_reopening(three, infos, open_shards):
+    shards = open_shards()
+    shards.append(build_rows(20, 24), build_vectors(20, 24, infos))
+    check_rows(shards, infos, range(20))
+    check_rows(open_shards(), infos, range(20))
+    assert list_names(three) == [*SHARDS]
+
+
+def test_shards_seal_of_nothing_writes_nothing(folder, infos, open_shards):
+    shards = open_shards()
+    shards.seal()
+    assert list_names(folder) == []
+    append_rows(shards, infos, (0, 2))
+    shards.seal()
+    assert list_names(folder) == [SHARDS[0]]
+
+
+def test_seal_when_due_after_its_time_seals(folder, infos, open_shards):
+    shards = open_shards()
+    shards.append(build_rows(0, 2), build_vectors(0, 2, infos))
+    shards.seal_when_due(3600)
+    assert list_names(folder) == []
+    shards.seal_when_due(0)
+    assert list_names(folder) == [SHARDS[0]]
+    check_rows(shards, infos, range(2))
+
+
+def test_seal_when_due_with_many_bytes_seals(folder, infos, open_shards, monkeypatch):
+    monkeypatch.setattr(shards_module, "MAX_PENDING", 4 * (8 + 3) * 4)
+    shards = open_shards()
+    shards.append(build_rows(0, 3), build_vectors(0, 3, infos))
+    shards.seal_when_due(3600)
+    assert list_names(folder) == []
+    shards.append(build_rows(3, 4), build_vectors(3, 4, infos))
+    shards.seal_when_due(3600)
+    assert list_names(folder) == [SHARDS[0]]
+
+
+def test_shards_repeats_and_failures_alone_are_kept(infos, open_shards):
+    shards = open_shards()
+    append_rows(shards, infos, (0, 1))
+    repeat = Row("again.jpg", "/p/again.jpg", digest=f"{0:064x}", width=40, height=30, n_bytes=9)
+    none = {info.name: np.empty((0, info.fingerprint.dim), np.float32) for info in infos}
+    shards.append([], none, repeats=[repeat])
+    shards.seal()
+    shards = open_shards()
+    assert shards.rows["again.jpg"] == repeat
+    assert set(shards.places) == {f"{0:064x}"}
+    np.testing.assert_array_equal(
+        read_row(shards, "tiny", 0), build_vectors(0, 1, infos)["tiny"][0]
+    )
+
+
+FAILURES = [
+    Failure("unread.jpg", "/p/unread.jpg", "", "read", "Permission denied"),
+    Failure("empty.jpg", "/p/empty.jpg", "e0" * 32, "decode", "empty file", "", 0, 7),
+    Failure("nan.jpg", "/p/nan.jpg", "f0" * 32, "embed", "not finite", "tiny", 100, 8),
+    Failure("nan.jpg", "/p/nan.jpg", "f0" * 32, "embed", "not finite", "tiny@conv", 100, 8),
+]
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_shards_failures_with_digest_are_known_others_tried_again(infos, open_shards, reopened):
+    shards = open_shards()
+    shards.append(build_rows(0, 2), build_vectors(0, 2, infos), failures=FAILURES)
+    shards.seal()
+    shards = open_shards() if reopened else shards
+    assert shards.failures == {
+        "e0" * 32: {"": FAILURES[1]},
+        "f0" * 32: {"tiny": FAILURES[2], "tiny@conv": FAILURES[3]},
+    }
+    assert set(shards.rows) == {"0.jpg", "1.jpg", "empty.jpg", "nan.jpg"}
+    assert shards.rows["empty.jpg"] == Row(
+        "empty.jpg", "/p/empty.jpg", digest="e0" * 32, n_bytes=0, mtime_ns=7
+    )
+    assert set(shards.places) == {f"{0:064x}", f"{1:064x}"}
+
+
+def flip_middle(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def write_other(path):
+    with h5py.File(path, "w") as file:
+        file["rows"] = 1
+
+
+DAMAGES = [
+    pytest.param(flip_middle, id="bit"),
+    pytest.param(truncate, id="truncated"),
+    pytest.param(lambda path: path.write_bytes(b""), id="empty"),
+    pytest.param(write_other, id="unsealed"),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    ("number", "rest"),
+    [(0, range(5, 20)), (1, [*range(5), *range(8, 20)]), (2, range(8))],
+    ids=["first", "middle", "last"],
+)
+def test_shards_damaged_one_is_dropped_and_the_rest_stays(
+    three, infos, open_shards, damage, number, rest
+):
+    damage(three / SHARDS[number])
+    shards = open_shards()
+    assert shards.n_damaged == 1
+    check_rows(shards, infos, rest)
+    assert SHARDS[number] not in list_names(three)
+    lost = sorted(set(range(20)) - set(rest))
+    append_rows(shards, infos, (lost[0], lost[-1] + 1))
+    shards = open_shards()
+    assert shards.n_damaged == 0
+    check_rows(shards, infos, range(20))
+
+
+def test_shards_all_damaged_are_counted(three, infos, open_shards):
+    for name in SHARDS:
+        flip_middle(three / name)
+    shards = open_shards()
+    assert shards.n_damaged == 3
+    check_rows(shards, infos, [])
+    assert list_names(three) == []
+
+
+def read_all(shards):
+    return [read_row(shards, "tiny", number) for number in range(20)]
+
+
+def test_read_vectors_damaged_after_opening_is_refused(three, open_shards):
+    shards = open_shards()
+    flip_middle(three / SHARDS[1])
+    with pytest.raises(CacheError, match=r"shard-000002\.h5: expected what featx wrote, got bytes"):
+        read_all(shards)
+
+
+def test_read_vectors_damaged_where_not_yet_read_is_refused(infos, open_shards, monkeypatch):
+    monkeypatch.setattr(seal, "BLOCK_SIZE", 256)
+    shards = open_shards()
+    append_rows(shards, infos, (0, 2000))
+    read_row(shards, "tiny@conv", 0)
+    path = shards.folder / SHARDS[0]
+    with h5py.File(path) as file:
+        place = file["vectors/tiny"].id.get_chunk_info(5).byte_offset
+    with path.open("r+b") as stream:
+        stream.seek(place)
+        stream.write(b"\xff")
+    with pytest.raises(CacheError, match=r"shard-000001\.h5: expected what featx wrote, got bytes"):
+        shards.read_vectors("tiny", 1, np.arange(2000))
+
+
+def test_shards_drafts_of_killed_writer_are_removed(three, infos, open_shards):
+    for name in (".shard.h5", ".merged.h5"):
+        (three / name).write_bytes(b"half a file")
+    check_rows(open_shards(), infos, range(20))
+    assert list_names(three) == [*SHARDS]
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        pytest.param({"name": "other"}, {}, r"got that of tiny, tiny@conv\.", id="name"),
+        pytest.param({"backbone": "x"}, {}, r"another backbone of tiny: tiny\.", id="backbone"),
+        pytest.param({"dim": 9}, {}, r"got another dim of tiny: 8\.", id="dim"),
+        pytest.param({"weights_digest": "cd"}, {}, r"weights_digest of tiny: abab", id="weights"),
+        pytest.param({"precision": "bf16"}, {}, r"another precision of tiny: fp32\.", id="prec"),
+        pytest.param({}, {"dtype": "float16"}, r"dtype float32 in place of float16\.", id="dtype"),
+        pytest.param({}, {"batch_size": 8}, r"batch_size 4 in place of 8\.", id="batch"),
+    ],
+)
+def test_shards_of_another_plan_are_refused_or_dropped_when_fresh(
+    three, infos, open_shards, make_info, changes, options, message
+):
+    others = [make_info(**changes), infos[1]]
+    before = {path.name: path.read_bytes() for path in three.iterdir()}
+    with pytest.raises(CacheError, match=rf"{message}.*Finish it .*or drop it: rm -r .*\.partial"):
+        open_shards(others, **options)
+    assert {path.name: path.read_bytes() for path in three.iterdir()} == before
+    shards = open_shards(others, fresh=True, **options)
+    assert (shards.rows, shards.places, shards.n_damaged) == ({}, {}, 0)
+    assert list_names(three) == []
+    append_rows(shards, others, (0, 3))
+    assert set(open_shards(others, **options).rows) == {"0.jpg", "1.jpg", "2.jpg"}
+
+
+def test_shards_of_fewer_embeddings_are_refused(three, infos, open_shards):
+    with pytest.raises(CacheError, match=r"got that of tiny, tiny@conv\."):
+        open_shards(infos[:1])
+
+
+def test_shards_of_the_same_plan_go_on_when_fresh(three, infos, open_shards):
+    check_rows(open_shards(fresh=True), infos, range(20))
+
+
+def test_shards_provenance_is_no_part_of_the_plan(three, infos, open_shards):
+    for info in infos:
+        info.provenance["time"] = "later"
+    check_rows(open_shards(), infos, range(20))
+
+
+def test_shards_float16_vectors_come_back_rounded(infos, open_shards):
+    shards = open_shards(dtype="float16")
+    append_rows(shards, infos, (0, 5))
+    values = open_shards(dtype="float16").read_vectors("tiny", 1, np.arange(5))
+    assert values.dtype == np.float16
+    np.testing.assert_array_equal(values, build_vectors(0, 5, infos)["tiny"].astype(np.float16))
+
+
+def test_read_vectors_of_a_shard_that_another_replaced_is_refused(infos, open_shards, tmp_path):
+    shards = open_shards()
+    append_rows(shards, infos, (0, 3))
+    other = Shards(tmp_path / "other", infos, dtype="float32", batch_size=4)
+    append_rows(other, infos, (3, 6))
+    os.replace(other.folder / SHARDS[0], shards.folder / SHARDS[0])
+    with pytest.raises(CacheError, match=r"got a whole shard changed since"):
+        read_row(shards, "tiny", 0)
+
+
+def test_shards_that_cannot_be_read_are_refused_not_dropped(three, open_shards, monkeypatch):
+    def fail(path):
+        raise CacheError(f"{path}: expected a file that can be read, got Input/output error.")
+
+    monkeypatch.setattr(shards_module, "check_seal", fail)
+    with pytest.raises(CacheError, match=r"Input/output error"):
+        open_shards()
+    assert list_names(three) == SHARDS
+
+
+def test_read_vectors_of_more_shards_than_are_kept_open_in_any_order(infos, open_shards):
+    shards = open_shards()
+    for number in range(20):
+        append_rows(shards, infos, (3 * number, 3 * number + 3))
+    rng = np.random.default_rng(0)
+    for shard in np.concatenate([rng.permutation(20) for _ in range(3)]).tolist():
+        rows = rng.integers(0, 3, 4)
+        for name, values in build_vectors(3 * shard, 3 * shard + 3, infos).items():
+            found = shards.read_vectors(name, shard + 1, rows)
+            np.testing.assert_array_equal(found, values[rows])
+
+
+def test_seal_that_fails_leaves_no_draft_and_can_be_done_again(
+    three, infos, open_shards, monkeypatch
+):
+    def fail(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    shards = open_shards()
+    shards.append(build_rows(20, 23), build_vectors(20, 23, infos))
+    with monkeypatch.context() as patch:
+        patch.setattr(shards_module, "seal_file", fail)
+        with pytest.raises(CacheError, match=r"\.partial: .*got No space left on device"):
+            shards.seal()
+    assert list_names(three) == [*SHARDS]
+    check_rows(open_shards(), infos, range(20))
+    shards.seal()
+    check_rows(open_shards(), infos, range(23))
+
+
+def test_remove_open_shards_removes_the_folder(three, open_shards):
+    shards = open_shards()
+    read_row(shards, "tiny", 3)
+    shards.remove()
+    assert not three.exists()
+
+
+def test_shards_without_parent_folder_are_refused(tmp_path, infos):
+    with pytest.raises(CacheError, match=r"\.partial: .*got No such file or directory"):
+        Shards(tmp_path / "no" / "c.h5.partial", infos, dtype="float32", batch_size=4)

@@ -1,0 +1,93 @@
+"""A process that has imported featx and forks one extraction after another, to be killed.
+
+It reads one JSON object per line: the words of a featx command, a log for what is decoded, and how
+the child is ended. It answers with the child's exit status and its seconds. Imports cost seconds
+and no fault of ours lies in them; the server itself never computes, so a fork of it is clean.
+"""
+
+import glob
+import hashlib
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+import featx.embedding
+import featx.extraction
+from featx.cli import main
+
+
+def log_decoding(path):
+    """Append the digest of each content that is decoded, in one write that a kill cannot tear."""
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    decode = featx.embedding.decode_image
+
+    def logged(data):
+        os.write(log, hashlib.sha256(data).hexdigest().encode() + b"\n")
+        return decode(data)
+
+    featx.embedding.decode_image = logged
+
+
+def run_child(order):
+    os.setsid()
+    log_decoding(order["log"])
+    stream = os.open(order["log"] + ".stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(stream, 1)
+    os.dup2(stream, 2)
+    if order.get("max_file_bytes"):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["max_file_bytes"],) * 2)
+    try:
+        main(order["words"])
+    except SystemExit as end:
+        sys.stderr.flush()
+        os._exit(end.code or 0)
+    os._exit(0)
+
+
+def wait(pid, seconds):
+    """Wait for a child, at most so long; return its status, or None."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        ready, _, _ = select.select([descriptor], [], [], seconds)
+    finally:
+        os.close(descriptor)
+    return os.waitpid(pid, 0)[1] if ready else None
+
+
+def wait_for_file(pid, pattern):
+    """Wait until a child has made such a file; return its status if it ends before."""
+    status = None
+    while status is None and not glob.glob(pattern):
+        status = wait(pid, 0.005)
+    return status
+
+
+print("ready", flush=True)
+for line in sys.stdin:
+    order = json.loads(line)
+    begin = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        run_child(order)
+    if "until" in order:
+        status = wait_for_file(pid, order["until"])
+    else:
+        status = wait(pid, order.get("after", 300))
+    if status is None:
+        os.kill(pid, getattr(signal, order.get("signal", "SIGKILL")))
+        status = wait(pid, 60)
+        if status is None:
+            os.kill(pid, signal.SIGKILL)
+            status = os.waitpid(pid, 0)[1]
+    answer = {
+        "code": os.waitstatus_to_exitcode(status),
+        "seconds": time.monotonic() - begin,
+        "stderr": Path(order["log"] + ".stderr").read_text(),
+    }
+    print(json.dumps(answer), flush=True)

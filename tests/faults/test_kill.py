@@ -1,0 +1,47 @@
+"""An extraction may be ended at any moment; called again, it ends as if nothing had been."""
+
+import os
+
+import pytest
+
+from .conftest import Killing, extract_words, read_content, read_finished
+
+LONG = int(os.environ.get("FEATX_KILLS", "40"))
+
+
+def kill_many(killing, n_kills):
+    while killing.n_ended < n_kills:
+        if killing.call():
+            killing.begin_anew()
+    while not killing.call():
+        pass
+
+
+def test_extract_killed_at_random_moments_ends_in_the_same_bytes(server, photo_folder, tmp_path):
+    kill_many(Killing(server, photo_folder, tmp_path, seed=1), 8)
+
+
+@pytest.mark.slow
+def test_extract_killed_many_times_ends_in_the_same_bytes(server, photo_folder, tmp_path):
+    kill_many(Killing(server, photo_folder, tmp_path, seed=2), LONG)
+
+
+def test_extract_terminated_at_random_moments_loses_nothing(server, photo_folder, tmp_path):
+    killing = Killing(server, photo_folder, tmp_path, seed=3, ending="SIGTERM")
+    kill_many(killing, 3)
+
+
+def test_extract_interrupted_by_the_keyboard_says_so_and_goes_on(server, photo_folder, tmp_path):
+    output = tmp_path / "photos.h5"
+    words = extract_words(photo_folder, output)
+    server.run(words, tmp_path / "whole.log")
+    expected = read_content(output)
+    output.unlink()
+    shard = tmp_path / "photos.h5.partial" / "shard-*.h5"
+    done = server.run(words, tmp_path / "1.log", until=str(shard), signal="SIGINT")
+    assert done["code"] == 130, done["stderr"]
+    assert read_finished(output)
+    done = server.run(words, tmp_path / "2.log")
+    assert done["code"] == 0, done["stderr"]
+    assert "went on after" in done["stderr"]
+    assert read_content(output) == expected
