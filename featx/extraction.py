@@ -289,8 +289,7 @@ class _Run:
                 failures = [part for one in batch.failures for part in self._name(one)]
                 unread.update((one.id, one) for one in batch.failures if not one.digest)
                 vectors = {self.names[layer]: part for layer, part in batch.vectors.items()}
-                repeats = self.known.add_sizes(batch.rows, batch.repeats)
-                self.shards.append(batch.rows, vectors, repeats=repeats, failures=failures)
+                self.shards.append(batch.rows, vectors, repeats=batch.repeats, failures=failures)
                 self.shards.seal_when_due(self.shard_s)
                 n_failed += len(batch.failures)
                 self.check_failures(n_failed, failures)

@@ -19,8 +19,8 @@ from featx.rows import Failure, Row
 
 Array = np.ndarray[Any, Any]
 
-SHARDED = -1
-"""In the first axis of `Places`: the content has no vector in the cache that is there."""
+IN_BASE = -1
+"""Stands for the cache that is there, where a shard has its number."""
 
 
 class Known:
@@ -42,8 +42,6 @@ class Known:
     ----------
     digests : set of str
         Contents that have a vector in all targets, or are known to fail.
-    sizes : dict of str to (int, int)
-        Width and height of each content, by its digest.
     """
 
     def __init__(
@@ -52,15 +50,13 @@ class Known:
         self.base, self.shards, self.targets = base, shards, tuple(targets)
         self.base_rows: dict[str, Row] = {}
         self._failures: dict[str, dict[str, Failure]] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
         self._read: dict[str, Row | Failure] = {}
         self._places: dict[str, dict[str, int]] = {}
         if retry_failed:
             shards.failures.clear()
         if base is not None:
             self._learn_base(base, retry_failed=retry_failed)
-        known_rows = [*self.base_rows.values(), *shards.rows.values()]
-        self.sizes = {row.digest: (row.width, row.height) for row in known_rows if row.width}
-        self.sizes |= shards.sizes
         self.digests = self._find_complete()
 
     def _learn_base(self, base: Cache, *, retry_failed: bool) -> None:
@@ -68,6 +64,7 @@ class Known:
         self.base_rows = {row.id: row for row in rows}
         for row in rows:
             self._read[row.id] = row
+            self._sizes[row.digest] = row.width, row.height
         for name in base.names:
             present = np.flatnonzero(base.read_present(name)).tolist()
             self._places[name] = {rows[index].digest: index for index in present}
@@ -139,18 +136,9 @@ class Known:
             if name not in have and not (have and name == "")
         ]
 
-    def add_sizes(self, rows: Sequence[Row], repeats: Sequence[Row]) -> list[Row]:
-        """Learn the sizes of images that were decoded; give them to others of the same content.
-
-        Each row has its own: the file that a content was first seen in may change before an
-        unfinished run goes on.
-        """
-        self.sizes.update((row.digest, (row.width, row.height)) for row in rows)
-        sizes = [self.sizes.get(row.digest, (0, 0)) for row in repeats]
-        return [
-            replace(row, width=width, height=height)
-            for row, (width, height) in zip(repeats, sizes, strict=True)
-        ]
+    def find_size(self, digest: str) -> tuple[int, int]:
+        """Return width and height of a content that has a vector."""
+        return self.shards.sizes.get(digest) or self._sizes[digest]
 
     def list_splits(self) -> dict[str, str]:
         """List the splits that the cache records, by id and by digest."""
@@ -161,15 +149,15 @@ class Known:
         return splits
 
     def find_place(self, name: str, digest: str) -> tuple[int, int] | None:
-        """Return where a content's vector is: shard, or `SHARDED` for the cache, and row."""
+        """Return where a content's vector is: shard or `IN_BASE`, and row."""
         if name in self.targets and digest in self.shards.places:
             return self.shards.places[digest]
         index = self._places.get(name, {}).get(digest)
-        return None if index is None else (SHARDED, index)
+        return None if index is None else (IN_BASE, index)
 
     def build_column(self, info: EmbeddingInfo, dtype: str, rows: Sequence[Row]) -> Column:
         """Say where the vectors of one embedding come from, for all rows of a cache to be."""
-        nowhere = (SHARDED, -1)
+        nowhere = (IN_BASE, -1)
         found = [self.find_place(info.name, row.digest) or nowhere for row in rows]
         places = np.array(found, np.int64).reshape(-1, 2)  # (n_rows, 2)
 
@@ -185,7 +173,7 @@ class Known:
         return Column(info, dtype, read)
 
     def _read_vectors(self, name: str, number: int, rows: Array) -> Array:
-        if number != SHARDED:
+        if number != IN_BASE:
             return self.shards.read_vectors(name, number, rows)
         assert self.base is not None
         return self.base.read_vectors(name, rows)
@@ -255,7 +243,7 @@ def assemble(
         failures.extend(found)
         n_failed += any(failure.embedding in ours for failure in found)
         if any(known.find_place(name, row.digest) for name in names):
-            width, height = known.sizes[row.digest]
+            width, height = known.find_size(row.digest)
             split = row.split or splits.get(row.id) or splits.get(row.digest)
             rows.append(replace(row, width=width, height=height, split=split))
     gone = _find_gone(known, entries, rows)

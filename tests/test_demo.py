@@ -48,10 +48,9 @@ def test_demo_prints_the_controls_beside_the_result(demo):
     _, text = demo
     scores = dict(re.findall(r"^  (\S.*?\S) +(0\.\d{3}) \(95", text, re.M))
     assert list(scores) == ["mini", "mini, random weights", "raw pixels"]
-    mini, *controls = (float(score) for score in scores.values())
-    assert mini >= 0.98
-    assert mini > max(controls)
-    assert min(controls) > 0.95
+    mini, untrained, pixels = (float(score) for score in scores.values())
+    assert mini >= 0.985
+    assert min(mini, untrained) > pixels > 0.95
 
 
 def test_demo_page_is_whole_and_fetches_nothing(demo):
