@@ -1,6 +1,7 @@
 """Fixtures for all tests: generated images, small caches, the command line in-process."""
 
 import os
+import signal
 import socket
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from featx.rows import Row
 
 # Idle threads of torch spin by default: on a busy machine test_cli.py took 51 s of CPU, not 31.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# A shell that starts the tests in the background has SIGINT ignored, here and in all children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COLOURS = {"ants": (200, 60, 40), "bees": (40, 90, 210)}
 
