@@ -36,8 +36,8 @@ KIND = "featx-shard"
 MAX_OPEN = 16
 """Shards that are open at a time, in a merge."""
 
-MAX_PENDING = 256 << 20
-"""Bytes of vectors that wait for their shard at the most."""
+MAX_PENDING = 16 << 20
+"""Bytes of vectors that wait for their shard at the most: they are memory that grows with rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,9 +251,9 @@ class Shards:
             write_table(file.create_group("failures"), Failure, failures)
             group = file.create_group("vectors")
             for info in self._infos:
-                parts = [done.vectors[info.name] for done in self._pending if done.rows]
                 size = len(rows), info.fingerprint.dim
                 dataset = create_vectors(group, info.name, *size, self._dtype.name)
+                parts = [done.vectors[info.name] for done in self._pending if done.rows]
                 if parts:
                     dataset[:] = np.concatenate(parts)
 
