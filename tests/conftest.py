@@ -48,14 +48,21 @@ def _no_network(monkeypatch, tmp_path_factory):
     monkeypatch.delenv("FEATX_WEIGHTS_DIR", raising=False)
 
 
-@pytest.fixture
-def shared():
-    """The folder of photos and weights beside the project."""
+@pytest.fixture(scope="session")
+def shared_path():
+    """Where photos and weights lie beside the project, if they do."""
     beside = Path(__file__).resolve().parents[1].parent / "shared"
-    folder = Path(os.environ.get("FEATX_SHARED", beside))
-    if not folder.is_dir():
-        pytest.skip(f"needs the shared folder, got nothing at {folder} (FEATX_SHARED names it)")
-    return folder
+    return Path(os.environ.get("FEATX_SHARED", beside))
+
+
+@pytest.fixture
+def shared(shared_path):
+    """The folder of photos and weights beside the project."""
+    if not shared_path.is_dir():
+        pytest.skip(
+            f"needs the shared folder, got nothing at {shared_path} (FEATX_SHARED names it)"
+        )
+    return shared_path
 
 
 def write_image(path, size=(40, 30), seed=0, mode="RGB", format=None, colour=None):
@@ -70,7 +77,7 @@ def write_image(path, size=(40, 30), seed=0, mode="RGB", format=None, colour=Non
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_image():
     """`write_image`, as a factory."""
     return write_image

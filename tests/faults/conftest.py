@@ -6,9 +6,10 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from featx.cache.format import open_sealed, read_table
@@ -21,31 +22,22 @@ from featx.rows import Row
 N_PHOTOS = 160
 
 
-def find_photos():
-    beside = Path(__file__).resolve().parents[2].parent / "shared"
-    folder = Path(os.environ.get("FEATX_SHARED", beside)) / "data" / "hymenoptera_data"
-    return sorted(folder.glob("*/*/*.jpg"))
-
-
 @pytest.fixture(scope="module")
-def photo_folder(tmp_path_factory):
+def photo_folder(tmp_path_factory, shared_path, make_image):
     """160 real photos in class folders, or as many generated ones; two are damaged, two equal."""
     folder = tmp_path_factory.mktemp("faults") / "photos"
-    real = find_photos()[:N_PHOTOS]
-    rng = np.random.default_rng(0)
+    real = sorted((shared_path / "data" / "hymenoptera_data").glob("*/*/*.jpg"))[:N_PHOTOS]
     for number in range(N_PHOTOS):
         path = folder / f"class{number % 3}" / f"{number:03}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
         if real:
+            path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(real[number], path)
         else:
-            from PIL import Image
-
-            pixels = rng.integers(0, 256, (240, 320, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(path, quality=90)
+            make_image(path, (320, 240), seed=number)
     for number in (17, 80):
         path = folder / f"class{number % 3}" / f"{number:03}.jpg"
-        path.write_bytes(path.read_bytes()[:500])
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])  # beyond the header, which may be alike
     shutil.copyfile(folder / "class0" / "000.jpg", folder / "class1" / "again.jpg")
     return folder
 
@@ -110,6 +102,14 @@ def read_finished(output):
     return finished
 
 
+def read_digests(output):
+    """Digests of all contents that the cache has, if it is there."""
+    if not output.exists():
+        return set()
+    with open_cache(output) as cache:
+        return set(cache.digests.tolist())
+
+
 def read_log(log):
     return log.read_text().split() if log.exists() else []
 
@@ -119,32 +119,59 @@ def draw_delay(rng, whole):
     return rng.uniform(0, whole) if rng.random() < 0.5 else rng.uniform(0.75 * whole, 1.05 * whole)
 
 
-class Killing:
-    """Extractions that are ended at random moments and called again until they are done."""
+@dataclass(frozen=True)
+class Beginning:
+    """Where extractions begin, and what one that nobody ends makes of it."""
 
-    def __init__(self, server, folder, tmp_path, seed, ending="SIGKILL"):
+    cache: Path | None
+    previous: tuple | None
+    reference: tuple
+    whole_s: float
+
+
+class Killing:
+    """Extractions that are ended at random moments and called again until they are done.
+
+    They begin with nothing and over the cache of a part of the source, in turns.
+    """
+
+    def __init__(self, server, photos, tmp_path, seed, ending="SIGKILL"):
         self.server, self.tmp_path, self.ending = server, tmp_path, ending
         self.rng = random.Random(seed)
         self.output = tmp_path / "photos.h5"
-        self.folder = folder
-        reference = tmp_path / "reference.h5"
-        log = tmp_path / "reference.log"
-        done = server.run(extract_words(folder, reference), log)
-        assert done["code"] == 0, done["stderr"]
-        self.whole_s = done["seconds"]
-        self.reference = read_content(reference)
-        self.previous = None
+        self.folder = tmp_path / "photos"
         self.n_ended = 0
         self.n_done = 0
+        # Of the two damaged and the two equal photos, one each is new to that cache.
+        shutil.copytree(photos, self.folder, ignore=shutil.ignore_patterns("*[02468].jpg"))
+        part = tmp_path / "part.h5"
+        self._extract_whole(part)
+        shutil.copytree(photos, self.folder, dirs_exist_ok=True)
+        self._beginnings = cycle([self._measure(None), self._measure(part)])
+        self.begin_anew()
+
+    def _extract_whole(self, output):
+        """Extract, ended by nobody; return the seconds."""
+        done = self.server.run(extract_words(self.folder, output), output.with_suffix(".log"))
+        assert done["code"] == 0, done["stderr"]
+        return done["seconds"]
+
+    def _measure(self, cache):
+        output = self.tmp_path / ("reference.h5" if cache is None else "reference-over-part.h5")
+        if cache is not None:
+            shutil.copyfile(cache, output)
+        seconds = self._extract_whole(output)
+        previous = None if cache is None else read_content(cache)
+        return Beginning(cache, previous, read_content(output), seconds)
 
     def call(self):
         """Extract, ended at a random moment; check what is there afterwards. True when done."""
-        finished = read_finished(self.output)
+        finished = read_finished(self.output) | read_digests(self.output)
         log = self.tmp_path / f"{self.n_ended}-{self.n_done}.log"
         done = self.server.run(
             extract_words(self.folder, self.output),
             log,
-            after=draw_delay(self.rng, self.whole_s),
+            after=draw_delay(self.rng, self.beginning.whole_s),
             signal=self.ending,
         )
         decoded = read_log(log)
@@ -152,7 +179,7 @@ class Killing:
         assert len(decoded) == len(set(decoded)), "decoded twice in one run"
         self._check_destination()
         if done["code"] == 0:
-            assert read_content(self.output) == self.reference
+            assert read_content(self.output) == self.beginning.reference
             assert not self.output.with_name(self.output.name + ".partial").exists()
             self.n_done += 1
             return True
@@ -163,11 +190,15 @@ class Killing:
     def _check_destination(self):
         """The file at its final path is the previous whole one, or the new whole one."""
         if not self.output.exists():
-            assert self.previous is None
+            assert self.beginning.cache is None
             return
         check_seal(self.output)
-        assert read_content(self.output) in (self.previous, self.reference)
+        there = read_content(self.output)
+        assert there in (self.beginning.previous, self.beginning.reference)
 
     def begin_anew(self):
-        self.output.unlink()
-        self.previous = None
+        """Go back to where the next extraction begins."""
+        self.output.unlink(missing_ok=True)
+        self.beginning = next(self._beginnings)
+        if self.beginning.cache is not None:
+            shutil.copyfile(self.beginning.cache, self.output)
