@@ -41,14 +41,19 @@ class Augmentation:
     coarse: float = 0.0
 
 
+def to_gray(pixels: Tensor) -> Tensor:
+    """Convert to gray, ``(n, 1, height, width)``, float32."""
+    # Rec. 601 luma, as Pillow converts to gray.
+    luma = torch.tensor((0.299, 0.587, 0.114), device=pixels.device).view(1, 3, 1, 1)
+    return (pixels.float() * luma).sum(1, keepdim=True)
+
+
 def change_colours(pixels: Tensor, plan: Augmentation, generator: torch.Generator) -> Tensor:
     """Change brightness, contrast, saturation and sharpness; values stay in [0, 255]."""
     count, _, height, width = pixels.shape
     chance = torch.rand(7, count, 1, 1, 1, generator=generator).to(pixels.device)
     brightness, contrast, saturation = 1 + plan.colour * (2 * chance[:3] - 1)
-    # Rec. 601 luma, as Pillow converts to gray.
-    luma = torch.tensor((0.299, 0.587, 0.114), device=pixels.device).view(1, 3, 1, 1)
-    gray = (pixels * luma).sum(1, keepdim=True)
+    gray = to_gray(pixels)
     pixels = gray + (saturation * (chance[3] >= plan.gray)) * (pixels - gray)
     mean = gray.mean((2, 3), keepdim=True)
     pixels = ((pixels - mean) * contrast + mean) * brightness

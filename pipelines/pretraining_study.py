@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from augmentation import Augmentation
+from augmentation import Augmentation, to_gray
 from cifar10 import Images, read_images
 from pretrain_mini import (
     MODELS,
@@ -53,12 +53,6 @@ STRENGTHS = (1e-3, 1e-2, 1e-1)
 READINGS = ("whole", "quarters", "both")
 
 Array = np.ndarray[Any, Any]
-
-
-def to_gray(pixels: Tensor) -> Tensor:
-    """Convert to gray, ``(n, 1, side, side)``."""
-    luma = torch.tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)
-    return (pixels.float() * luma).sum(1, keepdim=True)
 
 
 def coarsen(gray: Tensor) -> Tensor:

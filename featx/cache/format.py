@@ -149,6 +149,12 @@ def take_rows(dataset: h5py.Dataset, rows: Array) -> Array:
     return np.asarray(values[inverse])
 
 
+def check_is_there(path: Path) -> None:
+    """Refuse a path where there is no file."""
+    if not path.is_file():
+        raise CacheError(f"{path}: expected a cache, got no such file. Make it: featx extract.")
+
+
 @contextmanager
 def open_sealed(path: str | os.PathLike[str], kind: str) -> Iterator[tuple[h5py.File, SealedFile]]:
     """Open a sealed HDF5 file of this format; yield both views of it.
@@ -159,8 +165,7 @@ def open_sealed(path: str | os.PathLike[str], kind: str) -> Iterator[tuple[h5py.
         If it is missing, not sealed, damaged, or of another format or version.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CacheError(f"{path}: expected a cache, got no such file. Make it: featx extract.")
+    check_is_there(path)
     with SealedFile(path) as sealed:
         with sealed.guard():
             try:

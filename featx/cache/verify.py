@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from featx.cache.format import check_is_there
 from featx.cache.reader import Cache, open_cache
 from featx.cache.seal import SealedFile
 from featx.cache.writer import BLOCK_ROWS
@@ -60,8 +61,7 @@ def verify_cache(path: str | os.PathLike[str]) -> Verification:
         If there is no file.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CacheError(f"{path}: expected a cache, got no such file. Make it: featx extract.")
+    check_is_there(path)
     try:
         with SealedFile(path) as sealed:
             digest, damaged = sealed.digest, sealed.verify()

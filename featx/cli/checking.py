@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from featx.cli.options import AsJson, Device, Embedding, Workers
+from featx.cli.options import AsJson, CacheArgument, Device, Embedding, WeightsNow, Workers
 from featx.cli.printing import print_json
 
 
@@ -18,7 +18,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def verify(
-    cache: Annotated[Path, typer.Argument(help="A file made by featx extract.")],
+    cache: CacheArgument,
     against: Annotated[
         list[Path] | None,
         typer.Option(help="The source: embed a sample of it again. May be repeated."),
@@ -26,9 +26,7 @@ def verify(
     sample: Annotated[int, typer.Option(min=1, help="How many rows to embed again.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
     embedding: Embedding = None,
-    weights: Annotated[
-        str | None, typer.Option(help="Where the backbone's weights are now.")
-    ] = None,
+    weights: WeightsNow = None,
     device: Device = "auto",
     workers: Workers = None,
     as_json: AsJson = False,

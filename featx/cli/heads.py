@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from featx.cli.options import AsJson, BatchSize, Device, Embedding, Workers
+from featx.cli.options import (
+    AsJson,
+    BatchSize,
+    CacheArgument,
+    Device,
+    Embedding,
+    WeightsNow,
+    Workers,
+)
 from featx.cli.printing import print_json, print_note, print_table
 
 if TYPE_CHECKING:
     from featx.prediction import Prediction
 
 
-CacheArgument = Annotated[Path, typer.Argument(help="A file made by featx extract.")]
 HeadArgument = Annotated[Path, typer.Argument(help="A file made by featx fit-head.")]
 
 
@@ -150,9 +157,7 @@ def predict(
         list[Path], typer.Argument(help="Images, folders, a table, tars; or one cache.")
     ],
     top: Annotated[int, typer.Option(min=1, help="Classes to tell for each image.")] = 1,
-    weights: Annotated[
-        str | None, typer.Option(help="Where the backbone's weights are now.")
-    ] = None,
+    weights: WeightsNow = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print a CSV table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     device: Device = "auto",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from featx.cli.options import AsJson
+from featx.cli.options import AsJson, CacheArgument
 from featx.cli.printing import print_json, print_table
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def info(
-    cache: Annotated[Path, typer.Argument(help="A file made by featx extract.")],
+    cache: CacheArgument,
     failures: Annotated[
         bool, typer.Option("--failures", help="List the images without an embedding.")
     ] = False,

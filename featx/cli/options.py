@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+CacheArgument = Annotated[Path, typer.Argument(help="A file made by featx extract.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images run through the network at a time.")]
 Workers = Annotated[
@@ -15,3 +17,4 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Embedding = Annotated[
     str | None, typer.Option(help="Which embedding, where the cache has several.")
 ]
+WeightsNow = Annotated[str | None, typer.Option(help="Where the backbone's weights are now.")]

@@ -1,7 +1,6 @@
 """A folder of awkward files is extracted to its end, each with the outcome that it has to have."""
 
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -17,19 +16,13 @@ import pytest
 from featx.cache.reader import open_cache
 from featx.images.decode import decode_image
 
+from . import awkward
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX names, links, pipes")
 
 SCRIPT = Path(__file__).with_name("awkward.py")
 
 
-def load_script():
-    spec = importlib.util.spec_from_file_location("featx_tests_awkward", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-awkward = load_script()
 CASES = list(awkward.CASES.values())
 FILES = [case for case in CASES if case.outcome != "passed over"]
 

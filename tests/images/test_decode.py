@@ -9,6 +9,8 @@ from PIL import ExifTags, Image
 from featx.errors import DecodeError
 from featx.images.decode import FORMATS, SUFFIXES, decode_image, is_image
 
+from .awkward import STORED
+
 
 def draw(size=(5, 4), seed=0):
     """Make an array in which no two pixels agree."""
@@ -144,18 +146,6 @@ def test_decode_floating_point_is_refused():
 
 
 # --- orientation and frames
-
-STORED = {
-    1: lambda upright: upright,
-    2: lambda upright: upright[:, ::-1],
-    3: lambda upright: upright[::-1, ::-1],
-    4: lambda upright: upright[::-1],
-    5: lambda upright: upright.swapaxes(0, 1),
-    6: lambda upright: np.rot90(upright, 1),
-    7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
-    8: lambda upright: np.rot90(upright, -1),
-}
-"""How a camera held so stores the picture, by EXIF orientation."""
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP"])
