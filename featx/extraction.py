@@ -221,13 +221,14 @@ def extract(
         settled, todo = _find_todo(known, manifest, rehash=rehash)
         run = _Run(backbone, engine, options, names, shards, known, limit, shard_s, manifest, dtype)
         unread = run.embed(todo, run.list_failed(settled))
-        columns = list_infos(base, infos, len(shards.places) if known.adds_vectors else 0)
+        adds_vectors = known.adds_vectors
+        columns = list_infos(base, infos, len(shards.places) if adds_vectors else 0)
         outcome = assemble(
             known, manifest.entries, settled, unread, [info.name for info in columns], prune=prune
         )
         run.check_failures(outcome.n_failed, outcome.failures)
         # Rows that another embedding had already may be the same, and yet have new vectors.
-        is_changed = base is None or known.adds_vectors or differs(base, columns, outcome)
+        is_changed = base is None or adds_vectors or differs(base, columns, outcome)
         if is_changed:
             write_cache(
                 output,

@@ -126,6 +126,8 @@ class Known:
     def list_failures(self, row: Row) -> list[Failure]:
         """List why a file's content has no vector, one for each embedding or one for all."""
         found = self._failures.get(row.digest, {}) | self.shards.failures.get(row.digest, {})
+        if not found:
+            return []
         names = dict.fromkeys([*self._places, *self.targets])
         have = {name for name in names if self._has(name, row.digest)}
         if have and "" in found:  # another network had it: it lacks the others, not all

@@ -93,6 +93,7 @@ def compare_with_source(
         rows, chosen = _choose_rows(opened, info.name, sample, seed)
         vectors = opened.read_vectors(info.name, chosen)
         stored = {row.id: vector for row, vector in zip(rows, vectors, strict=True)}
+        dtype = opened.get_dtype(info.name)
         path = opened.path
     entries = {entry.row.id: entry for entry in read_manifest(source).entries}
     todo = [entries[row.id] for row in rows if row.id in entries]
@@ -110,11 +111,11 @@ def compare_with_source(
     pairs: dict[str, tuple[Array, Array]] = {}
     problems: list[str] = []
     n_changed, n_gone = 0, len(rows) - len(todo)
-    for batch in iter_embedded(todo, backbone, engine, options):
+    for batch in iter_embedded(todo, backbone, engine, options, dtype=dtype):
         again = batch.vectors.get(info.fingerprint.layer, ())
         for row, vector in zip(batch.rows, again, strict=True):
             if row.digest == digests[row.id]:
-                pairs[row.id] = stored[row.id], vector.astype(stored[row.id].dtype)
+                pairs[row.id] = stored[row.id], vector
             else:
                 n_changed += 1
         for failure in batch.failures:

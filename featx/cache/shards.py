@@ -201,14 +201,14 @@ class Shards:
         rows : sequence of Row
             Of contents that were not there before.
         vectors : mapping of str to ndarray
-            Per embedding ``(len(rows), dim)``, finite.
+            Per embedding ``(len(rows), dim)``, finite; not to be changed afterwards.
         repeats : sequence of Row
             Whose content was there.
         failures : sequence of Failure
         """
         cast: dict[str, Array] = {}
         for name, values in vectors.items():
-            cast[name] = values.astype(self._dtype)
+            cast[name] = values.astype(self._dtype, copy=False)
             assert np.isfinite(cast[name]).all()
         # One step, so that a signal between two cannot part rows from vectors.
         self._pending.append(_Done(tuple(rows), cast, tuple(repeats), tuple(failures)))
@@ -225,10 +225,11 @@ class Shards:
         if not self._pending:
             self._since = time.monotonic()
             return
+        joined = _join(self._pending)
         draft = self.folder / ".shard.h5"
         try:
             with explain_errors(self.folder, error=CacheError):
-                self._write(draft)
+                self._write(draft, *joined)
                 digest = seal_file(draft)
                 check_seal(draft)
                 if self._lock is not None:
@@ -238,11 +239,12 @@ class Shards:
             draft.unlink(missing_ok=True)
         self._number += 1
         self._digests[self._number] = digest
-        self._learn(self._number, *_join(self._pending))
+        self._learn(self._number, *joined)
         self._clear()
 
-    def _write(self, path: Path) -> None:
-        rows, repeats, failures = _join(self._pending)
+    def _write(
+        self, path: Path, rows: list[Row], repeats: list[Row], failures: list[Failure]
+    ) -> None:
         with open_writable(path, "w") as (file, _):
             write_stamp(file, KIND)
             file.attrs["plan"] = json.dumps(self._plan)
