@@ -1,4 +1,4 @@
-from .backbones.load import Backbone as Backbone
+from .backbones.backbone import Backbone as Backbone
 from .backbones.load import load_backbone as load_backbone
 from .backbones.load import register_backbone as register_backbone
 from .backbones.registry import get_backbone_spec as get_backbone_spec

@@ -9,24 +9,24 @@ import platform
 import re
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from featx.backbones.load import Backbone
-from featx.backbones.network import PENULTIMATE
+from featx.backbones.backbone import PENULTIMATE, Backbone
 from featx.cache.format import DTYPES, EmbeddingInfo, check_dtype, check_names
 from featx.cache.lock import CacheLock
 from featx.cache.reader import open_cache
-from featx.cache.shards import Shards
+from featx.cache.shards import Shards, find_batch_size
 from featx.cache.writer import write_cache
-from featx.embedding import RunOptions, build_fingerprint, iter_embedded, resolve_backbone
-from featx.engines.torch_engine import TorchEngine
+from featx.embedding import build_fingerprint, resolve_backbone
+from featx.engines.engine import Engine
 from featx.errors import CacheError, FeatxError, TooManyFailuresError
 from featx.files import check_destination, remove_partials
+from featx.images.decode import check_decode
 from featx.images.manifest import Entry, Manifest, escape_name
 from featx.images.sources import PathLike, read_manifest
 from featx.increments import (
@@ -39,7 +39,9 @@ from featx.increments import (
     list_infos,
     settle_storage,
 )
+from featx.loop import EmbeddedBatch, RunOptions, iter_embedded
 from featx.rows import Failure, Row
+from featx.timings import Timings
 
 VERSIONED = ("featx", "torch", "torchvision", "pillow", "numpy", "h5py")
 """Packages whose versions provenance names."""
@@ -72,6 +74,8 @@ class ExtractionReport:
         The dead process whose lock was taken over.
     elapsed_s : float
         From the first image to the closed file, in seconds.
+    timings : Timings
+        Where the time went, and what would help.
     """
 
     path: Path
@@ -86,6 +90,7 @@ class ExtractionReport:
     is_changed: bool
     taken_from: str | None
     elapsed_s: float
+    timings: Timings
 
 
 def extract(
@@ -105,6 +110,9 @@ def extract(
     max_failures: int | str = "5%",
     break_lock: bool = False,
     shard_s: float = 30.0,
+    precision: str = "fp32",
+    decode: str = "exact",
+    engine: str = "auto",
     device: str = "auto",
     batch_size: int | None = None,
     workers: int | None = None,
@@ -150,10 +158,16 @@ def extract(
         Write although another process seems to: only if it is dead.
     shard_s : float
         Seconds after which what is done is made durable.
+    precision : {"fp32", "bf16", "fp16"}
+        Of the network's arithmetic. The two of 16 bit are several times faster where the device
+        has them, and refused elsewhere; cosines to fp32 are above 0.999.
+    decode : {"exact", "fast"}
+        ``fast`` reads large JPEGs at a reduced size and resizes and crops in one step. Precision
+        and decode are part of the fingerprint.
     batch_size : int, optional
-        Default: as the cache has it, else 32.
-    device, workers, progress
-        As in `featx.embedding.RunOptions`.
+        Default: as the cache has it, else what the engine runs best with.
+    engine, device, workers, progress
+        As in `featx.loop.RunOptions`.
 
     Returns
     -------
@@ -178,8 +192,9 @@ def extract(
     output = output.resolve() if output.is_symlink() else output
     check_dtype(dtype or DTYPES[0])
     check_destination(output, overwrite=True, error=CacheError)
-    size = 1 if batch_size is None else batch_size
-    RunOptions(device, size, workers, progress)  # its checks, before anything is read
+    check_decode(decode)
+    options = RunOptions(engine, device, batch_size, workers, progress)
+    options.check_precision(precision)
     with CacheLock(output, break_lock=break_lock) as lock, ExitStack() as stack:
         remove_partials(output)
         manifest = read_manifest(source)
@@ -190,6 +205,7 @@ def extract(
         if output.exists() and not overwrite:
             base = stack.enter_context(open_cache(output))
             check_same_source(base, manifest)
+        start = time.perf_counter()
         backbone = resolve_backbone(backbone, weights=weights, layers=layers, preprocess=preprocess)
         names = {
             layer: name_embedding(backbone.name if name is None else name, layer)
@@ -197,21 +213,23 @@ def extract(
         }
         check_names(names.values())
         dtype, batch_size = settle_storage(base, tuple(names.values()), dtype, batch_size)
-        options = RunOptions(device, batch_size, workers, progress)
-        engine = options.build_engine(backbone)
-        provenance = build_provenance(backbone, engine, manifest)
+        work = output.with_name(output.name + ".partial")
+        options = replace(options, batch_size=batch_size or find_batch_size(work))
+        runs = options.build_engine(backbone, precision, n_images=len(manifest))
+        timings = Timings(start_s=time.perf_counter() - start)
+        provenance = build_provenance(backbone, runs, manifest)
         infos = []
         for layer, embedding in names.items():
-            fingerprint = build_fingerprint(backbone, layer, precision=engine.precision)
+            fingerprint = build_fingerprint(backbone, layer, precision=precision, decode=decode)
             infos.append(EmbeddingInfo(embedding, fingerprint, provenance))
         if base is not None:
             check_fingerprints(base, infos)
         start = time.perf_counter()
         shards = Shards(
-            output.with_name(output.name + ".partial"),
+            work,
             infos,
             dtype=dtype,
-            batch_size=batch_size,
+            batch_size=runs.batch_size,
             fresh=overwrite,
             lock=lock,
         )
@@ -219,7 +237,20 @@ def extract(
         n_resumed = len(shards.places)
         known = Known(base, shards, [info.name for info in infos], retry_failed=retry_failed)
         settled, todo = _find_todo(known, manifest, rehash=rehash)
-        run = _Run(backbone, engine, options, names, shards, known, limit, shard_s, manifest, dtype)
+        run = _Run(
+            backbone,
+            runs,
+            options,
+            names,
+            shards,
+            known,
+            limit,
+            shard_s,
+            manifest,
+            dtype,
+            decode,
+            timings,
+        )
         unread = run.embed(todo, run.list_failed(settled))
         adds_vectors = known.adds_vectors
         columns = list_infos(base, infos, len(shards.places) if adds_vectors else 0)
@@ -257,6 +288,7 @@ def extract(
         is_changed=is_changed,
         taken_from=taken_from,
         elapsed_s=time.perf_counter() - start,
+        timings=timings,
     )
 
 
@@ -265,7 +297,7 @@ class _Run:
     """The part of an extraction that needs the network."""
 
     backbone: Backbone
-    engine: TorchEngine
+    engine: Engine
     options: RunOptions
     names: Mapping[str, str]
     shards: Shards
@@ -274,6 +306,8 @@ class _Run:
     shard_s: float
     manifest: Manifest
     dtype: str
+    decode: str
+    timings: Timings
 
     def embed(self, todo: Sequence[Entry], failed: Sequence[Failure]) -> dict[str, Failure]:
         """Embed what is left; return failures of files that could not be read, by id.
@@ -284,19 +318,32 @@ class _Run:
         self.check_failures(n_failed, failed)
         unread: dict[str, Failure] = {}
         try:
-            for batch in iter_embedded(
-                todo, self.backbone, self.engine, self.options, self.known.digests, self.dtype
-            ):
-                failures = [part for one in batch.failures for part in self._name(one)]
-                unread.update((one.id, one) for one in batch.failures if not one.digest)
-                vectors = {self.names[layer]: part for layer, part in batch.vectors.items()}
-                self.shards.append(batch.rows, vectors, repeats=batch.repeats, failures=failures)
-                self.shards.seal_when_due(self.shard_s)
-                n_failed += len(batch.failures)
-                self.check_failures(n_failed, failures)
+            with closing(self._iter_batches(todo)) as batches:
+                for batch in batches:
+                    failures = [part for one in batch.failures for part in self._name(one)]
+                    unread.update((one.id, one) for one in batch.failures if not one.digest)
+                    vectors = {self.names[layer]: part for layer, part in batch.vectors.items()}
+                    self.shards.append(
+                        batch.rows, vectors, repeats=batch.repeats, failures=failures
+                    )
+                    self.shards.seal_when_due(self.shard_s)
+                    n_failed += len(batch.failures)
+                    self.check_failures(n_failed, failures)
         finally:
             self.shards.seal()
         return unread
+
+    def _iter_batches(self, todo: Sequence[Entry]) -> Generator[EmbeddedBatch, None, None]:
+        return iter_embedded(
+            todo,
+            self.backbone,
+            self.engine,
+            self.options,
+            self.known.digests,
+            dtype=self.dtype,
+            decode=self.decode,
+            timings=self.timings,
+        )
 
     def _name(self, failure: Failure) -> list[Failure]:
         """Tell which embeddings an image lacks: all, if it never reached the network."""
@@ -376,7 +423,7 @@ def name_embedding(backbone: str, layer: str) -> str:
     return backbone if layer == PENULTIMATE else f"{backbone}@{layer}"
 
 
-def build_provenance(backbone: Backbone, engine: TorchEngine, manifest: Manifest) -> dict[str, Any]:
+def build_provenance(backbone: Backbone, engine: Engine, manifest: Manifest) -> dict[str, Any]:
     """Say who computed an embedding, how and when: everything that is not its fingerprint."""
     now = datetime.datetime.now(datetime.UTC)
     return {

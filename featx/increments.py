@@ -293,7 +293,7 @@ def differs(base: Cache, columns: Sequence[EmbeddingInfo], outcome: Outcome) -> 
 
 def settle_storage(
     base: Cache | None, names: Sequence[str], dtype: str | None, batch_size: int | None
-) -> tuple[str, int]:
+) -> tuple[str, int | None]:
     """Choose dtype and batch size: those of the embeddings that are extended.
 
     Raises
@@ -316,7 +316,7 @@ def settle_storage(
                     "or pass --overwrite to begin anew."
                 )
         dtype, batch_size = have["dtype"], have["batch size"]
-    return dtype or DTYPES[0], batch_size or 32
+    return dtype or DTYPES[0], batch_size
 
 
 def check_fingerprints(base: Cache, infos: Sequence[EmbeddingInfo]) -> None:

@@ -17,7 +17,7 @@ from featx.images.manifest import Entry
 from featx.images.sources import PathLike, list_entries
 
 if TYPE_CHECKING:
-    from featx.embedding import RunOptions
+    from featx.loop import RunOptions
 
 Array = np.ndarray[Any, Any]
 
@@ -59,8 +59,9 @@ def predict(
     *,
     top: int = 1,
     weights: str | None = None,
+    engine: str = "auto",
     device: str = "auto",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     workers: int | None = None,
     progress: bool | None = None,
 ) -> list[Prediction]:
@@ -76,8 +77,8 @@ def predict(
     weights : str, optional
         Where the backbone's weights are now. Default: where the head's embeddings had them from.
         Others than those are refused.
-    device, batch_size, workers, progress
-        As in `featx.embedding.RunOptions`.
+    engine, device, batch_size, workers, progress
+        As in `featx.loop.RunOptions`.
 
     Returns
     -------
@@ -105,9 +106,9 @@ def predict(
         )
     if caches:
         return list(_iter_from_cache(head, caches[0], top))
-    from featx.embedding import RunOptions  # a cache needs no torch
+    from featx.loop import RunOptions  # a cache needs no torch
 
-    options = RunOptions(device, batch_size, workers, progress)
+    options = RunOptions(engine, device, batch_size, workers, progress)
     return _predict_images(head, list_entries(paths), top, weights, options)
 
 
@@ -115,17 +116,19 @@ def _predict_images(
     head: Head, entries: list[Entry], top: int, weights: str | None, options: RunOptions
 ) -> list[Prediction]:
     """Run the head's backbone, then the head."""
-    from featx.embedding import iter_embedded, restore_backbone
+    from featx.embedding import find_decode, restore_backbone
+    from featx.loop import iter_embedded
 
     backbone = restore_backbone(head.fingerprint, head.origin, weights=weights, subject="the head")
-    engine = options.build_engine(backbone)
+    runs = options.build_engine(backbone, head.fingerprint.precision, n_images=len(entries))
+    decode = find_decode(head.fingerprint)
     # The same image may be asked for twice: rows are told apart by their place.
     numbered = [
         replace(entry, row=replace(entry.row, id=str(number)))
         for number, entry in enumerate(entries)
     ]
     by_id: dict[str, Prediction] = {}
-    for batch in iter_embedded(numbered, backbone, engine, options):
+    for batch in iter_embedded(numbered, backbone, runs, options, decode=decode):
         for failure in batch.failures:
             by_id[failure.id] = Prediction(failure.path, None, None, error=failure.reason)
         if batch.rows:

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from featx.cache.reader import Cache, open_cache
-from featx.embedding import RunOptions, iter_embedded, restore_backbone
+from featx.embedding import find_decode, restore_backbone
 from featx.errors import CacheError
 from featx.images.sources import PathLike, read_manifest
+from featx.loop import RunOptions, iter_embedded
 from featx.rows import Row
 
 Array = np.ndarray[Any, Any]
 
-MIN_COSINE = 0.99999
-"""Between float32 embeddings of one image by two engines, batch shapes or machines."""
+MIN_COSINE = {"fp32": 0.99999, "bf16": 0.999, "fp16": 0.999}
+"""Between embeddings of one image by two engines, batch shapes or machines, by precision."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def compare_with_source(
     embedding: str | None = None,
     weights: str | None = None,
     seed: int = 0,
+    engine: str = "auto",
     device: str = "auto",
     workers: int | None = None,
     progress: bool | None = None,
@@ -74,8 +76,8 @@ def compare_with_source(
         Where the backbone's weights are now. Default: where they came from.
     seed : int
         Of the sample.
-    device, workers, progress
-        As in `featx.embedding.RunOptions`.
+    engine, device, workers, progress
+        As in `featx.loop.RunOptions`.
 
     Returns
     -------
@@ -105,13 +107,14 @@ def compare_with_source(
     backbone = restore_backbone(
         info.fingerprint, info.provenance, weights=weights, subject=str(path)
     )
-    options = RunOptions(device, info.provenance["batch_size"], workers, progress)
-    engine = options.build_engine(backbone)
+    precision, decode = info.fingerprint.precision, find_decode(info.fingerprint)
+    options = RunOptions(engine, device, info.provenance["batch_size"], workers, progress)
+    runs = options.build_engine(backbone, precision, n_images=len(todo))
     digests = {row.id: row.digest for row in rows}
     pairs: dict[str, tuple[Array, Array]] = {}
     problems: list[str] = []
     n_changed, n_gone = 0, len(rows) - len(todo)
-    for batch in iter_embedded(todo, backbone, engine, options, dtype=dtype):
+    for batch in iter_embedded(todo, backbone, runs, options, dtype=dtype, decode=decode):
         again = batch.vectors.get(info.fingerprint.layer, ())
         for row, vector in zip(batch.rows, again, strict=True):
             if row.digest == digests[row.id]:
@@ -123,7 +126,9 @@ def compare_with_source(
                 problems.append(f"row {failure.id!r}: expected its vector, got {failure.reason}")
             n_changed += failure.digest not in ("", digests[failure.id])
             n_gone += not failure.digest
-    return _summarise(info.name, pairs, problems, n_changed=n_changed, n_gone=n_gone)
+    return _summarise(
+        info.name, pairs, problems, MIN_COSINE[precision], n_changed=n_changed, n_gone=n_gone
+    )
 
 
 def _choose_rows(cache: Cache, name: str, sample: int, seed: int) -> tuple[list[Row], Array]:
@@ -139,6 +144,7 @@ def _summarise(
     name: str,
     pairs: dict[str, tuple[Array, Array]],
     problems: list[str],
+    min_cosine: float,
     *,
     n_changed: int,
     n_gone: int,
@@ -152,7 +158,7 @@ def _summarise(
         cosine = float(old @ new / norm) if norm else float((old == new).all())
         cosines.append(cosine)
         differences.append(float(np.abs(old - new).max()))
-        if not cosine >= MIN_COSINE:
+        if not cosine >= min_cosine:
             problems.append(f"row {row_id!r}: expected its vector, got one of cosine {cosine:.6f}")
     return Comparison(
         embedding=name,

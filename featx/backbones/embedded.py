@@ -74,6 +74,7 @@ def register_embedded() -> None:
             list_weights=lambda: (MINI,),
             classifier="fc",
             preprocess=_AT_64,
+            is_builtin=True,
         )
     )
     register_spec(
@@ -85,6 +86,7 @@ def register_embedded() -> None:
             list_weights=lambda: (LENET5,),
             classifier="fc",
             preprocess=_AT_32,
+            is_builtin=True,
         )
     )
     # Nobody published weights of it for torch: it takes a file, or random:SEED.
@@ -96,5 +98,6 @@ def register_embedded() -> None:
             build=_build_zfnet,
             classifier="classifier.6",
             preprocess=_AT_224,
+            is_builtin=True,
         )
     )

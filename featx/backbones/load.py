@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from featx.backbones.network import PENULTIMATE, Embedder, cut_classifier
+from featx.backbones.backbone import PENULTIMATE, Backbone
+from featx.backbones.network import Embedder, cut_classifier
 from featx.backbones.preprocess import CustomTransform, Preprocess
 from featx.backbones.registry import BackboneSpec, get_backbone_spec, load_zoo, register_spec
 from featx.backbones.weights import (
@@ -24,48 +24,6 @@ from featx.backbones.weights import (
     read_state_dict,
 )
 from featx.errors import BackboneError, WeightsError, suggest
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A frozen network that turns pictures into embeddings.
-
-    Attributes
-    ----------
-    name : str
-        Of the architecture.
-    module : Embedder
-        In eval mode, without gradients. Takes float32 ``(n, 3, height, width)`` and returns one
-        float32 ``(n, dim)`` per layer.
-    preprocess : Preprocess
-        What belongs to the weights.
-    pixel_shape : tuple of int
-        Of one prepared image.
-    weights : str
-        How they were asked for; a file as an absolute path.
-    weights_digest : str
-        SHA-256 over the tensors, the same for every layer of one network.
-    preprocess_from : str or None
-        The named weights whose preprocessing it is; None for a network's own.
-    """
-
-    name: str
-    module: Embedder
-    preprocess: Preprocess
-    pixel_shape: tuple[int, ...]
-    weights: str
-    weights_digest: str
-    preprocess_from: str | None = None
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Names of the layers that are read."""
-        return self.module.layers
-
-    @property
-    def dims(self) -> dict[str, int]:
-        """Length of the embedding, per layer."""
-        return dict(zip(self.layers, self.module.dims, strict=True))
 
 
 def load_backbone(
@@ -129,7 +87,17 @@ def load_backbone(
     _check_finite(module, name, weights)
     if choice.file:
         weights = str(choice.file.resolve())
-    return Backbone(name, module, chosen, example.shape, weights, digest, chosen_from)
+    return Backbone(
+        name,
+        dict(zip(module.layers, module.dims, strict=True)),
+        chosen,
+        example.shape,
+        weights,
+        digest,
+        chosen_from,
+        is_builtin=spec.is_builtin,
+        _load=lambda: module,
+    )
 
 
 def _build(spec: BackboneSpec, choice: WeightsChoice) -> nn.Module:

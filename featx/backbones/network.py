@@ -8,10 +8,8 @@ import torch
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
+from featx.backbones.backbone import PENULTIMATE
 from featx.errors import BackboneError, suggest
-
-PENULTIMATE = "penultimate"
-"""The default layer: the input of the last Linear, or a user's network's own output."""
 
 
 def cut_classifier(network: nn.Module, classifier: str, *, pool: bool) -> nn.Module:

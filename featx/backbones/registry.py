@@ -41,6 +41,8 @@ class BackboneSpec:
         The network that `build` returns has the weights it is to have.
     rename : callable or None
         Brings tensor names of older weight files to the present ones.
+    is_builtin : bool
+        Its code comes with featx or torchvision.
     """
 
     name: str
@@ -53,6 +55,7 @@ class BackboneSpec:
     preprocess: Any = None
     own_weights: bool = False
     rename: Callable[[str], str] | None = None
+    is_builtin: bool = False
 
 
 _REGISTRY: dict[str, BackboneSpec] = {}

@@ -171,6 +171,7 @@ def register_zoo() -> None:
                     classifier=family.classifier,
                     pool=family.pool,
                     rename=family.rename,
+                    is_builtin=True,
                 )
             )
 

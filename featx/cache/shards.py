@@ -290,6 +290,14 @@ class Shards:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def find_batch_size(folder: Path) -> int | None:
+    """Return the batch size of unfinished work, if there is any: it goes on with the same."""
+    for path in sorted(folder.glob("shard-*.h5")):
+        with contextlib.suppress(CacheDamagedError), open_sealed(path, KIND) as (file, _):
+            return int(json.loads(file.attrs["plan"])["batch_size"])
+    return None
+
+
 def _differ(expected: dict[str, Any], got: dict[str, Any]) -> str:
     """Say in what two plans differ."""
     names = sorted(expected["embeddings"]), sorted(got["embeddings"])

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from featx.cli.options import AsJson, CacheArgument, Device, Embedding, WeightsNow, Workers
+from featx.cli.options import AsJson, CacheArgument, Device, Embedding, Engine, WeightsNow, Workers
 from featx.cli.printing import print_json
 
 
@@ -27,6 +27,7 @@ def verify(
     seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
     embedding: Embedding = None,
     weights: WeightsNow = None,
+    engine: Engine = "auto",
     device: Device = "auto",
     workers: Workers = None,
     as_json: AsJson = False,
@@ -58,6 +59,7 @@ def verify(
             embedding=embedding,
             weights=weights,
             seed=seed,
+            engine=engine,
             device=device,
             workers=workers,
         )

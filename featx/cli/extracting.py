@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featx.cli.options import Device, Workers
+from featx.cli.options import BatchSize, Device, Engine, Workers
 from featx.cli.printing import print_note
 
 if TYPE_CHECKING:
     from featx.extraction import ExtractionReport
+    from featx.timings import Timings
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -65,11 +66,15 @@ def extract(
     break_lock: Annotated[
         bool, typer.Option("--break-lock", help="Write though another, dead, process seems to.")
     ] = False,
+    precision: Annotated[
+        str, typer.Option(help="fp32, or bf16 or fp16 where the device has them.")
+    ] = "fp32",
+    decode: Annotated[
+        str, typer.Option(help="exact, or fast: large JPEGs are read at a reduced size.")
+    ] = "exact",
+    engine: Engine = "auto",
     device: Device = "auto",
-    batch_size: Annotated[
-        int | None,
-        typer.Option(min=1, help="Images run through the network at a time.  [default: 32]"),
-    ] = None,
+    batch_size: BatchSize = None,
     workers: Workers = None,
 ) -> None:
     """Embed every image of a source into one HDF5 file, or bring one that is there up to date.
@@ -107,6 +112,9 @@ def extract(
         max_failures=max_failures,
         break_lock=break_lock,
         shard_s=shard_seconds,
+        precision=precision,
+        decode=decode,
+        engine=engine,
         device=device,
         batch_size=batch_size,
         workers=workers,
@@ -121,6 +129,7 @@ def extract(
     print(
         f"{summary}, {report.n_embedded} embedded in {report.elapsed_s:.1f} s, {rate:.0f} images/s"
     )
+    _print_verdict(report.timings)
 
 
 def _print_notes(report: ExtractionReport, *, prune: bool) -> None:
@@ -138,3 +147,13 @@ def _print_notes(report: ExtractionReport, *, prune: bool) -> None:
         print_note(f"passed over {report.n_ignored} files that are no images")
     if report.n_failures:
         print_note(f"{report.n_failures} images failed: featx info {report.path} --failures")
+
+
+def _print_verdict(timings: Timings) -> None:
+    """Print where the time went, and what would help."""
+    if not timings.n_images:
+        return
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in timings.list_shares().items())
+    where = f"{timings.engine} {timings.precision} on {timings.device}"
+    print_note(f"{where}: ready after {timings.start_s:.1f} s; time of the cores: {shares}")
+    print_note(timings.advise())

@@ -15,6 +15,7 @@ from featx.cli.options import (
     CacheArgument,
     Device,
     Embedding,
+    Engine,
     WeightsNow,
     Workers,
 )
@@ -160,8 +161,9 @@ def predict(
     weights: WeightsNow = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print a CSV table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    engine: Engine = "auto",
     device: Device = "auto",
-    batch_size: BatchSize = 32,
+    batch_size: BatchSize = None,
     workers: Workers = None,
 ) -> None:
     """Predict the classes of images.
@@ -177,6 +179,7 @@ def predict(
         inputs,
         top=top,
         weights=weights,
+        engine=engine,
         device=device,
         batch_size=batch_size,
         workers=workers,

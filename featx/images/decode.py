@@ -13,6 +13,10 @@ from featx.errors import DecodeError
 DECODER = "pillow; EXIF orientation applied; transparency over white; 16 bit / 257; first frame"
 """The decoder and its rules, as the fingerprint names them."""
 
+DECODERS = {"exact": DECODER, "fast": f"{DECODER}; large JPEG reduced, resize within 1/255"}
+"""The two ways to decode: ``fast`` reads a JPEG that is much larger than the network's input at a
+half, a quarter or an eighth of its size, and resizes and crops it in one step."""
+
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Formats that are read, by Pillow's names. Closed on purpose: some of Pillow's other plugins
 start programs (EPS) or cannot be told by content (TGA)."""
@@ -53,6 +57,20 @@ TURNS = {
 }
 """What makes a picture upright, by EXIF orientation."""
 
+TURNS_OF_SIDES = (TURNS[5], TURNS[6], TURNS[7], TURNS[8])
+"""Those after which width is height."""
+
+
+def check_decode(text: str) -> None:
+    """Refuse what is none of `DECODERS`.
+
+    Raises
+    ------
+    DecodeError
+    """
+    if text not in DECODERS:
+        raise DecodeError(f"decode: expected {' or '.join(DECODERS)}, got {text!r}. Fix it.")
+
 
 def is_image(prefix: bytes) -> bool:
     """Tell by a file's first bytes whether it is an image that featx reads."""
@@ -84,17 +102,52 @@ def decode_image(data: Any) -> Image.Image:
     DecodeError
         With a reason of one line. No other error leaves this function for any bytes.
     """
+    return decode_reduced(data)[0]
+
+
+def decode_reduced(data: Any, min_side: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
+    """Decode one image, a large JPEG at a half, a quarter or an eighth of its size.
+
+    Parameters
+    ----------
+    data
+        As in `decode_image`.
+    min_side : int, optional
+        Pixels that the shorter side must keep. Default: nothing is reduced.
+
+    Returns
+    -------
+    image : PIL.Image.Image
+        As in `decode_image`.
+    size : (int, int)
+        Width and height of the whole picture, upright.
+
+    Raises
+    ------
+    DecodeError
+        As in `decode_image`.
+    """
     if isinstance(data, np.ndarray):
-        return _convert_array(data)
+        image = _convert_array(data)
+        return image, image.size
     try:
         if isinstance(data, Image.Image):
-            return _convert_to_rgb(data)
+            image = _convert_to_rgb(data)
+            return image, image.size
         if not isinstance(data, bytes):
             raise DecodeError(f"expected an image, got {type(data).__name__}")
         if not data:
             raise DecodeError("empty file")
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:  # first frame
-            return _convert_to_rgb(image)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:  # first frame
+            width, height = opened.size
+            if min_side is not None and opened.format == "JPEG":
+                opened.draft(None, (min_side, min_side))
+            is_reduced = opened.size != (width, height)
+            image = _convert_to_rgb(opened)
+            if not is_reduced:
+                return image, image.size
+            is_turned = _find_turn(opened) in TURNS_OF_SIDES
+            return image, (height, width) if is_turned else (width, height)
     except UnidentifiedImageError:
         # Pillow's own message holds the address of a buffer.
         raise DecodeError(f"not an image that featx reads: begins with {data[:8]!r}") from None
@@ -142,11 +195,16 @@ def _turn_upright(image: Image.Image) -> Image.Image:
     Not by ImageOps.exif_transpose: it writes the EXIF anew, and fails where a tag cannot be.
     """
     image.load()  # turns a TIFF already
-    try:
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # damaged EXIF, of which the pixels know nothing
-        turn = None
+    turn = _find_turn(image)
     return image if turn is None else image.transpose(turn)
+
+
+def _find_turn(image: Image.Image) -> Image.Transpose | None:
+    """Find what makes a picture upright by its EXIF."""
+    try:
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged EXIF, of which the pixels know nothing
+        return None
 
 
 def _scale_16_bit(image: Image.Image) -> Image.Image:

@@ -32,11 +32,11 @@ import featx
 from featx.cache.format import EmbeddingInfo
 from featx.cache.shards import Shards
 from featx.cache.writer import write_cache
-from featx.embedding import RunOptions, iter_embedded
 from featx.fingerprint import Fingerprint
 from featx.images.manifest import Content, Entry
 from featx.images.sources import read_manifest
 from featx.increments import Known, assemble
+from featx.loop import RunOptions, iter_embedded
 from featx.rows import Row
 
 MERGED_ROWS, MERGED_DIM, SHARD_ROWS = 60_000, 1280, 2_000

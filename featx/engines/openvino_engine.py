@@ -1,0 +1,204 @@
+"""Run a backbone with OpenVINO, on a CPU."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import joblib
+import numpy as np
+import openvino
+
+from featx.backbones.backbone import Backbone
+from featx.backbones.records import PACKAGES
+from featx.engines.engine import Engine, Slot
+from featx.errors import BackboneError
+from featx.store import build_key, find_kept, keep
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Array = np.ndarray[Any, Any]
+
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+
+BATCH_SIZE = 16
+"""Where none was asked for; from 8 to 32 the rate differs by a few percent, and memory with it."""
+
+MIN_COSINE = 0.99999
+"""Between what PyTorch and the converted network make of one picture, both in float32."""
+
+_FILES = "network.xml", "network.bin"
+
+
+class OpenVinoEngine(Engine):
+    """A backbone converted in memory, normalisation inside its graph.
+
+    The converted network is kept on disk where its code is featx's and torchvision's: the next run
+    needs no PyTorch. Its first answer is compared with PyTorch's.
+
+    Parameters
+    ----------
+    backbone, precision, batch_size
+        As in `Engine`; no batch size: a good one.
+
+    Raises
+    ------
+    BackboneError
+        If the network cannot be converted, or comes out another.
+    """
+
+    name = "openvino"
+
+    def __init__(
+        self, backbone: Backbone, *, precision: str = "fp32", batch_size: int | None = None
+    ) -> None:
+        super().__init__(
+            backbone, device="cpu", precision=precision, batch_size=batch_size or BATCH_SIZE
+        )
+        core = openvino.Core()
+        network = _load_network(core, backbone)
+        network.reshape([self.batch_size, *backbone.pixel_shape])
+        compiled = core.compile_model(
+            network,
+            "CPU",
+            {
+                # Its own choice would be bf16 wherever the CPU has that.
+                "INFERENCE_PRECISION_HINT": HINTS[precision],
+                "PERFORMANCE_HINT": "THROUGHPUT",
+                "INFERENCE_NUM_THREADS": joblib.cpu_count(),
+            },
+        )
+        n_requests = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
+        self.slots = [_Slot(compiled, backbone.layers) for _ in range(n_requests)]
+
+
+class _Slot(Slot):
+    """One asynchronous request, whose input is filled in place."""
+
+    def __init__(self, compiled: openvino.CompiledModel, layers: tuple[str, ...]) -> None:
+        self._request = compiled.create_infer_request()
+        self._layers = layers
+        self.pixels = self._request.get_input_tensor().data
+
+    def _start(self) -> None:
+        self._request.start_async()
+
+    def wait(self) -> dict[str, Array]:
+        self._request.wait()
+        return {
+            layer: self._request.get_output_tensor(index).data[: self.n_rows].copy()
+            for index, layer in enumerate(self._layers)
+        }
+
+
+def _load_network(core: openvino.Core, backbone: Backbone) -> openvino.Model:
+    """Take the converted network that was kept, or convert, check and keep it."""
+    if not backbone.is_builtin:
+        return _convert(core, backbone)
+    own = Path(__file__).parent
+    key = build_key(
+        {
+            "network": backbone.name,
+            "weights": backbone.weights_digest,
+            "layers": backbone.layers,
+            "preprocess": backbone.preprocess.describe(),
+        },
+        packages=(*PACKAGES, "openvino"),
+        sources=[own, own.parent / "backbones"],
+    )
+    found = find_kept(key)
+    if found is None:
+        network = _convert(core, backbone)
+        keep(key, lambda folder: _save(network, folder))
+        return network
+    return core.read_model(found / _FILES[0], found / _FILES[1])
+
+
+def _save(network: openvino.Model, folder: Path) -> None:
+    # By default weights would be rounded to half precision.
+    openvino.save_model(network, folder / _FILES[0], compress_to_fp16=False)
+
+
+def _convert(core: openvino.Core, backbone: Backbone) -> openvino.Model:
+    """Convert a network and see that it is the same.
+
+    Not by ``openvino.convert_model``: it reports each use to its makers over the network.
+    """
+    import torch
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    picture = _build_picture(backbone)
+    module = _build_module(backbone)
+    with _quiet(), torch.inference_mode():
+        expected = [output.numpy() for output in module(torch.from_numpy(picture))]
+        try:
+            decoder = TorchScriptPythonDecoder(module, example_input=torch.from_numpy(picture))
+            frontend = FrontEndManager().load_by_framework("pytorch")
+            network = frontend.convert(frontend.load(decoder))
+            network.reshape(picture.shape)
+            compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            got = list(compiled(picture).values())
+        except Exception as error:  # OpenVINO and tracing raise many kinds
+            text = " ".join(str(error).split())[:200]
+            raise BackboneError(
+                f"{backbone.name}: expected a network that OpenVINO can run, got "
+                f"{type(error).__name__}: {text}. Pass --engine torch."
+            ) from error
+    worst = min(_compare(*pair) for pair in zip(expected, got, strict=True))
+    if not worst >= MIN_COSINE:
+        raise BackboneError(
+            f"{backbone.name}: expected OpenVINO to give what PyTorch gives, got a cosine of "
+            f"{worst:.6f}. Pass --engine torch."
+        )
+    return network
+
+
+def _build_module(backbone: Backbone) -> nn.Module:
+    from torch import nn
+
+    class Network(nn.Module):
+        """From stacked pixels to embeddings."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedder = backbone.module
+
+        def forward(self, pixels: Any) -> Any:
+            return self.embedder(backbone.preprocess.normalise(pixels))
+
+    return Network().eval()
+
+
+def _build_picture(backbone: Backbone) -> Array:
+    """Make two pictures of noise, as the backbone's `prepare` gives them."""
+    black = backbone.preprocess.build_example()
+    rng = np.random.default_rng(0)
+    shape = (2, *black.shape)
+    if black.dtype == np.uint8:
+        return rng.integers(0, 256, shape, np.uint8)
+    return rng.normal(size=shape).astype(black.dtype)
+
+
+def _compare(expected: Array, got: Array) -> float:
+    """Return the smallest cosine between rows; 1 for rows that are equal."""
+    product = (expected * got).sum(axis=1)
+    norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(got, axis=1)
+    equal = (expected == got).all(axis=1)
+    return float(np.where(equal, 1.0, product / np.where(norms > 0, norms, 1)).min())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what tracing logs and warns off the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    logging.disable(before)
