@@ -6,13 +6,11 @@ import datetime
 import importlib.metadata
 import os
 import platform
-import re
 import socket
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +22,11 @@ from featx.cache.shards import Shards, find_batch_size
 from featx.cache.writer import write_cache
 from featx.embedding import build_fingerprint, resolve_backbone
 from featx.engines.engine import Engine
-from featx.errors import CacheError, FeatxError, TooManyFailuresError
+from featx.errors import CacheError
 from featx.files import check_destination, remove_partials
+from featx.filling import Filler, count_allowed, find_todo
 from featx.images.decode import check_decode
-from featx.images.manifest import Entry, Manifest, escape_name
+from featx.images.manifest import Manifest, escape_name
 from featx.images.sources import PathLike, read_manifest
 from featx.increments import (
     Known,
@@ -39,8 +38,7 @@ from featx.increments import (
     list_infos,
     settle_storage,
 )
-from featx.loop import EmbeddedBatch, RunOptions, iter_embedded
-from featx.rows import Failure, Row
+from featx.loop import RunOptions
 from featx.timings import Timings
 
 VERSIONED = ("featx", "torch", "torchvision", "pillow", "numpy", "h5py")
@@ -236,8 +234,8 @@ def extract(
         stack.callback(shards.close)
         n_resumed = len(shards.places)
         known = Known(base, shards, [info.name for info in infos], retry_failed=retry_failed)
-        settled, todo = _find_todo(known, manifest, rehash=rehash)
-        run = _Run(
+        settled, todo = find_todo(known, manifest, rehash=rehash)
+        filler = Filler(
             backbone,
             runs,
             options,
@@ -251,13 +249,13 @@ def extract(
             decode,
             timings,
         )
-        unread = run.embed(todo, run.list_failed(settled))
+        unread = filler.embed(todo, filler.list_failed(settled))
         adds_vectors = known.adds_vectors
         columns = list_infos(base, infos, len(shards.places) if adds_vectors else 0)
         outcome = assemble(
             known, manifest.entries, settled, unread, [info.name for info in columns], prune=prune
         )
-        run.check_failures(outcome.n_failed, outcome.failures)
+        filler.check_failures(outcome.n_failed, outcome.failures)
         # Rows that another embedding had already may be the same, and yet have new vectors.
         is_changed = base is None or adds_vectors or differs(base, columns, outcome)
         if is_changed:
@@ -292,125 +290,6 @@ def extract(
     )
 
 
-@dataclass(frozen=True)
-class _Run:
-    """The part of an extraction that needs the network."""
-
-    backbone: Backbone
-    engine: Engine
-    options: RunOptions
-    names: Mapping[str, str]
-    shards: Shards
-    known: Known
-    limit: int
-    shard_s: float
-    manifest: Manifest
-    dtype: str
-    decode: str
-    timings: Timings
-
-    def embed(self, todo: Sequence[Entry], failed: Sequence[Failure]) -> dict[str, Failure]:
-        """Embed what is left; return failures of files that could not be read, by id.
-
-        Whatever ends it, what is done becomes durable.
-        """
-        n_failed = len(failed)
-        self.check_failures(n_failed, failed)
-        unread: dict[str, Failure] = {}
-        try:
-            with closing(self._iter_batches(todo)) as batches:
-                for batch in batches:
-                    failures = [part for one in batch.failures for part in self._name(one)]
-                    unread.update((one.id, one) for one in batch.failures if not one.digest)
-                    vectors = {self.names[layer]: part for layer, part in batch.vectors.items()}
-                    self.shards.append(
-                        batch.rows, vectors, repeats=batch.repeats, failures=failures
-                    )
-                    self.shards.seal_when_due(self.shard_s)
-                    n_failed += len(batch.failures)
-                    self.check_failures(n_failed, failures)
-        finally:
-            self.shards.seal()
-        return unread
-
-    def _iter_batches(self, todo: Sequence[Entry]) -> Generator[EmbeddedBatch, None, None]:
-        return iter_embedded(
-            todo,
-            self.backbone,
-            self.engine,
-            self.options,
-            self.known.digests,
-            dtype=self.dtype,
-            decode=self.decode,
-            timings=self.timings,
-        )
-
-    def _name(self, failure: Failure) -> list[Failure]:
-        """Tell which embeddings an image lacks: all, if it never reached the network."""
-        if failure.stage in ("read", "decode"):
-            return [failure]
-        return [replace(failure, embedding=name) for name in self.names.values()]
-
-    def list_failed(self, settled: Mapping[str, Row]) -> list[Failure]:
-        """List one failure for each row that is known to fail."""
-        ours = ("", *self.known.targets)
-        found = (self.known.list_failures(row) for row in settled.values())
-        first = (next((one for one in part if one.embedding in ours), None) for part in found)
-        return [failure for failure in first if failure is not None]
-
-    def check_failures(self, n_failed: int, failures: Sequence[Failure]) -> None:
-        """Refuse a source of which too much fails.
-
-        Raises
-        ------
-        TooManyFailuresError
-        """
-        n_images = len(self.manifest)
-        if n_failed <= self.limit and n_failed < n_images:
-            return
-        expected = f"at most {self.limit} to fail" if n_failed < n_images else "images"
-        shown = "; ".join(f"{one.path}: {one.reason}" for one in failures[:3])
-        raise TooManyFailuresError(
-            f"{self.manifest.source}: expected {expected}, got {n_failed} of {n_images} that "
-            f"failed, such as {shown}. Look at the files, or pass --max-failures; what is done "
-            "is kept."
-        )
-
-
-def count_allowed(text: int | str, n_images: int) -> int:
-    """Count how many images may fail: a number, or a percentage of all, rounded down.
-
-    Raises
-    ------
-    FeatxError
-        If it is neither.
-    """
-    match = re.fullmatch(r"(\d+)|(\d+(?:\.\d+)?)%", str(text).strip())
-    if match is None or float(match.group(2) or 0) > 100:
-        raise FeatxError(
-            f"max_failures: expected a number such as 10, or a percentage such as 5%, got {text!r}."
-            " Fix it."
-        )
-    if match.group(1):
-        return int(match.group(1))
-    return int(n_images * Fraction(match.group(2)) / 100)
-
-
-def _find_todo(
-    known: Known, manifest: Manifest, *, rehash: bool
-) -> tuple[dict[str, Row], list[Entry]]:
-    """Part the rows whose files are as they were from those to be read."""
-    settled: dict[str, Row] = {}
-    todo: list[Entry] = []
-    for entry in manifest.entries:
-        row = known.find_settled(entry, rehash=rehash)
-        if row is None:
-            todo.append(entry)
-        else:
-            settled[row.id] = row
-    return settled, todo
-
-
 def _check_apart(output: Path, source: PathLike | Sequence[PathLike]) -> None:
     """Refuse to put the cache where the source is."""
     given = [source] if isinstance(source, str | os.PathLike) else source
@@ -436,5 +315,9 @@ def build_provenance(backbone: Backbone, engine: Engine, manifest: Manifest) -> 
         "time": now.isoformat(timespec="seconds"),
         "host": socket.gethostname(),
         "platform": platform.platform(),
-        "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
+        # An engine bears its package's name.
+        "versions": {
+            name: importlib.metadata.version(name)
+            for name in dict.fromkeys((*VERSIONED, engine.name))
+        },
     }

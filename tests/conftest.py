@@ -48,6 +48,12 @@ def _no_network(monkeypatch, tmp_path_factory):
     monkeypatch.delenv("FEATX_WEIGHTS_DIR", raising=False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_store(tmp_path_factory):
+    """What featx keeps between runs lies with the tests; converted networks serve them all."""
+    os.environ["FEATX_STORE"] = str(tmp_path_factory.getbasetemp() / "store")
+
+
 @pytest.fixture(scope="session")
 def shared_path():
     """Where photos and weights lie beside the project, if they do."""

@@ -30,14 +30,15 @@ FLOORS = {
     "embedding": 4,
     "increments": 3,
     "fitting": 3,
-    "extraction": 5,
+    "filling": 5,
+    "extraction": 6,
     "prediction": 5,
     "verification": 5,
     "report": 2,
-    "doctor": 6,
-    "demo": 6,
-    "cli": 7,
-    "": 8,  # featx itself: its public names
+    "doctor": 7,
+    "demo": 7,
+    "cli": 8,
+    "": 9,  # featx itself: its public names
 }
 BASEMENT = {("fingerprint", "errors"), ("files", "errors")}
 """Imports within the basement."""
