@@ -7,6 +7,8 @@ from .cache.reader import Cache as Cache
 from .cache.reader import open_cache as open_cache
 from .cache.verify import Verification as Verification
 from .cache.verify import verify_cache as verify_cache
+from .doctor import Diagnosis as Diagnosis
+from .doctor import diagnose as diagnose
 from .embedding import embed as embed
 from .errors import BackboneError as BackboneError
 from .errors import CacheError as CacheError

@@ -14,7 +14,7 @@ from featx.cache.reader import open_cache
 from featx.fitting import evaluate, fit_head
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import Evaluation, score_predictions
-from featx.images.decode import encode_png
+from featx.images.decode import encode_image
 from featx.report.page import (
     render_confusion,
     render_map,
@@ -101,7 +101,7 @@ def write_digits(folder: Path) -> None:
     for number, (image, label) in enumerate(zip(pixels, digits.target, strict=True)):
         path = folder / str(label) / f"{number:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_png(image))
+        path.write_bytes(encode_image(image))
 
 
 def evaluate_pixels(cache: Path) -> Evaluation:

@@ -17,7 +17,7 @@ from featx.backbones.load import load_backbone
 from featx.cache.reader import open_cache
 from featx.engines.torch_engine import TorchEngine
 from featx.extraction import extract, name_embedding
-from featx.images.decode import encode_png
+from featx.images.decode import encode_image
 
 NAMES = ("ants/0.png", "ants/1.png", "bees/0.png", "bees/1.png", "bees/2.png", "loose.png")
 LAYERS = (("penultimate",), ("conv",), ("penultimate", "conv"))
@@ -26,7 +26,7 @@ LAYERS = (("penultimate",), ("conv",), ("penultimate", "conv"))
 def draw_image(seed):
     rng = np.random.default_rng(seed)
     height, width = rng.integers(16, 25, 2)
-    return encode_png(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    return encode_image(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 *IMAGES, ALWAYS_THERE = [draw_image(seed) for seed in range(7)]

@@ -1,16 +1,23 @@
-"""featx demo."""
+"""featx demo and doctor."""
 
 from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from featx.cli.options import AsJson, Device
+from featx.cli.printing import print_json, print_table
+
+if TYPE_CHECKING:
+    from featx.doctor import Diagnosis
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add this module's commands."""
+    app.command("doctor")(doctor)
     run = functools.partial(app, standalone_mode=False, prog_name="featx")
 
     @app.command("demo")
@@ -26,3 +33,47 @@ def add_commands(app: typer.Typer) -> None:
         from featx.demo import run_demo
 
         run_demo(output, run)
+
+
+def doctor(
+    source: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Images to decode, a sample of them.  [default: drawn ones]"),
+    ] = None,
+    backbone: Annotated[str, typer.Option(help="The network to run.")] = "resnet50",
+    device: Device = "auto",
+    folder: Annotated[Path, typer.Option(help="Where writing is measured.")] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Measure how fast this machine decodes, runs a network and writes, and say which flags fit.
+
+    featx doctor photos/ --backbone mobilenet_v2
+    """
+    from featx.doctor import diagnose
+
+    found = diagnose(source, backbone=backbone, device=device, folder=folder)
+    if as_json:
+        print_json(_list_measures(found))
+        return
+    print(f"{found.n_cores} cores, networks run on {found.device}\n")
+    decode = " and ".join(f"{rate:.0f} ({name})" for name, rate in found.decode.items())
+    print(f"decode   {decode} images/s with {found.workers} threads")
+    print(f"write    {found.write_mb_per_s:.0f} MB/s\n")
+    print_table(
+        ["engine", "precision", "decode", "network alone (images/s)", "extraction (images/s)"],
+        [
+            [engine, precision, name, round(found.forward[engine, precision]), round(rate)]
+            for (engine, precision, name), rate in found.expected.items()
+        ],
+    )
+    print("\nFor featx extract:")
+    for line in found.advice:
+        print(f"  {line}")
+
+
+def _list_measures(found: Diagnosis) -> dict[str, object]:
+    """Bring it into JSON's types: words joined with a blank where keys are tuples."""
+    fields = dict(vars(found))
+    for name in ("forward", "expected"):
+        fields[name] = {" ".join(key): rate for key, rate in fields[name].items()}
+    return fields

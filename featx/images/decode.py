@@ -158,10 +158,10 @@ def decode_reduced(data: Any, min_side: int | None = None) -> tuple[Image.Image,
         raise DecodeError(f"{type(error).__name__}: {text}") from error
 
 
-def encode_png(pixels: np.ndarray[Any, Any]) -> bytes:
-    """Write uint8 pixels, ``(height, width, 3)`` or ``(height, width)``, as a PNG file's bytes."""
+def encode_image(pixels: np.ndarray[Any, Any], format: str = "PNG") -> bytes:
+    """Write uint8 pixels, ``(height, width, 3)`` or ``(height, width)``, as a file's bytes."""
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
+    Image.fromarray(pixels).save(stream, format)
     return stream.getvalue()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from featx.doctor import draw_photo
 
 
 def write_photos(data: Path, folder: Path, n_photos: int, seed: int = 0) -> None:
@@ -16,7 +17,7 @@ def write_photos(data: Path, folder: Path, n_photos: int, seed: int = 0) -> None
     Parameters
     ----------
     data : Path
-        Where ``hymenoptera_data`` is; where it is not, pictures of smooth noise take its place.
+        Where ``hymenoptera_data`` is; where it is not, drawn pictures take its place.
     folder : Path
         Gets ``a/00000.jpg`` and so on, in no order of the photos they were made from.
     n_photos : int
@@ -28,7 +29,7 @@ def write_photos(data: Path, folder: Path, n_photos: int, seed: int = 0) -> None
     names = iter(rng.permutation(n_photos))
     n_sources = len(sources) or 400
     for index in range(n_sources):
-        picture = _read(sources[index]) if sources else _draw(rng)
+        picture = _read(sources[index]) if sources else Image.fromarray(draw_photo(rng))
         for number in range(index, n_photos, n_sources):
             crop = _crop(picture, rng) if number >= n_sources else picture
             crop.save(folder / "a" / f"{next(names):05}.jpg", quality=int(rng.integers(80, 96)))
@@ -47,22 +48,9 @@ def _read(path: Path) -> Image.Image:
         return image.convert("RGB")
 
 
-def _draw(rng: np.random.Generator) -> Image.Image:
-    """Draw clouds with some grain, about as hard to decode as a photo."""
-    clouds = rng.integers(0, 256, (24, 32, 3)).astype(np.uint8)
-    picture = np.asarray(Image.fromarray(clouds).resize((500, 375), Image.Resampling.BICUBIC))
-    grain = rng.normal(0, 6, picture.shape)
-    return Image.fromarray(np.clip(picture + grain, 0, 255).astype(np.uint8))
-
-
 def link_some(folder: Path, target: Path, n_photos: int) -> Path:
     """Link the first photos of `write_photos` into a folder of their own."""
     (target / "a").mkdir(parents=True)
-    for path in list_photos(folder, n_photos):
+    for path in sorted((folder / "a").glob("*.jpg"))[:n_photos]:  # a random sample of all
         (target / "a" / path.name).hardlink_to(path)
     return target
-
-
-def list_photos(folder: Path, n_photos: int) -> Iterator[Path]:
-    """Yield the first photos, which are a random sample of all."""
-    yield from sorted((folder / "a").glob("*.jpg"))[:n_photos]

@@ -8,13 +8,13 @@ told apart. A ratio is the median of the rounds' ratios.
 
 The bounds are loops over nothing else, best of five: D images/s read, decoded and resized on all
 cores, F images/s through the network from memory, in the best of four batch shapes. On a CPU both
-need the same cores: 1 / (1/D + 1/F). Beside a GPU the slower sets the pace: min(D, F).
+need the same cores: 1 / (1/D + 1/F). Beside a GPU the slower sets the pace: min(D, F). ``featx
+doctor`` measures the same loops.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import resource
 import statistics
@@ -22,21 +22,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 # Run as a script, its folder's parent is not on the path.
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from photos import link_some, list_photos, write_photos
+from photos import link_some, write_photos
 from shared import build_parser
 
 import featx
 from featx.backbones.backbone import Backbone
+from featx.doctor import combine, measure_decoding, measure_forward
 from featx.engines.choose import list_precisions
-from featx.engines.engine import Engine
-from featx.images.decode import decode_image
+from featx.images.sources import read_manifest
 from featx.loop import RunOptions, count_workers
 
 N_PHOTOS = 4_000
@@ -45,53 +43,18 @@ N_TRIES = 5
 
 def measure_bounds(folder: Path, backbone: Backbone, options: argparse.Namespace) -> dict[str, Any]:
     """Measure D, and F for each engine and precision."""
-    paths = list(list_photos(folder, 400))
-    decoding = max(time_decoding(paths, backbone) for _ in range(N_TRIES))
+    entries = read_manifest(folder).entries[:400]
+    decode = measure_decoding(entries, backbone, workers=count_workers(), n_tries=N_TRIES)
     forward = {}
     sizes = (8, 16, 32) if options.device == "cpu" else (64, 128, 256)
     for name in list_engines(options):
         engine, precision = name.split()
-        rates = []
-        for size in sizes:
-            run = RunOptions(engine, options.device, size)
-            runs = run.build_engine(backbone, precision)
-            rates += [time_forward(runs, options.seconds / 15) for _ in range(N_TRIES)]
-        forward[name] = max(rates)
-    return {"decode": decoding, "forward": forward}
-
-
-def time_decoding(paths: list[Path], backbone: Backbone) -> float:
-    """Read, decode and preprocess on all cores, and drop what comes out: images/s."""
-
-    def prepare(path: Path) -> None:
-        backbone.preprocess.prepare(decode_image(path.read_bytes()))
-
-    with ThreadPoolExecutor(count_workers()) as pool:
-        start = time.perf_counter()
-        deque(pool.map(prepare, paths), maxlen=0)
-        return len(paths) / (time.perf_counter() - start)
-
-
-def time_forward(engine: Engine, seconds: float) -> float:
-    """Run batches from memory for some seconds: images/s."""
-    for slot in engine.slots:
-        slot.start(engine.batch_size)
-        slot.wait()
-    flying: deque[Any] = deque()
-    start = time.perf_counter()
-    n_batches = 0
-    for slot in itertools.cycle(engine.slots):
-        if len(flying) == len(engine.slots):
-            flying.popleft().wait()
-            n_batches += 1
-            if time.perf_counter() - start > seconds:
-                break
-        slot.start(engine.batch_size)
-        flying.append(slot)
-    n_batches += len(flying)
-    while flying:
-        flying.popleft().wait()
-    return n_batches * engine.batch_size / (time.perf_counter() - start)
+        built = (
+            RunOptions(engine, options.device, size).build_engine(backbone, precision)
+            for size in sizes
+        )
+        forward[name] = max(measure_forward(one, options.seconds / 15, N_TRIES) for one in built)
+    return {"decode": decode, "forward": forward}
 
 
 def list_engines(options: argparse.Namespace) -> list[str]:
@@ -105,7 +68,9 @@ def list_engines(options: argparse.Namespace) -> list[str]:
     ]
 
 
-def extract(folder: str, output: str, backbone: str, weights: str, how: str, device: str) -> None:
+def extract(
+    folder: str, output: str, backbone: str, weights: str, how: str, *, device: str
+) -> None:
     """Extract in this process, and print what it took."""
     engine, precision = how.split()
     report = featx.extract(
@@ -183,8 +148,7 @@ def compare(
 
 def bound(result: dict[str, Any], how: str, options: argparse.Namespace) -> float:
     """Say what the machine could do at the best."""
-    decode, forward = float(result["decode"]), float(result["forward"][how])
-    return 1 / (1 / decode + 1 / forward) if options.device == "cpu" else min(decode, forward)
+    return combine(result["decode"], result["forward"][how], options.device)
 
 
 def summarise(
@@ -193,7 +157,7 @@ def summarise(
     """Take medians over the rounds."""
 
     def median(values: Any) -> float:
-        return statistics.median(list(values))
+        return float(statistics.median(list(values)))
 
     line = {
         "backbone": name,
@@ -249,7 +213,7 @@ def main() -> None:
     if options.child:
         kind, *words = options.child
         if kind == "extract":
-            extract(*words, options.device)
+            extract(*words, device=options.device)
         else:
             backbone = featx.load_backbone(words[1], weights=words[2])
             print(json.dumps(measure_bounds(Path(words[0]), backbone, options)))
