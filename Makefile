@@ -37,7 +37,7 @@ lock: $(READY)
 
 bench: $(READY)
 	$(BIN)/python pipelines/benchmarks/startup.py
-	$(BIN)/python pipelines/benchmarks/memory.py
+	$(BIN)/python pipelines/benchmarks/cost.py
 	$(BIN)/python pipelines/benchmarks/durability.py
 
 clean:

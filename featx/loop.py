@@ -11,7 +11,7 @@ import queue
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -36,6 +36,9 @@ T = TypeVar("T")
 
 MAX_UNREPORTED = 1024
 """Repeats and failures are handed on at the latest with so many, though no batch is full."""
+
+CHUNK = 4
+"""Images that a worker takes at a time: a tenth faster for tiny ones than each by itself."""
 
 N_READY = 8
 """Batches that wait for the caller at the most: enough for the network to go on while it writes."""
@@ -173,8 +176,9 @@ def iter_embedded(
         # The ledger says what is wrong with a file. Not around each image: filters belong to the
         # process, and threads would restore each other's.
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        tasks = (functools.partial(_prepare, one, backbone, known, decode) for one in entries)
-        prepared = _iter_ahead(pool, tasks, 2 * engine.batch_size + workers, timings)
+        prepare = functools.partial(_prepare, backbone=backbone, known=known, decode=decode)
+        ahead = 2 * engine.batch_size + workers * CHUNK
+        prepared = _iter_ahead(pool, prepare, entries, ahead, timings)
         batches = _iter_batches(prepared, engine, known, dtype, timings)
         timings.n_workers, timings.n_cores = workers, int(joblib.cpu_count())
         timings.engine, timings.device = engine.name, engine.device
@@ -330,14 +334,18 @@ def _fail(row: Row, stage: str, reason: str) -> Failure:
 
 def _iter_ahead(
     pool: ThreadPoolExecutor,
-    tasks: Iterable[Callable[[], _Prepared]],
+    prepare: Callable[[Entry], _Prepared],
+    entries: Sequence[Entry],
     ahead: int,
     timings: Timings,
 ) -> Iterator[_Prepared]:
-    """Run tasks in the pool, at most so many ahead, and yield their results in order."""
-    waiting: deque[Future[_Prepared]] = deque()
+    """Prepare entries in the pool, about so many ahead, and yield them in order."""
+    waiting: deque[Future[list[_Prepared]]] = deque()
 
-    def take() -> _Prepared:
+    def prepare_all(chunk: Sequence[Entry]) -> list[_Prepared]:
+        return [prepare(entry) for entry in chunk]
+
+    def take() -> list[_Prepared]:
         future = waiting.popleft()
         if future.done():
             return future.result()
@@ -345,18 +353,18 @@ def _iter_ahead(
             return future.result()
 
     try:
-        for task in tasks:
-            waiting.append(pool.submit(task))
-            if len(waiting) > ahead:
-                yield take()
+        for start in range(0, len(entries), CHUNK):
+            waiting.append(pool.submit(prepare_all, entries[start : start + CHUNK]))
+            if len(waiting) * CHUNK > ahead:
+                yield from take()
         while waiting:
-            yield take()
+            yield from take()
     finally:
         for future in waiting:
             future.cancel()
 
 
-def _prepare(entry: Entry, backbone: Backbone, known: set[str] | None, decode: str) -> _Prepared:
+def _prepare(entry: Entry, *, backbone: Backbone, known: set[str] | None, decode: str) -> _Prepared:
     """Read, decode and preprocess one image."""
     row, stage, laps = entry.row, "read", Laps()
     try:
