@@ -68,13 +68,15 @@ def main() -> None:
         for size in SIZES[:-1]:
             sources[size] = [str(Path(folder) / f"{size}.tar")]
             write_subset(tars, size, Path(sources[size][0]))
-        for _ in range(arguments.rounds):
-            for size in SIZES:
+        for number in range(arguments.rounds + 1):
+            for size in SIZES if number else SIZES[:1]:  # the first keeps the converted network
                 receiver, sender = context.Pipe(duplex=False)
                 output = str(Path(folder) / f"{size}.h5")
                 process = context.Process(target=measure, args=(sources[size], output, sender))
                 process.start()
-                results[size].append(receiver.recv())
+                result = receiver.recv()
+                if number:
+                    results[size].append(result)
                 process.join()
     print("| images | time per image (ms) | peak memory (MB) |")
     print("|---|---|---|")

@@ -28,7 +28,7 @@ def write_photos(data: Path, folder: Path, n_photos: int, seed: int = 0) -> None
     (folder / "a").mkdir(parents=True)
     names = iter(rng.permutation(n_photos))
     n_sources = len(sources) or 400
-    for index in range(n_sources):
+    for index in range(min(n_sources, n_photos)):
         picture = _read(sources[index]) if sources else Image.fromarray(draw_photo(rng))
         for number in range(index, n_photos, n_sources):
             crop = _crop(picture, rng) if number >= n_sources else picture
