@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,22 @@ MAX_BYTES = 2 << 30
 _SUMS = "sums.json"
 
 
-def get_store_dir() -> Path:
-    """Return the store's folder, which need not be there."""
+def find_store() -> Path:
+    """Return the store's folder, which need not be there.
+
+    Raises
+    ------
+    OSError
+        If this process has no home, and no variable names a place.
+    """
     named = os.environ.get(STORE_VARIABLE)
     if named:
-        return Path(named).expanduser()
-    if os.name == "nt":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "featx"
+        return Path(named)
+    base = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
+    try:
+        return Path(base) / "featx" if base else Path.home() / ".cache" / "featx"
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
 
 
 def build_key(parts: dict[str, Any], *, packages: Iterable[str], sources: Iterable[Path]) -> str:
@@ -60,24 +67,28 @@ def build_key(parts: dict[str, Any], *, packages: Iterable[str], sources: Iterab
 
 def find_kept(key: str) -> Path | None:
     """Return the folder that was kept under a key, if each of its files is as it was written."""
-    folder = get_store_dir() / key
     try:
+        folder = find_store() / key
+    except OSError:
+        return None
+    try:
+        if not folder.is_dir():
+            return None
         sums = json.loads((folder / _SUMS).read_text())
         if any(_digest(folder / name) != digest for name, digest in sums.items()):
             raise ValueError("damaged")
-        os.utime(folder)
-    except FileNotFoundError:
-        return None
     except (OSError, ValueError, AttributeError):
         shutil.rmtree(folder, ignore_errors=True)
         return None
+    with suppress(OSError):  # a store that others keep
+        os.utime(folder)
     return folder
 
 
 def keep(key: str, write: Callable[[Path], None]) -> None:
     """Keep what `write` puts into the folder that it is given; nothing where that fails."""
-    store = get_store_dir()
     try:
+        store = find_store()
         store.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".", dir=store, ignore_cleanup_errors=True) as name:
             draft = Path(name) / key
