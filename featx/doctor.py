@@ -217,7 +217,7 @@ def draw_photo(rng: np.random.Generator) -> Array:
     clouds = np.zeros((375, 500, 3))
     for fx, fy, phase in waves:
         clouds += np.sin(fx * x[..., None] + fy * y[..., None] + phase)
-    grain = rng.normal(0, 6, (375, 500, 3))
+    grain = rng.normal(0, 14, (375, 500, 3))
     photo: Array = np.clip(128 + 24 * clouds + grain, 0, 255).astype(np.uint8)
     return photo
 
