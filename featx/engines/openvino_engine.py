@@ -115,7 +115,10 @@ def _load_network(core: openvino.Core, backbone: Backbone) -> openvino.Model:
     if found is None:
         network = _convert(core, backbone)
         keep(key, lambda folder: _save(network, folder))
-        return network
+        # Read back at once: computed from memory, its last bits would be others than ever after.
+        found = find_kept(key)
+        if found is None:
+            return network
     return core.read_model(found / _FILES[0], found / _FILES[1])
 
 
