@@ -245,6 +245,13 @@ def _iter_batches(
     """Fill the engine's slots, and yield what comes out of them in order."""
     free = deque(engine.slots)
     flying: deque[tuple[Slot | None, _Batch]] = deque()
+    errors: list[BaseException] = []
+
+    def fetch() -> Iterator[_Prepared]:
+        try:
+            yield from prepared
+        except BaseException as error:  # raised again when all before it has landed
+            errors.append(error)
 
     def land() -> EmbeddedBatch:
         slot, batch = flying.popleft()
@@ -263,7 +270,7 @@ def _iter_batches(
 
     batch, slot = _Batch(), None
     try:
-        for one in prepared:
+        for one in fetch():
             timings.add(one.laps)
             pixels = batch.add(one, known)
             if pixels is not None:
@@ -281,11 +288,12 @@ def _iter_batches(
             launch(slot, batch)
         while flying:
             yield land()
+        if errors:
+            raise errors[0]
     finally:
-        for slot, _ in flying:  # its memory must not go while the device reads it
-            if slot is not None:
-                with suppress(Exception):
-                    slot.wait()
+        for slot in (slot for slot, _ in flying if slot is not None):
+            with suppress(Exception):  # its memory must not go while the device reads it
+                slot.wait()
 
 
 def _iter_in_thread(items: Iterator[T], depth: int, timings: Timings) -> Iterator[T]:
@@ -346,11 +354,8 @@ def _iter_ahead(
         return [prepare(entry) for entry in chunk]
 
     def take() -> list[_Prepared]:
-        future = waiting.popleft()
-        if future.done():
-            return future.result()
         with timings.wait("images"):
-            return future.result()
+            return waiting.popleft().result()
 
     try:
         for start in range(0, len(entries), CHUNK):
