@@ -1,11 +1,16 @@
 """Fixtures for all tests: generated images, small caches, the command line in-process."""
 
+import itertools
 import os
+import re
 import signal
 import socket
 from collections import OrderedDict
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -211,6 +216,49 @@ def tiny_backbone():
     return name
 
 
+def shrink(image):
+    """Give 8 x 8 pixels of 0..1; refuse a wide picture."""
+    import torch
+
+    if image.width > 4 * image.height:
+        raise ValueError("too\nwide")
+    return torch.from_numpy(np.asarray(image.resize((8, 8)), np.float32).transpose(2, 0, 1) / 255)
+
+
+@pytest.fixture(scope="session")
+def picky():
+    """A backbone that gives each channel's mean, and NaN for a black picture, as 0 / 0."""
+    from torch import nn
+
+    import featx
+
+    class MeanOrNan(nn.Module):
+        def forward(self, batch):
+            mean = batch.mean((2, 3))
+            return mean * (mean / mean)
+
+    # Its build_example is a black picture, whose NaN is no matter: only the shape counts.
+    featx.register_backbone("tests-picky", MeanOrNan(), transform=shrink)
+    return featx.load_backbone("tests-picky")
+
+
+@pytest.fixture
+def good(tmp_path, make_image):
+    """Six good images in a folder."""
+    return [make_image(tmp_path / f"photos/good{i}.png", seed=i) for i in range(6)]
+
+
+@pytest.fixture
+def mixed(tmp_path, good, make_image):
+    """A folder of six good images and one that `picky` fails on at each stage, between them."""
+    folder = tmp_path / "photos"
+    (folder / "good0_read.jpg").symlink_to(folder / "nowhere.jpg")
+    (folder / "good1_decode.jpg").write_text("not\nfound")
+    make_image(folder / "good2_preprocess.png", size=(300, 1))
+    Image.new("RGB", (40, 30)).save(folder / "good3_embed.png")
+    return folder
+
+
 @pytest.fixture
 def photos_cache(photos, tiny_backbone, tmp_path):
     """The cache of `photos` by `tiny_backbone`."""
@@ -220,6 +268,35 @@ def photos_cache(photos, tiny_backbone, tmp_path):
     return tmp_path / "photos.h5"
 
 
+@pytest.fixture(scope="session")
+def watch_batches():
+    """In a ``with`` block, call ``act(number)`` where a batch is waited for; a factory.
+
+    Batches are waited for one by one and in their order, whichever engine runs: what is raised for
+    one leaves all before it done. It is called in the thread that feeds the network.
+    """
+    from featx.loop import RunOptions
+
+    @contextmanager
+    def watch(act):
+        build_engine, numbers = RunOptions.build_engine, itertools.count()
+
+        def act_and_wait(wait):
+            act(next(numbers))
+            return wait()
+
+        def build_watched(*args, **options):
+            engine = build_engine(*args, **options)
+            for slot in engine.slots:
+                slot.wait = partial(act_and_wait, slot.wait)
+            return engine
+
+        with patch.object(RunOptions, "build_engine", build_watched):
+            yield
+
+    return watch
+
+
 @dataclass(frozen=True)
 class CliResult:
     """What a command left behind."""
@@ -227,6 +304,16 @@ class CliResult:
     code: int
     out: str
     err: str
+
+    def list_notes(self):
+        """List what an extraction said on stderr, before the two lines on its time; these as well.
+
+        How long it took is no test's business, but that it is told.
+        """
+        *notes, shares, advice = self.err.splitlines()
+        assert re.fullmatch(r"featx: \w+ fp32 on [\w:]+: ready after .* s; time of .*", shares)
+        assert advice.startswith("featx: ")
+        return notes
 
 
 @pytest.fixture

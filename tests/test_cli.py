@@ -33,7 +33,7 @@ def place(photos, photos_cache, cache_path, tmp_path, monkeypatch):
 
 def test_commands_end_to_end_do_what_they_say(place, run_cli):
     result = run_cli("extract", "photos/train", "-o", "new.h5", "--backbone", "tests-tiny")
-    assert (result.code, result.err) == (0, "")
+    assert (result.code, result.list_notes()) == (0, [])
     assert result.out.startswith("new.h5: 8 rows, tests-tiny (dim 8), ")
 
     result = run_cli("info", "new.h5")
@@ -186,7 +186,7 @@ def test_extract_tells_of_failed_and_ignored_files_on_stderr(place, run_cli):
     result = run_cli(*EXTRACT.split(), "--max-failures", "1")
     assert result.code == 0
     assert result.out.startswith("new.h5: 12 rows")
-    assert result.err.splitlines() == [
+    assert result.list_notes() == [
         "featx: passed over 1 files that are no images",
         "featx: 1 images failed: featx info new.h5 --failures",
     ]

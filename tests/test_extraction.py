@@ -10,6 +10,7 @@ import pytest
 
 from featx.backbones.load import load_backbone
 from featx.cache.reader import open_cache
+from featx.engines.choose import choose_engine
 from featx.errors import BackboneError, CacheError, DeviceError, FeatxError, SourceError
 from featx.extraction import extract
 from featx.fitting import evaluate, fit_head
@@ -197,11 +198,11 @@ def test_extract_provenance_says_who_when_and_how(photos, photos_cache):
     assert set(provenance) >= {
         "engine", "device", "weights", "preprocess_from", "source", "time", "host", "versions",
     }  # fmt: skip
-    assert provenance["engine"] == "torch"
+    assert (provenance["engine"], provenance["device"]) == choose_engine()
     assert provenance["batch_size"] == 4
     assert provenance["weights"] == "DEFAULT"
     assert provenance["source"] == str(photos)
-    assert set(provenance["versions"]) >= {"featx", "torch", "pillow"}
+    assert set(provenance["versions"]) >= {"featx", "torch", "pillow", provenance["engine"]}
 
 
 def refuse_work(*args, **kwargs):
@@ -209,7 +210,7 @@ def refuse_work(*args, **kwargs):
 
 
 def refuse_loading(monkeypatch):
-    monkeypatch.setattr("featx.embedding.load_backbone", refuse_work)
+    monkeypatch.setattr("featx.embedding.recall_backbone", refuse_work)
 
 
 def test_extract_over_what_is_no_cache_is_refused_before_any_work(

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from featx.cache.lock import CacheLock, Holder
 from featx.cache.reader import open_cache
 from featx.cache.shards import Shards
 from featx.cache.verify import verify_cache
-from featx.engines.torch_engine import TorchEngine
 from featx.errors import (
     CacheError,
     CacheLockedError,
@@ -27,7 +26,8 @@ from featx.errors import (
     FingerprintError,
     TooManyFailuresError,
 )
-from featx.extraction import count_allowed, extract
+from featx.extraction import extract
+from featx.filling import count_allowed
 from featx.fitting import evaluate, fit_head, split_cache
 from featx.images.manifest import Content
 from featx.prediction import predict
@@ -117,35 +117,32 @@ def fragile_backbone():
 
 
 @pytest.fixture
-def stop(monkeypatch):
+def stop(watch_batches):
     """Let the network raise an error once, after so many batches; a factory."""
-    original = TorchEngine.run
+    with ExitStack() as stack:
 
-    def stop(error, *, after):
-        calls = itertools.count()
+        def stop(error, *, after):
+            def act(number):
+                if number == after:
+                    raise error
 
-        def run(self, batch):
-            if next(calls) == after:
-                raise error
-            return original(self, batch)
+            stack.enter_context(watch_batches(act))
 
-        monkeypatch.setattr(TorchEngine, "run", run)
-
-    return stop
+        yield stop
 
 
 @pytest.fixture
 def decoded(monkeypatch):
     """The contents that are decoded from here on, as a list."""
-    from featx.images.decode import decode_image
+    from featx.images.decode import decode_reduced
 
     seen = []
 
-    def decode(data):
+    def decode(data, min_side):
         seen.append(data)
-        return decode_image(data)
+        return decode_reduced(data, min_side)
 
-    monkeypatch.setattr("featx.embedding.decode_image", decode)
+    monkeypatch.setattr("featx.loop.decode_reduced", decode)
     return seen
 
 
@@ -863,17 +860,17 @@ def test_extract_failures_known_before_are_refused_before_any_work(run, spoilt, 
 @pytest.fixture
 def failing(monkeypatch):
     """Let decoding fail for some contents, or all, in a ``with`` block; a factory."""
-    from featx.images.decode import decode_image
+    from featx.images.decode import decode_reduced
 
     @contextmanager
     def failing(contents=None, error=ValueError):
-        def decode(data):
+        def decode(data, min_side):
             if contents is None or data in contents:
                 raise error("out of order")
-            return decode_image(data)
+            return decode_reduced(data, min_side)
 
         with monkeypatch.context() as patch:
-            patch.setattr("featx.embedding.decode_image", decode)
+            patch.setattr("featx.loop.decode_reduced", decode)
             yield
 
     return failing
@@ -1134,12 +1131,12 @@ def test_extract_worker_thread_that_dies_loses_nothing_that_was_done(
     run, folder, failing, check_fresh, error
 ):
     with (
-        failing([(folder / "bees/6.png").read_bytes()], error),
+        failing([(folder / "bees/7.png").read_bytes()], error),
         pytest.raises(error, match=r"out of order"),
     ):
         run(folder, shard_s=0)
     report = run(folder)
-    assert (report.n_embedded, report.n_resumed) == (2, 6)
+    assert (report.n_embedded, report.n_resumed) == (4, 4)  # a worker takes four at a time
     check_fresh(report, folder)
 
 
@@ -1168,20 +1165,15 @@ def test_extract_break_lock_writes(run, folder, extracted, put):
 
 
 def test_extract_whose_lock_is_broken_leaves_the_cache_and_its_work(
-    run, folder, extracted, put, monkeypatch
+    run, folder, extracted, put, watch_batches
 ):
     before = extracted.read_bytes()
     put(folder / "ants/8.png", 8)
-    original = TorchEngine.run
-
-    def run_and_lose(self, batch):
-        CacheLock(extracted, break_lock=True)
-        return original(self, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TorchEngine, "run", run_and_lose)
-        with pytest.raises(CacheLockedError, match=r"got the lock broken by process"):
-            run(folder)
+    with (
+        watch_batches(lambda _: CacheLock(extracted, break_lock=True)),
+        pytest.raises(CacheLockedError, match=r"got the lock broken by process"),
+    ):
+        run(folder)
     assert extracted.read_bytes() == before
     report = run(folder, break_lock=True)
     assert (report.n_embedded, report.n_resumed) == (1, 0)  # not even a shard was written
@@ -1233,7 +1225,8 @@ def test_extract_command_notes_what_is_worth_knowing(extract_cli, folder):
 
 def test_extract_command_notes_a_lock_taken_over(extract_cli, folder):
     holder = leave_dead_lock(folder.parent / "out.h5")
-    assert extract_cli().err == f"featx: took over the lock of {holder}, which is dead\n"
+    notes = extract_cli().list_notes()
+    assert notes == [f"featx: took over the lock of {holder}, which is dead"]
 
 
 def test_extract_command_options_reach_the_run(extract_cli, forged):
@@ -1262,7 +1255,7 @@ def test_extract_command_with_too_many_failures_ends_in_code_3(extract_cli, spoi
     result = extract_cli("--max-failures", "50%")
     assert result.code == 0
     assert result.out.startswith("out.h5: 8 rows, tests-tiny (dim 8), 0 embedded in ")
-    assert result.err.splitlines() == [
+    assert result.list_notes() == [
         "featx: went on after 8 images that an interrupted run had done",
         "featx: 2 images failed: featx info out.h5 --failures",
     ]
@@ -1271,14 +1264,14 @@ def test_extract_command_with_too_many_failures_ends_in_code_3(extract_cli, spoi
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_extract_command_ended_by_a_signal_can_be_run_again(extract_cli, monkeypatch, number, code):
     before = signal.getsignal(signal.SIGTERM)
-    original, calls = TorchEngine.run, itertools.count()
+    original, calls = Shards.append, itertools.count()
 
-    def run_or_signal(self, batch):
+    def append_or_signal(self, *args, **kwargs):
         if next(calls) == 3:
             signal.raise_signal(number)
-        return original(self, batch)
+        return original(self, *args, **kwargs)
 
-    monkeypatch.setattr(TorchEngine, "run", run_or_signal)
+    monkeypatch.setattr(Shards, "append", append_or_signal)
     result = extract_cli("--batch-size", "2", "--shard-seconds", "0")
     assert (result.code, result.out) == (code, "")
     assert signal.getsignal(signal.SIGTERM) is before
@@ -1286,22 +1279,40 @@ def test_extract_command_ended_by_a_signal_can_be_run_again(extract_cli, monkeyp
     result = extract_cli("--batch-size", "2")
     assert result.code == 0
     assert "8 rows, tests-tiny (dim 8), 2 embedded" in result.out
-    assert result.err == "featx: went on after 6 images that an interrupted run had done\n"
+    notes = result.list_notes()
+    assert notes == ["featx: went on after 6 images that an interrupted run had done"]
 
 
 CHILD = """
 import sys
+import threading
+from functools import partial
+from featx.cache.shards import Shards
 from featx.cli import main
-from featx.engines.torch_engine import TorchEngine
-run, batches = TorchEngine.run, iter(range(9))
+from featx.loop import RunOptions
 
-def run_or_wait(self, batch):
-    if next(batches) == 2:
+build, numbers = RunOptions.build_engine, iter(range(9))
+seal, sealed = Shards.seal_when_due, threading.Semaphore(0)
+
+def wait_for_the_parent(wait):
+    if next(numbers) == 2:
+        sealed.acquire()
+        sealed.acquire()
         print("waiting", flush=True)
         sys.stdin.read()
-    return run(self, batch)
+    return wait()
 
-TorchEngine.run = run_or_wait
+def build_waiting(*args, **options):
+    engine = build(*args, **options)
+    for slot in engine.slots:
+        slot.wait = partial(wait_for_the_parent, slot.wait)
+    return engine
+
+def seal_and_count(shards, seconds):
+    seal(shards, seconds)
+    sealed.release()
+
+RunOptions.build_engine, Shards.seal_when_due = build_waiting, seal_and_count
 main(sys.argv[1:])
 """
 
@@ -1317,6 +1328,7 @@ def test_extract_command_terminated_ends_in_code_143_and_goes_on(run, folder, tm
     ) as child:
         assert child.stdout.readline() == "waiting\n"
         child.terminate()
+        child.stdin.close()  # the signal is there already, and the network may go on
         assert child.wait(timeout=60) == 143
     assert len(list_shards(tmp_path / "out.h5")) == 2
     assert not (tmp_path / ".out.h5.lock").exists()

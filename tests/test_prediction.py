@@ -26,7 +26,7 @@ def refuse_loading(monkeypatch):
         raise AssertionError("a network was loaded")
 
     monkeypatch.setattr("featx.backbones.load.load_backbone", refuse)
-    monkeypatch.setattr("featx.prediction.load_backbone", refuse, raising=False)
+    monkeypatch.setattr("featx.embedding.recall_backbone", refuse)
 
 
 def test_predict_images_are_told_apart_in_order(head, photos):

@@ -16,21 +16,23 @@ import sys
 import time
 from pathlib import Path
 
-import featx.embedding
+import torch  # noqa: F401
+
 import featx.extraction
+import featx.loop
 from featx.cli import main
 
 
 def log_decoding(path):
     """Append the digest of each content that is decoded, in one write that a kill cannot tear."""
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    decode = featx.embedding.decode_image
+    decode = featx.loop.decode_reduced
 
-    def logged(data):
+    def logged(data, min_side):
         os.write(log, hashlib.sha256(data).hexdigest().encode() + b"\n")
-        return decode(data)
+        return decode(data, min_side)
 
-    featx.embedding.decode_image = logged
+    featx.loop.decode_reduced = logged
 
 
 def run_child(order):
