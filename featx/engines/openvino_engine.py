@@ -123,8 +123,11 @@ def _load_network(core: openvino.Core, backbone: Backbone) -> openvino.Model:
 
 
 def _save(network: openvino.Model, folder: Path) -> None:
-    # By default weights would be rounded to half precision.
-    openvino.save_model(network, folder / _FILES[0], compress_to_fp16=False)
+    try:
+        # By default weights would be rounded to half precision.
+        openvino.save_model(network, folder / _FILES[0], compress_to_fp16=False)
+    except RuntimeError as error:  # its word for a full disk
+        raise OSError(str(error)) from error
 
 
 def _convert(core: openvino.Core, backbone: Backbone) -> openvino.Model:
