@@ -40,8 +40,11 @@ MAX_UNREPORTED = 1024
 CHUNK = 4
 """Images that a worker takes at a time: a tenth faster for tiny ones than each by itself."""
 
-N_READY = 8
-"""Batches that wait for the caller at the most: enough for the network to go on while it writes."""
+MIN_AHEAD = 64
+"""Images that may be ready before the network asks for them, at least."""
+
+READY_BYTES = 8 << 20
+"""Vectors that may wait for the caller: so that the network goes on while a shard is written."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,8 @@ def iter_embedded(
         # process, and threads would restore each other's.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         prepare = functools.partial(_prepare, backbone=backbone, known=known, decode=decode)
-        ahead = 2 * engine.batch_size + workers * CHUNK
+        ahead = max(2 * engine.batch_size, MIN_AHEAD) + workers * CHUNK
+        batch_bytes = 4 * engine.batch_size * sum(backbone.dims.values())
         prepared = _iter_ahead(pool, prepare, entries, ahead, timings)
         batches = _iter_batches(prepared, engine, known, dtype, timings)
         timings.n_workers, timings.n_cores = workers, int(joblib.cpu_count())
@@ -185,7 +189,7 @@ def iter_embedded(
         timings.precision, timings.decode = engine.precision, decode
         busy_s = engine.busy_s
         with timings.measure():
-            for batch in _iter_in_thread(batches, N_READY, timings):
+            for batch in _iter_in_thread(batches, max(2, READY_BYTES // batch_bytes), timings):
                 bar.update(len(batch))
                 with timings.write():
                     yield batch
