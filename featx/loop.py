@@ -56,7 +56,7 @@ class RunOptions:
     engine : str
         ``auto``, ``torch`` or ``openvino``.
     device : str
-        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        ``auto``, ``cpu``, ``cuda`` (all GPUs of the machine), ``cuda:N`` or ``mps``.
     batch_size : int or None
         Rows run at a time; None: what the engine runs best with.
     workers : int or None

@@ -314,7 +314,7 @@ def test_extract_on_cuda_is_close_to_the_cpu(run, photos, photos_cache):
     np.testing.assert_allclose(list(found.values()), list(expected.values()), atol=1e-4)
     with open_cache(report.path) as cuda, open_cache(photos_cache) as cpu:
         assert cuda.get_info().fingerprint == cpu.get_info().fingerprint
-        assert cuda.get_info().provenance["device"] == "cuda:0"
+        assert cuda.get_info().provenance["device"].startswith("cuda")
 
 
 @pytest.mark.shared

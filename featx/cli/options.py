@@ -24,7 +24,7 @@ def _count(text: str) -> Any:
 
 CacheArgument = Annotated[Path, typer.Argument(help="A file made by featx extract.")]
 Engine = Annotated[str, typer.Option(help="auto, torch or openvino.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda (all GPUs), cuda:N (one) or mps.")]
 BatchSize = Annotated[int | None, _count("Images run through the network at a time.")]
 Workers = Annotated[int | None, _count("Threads that read and decode.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

@@ -30,11 +30,13 @@ def choose_engine(engine: str = "auto", device: str = "auto") -> tuple[str, str]
     engine : {"auto", "torch", "openvino"}
         ``auto`` takes OpenVINO on a CPU where it is installed, else PyTorch.
     device : {"auto", "cpu", "cuda", "cuda:N", "mps"}
-        ``auto`` takes CUDA, else MPS, else the CPU.
+        ``cuda`` is all GPUs of the machine, and ``cuda:N`` one of them. ``auto`` takes CUDA, else
+        MPS, else the CPU.
 
     Returns
     -------
     engine, device : str
+        ``cuda`` only where there are several.
 
     Raises
     ------
@@ -71,21 +73,30 @@ def choose_device(text: str) -> str:
 
     n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     has_mps = torch.backends.mps.is_available()
-    if text == "auto":
-        return "cuda:0" if n_cuda else "mps" if has_mps else "cpu"
-    if text.startswith("cuda"):
+    if text == "auto" and not n_cuda:
+        return "mps" if has_mps else "cpu"
+    if text != "mps":
         index = int(match.group(1) or 0)
         if index >= n_cuda:
             raise DeviceError(
                 f"device {text}: expected a CUDA device of that number, got {n_cuda} of them. "
                 "Pass --device cpu, or install a torch built for this machine's driver."
             )
-        return f"cuda:{index}"
+        return "cuda" if n_cuda > 1 and not match.group(1) else f"cuda:{index}"
     if not has_mps:
         raise DeviceError(
             "device mps: expected Apple's Metal, got a machine without. Pass --device cpu."
         )
     return text
+
+
+def list_devices(device: str) -> list[str]:
+    """List the devices that a chosen one stands for: ``cuda`` is every GPU of the machine."""
+    if device != "cuda":
+        return [device]
+    import torch
+
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
 
 
 def _has_driver() -> bool:
@@ -129,7 +140,9 @@ def list_precisions(engine: str, device: str) -> list[str]:
     if device.startswith("cuda"):
         import torch
 
-        has_bf16 = torch.cuda.get_device_capability(device) >= (8, 0)
+        has_bf16 = all(
+            torch.cuda.get_device_capability(one) >= (8, 0) for one in list_devices(device)
+        )
         return [name for name in PRECISIONS if name != "bf16" or has_bf16]
     if engine == "openvino":
         import openvino
@@ -184,6 +197,17 @@ def build_engine(
             # A network of the user's own may do what OpenVINO does not know.
             if engine == "openvino" or precision not in list_precisions("torch", place):
                 raise
+    devices = list_devices(place)
+    if len(devices) > 1:
+        from featx.engines.fleet import Fleet
+
+        return Fleet(
+            backbone,
+            devices=devices,
+            precision=precision,
+            batch_size=batch_size,
+            n_images=n_images,
+        )
     from featx.engines.torch_engine import TorchEngine
 
     return TorchEngine(

@@ -1,0 +1,76 @@
+"""What a fleet's processes run in its tests: an engine without torch, steered by its pixels."""
+
+import os
+import threading
+
+import numpy as np
+
+from featx.backbones.backbone import Backbone
+from featx.backbones.preprocess import ImageClassification
+from featx.engines.engine import Engine, Slot
+from featx.errors import DeviceError
+
+REFUSE_START, LACK_MEMORY, FAIL, HANG, DIE = 251, 252, 253, 254, 255
+"""Values of a batch's first pixel that something happens at."""
+
+N_SLOTS = 2
+
+
+class DoubleEngine(Engine):
+    """Gives the sum of each row's pixels, its process and the batch size it was run in.
+
+    The number of its device is the batch size that it has memory for; one that is ``stubborn``
+    cannot be built with another.
+    """
+
+    name = "double"
+
+    def __init__(self, backbone, *, device, precision, batch_size, n_images):
+        kind, _, most = device.partition(":")
+        if kind == "stubborn" and batch_size is not None:
+            raise DeviceError(f"device {device}: expected {most} at a time, got {batch_size}. Ask.")
+        super().__init__(
+            backbone, device=device, precision=precision, batch_size=batch_size or int(most)
+        )
+        self.busy_s = 0.0
+        self.slots = [DoubleSlot(self) for _ in range(N_SLOTS)]
+
+
+class DoubleSlot(Slot):
+    def __init__(self, engine):
+        self.engine = engine
+        self.pixels = np.zeros((engine.batch_size, *engine.backbone.pixel_shape), np.uint8)
+
+    def _start(self):
+        if self.pixels.flat[0] == REFUSE_START:
+            raise LookupError("not today")
+
+    def wait(self):
+        code = self.pixels.flat[0]
+        if code == LACK_MEMORY:
+            raise DeviceError("device double: expected memory, got too little. Pass less.")
+        if code == FAIL:
+            raise LookupError("nowhere")
+        if code == HANG:
+            threading.Event().wait()
+        if code == DIE:
+            os._exit(3)
+        self.engine.busy_s += 1.0
+        columns = self.pixels.sum((1, 2, 3)), os.getpid(), self.engine.batch_size
+        sums, *others = (np.broadcast_to(column, len(self.pixels)) for column in columns)
+        values = {
+            "sum": sums[:, None].astype(np.float32),
+            "process": np.stack(others, axis=1).astype(np.float32),  # (batch, 2)
+        }
+        return {layer: array[: self.n_rows] for layer, array in values.items()}
+
+
+def build(backbone, **how):
+    return DoubleEngine(backbone, **how)
+
+
+def build_backbone(module=None):
+    """Build the backbone of it all, whose network may be anything."""
+    preprocess = ImageClassification(2, 2, "bilinear", (0.0,) * 3, (1.0,) * 3)
+    dims = {"sum": 1, "process": 2}
+    return Backbone("double", dims, preprocess, (2, 2, 3), "none", "", _load=lambda: module)
