@@ -30,8 +30,8 @@ def choose_engine(engine: str = "auto", device: str = "auto") -> tuple[str, str]
     engine : {"auto", "torch", "openvino"}
         ``auto`` takes OpenVINO on a CPU where it is installed, else PyTorch.
     device : {"auto", "cpu", "cuda", "cuda:N", "mps"}
-        ``cuda`` is all GPUs of the machine, and ``cuda:N`` one of them. ``auto`` takes CUDA, else
-        MPS, else the CPU.
+        ``cuda`` is all GPUs of the machine, and ``cuda:N`` one of them. ``auto`` takes the first
+        of them, else MPS, else the CPU.
 
     Returns
     -------
@@ -82,7 +82,8 @@ def choose_device(text: str) -> str:
                 f"device {text}: expected a CUDA device of that number, got {n_cuda} of them. "
                 "Pass --device cpu, or install a torch built for this machine's driver."
             )
-        return "cuda" if n_cuda > 1 and not match.group(1) else f"cuda:{index}"
+        # All of them only by their own word: a process for each is more than a few images are worth.
+        return "cuda" if text == "cuda" and n_cuda > 1 else f"cuda:{index}"
     if not has_mps:
         raise DeviceError(
             "device mps: expected Apple's Metal, got a machine without. Pass --device cpu."
