@@ -82,7 +82,7 @@ def choose_device(text: str) -> str:
                 f"device {text}: expected a CUDA device of that number, got {n_cuda} of them. "
                 "Pass --device cpu, or install a torch built for this machine's driver."
             )
-        # All of them only by their own word: a process for each is more than a few images are worth.
+        # All of them only by their own word: few images are not worth a process for each.
         return "cuda" if text == "cuda" and n_cuda > 1 else f"cuda:{index}"
     if not has_mps:
         raise DeviceError(
