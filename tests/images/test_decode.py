@@ -7,7 +7,15 @@ import pytest
 from PIL import ExifTags, Image
 
 from featx.errors import DecodeError
-from featx.images.decode import FORMATS, SUFFIXES, decode_image, is_image
+from featx.images.decode import (
+    DECODERS,
+    FORMATS,
+    SUFFIXES,
+    check_decode,
+    decode_image,
+    decode_reduced,
+    is_image,
+)
 
 from .awkward import STORED
 
@@ -310,6 +318,101 @@ def test_decode_opened_pillow_file_equals_its_bytes():
 def test_decode_other_object_is_refused_with_its_type(thing):
     with pytest.raises(DecodeError, match=f"expected an image, got {type(thing).__name__}"):
         decode_image(thing)
+
+
+# --- decode_reduced
+
+
+def draw_smooth(size):
+    """Draw a picture that looks alike at any size, and in no two of its corners."""
+    x, y = np.meshgrid(np.linspace(0, 1, size[0]), np.linspace(0, 1, size[1]))
+    pixels = np.stack([x, y, (x + 2 * y) / 3], axis=2)
+    return (40 + 180 * pixels).astype(np.uint8)
+
+
+def encode_turned(size, orientation, **options):
+    """Encode a JPEG that is of this size once it is upright."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](draw_smooth(size))))
+    return encode(stored, "JPEG", exif=exif, quality=95, **options)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (480, 641)], ids=str)
+@pytest.mark.parametrize("orientation", STORED)
+def test_decode_reduced_tells_the_size_of_the_whole_upright_picture(orientation, size):
+    image, told = decode_reduced(encode_turned(size, orientation), 100)
+    assert told == size
+    assert image.size == (-(-size[0] // 4), -(-size[1] // 4))
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_decode_reduced_is_the_same_picture_smaller(orientation):
+    data = encode_turned((640, 480), orientation)
+    image, _ = decode_reduced(data, 100)
+    whole = decode_image(data).resize(image.size, Image.Resampling.BOX)
+    difference = np.abs(np.asarray(image).astype(int) - np.asarray(whole))
+    assert difference.max() <= 8
+
+
+@pytest.mark.parametrize("size", [(640, 480), (480, 641), (1001, 97), (60, 60)], ids=str)
+@pytest.mark.parametrize("min_side", [1, 7, 12, 13, 60, 61, 120, 121, 240, 241, 480, 481, 10**6])
+def test_decode_reduced_keeps_the_side_it_must_and_little_more(size, min_side):
+    data = encode(Image.fromarray(draw_smooth(size)), "JPEG")
+    image, told = decode_reduced(data, min_side)
+    assert told == size
+    scale = round(max(size) / max(image.size))
+    assert scale in (1, 2, 4, 8)
+    if scale > 1:
+        assert min(image.size) >= min_side
+    if scale < 8:
+        assert min(size) // (2 * scale) < min_side
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_decode_reduced_jpeg_of_another_mode_becomes_rgb(mode):
+    whole = Image.fromarray(draw_smooth((640, 480))).convert(mode)
+    image, size = decode_reduced(encode(whole, "JPEG"), 100)
+    assert (image.mode, image.size, size) == ("RGB", (160, 120), (640, 480))
+
+
+@pytest.mark.parametrize("format", sorted({*FORMATS} - {"JPEG"}))
+def test_decode_reduced_other_format_comes_in_full_size(format):
+    data = encode_smooth(format, (640, 480))
+    image, size = decode_reduced(data, 10)
+    assert image.size == size == (640, 480)
+    assert image.tobytes() == decode_image(data).tobytes()
+
+
+def test_decode_reduced_array_and_opened_picture_come_in_full_size():
+    pixels = draw_smooth((640, 480))
+    opened = Image.open(io.BytesIO(encode(Image.fromarray(pixels), "JPEG")))
+    for data in (pixels, Image.fromarray(pixels), opened):
+        image, size = decode_reduced(data, 10)
+        assert image.size == size == (640, 480)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_decode_reduced_without_a_side_reduces_nothing(orientation):
+    data = encode_turned((640, 480), orientation)
+    image, size = decode_reduced(data)
+    assert image.size == size == (640, 480)
+    assert image.tobytes() == decode_image(data).tobytes()
+
+
+@pytest.mark.parametrize("n_bytes", [0, 2, 300, 3000])
+def test_decode_reduced_truncated_jpeg_is_refused(n_bytes):
+    data = encode(Image.fromarray(draw_smooth((640, 480))), "JPEG", quality=95)
+    assert len(data) > 4000
+    with pytest.raises(DecodeError):
+        decode_reduced(data[:n_bytes], 100)
+
+
+def test_check_decode_knows_its_two_ways():
+    for name in DECODERS:
+        check_decode(name)
+    with pytest.raises(DecodeError, match=r"^decode: expected exact or fast, got 'quick'"):
+        check_decode("quick")
 
 
 # --- told by content
