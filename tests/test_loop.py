@@ -1,5 +1,7 @@
 """The one loop: order, failures, and neighbours that are left as they are."""
 
+import shutil
+import threading
 from hashlib import sha256
 
 import numpy as np
@@ -9,9 +11,11 @@ from PIL import Image
 from torch import nn
 
 import featx
-from featx.errors import FeatxError
+from featx.errors import DeviceError, FeatxError
+from featx.images.decode import decode_reduced
 from featx.images.sources import list_entries, read_manifest
 from featx.loop import RunOptions, iter_embedded
+from featx.timings import Timings
 
 
 def keep_size(image):
@@ -32,6 +36,16 @@ def run(entries, backbone, **options):
     failures = [failure for batch in batches for failure in batch.failures]
     parts = [vectors for batch in batches for vectors in batch.vectors.values()]
     return rows, np.concatenate(parts), failures
+
+
+@pytest.fixture
+def put_many(tmp_path, make_image):
+    """Write so many small images that differ; return their paths in order. A factory."""
+
+    def put_many(count):
+        return [make_image(tmp_path / f"many/{i:03}.png", (9, 7), seed=i) for i in range(count)]
+
+    return put_many
 
 
 # --- rows and failures
@@ -151,6 +165,149 @@ def test_iter_embedded_workers_do_not_change_the_bytes(mixed, squeezenet):
     assert one[2] == four[2]
 
 
+# --- several batches in flight
+
+
+def iter_on_cpu(entries, backbone, *, known=None, dtype="float32", timings=None, **options):
+    options = RunOptions(device="cpu", progress=False, **options)
+    engine = options.build_engine(backbone)
+    return iter_embedded(entries, backbone, engine, options, known, dtype=dtype, timings=timings)
+
+
+def list_threads():
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("featx-")]
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_iter_embedded_many_batches_come_in_order(put_many, picky, engine):
+    paths = put_many(61)
+    batches = list(iter_on_cpu(list_entries(paths), picky, engine=engine, batch_size=2, workers=3))
+    assert [len(batch.rows) for batch in batches] == [2] * 30 + [1]
+    rows = [row for batch in batches for row in batch.rows]
+    assert [row.path for row in rows] == [str(path) for path in paths]
+    vectors = np.concatenate([batch.vectors["penultimate"] for batch in batches])
+    expected = [picky.preprocess.prepare(Image.open(path)).mean((1, 2)) for path in paths]
+    np.testing.assert_allclose(vectors, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_done", [0, 1, 7])
+def test_iter_embedded_error_of_the_network_comes_after_what_was_done(
+    put_many, picky, watch_batches, n_done
+):
+    class StopError(Exception):
+        pass
+
+    def act(number):
+        if number == n_done:
+            raise StopError("stopped")
+
+    found = []
+
+    def take():
+        for batch in iter_on_cpu(list_entries(put_many(40)), picky, batch_size=2):
+            found.append(batch)  # noqa: PERF402
+
+    with watch_batches(act), pytest.raises(StopError, match="stopped"):
+        take()
+    assert [len(batch.rows) for batch in found] == [2] * n_done
+    assert "featx-network" not in list_threads()
+
+
+def test_iter_embedded_worker_that_dies_leaves_all_before_it(put_many, picky, monkeypatch):
+    paths = put_many(40)
+    spoilt = paths[30].read_bytes()
+
+    def decode(data, min_side):
+        if data == spoilt:
+            raise SystemExit("dies")
+        return decode_reduced(data, min_side)
+
+    monkeypatch.setattr("featx.loop.decode_reduced", decode)
+    found = []
+
+    def take():
+        for batch in iter_on_cpu(list_entries(paths), picky, batch_size=2):
+            found.append(batch)  # noqa: PERF402
+
+    with pytest.raises(SystemExit, match="dies"):
+        take()
+    # A worker takes four at a time, and image 30 is in the eighth four.
+    assert [row.path for batch in found for row in batch.rows] == [str(p) for p in paths[:28]]
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_iter_embedded_closed_early_ends_its_threads(put_many, picky, engine):
+    batches = iter_on_cpu(list_entries(put_many(80)), picky, engine=engine, batch_size=2)
+    next(batches)
+    assert "featx-network" in list_threads()
+    batches.close()
+    assert not {"featx-network", "featx-decode"} & {name.split("_")[0] for name in list_threads()}
+
+
+def test_iter_embedded_does_not_wait_for_a_full_batch_of_what_is_known(
+    put_many, picky, monkeypatch
+):
+    monkeypatch.setattr("featx.loop.MAX_UNREPORTED", 8)
+    paths = put_many(30)
+    known = {sha256(path.read_bytes()).hexdigest() for path in paths}
+    batches = list(iter_on_cpu(list_entries(paths), picky, known=known, batch_size=16))
+    assert [len(batch.repeats) for batch in batches] == [8, 8, 8, 6]
+    assert all(batch.rows == () and batch.vectors == {} for batch in batches)
+
+
+def test_iter_embedded_content_that_comes_again_is_a_repeat(put_many, picky, tmp_path):
+    paths = put_many(3)
+    shutil.copyfile(paths[0], tmp_path / "again.png")
+    known = set()
+    entries = list_entries([*paths, tmp_path / "again.png"])
+    batches = list(iter_on_cpu(entries, picky, known=known, batch_size=2))
+    assert [row.path for batch in batches for row in batch.rows] == [str(path) for path in paths]
+    (repeat,) = [row for batch in batches for row in batch.repeats]
+    assert (repeat.path, repeat.digest) == (
+        str(tmp_path / "again.png"),
+        sha256(paths[0].read_bytes()).hexdigest(),
+    )
+    assert len(known) == 3
+
+
+def test_iter_embedded_float16_rounds_the_same_vectors(put_many, picky):
+    entries = list_entries(put_many(5))
+    full, half = (
+        np.concatenate(
+            [batch.vectors["penultimate"] for batch in iter_on_cpu(entries, picky, dtype=dtype)]
+        )
+        for dtype in ("float32", "float16")
+    )
+    assert half.dtype == np.float16
+    np.testing.assert_array_equal(half, full.astype(np.float16))
+
+
+def test_iter_embedded_decode_fast_is_close_and_tells_the_whole_size(tmp_path, squeezenet):
+    pixels = np.add.outer(np.arange(900), np.arange(1200)) // 9
+    Image.fromarray(np.stack([pixels] * 3, 2).astype(np.uint8)).save(tmp_path / "a.jpg", quality=95)
+    options = RunOptions(device="cpu", batch_size=1)
+    engine = options.build_engine(squeezenet)
+    vectors = {}
+    for decode in ("exact", "fast"):
+        (batch,) = iter_embedded(list_entries(tmp_path), squeezenet, engine, options, decode=decode)
+        assert (batch.rows[0].width, batch.rows[0].height) == (1200, 900)
+        vectors[decode] = batch.vectors["penultimate"][0].astype(np.float64)
+    norms = [np.linalg.norm(vector) for vector in vectors.values()]
+    assert vectors["exact"] @ vectors["fast"] / np.prod(norms) >= 0.999
+    assert (vectors["exact"] != vectors["fast"]).any()
+
+
+def test_iter_embedded_fills_in_the_timings(mixed, picky):
+    timings = Timings()
+    entries = read_manifest(mixed).entries
+    batches = list(iter_on_cpu(entries, picky, timings=timings, engine="torch", workers=2))
+    assert sum(len(batch) for batch in batches) == timings.n_images == len(entries) == 10
+    assert (timings.engine, timings.device, timings.n_workers) == ("torch", "cpu", 2)
+    assert (timings.precision, timings.decode, timings.busy_s) == ("fp32", "exact", None)
+    assert timings.wall_s > 0
+    assert all(timings.cpu_s[stage] > 0 for stage in ("read", "decode", "preprocess"))
+
+
 # --- options
 
 
@@ -159,3 +316,16 @@ def test_iter_embedded_workers_do_not_change_the_bytes(mixed, squeezenet):
 def test_run_options_below_one_is_refused(name, value):
     with pytest.raises(FeatxError, match=f"^{name}: expected at least 1, got {value}"):
         RunOptions(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "onnx"}, "engine: expected auto, torch, openvino, got 'onnx'"),
+        ({"device": "gpu"}, "device: expected auto, cpu, .* got 'gpu'"),
+        ({"engine": "openvino", "device": "cuda"}, "engine openvino: expected device cpu"),
+    ],
+)
+def test_run_options_that_no_engine_can_follow_are_refused_at_once(options, message):
+    with pytest.raises(DeviceError, match=message):
+        RunOptions(**options)
