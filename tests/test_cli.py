@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -93,6 +94,14 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         (EXTRACT + " --dtype float8", "dtype: expected one of float32, float16"),
         (EXTRACT + " --device cuda:99", "device cuda:99: expected a CUDA device of that number"),
         (EXTRACT + " --device gpu", "device: expected auto, cpu, cuda"),
+        (EXTRACT + " --engine onnx", "engine: expected auto, torch, openvino, got 'onnx'"),
+        (EXTRACT + " --engine openvino --device mps", "engine openvino: expected device cpu"),
+        (EXTRACT + " --precision fp8", "precision: expected fp32, bf16, fp16, got 'fp8'"),
+        (EXTRACT + " --engine torch --precision fp16", "precision fp16 on cpu: expected hardware"),
+        (EXTRACT + " --decode quick", "decode: expected exact or fast, got 'quick'"),
+        (EXTEND + " --decode fast", "expected decoder pillow"),
+        ("doctor gone --device cpu", "gone: expected a folder, table, tar or image"),
+        ("doctor --backbone resnet51 --device cpu", "Nearest: "),
         (EXTRACT + " --preprocess V9", "expected preprocessing of one of none, got 'V9'"),
         (EXTRACT + " --max-failures few", "max_failures: expected a number such as 10"),
         ("info gone.h5", "gone.h5: expected a cache, got no such file"),
@@ -144,6 +153,33 @@ def test_extract_cuda_where_there_is_none_is_refused(place, run_cli, monkeypatch
     assert not Path("new.h5").exists()
 
 
+def test_extract_ends_with_where_the_time_went(place, run_cli):
+    result = run_cli(*EXTRACT.split(), "--batch-size", "auto", "--workers", "auto")
+    assert result.code == 0
+    where, advice = result.err.splitlines()
+    assert where.startswith("featx: openvino fp32 on cpu: ready after ")
+    shares = [int(share) for share in re.findall(r"(\d+)%", where)]
+    assert len(shares) == 5
+    assert 97 <= sum(shares) <= 103
+    assert advice == "featx: too short to tell what held it back"
+    again = run_cli(*EXTRACT.split())
+    assert (again.code, again.err) == (0, "")
+
+
+def test_doctor_prints_rates_and_advice(place, run_cli):
+    result = run_cli("doctor", "photos", "--backbone", "lenet5", "--device", "cpu")
+    assert (result.code, result.err) == (0, "")
+    assert re.search(r"decode +\d+ \(exact\) and \d+ \(fast\) images/s", result.out)
+    assert re.search(r"^openvino +fp32 +exact +\d+ +\d+$", result.out, re.MULTILINE)
+    assert re.search(r"^torch +fp32 +fast +\d+ +\d+$", result.out, re.MULTILINE)
+    assert "For featx extract:" in result.out
+
+    result = run_cli("doctor", "photos", "--backbone", "lenet5", "--device", "cpu", "--json")
+    found = json.loads(result.out)
+    assert {"openvino fp32", "torch fp32"} <= set(found["forward"])
+    assert {"openvino fp32 fast", "torch fp32 exact"} <= set(found["expected"])
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -152,6 +188,7 @@ def test_extract_cuda_where_there_is_none_is_refused(place, run_cli, monkeypatch
         "extract photos",
         "extract photos -o new.h5 --batch-size 0",
         "extract photos -o new.h5 --workers 0",
+        "extract photos -o new.h5 --workers all",
         "extract photos -o new.h5 --no-such-option",
         "info",
         "split photos.h5 --val much",
