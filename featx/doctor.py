@@ -21,7 +21,7 @@ import numpy as np
 from featx.backbones.backbone import Backbone
 from featx.embedding import resolve_backbone
 from featx.engines.choose import choose_engine, list_precisions
-from featx.engines.engine import Engine
+from featx.engines.engine import Engine, Slot
 from featx.images.decode import decode_reduced, encode_image
 from featx.images.manifest import Content, Entry
 from featx.images.sources import PathLike, list_entries, read_manifest
@@ -177,22 +177,28 @@ def measure_decoding(
 
 def measure_forward(engine: Engine, seconds: float, n_tries: int = N_TRIES) -> float:
     """Run batches from memory for some seconds: images/s, the best of some tries."""
-    rates = []
-    for number in range(n_tries + 1):
-        flying: deque[Any] = deque()
-        n_batches, start = 0, time.perf_counter()
-        for slot in itertools.cycle(engine.slots):
-            if len(flying) == len(engine.slots):
-                flying.popleft().wait()
-                if time.perf_counter() - start > (seconds if number else 0):
-                    break
-            slot.start(engine.batch_size)
-            flying.append(slot)
-            n_batches += 1
-        while flying:
+    engine.run(engine.slots[0].pixels)  # warms it up
+    return max(_measure_steady(engine, seconds) for _ in range(n_tries))
+
+
+def _measure_steady(engine: Engine, seconds: float) -> float:
+    """Count batches that come out while all slots are kept busy."""
+    flying: deque[Slot] = deque()
+    start, n_batches = 0.0, -1  # the first to come out starts the clock
+    for slot in itertools.cycle(engine.slots):
+        if len(flying) == len(engine.slots):
             flying.popleft().wait()
-        rates.append(n_batches * engine.batch_size / (time.perf_counter() - start))
-    return max(rates[1:])  # the first warms it up
+            n_batches += 1
+            now = time.perf_counter()
+            if n_batches == 0:
+                start = now
+            elif n_batches >= 3 * len(engine.slots) and now - start >= seconds:
+                break
+        slot.start(engine.batch_size)
+        flying.append(slot)
+    while flying:
+        flying.popleft().wait()
+    return n_batches * engine.batch_size / (now - start)
 
 
 def measure_writing(folder: Path) -> float:

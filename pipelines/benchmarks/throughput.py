@@ -60,7 +60,7 @@ def measure_bounds(folder: Path, backbone: Backbone, options: argparse.Namespace
 
 def list_engines(options: argparse.Namespace) -> list[str]:
     """List what this machine can run: engine and precision."""
-    engines = ("openvino", "torch") if options.device == "cpu" else ("torch",)
+    engines = options.engines if options.device == "cpu" else ["torch"]
     return [
         f"{engine} {precision}"
         for engine in engines
@@ -112,8 +112,8 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Measure one backbone in several rounds: one line for each engine and precision."""
     given = str(weights) if weights else "random:0"
-    own = [__file__, "--device", options.device, "--seconds", options.seconds, "--precisions"]
-    own += [*options.precisions, "--child"]
+    own = [__file__, "--device", options.device, "--seconds", options.seconds, "--engines"]
+    own += [*options.engines, "--precisions", *options.precisions, "--child"]
     rounds: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -202,6 +202,7 @@ def main() -> None:
     """Compare every backbone; print a table and write JSON."""
     parser = build_parser(__doc__)
     parser.add_argument("--backbones", nargs="+", default=["mobilenet_v2", "resnet50"])
+    parser.add_argument("--engines", nargs="+", default=["openvino", "torch"])
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16", "fp16"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--photos", type=int, default=N_PHOTOS)
