@@ -192,7 +192,7 @@ def _measure_steady(engine: Engine, seconds: float) -> float:
             now = time.perf_counter()
             if n_batches == 0:
                 start = now
-            elif n_batches >= 3 * len(engine.slots) and now - start >= seconds:
+            elif n_batches >= 2 * len(engine.slots) and now - start >= seconds:
                 break
         slot.start(engine.batch_size)
         flying.append(slot)

@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import compress
 from typing import Any, TypeVar
 
 import joblib
@@ -172,8 +173,7 @@ def iter_embedded(
     bar = tqdm(
         total=len(entries),
         unit=" images",
-        # None lets tqdm ask whether standard error is a terminal.
-        disable=None if options.progress is None else not options.progress,
+        disable=None if options.progress is None else not options.progress,  # None: tqdm asks
     )
     with warnings.catch_warnings(), bar, ThreadPoolExecutor(workers, "featx-decode") as pool:
         # The ledger says what is wrong with a file. Not around each image: filters belong to the
@@ -229,12 +229,10 @@ class _Batch:
         with np.errstate(over="ignore"):
             vectors = {name: part.astype(dtype, copy=False) for name, part in output.items()}
         finite = np.all([np.isfinite(part).all(axis=1) for part in vectors.values()], axis=0)
-        for row, good in zip(self.rows, finite, strict=True):
-            if not good:
-                reason = "the network's output is not finite"
-                reason += "" if dtype == "float32" else f" in {dtype}"
-                self._failures.append(_fail(row, "embed", reason))
-        kept = tuple(row for row, good in zip(self.rows, finite, strict=True) if good)
+        where = "" if dtype == "float32" else f" in {dtype}"
+        for row in compress(self.rows, ~finite):
+            self._failures.append(_fail(row, "embed", f"the network's output is not finite{where}"))
+        kept = tuple(compress(self.rows, finite))
         vectors = {name: part[finite] for name, part in vectors.items()}
         return EmbeddedBatch(kept, vectors, tuple(self._failures), tuple(self._repeats))
 
@@ -259,11 +257,10 @@ def _iter_batches(
 
     def land() -> EmbeddedBatch:
         slot, batch = flying.popleft()
-        if slot is None:
-            return batch.finish({}, dtype)
-        free.append(slot)
+        if slot is not None:
+            free.append(slot)
         with timings.wait("network"):
-            output = slot.wait()
+            output = slot.wait() if slot is not None else {}
         return batch.finish(output, dtype)
 
     def launch(slot: Slot | None, batch: _Batch) -> None:
@@ -330,7 +327,6 @@ def _iter_in_thread(items: Iterator[T], depth: int, timings: Timings) -> Iterato
         while thread.is_alive():  # one that waits with a full queue sees that it is to end
             with suppress(queue.Empty):
                 ready.get(timeout=0.05)
-        thread.join()
     if errors:
         raise errors[0]
 

@@ -7,7 +7,7 @@ sealed HDF5 file. Rates are of the steady state, from the first image on; what c
 told apart. A ratio is the median of the rounds' ratios.
 
 The bounds are loops over nothing else, best of five: D images/s read, decoded and resized on all
-cores, F images/s through the network from memory, in the best of three batch shapes. On a CPU both
+cores, F images/s through the network from memory, in the better of two batch shapes. On a CPU both
 need the same cores: 1 / (1/D + 1/F). Beside a GPU the slower sets the pace: min(D, F). ``featx
 doctor`` measures the same loops.
 """
@@ -46,7 +46,7 @@ def measure_bounds(folder: Path, backbone: Backbone, options: argparse.Namespace
     entries = read_manifest(folder).entries[:400]
     decode = measure_decoding(entries, backbone, workers=count_workers(), n_tries=N_TRIES)
     forward, seconds = {}, options.seconds / 15
-    sizes = (8, 16, 32) if options.device == "cpu" else (64, 128, 256)
+    sizes = (8, 16) if options.device == "cpu" else (128, 256)
     for name in list_engines(options):
         engine, precision = name.split()
         built = [
