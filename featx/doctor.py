@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 import os
 import tempfile
 import time
@@ -177,28 +178,28 @@ def measure_decoding(
 
 def measure_forward(engine: Engine, seconds: float, n_tries: int = N_TRIES) -> float:
     """Run batches from memory for some seconds: images/s, the best of some tries."""
-    engine.run(engine.slots[0].pixels)  # warms it up
-    return max(_measure_steady(engine, seconds) for _ in range(n_tries))
+    # So many run at a time: in whole rounds none of them idles while the last ones finish.
+    n_beside = max(1, len(engine.slots) - 1)
+    _time_batches(engine, n_beside)  # warms it up
+    n_rounds = max(3, math.ceil(seconds / _time_batches(engine, n_beside)))
+    n_batches = n_rounds * n_beside
+    return max(
+        n_batches * engine.batch_size / _time_batches(engine, n_batches) for _ in range(n_tries)
+    )
 
 
-def _measure_steady(engine: Engine, seconds: float) -> float:
-    """Count batches that come out while all slots are kept busy."""
+def _time_batches(engine: Engine, n_batches: int) -> float:
+    """Run some batches, all slots kept busy: seconds."""
     flying: deque[Slot] = deque()
-    start, n_batches = 0.0, -1  # the first to come out starts the clock
-    for slot in itertools.cycle(engine.slots):
+    start = time.perf_counter()
+    for slot in itertools.islice(itertools.cycle(engine.slots), n_batches):
         if len(flying) == len(engine.slots):
             flying.popleft().wait()
-            n_batches += 1
-            now = time.perf_counter()
-            if n_batches == 0:
-                start = now
-            elif n_batches >= 2 * len(engine.slots) and now - start >= seconds:
-                break
         slot.start(engine.batch_size)
         flying.append(slot)
     while flying:
         flying.popleft().wait()
-    return n_batches * engine.batch_size / (now - start)
+    return time.perf_counter() - start
 
 
 def measure_writing(folder: Path) -> float:
