@@ -95,7 +95,7 @@ class ImageClassification:
         image : PIL.Image.Image
         exact : bool
             To the last bit as torchvision does; otherwise in one step, which spares what the crop
-            drops, and Pillow's single-precision box leaves 1 % of the values one step off.
+            drops: one value in a hundred is one off, with the bicubic filter some are more.
 
         Raises
         ------

@@ -13,7 +13,7 @@ from featx.errors import DecodeError
 DECODER = "pillow; EXIF orientation applied; transparency over white; 16 bit / 257; first frame"
 """The decoder and its rules, as the fingerprint names them."""
 
-DECODERS = {"exact": DECODER, "fast": f"{DECODER}; large JPEG reduced, resize within 1/255"}
+DECODERS = {"exact": DECODER, "fast": f"{DECODER}; large JPEG reduced, resized and cropped at once"}
 """The two ways to decode: ``fast`` reads a JPEG that is much larger than the network's input at a
 half, a quarter or an eighth of its size, and resizes and crops it in one step."""
 

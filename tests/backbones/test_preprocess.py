@@ -96,26 +96,21 @@ def test_prepare_in_one_step_is_close_to_the_exact(member, size):
     check_step(member.transforms(), build_image(size))
 
 
-@pytest.mark.parametrize(
-    "member",
-    [
-        torchvision.models.ResNet50_Weights.IMAGENET1K_V2,
-        pytest.param(
-            torchvision.models.EfficientNet_B0_Weights.IMAGENET1K_V1,
-            marks=pytest.mark.xfail(
-                strict=True, reason="with a box Pillow resizes the columns of tall pictures first"
-            ),
-        ),
-    ],
-    ids=str,
-)
-def test_prepare_in_one_step_of_a_tall_picture_is_close_to_the_exact(member):
-    check_step(member.transforms(), build_image((251, 500)))
-
-
 BILINEAR = torchvision.models.ResNet50_Weights.IMAGENET1K_V2.transforms()
 BICUBIC = torchvision.models.EfficientNet_B0_Weights.IMAGENET1K_V1.transforms()
 SIDES = st.integers(1, 400)
+
+
+def test_prepare_in_one_step_of_a_tall_picture_is_close_to_the_exact():
+    check_step(BILINEAR, build_image((251, 500)))
+
+
+def test_prepare_in_one_step_by_bicubic_of_a_tall_picture_stays_near():
+    """Pillow then resizes columns first, and rounds at other places than for whole pictures."""
+    preprocess = ImageClassification.from_torchvision(BICUBIC)
+    image = build_image((251, 500))
+    exact, fast = preprocess.prepare(image), preprocess.prepare(image, exact=False)
+    assert 0 < np.abs(fast.astype(int) - exact).mean() < 0.5
 
 
 @settings(max_examples=60, derandomize=True, deadline=None, database=None)
