@@ -23,6 +23,7 @@ from featx.backbones.backbone import Backbone
 from featx.embedding import resolve_backbone
 from featx.engines.choose import choose_engine, list_precisions
 from featx.engines.engine import Engine, Slot
+from featx.errors import FeatxError
 from featx.images.decode import decode_reduced, encode_image
 from featx.images.manifest import Content, Entry
 from featx.images.sources import PathLike, list_entries, read_manifest
@@ -107,6 +108,10 @@ def diagnose(
         If the source, the backbone or the device cannot be had.
     """
     device = choose_engine("auto", device)[1]
+    if not os.access(folder, os.W_OK):
+        raise FeatxError(
+            f"{folder}: expected a folder one may write to, got none. Name another: --folder."
+        )
     with tempfile.TemporaryDirectory(prefix=".featx-doctor-", dir=folder) as scratch:
         entries = _list_sample(source, Path(scratch))
         known = resolve_backbone(backbone, weights="random:0")
@@ -277,7 +282,7 @@ def _advise(
     if faster[precision] > WORTH:
         advice.append(
             f"--precision {precision}: {faster[precision]:.1f} times as fast, "
-            "cosines to fp32 above 0.999"
+            "cosines to fp32 mostly above 0.999"
         )
     gain = max(
         expected[best, name, "fast"] / expected[best, name, "exact"] for name in ("fp32", precision)

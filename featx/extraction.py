@@ -158,7 +158,7 @@ def extract(
         Seconds after which what is done is made durable.
     precision : {"fp32", "bf16", "fp16"}
         Of the network's arithmetic. The two of 16 bit are several times faster where the device
-        has them, and refused elsewhere; cosines to fp32 are above 0.999.
+        has them, and refused elsewhere; cosines to fp32 are mostly above 0.999.
     decode : {"exact", "fast"}
         ``fast`` reads large JPEGs at a reduced size and resizes and crops in one step. Precision
         and decode are part of the fingerprint.

@@ -151,8 +151,7 @@ def iter_embedded(
     """Embed the entries of a manifest, in their order.
 
     Memory holds a few batches, however many entries there are. An image that cannot be embedded
-    becomes a failure and leaves its neighbours as they are. Who stops before the end closes the
-    generator, or the network runs on until its queues are full.
+    becomes a failure and leaves its neighbours as they are. Who stops early closes the generator.
 
     Parameters
     ----------
@@ -176,20 +175,19 @@ def iter_embedded(
         disable=None if options.progress is None else not options.progress,  # None: tqdm asks
     )
     with warnings.catch_warnings(), bar, ThreadPoolExecutor(workers, "featx-decode") as pool:
-        # The ledger says what is wrong with a file. Not around each image: filters belong to the
-        # process, and threads would restore each other's.
+        # The ledger says what is wrong with a file. Filters belong to the process, not to a thread.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         prepare = functools.partial(_prepare, backbone=backbone, known=known, decode=decode)
         ahead = max(2 * engine.batch_size, MIN_AHEAD) + workers * CHUNK
-        batch_bytes = 4 * engine.batch_size * sum(backbone.dims.values())
         prepared = _iter_ahead(pool, prepare, entries, ahead, timings)
         batches = _iter_batches(prepared, engine, known, dtype, timings)
         timings.n_workers, timings.n_cores = workers, int(joblib.cpu_count())
         timings.engine, timings.device = engine.name, engine.device
         timings.precision, timings.decode = engine.precision, decode
+        n_ready = max(2, READY_BYTES // (4 * engine.batch_size * sum(backbone.dims.values())))
         busy_s = engine.busy_s
         with timings.measure():
-            for batch in _iter_in_thread(batches, max(2, READY_BYTES // batch_bytes), timings):
+            for batch in _iter_in_thread(batches, n_ready, timings):
                 bar.update(len(batch))
                 with timings.write():
                     yield batch
@@ -279,7 +277,8 @@ def _iter_batches(
                     yield land()
                 slot = slot or free.popleft()
                 slot.pixels[len(batch.rows) - 1] = pixels
-            if len(batch.rows) == engine.batch_size or len(batch) >= MAX_UNREPORTED:
+            n_unreported = len(batch) - len(batch.rows)
+            if len(batch.rows) == engine.batch_size or n_unreported >= MAX_UNREPORTED:
                 launch(slot, batch)
                 batch, slot = _Batch(), None
                 # What never was for the network must not pile up behind what is.
@@ -378,9 +377,9 @@ def _prepare(entry: Entry, *, backbone: Backbone, known: set[str] | None, decode
             data, n_bytes, mtime_ns = entry.content.read_whole()
             digest = sha256(data).hexdigest()
             row = replace(row, digest=digest, n_bytes=n_bytes, mtime_ns=mtime_ns)
+            laps.end(stage)
             if known is not None and digest in known:
                 return _Prepared(row, laps)
-        laps.end(stage)
         stage = "decode"
         is_exact = decode == "exact"
         min_side = None if is_exact else backbone.preprocess.min_side
@@ -397,4 +396,5 @@ def _prepare(entry: Entry, *, backbone: Backbone, known: set[str] | None, decode
         reason = error.strerror or str(error)
     except Exception as error:  # one image, whatever is wrong with it, must not end the run
         reason = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
+    laps.end(stage)
     return _Prepared(row, laps, failure=_fail(row, stage, reason))

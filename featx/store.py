@@ -110,7 +110,8 @@ def _digest(path: Path) -> str:
 
 def _drop_oldest(store: Path) -> None:
     """Bring the store below `MAX_BYTES`."""
-    folders = [path for path in store.iterdir() if not path.name.startswith(".")]
+    # What bears no sums is not featx's own: the variable may name a folder with other things in it.
+    folders = [sums.parent for sums in store.glob(f"*/{_SUMS}")]
     folders.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
     total = 0
     for folder in folders:

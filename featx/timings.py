@@ -132,12 +132,15 @@ class Timings:
             waited = max(self.waits_s, key=lambda name: self.waits_s[name])
             if waited == "network":
                 return "network"
-        if self.waits_s["write"] > self.waits_s["images"]:
+        least = (1 - BUSY) * self.wall_s
+        if self.waits_s["write"] >= max(least, self.waits_s["images"]):
             return "write"
+        if self.waits_s["images"] < least:
+            return "" if self.device == "cpu" else "network"
         in_workers = {name: self.cpu_s[name] for name in ("decode", "preprocess")}
         if self.read_s - self.cpu_s["read"] > sum(in_workers.values()):
             return "read"
-        if self.device == "cpu":
+        if self.device == "cpu" and self.n_workers >= self.n_cores:
             return ""
         return max(in_workers, key=lambda name: in_workers[name])
 
@@ -162,7 +165,8 @@ class Timings:
                 tips.append(f"--precision bf16 where {self.device.split(':')[0].upper()} has it")
             tips.append("a smaller backbone")
             return f"network-bound: {cores}{gpu}; {', or '.join(tips)}"
-        tips = ["more --workers"] if self.device != "cpu" and self.n_workers < self.n_cores else []
+        has_cores = self.usage < BUSY and self.n_workers < self.n_cores
+        tips = ["more --workers"] if has_cores else []
         tips += ["--decode fast"] if self.decode == "exact" else []
         return f"decoder-bound: {cores}{gpu}; {' or '.join([*tips, 'smaller images'])}"
 
@@ -185,7 +189,7 @@ class Laps:
     def end(self, stage: str) -> None:
         """End a stage."""
         now = time.thread_time()
-        self.cpu_s[stage] = now - self._last
+        self.cpu_s[stage] = self.cpu_s.get(stage, 0.0) + now - self._last
         self._last = now
         if stage == "read":
             self.read_s = time.perf_counter() - self._wall

@@ -17,7 +17,7 @@ from featx.rows import Row
 
 Array = np.ndarray[Any, Any]
 
-MIN_COSINE = {"fp32": 0.99999, "bf16": 0.999, "fp16": 0.999}
+MIN_COSINE = {"fp32": 0.99999, "bf16": 0.98, "fp16": 0.999}
 """Between embeddings of one image by two engines, batch shapes or machines, by precision."""
 
 

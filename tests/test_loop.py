@@ -255,6 +255,12 @@ def test_iter_embedded_does_not_wait_for_a_full_batch_of_what_is_known(
     assert all(batch.rows == () and batch.vectors == {} for batch in batches)
 
 
+def test_iter_embedded_batch_of_more_than_may_be_unreported_is_filled(put_many, picky, monkeypatch):
+    monkeypatch.setattr("featx.loop.MAX_UNREPORTED", 4)
+    batches = list(iter_on_cpu(list_entries(put_many(20)), picky, batch_size=16))
+    assert [len(batch.rows) for batch in batches] == [16, 4]
+
+
 def test_iter_embedded_content_that_comes_again_is_a_repeat(put_many, picky, tmp_path):
     paths = put_many(3)
     shutil.copyfile(paths[0], tmp_path / "again.png")

@@ -239,3 +239,12 @@ def test_build_key_with_other_code_is_another(sources, name):
     before = build(sources)
     (sources / name).write_text("one = 2\n")
     assert build(sources) != before
+
+
+def test_keep_leaves_what_is_not_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("FEATX_STORE", str(tmp_path))
+    monkeypatch.setattr("featx.store.MAX_BYTES", 1)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "ant.jpg").write_bytes(b"a photo, older than all")
+    keep("key", lambda folder: (folder / "part").write_bytes(b"large enough"))
+    assert (tmp_path / "photos" / "ant.jpg").exists()

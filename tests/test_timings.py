@@ -42,7 +42,8 @@ def test_find_bottleneck_of_cores_that_others_use_is_nothing_of_featx(cpu):
 
 
 def test_find_bottleneck_of_idle_cores_that_wait_for_the_disk_is_read():
-    timings = build(cpu={"read": 1.0, "decode": 3.0, "network": 3.0}, read_s=35.0)
+    cpu = {"read": 1.0, "decode": 3.0, "network": 3.0}
+    timings = build(cpu=cpu, waits={"images": 8.0}, read_s=35.0)
     assert timings.find_bottleneck() == "read"
 
 
@@ -72,8 +73,13 @@ def test_find_bottleneck_of_a_gpu_that_waits_for_the_disk_is_read():
 
 
 def test_find_bottleneck_of_a_gpu_that_is_waited_for_a_moment_is_not_network():
-    timings = build_on_gpu(cpu={"decode": 20.0}, waits={"network": 1.4, "images": 1.3})
+    timings = build_on_gpu(cpu={"decode": 20.0}, waits={"network": 1.4, "images": 1.6})
     assert timings.find_bottleneck() == "decode"
+
+
+def test_find_bottleneck_of_a_moments_wait_for_the_writer_is_not_write():
+    timings = build_on_gpu(cpu={"decode": 20.0}, waits={"network": 1.4, "write": 0.1}, busy_s=9.0)
+    assert timings.find_bottleneck() == "network"
 
 
 def test_find_bottleneck_of_a_short_run_is_none():
@@ -115,12 +121,20 @@ def test_find_bottleneck_of_a_short_run_is_none():
             "decoder-bound: 3.6 of 4 cores busy; smaller images",
         ),
         (
-            {"cpu": {"read": 1.0, "decode": 1.0}, "read_s": 35.0},
+            {"cpu": {"read": 1.0, "decode": 1.0}, "waits": {"images": 9.0}, "read_s": 35.0},
             "read-bound: 0.2 of 4 cores busy; copy the source to a faster disk, or more --workers",
         ),
         (
             {"cpu": {"write": 4.0}, "waits": {"write": 9.0}},
             "write-bound: 0.4 of 4 cores busy; put the output on a faster disk",
+        ),
+        (
+            {"cpu": {"network": 6.0, "decode": 9.0}, "waits": {"images": 8.0}, "n_workers": 1},
+            "decoder-bound: 1.5 of 4 cores busy; more --workers or --decode fast or smaller images",
+        ),
+        (
+            {"cpu": {"network": 16.0, "decode": 4.0}, "waits": {"images": 8.0}},
+            "nothing of featx: 2.0 of 4 cores busy; other work had the rest of the machine",
         ),
         (
             {"cpu": {"network": 16.0, "decode": 4.0}},
@@ -150,7 +164,7 @@ def test_advise_on_a_cpu_says_what_would_help(fields, advice):
             "smaller images",
         ),
         (
-            {"cpu": {"decode": 1.0}, "read_s": 30.0},
+            {"cpu": {"decode": 1.0}, "waits": {"images": 9.0}, "read_s": 30.0},
             "read-bound: 0.1 of 4 cores busy, GPU idle 60%; copy the source to a faster disk, or "
             "more --workers",
         ),

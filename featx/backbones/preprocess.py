@@ -6,6 +6,7 @@ The first step (`prepare`) runs once per image in a worker and yields small uint
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,12 +123,8 @@ class ImageClassification:
 
     def normalise(self, batch: torch.Tensor) -> torch.Tensor:
         """Turn uint8 ``(n, h, w, 3)`` into float32 ``(n, 3, h, w)``, channels last in memory."""
-        import torch
-
         pixels = batch.permute(0, 3, 1, 2).float().div(255)
-        mean, std = (
-            torch.tensor(part, device=batch.device).view(3, 1, 1) for part in (self.mean, self.std)
-        )
+        mean, std = (_build_constant(part, batch.device) for part in (self.mean, self.std))
         return (pixels - mean) / std
 
     def build_example(self) -> Array:
@@ -141,6 +138,15 @@ class ImageClassification:
             f"resize {self.resize_size} {self.interpolation} antialiased, "
             f"crop {self.crop_size}, mean ({mean}), std ({std})"
         )
+
+
+@functools.cache
+def _build_constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """Put one value per channel on a device, once: each copy would wait for what runs there."""
+    import torch
+
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device).view(-1, 1, 1)
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,10 @@ class TorchEngine(Engine):
         # Frozen weights are brought into the order that the kernels read them in.
         self._network = torch.compile(plain, options={"freezing": True})
         try:
-            self.pool.submit(self.compute, pixels).result()  # for the threads that will run it
+            if self.device == "cpu":  # for the threads that will run it
+                self.pool.submit(self.compute, pixels).result()
+            else:
+                self.compute(pixels)
         except Exception:  # dynamo and the compilers behind it raise many kinds
             torch.compiler.reset()
             self._network = plain

@@ -74,6 +74,7 @@ def main() -> None:
                 output = str(Path(folder) / f"{size}.h5")
                 process = context.Process(target=measure, args=(sources[size], output, sender))
                 process.start()
+                sender.close()  # a child that dies is then noticed
                 result = receiver.recv()
                 if number:
                     results[size].append(result)
