@@ -75,6 +75,7 @@ def register_embedded() -> None:
             classifier="fc",
             preprocess=_AT_64,
             is_builtin=True,
+            blocks=r"features\.\d+|top",
         )
     )
     register_spec(
@@ -87,6 +88,7 @@ def register_embedded() -> None:
             classifier="fc",
             preprocess=_AT_32,
             is_builtin=True,
+            blocks=r"[cf]\d",
         )
     )
     # Nobody published weights of it for torch: it takes a file, or random:SEED.
@@ -99,5 +101,6 @@ def register_embedded() -> None:
             classifier="classifier.6",
             preprocess=_AT_224,
             is_builtin=True,
+            blocks=r"features\.\d+|classifier\.\d+",
         )
     )

@@ -43,6 +43,9 @@ class BackboneSpec:
         Brings tensor names of older weight files to the present ones.
     is_builtin : bool
         Its code comes with featx or torchvision.
+    blocks : str
+        Regular expression by which its modules make up blocks, see `list_blocks`; empty: they are
+        not known.
     """
 
     name: str
@@ -56,6 +59,7 @@ class BackboneSpec:
     own_weights: bool = False
     rename: Callable[[str], str] | None = None
     is_builtin: bool = False
+    blocks: str = ""
 
 
 _REGISTRY: dict[str, BackboneSpec] = {}

@@ -21,6 +21,7 @@ class _Family:
 
     paper: str
     classifier: str
+    blocks: str
     dims: dict[str, int]
     pool: bool = False
     rename: Any = None
@@ -37,60 +38,80 @@ def _rename_densenet(name: str) -> str:
 _INCEPTION_OPTIONS = {"transform_input": True, "aux_logits": False, "init_weights": False}
 
 _FAMILIES = (
-    _Family("Krizhevsky 2014, arXiv:1404.5997", "classifier.6", {"alexnet": 4096}),
+    _Family(
+        "Krizhevsky 2014, arXiv:1404.5997",
+        "classifier.6",
+        r"features\.\d+|classifier\.\d+",
+        {"alexnet": 4096},
+    ),
     _Family(
         "Simonyan and Zisserman 2014, arXiv:1409.1556",
         "classifier.6",
+        r"features\.\d+|classifier\.\d+",
         {f"vgg{depth}{bn}": 4096 for depth in (11, 13, 16, 19) for bn in ("", "_bn")},
     ),
     _Family(
         "Szegedy et al. 2014, arXiv:1409.4842",
         "fc",
+        r"conv\d|inception\d\w",
         {"googlenet": 1024},
         options=_INCEPTION_OPTIONS,
     ),
     _Family(
         "Szegedy et al. 2015, arXiv:1512.00567",
         "fc",
+        r"Conv2d_\w+|Mixed_\w+",
         {"inception_v3": 2048},
         options=_INCEPTION_OPTIONS,
     ),
     _Family(
         "He et al. 2015, arXiv:1512.03385",
         "fc",
+        r"conv1|layer\d\.\d+",
         {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048, "resnet152": 2048},
     ),
     _Family(
         "Xie et al. 2016, arXiv:1611.05431",
         "fc",
+        r"conv1|layer\d\.\d+",
         {"resnext50_32x4d": 2048, "resnext101_32x8d": 2048, "resnext101_64x4d": 2048},
     ),
     _Family(
         "Zagoruyko and Komodakis 2016, arXiv:1605.07146",
         "fc",
+        r"conv1|layer\d\.\d+",
         {"wide_resnet50_2": 2048, "wide_resnet101_2": 2048},
     ),
     _Family(
         "Huang et al. 2016, arXiv:1608.06993",
         "classifier",
+        r"features\.(?:conv0|denseblock\d|transition\d)",
         {"densenet121": 1024, "densenet161": 2208, "densenet169": 1664, "densenet201": 1920},
         rename=_rename_densenet,
     ),
     _Family(
         "Iandola et al. 2016, arXiv:1602.07360",
         "classifier",
+        r"features\.\d+",
         {"squeezenet1_0": 512, "squeezenet1_1": 512},
         pool=True,
     ),
-    _Family("Sandler et al. 2018, arXiv:1801.04381", "classifier.1", {"mobilenet_v2": 1280}),
+    _Family(
+        "Sandler et al. 2018, arXiv:1801.04381",
+        "classifier.1",
+        r"features\.\d+",
+        {"mobilenet_v2": 1280},
+    ),
     _Family(
         "Howard et al. 2019, arXiv:1905.02244",
         "classifier.3",
+        r"features\.\d+|classifier\.\d+",
         {"mobilenet_v3_small": 1024, "mobilenet_v3_large": 1280},
     ),
     _Family(
         "Ma et al. 2018, arXiv:1807.11164",
         "fc",
+        r"conv\d|stage\d\.\d+",
         {
             "shufflenet_v2_x0_5": 1024,
             "shufflenet_v2_x1_0": 1024,
@@ -101,11 +122,13 @@ _FAMILIES = (
     _Family(
         "Tan et al. 2018, arXiv:1807.11626",
         "classifier.1",
+        r"layers\.\d+(?:\.\d+)?",
         {"mnasnet0_5": 1280, "mnasnet0_75": 1280, "mnasnet1_0": 1280, "mnasnet1_3": 1280},
     ),
     _Family(
         "Tan and Le 2019, arXiv:1905.11946",
         "classifier.1",
+        r"features\.\d+\.\d+",
         {
             "efficientnet_b0": 1280,
             "efficientnet_b1": 1280,
@@ -120,11 +143,13 @@ _FAMILIES = (
     _Family(
         "Tan and Le 2021, arXiv:2104.00298",
         "classifier.1",
+        r"features\.\d+\.\d+",
         {"efficientnet_v2_s": 1280, "efficientnet_v2_m": 1280, "efficientnet_v2_l": 1280},
     ),
     _Family(
         "Radosavovic et al. 2020, arXiv:2003.13678",
         "fc",
+        r"stem|trunk_output\.block\d\.block\d-\d+",
         {
             "regnet_x_400mf": 400,
             "regnet_x_800mf": 672,
@@ -146,6 +171,7 @@ _FAMILIES = (
     _Family(
         "Liu et al. 2022, arXiv:2201.03545",
         "classifier.2",
+        r"features\.[02468]|features\.\d\.\d+",
         {
             "convnext_tiny": 768,
             "convnext_small": 768,
@@ -172,6 +198,7 @@ def register_zoo() -> None:
                     pool=family.pool,
                     rename=family.rename,
                     is_builtin=True,
+                    blocks=family.blocks,
                 )
             )
 

@@ -1,0 +1,174 @@
+"""The blocks of a network, counted from its classifier, and the cut between two of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import fx, nn
+
+from featx.errors import BackboneError
+
+
+@dataclass(frozen=True)
+class Block:
+    """A unit that fine-tuning unfreezes.
+
+    Attributes
+    ----------
+    name : str
+        Path of its module, or of the first of its modules.
+    modules : tuple of str
+        Paths of all modules in it that have parameters.
+    n_parameters : int
+    """
+
+    name: str
+    modules: tuple[str, ...]
+    n_parameters: int
+
+
+def list_blocks(network: nn.Module, pattern: str) -> list[Block]:
+    """List the blocks of a network without its classifier, the one nearest to it first.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In eval mode, its classifier taken off.
+    pattern : str
+        Regular expression: modules whose paths begin with the same match belong together. What
+        matches nothing, or has no weights but for a normalisation, belongs to the block before it.
+    """
+    groups = _group_nodes(fx.symbolic_trace(network), pattern)
+    blocks = []
+    for name, nodes in groups:
+        modules = [str(node.target) for node in nodes if node.op == "call_module"]
+        paths = [path for path in modules if any(True for _ in _iter_own(network, path))]
+        count = sum(parameter.numel() for path in paths for parameter in _iter_own(network, path))
+        count += sum(
+            _get(network, str(node.target)).numel() for node in nodes if node.op == "get_attr"
+        )
+        blocks.append(Block(name, tuple(paths), count))
+    return blocks[::-1]
+
+
+def cut_network(
+    network: nn.Module, pattern: str, n_top: int
+) -> tuple[fx.GraphModule, fx.GraphModule]:
+    """Cut a network before its last blocks.
+
+    Parameters
+    ----------
+    network, pattern
+        As in `list_blocks`. Its modules are shared with what is returned.
+    n_top : int
+        Blocks above the cut, at least 1.
+
+    Returns
+    -------
+    trunk, top : GraphModule
+        ``top(trunk(batch))`` is ``network(batch)``. The trunk of a cut before the first block
+        returns its input.
+
+    Raises
+    ------
+    BackboneError
+        If more than one tensor crosses the cut.
+    """
+    traced = fx.symbolic_trace(network)
+    groups = _group_nodes(traced, pattern)
+    name, nodes = groups[-n_top]
+    order = list(traced.graph.nodes)
+    start = min(order.index(node) for node in nodes)
+    crossing = _list_crossing(order, start)
+    # What has no parameters may run on either side: chunks and concatenations before a block.
+    while len(crossing) != 1 and start and not _has_parameters(traced, order[start - 1]):
+        start -= 1
+        crossing = _list_crossing(order, start)
+    if len(crossing) != 1:
+        raise BackboneError(
+            f"block {name}: expected one tensor to enter it, got {len(crossing)}. "
+            "Unfreeze one block more, or one less."
+        )
+    trunk = _build_part(traced, order[:start], None, crossing[0])
+    top = _build_part(traced, order[start:], crossing[0], None)
+    return trunk, top
+
+
+def _group_nodes(traced: fx.GraphModule, pattern: str) -> list[tuple[str, list[fx.Node]]]:
+    """Part the nodes of a graph into blocks, in the order they run."""
+    groups: list[tuple[str, list[fx.Node]]] = []
+    for node in traced.graph.nodes:
+        match = re.match(pattern, str(node.target)) if node.op == "call_module" else None
+        if match and (not groups or groups[-1][0] != match.group()):
+            groups.append((match.group(), []))
+        if groups and node.op not in ("placeholder", "output"):
+            groups[-1][1].append(node)
+    merged: list[tuple[str, list[fx.Node]]] = []
+    for name, nodes in groups:
+        if merged and not _has_weights(traced, nodes):
+            merged[-1][1].extend(nodes)
+        else:
+            merged.append((name, nodes))
+    return merged
+
+
+def _list_crossing(order: Sequence[fx.Node], start: int) -> list[fx.Node]:
+    """List what is computed before a place in the order and used behind it."""
+    behind = set(order[start:])
+    return [
+        node
+        for node in order[:start]
+        if node.op != "get_attr" and any(user in behind for user in node.users)
+    ]
+
+
+def _has_parameters(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Tell whether a node is a module with parameters, or the input."""
+    if node.op == "call_module":
+        return any(True for _ in traced.get_submodule(str(node.target)).parameters())
+    return node.op == "placeholder"
+
+
+def _has_weights(traced: fx.GraphModule, nodes: Sequence[fx.Node]) -> bool:
+    """Tell whether a matrix or a kernel is among the parameters of some nodes."""
+    modules = [traced.get_submodule(str(n.target)) for n in nodes if n.op == "call_module"]
+    return any(tensor.ndim > 1 for module in modules for tensor in module.parameters())
+
+
+def _iter_own(network: nn.Module, path: str) -> list[nn.Parameter]:
+    return list(network.get_submodule(path).parameters())
+
+
+def _get(network: nn.Module, path: str) -> torch.Tensor:
+    parent, _, name = path.rpartition(".")
+    tensor: torch.Tensor = getattr(network.get_submodule(parent), name)
+    return tensor
+
+
+def _build_part(
+    traced: fx.GraphModule,
+    nodes: Sequence[fx.Node],
+    entry: fx.Node | None,
+    result: fx.Node | None,
+) -> fx.GraphModule:
+    """Build a module of some nodes of a graph, which begins at `entry` and returns `result`."""
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    if entry is not None:
+        copies[entry] = graph.placeholder("features")
+        # Parameters that stand in the graph by themselves may be fetched before the cut.
+        for node in traced.graph.nodes:
+            if node.op == "get_attr" and node not in nodes:
+                copies[node] = graph.node_copy(node)
+    for node in nodes:
+        copies[node] = graph.node_copy(node, lambda old: copies[old])
+    if result is not None:
+        graph.output(copies[result])
+    part = fx.GraphModule(traced, graph)
+    graph.eliminate_dead_code()
+    part.recompile()
+    part.delete_all_unused_submodules()
+    return part
