@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
+from featx.backbones.network import cut_classifier
+from featx.backbones.registry import BackboneSpec
 from featx.errors import BackboneError
 
 
@@ -30,6 +32,23 @@ class Block:
     n_parameters: int
 
 
+def list_blocks_of(spec: BackboneSpec) -> list[Block]:
+    """List the blocks of a backbone, the one nearest to its classifier first.
+
+    Raises
+    ------
+    BackboneError
+        If they are not known: of a network of the user's own.
+    """
+    if not spec.blocks:
+        raise BackboneError(
+            f"{spec.name}: expected one of featx's own backbones, got a network whose blocks are "
+            "not known. See: featx backbones."
+        )
+    network = cut_classifier(spec.build(), spec.classifier, pool=spec.pool)
+    return list_blocks(network.eval(), spec.blocks)
+
+
 def list_blocks(network: nn.Module, pattern: str) -> list[Block]:
     """List the blocks of a network without its classifier, the one nearest to it first.
 
@@ -45,8 +64,8 @@ def list_blocks(network: nn.Module, pattern: str) -> list[Block]:
     blocks = []
     for name, nodes in groups:
         modules = [str(node.target) for node in nodes if node.op == "call_module"]
-        paths = [path for path in modules if any(True for _ in _iter_own(network, path))]
-        count = sum(parameter.numel() for path in paths for parameter in _iter_own(network, path))
+        paths = [path for path in modules if _list_own(network, path)]
+        count = sum(parameter.numel() for path in paths for parameter in _list_own(network, path))
         count += sum(
             _get(network, str(node.target)).numel() for node in nodes if node.op == "get_attr"
         )
@@ -138,7 +157,7 @@ def _has_weights(traced: fx.GraphModule, nodes: Sequence[fx.Node]) -> bool:
     return any(tensor.ndim > 1 for module in modules for tensor in module.parameters())
 
 
-def _iter_own(network: nn.Module, path: str) -> list[nn.Parameter]:
+def _list_own(network: nn.Module, path: str) -> list[nn.Parameter]:
     return list(network.get_submodule(path).parameters())
 
 

@@ -107,16 +107,22 @@ def backbones(
     pattern: Annotated[
         str, typer.Argument(help="Part of a name, or a pattern with *; a whole name shows all.")
     ] = "*",
+    blocks: Annotated[
+        bool, typer.Option("--blocks", help="List the blocks of one, from the classifier down.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List backbones; for one name, its weights with address and digest.
 
     featx backbones "resnet*"
 
-    featx backbones resnet50
+    featx backbones resnet50 --blocks
     """
     from featx.backbones.registry import get_backbone_spec, list_backbones
 
+    if blocks:
+        _print_blocks(get_backbone_spec(pattern), as_json=as_json)
+        return
     names = list_backbones(pattern)
     if pattern in names or not names:
         names = [pattern]  # a name that is not there is an error that shows the nearest
@@ -143,6 +149,19 @@ def backbones(
             )
         header = ["name", "dim", "input", "parameters (M)", "weights with top-1, default first"]
         print_table(header, lines)
+
+
+def _print_blocks(spec: BackboneSpec, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from featx.backbones.blocks import list_blocks_of
+
+    blocks = list_blocks_of(spec)
+    if as_json:
+        print_json([asdict(block) for block in blocks])
+        return
+    lines = [[n, block.name, block.n_parameters] for n, block in enumerate(blocks, 1)]
+    print_table(["from the classifier", "block", "parameters"], lines)
 
 
 def _describe(spec: BackboneSpec) -> dict[str, Any]:
