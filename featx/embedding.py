@@ -25,6 +25,7 @@ def resolve_backbone(
     weights: str = "DEFAULT",
     layers: Sequence[str] = (PENULTIMATE,),
     preprocess: str | None = None,
+    size: int | None = None,
 ) -> Backbone:
     """Load a backbone given by its name; take one that is loaded as it is.
 
@@ -34,11 +35,13 @@ def resolve_backbone(
         If one that is loaded comes with options that it could not follow.
     """
     if isinstance(backbone, str):
-        return recall_backbone(backbone, weights=weights, layers=layers, preprocess=preprocess)
-    if (weights, tuple(layers), preprocess) != ("DEFAULT", (PENULTIMATE,), None):
+        return recall_backbone(
+            backbone, weights=weights, layers=layers, preprocess=preprocess, size=size
+        )
+    if (weights, tuple(layers), preprocess, size) != ("DEFAULT", (PENULTIMATE,), None, None):
         raise BackboneError(
-            f"{backbone.name}: expected no weights, layers or preprocess beside a loaded backbone, "
-            "got some. Pass them to featx.load_backbone."
+            f"{backbone.name}: expected no weights, layers, preprocess or size beside a loaded "
+            "backbone, got some. Pass them to featx.load_backbone."
         )
     return backbone
 
@@ -56,7 +59,7 @@ def restore_backbone(
     ----------
     fingerprint : Fingerprint
     origin : mapping
-        Their provenance: ``weights`` and ``preprocess_from``.
+        Their provenance: ``weights``, ``preprocess_from`` and ``size``.
     subject : str
         Whose embeddings they are, for errors.
     weights : str, optional
@@ -75,6 +78,7 @@ def restore_backbone(
             weights=weights or origin["weights"],
             layers=[fingerprint.layer],
             preprocess=origin["preprocess_from"],
+            size=origin.get("size"),
         )
     except WeightsError as error:
         if weights is not None:
@@ -122,6 +126,7 @@ def embed(
     backbone: str | Backbone = "resnet50",
     weights: str = "DEFAULT",
     layer: str = PENULTIMATE,
+    size: int | None = None,
     precision: str = "fp32",
     decode: str = "exact",
     engine: str = "auto",
@@ -139,7 +144,7 @@ def embed(
         ``(height, width, 3)``, or ``(height, width)`` for gray.
     backbone : str or Backbone
         A name, or what `featx.load_backbone` returned.
-    weights, layer : str
+    weights, layer, size
         As `featx.load_backbone` takes them; for a name only.
     precision, decode : str
         As `featx.extract` takes them.
@@ -165,7 +170,7 @@ def embed(
     check_decode(decode)
     options = RunOptions(engine, device, batch_size, workers, progress)
     options.check_precision(precision)
-    backbone = resolve_backbone(backbone, weights=weights, layers=[layer])
+    backbone = resolve_backbone(backbone, weights=weights, layers=[layer], size=size)
     if len(backbone.layers) > 1:
         raise BackboneError(
             f"{backbone.name}: expected one layer to embed, got {', '.join(backbone.layers)}. "

@@ -69,6 +69,10 @@ class HeadError(FeatxError, ValueError):
     """A head that cannot be fitted, read or used."""
 
 
+class TuningError(FeatxError, ValueError):
+    """A network that cannot be fine-tuned as asked."""
+
+
 class MissingExtraError(FeatxError, ImportError):
     """An optional dependency that is not installed."""
 

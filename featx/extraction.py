@@ -92,13 +92,14 @@ class ExtractionReport:
 
 
 def extract(
-    source: PathLike | Sequence[PathLike],
+    source: PathLike | Sequence[PathLike] | Manifest,
     output: PathLike,
     *,
     backbone: str | Backbone = "resnet50",
     weights: str = "DEFAULT",
     layers: Sequence[str] = (PENULTIMATE,),
     preprocess: str | None = None,
+    size: int | None = None,
     name: str | None = None,
     dtype: str | None = None,
     overwrite: bool = False,
@@ -123,14 +124,14 @@ def extract(
 
     Parameters
     ----------
-    source : path or sequence of paths
+    source : path, sequence of paths or Manifest
         A folder (class folders, split folders above them, or flat), a CSV or Parquet table with a
-        column ``path``, or one or several plain tars.
+        column ``path``, or one or several plain tars; or the rows of one, chosen by the caller.
     output : path
         The cache. What is there stays as it is until the new one is whole. Unfinished work lies
         beside it, in ``OUTPUT.partial``.
     backbone : str or Backbone
-        A name from `featx.list_backbones`, or what `featx.load_backbone` returned; the next three
+        A name from `featx.list_backbones`, or what `featx.load_backbone` returned; the next four
         are for a name only. Another backbone than the cache has is put beside it.
     weights : str
         ``DEFAULT``, a name, a file, or ``random:SEED``.
@@ -138,6 +139,8 @@ def extract(
         ``"penultimate"`` or nodes of the network, several read in one pass.
     preprocess : str, optional
         Named weights whose preprocessing is taken.
+    size : int, optional
+        Resize pictures to so many pixels per side, in place of the preprocessing's own size.
     name : str, optional
         What the embedding is called in the cache. Default: the backbone's name.
     dtype : {"float32", "float16"}, optional
@@ -195,16 +198,19 @@ def extract(
     options.check_precision(precision)
     with CacheLock(output, break_lock=break_lock) as lock, ExitStack() as stack:
         remove_partials(output)
-        manifest = read_manifest(source)
+        manifest = source if isinstance(source, Manifest) else read_manifest(source)
         manifest = replace(manifest, source=escape_name(manifest.source))
-        _check_apart(output, source)
+        if not isinstance(source, Manifest):
+            _check_apart(output, source)
         limit = count_allowed(max_failures, len(manifest))
         base = None
         if output.exists() and not overwrite:
             base = stack.enter_context(open_cache(output))
             check_same_source(base, manifest)
         start = time.perf_counter()
-        backbone = resolve_backbone(backbone, weights=weights, layers=layers, preprocess=preprocess)
+        backbone = resolve_backbone(
+            backbone, weights=weights, layers=layers, preprocess=preprocess, size=size
+        )
         names = {
             layer: name_embedding(backbone.name if name is None else name, layer)
             for layer in backbone.layers
@@ -311,6 +317,7 @@ def build_provenance(backbone: Backbone, engine: Engine, manifest: Manifest) -> 
         "batch_size": engine.batch_size,
         "weights": backbone.weights,
         "preprocess_from": backbone.preprocess_from,
+        "size": backbone.size,
         "source": os.fspath(manifest.source),
         "time": now.isoformat(timespec="seconds"),
         "host": socket.gethostname(),

@@ -27,6 +27,9 @@ from featx.heads.persist import (
 from featx.heads.splits import assign_splits, check_seed, fill_groups
 from featx.rows import SPLITS
 
+ORIGIN = ("weights", "preprocess_from", "size")
+"""What a head keeps of its embeddings' provenance."""
+
 CacheLike = str | os.PathLike[str] | Cache
 HeadLike = str | os.PathLike[str] | Head
 
@@ -103,7 +106,7 @@ def fit_head(
         kind=kind,
         C=classifier.C_,
         fingerprint=info.fingerprint,
-        origin={name: info.provenance[name] for name in ("weights", "preprocess_from")},
+        origin={name: info.provenance.get(name) for name in ORIGIN},
         fitted_on={"cache": path, "split": split, "n_rows": len(y)},
         cross_validation=_summarise_search(classifier, y),
         seen=np.unique(shorten_digests(digests)),
@@ -144,7 +147,7 @@ def evaluate(
     """
     head = head if isinstance(head, Head) else load_head(head)
     with _opened(cache) as opened:
-        split = split or _choose_evaluated(opened)
+        split = split or choose_evaluated(opened)
         name = find_comparable(opened, head, embedding=embedding)
         rows = opened.select_rows(split, labelled=True, name=name)
         if len(rows) == 0:
@@ -235,8 +238,14 @@ def find_comparable(cache: Cache, head: Head, *, embedding: str | None = None) -
     return info.name
 
 
-def _choose_evaluated(cache: Cache) -> str:
-    """Return val, else test."""
+def choose_evaluated(cache: Cache) -> str:
+    """Return the split to evaluate on where none was named: val, else test.
+
+    Raises
+    ------
+    CacheError
+        If the cache has neither.
+    """
     have = cache.list_splits()
     for name in ("val", "test"):
         if name in have:

@@ -34,7 +34,7 @@ def test_fit_head_does_not_use_rows_of_other_splits(cache_path):
 def test_fit_head_says_what_it_was_fitted_on(cache_path):
     head = fit_head(cache_path)
     assert head.fitted_on == {"cache": str(cache_path), "split": "train", "n_rows": 40}
-    assert head.origin == {"weights": "random:0", "preprocess_from": None}
+    assert head.origin == {"weights": "random:0", "preprocess_from": None, "size": None}
     assert head.classes.tolist() == ["ants", "bees"]
     with open_cache(cache_path) as cache:
         assert head.fingerprint == cache.get_info().fingerprint

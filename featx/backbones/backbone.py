@@ -36,6 +36,8 @@ class Backbone:
         SHA-256 over the tensors, the same for every layer of one network.
     preprocess_from : str or None
         The named weights whose preprocessing it is; None for a network's own.
+    size : int or None
+        Pixels per side, where others were asked for than belong to the weights.
     is_builtin : bool
         One of featx's own names: its code is told by the versions of featx and torchvision.
     """
@@ -47,6 +49,7 @@ class Backbone:
     weights: str
     weights_digest: str
     preprocess_from: str | None = None
+    size: int | None = None
     is_builtin: bool = False
     _load: Callable[[], Embedder] = field(kw_only=True, repr=False, compare=False)
 

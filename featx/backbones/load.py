@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 
 from featx.backbones.backbone import PENULTIMATE, Backbone
 from featx.backbones.network import Embedder, cut_classifier
-from featx.backbones.preprocess import CustomTransform, Preprocess
+from featx.backbones.preprocess import CustomTransform, ImageClassification, Preprocess
 from featx.backbones.registry import BackboneSpec, get_backbone_spec, load_zoo, register_spec
 from featx.backbones.weights import (
     WeightsChoice,
@@ -21,9 +21,13 @@ from featx.backbones.weights import (
     digest_weights,
     fetch_weights,
     load_into,
+    read_record,
     read_state_dict,
 )
 from featx.errors import BackboneError, WeightsError, suggest
+
+MAX_SIZE = 4096
+"""Pixels per side of a picture."""
 
 
 def load_backbone(
@@ -32,6 +36,7 @@ def load_backbone(
     weights: str = "DEFAULT",
     layers: Sequence[str] = (PENULTIMATE,),
     preprocess: str | None = None,
+    size: int | None = None,
 ) -> Backbone:
     """Build a backbone with its weights.
 
@@ -47,7 +52,12 @@ def load_backbone(
         is averaged over the picture.
     preprocess : str, optional
         Take the preprocessing of these named weights. Default: that of the weights themselves;
-        for a file, of the named weights whose file name it bears, else of ``IMAGENET1K_V1``.
+        for a file, what it says of itself (`featx.fine_tune` writes it in), else that of the named
+        weights whose file name it bears, else of ``IMAGENET1K_V1``.
+    size : int, optional
+        Resize the shorter side to so many pixels and crop a square of it, in place of the sizes of
+        the preprocessing. Small pictures need no more than their own size or a few times that, and
+        run as much faster as they have fewer pixels.
 
     Returns
     -------
@@ -56,17 +66,25 @@ def load_backbone(
     Raises
     ------
     BackboneError
-        If the name or a layer is unknown.
+        If the name or a layer is unknown, or the size is none for this network.
     WeightsError
         If the weights are not to be had, or do not fit.
     """
+    check_size(size)
     spec = get_backbone_spec(name)
     entries = spec.list_weights()
     if spec.own_weights and weights == "DEFAULT":
         choice = WeightsChoice()
     else:
         choice = choose_weights(weights, entries, backbone=name)
+    record = read_record(choice.file) if choice.file else None
+    if record is not None:
+        _check_record(record, name, weights)
+        preprocess = preprocess or record["preprocess_from"]
+        size = size or record["size"]
     chosen, chosen_from = _choose_preprocess(spec, entries, choice, preprocess)
+    if size is not None:
+        chosen = _resize(chosen, size, name)
     network = cut_classifier(_build(spec, choice), spec.classifier, pool=spec.pool)
     file = fetch_weights(choice.entry) if choice.entry else choice.file
     if file is not None:
@@ -77,13 +95,21 @@ def load_backbone(
         load_into(network, state, head=head, file=str(file))
     digest = digest_weights(network)
     example = chosen.build_example()
-    module = Embedder(
-        network.eval(),
-        layers or (PENULTIMATE,),
-        classifier=spec.classifier,
-        example=chosen.normalise(torch.from_numpy(example[None].copy())),
-        name=name,
-    )
+    try:
+        module = Embedder(
+            network.eval(),
+            layers or (PENULTIMATE,),
+            classifier=spec.classifier,
+            example=chosen.normalise(torch.from_numpy(example[None].copy())),
+            name=name,
+        )
+    except RuntimeError as error:
+        if size is None:
+            raise
+        raise BackboneError(
+            f"{name}, size {size}: expected a size that the network can take, got "
+            f"{str(error).splitlines()[0]}. Pass a larger one."
+        ) from error
     _check_finite(module, name, weights)
     if choice.file:
         weights = str(choice.file.resolve())
@@ -95,6 +121,7 @@ def load_backbone(
         weights,
         digest,
         chosen_from,
+        size,
         is_builtin=spec.is_builtin,
         _load=lambda: module,
     )
@@ -137,6 +164,37 @@ def _choose_preprocess(
         same_file = [e for e in entries if choice.file and e.file_name == choice.file.name]
         entry = (same_file or [by_name.get("IMAGENET1K_V1", entries[-1])])[0]
     return entry.preprocess, entry.name
+
+
+def check_size(size: int | None) -> None:
+    """Refuse a size that no network takes.
+
+    Raises
+    ------
+    BackboneError
+    """
+    if size is not None and not 1 <= size <= MAX_SIZE:
+        raise BackboneError(
+            f"size: expected 1 to {MAX_SIZE} pixels, got {size}. Pass one such as 224."
+        )
+
+
+def _resize(preprocess: Preprocess, size: int, name: str) -> Preprocess:
+    if not isinstance(preprocess, ImageClassification):
+        raise BackboneError(
+            f"{name}: expected no size beside a transform of its own, got {size}. "
+            "Change the transform."
+        )
+    return preprocess.resized(size)
+
+
+def _check_record(record: Mapping[str, Any], name: str, weights: str) -> None:
+    """Refuse fine-tuned weights of another network."""
+    if record["backbone"] != name:
+        raise WeightsError(
+            f"{weights}: expected weights of {name}, got some of {record['backbone']}. "
+            f"Pass --backbone {record['backbone']}."
+        )
 
 
 def _check_finite(module: nn.Module, name: str, weights: str) -> None:

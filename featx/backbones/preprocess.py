@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -82,6 +82,10 @@ class ImageClassification:
             mean=tuple(transform.mean),
             std=tuple(transform.std),
         )
+
+    def resized(self, size: int) -> ImageClassification:
+        """Return the same for pictures whose shorter side becomes `size`, none of it cropped."""
+        return replace(self, resize_size=size, crop_size=size)
 
     @property
     def min_side(self) -> int:

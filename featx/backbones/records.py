@@ -29,6 +29,7 @@ def recall_backbone(
     weights: str = "DEFAULT",
     layers: Sequence[str] = (PENULTIMATE,),
     preprocess: str | None = None,
+    size: int | None = None,
 ) -> Backbone:
     """Do as `load_backbone` does, but leave the network for later where all else is known.
 
@@ -46,13 +47,14 @@ def recall_backbone(
         "content": content,
         "layers": layers,
         "preprocess": preprocess,
+        "size": size,
     }
     key = build_key(asked, packages=PACKAGES, sources=[Path(__file__).parent])
 
     def load() -> Backbone:
         from featx.backbones.load import load_backbone
 
-        return load_backbone(name, weights=weights, layers=layers, preprocess=preprocess)
+        return load_backbone(name, weights=weights, layers=layers, preprocess=preprocess, size=size)
 
     found = find_kept(key)
     if found is None:
@@ -79,6 +81,7 @@ def recall_backbone(
         str(file.resolve()) if record["is_file"] else weights,
         record["weights_digest"],
         record["preprocess_from"],
+        record["size"],
         is_builtin=True,
         _load=load_module,
     )
@@ -93,6 +96,7 @@ def _write(path: Path, backbone: Backbone) -> None:
         "is_file": Path(backbone.weights).is_absolute(),
         "weights_digest": backbone.weights_digest,
         "preprocess_from": backbone.preprocess_from,
+        "size": backbone.size,
     }
     path.write_text(json.dumps(record), encoding="utf-8")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import sys
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 WEIGHTS_DIR_VARIABLE = "FEATX_WEIGHTS_DIR"
 """Names a folder of already fetched weight files, looked in before any download."""
+
+RECORD = "featx"
+"""Under this key a ``.safetensors`` file's metadata says how featx made the weights."""
 
 FILE_SUFFIXES = (".pth", ".pt", ".safetensors")
 
@@ -200,6 +204,33 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
             "Save it with torch.save(model.state_dict(), path)."
         )
     return {name.removeprefix("module."): loaded[name] for name in names}
+
+
+def read_record(file: Path) -> dict[str, Any] | None:
+    """Read what `featx.fine_tune` wrote of weights into their file; None from any other file.
+
+    Returns
+    -------
+    dict or None
+        With ``backbone``, ``preprocess_from`` and ``size``, and how they were made.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged.
+    """
+    if file.suffix != ".safetensors":
+        return None
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            metadata = opened.metadata() or {}
+        return json.loads(metadata[RECORD]) if RECORD in metadata else None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(
+            f"{file}: expected a whole .safetensors file, got {error}. Copy or make it again."
+        ) from error
 
 
 def load_into(

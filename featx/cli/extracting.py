@@ -37,6 +37,10 @@ def extract(
     preprocess: Annotated[
         str | None, typer.Option(help="Named weights whose preprocessing is taken.")
     ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Pixels per side of pictures.  [default: as the weights have it]"),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(help="What to call the embedding in the file.  [default: the backbone]"),
@@ -103,6 +107,7 @@ def extract(
         weights=weights,
         layers=layer or ["penultimate"],
         preprocess=preprocess,
+        size=size,
         name=name,
         dtype=dtype,
         overwrite=overwrite,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 from featx.errors import HeadError
 from featx.files import check_destination, explain_errors, name_partial, replace_file
@@ -35,7 +39,7 @@ class Head:
     fingerprint : Fingerprint
         Of the embeddings that it takes.
     origin : dict
-        How to make more of them: ``weights`` and ``preprocess_from``.
+        How to make more of them: ``weights``, ``preprocess_from`` and ``size``.
     fitted_on : dict
         ``cache``, ``split``, ``n_rows``.
     cross_validation : dict
@@ -77,6 +81,12 @@ class Head:
             return probabilities
         scores = np.asarray(self.estimator.decision_function(self._check(X)))
         return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
+
+    def refit(self, X: Array, y: Array) -> Any:
+        """Fit the same kind with the same C on other rows; return the estimator."""
+        with warnings.catch_warnings(), threadpool_limits(1):
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return clone(self.estimator).fit(self._check(X), y)
 
     def count_seen(self, digests: Array) -> int:
         """Count the files that the head was fitted on, by their digests."""
