@@ -89,7 +89,7 @@ def fit_head(
         check_destination(Path(output), overwrite=overwrite, error=HeadError)
     check_seed(seed)
     build_classifier(kind, C=1.0 if C == "auto" else float(C), class_weight=class_weight)
-    with _opened(cache) as opened:
+    with opened_cache(cache) as opened:
         if split is None:
             split = "train" if opened.list_splits() else "all"
         info = opened.get_info(embedding)
@@ -146,7 +146,7 @@ def evaluate(
         If the cache has no such split, or no labelled rows in it.
     """
     head = head if isinstance(head, Head) else load_head(head)
-    with _opened(cache) as opened:
+    with opened_cache(cache) as opened:
         split = split or choose_evaluated(opened)
         name = find_comparable(opened, head, embedding=embedding)
         rows = opened.select_rows(split, labelled=True, name=name)
@@ -288,7 +288,7 @@ def _summarise_search(classifier: HeadClassifier, y: np.ndarray[Any, Any]) -> di
 
 
 @contextmanager
-def _opened(cache: CacheLike) -> Iterator[Cache]:
+def opened_cache(cache: CacheLike) -> Iterator[Cache]:
     """Open a cache given by its path; leave one that is open to its owner."""
     if isinstance(cache, Cache):
         yield cache

@@ -35,6 +35,7 @@ FLOORS = {
     "prediction": 5,
     "verification": 5,
     "report": 2,
+    "finetune": 7,
     "doctor": 7,
     "demo": 7,
     "cli": 8,
@@ -48,7 +49,7 @@ ONLY_IN = {
     "PIL": ["images/decode.py"],
     "sklearn": ["heads/", "demo.py"],
     "h5py": ["cache/"],
-    "torch": ["backbones/", "engines/"],
+    "torch": ["backbones/", "engines/", "finetune/"],
     "openvino": ["engines/"],
     "torchvision": ["backbones/"],
 }

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from featx.cli import checking, extracting, heads, looking, starting
+from featx.cli import checking, extracting, heads, looking, starting, tuning
 from featx.errors import FeatxError
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (starting, extracting, heads, looking, checking):
+for module in (starting, extracting, heads, tuning, looking, checking):
     module.add_commands(app)
 
 

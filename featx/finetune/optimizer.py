@@ -1,0 +1,57 @@
+"""Which learning rate each block gets, and what steps along the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from featx.backbones.blocks import Block
+from featx.finetune.recipe import Recipe
+
+
+def build_optimizer(
+    recipe: Recipe, top: nn.Module, classifier: nn.Module, blocks: Sequence[Block]
+) -> torch.optim.Optimizer:
+    """Build the optimizer, each group of parameters with its largest rate as ``lr_peak``.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    top, classifier : nn.Module
+    blocks : sequence of Block
+        Of the top, the one nearest to the classifier first.
+    """
+    groups = list_groups(recipe, top, classifier, blocks)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=recipe.lr)
+
+
+def list_groups(
+    recipe: Recipe, top: nn.Module, classifier: nn.Module, blocks: Sequence[Block]
+) -> list[dict[str, Any]]:
+    """Part the parameters by block, and by whether they decay; see `build_optimizer`."""
+    named = [(0, parameter) for parameter in classifier.parameters()]
+    named += [(_find_depth(path, blocks), tensor) for path, tensor in top.named_parameters()]
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for depth, parameter in named:
+        groups.setdefault((depth, parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr_peak": recipe.lr * recipe.lr_decay**depth,
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+        }
+        for (depth, decays), parameters in groups.items()
+    ]
+
+
+def _find_depth(path: str, blocks: Sequence[Block]) -> int:
+    """Tell how many blocks lie above a parameter's."""
+    for depth, block in enumerate(blocks):
+        if any(path.startswith(f"{name}.") for name in (block.name, *block.modules)):
+            return depth
+    return len(blocks) - 1

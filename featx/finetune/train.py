@@ -1,0 +1,442 @@
+"""The training loop: plain steps over what the trunk puts out, and a checkpoint each epoch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import signal
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, astuple, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from featx.errors import TuningError
+from featx.files import explain_errors, name_partial, replace_file
+from featx.finetune.optimizer import build_optimizer
+from featx.finetune.recipe import Recipe
+from featx.finetune.trunk import CutNetwork, Features
+
+Array = np.ndarray[Any, Any]
+
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.csv"
+CAUGHT = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the log.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1; 0 is the fitted head, before any step.
+    train_loss : float
+        Mean over the epoch, in nats, with label smoothing; NaN for epoch 0.
+    holdout_loss, holdout_accuracy : float
+        After the epoch, without label smoothing.
+    lr : float
+        The topmost block's at the end of the epoch.
+    seconds : float
+    images_per_s : float
+        Of training alone.
+    """
+
+    epoch: int
+    train_loss: float
+    holdout_loss: float
+    holdout_accuracy: float
+    lr: float
+    seconds: float
+    images_per_s: float
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Which images are learnt from, and which tell when to stop.
+
+    Attributes
+    ----------
+    train, holdout : ndarray of int
+        Numbers of images, as `Features` takes them.
+    y : ndarray of int
+        Class codes, by number.
+    """
+
+    train: Array
+    holdout: Array
+    y: Array
+
+
+@dataclass
+class _State:
+    """Where a training stands: everything that a checkpoint must hold beside the tensors."""
+
+    epoch: int = 1
+    step: int = 0
+    loss_sum: float = 0.0
+    n_seen: int = 0
+    seconds: float = 0.0
+    best_epoch: int = 0
+    stopped: str = ""
+    history: list[Epoch] = field(default_factory=list)
+
+
+class Training:
+    """Trains the upper part of a network and its classifier.
+
+    Parameters
+    ----------
+    cut : CutNetwork
+        Its modules are trained in place.
+    classifier : nn.Linear
+        Trained in place.
+    features : Features
+    examples : Examples
+    recipe : Recipe
+    device : str
+    folder : Path
+        Of checkpoint and log, there already.
+    plan : dict
+        What else decides the result, in JSON's types: a run goes on only with the same.
+
+    Attributes
+    ----------
+    history : list of Epoch
+    best_epoch : int
+        Whose weights are kept; 0 where no epoch was better than the head.
+    stopped : str
+        Why training ended before its last epoch; empty if it did not.
+    """
+
+    def __init__(
+        self,
+        cut: CutNetwork,
+        classifier: nn.Linear,
+        features: Features,
+        examples: Examples,
+        recipe: Recipe,
+        *,
+        device: str,
+        folder: Path,
+        plan: dict[str, Any],
+    ) -> None:
+        self.cut, self.classifier, self.features = cut, classifier, features
+        self.examples, self.recipe, self.folder = examples, recipe, folder
+        self.device = torch.device(device)
+        self.plan = plan | {"recipe": asdict(recipe)}
+        self.parts = nn.ModuleDict({"top": cut.top, "classifier": classifier})
+        if recipe.train_batchnorm:
+            check_statistics(cut.top, cut.trunk.name)
+        self.parts.requires_grad_(True).to(self.device)
+        self.parts.to(memory_format=torch.channels_last)
+        self.precision = recipe.precision or choose_precision(self.device)
+        self.optimizer = build_optimizer(recipe, cut.top, classifier, cut.blocks)
+        self.y = torch.from_numpy(examples.y).to(self.device)
+        self._state = _State()
+        self._best: dict[str, torch.Tensor] = {}
+        self._signal = 0
+        self._before: dict[int, Any] = {}
+
+    @property
+    def history(self) -> list[Epoch]:
+        """The epochs that were finished."""
+        return self._state.history
+
+    @property
+    def best_epoch(self) -> int:
+        """Whose weights are kept."""
+        return self._state.best_epoch
+
+    @property
+    def stopped(self) -> str:
+        """Why training ended early."""
+        return self._state.stopped
+
+    def run(self, *, resume: bool = False, progress: bool | None = None) -> None:
+        """Train, and put the best weights in place.
+
+        Parameters
+        ----------
+        resume : bool
+            Go on after the folder's checkpoint, if there is one.
+        progress : bool, optional
+            Show a progress bar on standard error. Default: where that is a terminal.
+
+        Raises
+        ------
+        TuningError
+            If the checkpoint is of another run, or cannot be written; the one before it is whole.
+        """
+        total = self.recipe.epochs * len(self.examples.train)
+        cuda = [self.device] if self.device.type == "cuda" else []
+        bar = tqdm(total=total, unit=" images", disable=None if progress is None else not progress)
+        with torch.random.fork_rng(devices=cuda), self._catch_signals(), bar:
+            torch.manual_seed(self.recipe.seed)
+            if not (resume and self._load()):
+                self._finish_epoch(0, math.nan)
+            bar.update(self._count_done())
+            while self._state.epoch <= self.recipe.epochs and not self._state.stopped:
+                self._run_epoch(bar)
+        self.parts.load_state_dict(self._best)
+        self.parts.requires_grad_(False).eval().cpu()
+
+    def predict(self, numbers: Array) -> torch.Tensor:
+        """Return the logits of images, in the pictures as they are: float32 ``(n, n_classes)``."""
+        self.parts.eval()
+        logits: list[torch.Tensor] = []
+        with (
+            torch.inference_mode(),
+            closing(self._iter_features(numbers, view=0)) as batches,
+        ):
+            logits.extend(self._forward(batch).float() for batch in batches)
+        return torch.cat(logits)
+
+    def _iter_features(self, numbers: Array, view: int) -> Generator[torch.Tensor]:
+        batch_size = self.recipe.batch_size
+        with closing(self.features.iter_batches(numbers, batch_size, view)) as batches:
+            for batch in batches:
+                maps = torch.from_numpy(batch).to(self.device, non_blocking=True)
+                yield maps.reshape(-1, *self.cut.shape)
+
+    def _forward(self, maps: torch.Tensor) -> torch.Tensor:
+        if maps.ndim == 4:
+            maps = maps.contiguous(memory_format=torch.channels_last)
+        enabled = self.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
+            logits: torch.Tensor = self.classifier(self.cut.top(maps))
+        return logits
+
+    def _run_epoch(self, bar: Any) -> None:
+        """Train one epoch, from wherever it was left."""
+        state, recipe = self._state, self.recipe
+        order = np.random.default_rng([recipe.seed, state.epoch]).permutation(self.examples.train)
+        view = (state.epoch - 1) % recipe.views + 1 if recipe.views else 0
+        set_train(self.parts, train_batchnorm=recipe.train_batchnorm)
+        n_steps = math.ceil(len(order) / recipe.batch_size)
+        start, before = time.perf_counter(), state.seconds
+        rest = order[state.step * recipe.batch_size :]
+        with closing(self._iter_features(rest, view)) as batches:
+            for maps in batches:
+                first = state.step * recipe.batch_size
+                y = self.y[order[first : first + len(maps)]]
+                loss = self._step(maps, y, (state.epoch - 1) * n_steps + state.step, n_steps)
+                if not math.isfinite(loss):
+                    state.stopped = (
+                        f"the loss was {loss} in epoch {state.epoch}, step {state.step + 1}: the "
+                        f"weights of epoch {state.best_epoch} are kept. Try a smaller lr"
+                    )
+                    self._save()
+                    return
+                state.step += 1
+                state.loss_sum += loss * len(maps)
+                state.n_seen += len(maps)
+                state.seconds = before + time.perf_counter() - start
+                bar.update(len(maps))
+                if self._signal:
+                    self._save()
+                    self._raise_signal()
+        self._finish_epoch(state.epoch, state.loss_sum / state.n_seen)
+        last = self.history[-1]
+        bar.set_postfix_str(f"holdout loss {last.holdout_loss:.3f}, {last.holdout_accuracy:.3f}")
+
+    def _step(self, maps: torch.Tensor, y: torch.Tensor, step: int, n_steps: int) -> float:
+        """Learn from one batch; return its loss."""
+        scale = self.recipe.scale_rate(step, n_steps * self.recipe.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["lr_peak"] * scale
+        logits = self._forward(maps).float()
+        loss = functional.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
+        value = float(loss.detach())
+        if math.isfinite(value):
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = nn.utils.clip_grad_norm_(self.parts.parameters(), self.recipe.clip_norm)
+            if not math.isfinite(norm):
+                return math.nan
+            self.optimizer.step()
+        return value
+
+    def _finish_epoch(self, epoch: int, train_loss: float) -> None:
+        """Score the holdout, keep what is best, and write down where training stands."""
+        state = self._state
+        logits = self.predict(self.examples.holdout)
+        y = self.y[self.examples.holdout]
+        loss = float(functional.cross_entropy(logits, y))
+        accuracy = float((logits.argmax(1) == y).float().mean())
+        lr = self.optimizer.param_groups[0]["lr"] if epoch else 0.0
+        rate = state.n_seen / state.seconds if state.seconds else 0.0
+        line = Epoch(epoch, train_loss, loss, accuracy, lr, state.seconds, rate)
+        best = self.history[state.best_epoch] if self.history else None
+        if best is None or is_better(line, best):
+            state.best_epoch = epoch
+            self._best = {
+                name: tensor.detach().cpu().clone()
+                for name, tensor in self.parts.state_dict().items()
+            }
+        self.history.append(line)
+        if epoch - state.best_epoch >= self.recipe.patience and epoch < self.recipe.epochs:
+            state.stopped = (
+                f"no epoch after epoch {state.best_epoch} was better on the holdout, for "
+                f"{self.recipe.patience} epochs"
+            )
+        state.epoch, state.step = epoch + 1, 0
+        state.loss_sum, state.n_seen, state.seconds = 0.0, 0, 0.0
+        self._save()
+        self._write_log()
+
+    def _count_done(self) -> int:
+        n_train = len(self.examples.train)
+        return (self._state.epoch - 1) * n_train + self._state.step * self.recipe.batch_size
+
+    def _save(self) -> None:
+        """Write the checkpoint: whole, or the one before it stays."""
+        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        state = asdict(self._state) | {"history": [astuple(line) for line in self.history]}
+        content = {
+            "plan": self.plan,
+            "state": state,
+            "parts": self.parts.state_dict(),
+            "best": self._best,
+            "optimizer": self.optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+            "rng_cuda": cuda,
+        }
+        buffer = io.BytesIO()  # torch turns a full disk into an error of its own
+        torch.save(content, buffer)
+        write_whole(self.folder / CHECKPOINT, buffer.getbuffer())
+
+    def _load(self) -> bool:
+        """Take up the checkpoint; False where there is none."""
+        path = self.folder / CHECKPOINT
+        if not path.is_file():
+            return False
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # pickle and zip raise kinds with no common base
+            raise TuningError(
+                f"{path}: expected a whole checkpoint, got {type(error).__name__}. "
+                "Begin anew with --overwrite."
+            ) from error
+        differing = [key for key in self.plan if content["plan"].get(key) != self.plan[key]]
+        if differing:
+            raise TuningError(
+                f"{path}: expected a checkpoint of the same run, got one with another "
+                f"{', '.join(differing)}. Pass what that run was given, or begin anew with "
+                "--overwrite."
+            )
+        history = [Epoch(*line) for line in content["state"].pop("history")]
+        self._state = _State(**content["state"], history=history)
+        self._best = content["best"]
+        self.parts.load_state_dict(content["parts"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        torch.set_rng_state(content["rng"])
+        if self.device.type == "cuda" and content["rng_cuda"] is not None:
+            torch.cuda.set_rng_state(content["rng_cuda"], self.device)
+        return True
+
+    def _write_log(self) -> None:
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow([one.name for one in fields(Epoch)])
+        writer.writerows(astuple(line) for line in self.history)
+        write_whole(self.folder / LOG, stream.getvalue().encode())
+
+    @contextmanager
+    def _catch_signals(self) -> Iterator[None]:
+        """Let a step that is under way end before Ctrl-C or SIGTERM takes effect."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(number: int, _frame: object) -> None:
+            self._signal = number
+
+        self._before = {number: signal.signal(number, note) for number in CAUGHT}
+        try:
+            yield
+        finally:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+        if self._signal:
+            signal.raise_signal(self._signal)
+
+    def _raise_signal(self) -> None:
+        """Do what the signal would have done."""
+        number, self._signal = self._signal, 0
+        signal.signal(number, self._before[number])
+        signal.raise_signal(number)
+
+
+def is_better(line: Epoch, best: Epoch) -> bool:
+    """Tell whether an epoch's weights are to be kept in place of the best so far."""
+    return line.holdout_loss < best.holdout_loss
+
+
+def set_train(module: nn.Module, *, train_batchnorm: bool) -> None:
+    """Let dropout drop; normalisations keep their statistics unless they are to learn."""
+    module.train()
+    if not train_batchnorm:
+        for part in module.modules():
+            if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                part.eval()
+
+
+def check_statistics(top: nn.Module, name: str) -> None:
+    """Refuse to train normalisations that were folded into the convolutions before them.
+
+    Raises
+    ------
+    TuningError
+        If they have none, or all have the mean 0 and the variance 1.
+    """
+    found = [part for part in top.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    if not found:
+        raise TuningError(
+            f"{name}: expected BatchNorm in the blocks to train, got none. Leave it out."
+        )
+    if all(_is_identity(part) for part in found):
+        raise TuningError(
+            f"{name}: expected BatchNorm with statistics to go on learning, got ones of mean 0 and "
+            "variance 1: they were folded into the convolutions. Leave BatchNorm as it is, or take "
+            "weights that are not folded."
+        )
+
+
+def _is_identity(norm: nn.modules.batchnorm._BatchNorm) -> bool:
+    mean, var = norm.running_mean, norm.running_var
+    if mean is None or var is None:
+        return True
+    return bool(mean.abs().max() < 1e-6 and (var - 1).abs().max() < 1e-3)
+
+
+def choose_precision(device: torch.device) -> str:
+    """Take bf16 on a GPU that has it: its range is that of fp32, so no loss needs scaling."""
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def write_whole(path: Path, data: Any) -> None:
+    """Write a file whole, or leave the one that is there.
+
+    Raises
+    ------
+    TuningError
+        If the disk is full or the like.
+    """
+    partial = name_partial(path)
+    try:
+        with explain_errors(path, error=TuningError):
+            partial.write_bytes(data)
+            replace_file(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

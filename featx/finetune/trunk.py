@@ -1,0 +1,416 @@
+"""The frozen part of a network: cut off, run once over every image, and what it put out kept.
+
+The trunk is a backbone like any other, whose embedding is a feature map: it is extracted into an
+ordinary cache, by any engine, and a run that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import re
+import shutil
+import zlib
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from featx.backbones.backbone import Backbone
+from featx.backbones.blocks import Block, cut_network, list_blocks
+from featx.backbones.preprocess import FILTERS, ImageClassification
+from featx.backbones.registry import get_backbone_spec
+from featx.cache.reader import open_cache
+from featx.engines.engine import Engine
+from featx.errors import FingerprintError, TuningError
+from featx.extraction import extract, name_embedding
+from featx.images.manifest import Entry, Manifest
+from featx.loop import RunOptions, iter_embedded
+
+Array = np.ndarray[Any, Any]
+
+MIN_AREA = 0.35
+"""Of a random crop, relative to the picture. ImageNet's own 0.08 is for hundreds of epochs."""
+
+MAX_RATIO = 4 / 3
+"""Between the sides of a random crop."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One augmented reading of pictures: a random crop, flipped in half of the cases.
+
+    What is drawn depends on the seed, the view and the picture alone.
+
+    Attributes
+    ----------
+    base : ImageClassification
+        The preprocessing proper.
+    number : int
+        Which view, from 1.
+    seed : int
+    """
+
+    base: ImageClassification
+    number: int
+    seed: int
+
+    @property
+    def min_side(self) -> int:
+        """Enough for the smallest crop, where a picture is decoded at a reduced size."""
+        return math.ceil(self.base.crop_size / math.sqrt(MIN_AREA))
+
+    def prepare(self, image: Any, *, exact: bool = True) -> Array:  # noqa: ARG002
+        """Crop, flip and resize one RGB image to uint8 ``(crop_size, crop_size, 3)``."""
+        small = image.resize((16, 16), FILTERS["nearest"])
+        rng = np.random.default_rng([self.seed, self.number, zlib.crc32(small.tobytes())])
+        width, height = image.size
+        area = width * height * rng.uniform(MIN_AREA, 1)
+        ratio = math.exp(rng.uniform(-1, 1) * math.log(MAX_RATIO))
+        w, h = min(width, math.sqrt(area * ratio)), min(height, math.sqrt(area / ratio))
+        left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)
+        size = (self.base.crop_size, self.base.crop_size)
+        box = (left, top, left + w, top + h)
+        pixels = np.asarray(image.resize(size, FILTERS[self.base.interpolation], box))
+        return pixels[:, ::-1] if rng.random() < 0.5 else pixels
+
+    def normalise(self, batch: torch.Tensor) -> torch.Tensor:
+        """As the preprocessing proper."""
+        return self.base.normalise(batch)
+
+    def build_example(self) -> Array:
+        """As the preprocessing proper."""
+        return self.base.build_example()
+
+    def describe(self) -> str:
+        """Name what is drawn beside the preprocessing proper."""
+        return (
+            f"{self.base.describe()}, view {self.number} of seed {self.seed}: crop of area "
+            f"{MIN_AREA:g} to 1, sides within {MAX_RATIO:.3f}, flipped in half of the cases"
+        )
+
+
+class Trunk(nn.Module):
+    """The lower part of a network, its feature map flattened: what an engine runs."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """From float32 ``(n, 3, height, width)`` to one ``(n, dim)``."""
+        return (self.part(batch).flatten(1),)
+
+
+@dataclass(frozen=True)
+class CutNetwork:
+    """A network in two parts.
+
+    Attributes
+    ----------
+    network : nn.Module
+        The whole, without its classifier; a copy, whose modules the parts share.
+    trunk : Backbone
+        The lower part: its embedding is the flattened feature map.
+    top : nn.Module
+        The upper part, from the feature map to the embedding ``(n, dim)``.
+    blocks : tuple of Block
+        Those in the upper part, the one nearest to the classifier first.
+    shape : tuple of int
+        Of one feature map.
+    """
+
+    network: nn.Module
+    trunk: Backbone
+    top: nn.Module
+    blocks: tuple[Block, ...]
+    shape: tuple[int, ...]
+
+
+def cut_backbone(backbone: Backbone, n_top: int) -> CutNetwork:
+    """Cut a backbone before its last blocks.
+
+    Raises
+    ------
+    TuningError
+        If it has not so many, or they are not known.
+    BackboneError
+        If more than one tensor crosses the cut.
+    """
+    pattern = get_backbone_spec(backbone.name).blocks
+    if not pattern or not isinstance(backbone.preprocess, ImageClassification):
+        raise TuningError(
+            f"{backbone.name}: expected one of featx's own backbones, got a network whose blocks "
+            "are not known. See: featx backbones."
+        )
+    network = copy.deepcopy(backbone.module.network).eval()
+    blocks = list_blocks(network, pattern)
+    if not 1 <= n_top <= len(blocks):
+        raise TuningError(
+            f"unfreeze: expected 1 to {len(blocks)} blocks of {backbone.name}, got {n_top}. "
+            f"List them: featx backbones {backbone.name} --blocks."
+        )
+    lower, top = cut_network(network, pattern, n_top)
+    module = Trunk(lower).eval()
+    example = torch.from_numpy(backbone.preprocess.build_example()[None])
+    with torch.inference_mode():
+        shape = tuple(lower(backbone.preprocess.normalise(example)).shape[1:])
+    trunk = replace(
+        backbone,
+        dims={f"before-{blocks[n_top - 1].name}": math.prod(shape)},
+        _load=lambda: module,  # type: ignore[arg-type, return-value]
+    )
+    return CutNetwork(network, trunk, top, tuple(blocks[:n_top]), shape)
+
+
+class Features(Protocol):
+    """What the trunk puts out, image by image."""
+
+    def iter_batches(self, order: Array, batch_size: int, view: int) -> Generator[Array]:
+        """Yield feature maps float32 ``(n, dim)`` of these images, flattened, in this order.
+
+        Parameters
+        ----------
+        order : ndarray of int
+            Numbers of images.
+        batch_size : int
+            Images at a time; fewer at the end.
+        view : int
+            Which view of them, 0 for the pictures as they are.
+        """
+
+
+@dataclass(frozen=True)
+class TrunkRun:
+    """How a trunk is run over the images of a fine-tuning.
+
+    Attributes
+    ----------
+    trunk : Backbone
+    source : str
+        What the images are from.
+    entries : tuple of Entry
+        The images, by number.
+    digests : tuple of str
+        SHA-256 that each must have.
+    options : RunOptions
+    precision, decode : str
+        As `featx.extract` takes them.
+    seed : int
+        Of the views.
+    """
+
+    trunk: Backbone
+    source: str
+    entries: tuple[Entry, ...]
+    digests: tuple[str, ...]
+    options: RunOptions
+    precision: str
+    decode: str
+    seed: int
+
+    def build_view(self, view: int) -> Backbone:
+        """Build the trunk that reads pictures in one view."""
+        base = self.trunk.preprocess
+        assert isinstance(base, ImageClassification)
+        return replace(self.trunk, preprocess=View(base, view, self.seed)) if view else self.trunk
+
+    def count_bytes(self, n_views: int) -> int:
+        """Estimate what a cache of so many views, the plain one among them, takes."""
+        return len(self.entries) * n_views * 4 * sum(self.trunk.dims.values())
+
+    def check_digest(self, number: int, digest: str | None) -> None:
+        """Refuse an image that is another than the one whose embedding is known."""
+        if digest != self.digests[number]:
+            raise TuningError(
+                f"{self.entries[number].row.path}: expected the image that was extracted, got "
+                "another one. Bring the cache up to date: featx extract."
+            )
+
+
+class LiveFeatures:
+    """The trunk is run whenever its output is asked for."""
+
+    def __init__(self, run: TrunkRun) -> None:
+        self._run = run
+        self._engines: dict[int, tuple[Backbone, Engine]] = {}
+
+    def iter_batches(self, order: Array, batch_size: int, view: int) -> Generator[Array]:
+        """See `Features`."""
+        run = self._run
+        if view not in self._engines:
+            backbone = run.build_view(view)
+            engine = run.options.build_engine(backbone, run.precision, n_images=len(run.entries))
+            self._engines[view] = backbone, engine
+        backbone, engine = self._engines[view]
+        entries = [run.entries[number] for number in order]
+        waiting: list[Array] = []
+        n_seen = n_waiting = 0
+        options = replace(run.options, progress=False)
+        with closing(
+            iter_embedded(entries, backbone, engine, options, decode=run.decode)
+        ) as batches:
+            for batch in batches:
+                for failure in batch.failures:
+                    raise TuningError(
+                        f"{failure.path}: expected an image, got {failure.reason}. Mend it, or "
+                        "bring the cache up to date: featx extract."
+                    )
+                for number, row in zip(order[n_seen:], batch.rows, strict=False):
+                    run.check_digest(number, row.digest)
+                n_seen += len(batch.rows)
+                waiting.append(batch.vectors[backbone.layers[0]])
+                n_waiting += len(batch.rows)
+                if n_waiting >= batch_size:
+                    joined = np.concatenate(waiting)
+                    whole = n_waiting - n_waiting % batch_size
+                    for start in range(0, whole, batch_size):
+                        yield joined[start : start + batch_size]
+                    waiting, n_waiting = [joined[whole:]], n_waiting - whole
+        if n_waiting:
+            yield np.concatenate(waiting)
+
+
+@dataclass
+class KeptFeatures:
+    """The trunk's output in a cache, one view of it in memory at a time.
+
+    Attributes
+    ----------
+    run : TrunkRun
+    path : Path
+    n_views : int
+        Views of each image, beside the plain one.
+    """
+
+    run: TrunkRun
+    path: Path
+    n_views: int
+    _view: int = -1
+    _vectors: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
+
+    def fill(self) -> None:
+        """Run the trunk over what the cache lacks.
+
+        Raises
+        ------
+        CacheError
+            If it cannot be written.
+        TooManyFailuresError
+            If images cannot be read any more.
+        """
+        _check_ours(self.path)
+        views = range(self.n_views + 1)
+        try:
+            for view in views:
+                self._extract(view)
+        except FingerprintError:
+            # What another network's trunk, or views of another seed, left there is of no use.
+            for view in views:
+                self._extract(view, overwrite=view == 0)
+
+    def _extract(self, view: int, *, overwrite: bool = False) -> None:
+        run = self.run
+        extract(
+            Manifest(run.source, run.entries),
+            self.path,
+            backbone=run.build_view(view),
+            name=name_view(view),
+            overwrite=overwrite,
+            prune=True,
+            max_failures=0,
+            precision=run.precision,
+            decode=run.decode,
+            engine=run.options.engine,
+            device=run.options.device,
+            batch_size=run.options.batch_size,
+            workers=run.options.workers,
+            progress=run.options.progress,
+        )
+
+    def iter_batches(self, order: Array, batch_size: int, view: int) -> Generator[Array]:
+        """See `Features`."""
+        if view != self._view:
+            self._read(view)
+        for start in range(0, len(order), batch_size):
+            yield self._vectors[order[start : start + batch_size]]
+
+    def _read(self, view: int) -> None:
+        """Read one view of all images, in the order of their numbers."""
+        layer = self.run.trunk.layers[0]
+        self._vectors = np.empty((0, 0), np.float32)  # let go of the other one first
+        with open_cache(self.path) as cache:
+            rows = {row: number for number, row in enumerate(cache.ids.tolist())}
+            places = np.array([rows[entry.row.id] for entry in self.run.entries])
+            for number, digest in enumerate(cache.digests[places]):
+                self.run.check_digest(number, digest)
+            self._vectors = cache.read_vectors(name_embedding(name_view(view), layer), places)
+        self._view = view
+
+
+def name_view(view: int) -> str:
+    """Name a view's embedding in a cache."""
+    return f"view-{view}" if view else "plain"
+
+
+def _check_ours(path: Path) -> None:
+    """Refuse to drop the rows and embeddings of a cache of the user's."""
+    if not path.exists():
+        return
+    with open_cache(path) as cache:
+        others = [name for name in cache.names if not re.match(r"(plain|view-\d+)@before-", name)]
+    if others:
+        raise TuningError(
+            f"{path}: expected a trunk's output, got a cache with {', '.join(others)}. "
+            "Name another file."
+        )
+
+
+def describe_excess(run: TrunkRun, path: Path, n_views: int, limit: int | None) -> str:
+    """Say why the trunk's output is not kept; nothing where it can be.
+
+    Parameters
+    ----------
+    run : TrunkRun
+    path : Path
+        Where it would be kept.
+    n_views : int
+        Beside the plain one.
+    limit : int or None
+        In bytes. Default: half of the memory that is free, for the one view that is held there,
+        and half of the room on the disk.
+    """
+    one, all_views = run.count_bytes(1), run.count_bytes(n_views + 1)
+    if limit is not None:
+        bounds = [(all_views, limit, "it may be")]
+    else:
+        room = shutil.disk_usage(path.parent).free + (path.stat().st_size if path.exists() else 0)
+        bounds = [
+            (one, find_free_memory() // 2, "half of the free memory is"),
+            (all_views, room // 2, "half of the free disk is"),
+        ]
+    for size, bound, what in bounds:
+        if size > bound:
+            return f"it would be {size / 1e9:.2f} GB, {what} {bound / 1e9:.2f} GB"
+    return ""
+
+
+def find_free_memory() -> int:
+    """Return the bytes that a process may take without others being swapped out."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+        kilobytes = next(
+            line.split()[1] for line in text.splitlines() if line.startswith("MemAvailable")
+        )
+        return int(kilobytes) * 1024
+    except (OSError, StopIteration):
+        pages = "SC_PHYS_PAGES"
+        if hasattr(os, "sysconf") and pages in os.sysconf_names:
+            return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
+        return 8 << 30

@@ -1,0 +1,200 @@
+"""What fine-tuning gains on CIFAR-10, by the number of labelled images.
+
+For each number of training images per class: a frozen head, the top block tuned, more blocks
+tuned, all on the same 10,000 test images. The images of a small number are among those of a larger
+one, so that one cache, and one trunk file for each cut, grow with them.
+
+    python pipelines/fine_tune_cifar.py --work /tmp/cifar --table docs/fine_tuning.csv
+    python pipelines/fine_tune_cifar.py --plot docs/fine_tuning.png --table docs/fine_tuning.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import random
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from shared import build_parser, check_there
+
+import featx
+
+SIZE = 96
+"""Pixels per side: three times those of CIFAR-10."""
+
+BACKBONE = "mobilenet_v2"
+WEIGHTS = "mobilenet_v2-imagenet-backbone.pth"
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to train: how many blocks, and on how many augmented views."""
+
+    name: str
+    unfreeze: int
+    views: int = 0
+    epochs: int = featx.Recipe.epochs
+
+
+WAYS = (
+    Way("top block", 1),
+    Way("5 blocks", 5),
+    Way("5 blocks, 4 views", 5, views=4, epochs=16),
+    Way("9 blocks", 9),
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table."""
+
+    per_class: int
+    way: str
+    frozen: float
+    accuracy: float
+    gain: float
+    gain_low: float
+    gain_high: float
+    best_epoch: int
+    trunk_s: float
+    train_s: float
+    whole_s: float
+
+
+def main() -> None:
+    """Measure, and draw what was measured."""
+    parser = build_parser(__doc__)
+    parser.add_argument("--work", type=Path, help="folder for images and caches, a few GB")
+    parser.add_argument("--table", type=Path, required=True, help="CSV to extend, or to draw")
+    parser.add_argument("--plot", type=Path, help="draw the table to this file (needs matplotlib)")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[50, 200, 1000, 5000])
+    parser.add_argument("--ways", nargs="+", default=["top block", "5 blocks"], metavar="WAY",
+                        choices=[way.name for way in WAYS])  # fmt: skip
+    arguments = parser.parse_args()
+    if arguments.work:
+        measure(arguments)
+    if arguments.plot:
+        draw(read_lines(arguments.table), arguments.plot)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Run each way with each number of images, and write a line as soon as it is known."""
+    data, work = arguments.data, arguments.work
+    work.mkdir(parents=True, exist_ok=True)
+    images = unpack(data, work)
+    is_new = not arguments.table.exists()
+    with arguments.table.open("a", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, [field.name for field in fields(Line)])
+        if is_new:
+            writer.writeheader()
+        for per_class in sorted(arguments.sizes):
+            for way in (way for way in WAYS if way.name in arguments.ways):
+                line = run(data, work, images, per_class, way)
+                writer.writerow({name: _round(value) for name, value in asdict(line).items()})
+                stream.flush()
+                print(line, flush=True)
+
+
+def unpack(data: Path, work: Path) -> Path:
+    """Unpack both tars, once, into ``train/CLASS`` and ``test/CLASS``."""
+    folder = work / "images"
+    for split in ("train", "test"):
+        if not (folder / split).is_dir():
+            with tarfile.open(check_there(data / f"data/cifar10-{split}.tar")) as archive:
+                archive.extractall(folder / f".{split}", filter="data")
+            (folder / f".{split}").rename(folder / split)
+    return folder
+
+
+def list_images(images: Path, per_class: int) -> Iterator[tuple[str, str, str]]:
+    """Yield path, label and split: the first of each class's shuffled images, and all of test."""
+    for split in ("train", "test"):
+        for folder in sorted((images / split).iterdir()):
+            files = sorted(folder.iterdir())
+            if split == "train":
+                random.Random(folder.name).shuffle(files)
+                files = files[:per_class]
+            yield from ((str(file), folder.name, split) for file in files)
+
+
+def run(data: Path, work: Path, images: Path, per_class: int, way: Way) -> Line:
+    """Extract, fit a head, tune, compare."""
+    table = work / f"{per_class}.csv"
+    with table.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([("path", "label", "split"), *list_images(images, per_class)])
+    cache, head = work / "cifar.h5", work / f"{per_class}.joblib"
+    weights = check_there(data / "weights" / WEIGHTS)
+    featx.extract(table, cache, backbone=BACKBONE, weights=str(weights), size=SIZE, prune=True)
+    if not head.exists():
+        featx.fit_head(cache, head)
+    start = time.perf_counter()
+    report = featx.fine_tune(
+        table,
+        cache,
+        work / "tuned.safetensors",
+        head=head,
+        unfreeze=way.unfreeze,
+        recipe=featx.Recipe(views=way.views, epochs=way.epochs),
+        trunk=work / f"trunk-{way.unfreeze}.h5",
+        overwrite=True,
+    )
+    scores = report.scores
+    return Line(
+        per_class,
+        way.name,
+        scores.first,
+        scores.second,
+        scores.gain,
+        *scores.gain_ci95,
+        report.best_epoch,
+        report.trunk_s,
+        report.train_s,
+        time.perf_counter() - start,
+    )
+
+
+def _round(value: object) -> object:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def read_lines(table: Path) -> list[Line]:
+    """Read what `measure` wrote."""
+    with table.open(newline="", encoding="utf-8") as stream:
+        lines = list(csv.DictReader(stream))
+    kinds = {"per_class": int, "way": str, "best_epoch": int}
+    return [Line(**{k: kinds.get(k, float)(v) for k, v in line.items()}) for line in lines]
+
+
+def draw(lines: list[Line], path: Path) -> None:
+    """Plot accuracy against training images per class."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+    sizes = sorted({line.per_class for line in lines})
+    frozen = {line.per_class: line.frozen for line in lines}
+    axes.plot(sizes, [frozen[size] for size in sizes], "o-", color="0.45", label="frozen head")
+    for way, colour in zip(WAYS, ("#c8553d", "#2a6f97", "#588157", "#7b5ea7"), strict=True):
+        chosen = sorted((line for line in lines if line.way == way.name), key=lambda x: x.per_class)
+        if chosen:
+            x, y = [one.per_class for one in chosen], [one.accuracy for one in chosen]
+            half = [1.96 * (value * (1 - value) / 10_000) ** 0.5 for value in y]
+            style = "o-" if len(chosen) > 2 else "D"
+            axes.errorbar(x, y, yerr=half, fmt=style, color=colour, label=way.name, capsize=2)
+    axes.set(xscale="log", xlabel="training images per class", ylabel="accuracy on 10,000 images")
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.set_title(f"CIFAR-10, {BACKBONE} at {SIZE} pixels")
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
