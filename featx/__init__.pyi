@@ -26,9 +26,9 @@ from .extraction import ExtractionReport as ExtractionReport
 from .extraction import extract as extract
 from .finetune.advise import Advice as Advice
 from .finetune.advise import advise as advise
+from .finetune.log import Epoch as Epoch
 from .finetune.recipe import Recipe as Recipe
-from .finetune.train import Epoch as Epoch
-from .finetune.tune import TuningReport as TuningReport
+from .finetune.result import TuningReport as TuningReport
 from .finetune.tune import fine_tune as fine_tune
 from .fitting import evaluate as evaluate
 from .fitting import fit_head as fit_head

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from featx.cli.options import AsJson, CacheArgument
+from featx.cli.options import AsJson
 from featx.cli.printing import print_json, print_table
+from featx.errors import WeightsError
 
 if TYPE_CHECKING:
     from featx.backbones.registry import BackboneSpec
@@ -25,18 +27,25 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def info(
-    cache: CacheArgument,
+    cache: Annotated[
+        Path, typer.Argument(help="A file made by featx extract, or weights by featx fine-tune.")
+    ],
     failures: Annotated[
         bool, typer.Option("--failures", help="List the images without an embedding.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a cache holds: rows, labels, splits, embeddings, failures.
+    """Show what a cache holds: rows, labels, splits, failures; or how tuned weights were made.
 
     featx info photos.h5
+
+    featx info tuned.safetensors
     """
     from featx.cache.reader import open_cache
 
+    if cache.suffix == ".safetensors":
+        _print_weights(cache, as_json=as_json)
+        return
     with open_cache(cache) as opened:
         summary = _summarise(opened)
         failed = [
@@ -50,6 +59,24 @@ def info(
         print_table(FAILURE_COLUMNS, failed)
     else:
         _print_summary(summary)
+
+
+def _print_weights(path: Path, *, as_json: bool) -> None:
+    from featx.backbones.weights import read_record
+
+    record = read_record(path)
+    if record is None:
+        raise WeightsError(
+            f"{path}: expected weights made by featx fine-tune, got others. Nothing more is known "
+            "of them."
+        )
+    if as_json:
+        print_json(record)
+        return
+    for key, value in record.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {part}" for name, part in value.items())
+        print(f"{key:20} {value}")
 
 
 def _summarise(cache: Cache) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from featx.finetune.recipe import Recipe
 
 if TYPE_CHECKING:
     from featx.finetune.advise import Advice
-    from featx.finetune.tune import TuningReport
+    from featx.finetune.result import TuningReport
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -112,6 +112,9 @@ def fine_tune(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    break_lock: Annotated[
+        bool, typer.Option("--break-lock", help="Write though another, dead, process seems to.")
+    ] = False,
     engine: Engine = "auto",
     device: Device = "auto",
     workers: Workers = None,
@@ -147,6 +150,7 @@ def fine_tune(
         max_trunk_bytes=None if max_trunk is None else int(max_trunk * 1e9),
         resume=resume,
         overwrite=overwrite,
+        break_lock=break_lock,
         engine=engine,
         device=device,
         workers=workers,

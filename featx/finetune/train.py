@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import signal
@@ -10,7 +9,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, astuple, dataclass, field, fields
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,44 +20,18 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from featx.errors import TuningError
-from featx.files import explain_errors, name_partial, replace_file
+from featx.finetune.cut import CutNetwork
+from featx.finetune.log import Epoch, is_better, write_log, write_whole
+from featx.finetune.normalisation import check_statistics, set_train
 from featx.finetune.optimizer import build_optimizer
 from featx.finetune.recipe import Recipe
-from featx.finetune.trunk import CutNetwork, Features
+from featx.finetune.trunk import Features
 
 Array = np.ndarray[Any, Any]
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
 CAUGHT = (signal.SIGINT, signal.SIGTERM)
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One line of the log.
-
-    Attributes
-    ----------
-    epoch : int
-        From 1; 0 is the fitted head, before any step.
-    train_loss : float
-        Mean over the epoch, in nats, with label smoothing; NaN for epoch 0.
-    holdout_loss, holdout_accuracy : float
-        After the epoch, without label smoothing.
-    lr : float
-        The topmost block's at the end of the epoch.
-    seconds : float
-    images_per_s : float
-        Of training alone.
-    """
-
-    epoch: int
-    train_loss: float
-    holdout_loss: float
-    holdout_accuracy: float
-    lr: float
-    seconds: float
-    images_per_s: float
 
 
 @dataclass(frozen=True)
@@ -293,7 +266,7 @@ class Training:
         state.epoch, state.step = epoch + 1, 0
         state.loss_sum, state.n_seen, state.seconds = 0.0, 0, 0.0
         self._save()
-        self._write_log()
+        write_log(self.folder / LOG, self.history)
 
     def _count_done(self) -> int:
         n_train = len(self.examples.train)
@@ -345,13 +318,6 @@ class Training:
             torch.cuda.set_rng_state(content["rng_cuda"], self.device)
         return True
 
-    def _write_log(self) -> None:
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([one.name for one in fields(Epoch)])
-        writer.writerows(astuple(line) for line in self.history)
-        write_whole(self.folder / LOG, stream.getvalue().encode())
-
     @contextmanager
     def _catch_signals(self) -> Iterator[None]:
         """Let a step that is under way end before Ctrl-C or SIGTERM takes effect."""
@@ -378,65 +344,6 @@ class Training:
         signal.raise_signal(number)
 
 
-def is_better(line: Epoch, best: Epoch) -> bool:
-    """Tell whether an epoch's weights are to be kept in place of the best so far."""
-    return line.holdout_loss < best.holdout_loss
-
-
-def set_train(module: nn.Module, *, train_batchnorm: bool) -> None:
-    """Let dropout drop; normalisations keep their statistics unless they are to learn."""
-    module.train()
-    if not train_batchnorm:
-        for part in module.modules():
-            if isinstance(part, nn.modules.batchnorm._BatchNorm):
-                part.eval()
-
-
-def check_statistics(top: nn.Module, name: str) -> None:
-    """Refuse to train normalisations that were folded into the convolutions before them.
-
-    Raises
-    ------
-    TuningError
-        If they have none, or all have the mean 0 and the variance 1.
-    """
-    found = [part for part in top.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
-    if not found:
-        raise TuningError(
-            f"{name}: expected BatchNorm in the blocks to train, got none. Leave it out."
-        )
-    if all(_is_identity(part) for part in found):
-        raise TuningError(
-            f"{name}: expected BatchNorm with statistics to go on learning, got ones of mean 0 and "
-            "variance 1: they were folded into the convolutions. Leave BatchNorm as it is, or take "
-            "weights that are not folded."
-        )
-
-
-def _is_identity(norm: nn.modules.batchnorm._BatchNorm) -> bool:
-    mean, var = norm.running_mean, norm.running_var
-    if mean is None or var is None:
-        return True
-    return bool(mean.abs().max() < 1e-6 and (var - 1).abs().max() < 1e-3)
-
-
 def choose_precision(device: torch.device) -> str:
     """Take bf16 on a GPU that has it: its range is that of fp32, so no loss needs scaling."""
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-
-
-def write_whole(path: Path, data: Any) -> None:
-    """Write a file whole, or leave the one that is there.
-
-    Raises
-    ------
-    TuningError
-        If the disk is full or the like.
-    """
-    partial = name_partial(path)
-    try:
-        with explain_errors(path, error=TuningError):
-            partial.write_bytes(data)
-            replace_file(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

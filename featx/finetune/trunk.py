@@ -1,4 +1,4 @@
-"""The frozen part of a network: cut off, run once over every image, and what it put out kept.
+"""What the frozen trunk puts out: computed once and kept, or whenever it is asked for.
 
 The trunk is a backbone like any other, whose embedding is a feature map: it is extracted into an
 ordinary cache, by any engine, and a run that was interrupted goes on.
@@ -6,12 +6,9 @@ ordinary cache, by any engine, and a run that was interrupted goes on.
 
 from __future__ import annotations
 
-import copy
-import math
 import os
 import re
 import shutil
-import zlib
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -19,154 +16,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch import nn
 
 from featx.backbones.backbone import Backbone
-from featx.backbones.blocks import Block, cut_network, list_blocks
-from featx.backbones.preprocess import FILTERS, ImageClassification
-from featx.backbones.registry import get_backbone_spec
+from featx.backbones.preprocess import ImageClassification
 from featx.cache.reader import open_cache
 from featx.engines.engine import Engine
 from featx.errors import FingerprintError, TuningError
 from featx.extraction import extract, name_embedding
+from featx.finetune.views import View
 from featx.images.manifest import Entry, Manifest
 from featx.loop import RunOptions, iter_embedded
 
 Array = np.ndarray[Any, Any]
-
-MIN_AREA = 0.35
-"""Of a random crop, relative to the picture. ImageNet's own 0.08 is for hundreds of epochs."""
-
-MAX_RATIO = 4 / 3
-"""Between the sides of a random crop."""
-
-
-@dataclass(frozen=True)
-class View:
-    """One augmented reading of pictures: a random crop, flipped in half of the cases.
-
-    What is drawn depends on the seed, the view and the picture alone.
-
-    Attributes
-    ----------
-    base : ImageClassification
-        The preprocessing proper.
-    number : int
-        Which view, from 1.
-    seed : int
-    """
-
-    base: ImageClassification
-    number: int
-    seed: int
-
-    @property
-    def min_side(self) -> int:
-        """Enough for the smallest crop, where a picture is decoded at a reduced size."""
-        return math.ceil(self.base.crop_size / math.sqrt(MIN_AREA))
-
-    def prepare(self, image: Any, *, exact: bool = True) -> Array:  # noqa: ARG002
-        """Crop, flip and resize one RGB image to uint8 ``(crop_size, crop_size, 3)``."""
-        small = image.resize((16, 16), FILTERS["nearest"])
-        rng = np.random.default_rng([self.seed, self.number, zlib.crc32(small.tobytes())])
-        width, height = image.size
-        area = width * height * rng.uniform(MIN_AREA, 1)
-        ratio = math.exp(rng.uniform(-1, 1) * math.log(MAX_RATIO))
-        w, h = min(width, math.sqrt(area * ratio)), min(height, math.sqrt(area / ratio))
-        left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)
-        size = (self.base.crop_size, self.base.crop_size)
-        box = (left, top, left + w, top + h)
-        pixels = np.asarray(image.resize(size, FILTERS[self.base.interpolation], box))
-        return pixels[:, ::-1] if rng.random() < 0.5 else pixels
-
-    def normalise(self, batch: torch.Tensor) -> torch.Tensor:
-        """As the preprocessing proper."""
-        return self.base.normalise(batch)
-
-    def build_example(self) -> Array:
-        """As the preprocessing proper."""
-        return self.base.build_example()
-
-    def describe(self) -> str:
-        """Name what is drawn beside the preprocessing proper."""
-        return (
-            f"{self.base.describe()}, view {self.number} of seed {self.seed}: crop of area "
-            f"{MIN_AREA:g} to 1, sides within {MAX_RATIO:.3f}, flipped in half of the cases"
-        )
-
-
-class Trunk(nn.Module):
-    """The lower part of a network, its feature map flattened: what an engine runs."""
-
-    def __init__(self, part: nn.Module) -> None:
-        super().__init__()
-        self.part = part
-
-    def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """From float32 ``(n, 3, height, width)`` to one ``(n, dim)``."""
-        return (self.part(batch).flatten(1),)
-
-
-@dataclass(frozen=True)
-class CutNetwork:
-    """A network in two parts.
-
-    Attributes
-    ----------
-    network : nn.Module
-        The whole, without its classifier; a copy, whose modules the parts share.
-    trunk : Backbone
-        The lower part: its embedding is the flattened feature map.
-    top : nn.Module
-        The upper part, from the feature map to the embedding ``(n, dim)``.
-    blocks : tuple of Block
-        Those in the upper part, the one nearest to the classifier first.
-    shape : tuple of int
-        Of one feature map.
-    """
-
-    network: nn.Module
-    trunk: Backbone
-    top: nn.Module
-    blocks: tuple[Block, ...]
-    shape: tuple[int, ...]
-
-
-def cut_backbone(backbone: Backbone, n_top: int) -> CutNetwork:
-    """Cut a backbone before its last blocks.
-
-    Raises
-    ------
-    TuningError
-        If it has not so many, or they are not known.
-    BackboneError
-        If more than one tensor crosses the cut.
-    """
-    pattern = get_backbone_spec(backbone.name).blocks
-    if not pattern or not isinstance(backbone.preprocess, ImageClassification):
-        raise TuningError(
-            f"{backbone.name}: expected one of featx's own backbones, got a network whose blocks "
-            "are not known. See: featx backbones."
-        )
-    network = copy.deepcopy(backbone.module.network).eval()
-    blocks = list_blocks(network, pattern)
-    if not 1 <= n_top <= len(blocks):
-        raise TuningError(
-            f"unfreeze: expected 1 to {len(blocks)} blocks of {backbone.name}, got {n_top}. "
-            f"List them: featx backbones {backbone.name} --blocks."
-        )
-    lower, top = cut_network(network, pattern, n_top)
-    module = Trunk(lower).eval()
-    example = torch.from_numpy(backbone.preprocess.build_example()[None])
-    with torch.inference_mode():
-        shape = tuple(lower(backbone.preprocess.normalise(example)).shape[1:])
-    trunk = replace(
-        backbone,
-        dims={f"before-{blocks[n_top - 1].name}": math.prod(shape)},
-        _load=lambda: module,  # type: ignore[arg-type, return-value]
-    )
-    return CutNetwork(network, trunk, top, tuple(blocks[:n_top]), shape)
 
 
 class Features(Protocol):

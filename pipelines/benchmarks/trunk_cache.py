@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import featx
-from featx.finetune.trunk import cut_backbone
+from featx.finetune.cut import cut_backbone
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from shared import build_parser

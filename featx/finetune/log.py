@@ -1,0 +1,82 @@
+"""What each epoch came to, and the files that are written on the way."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from featx.errors import TuningError
+from featx.files import explain_errors, name_partial, replace_file
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the log.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1; 0 is the fitted head, before any step.
+    train_loss : float
+        Mean over the epoch, in nats, with label smoothing; NaN for epoch 0.
+    holdout_loss, holdout_accuracy : float
+        After the epoch, without label smoothing.
+    lr : float
+        The topmost block's at the end of the epoch.
+    seconds : float
+    images_per_s : float
+        Of training alone.
+    """
+
+    epoch: int
+    train_loss: float
+    holdout_loss: float
+    holdout_accuracy: float
+    lr: float
+    seconds: float
+    images_per_s: float
+
+
+def is_better(line: Epoch, best: Epoch) -> bool:
+    """Tell whether an epoch's weights are to be kept in place of the best so far.
+
+    By accuracy, which is what is compared in the end: the loss of a network that becomes surer of
+    itself rises while it still learns. Small holdouts often have equals; then by the loss.
+    """
+    return (line.holdout_accuracy, -line.holdout_loss) > (best.holdout_accuracy, -best.holdout_loss)
+
+
+def write_log(path: Path, history: Sequence[Epoch]) -> None:
+    """Write one line per epoch, as CSV.
+
+    Raises
+    ------
+    TuningError
+        If the disk is full or the like.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([one.name for one in fields(Epoch)])
+    writer.writerows(astuple(line) for line in history)
+    write_whole(path, stream.getvalue().encode())
+
+
+def write_whole(path: Path, data: Any) -> None:
+    """Write a file whole, or leave the one that is there.
+
+    Raises
+    ------
+    TuningError
+        If the disk is full or the like.
+    """
+    partial = name_partial(path)
+    try:
+        with explain_errors(path, error=TuningError):
+            partial.write_bytes(data)
+            replace_file(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

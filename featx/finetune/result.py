@@ -1,0 +1,212 @@
+"""What comes out: tuned weights with a head of their own, and whether they are better."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import nn
+
+from featx.backbones.backbone import PENULTIMATE, Backbone
+from featx.backbones.records import recall_backbone
+from featx.backbones.registry import get_backbone_spec
+from featx.backbones.weights import RECORD
+from featx.cache.reader import Cache
+from featx.embedding import build_fingerprint, find_decode
+from featx.errors import TuningError
+from featx.files import explain_errors, name_partial, replace_file
+from featx.finetune.advise import Advice
+from featx.finetune.log import Epoch
+from featx.finetune.task import Task
+from featx.finetune.trunk import TrunkRun
+from featx.fitting import ORIGIN
+from featx.heads.compare import PairedScores, compare_predictions
+from featx.heads.linear import build_linear, fold_linear
+from featx.heads.persist import Head, shorten_digests
+from featx.heads.splits import fill_groups
+from featx.loop import iter_embedded
+
+
+@dataclass(frozen=True)
+class TuningReport:
+    """What a fine-tuning did, and whether it helped.
+
+    Attributes
+    ----------
+    path, head_path, log_path : Path
+        The tuned weights, the head that belongs to them, and the log of epochs.
+    backbone : str
+    blocks : tuple of str
+        That were unfrozen, the one nearest to the classifier first.
+    n_train, n_holdout : int
+        Images learnt from, and those of the split train that said when to stop.
+    history : tuple of Epoch
+        Epoch 0 is the fitted head.
+    best_epoch : int
+        Whose weights are kept.
+    stopped : str
+        Why training ended before its last epoch; empty if it did not.
+    split : str
+        That frozen and tuned were compared on.
+    scores : PairedScores
+        The frozen head is the first, the tuned model the second.
+    advice : Advice or None
+        What ``auto`` went by.
+    trunk_path : Path or None
+        Where the trunk's output is kept; None where it was run in each epoch.
+    trunk_excess : str
+        Why it is not kept.
+    trunk_s, train_s : float
+        Seconds for the trunk, and for all epochs.
+    """
+
+    path: Path
+    head_path: Path
+    log_path: Path
+    backbone: str
+    blocks: tuple[str, ...]
+    n_train: int
+    n_holdout: int
+    history: tuple[Epoch, ...]
+    best_epoch: int
+    stopped: str
+    split: str
+    scores: PairedScores
+    advice: Advice | None
+    trunk_path: Path | None
+    trunk_excess: str
+    trunk_s: float
+    train_s: float
+
+    @property
+    def verdict(self) -> str:
+        """What to use from now on, and why."""
+        scores = self.scores
+        low, high = scores.gain_ci95
+        gain = (
+            f"{100 * scores.gain:+.1f} points on {scores.n_rows} {self.split} images "
+            f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+        )
+        if scores.is_better:
+            return f"Tuning helped: {gain}. Use {self.path} with {self.head_path}."
+        if scores.gain_ci95[1] < 0:
+            return f"Tuning did harm: {gain}. Stay with the frozen head."
+        return f"Tuning did not help for certain: {gain}. Stay with the frozen head."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return asdict(self) | {"scores": self.scores.to_dict(), "verdict": self.verdict}
+
+
+def build_classifier(estimator: Any) -> nn.Linear:
+    """Build the layer whose logits are a fitted head's decision function.
+
+    Parameters
+    ----------
+    estimator : Pipeline
+        As `featx.heads.linear.fold_linear` takes it.
+
+    Returns
+    -------
+    nn.Linear
+        From ``(n, dim)`` to ``(n, n_classes)``.
+
+    Raises
+    ------
+    HeadError
+        If a step is none that one layer can stand for.
+    """
+    weight, bias = fold_linear(estimator)
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(weight))
+        layer.bias.copy_(torch.from_numpy(bias))
+    return layer
+
+
+def save_weights(
+    path: Path, network: nn.Module, classifier: nn.Linear, record: dict[str, Any]
+) -> None:
+    """Write network, classifier and what is to be known of them, whole or not at all.
+
+    Raises
+    ------
+    TuningError
+        If the disk is full or the like.
+    """
+    prefix = get_backbone_spec(record["backbone"]).classifier
+    state = dict(network.state_dict())
+    state |= {f"{prefix}.{name}": tensor for name, tensor in classifier.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    partial = name_partial(path)
+    try:
+        with explain_errors(path, error=TuningError):
+            try:
+                save_file(tensors, partial, metadata={RECORD: json.dumps(record)})
+            except SafetensorError as error:  # its word for a full disk
+                raise OSError(str(error)) from error
+            replace_file(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def build_pair(
+    draft: Path, output: Path, classifier: nn.Linear, task: Task
+) -> tuple[Backbone, Head]:
+    """Read the tuned backbone back from its file, and make the head that belongs to it."""
+    frozen = task.head.fingerprint
+    tuned = recall_backbone(frozen.backbone, weights=str(draft))
+    fingerprint = build_fingerprint(
+        tuned, PENULTIMATE, precision=frozen.precision, decode=find_decode(frozen)
+    )
+    origin = {name: getattr(tuned, name) for name in ORIGIN}
+    weight = classifier.weight.detach().numpy()
+    bias = classifier.bias.detach().numpy()
+    head = Head(
+        estimator=build_linear(weight, bias, task.head.classes),
+        kind="logreg",
+        C=task.head.C,
+        fingerprint=fingerprint,
+        origin=origin | {"weights": str(output.resolve())},
+        fitted_on=task.head.fitted_on
+        | {"split": "train", "n_rows": len(task.digests), "fine_tuned": True},
+        cross_validation={},
+        seen=np.unique(shorten_digests(np.array(task.digests))),
+    )
+    return tuned, head
+
+
+def compare(
+    cache: Cache, task: Task, tuned: Backbone, tuned_head: Head, run: TrunkRun
+) -> PairedScores:
+    """Let the frozen head and the tuned pair predict the same images."""
+    engine = run.options.build_engine(tuned, run.precision, n_images=len(task.tested))
+    entries = [
+        replace(entry, row=replace(entry.row, id=str(number)))
+        for number, entry in enumerate(task.tested)
+    ]
+    numbers: list[int] = []
+    parts = []
+    with closing(iter_embedded(entries, tuned, engine, run.options, decode=run.decode)) as batches:
+        for batch in batches:
+            for failure in batch.failures:
+                raise TuningError(
+                    f"{failure.path}: expected an image, got {failure.reason}. Mend it, or bring "
+                    "the cache up to date: featx extract."
+                )
+            numbers += [int(row.id) for row in batch.rows]
+            parts.append(batch.vectors[PENULTIMATE])
+    rows = task.test_rows[numbers]
+    return compare_predictions(
+        cache.labels[rows],
+        task.head.predict(cache.read_vectors(task.name, rows)),
+        tuned_head.predict(np.concatenate(parts)),
+        groups=fill_groups(cache.groups[rows]),
+    )

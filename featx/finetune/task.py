@@ -1,0 +1,166 @@
+"""What is to be learnt: the rows of a cache, their images, and the head to begin with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from featx.backbones.backbone import PENULTIMATE
+from featx.cache.reader import Cache
+from featx.errors import TuningError
+from featx.finetune.recipe import Recipe
+from featx.finetune.train import Examples
+from featx.fitting import choose_evaluated, find_comparable, fit_head
+from featx.heads.linear import fold_linear
+from featx.heads.persist import Head, load_head
+from featx.heads.splits import assign_splits, fill_groups
+from featx.images.manifest import Entry
+from featx.images.sources import PathLike, read_manifest
+
+Array = np.ndarray[Any, Any]
+
+HOLDOUT = 0.1
+"""Of the split train: what says when to stop."""
+
+HOLDOUT_OF_FEW = 0.2
+FEW_ROWS = 1000
+"""Below so many rows a tenth of them tells too little."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learnt.
+
+    Attributes
+    ----------
+    name : str
+        The embedding.
+    split : str
+        To compare on.
+    head : Head
+        The frozen one.
+    start : estimator
+        What the classifier is set from: the head's, or the same fitted without the holdout.
+    entries, digests
+        Images of the split train, and their digests.
+    examples : Examples
+    tested : tuple of Entry
+        Images of the split to compare on.
+    test_rows : ndarray of int
+        Their rows in the cache.
+    """
+
+    name: str
+    split: str
+    head: Head
+    start: Any
+    entries: tuple[Entry, ...]
+    digests: tuple[str, ...]
+    examples: Examples
+    tested: tuple[Entry, ...]
+    test_rows: Array
+
+    @classmethod
+    def build(
+        cls,
+        cache: Cache,
+        source: PathLike | Sequence[PathLike],
+        head: str | os.PathLike[str] | Head | None,
+        embedding: str | None,
+        split: str | None,
+        recipe: Recipe,
+        progress: bool | None,
+    ) -> Task:
+        """Read labels and splits, find the images, fit what is missing.
+
+        Parameters
+        ----------
+        cache, source, head, embedding, split, recipe, progress
+            As `featx.fine_tune` takes them.
+
+        Raises
+        ------
+        TuningError
+            If rows are not in the source, have labels that the head does not know, or the split
+            is one that is learnt from.
+        HeadError
+            If one layer of a network cannot stand for the head.
+        """
+        split = split or choose_evaluated(cache)
+        if split not in ("val", "test"):
+            raise TuningError(
+                f"split: expected val or test, which no model has seen, got {split!r}. Pass one."
+            )
+        if head is None:
+            head = fit_head(
+                cache, embedding=embedding, split="train", seed=recipe.seed, progress=progress
+            )
+        head = head if isinstance(head, Head) else load_head(head)
+        fold_linear(head.estimator)  # refuses before the trunk is run
+        name = find_comparable(cache, head, embedding=embedding)
+        layer = cache.get_info(name).fingerprint.layer
+        if layer != PENULTIMATE:
+            raise TuningError(
+                f"{cache.path}, embedding {name}: expected the input of the classifier "
+                f"({PENULTIMATE}), got layer {layer}. Extract without --layer."
+            )
+        rows = cache.select_rows("train", labelled=True, name=name)
+        test_rows = cache.select_rows(split, labelled=True, name=name)
+        by_id = {entry.row.id: entry for entry in read_manifest(source).entries}
+        entries, tested = (_find_entries(cache, by_id, part) for part in (rows, test_rows))
+        labels = cache.labels[rows]
+        _check_labels(cache, labels, head)
+        groups = fill_groups(cache.groups[rows])
+        few = len(rows) < FEW_ROWS
+        parts = assign_splits(
+            labels, groups, val=HOLDOUT_OF_FEW if few else HOLDOUT, test=0, seed=recipe.seed
+        )
+        train, holdout = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "val")
+        start = head.estimator
+        if head.count_seen(cache.digests[rows[holdout]]):
+            # A head that knows the holdout by heart would look better there than anything that
+            # is learnt after it, and training would stop at once.
+            start = head.refit(cache.read_vectors(name, rows[train]), labels[train])
+            if len(start.classes_) < len(head.classes):
+                raise TuningError(
+                    f"{cache.path}: expected rows of each class beside the holdout, got none of "
+                    f"{sorted(set(head.classes) - set(start.classes_))[0]!r}. Label more rows."
+                )
+        codes = np.searchsorted(head.classes, labels)
+        return cls(
+            name=name,
+            split=split,
+            head=head,
+            start=start,
+            entries=entries,
+            digests=tuple(cache.digests[rows].tolist()),
+            examples=Examples(train, holdout, codes),
+            tested=tested,
+            test_rows=test_rows,
+        )
+
+
+def _find_entries(cache: Cache, by_id: dict[str, Entry], rows: Array) -> tuple[Entry, ...]:
+    """Find the images of rows in the source."""
+    ids = cache.ids[rows].tolist()
+    missing = [row for row in ids if row not in by_id]
+    if missing or not ids:
+        raise TuningError(
+            f"{cache.path}: expected all of its {len(ids)} rows in the source, got none of "
+            f"{len(missing)}, such as {missing[0] if missing else 'any'}. Name the source that it "
+            f"was extracted from: {cache.source}."
+        )
+    return tuple(by_id[row] for row in ids)
+
+
+def _check_labels(cache: Cache, labels: Array, head: Head) -> None:
+    unknown = sorted(set(labels) - set(head.classes))
+    if unknown:
+        raise TuningError(
+            f"{cache.path}: expected labels that the head knows, got {unknown[0]!r}. "
+            "Fit a head on this cache: featx fit-head."
+        )
