@@ -74,7 +74,7 @@ class Paths:
         for path in (self.output, self.head, self.log, self.trunk):
             if path.exists() and any(one.exists() and path.samefile(one) for one in read):
                 raise TuningError(
-                    f"{path}: expected a file of its own, got one that is read. Name another output."
+                    f"{path}: expected a file of its own, got one that is read. Name another."
                 )
             is_kept = path == self.trunk  # and grows from run to run
             check_destination(path, overwrite=overwrite or is_kept, error=TuningError)
