@@ -9,6 +9,10 @@ from featx.errors import TuningError, suggest
 
 OPTIMIZERS = ("adamw", "sgd")
 
+MIN_WARMUP = 50
+"""Steps. AdamW's first ones change every weight by the whole rate, whatever its gradient: on forty
+images, a step per epoch, three of them unlearnt what the head knew."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -27,8 +31,8 @@ class Recipe:
     epochs : int
         At most.
     warmup : float
-        Share of all steps in which the rates rise; then they fall by a cosine (Loshchilov and
-        Hutter 2017).
+        Share of all steps in which the rates rise, but at least 50 steps, unless it is 0; then they
+        fall by a cosine (Loshchilov and Hutter 2017).
     batch_size : int
     clip_norm : float
         Largest norm of the gradient.
@@ -55,7 +59,7 @@ class Recipe:
     batch_size: int = 64
     clip_norm: float = 1.0
     label_smoothing: float = 0.1
-    patience: int = 3
+    patience: int = 5
     views: int = 0
     train_batchnorm: bool = False
     precision: str | None = None
@@ -97,7 +101,7 @@ class Recipe:
 
     def scale_rate(self, step: int, n_steps: int) -> float:
         """Return what a step has of the largest learning rate: warm-up, then a cosine."""
-        n_warmup = round(self.warmup * n_steps)
+        n_warmup = max(MIN_WARMUP, round(self.warmup * n_steps)) if self.warmup else 0
         if step < n_warmup:
             return (step + 1) / (n_warmup + 1)
         done = (step - n_warmup) / max(1, n_steps - n_warmup)

@@ -163,6 +163,8 @@ def fine_tune(
         start = time.perf_counter()
         training.run(resume=resume, progress=progress)
         train_s = time.perf_counter() - start
+        if training.best_epoch == 0:  # nothing was better: then the head itself, with all its rows
+            training.classifier.load_state_dict(build_classifier(task.head.estimator).state_dict())
         record = _describe(backbone, cut, task, training)
         # The very file that is compared, but for what the comparison found.
         draft = paths.folder / paths.output.name
