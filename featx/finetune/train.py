@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from featx.errors import TuningError
+from featx.errors import DeviceError, TuningError
 from featx.finetune.cut import CutNetwork
 from featx.finetune.log import Epoch, is_better, write_log, write_whole
 from featx.finetune.normalisation import check_statistics, set_train
@@ -150,6 +150,8 @@ class Training:
         ------
         TuningError
             If the checkpoint is of another run, or cannot be written; the one before it is whole.
+        DeviceError
+            If its memory is too small for a batch.
         """
         total = self.recipe.epochs * len(self.examples.train)
         cuda = [self.device] if self.device.type == "cuda" else []
@@ -159,8 +161,14 @@ class Training:
             if not (resume and self._load()):
                 self._finish_epoch(0, math.nan)
             bar.update(self._count_done())
-            while self._state.epoch <= self.recipe.epochs and not self._state.stopped:
-                self._run_epoch(bar)
+            try:
+                while self._state.epoch <= self.recipe.epochs and not self._state.stopped:
+                    self._run_epoch(bar)
+            except torch.OutOfMemoryError as error:
+                raise DeviceError(
+                    f"{self.device}: expected memory for batches of {self.recipe.batch_size}, got "
+                    "none left. Pass a smaller --batch-size."
+                ) from error
         self.parts.load_state_dict(self._best)
         self.parts.requires_grad_(False).eval().cpu()
 
