@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from featx.backbones.backbone import PENULTIMATE, Backbone
@@ -21,9 +20,8 @@ from featx.backbones.weights import RECORD
 from featx.cache.reader import Cache
 from featx.embedding import build_fingerprint, find_decode
 from featx.errors import TuningError
-from featx.files import explain_errors, name_partial, replace_file
 from featx.finetune.advise import Advice
-from featx.finetune.log import Epoch
+from featx.finetune.log import Epoch, write_whole
 from featx.finetune.task import Task
 from featx.finetune.trunk import TrunkRun
 from featx.fitting import ORIGIN
@@ -145,16 +143,7 @@ def save_weights(
     state = dict(network.state_dict())
     state |= {f"{prefix}.{name}": tensor for name, tensor in classifier.state_dict().items()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    partial = name_partial(path)
-    try:
-        with explain_errors(path, error=TuningError):
-            try:
-                save_file(tensors, partial, metadata={RECORD: json.dumps(record)})
-            except SafetensorError as error:  # its word for a full disk
-                raise OSError(str(error)) from error
-            replace_file(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, save(tensors, metadata={RECORD: json.dumps(record)}))
 
 
 def build_pair(
