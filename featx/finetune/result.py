@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,10 @@ from featx.backbones.registry import get_backbone_spec
 from featx.backbones.weights import RECORD
 from featx.cache.reader import Cache
 from featx.embedding import build_fingerprint, find_decode
-from featx.errors import TuningError
 from featx.finetune.advise import Advice
 from featx.finetune.log import Epoch, write_whole
 from featx.finetune.task import Task
-from featx.finetune.trunk import TrunkRun
+from featx.finetune.trunk import TrunkRun, check_batch
 from featx.fitting import ORIGIN
 from featx.heads.compare import PairedScores, compare_predictions
 from featx.heads.linear import build_linear, fold_linear
@@ -176,23 +175,17 @@ def compare(
     cache: Cache, task: Task, tuned: Backbone, tuned_head: Head, run: TrunkRun
 ) -> PairedScores:
     """Let the frozen head and the tuned pair predict the same images."""
-    engine = run.options.build_engine(tuned, run.precision, n_images=len(task.tested))
-    entries = [
-        replace(entry, row=replace(entry.row, id=str(number)))
-        for number, entry in enumerate(task.tested)
-    ]
-    numbers: list[int] = []
+    rows, n_seen = task.test_rows, 0
+    engine = run.options.build_engine(tuned, run.precision, n_images=len(rows))
+    digests = cache.digests[rows].tolist()
     parts = []
-    with closing(iter_embedded(entries, tuned, engine, run.options, decode=run.decode)) as batches:
+    with closing(
+        iter_embedded(task.tested, tuned, engine, run.options, decode=run.decode)
+    ) as batches:
         for batch in batches:
-            for failure in batch.failures:
-                raise TuningError(
-                    f"{failure.path}: expected an image, got {failure.reason}. Mend it, or bring "
-                    "the cache up to date: featx extract."
-                )
-            numbers += [int(row.id) for row in batch.rows]
+            check_batch(batch, digests[n_seen : n_seen + len(batch)])
+            n_seen += len(batch)
             parts.append(batch.vectors[PENULTIMATE])
-    rows = task.test_rows[numbers]
     return compare_predictions(
         cache.labels[rows],
         task.head.predict(cache.read_vectors(task.name, rows)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from featx.errors import FingerprintError, TuningError
 from featx.extraction import extract, name_embedding
 from featx.finetune.views import View
 from featx.images.manifest import Entry, Manifest
-from featx.loop import RunOptions, iter_embedded
+from featx.loop import EmbeddedBatch, RunOptions, iter_embedded
 
 Array = np.ndarray[Any, Any]
 
@@ -86,14 +86,6 @@ class TrunkRun:
         """Estimate what a cache of so many views, the plain one among them, takes."""
         return len(self.entries) * n_views * 4 * sum(self.trunk.dims.values())
 
-    def check_digest(self, number: int, digest: str | None) -> None:
-        """Refuse an image that is another than the one whose embedding is known."""
-        if digest != self.digests[number]:
-            raise TuningError(
-                f"{self.entries[number].row.path}: expected the image that was extracted, got "
-                "another one. Bring the cache up to date: featx extract."
-            )
-
 
 class LiveFeatures:
     """The trunk is run whenever its output is asked for."""
@@ -118,14 +110,9 @@ class LiveFeatures:
             iter_embedded(entries, backbone, engine, options, decode=run.decode)
         ) as batches:
             for batch in batches:
-                for failure in batch.failures:
-                    raise TuningError(
-                        f"{failure.path}: expected an image, got {failure.reason}. Mend it, or "
-                        "bring the cache up to date: featx extract."
-                    )
-                for number, row in zip(order[n_seen:], batch.rows, strict=False):
-                    run.check_digest(number, row.digest)
-                n_seen += len(batch.rows)
+                ours = order[n_seen : n_seen + len(batch)]
+                check_batch(batch, [run.digests[number] for number in ours])
+                n_seen += len(batch)
                 waiting.append(batch.vectors[backbone.layers[0]])
                 n_waiting += len(batch.rows)
                 if n_waiting >= batch_size:
@@ -209,8 +196,10 @@ class KeptFeatures:
         with open_cache(self.path) as cache:
             rows = {row: number for number, row in enumerate(cache.ids.tolist())}
             places = np.array([rows[entry.row.id] for entry in self.run.entries])
-            for number, digest in enumerate(cache.digests[places]):
-                self.run.check_digest(number, digest)
+            for entry, *pair in zip(
+                self.run.entries, cache.digests[places], self.run.digests, strict=True
+            ):
+                _check_same(entry.row.path, *pair)
             self._vectors = cache.read_vectors(name_embedding(name_view(view), layer), places)
         self._view = view
 
@@ -230,6 +219,37 @@ def _check_ours(path: Path) -> None:
         raise TuningError(
             f"{path}: expected a trunk's output, got a cache with {', '.join(others)}. "
             "Name another file."
+        )
+
+
+def check_batch(batch: EmbeddedBatch, digests: Sequence[str]) -> None:
+    """Refuse images that cannot be read, or are others than those whose embeddings are known.
+
+    Parameters
+    ----------
+    batch : EmbeddedBatch
+    digests : sequence of str
+        SHA-256 of what each of its images was.
+
+    Raises
+    ------
+    TuningError
+        Naming the first.
+    """
+    for failure in batch.failures:
+        raise TuningError(
+            f"{failure.path}: expected an image, got {failure.reason}. Mend it, or bring the cache "
+            "up to date: featx extract."
+        )
+    for row, digest in zip(batch.rows, digests, strict=True):
+        _check_same(row.path, row.digest, digest)
+
+
+def _check_same(path: str, got: str | None, expected: str) -> None:
+    if got != expected:
+        raise TuningError(
+            f"{path}: expected the image that was extracted, got another one. Bring the cache up "
+            "to date: featx extract."
         )
 
 
