@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +18,7 @@ from torch.fx.experimental.optimization import fuse
 from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import Preprocess
 from featx.engines.engine import Engine, Slot
+from featx.engines.threads import open_pool
 from featx.errors import DeviceError
 
 Array = np.ndarray[Any, Any]
@@ -74,7 +74,7 @@ class TorchEngine(Engine):
         self._network: Callable[..., Any] = _Network(backbone, DTYPES[precision]).to(device)
         # On a CPU one thread per batch: threads that share one wait for each other at every layer,
         # and longer where decoding takes the cores. A third to a half faster on two cores.
-        self.pool = _open_pool(int(joblib.cpu_count()) if device == "cpu" else 1)
+        self.pool = open_pool(int(joblib.cpu_count()) if device == "cpu" else 1)
         if n_images >= MIN_COMPILED and device != "mps":
             self._compile()
         if device == "cpu":
@@ -177,21 +177,6 @@ class _Slot(Slot):
     def wait(self) -> dict[str, Array]:
         arrays = [array[: self.n_rows] for array in self._future.result()]
         return dict(zip(self._engine.backbone.layers, arrays, strict=True))
-
-
-def _open_pool(n_threads: int) -> ThreadPoolExecutor:
-    """Open a pool of threads that compute alone, and leave all others as they are."""
-    before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(
-        n_threads, "featx-torch", initializer=torch.set_num_threads, initargs=(1,)
-    )
-    all_there = threading.Barrier(n_threads)
-    deque(pool.map(lambda _: all_there.wait(), range(n_threads)), maxlen=0)
-    # The setting is a thread's own, but also what threads begin with that are yet to come.
-    restore = threading.Thread(target=torch.set_num_threads, args=(before,))
-    restore.start()
-    restore.join()
-    return pool
 
 
 class _CudaSlot(Slot):

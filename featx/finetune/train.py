@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from featx.errors import DeviceError, TuningError
 from featx.finetune.cut import CutNetwork
+from featx.finetune.learner import Learner
 from featx.finetune.log import Epoch, is_better, write_log, write_whole
-from featx.finetune.normalisation import check_statistics, set_train
 from featx.finetune.optimizer import build_optimizer
 from featx.finetune.recipe import Recipe
 from featx.finetune.trunk import Features
@@ -108,14 +108,9 @@ class Training:
         self.examples, self.recipe, self.folder = examples, recipe, folder
         self.device = torch.device(device)
         self.plan = plan | {"recipe": asdict(recipe)}
-        self.parts = nn.ModuleDict({"top": cut.top, "classifier": classifier})
-        if recipe.train_batchnorm:
-            check_statistics(cut.top, cut.trunk.name)
-        self.parts.requires_grad_(True).to(self.device)
-        self.parts.to(memory_format=torch.channels_last)
-        self.precision = recipe.precision or choose_precision(self.device)
+        self.learner = Learner(cut, classifier, recipe, self.device)
         self.optimizer = build_optimizer(recipe, cut.top, classifier, cut.blocks)
-        self.y = torch.from_numpy(examples.y).to(self.device)
+        self._y = torch.from_numpy(examples.y)
         self._state = _State()
         self._best: dict[str, torch.Tensor] = {}
         self._signal = 0
@@ -154,10 +149,8 @@ class Training:
             If its memory is too small for a batch.
         """
         total = self.recipe.epochs * len(self.examples.train)
-        cuda = [self.device] if self.device.type == "cuda" else []
         bar = tqdm(total=total, unit=" images", disable=None if progress is None else not progress)
-        with torch.random.fork_rng(devices=cuda), self._catch_signals(), bar:
-            torch.manual_seed(self.recipe.seed)
+        with self._catch_signals(), bar:
             if not (resume and self._load()):
                 self._finish_epoch(0, math.nan)
             bar.update(self._count_done())
@@ -169,53 +162,38 @@ class Training:
                     f"{self.device}: expected memory for batches of {self.recipe.batch_size}, got "
                     "none left. Pass a smaller --batch-size."
                 ) from error
-        self.parts.load_state_dict(self._best)
-        self.parts.requires_grad_(False).eval().cpu()
+        self.learner.load_state_dict(self._best)
+        self.learner.requires_grad_(False).eval().cpu()
 
     def predict(self, numbers: Array) -> torch.Tensor:
         """Return the logits of images, in the pictures as they are: float32 ``(n, n_classes)``."""
-        self.parts.eval()
-        logits: list[torch.Tensor] = []
-        with (
-            torch.inference_mode(),
-            closing(self._iter_features(numbers, view=0)) as batches,
-        ):
-            logits.extend(self._forward(batch).float() for batch in batches)
-        return torch.cat(logits)
+        with closing(self._iter_features(numbers, view=0)) as batches:
+            return torch.cat([self.learner.predict(maps) for maps in batches])
 
     def _iter_features(self, numbers: Array, view: int) -> Generator[torch.Tensor]:
         batch_size = self.recipe.batch_size
         with closing(self.features.iter_batches(numbers, batch_size, view)) as batches:
             for batch in batches:
-                maps = torch.from_numpy(batch).to(self.device, non_blocking=True)
-                yield maps.reshape(-1, *self.cut.shape)
-
-    def _forward(self, maps: torch.Tensor) -> torch.Tensor:
-        if maps.ndim == 4:
-            maps = maps.contiguous(memory_format=torch.channels_last)
-        enabled = self.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
-            logits: torch.Tensor = self.classifier(self.cut.top(maps))
-        return logits
+                yield torch.from_numpy(batch)
 
     def _run_epoch(self, bar: Any) -> None:
         """Train one epoch, from wherever it was left."""
         state, recipe = self._state, self.recipe
         order = np.random.default_rng([recipe.seed, state.epoch]).permutation(self.examples.train)
         view = (state.epoch - 1) % recipe.views + 1 if recipe.views else 0
-        set_train(self.parts, train_batchnorm=recipe.train_batchnorm)
         n_steps = math.ceil(len(order) / recipe.batch_size)
         start, before = time.perf_counter(), state.seconds
         rest = order[state.step * recipe.batch_size :]
         with closing(self._iter_features(rest, view)) as batches:
             for maps in batches:
                 first = state.step * recipe.batch_size
-                y = self.y[order[first : first + len(maps)]]
+                y = self._y[order[first : first + len(maps)]]
                 loss = self._step(maps, y, (state.epoch - 1) * n_steps + state.step, n_steps)
                 if not math.isfinite(loss):
                     state.stopped = (
-                        f"the loss was {loss} in epoch {state.epoch}, step {state.step + 1}: the "
-                        f"weights of epoch {state.best_epoch} are kept. Try a smaller lr"
+                        f"the loss or its gradient was not finite in epoch {state.epoch}, step "
+                        f"{state.step + 1}: the weights of epoch {state.best_epoch} are kept. "
+                        "Try a smaller lr"
                     )
                     self._save()
                     return
@@ -236,23 +214,18 @@ class Training:
         scale = self.recipe.scale_rate(step, n_steps * self.recipe.epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = group["lr_peak"] * scale
-        logits = self._forward(maps).float()
-        loss = functional.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
-        value = float(loss.detach())
-        if math.isfinite(value):
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            norm = nn.utils.clip_grad_norm_(self.parts.parameters(), self.recipe.clip_norm)
-            if not math.isfinite(norm):
-                return math.nan
-            self.optimizer.step()
-        return value
+        loss = self.learner.compute_gradients(maps, y, step=step)
+        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), self.recipe.clip_norm)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            return math.nan
+        self.optimizer.step()
+        return loss
 
     def _finish_epoch(self, epoch: int, train_loss: float) -> None:
         """Score the holdout, keep what is best, and write down where training stands."""
         state = self._state
         logits = self.predict(self.examples.holdout)
-        y = self.y[self.examples.holdout]
+        y = self._y[self.examples.holdout]
         loss = float(functional.cross_entropy(logits, y))
         accuracy = float((logits.argmax(1) == y).float().mean())
         lr = self.optimizer.param_groups[0]["lr"] if epoch else 0.0
@@ -263,7 +236,7 @@ class Training:
             state.best_epoch = epoch
             self._best = {
                 name: tensor.detach().cpu().clone()
-                for name, tensor in self.parts.state_dict().items()
+                for name, tensor in self.learner.state_dict().items()
             }
         self.history.append(line)
         if epoch - state.best_epoch >= self.recipe.patience and epoch < self.recipe.epochs:
@@ -282,16 +255,13 @@ class Training:
 
     def _save(self) -> None:
         """Write the checkpoint: whole, or the one before it stays."""
-        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         state = asdict(self._state) | {"history": [astuple(line) for line in self.history]}
         content = {
             "plan": self.plan,
             "state": state,
-            "parts": self.parts.state_dict(),
+            "learner": self.learner.state_dict(),
             "best": self._best,
             "optimizer": self.optimizer.state_dict(),
-            "rng": torch.get_rng_state(),
-            "rng_cuda": cuda,
         }
         buffer = io.BytesIO()  # torch turns a full disk into an error of its own
         torch.save(content, buffer)
@@ -319,11 +289,8 @@ class Training:
         history = [Epoch(*line) for line in content["state"].pop("history")]
         self._state = _State(**content["state"], history=history)
         self._best = content["best"]
-        self.parts.load_state_dict(content["parts"])
+        self.learner.load_state_dict(content["learner"])
         self.optimizer.load_state_dict(content["optimizer"])
-        torch.set_rng_state(content["rng"])
-        if self.device.type == "cuda" and content["rng_cuda"] is not None:
-            torch.cuda.set_rng_state(content["rng_cuda"], self.device)
         return True
 
     @contextmanager
@@ -350,8 +317,3 @@ class Training:
         number, self._signal = self._signal, 0
         signal.signal(number, self._before[number])
         signal.raise_signal(number)
-
-
-def choose_precision(device: torch.device) -> str:
-    """Take bf16 on a GPU that has it: its range is that of fp32, so no loss needs scaling."""
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"

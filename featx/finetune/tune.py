@@ -265,7 +265,7 @@ def _describe(
         "from_weights_digest": backbone.weights_digest,
         "blocks": [block.name for block in cut.blocks],
         "recipe": asdict(training.recipe),
-        "precision": training.precision,
+        "precision": training.learner.precision,
         "device": str(training.device),
         "n_train": len(task.examples.train),
         "n_holdout": len(task.examples.holdout),

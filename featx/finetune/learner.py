@@ -1,0 +1,143 @@
+"""The part of a network that learns: its logits, its losses and their gradients."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import joblib
+import torch
+from torch import nn
+from torch.nn import functional
+
+from featx.engines.threads import open_pool
+from featx.finetune.cut import CutNetwork
+from featx.finetune.normalisation import check_statistics, set_train
+from featx.finetune.recipe import Recipe
+
+
+class Learner(nn.Module):
+    """The unfrozen blocks and the classifier.
+
+    On a CPU a batch is learnt from in parts, each by one thread: threads that share their work wait
+    for each other at every layer, and where other programs are busy five times as long as this.
+
+    Parameters
+    ----------
+    cut : CutNetwork
+        Its upper part is trained in place.
+    classifier : nn.Linear
+        Trained in place.
+    recipe : Recipe
+    device : torch.device
+    """
+
+    def __init__(
+        self, cut: CutNetwork, classifier: nn.Linear, recipe: Recipe, device: torch.device
+    ) -> None:
+        super().__init__()
+        if recipe.train_batchnorm:
+            check_statistics(cut.top, cut.trunk.name)
+        self.top, self.classifier = cut.top, classifier
+        self.precision = recipe.precision or choose_precision(device)
+        self._recipe, self._device, self._shape = recipe, device, cut.shape
+        self._chance = threading.local()
+        _seed_dropout(cut.top, self._chance)
+        self.requires_grad_(True).to(device)
+        self.to(memory_format=torch.channels_last)
+        # What normalisations learn, they learn from the whole batch.
+        is_alone = device.type != "cpu" or recipe.train_batchnorm
+        self._n_parts = 1 if is_alone else int(joblib.cpu_count())
+        self._pool = open_pool(self._n_parts) if self._n_parts > 1 else None
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """From flattened feature maps ``(n, dim)`` to float32 logits ``(n, n_classes)``."""
+        maps = maps.to(self._device, non_blocking=True).reshape(-1, *self._shape)
+        if maps.ndim == 4:
+            maps = maps.contiguous(memory_format=torch.channels_last)
+        reduced = self.precision == "bf16"
+        with torch.autocast(self._device.type, torch.bfloat16) if reduced else nullcontext():
+            logits: torch.Tensor = self.classifier(self.top(maps))
+        return logits.float()
+
+    def predict(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return the logits of feature maps, on the CPU."""
+        self.eval()
+
+        def run(part: torch.Tensor) -> torch.Tensor:
+            with torch.inference_mode():
+                logits: torch.Tensor = self(part).cpu()
+                return logits
+
+        return torch.cat(self._map(run, [(part,) for part in maps.chunk(self._n_parts)]))
+
+    def compute_gradients(self, maps: torch.Tensor, y: torch.Tensor, *, step: int) -> float:
+        """Compute the mean loss of a batch, and put its gradients in place.
+
+        Parameters
+        ----------
+        maps : Tensor
+            Flattened feature maps float32 ``(n, dim)``.
+        y : Tensor
+            Class codes ``(n,)``.
+        step : int
+            Which one since the beginning: dropout draws by it, and by the seed.
+        """
+        set_train(self, train_batchnorm=self._recipe.train_batchnorm)
+        parameters = list(self.parameters())
+
+        def run(
+            number: int, part: torch.Tensor, labels: torch.Tensor
+        ) -> tuple[float, Sequence[torch.Tensor | None]]:
+            generator = torch.Generator(self._device)
+            generator.manual_seed(hash((self._recipe.seed, step, number)) & 0xFFFF_FFFF_FFFF)
+            self._chance.generator = generator
+            loss = functional.cross_entropy(
+                self(part),
+                labels.to(self._device),
+                reduction="sum",
+                label_smoothing=self._recipe.label_smoothing,
+            ) / len(maps)
+            return loss.item(), torch.autograd.grad(loss, parameters, allow_unused=True)
+
+        parts = zip(maps.chunk(self._n_parts), y.chunk(self._n_parts), strict=True)
+        found = self._map(run, [(number, *part) for number, part in enumerate(parts)])
+        for parameter, *gradients in zip(parameters, *(one for _, one in found), strict=True):
+            known = [gradient for gradient in gradients if gradient is not None]
+            parameter.grad = functools.reduce(torch.add, known) if known else None
+        return math.fsum(loss for loss, _ in found)
+
+    def _map(self, function: Any, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        if self._pool is None:
+            return [function(*one) for one in arguments]
+        return list(self._pool.map(function, *zip(*arguments, strict=True)))
+
+
+class _Dropout(nn.Module):
+    """Dropout that draws from its own thread's generator: threads that share one draw in turn."""
+
+    def __init__(self, p: float, chance: threading.local) -> None:
+        super().__init__()
+        self._p, self._chance = p, chance
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training or not self._p:
+            return x
+        kept = torch.empty_like(x).bernoulli_(1 - self._p, generator=self._chance.generator)
+        return x * kept / (1 - self._p)
+
+
+def _seed_dropout(top: nn.Module, chance: threading.local) -> None:
+    """Replace dropout by one that a seed decides."""
+    for path, module in list(top.named_modules()):
+        if isinstance(module, nn.Dropout):
+            top.set_submodule(path, _Dropout(module.p, chance))
+
+
+def choose_precision(device: torch.device) -> str:
+    """Take bf16 on a GPU that has it: its range is that of fp32, so no loss needs scaling."""
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
