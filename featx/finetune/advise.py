@@ -6,8 +6,8 @@ The rule, and the measurements that it rests on:
 2. Of the frozen head's errors fine-tuning has taken a part away that grows with the rows per class:
    `MEASURED`, interpolated over their logarithm. Times the errors that the curve ends at, this is
    the gain to expect of the top block, and of more blocks.
-3. Below `MIN_GAIN` it is not worth the time: stay frozen. Otherwise the top block, or more where
-   that gains `MIN_GAIN` above it.
+3. Below `MIN_GAIN` it is not worth the time: stay frozen. Otherwise the top block; or more, where
+   that gains `MIN_GAIN` above it, or is all that gains so much.
 """
 
 from __future__ import annotations
@@ -244,10 +244,10 @@ def choose_blocks(
         f"{100 * gain_top:+.1f} and {100 * gain_more:+.1f} points here."
     )
     n_parts = 0
-    if max(gain_top, gain_more) >= MIN_GAIN:
-        n_parts = 2 if gain_more - gain_top >= MIN_GAIN else 1
-    if n_parts == 1 and gain_top < MIN_GAIN:
+    if gain_more >= MIN_GAIN + max(0, gain_top) or gain_top < MIN_GAIN <= gain_more:
         n_parts = 2
+    elif gain_top >= MIN_GAIN:
+        n_parts = 1
     return Choice(n_parts, gain_top, gain_more, tuple(reasons))
 
 

@@ -283,15 +283,35 @@ def describe_excess(run: TrunkRun, path: Path, n_views: int, limit: int | None) 
 
 
 def find_free_memory() -> int:
-    """Return the bytes that a process may take without others being swapped out."""
+    """Return the bytes that this process may take without others being swapped out."""
     try:
         text = Path("/proc/meminfo").read_text(encoding="ascii")
         kilobytes = next(
             line.split()[1] for line in text.splitlines() if line.startswith("MemAvailable")
         )
-        return int(kilobytes) * 1024
+        return min([int(kilobytes) * 1024, *_list_group_limits()])
     except (OSError, StopIteration):
         pages = "SC_PHYS_PAGES"
         if hasattr(os, "sysconf") and pages in os.sysconf_names:
             return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
         return 8 << 30
+
+
+def _list_group_limits() -> list[int]:
+    """List what is left of each limit that a container or a batch queue has set (cgroup 2)."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    path = next((line[3:] for line in lines if line.startswith("0::")), "/")
+    root = Path("/sys/fs/cgroup")
+    left = []
+    for group in (root / path.lstrip("/"), *(root / path.lstrip("/")).parents):
+        try:
+            limit = (group / "memory.max").read_text(encoding="ascii").strip()
+            used = (group / "memory.current").read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        if limit != "max":
+            left.append(int(limit) - int(used))
+    return left

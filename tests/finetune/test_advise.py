@@ -1,0 +1,152 @@
+"""The rule by which fine-tuning is advised, on both sides of its thresholds."""
+
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+
+import featx
+from featx.errors import TuningError
+from featx.finetune.advise import (
+    MEASURED,
+    MIN_GAIN,
+    Advice,
+    Case,
+    Point,
+    choose_blocks,
+    count_more,
+    draw_curve,
+)
+
+HALF = (Case(10, 0.0, 0.0), Case(1000, 0.5, 0.5))
+"""At 100 rows per class, half way by the logarithm, a quarter of the errors go."""
+
+
+def choose(per_class, accuracy, measured):
+    return choose_blocks(per_class, [Point(per_class, accuracy)], measured=measured)
+
+
+def test_choose_blocks_just_below_a_point_stays_frozen():
+    assert choose(100, 1 - 4 * MIN_GAIN + 1e-4, HALF).n_parts == 0
+
+
+def test_choose_blocks_just_above_a_point_unfreezes_the_top_block():
+    assert choose(100, 1 - 4 * MIN_GAIN - 1e-4, HALF).n_parts == 1
+
+
+@pytest.mark.parametrize(("extra", "n_parts"), [(-1e-4, 1), (1e-4, 2)])
+def test_choose_blocks_takes_more_where_they_gain_a_point_more(extra, n_parts):
+    measured = (Case(100, 0.2, 0.2 + 2 * (MIN_GAIN + extra)),)
+    assert choose(100, 0.5, measured).n_parts == n_parts
+
+
+def test_choose_blocks_where_only_more_blocks_pay_takes_them():
+    measured = (Case(100, 0.0, 2 * MIN_GAIN + 1e-6),)
+    assert choose(100, 0.5, measured).n_parts == 2
+
+
+def test_choose_blocks_where_only_both_halves_of_a_point_pay_takes_more():
+    # The top block alone gains less than a point, and more blocks less than a point above it.
+    measured = (Case(100, 1.8 * MIN_GAIN, 2.2 * MIN_GAIN),)
+    assert choose(100, 0.5, measured).n_parts == 2
+
+
+@pytest.mark.parametrize(("per_class", "gain"), [(1, 0.0), (10, 0.0), (100, 0.05), (1e6, 0.1)])
+def test_choose_blocks_interpolates_over_the_logarithm_and_stays_within(per_class, gain):
+    assert choose(per_class, 0.8, HALF).gain_top == pytest.approx(gain)
+
+
+def test_choose_blocks_harm_is_never_advised():
+    assert choose(100, 0.5, (Case(100, -0.1, -0.2),)).n_parts == 0
+
+
+def test_choose_blocks_tells_figures():
+    choice = choose_blocks(100, [Point(40, 0.7), Point(80, 0.76)], measured=HALF)
+    text = " ".join(choice.reasons)
+    for part in ("24.0 % of held-out rows", "100 labelled rows per class", "+6.0 points last",
+                 "25 % of such errors", "+6.0 and +6.0 points"):  # fmt: skip
+        assert part in text
+
+
+def test_measured_is_by_rows_and_of_parts():
+    rows = [case.rows_per_class for case in MEASURED]
+    assert rows == sorted(rows)
+    assert len(rows) >= 4
+    assert all(-1 < part < 1 for case in MEASURED for part in (case.top, case.more))
+
+
+def test_measured_rule_stays_frozen_with_few_rows_and_unfreezes_with_many():
+    assert choose(50, 0.65, MEASURED).n_parts == 0
+    assert choose(122, 0.955, MEASURED).n_parts == 0  # ants and bees
+    assert choose(5000, 0.77, MEASURED).n_parts == 2  # CIFAR-10
+
+
+def make_clusters(n_rows, n_classes=3, seed=0):
+    rng = np.random.default_rng(seed)
+    codes = np.arange(n_rows) % n_classes
+    X = rng.normal(size=(n_rows, 16)) + 1.5 * np.eye(n_classes, 16)[codes]
+    return X.astype(np.float32), np.array([f"c{code}" for code in codes])
+
+
+def test_draw_curve_rises_with_rows():
+    X, y = make_clusters(600)
+    points = draw_curve(X, y, None, seed=0, subject="rows")
+    assert [round(point.rows_per_class) for point in points] == [20, 40, 80, 160]
+    assert points[-1].accuracy > points[0].accuracy
+    assert points == draw_curve(X, y, None, seed=0, subject="rows")
+
+
+def test_draw_curve_leaves_out_parts_that_lack_a_class():
+    X, y = make_clusters(15)
+    points = draw_curve(X, y, None, seed=0, subject="rows")
+    assert 1 <= len(points) < 4
+
+
+def test_draw_curve_of_one_class_is_refused():
+    X, y = make_clusters(30, n_classes=1)
+    with pytest.raises(TuningError, match=r"rows: expected labelled rows of at least 2 classes"):
+        draw_curve(X, y, None, seed=0, subject="rows")
+
+
+def test_draw_curve_keeps_groups_together():
+    X, y = make_clusters(300)
+    groups = np.repeat(np.arange(100), 3)
+    with patch("featx.finetune.advise.HeadClassifier.fit", autospec=True) as fit:
+        fit.side_effect = StopIteration
+        with pytest.raises(StopIteration):
+            draw_curve(X, y, groups, seed=0, subject="rows")
+    fitted = set(fit.call_args.args[3].tolist())
+    assert len(fitted) == 80  # the other fifth of the groups is held out whole
+    assert len(fit.call_args.args[1]) == 240
+
+
+def test_advise_looks_at_train_alone(cache_path):
+    with featx.open_cache(cache_path) as cache:
+        n_train = len(cache.select_rows("train", labelled=True))
+        n_classes = len(set(cache.labels[cache.select_rows("train", labelled=True)]))
+    advice = featx.advise(cache_path)
+    assert advice.curve[-1].rows_per_class <= n_train / n_classes
+    assert advice.verdict == "Stay frozen."
+    assert advice.to_dict()["verdict"] == advice.verdict
+
+
+@pytest.mark.parametrize(
+    ("backbone", "n_blocks"), [("mobilenet_v2", 5), ("resnet50", 4), ("lenet5", 2)]
+)
+def test_count_more_is_a_quarter_of_the_blocks(backbone, n_blocks):
+    assert count_more(backbone) == n_blocks
+
+
+def test_verdict_names_the_command():
+    assert "--unfreeze 1" in Advice(1, (), 0.02, 0.02, ()).verdict
+    assert "--unfreeze 5" in Advice(5, (), 0.02, 0.05, ()).verdict
+
+
+def test_advise_on_ants_and_bees_stays_frozen(shared, tmp_path):
+    cache = tmp_path / "photos.h5"
+    weights = shared / "weights" / "mobilenet_v2-imagenet-backbone.pth"
+    photos = shared / "data" / "hymenoptera_data"
+    featx.extract(photos, cache, backbone="mobilenet_v2", weights=str(weights))
+    advice = featx.advise(cache)
+    assert advice.unfreeze == 0
+    assert 0 < advice.gain_more < MIN_GAIN
