@@ -28,8 +28,8 @@ SIZE = 96
 
 LARGE = 2000
 LARGE_C = 10**-2.5
-"""Of heads with more images per class: what the search finds from 500 to 2,000 of them. Among 50,000
-images it would take half an hour on two cores."""
+"""Of heads with more images per class: what the search finds from 500 to 2,000 of them. With 50,000
+images it takes half an hour on two cores."""
 
 BACKBONE = "mobilenet_v2"
 WEIGHTS = "mobilenet_v2-imagenet-backbone.pth"
