@@ -22,7 +22,7 @@ from featx.cache.shards import Shards, find_batch_size
 from featx.cache.writer import write_cache
 from featx.embedding import build_fingerprint, resolve_backbone
 from featx.engines.engine import Engine
-from featx.errors import CacheError
+from featx.errors import CacheError, SourceError
 from featx.files import check_destination, remove_partials
 from featx.filling import Filler, count_allowed, find_todo
 from featx.images.decode import check_decode
@@ -202,6 +202,10 @@ def extract(
         manifest = replace(manifest, source=escape_name(manifest.source))
         if not isinstance(source, Manifest):
             _check_apart(output, source)
+        elif not source.entries:
+            raise SourceError(
+                f"{manifest.source}: expected at least one row, got none. Choose some."
+            )
         limit = count_allowed(max_failures, len(manifest))
         base = None
         if output.exists() and not overwrite:

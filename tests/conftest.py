@@ -59,6 +59,15 @@ def _own_store(tmp_path_factory):
     os.environ["FEATX_STORE"] = str(tmp_path_factory.getbasetemp() / "store")
 
 
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A store of its own, which is empty."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    monkeypatch.setenv("FEATX_STORE", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def shared_path():
     """Where photos and weights lie beside the project, if they do."""

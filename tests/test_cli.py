@@ -102,6 +102,9 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         (EXTEND + " --decode fast", "expected decoder pillow"),
         ("doctor gone --device cpu", "gone: expected a folder, table, tar or image"),
         ("doctor --backbone resnet51 --device cpu", "Nearest: "),
+        (EXTRACT + " --size 0", "size: expected 1 to 4096 pixels, got 0"),
+        (EXTRACT + " --size 64", "expected no size beside a transform of its own, got 64"),
+        (EXTRACT.replace("tests-tiny", "lenet5 --size 64"), "lenet5, size 64: expected a size"),
         (EXTRACT + " --preprocess V9", "expected preprocessing of one of none, got 'V9'"),
         (EXTRACT + " --max-failures few", "max_failures: expected a number such as 10"),
         ("info gone.h5", "gone.h5: expected a cache, got no such file"),
@@ -187,6 +190,7 @@ def test_doctor_prints_rates_and_advice(place, run_cli):
         "extract",
         "extract photos",
         "extract photos -o new.h5 --batch-size 0",
+        "extract photos -o new.h5 --size small",
         "extract photos -o new.h5 --workers 0",
         "extract photos -o new.h5 --workers all",
         "extract photos -o new.h5 --no-such-option",
@@ -244,6 +248,17 @@ def test_extract_options_reach_the_cache(place, run_cli):
     with open_cache("new.h5") as cache:
         assert cache.names == ("tests-tiny", "tests-tiny@conv")
         assert cache.read_vectors("tests-tiny").dtype == "float16"
+
+
+def test_extract_size_reaches_the_cache_and_its_head(place, run_cli):
+    line = EXTRACT.replace("tests-tiny", "lenet5 --size 33")
+    assert run_cli(*line.split()).code == 0
+    with open_cache("new.h5") as cache:
+        assert cache.get_info().provenance["size"] == 33
+    assert run_cli("verify", "new.h5", "--against", "photos").code == 0
+    assert run_cli("fit-head", "new.h5", "-o", "new.joblib", "--C", "1").code == 0
+    found = json.loads(run_cli("predict", "new.joblib", "photos/val", "--json").out)
+    assert found == json.loads(run_cli("predict", "new.joblib", "new.h5", "--json").out)[8:]
 
 
 def test_info_json_parses(place, run_cli):

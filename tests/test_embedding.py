@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 import featx
-from featx.embedding import build_fingerprint
-from featx.errors import BackboneError, DecodeError
+from featx.embedding import build_fingerprint, resolve_backbone, restore_backbone
+from featx.errors import BackboneError, DecodeError, FingerprintError
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,15 @@ def test_embed_by_name_equals_the_loaded_backbone(good, squeezenet):
     assert by_name.tobytes() == loaded.tobytes()
 
 
+def test_embed_size_is_what_the_network_sees(good):
+    at_40 = featx.embed(good[:2], backbone="mini", size=40, device="cpu")
+    loaded = featx.embed(good[:2], backbone=featx.load_backbone("mini", size=40), device="cpu")
+    own = featx.embed(good[:2], backbone="mini", device="cpu")
+    assert at_40.tobytes() == loaded.tobytes()
+    assert at_40.shape == own.shape
+    assert not np.allclose(at_40, own, atol=1e-2)
+
+
 # --- fingerprint
 
 
@@ -100,7 +109,9 @@ def test_build_fingerprint_names_backbone_layer_and_rules(squeezenet):
     assert "EXIF orientation" in fingerprint.decoder
 
 
-@pytest.mark.parametrize("option", [{"weights": "random:1"}, {"layer": "features.3"}])
+@pytest.mark.parametrize(
+    "option", [{"weights": "random:1"}, {"layer": "features.3"}, {"size": 64}], ids=str
+)
 def test_embed_loaded_backbone_with_options_is_refused(good, squeezenet, option):
     with pytest.raises(BackboneError, match=r"beside a loaded backbone, got some"):
         featx.embed(good, backbone=squeezenet, **option)
@@ -112,3 +123,40 @@ def test_embed_several_layers_is_refused(good):
     )
     with pytest.raises(BackboneError, match=r"expected one layer to embed"):
         featx.embed(good, backbone=backbone)
+
+
+# --- resolve_backbone, restore_backbone
+
+
+def test_resolve_backbone_by_name_has_the_size_asked_for():
+    assert resolve_backbone("mini", size=40).pixel_shape == (40, 40, 3)
+
+
+def test_resolve_backbone_loaded_one_keeps_its_size():
+    backbone = featx.load_backbone("mini", size=40)
+    assert resolve_backbone(backbone) is backbone
+
+
+@pytest.mark.parametrize("size", [None, 40])
+def test_restore_backbone_has_the_size_of_the_embeddings(size):
+    backbone = featx.load_backbone("mini", size=size)
+    fingerprint = build_fingerprint(backbone, "penultimate", precision="fp32")
+    origin = {"weights": "DEFAULT", "preprocess_from": backbone.preprocess_from, "size": size}
+    restored = restore_backbone(fingerprint, origin, subject="the head")
+    assert (restored.size, restored.preprocess) == (size, backbone.preprocess)
+
+
+def test_restore_backbone_origin_of_before_sizes_has_the_networks_own():
+    backbone = featx.load_backbone("mini")
+    fingerprint = build_fingerprint(backbone, "penultimate", precision="fp32")
+    origin = {"weights": "DEFAULT", "preprocess_from": backbone.preprocess_from}
+    restored = restore_backbone(fingerprint, origin, subject="the head")
+    assert (restored.size, restored.preprocess) == (None, backbone.preprocess)
+
+
+def test_restore_backbone_of_another_size_is_refused():
+    backbone = featx.load_backbone("mini", size=40)
+    fingerprint = build_fingerprint(backbone, "penultimate", precision="fp32")
+    origin = {"weights": "DEFAULT", "preprocess_from": backbone.preprocess_from, "size": 48}
+    with pytest.raises(FingerprintError, match=r"expected preprocess resize 40 .*got .*resize 48 "):
+        restore_backbone(fingerprint, origin, subject="the head")

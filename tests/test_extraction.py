@@ -11,9 +11,18 @@ import pytest
 from featx.backbones.load import load_backbone
 from featx.cache.reader import open_cache
 from featx.engines.choose import choose_engine
-from featx.errors import BackboneError, CacheError, DeviceError, FeatxError, SourceError
+from featx.errors import (
+    BackboneError,
+    CacheError,
+    DeviceError,
+    FeatxError,
+    FingerprintError,
+    SourceError,
+)
 from featx.extraction import extract
 from featx.fitting import evaluate, fit_head
+from featx.images.manifest import Manifest
+from featx.images.sources import read_manifest
 
 
 @pytest.fixture
@@ -203,6 +212,108 @@ def test_extract_provenance_says_who_when_and_how(photos, photos_cache):
     assert provenance["weights"] == "DEFAULT"
     assert provenance["source"] == str(photos)
     assert set(provenance["versions"]) >= {"featx", "torch", "pillow", provenance["engine"]}
+
+
+# --- a size of one's own
+
+
+def test_extract_size_is_run_and_recorded(run, photos):
+    import torch
+    from PIL import Image
+
+    report = run(photos / "val", backbone="mini", size=40)
+    backbone = load_backbone("mini", size=40)
+    with open_cache(report.path) as cache:
+        info = cache.get_info()
+        assert info.provenance["size"] == 40
+        assert info.fingerprint.preprocess == backbone.preprocess.describe()
+    for row_id, vector in read_by_id(report.path).items():
+        with Image.open(photos / "val" / row_id) as image:
+            pixels = torch.from_numpy(backbone.preprocess.prepare(image).copy())
+        with torch.inference_mode():
+            expected = backbone.module(backbone.preprocess.normalise(pixels[None]))[0][0].numpy()
+        np.testing.assert_allclose(vector, expected, atol=1e-4)
+
+
+def test_extract_without_a_size_records_none(photos_cache):
+    with open_cache(photos_cache) as cache:
+        assert cache.get_info().provenance["size"] is None
+
+
+def test_extract_another_size_goes_beside_under_another_name_only(run, photos):
+    folder = photos / "val/ants"
+    path = run(folder, backbone="lenet5").path
+    with pytest.raises(FingerprintError, match=r"expected preprocess resize 32 .*got .*resize 33 "):
+        run(folder, backbone="lenet5", size=33)
+    extract(folder, path, backbone="lenet5", size=33, name="lenet5-33", progress=False)
+    with open_cache(path) as cache:
+        sizes = {name: cache.get_info(name).provenance["size"] for name in cache.names}
+        assert sizes == {"lenet5": None, "lenet5-33": 33}
+
+
+@pytest.mark.parametrize("size", [0, 5000])
+def test_extract_size_out_of_bounds_is_refused(run, photos, size):
+    with pytest.raises(BackboneError, match=rf"size: expected 1 to 4096 pixels, got {size}\."):
+        run(photos, backbone="lenet5", size=size)
+
+
+def test_extract_size_beside_a_loaded_backbone_is_refused(run, photos):
+    backbone = load_backbone("lenet5")
+    with pytest.raises(BackboneError, match=r"expected no weights, layers, preprocess or size be"):
+        run(photos, backbone=backbone, size=33)
+
+
+# --- rows chosen by the caller
+
+
+def choose(photos, *labels):
+    """Take the rows of some labels from the manifest of a folder."""
+    manifest = read_manifest(photos)
+    return Manifest(
+        manifest.source,
+        tuple(entry for entry in manifest.entries if entry.row.label in labels),
+    )
+
+
+def test_extract_manifest_has_its_rows_alone(run, photos, photos_cache):
+    report = run(choose(photos, "bees"))
+    assert report.n_rows == 6
+    whole, chosen = read_by_id(photos_cache), read_by_id(report.path)
+    assert list(chosen) == [row_id for row_id in whole if "/bees/" in row_id]
+    for row_id, vector in chosen.items():
+        np.testing.assert_allclose(vector, whole[row_id], atol=1e-5)
+    with open_cache(report.path) as cache:
+        assert cache.source == str(photos)
+        assert cache.get_info().provenance["source"] == str(photos)
+        assert set(cache.labels) == {"bees"}
+        assert cache.splits.tolist() == ["train"] * 4 + ["val"] * 2
+
+
+def test_extract_manifest_of_a_whole_folder_equals_the_folder(run, photos, photos_cache):
+    report = run(read_manifest(photos))
+    with open_cache(report.path) as manifest, open_cache(photos_cache) as folder:
+        assert manifest.rows == folder.rows
+        assert manifest.read_vectors().tobytes() == folder.read_vectors().tobytes()
+
+
+def test_extract_manifest_with_more_rows_embeds_these_alone(run, photos):
+    run(choose(photos, "bees"))
+    report = run(choose(photos, "ants", "bees"))
+    assert (report.n_embedded, report.n_rows) == (6, 12)
+
+
+def test_extract_manifest_with_fewer_rows_drops_the_others_where_pruned(run, photos):
+    run(choose(photos, "ants", "bees"))
+    assert run(choose(photos, "bees")).n_rows == 12
+    report = run(choose(photos, "bees"), prune=True)
+    assert (report.n_embedded, report.n_rows) == (0, 6)
+
+
+def test_extract_manifest_without_rows_is_refused(run, photos, tmp_path, monkeypatch):
+    refuse_loading(monkeypatch)
+    with pytest.raises(SourceError, match=r"photos: expected at least one row, got none\."):
+        run(choose(photos))
+    assert not (tmp_path / "out.h5").exists()
 
 
 def refuse_work(*args, **kwargs):

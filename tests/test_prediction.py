@@ -211,6 +211,53 @@ def test_predict_weights_passed_that_are_missing_are_refused(moved, photos):
         predict(path, photos / "val", weights="gone.pth", progress=False)
 
 
+@pytest.fixture
+def small_head(photos, tmp_path):
+    """A saved head of embeddings of pictures made smaller than the network's own, and its cache."""
+    extract(photos, tmp_path / "s.h5", backbone="mini", size=40, progress=False)
+    fit_head(tmp_path / "s.h5", tmp_path / "small.joblib", C=1.0)
+    return tmp_path / "small.joblib", tmp_path / "s.h5"
+
+
+def test_predict_runs_at_the_size_of_the_head(small_head, photos):
+    path, cache = small_head
+    assert load_head(path).origin["size"] == 40
+    found, expected = predict(path, photos, progress=False), predict(path, cache)
+    assert [p.label for p in found] == [p.label for p in expected]
+    np.testing.assert_allclose([p.score for p in found], [p.score for p in expected], atol=1e-5)
+
+
+def test_predict_head_of_before_sizes_runs_at_the_networks_own(photos, tmp_path):
+    extract(photos, tmp_path / "m.h5", backbone="lenet5", progress=False)
+    head = fit_head(tmp_path / "m.h5", C=1.0)
+    del head.origin["size"]
+    found, expected = predict(head, photos, progress=False), predict(head, tmp_path / "m.h5")
+    np.testing.assert_allclose([p.score for p in found], [p.score for p in expected], atol=1e-5)
+
+
+def test_predict_recorded_weights_that_were_moved_run_at_their_size(photos, tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    from featx.backbones.load import load_backbone
+
+    state = load_backbone("lenet5", weights="random:1").module.network.state_dict()
+    file = tmp_path / "mine.safetensors"
+    record = {"backbone": "lenet5", "preprocess_from": None, "size": 33}
+    save_file(
+        {name: torch.clone(tensor) for name, tensor in state.items()},
+        file,
+        metadata={"featx": json.dumps(record)},
+    )
+    extract(photos, tmp_path / "r.h5", backbone="lenet5", weights=str(file), progress=False)
+    head = fit_head(tmp_path / "r.h5", C=1.0)
+    moved = shutil.move(file, tmp_path / "elsewhere.safetensors")
+    found = predict(head, photos, weights=str(moved), progress=False)
+    expected = predict(head, tmp_path / "r.h5")
+    assert head.origin == {"weights": str(file), "preprocess_from": None, "size": 33}
+    np.testing.assert_allclose([p.score for p in found], [p.score for p in expected], atol=1e-5)
+
+
 def test_predict_several_layers_uses_the_heads_own(photos, tiny_backbone, tmp_path):
     layers = ["penultimate", "conv"]
     extract(photos, tmp_path / "l.h5", backbone=tiny_backbone, layers=layers, progress=False)

@@ -82,6 +82,7 @@ def load_backbone(
         _check_record(record, name, weights)
         preprocess = preprocess or record["preprocess_from"]
         size = size or record["size"]
+        check_size(size)
     chosen, chosen_from = _choose_preprocess(spec, entries, choice, preprocess)
     if size is not None:
         chosen = _resize(chosen, size, name)
@@ -108,7 +109,7 @@ def load_backbone(
             raise
         raise BackboneError(
             f"{name}, size {size}: expected a size that the network can take, got "
-            f"{str(error).splitlines()[0]}. Pass a larger one."
+            f"{str(error).splitlines()[0]}. Pass one nearer to its own."
         ) from error
     _check_finite(module, name, weights)
     if choice.file:

@@ -25,6 +25,9 @@ WEIGHTS_DIR_VARIABLE = "FEATX_WEIGHTS_DIR"
 RECORD = "featx"
 """Under this key a ``.safetensors`` file's metadata says how featx made the weights."""
 
+RECORDED = {"backbone", "preprocess_from", "size"}
+"""What such a record says at least."""
+
 FILE_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
@@ -226,7 +229,12 @@ def read_record(file: Path) -> dict[str, Any] | None:
     try:
         with safe_open(file, framework="numpy") as opened:
             metadata = opened.metadata() or {}
-        return json.loads(metadata[RECORD]) if RECORD in metadata else None
+        if RECORD not in metadata:
+            return None
+        record = json.loads(metadata[RECORD])
+        if not isinstance(record, dict) or not record.keys() >= RECORDED:
+            raise ValueError(f"the record {metadata[RECORD]!r}")
+        return record
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(
             f"{file}: expected a whole .safetensors file, got {error}. Copy or make it again."

@@ -44,7 +44,8 @@ def fold_linear(estimator: Any) -> tuple[Array, Array]:
         )
     scaler, classifier = steps
     dim = classifier.coef_.shape[1]
-    mean = np.zeros(dim) if scaler.mean_ is None else np.asarray(scaler.mean_, np.float64)
+    # A scaler that is told to leave the mean may know it all the same.
+    mean = np.asarray(scaler.mean_, np.float64) if scaler.with_mean else np.zeros(dim)
     scale = np.ones(dim) if scaler.scale_ is None else np.asarray(scaler.scale_, np.float64)
     weight = np.asarray(classifier.coef_, np.float64) / scale
     bias = np.broadcast_to(np.asarray(classifier.intercept_, np.float64), len(weight))

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 from torchvision import transforms
 
-from featx.backbones.load import load_backbone, register_backbone
+from featx.backbones.load import check_size, load_backbone, register_backbone
 from featx.backbones.preprocess import MAX_ASPECT, CustomTransform, ImageClassification
 from featx.backbones.registry import get_backbone_spec, list_backbones
 from featx.errors import BackboneError, WeightsError
@@ -230,6 +230,73 @@ def test_load_backbone_unknown_preprocess_is_refused():
         match=r"^mobilenet_v2: expected preprocessing of one of IMAGENET1K_V1, .*, got 'V2'",
     ):
         load_backbone("mobilenet_v2", weights="random:0", preprocess="V2")
+
+
+# --- a size of one's own
+
+
+@pytest.mark.parametrize("size", [(333, 251), (251, 500), (13, 9)], ids=str)
+def test_resized_equals_torchvisions_resize_and_crop_to_it(size):
+    image = build_image(size)
+    resize = transforms.Compose([transforms.Resize(48), transforms.CenterCrop(48)])
+    prepared = ImageClassification.from_torchvision(V1).resized(48).prepare(image)
+    np.testing.assert_array_equal(prepared, np.asarray(resize(image)))
+
+
+def test_load_backbone_size_replaces_the_two_sizes_alone():
+    own, resized = load_backbone("mini"), load_backbone("mini", size=96)
+    sizes = {"resize_size": 96, "crop_size": 96}
+    assert vars(resized.preprocess) == vars(own.preprocess) | sizes != vars(own.preprocess)
+    assert resized.preprocess.min_side == 96
+    assert resized.pixel_shape == (96, 96, 3)
+    assert (own.size, resized.size) == (None, 96)
+    for field in ("weights", "weights_digest", "dims", "preprocess_from"):
+        assert getattr(resized, field) == getattr(own, field)
+
+
+def test_load_backbone_size_and_preprocess_are_both_taken():
+    backbone = load_backbone(
+        "efficientnet_b0", weights="random:0", preprocess="IMAGENET1K_V1", size=64
+    )
+    assert (backbone.preprocess_from, backbone.size) == ("IMAGENET1K_V1", 64)
+    assert backbone.preprocess.describe().startswith("resize 64 bicubic antialiased, crop 64, ")
+
+
+def test_load_backbone_size_serves_every_layer():
+    layers = ["penultimate", "features.3"]
+    backbone = load_backbone("squeezenet1_1", weights="random:0", layers=layers, size=64)
+    assert dict(backbone.dims) == {"penultimate": 512, "features.3": 128}
+    assert backbone.pixel_shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("size", [None, 1, 224, 4096])
+def test_check_size_within_its_bounds_is_taken(size):
+    check_size(size)
+
+
+@pytest.mark.parametrize("size", [-224, 0, 4097, 5000])
+def test_load_backbone_size_out_of_bounds_is_refused(size):
+    with pytest.raises(BackboneError, match=rf"^size: expected 1 to 4096 pixels, got {size}\. "):
+        load_backbone("mini", size=size)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("mini", 8), ("lenet5", 16), ("lenet5", 64), ("squeezenet1_1", 16)]
+)
+def test_load_backbone_size_that_the_network_cannot_take_is_refused(name, size):
+    with pytest.raises(
+        BackboneError,
+        match=rf"^{name}, size {size}: expected a size that the network can take, got .*"
+        r"\. Pass one nearer to its own\.$",
+    ):
+        load_backbone(name, weights="random:0", size=size)
+
+
+def test_load_backbone_size_beside_a_transform_of_ones_own_is_refused(tiny_backbone):
+    with pytest.raises(
+        BackboneError, match=rf"^{tiny_backbone}: expected no size beside a transform .*, got 64\. "
+    ):
+        load_backbone(tiny_backbone, size=64)
 
 
 # --- CustomTransform

@@ -22,26 +22,23 @@ from featx.store import find_kept
 FIELDS = [field.name for field in dataclasses.fields(Backbone) if field.compare]
 
 
-@pytest.fixture(autouse=True)
-def store(tmp_path, monkeypatch):
-    """A store of its own, which is empty."""
-    folder = tmp_path / "store"
-    folder.mkdir()
-    monkeypatch.setenv("FEATX_STORE", str(folder))
-    return folder
+pytestmark = pytest.mark.usefixtures("store")
 
 
 @pytest.fixture
 def save(tmp_path):
-    """Save a network's tensors in a file; return its path. A factory."""
+    """Save a network's tensors in a file, with a record or without; return its path. A factory."""
 
-    def save(name="mine.pth", seed=0, architecture="squeezenet1_1"):
+    def save(name="mine.pth", seed=0, architecture="squeezenet1_1", record=None):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             state = torchvision.models.get_model(architecture).state_dict()
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
-        (save_file if path.suffix == ".safetensors" else torch.save)(state, path)
+        if path.suffix == ".safetensors":
+            save_file(state, path, metadata=record and {"featx": json.dumps(record)})
+        else:
+            torch.save(state, path)
         return path
 
     return save
@@ -69,6 +66,7 @@ def read_fields(backbone):
     [
         ("mini", {}),
         ("lenet5", {}),
+        ("mini", {"size": 40}),
         ("zfnet", {"weights": "random:1"}),
         ("squeezenet1_1", {"weights": "random:0", "layers": ["penultimate", "features.3"]}),
         ("squeezenet1_1", {"weights": "random:0", "layers": ["features.3", "penultimate"]}),
@@ -187,6 +185,30 @@ def test_recall_backbone_file_name_chooses_the_preprocessing(save, file_name, me
         assert recalled.preprocess == loaded.preprocess
 
 
+def test_recall_backbone_file_with_a_record_is_as_recorded(save, refuse_loading):
+    record = {"backbone": "squeezenet1_1", "preprocess_from": "IMAGENET1K_V1", "size": 48}
+    options = {"weights": str(save("mine.safetensors", record=record))}
+    loaded = load_backbone("squeezenet1_1", **options)
+    first = recall_backbone("squeezenet1_1", **options)
+    refuse_loading()
+    again = recall_backbone("squeezenet1_1", **options)
+    assert read_fields(first) == read_fields(again) == read_fields(loaded)
+    assert again.size == 48
+
+
+def test_recall_backbone_file_of_another_record_is_another_backbone(save):
+    record = {"backbone": "squeezenet1_1", "preprocess_from": "IMAGENET1K_V1"}
+    found = [
+        recall_backbone(
+            "squeezenet1_1",
+            weights=str(save("mine.safetensors", record=record | {"size": size})),
+        )
+        for size in (48, 64)
+    ]
+    assert [backbone.size for backbone in found] == [48, 64]
+    assert found[0].weights_digest == found[1].weights_digest
+
+
 def test_recall_backbone_file_called_like_weights_does_not_stand_for_them(save, monkeypatch):
     file = save("DEFAULT")
     monkeypatch.chdir(file.parent)
@@ -221,6 +243,7 @@ def test_recall_backbone_weights_changed_before_the_module_is_loaded_are_refused
         ("squeezenet1_0", {"weights": "random:0"}),
         ("squeezenet1_1", {"weights": "random:0", "layers": ["features.3"]}),
         ("squeezenet1_1", {"weights": "random:0", "layers": ["penultimate", "features.3"]}),
+        ("squeezenet1_1", {"weights": "random:0", "size": 64}),
     ],
     ids=str,
 )
@@ -273,6 +296,8 @@ def test_recall_backbone_without_a_store_is_loaded_each_time(tmp_path, monkeypat
         ("mini", {"layers": ["conv99"]}, BackboneError, "expected a layer of its graph"),
         ("mini", {"weights": "V9"}, WeightsError, "got 'V9'"),
         ("mobilenet_v2", {"weights": "random:0", "preprocess": "V2"}, WeightsError, "got 'V2'"),
+        ("mini", {"size": 0}, BackboneError, "size: expected 1 to 4096 pixels, got 0"),
+        ("mini", {"size": 8}, BackboneError, "mini, size 8: expected a size that the network"),
     ],
 )
 def test_recall_backbone_refuses_what_load_backbone_refuses(store, name, options, error, message):

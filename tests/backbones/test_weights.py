@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import http.server
+import json
 import socket
 import threading
 
@@ -20,9 +21,10 @@ from featx.backbones.weights import (
     digest_weights,
     fetch_weights,
     load_into,
+    read_record,
     read_state_dict,
 )
-from featx.errors import WeightsError
+from featx.errors import BackboneError, WeightsError
 
 CONNECT = socket.socket.connect
 """As it is before conftest's fixture refuses every connection."""
@@ -307,6 +309,53 @@ def test_read_state_dict_whole_pickled_network_is_refused(tmp_path):
         read_state_dict(tmp_path / "mine.pth")
 
 
+# --- read_record
+
+RECORD = {"backbone": "mobilenet_v2", "preprocess_from": "IMAGENET1K_V2", "size": None}
+
+
+def save_recorded(path, record, state=None):
+    """Save tensors with a record, or with text in its place; return the path."""
+    text = record if isinstance(record, str) else json.dumps(record)
+    save_file(state or {"fc.weight": torch.zeros(2)}, path, metadata={"featx": text})
+    return path
+
+
+def test_read_record_gives_all_that_was_written(tmp_path):
+    record = RECORD | {"classes": ["ants", "bees"], "epochs": 3}
+    assert read_record(save_recorded(tmp_path / "mine.safetensors", record)) == record
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"format": "pt"}])
+def test_read_record_file_of_another_program_has_none(tmp_path, metadata):
+    save_file({"fc.weight": torch.zeros(2)}, tmp_path / "mine.safetensors", metadata=metadata)
+    assert read_record(tmp_path / "mine.safetensors") is None
+
+
+def test_read_record_torch_file_has_none(tmp_path):
+    torch.save({"fc.weight": torch.zeros(2), "featx": json.dumps(RECORD)}, tmp_path / "mine.pth")
+    assert read_record(tmp_path / "mine.pth") is None
+
+
+@pytest.mark.parametrize("n_bytes", [0, 7, 50, -1])
+def test_read_record_file_cut_short_is_refused(tmp_path, n_bytes):
+    file = save_recorded(tmp_path / "mine.safetensors", RECORD)
+    file.write_bytes(file.read_bytes()[:n_bytes])
+    with pytest.raises(
+        WeightsError, match=r"mine\.safetensors: expected a whole \.safetensors file, got "
+    ):
+        read_record(file)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "null", "[]", '"mini"', "{}", '{"backbone": "mini", "size": 64}']
+)
+def test_read_record_that_is_no_whole_record_is_refused(tmp_path, text):
+    file = save_recorded(tmp_path / "mine.safetensors", text)
+    with pytest.raises(WeightsError, match=r"expected a whole \.safetensors file, got "):
+        read_record(file)
+
+
 # --- load_into
 
 
@@ -460,3 +509,82 @@ def test_load_backbone_file_of_another_architecture_is_refused(tmp_path):
     file = save_squeezenet(tmp_path / "mine.pth")
     with pytest.raises(WeightsError, match=r"mine\.pth: expected the \d+ tensors .*got missing: "):
         load_backbone("squeezenet1_0", weights=str(file))
+
+
+# --- records through load_backbone
+
+
+def save_mobilenet(path, **changes):
+    torch.manual_seed(0)
+    return save_recorded(path, RECORD | changes, torchvision.models.mobilenet_v2().state_dict())
+
+
+def test_load_backbone_recorded_file_has_the_preprocessing_that_it_names(tmp_path):
+    file = save_mobilenet(tmp_path / "mine.safetensors")
+    backbone = load_backbone("mobilenet_v2", weights=str(file))
+    assert (backbone.preprocess_from, backbone.size) == ("IMAGENET1K_V2", None)
+    assert backbone.preprocess.describe().startswith("resize 232 ")
+
+
+def test_load_backbone_safetensors_file_without_a_record_has_the_first_preprocessing(tmp_path):
+    file = tmp_path / "mine.safetensors"
+    save_file(torchvision.models.mobilenet_v2().state_dict(), file)
+    backbone = load_backbone("mobilenet_v2", weights=str(file))
+    assert (backbone.preprocess_from, backbone.size) == ("IMAGENET1K_V1", None)
+
+
+def test_load_backbone_recorded_file_has_the_size_that_it_names(tmp_path):
+    file = save_mobilenet(tmp_path / "mine.safetensors", size=64)
+    backbone = load_backbone("mobilenet_v2", weights=str(file))
+    assert (backbone.size, backbone.pixel_shape) == (64, (64, 64, 3))
+    assert backbone.preprocess_from == "IMAGENET1K_V2"
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"size": 96}, ("IMAGENET1K_V2", 96)),
+        ({"preprocess": "IMAGENET1K_V1"}, ("IMAGENET1K_V1", 64)),
+        ({"preprocess": "IMAGENET1K_V1", "size": 96}, ("IMAGENET1K_V1", 96)),
+    ],
+    ids=str,
+)
+def test_load_backbone_recorded_file_yields_to_what_is_asked_for(tmp_path, asked, found):
+    file = save_mobilenet(tmp_path / "mine.safetensors", size=64)
+    backbone = load_backbone("mobilenet_v2", weights=str(file), **asked)
+    assert (backbone.preprocess_from, backbone.size) == found
+    assert backbone.pixel_shape == (found[1], found[1], 3)
+
+
+def test_load_backbone_recorded_file_without_named_preprocessing_has_the_networks_own(tmp_path):
+    own = load_backbone("mini")
+    record = {"backbone": "mini", "preprocess_from": None, "size": 40}
+    state = {name: tensor.clone() for name, tensor in own.module.network.state_dict().items()}
+    file = save_recorded(tmp_path / "mine.safetensors", record, state)
+    backbone = load_backbone("mini", weights=str(file))
+    assert backbone.weights_digest == own.weights_digest
+    assert backbone.preprocess == own.preprocess.resized(40)
+
+
+def test_load_backbone_file_recorded_of_another_backbone_is_refused_with_its_name(tmp_path):
+    file = save_mobilenet(tmp_path / "mine.safetensors")
+    with pytest.raises(
+        WeightsError,
+        match=r"mine\.safetensors: expected weights of squeezenet1_1, got some of mobilenet_v2\. "
+        r"Pass --backbone mobilenet_v2\.$",
+    ):
+        load_backbone("squeezenet1_1", weights=str(file))
+
+
+@pytest.mark.parametrize("size", [-1, 5000])
+def test_load_backbone_file_recorded_of_no_size_is_refused(tmp_path, size):
+    file = save_mobilenet(tmp_path / "mine.safetensors", size=size)
+    with pytest.raises(BackboneError, match=rf"size: expected 1 to 4096 pixels, got {size}"):
+        load_backbone("mobilenet_v2", weights=str(file))
+
+
+def test_load_backbone_damaged_safetensors_file_is_refused(tmp_path):
+    file = save_mobilenet(tmp_path / "mine.safetensors")
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(WeightsError, match=r"mine\.safetensors: expected a whole \.safetensors"):
+        load_backbone("mobilenet_v2", weights=str(file))

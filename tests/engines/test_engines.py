@@ -117,6 +117,16 @@ def test_engine_gives_each_layer_by_its_name(layers, engine_name):
         assert measure_cosines(part, expected).min() >= MIN_COSINES["fp32"]
 
 
+@EACH_ENGINE
+def test_engine_of_another_size_gives_what_pytorch_gives(engine_name):
+    backbone = load_backbone("mini", size=40)
+    engine = build_engine(backbone, engine=engine_name, device="cpu", batch_size=2)
+    pixels = draw(backbone, 2)
+    assert engine.slots[0].pixels.shape == pixels.shape == (2, 40, 40, 3)
+    (got,), (expected,) = engine.run(pixels).values(), run_eager(backbone, pixels)
+    assert measure_cosines(got, expected).min() >= MIN_COSINES["fp32"]
+
+
 @EACH_PRECISION
 @pytest.mark.parametrize("name", ["mini", "tests-tiny"])
 def test_engine_slots_in_flight_together_and_again_give_the_same(name, engine_name, precision):
@@ -291,15 +301,6 @@ def test_compare_is_the_smallest_cosine_between_rows(expected, got, cosine):
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch):
-    """A store of its own, which is empty."""
-    folder = tmp_path / "store"
-    folder.mkdir()
-    monkeypatch.setenv("FEATX_STORE", str(folder))
-    return folder
-
-
-@pytest.fixture
 def converted(monkeypatch):
     """Names of the networks that are converted from here on."""
     names, convert = [], openvino_engine._convert
@@ -339,6 +340,7 @@ def test_openvino_engine_from_the_store_serves_any_batch_size_and_precision(stor
         ("squeezenet1_1", {"weights": "random:0", "layers": ["features.3"]}),
         ("squeezenet1_1", {"weights": "random:0", "layers": ["features.3", "penultimate"]}),
         ("mobilenet_v2", {"weights": "random:0", "preprocess": "IMAGENET1K_V2"}),
+        ("squeezenet1_1", {"weights": "random:0", "size": 64}),
     ],
     ids=str,
 )

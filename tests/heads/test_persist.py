@@ -136,6 +136,52 @@ def test_head_scores_of_two_classes_by_svm_have_two_columns():
     assert head.predict_proba(X) is None
 
 
+@pytest.mark.parametrize("kind", ["logreg", "linear-svm"])
+def test_head_refit_on_its_own_rows_gives_the_same(kind):
+    head, X = build_head(kind=kind)
+    again = head.refit(X, np.array(["2", "10", "ants"])[np.arange(60) % 3])
+    assert again is not head.estimator
+    for name in ("coef_", "intercept_"):
+        np.testing.assert_array_equal(
+            getattr(again["classify"], name), getattr(head.estimator["classify"], name)
+        )
+
+
+@pytest.mark.parametrize("kind", ["logreg", "linear-svm"])
+def test_head_refit_on_other_rows_leaves_the_head_as_it_is(kind):
+    head, X = build_head(kind=kind)
+    before = head.score_classes(X)
+    other = head.refit(10 * X[::2], np.array(["x", "y"])[np.arange(30) % 2])
+    assert other.classes_.tolist() == ["x", "y"]
+    np.testing.assert_allclose(other["scale"].mean_, 10 * X[::2].mean(axis=0), rtol=1e-5)
+    assert other.get_params()["classify__C"] == head.C
+    assert head.classes.tolist() == ["10", "2", "ants"]
+    np.testing.assert_array_equal(head.score_classes(X), before)
+
+
+def test_head_refit_keeps_its_c_and_class_weight():
+    head, X = build_head()
+    y = np.array(["2", "10", "ants"])[np.arange(60) % 3]
+    head.estimator.set_params(classify__C=0.01, classify__class_weight={"ants": 5.0})
+    again = head.refit(X, y)
+    expected = HeadClassifier(C=0.01, class_weight={"ants": 5.0}).fit(X, y).pipeline_
+    np.testing.assert_array_equal(again["classify"].coef_, expected["classify"].coef_)
+
+
+def test_head_refit_works_in_float32_and_without_warnings(recwarn):
+    head, X = build_head()
+    head.estimator.set_params(classify__max_iter=1)
+    again = head.refit(X.astype(np.float64), np.arange(60) % 2)
+    assert again["classify"].coef_.dtype == np.float32
+    assert list(recwarn) == []
+
+
+def test_head_refit_of_wrong_shape_is_refused():
+    head, _ = build_head()
+    with pytest.raises(HeadError, match=r"X: expected shape \(n_rows, 4\) for tiny, got \(3, 5\)"):
+        head.refit(np.zeros((3, 5)), np.array(["a", "b", "a"]))
+
+
 def test_head_count_seen_counts_only_known_digests():
     head, _ = build_head()
     assert head.count_seen(np.array(["0a" * 32, "0b" * 32, "", "ff" * 32, "ff" * 32])) == 3

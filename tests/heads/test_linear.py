@@ -1,0 +1,207 @@
+"""A head is one matrix, and one matrix is a head."""
+
+import joblib
+import numpy as np
+import pytest
+from scipy.special import softmax
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
+from sklearn.svm import SVC, LinearSVC
+
+from featx.errors import HeadError
+from featx.heads.classifier import HeadClassifier
+from featx.heads.linear import build_linear, fold_linear
+
+DIM = 6
+CLASSES = {2: ["ants", "bees"], 5: ["1", "10", "2", "ants", "bees"]}
+
+EACH_KIND = pytest.mark.parametrize("kind", ["logreg", "linear-svm"])
+EACH_NUMBER = pytest.mark.parametrize("n_classes", [2, 5])
+
+
+def draw(n_classes, n_rows=100, seed=0):
+    """Draw rows whose dimensions differ in place and scale, and their labels."""
+    rng = np.random.default_rng(seed)
+    codes = np.arange(n_rows) % n_classes
+    X = rng.normal(size=(n_rows, DIM)) + rng.normal(size=(n_classes, DIM))[codes]
+    return X * np.geomspace(0.1, 10, DIM) + np.linspace(-5, 5, DIM), np.array(CLASSES[n_classes])[
+        codes
+    ]
+
+
+def fit(kind, n_classes, dtype=np.float64):
+    """Fit a head's pipeline; return it with the rows."""
+    X, y = draw(n_classes)
+    pipeline = HeadClassifier(kind, C=1.0).fit(X, y).pipeline_
+    return pipeline.fit(X.astype(dtype), y), X.astype(dtype)
+
+
+def decide(pipeline, X):
+    """Return the decision function, with a first logit of 0 where there are two classes."""
+    found = pipeline.decision_function(X)
+    return np.stack([0 * found, found], axis=1) if found.ndim == 1 else found
+
+
+# --- fold_linear
+
+
+@EACH_KIND
+@EACH_NUMBER
+def test_fold_linear_logits_are_the_decision_function(kind, n_classes):
+    pipeline, X = fit(kind, n_classes)
+    weight, bias = fold_linear(pipeline)
+    assert (weight.dtype, weight.shape) == (np.float64, (n_classes, DIM))
+    assert (bias.dtype, bias.shape) == (np.float64, (n_classes,))
+    expected = decide(pipeline, X)
+    np.testing.assert_allclose(
+        X @ weight.T + bias, expected, rtol=0, atol=1e-6 * np.abs(expected).max()
+    )
+
+
+@EACH_KIND
+@EACH_NUMBER
+def test_fold_linear_predicts_what_a_head_of_float32_predicts(kind, n_classes):
+    pipeline, X = fit(kind, n_classes, np.float32)
+    weight, bias = fold_linear(pipeline)
+    assert (weight.dtype, bias.dtype) == (np.float64, np.float64)
+    logits = X @ weight.T + bias
+    np.testing.assert_allclose(logits, decide(pipeline, X), atol=1e-4 * np.abs(logits).max())
+    np.testing.assert_array_equal(pipeline.classes_[logits.argmax(axis=1)], pipeline.predict(X))
+
+
+@EACH_KIND
+def test_fold_linear_first_of_two_classes_has_logit_0(kind):
+    weight, bias = fold_linear(fit(kind, 2)[0])
+    assert not weight[0].any()
+    assert bias[0] == 0
+    assert weight[1].all()
+
+
+def test_fold_linear_softmax_is_the_probability_of_two_classes():
+    pipeline, X = fit("logreg", 2)
+    weight, bias = fold_linear(pipeline)
+    np.testing.assert_allclose(
+        softmax(X @ weight.T + bias, axis=1), pipeline.predict_proba(X), atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("options", [{"with_mean": False}, {"with_std": False}], ids=str)
+def test_fold_linear_scaler_of_one_part_is_folded(options):
+    X, y = draw(5)
+    pipeline = make_pipeline(StandardScaler(**options), LogisticRegression(max_iter=1000)).fit(X, y)
+    weight, bias = fold_linear(pipeline)
+    expected = pipeline.decision_function(X)
+    np.testing.assert_allclose(
+        X @ weight.T + bias, expected, rtol=0, atol=1e-6 * np.abs(expected).max()
+    )
+
+
+@EACH_NUMBER
+@pytest.mark.parametrize("classifier", [LogisticRegression, LinearSVC])
+def test_fold_linear_classifier_without_intercept_is_folded(classifier, n_classes):
+    X, y = draw(n_classes)
+    pipeline = make_pipeline(StandardScaler(), classifier(fit_intercept=False)).fit(X, y)
+    weight, bias = fold_linear(pipeline)
+    expected = decide(pipeline, X)
+    np.testing.assert_allclose(
+        X @ weight.T + bias, expected, rtol=0, atol=1e-6 * np.abs(expected).max()
+    )
+
+
+def test_fold_linear_leaves_the_head_as_it_is():
+    pipeline, X = fit("logreg", 5)
+    before = pipeline.decision_function(X)
+    weight, bias = fold_linear(pipeline)
+    weight += 1
+    bias += 1
+    np.testing.assert_array_equal(pipeline.decision_function(X), before)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "names"),
+    [
+        (make_pipeline(Normalizer(), LogisticRegression()), "Normalizer, LogisticRegression"),
+        (
+            make_pipeline(StandardScaler(), PCA(3), LogisticRegression()),
+            "StandardScaler, PCA, LogisticRegression",
+        ),
+        (make_pipeline(StandardScaler(), SVC()), "StandardScaler, SVC"),
+        (make_pipeline(LogisticRegression(max_iter=1000)), "LogisticRegression"),
+        (LogisticRegression(max_iter=1000), "LogisticRegression"),
+        (SVC(), "SVC"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_fold_linear_other_steps_are_refused_by_name(estimator, names):
+    fitted = estimator.fit(*draw(5))
+    with pytest.raises(
+        HeadError,
+        match=rf"^head: expected a StandardScaler and a linear classifier, .*, got {names}\. Fit ",
+    ):
+        fold_linear(fitted)
+
+
+# --- build_linear
+
+
+def draw_matrix(n_classes, dtype=np.float64):
+    rng = np.random.default_rng(1)
+    return (
+        rng.normal(size=(n_classes, DIM)).astype(dtype),
+        rng.normal(size=n_classes).astype(dtype),
+        np.array(CLASSES[n_classes]),
+    )
+
+
+@EACH_NUMBER
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_build_linear_head_has_the_softmax_of_the_logits(n_classes, dtype):
+    weight, bias, classes = draw_matrix(n_classes, dtype)
+    X = np.random.default_rng(2).normal(size=(50, DIM)).astype(dtype)
+    head = build_linear(weight, bias, classes)
+    logits = X @ weight.T + bias
+    assert head.classes_.tolist() == classes.tolist()
+    np.testing.assert_array_equal(head.predict(X), classes[logits.argmax(axis=1)])
+    np.testing.assert_allclose(head.predict_proba(X), softmax(logits, axis=1), atol=1e-6)
+
+
+@EACH_NUMBER
+def test_fold_linear_undoes_build_linear(n_classes):
+    weight, bias, classes = draw_matrix(n_classes)
+    again, shift = fold_linear(build_linear(weight, bias, classes))
+    if n_classes == 2:  # logits are told but for what both have in common
+        weight, bias = weight - weight[0], bias - bias[0]
+    np.testing.assert_allclose(again, weight, atol=1e-12)
+    np.testing.assert_allclose(shift, bias, atol=1e-12)
+
+
+@EACH_NUMBER
+def test_build_linear_of_a_folded_head_equals_it(n_classes):
+    pipeline, X = fit("logreg", n_classes)
+    again = build_linear(*fold_linear(pipeline), pipeline.classes_)
+    np.testing.assert_array_equal(again.predict(X), pipeline.predict(X))
+    np.testing.assert_allclose(again.predict_proba(X), pipeline.predict_proba(X), atol=1e-9)
+
+
+@EACH_NUMBER
+def test_build_linear_of_a_folded_svm_predicts_what_it_predicts(n_classes):
+    pipeline, X = fit("linear-svm", n_classes)
+    again = build_linear(*fold_linear(pipeline), pipeline.classes_)
+    np.testing.assert_array_equal(again.predict(X), pipeline.predict(X))
+
+
+def test_build_linear_head_saved_and_loaded_is_the_same(tmp_path):
+    head = build_linear(*draw_matrix(5))
+    joblib.dump(head, tmp_path / "head.joblib")
+    loaded = joblib.load(tmp_path / "head.joblib")
+    X = draw(5)[0]
+    assert isinstance(loaded, Pipeline)
+    np.testing.assert_array_equal(loaded.predict_proba(X), head.predict_proba(X))
+
+
+def test_build_linear_head_refuses_rows_of_another_length():
+    head = build_linear(*draw_matrix(5))
+    with pytest.raises(ValueError, match=rf"expecting {DIM} features"):
+        head.predict(np.zeros((3, DIM + 1)))
