@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,10 +104,10 @@ def cut_network(
     start = min(order.index(node) for node in nodes)
     crossing = _list_crossing(order, start)
     # What has no parameters may run on either side: chunks and concatenations before a block.
-    while len(crossing) != 1 and start and not _has_parameters(traced, order[start - 1]):
+    while not _is_one(crossing) and start and not _has_parameters(traced, order[start - 1]):
         start -= 1
         crossing = _list_crossing(order, start)
-    if len(crossing) != 1:
+    if not _is_one(crossing):
         raise BackboneError(
             f"block {name}: expected one tensor to enter it, got {len(crossing)}. "
             "Unfreeze one block more, or one less."
@@ -142,6 +143,14 @@ def _list_crossing(order: Sequence[fx.Node], start: int) -> list[fx.Node]:
         for node in order[:start]
         if node.op != "get_attr" and any(user in behind for user in node.users)
     ]
+
+
+def _is_one(crossing: Sequence[fx.Node]) -> bool:
+    """Tell whether a single tensor crosses, and not a tuple of which parts are taken behind."""
+    return len(crossing) == 1 and not any(
+        user.target is operator.getitem and isinstance(user.args[1], int)
+        for user in crossing[0].users
+    )
 
 
 def _has_parameters(traced: fx.GraphModule, node: fx.Node) -> bool:

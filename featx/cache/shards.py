@@ -292,9 +292,22 @@ class Shards:
 
 def find_batch_size(folder: Path) -> int | None:
     """Return the batch size of unfinished work, if there is any: it goes on with the same."""
+    plan = _find_plan(folder)
+    return None if plan is None else int(plan["batch_size"])
+
+
+def find_names(folder: Path) -> tuple[str, ...]:
+    """Name the embeddings of unfinished work; none where there is none."""
+    plan = _find_plan(folder)
+    return () if plan is None else tuple(plan["embeddings"])
+
+
+def _find_plan(folder: Path) -> dict[str, Any] | None:
+    """Read what the first whole shard of unfinished work says of it."""
     for path in sorted(folder.glob("shard-*.h5")):
         with contextlib.suppress(CacheDamagedError), open_sealed(path, KIND) as (file, _):
-            return int(json.loads(file.attrs["plan"])["batch_size"])
+            plan: dict[str, Any] = json.loads(file.attrs["plan"])
+            return plan
     return None
 
 

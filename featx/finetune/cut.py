@@ -19,13 +19,13 @@ from featx.errors import TuningError
 class Trunk(nn.Module):
     """The lower part of a network, its feature map flattened: what an engine runs."""
 
-    def __init__(self, part: nn.Module) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.part = part
+        self.network = network
 
     def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """From float32 ``(n, 3, height, width)`` to one ``(n, dim)``."""
-        return (self.part(batch).flatten(1),)
+        return (self.network(batch).flatten(1),)
 
 
 @dataclass(frozen=True)

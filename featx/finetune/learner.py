@@ -87,7 +87,8 @@ class Learner(nn.Module):
         step : int
             Which one since the beginning: dropout draws by it, and by the seed.
         """
-        set_train(self, train_batchnorm=self._recipe.train_batchnorm)
+        # One image may have no variance to learn.
+        set_train(self, train_batchnorm=self._recipe.train_batchnorm and len(maps) > 1)
         parameters = list(self.parameters())
 
         def run(

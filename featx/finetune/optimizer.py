@@ -54,4 +54,4 @@ def _find_depth(path: str, blocks: Sequence[Block]) -> int:
     for depth, block in enumerate(blocks):
         if any(path.startswith(f"{name}.") for name in (block.name, *block.modules)):
             return depth
-    return len(blocks) - 1
+    return 0  # behind the last block: ConvNeXt's last normalisation

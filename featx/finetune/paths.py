@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featx.errors import TuningError
-from featx.files import check_destination
+from featx.files import check_destination, remove_partials
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,13 @@ class Paths:
         ------
         TuningError
         """
-        read = [Path(path) for path in inputs]
-        for path in (self.output, self.head, self.log, self.trunk):
-            if path.exists() and any(one.exists() and path.samefile(one) for one in read):
-                raise TuningError(
-                    f"{path}: expected a file of its own, got one that is read. Name another."
-                )
-            is_kept = path == self.trunk  # and grows from run to run
-            check_destination(path, overwrite=overwrite or is_kept, error=TuningError)
+        self.check_apart(inputs)
+        # A run that was ended while it put its files in place has left some of them.
+        is_ours = overwrite or (resume and self.folder.exists())
+        for path in (self.output, self.head, self.log):
+            check_destination(path, overwrite=is_ours, error=TuningError)
+            remove_partials(path)
+        check_destination(self.trunk, overwrite=True, error=TuningError)  # it grows from run to run
         if self.folder.exists() and not resume:
             if not overwrite:
                 raise TuningError(
@@ -85,3 +84,17 @@ class Paths:
                     "with it, or --overwrite to begin anew."
                 )
             shutil.rmtree(self.folder)
+
+    def check_apart(self, inputs: Iterable[str | os.PathLike[str]]) -> None:
+        """Refuse to replace what is read.
+
+        Raises
+        ------
+        TuningError
+        """
+        read = [path for path in map(Path, inputs) if path.exists()]
+        for path in (self.output, self.head, self.log, self.trunk):
+            if path.exists() and any(path.samefile(one) for one in read):
+                raise TuningError(
+                    f"{path}: expected a file of its own, got one that is read. Name another."
+                )

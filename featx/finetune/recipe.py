@@ -82,9 +82,9 @@ class Recipe:
                     f"{name}: expected at least {least}, got {getattr(self, name)}. Pass more."
                 )
         ranges = {
-            "lr": (0, math.inf),
+            "lr": (0, 1_000_000),  # far beyond use; the optimizers fail on what is no float32
             "lr_decay": (0, 1),
-            "weight_decay": (0, math.inf),
+            "weight_decay": (0, 1_000_000),
             "warmup": (0, 1),
             "clip_norm": (0, math.inf),
             "label_smoothing": (0, 1),

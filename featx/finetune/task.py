@@ -16,7 +16,7 @@ from featx.finetune.recipe import Recipe
 from featx.finetune.train import Examples
 from featx.fitting import choose_evaluated, find_comparable, fit_head
 from featx.heads.linear import fold_linear
-from featx.heads.persist import Head, load_head
+from featx.heads.persist import Head, load_head, shorten_digests
 from featx.heads.splits import assign_splits, fill_groups
 from featx.images.manifest import Entry
 from featx.images.sources import PathLike, read_manifest
@@ -49,7 +49,7 @@ class Task:
         Images of the split train, and their digests.
     examples : Examples
     tested : tuple of Entry
-        Images of the split to compare on.
+        Images of the split to compare on, without those that the head or the split train knows.
     test_rows : ndarray of int
         Their rows in the cache.
     """
@@ -86,7 +86,7 @@ class Task:
         ------
         TuningError
             If rows are not in the source, have labels that the head does not know, or the split
-            is one that is learnt from.
+            is one that is learnt from, by the head or here.
         HeadError
             If one layer of a network cannot stand for the head.
         """
@@ -110,6 +110,14 @@ class Task:
             )
         rows = cache.select_rows("train", labelled=True, name=name)
         test_rows = cache.select_rows(split, labelled=True, name=name)
+        known = np.union1d(head.seen, shorten_digests(cache.digests[rows]))
+        n_rows = len(test_rows)
+        test_rows = test_rows[~np.isin(shorten_digests(cache.digests[test_rows]), known)]
+        if not len(test_rows):
+            raise TuningError(
+                f"{cache.path}, split {split}: expected images that neither the head was fitted on "
+                f"nor the split train has, got none of {n_rows}. Fit a head on the split train."
+            )
         by_id = {entry.row.id: entry for entry in read_manifest(source).entries}
         entries, tested = (_find_entries(cache, by_id, part) for part in (rows, test_rows))
         labels = cache.labels[rows]

@@ -20,6 +20,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from featx.errors import DeviceError, TuningError
+from featx.files import remove_partials
 from featx.finetune.cut import CutNetwork
 from featx.finetune.learner import Learner
 from featx.finetune.log import Epoch, is_better, write_log, write_whole
@@ -148,10 +149,15 @@ class Training:
         DeviceError
             If its memory is too small for a batch.
         """
+        for name in (CHECKPOINT, LOG):
+            remove_partials(self.folder / name)
         total = self.recipe.epochs * len(self.examples.train)
         bar = tqdm(total=total, unit=" images", disable=None if progress is None else not progress)
         with self._catch_signals(), bar:
-            if not (resume and self._load()):
+            if resume and self._load():
+                # The run may have been ended before it wrote the last line.
+                write_log(self.folder / LOG, self.history)
+            else:
                 self._finish_epoch(0, math.nan)
             bar.update(self._count_done())
             try:

@@ -20,6 +20,7 @@ import numpy as np
 from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import ImageClassification
 from featx.cache.reader import open_cache
+from featx.cache.shards import find_names
 from featx.engines.engine import Engine
 from featx.errors import FingerprintError, TuningError
 from featx.extraction import extract, name_embedding
@@ -154,14 +155,16 @@ class KeptFeatures:
             If images cannot be read any more.
         """
         _check_ours(self.path)
-        views = range(self.n_views + 1)
+        # One that was interrupted goes first: no other is begun beside its unfinished work.
+        unfinished = find_names(self.path.with_name(self.path.name + ".partial"))
+        views = sorted(range(self.n_views + 1), key=lambda view: self._name(view) not in unfinished)
         try:
             for view in views:
                 self._extract(view)
         except FingerprintError:
             # What another network's trunk, or views of another seed, left there is of no use.
             for view in views:
-                self._extract(view, overwrite=view == 0)
+                self._extract(view, overwrite=view == views[0])
 
     def _extract(self, view: int, *, overwrite: bool = False) -> None:
         run = self.run
@@ -191,7 +194,6 @@ class KeptFeatures:
 
     def _read(self, view: int) -> None:
         """Read one view of all images, in the order of their numbers."""
-        layer = self.run.trunk.layers[0]
         self._vectors = np.empty((0, 0), np.float32)  # let go of the other one first
         with open_cache(self.path) as cache:
             rows = {row: number for number, row in enumerate(cache.ids.tolist())}
@@ -200,8 +202,11 @@ class KeptFeatures:
                 self.run.entries, cache.digests[places], self.run.digests, strict=True
             ):
                 _check_same(entry.row.path, *pair)
-            self._vectors = cache.read_vectors(name_embedding(name_view(view), layer), places)
+            self._vectors = cache.read_vectors(self._name(view), places)
         self._view = view
+
+    def _name(self, view: int) -> str:
+        return name_embedding(name_view(view), self.run.trunk.layers[0])
 
 
 def name_view(view: int) -> str:
@@ -297,21 +302,23 @@ def find_free_memory() -> int:
         return 8 << 30
 
 
-def _list_group_limits() -> list[int]:
+def _list_group_limits(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
     """List what is left of each limit that a container or a batch queue has set (cgroup 2)."""
     try:
         lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
     path = next((line[3:] for line in lines if line.startswith("0::")), "/")
-    root = Path("/sys/fs/cgroup")
     left = []
     for group in (root / path.lstrip("/"), *(root / path.lstrip("/")).parents):
         try:
             limit = (group / "memory.max").read_text(encoding="ascii").strip()
             used = (group / "memory.current").read_text(encoding="ascii").strip()
+            stat = (group / "memory.stat").read_text(encoding="ascii").split()
         except OSError:
             continue
         if limit != "max":
-            left.append(int(limit) - int(used))
+            # Files that were read lately count as used, and yet make room when it is needed.
+            cached = dict(zip(stat[::2], stat[1::2], strict=True)).get("inactive_file", "0")
+            left.append(int(limit) - int(used) + int(cached))
     return left

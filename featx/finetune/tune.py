@@ -129,6 +129,7 @@ def fine_tune(
         backbone = restore_backbone(
             info.fingerprint, info.provenance, subject=str(cache), weights=weights
         )
+        paths.check_apart([backbone.weights])
         cut = cut_backbone(backbone, unfreeze)
         run = TrunkRun(
             cut.trunk,
@@ -149,7 +150,6 @@ def fine_tune(
             features = KeptFeatures(run, paths.trunk, recipe.views)
             features.fill()
         trunk_s = time.perf_counter() - start
-        paths.folder.mkdir(exist_ok=True)
         training = Training(
             cut,
             build_classifier(task.start),
@@ -160,6 +160,7 @@ def fine_tune(
             folder=paths.folder,
             plan=_plan(backbone, cut, task),
         )
+        paths.folder.mkdir(exist_ok=True)
         start = time.perf_counter()
         training.run(resume=resume, progress=progress)
         train_s = time.perf_counter() - start

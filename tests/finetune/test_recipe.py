@@ -1,0 +1,107 @@
+"""Every number of a recipe: what is refused, and how the rate rises and falls."""
+
+import itertools
+import math
+
+import pytest
+
+from featx.errors import TuningError
+from featx.finetune.recipe import OPTIMIZERS, Recipe
+
+
+def test_recipe_with_an_unknown_optimizer_names_the_nearest():
+    with pytest.raises(
+        TuningError, match=r"^optimizer: expected adamw or sgd, got 'adam'. Nearest: adamw\.$"
+    ):
+        Recipe(optimizer="adam")
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", ""])
+def test_recipe_with_a_precision_that_does_not_train_is_refused(precision):
+    with pytest.raises(
+        TuningError, match=rf"^precision: expected fp32 or bf16 to train in, got '{precision}'"
+    ):
+        Recipe(precision=precision)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [("epochs", 0, 1), ("batch_size", 0, 1), ("patience", 0, 1), ("views", -1, 0), ("seed", -1, 0)],
+)
+def test_recipe_with_a_count_too_small_is_refused(name, value, least):
+    with pytest.raises(
+        TuningError, match=rf"^{name}: expected at least {least}, got {value}. Pass more\.$"
+    ):
+        Recipe(**{name: value})
+
+
+@pytest.mark.parametrize("value", [0, -1.0, math.nan])
+@pytest.mark.parametrize("name", ["lr", "lr_decay", "clip_norm"])
+def test_recipe_with_a_number_that_is_not_positive_is_refused(name, value):
+    with pytest.raises(
+        TuningError, match=rf"^{name}: expected a number above 0, and at most .*, got {value}\."
+    ):
+        Recipe(**{name: value})
+
+
+@pytest.mark.parametrize("value", [-0.1, math.nan])
+@pytest.mark.parametrize("name", ["weight_decay", "warmup", "label_smoothing"])
+def test_recipe_with_a_number_below_zero_is_refused(name, value):
+    with pytest.raises(
+        TuningError, match=rf"^{name}: expected a number at least 0, and at most .*, got {value}\."
+    ):
+        Recipe(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["lr_decay", "warmup", "label_smoothing"])
+def test_recipe_with_a_share_above_one_is_refused(name):
+    with pytest.raises(TuningError, match=rf"^{name}: .* at most 1, got 1\.5\."):
+        Recipe(**{name: 1.5})
+
+
+@pytest.mark.parametrize("value", [1e7, math.inf])
+@pytest.mark.parametrize("name", ["lr", "weight_decay"])
+def test_recipe_with_a_number_that_arithmetic_cannot_take_is_refused(name, value):
+    with pytest.raises(TuningError, match=rf"^{name}: .* at most 1000000, got "):
+        Recipe(**{name: value})
+
+
+def test_recipe_at_its_bounds_is_taken():
+    least = Recipe(epochs=1, batch_size=1, patience=1, weight_decay=0, warmup=0, label_smoothing=0)
+    most = Recipe(lr_decay=1, warmup=1, label_smoothing=1, clip_norm=math.inf, precision="bf16")
+    assert {least.optimizer, most.optimizer} < set(OPTIMIZERS)
+
+
+SCHEDULES = [(0.1, 200), (0.0, 50), (0.5, 31), (1.0, 40), (0.1, 1), (0.3, 3)]
+
+
+@pytest.mark.parametrize(("warmup", "n_steps"), SCHEDULES)
+def test_scale_rate_is_above_zero_and_at_most_one(warmup, n_steps):
+    scales = [Recipe(warmup=warmup).scale_rate(step, n_steps) for step in range(n_steps)]
+    assert all(0 < scale <= 1 for scale in scales)
+    assert max(scales) > 0.9
+
+
+@pytest.mark.parametrize(("warmup", "n_steps"), SCHEDULES)
+def test_scale_rate_rises_through_the_warmup_and_then_falls(warmup, n_steps):
+    scales = [Recipe(warmup=warmup).scale_rate(step, n_steps) for step in range(n_steps)]
+    n_rising = round(warmup * n_steps)
+    assert scales[:n_rising] == sorted(set(scales[:n_rising]))
+    assert scales[n_rising:] == sorted(set(scales[n_rising:]), reverse=True)
+    assert all(scale < 1 for scale in scales[:n_rising])
+    if n_rising < n_steps:
+        assert scales[n_rising] == 1
+
+
+def test_scale_rate_makes_no_jumps_and_ends_near_zero():
+    recipe = Recipe(warmup=0.1)
+    scales = [recipe.scale_rate(step, 1000) for step in range(1000)]
+    changes = [abs(one - other) for one, other in itertools.pairwise(scales)]
+    assert max(changes) < 0.011  # a hundredth for each of 100 steps of warm-up
+    assert scales[-1] < 1e-5
+
+
+def test_scale_rate_falls_by_a_cosine():
+    recipe = Recipe(warmup=0.2)
+    for part, expected in ((0.25, (1 + math.sqrt(0.5)) / 2), (0.5, 0.5), (2 / 3, 0.25)):
+        assert recipe.scale_rate(200 + round(part * 800), 1000) == pytest.approx(expected, abs=2e-3)

@@ -1,0 +1,705 @@
+"""The training loop: what it learns, when it stops, and how it goes on after it was ended."""
+
+import csv
+import math
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from featx.backbones.load import load_backbone
+from featx.errors import TuningError
+from featx.finetune.train import choose_precision
+from featx.finetune.trunk import cut_backbone
+
+from .doubles_train import (
+    N_CLASSES,
+    N_HOLDOUT,
+    N_SCORED,
+    N_STEPS,
+    N_TRAIN,
+    PER_EPOCH,
+    build_classifier,
+    build_cut,
+    build_examples,
+    build_training,
+    draw_maps,
+    read_checkpoint,
+    read_history,
+    read_result,
+    read_state,
+    train,
+)
+
+SIGNALS = ["SIGINT", "SIGTERM"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Tensors of a few hundred numbers cost a third of the CPU so."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def draw_random_labels(n_images, seed=0):
+    return np.random.default_rng(seed).integers(0, N_CLASSES, n_images)
+
+
+def turn_holdout():
+    """Build examples whose holdout says the opposite of what is learnt, and the maps of both."""
+    y = build_examples().y
+    turned = y.copy()
+    turned[:N_HOLDOUT] = (y[:N_HOLDOUT] + 1) % N_CLASSES
+    return {"examples": build_examples(turned), "maps": draw_maps(y)}
+
+
+def is_finite(state):
+    return all(torch.isfinite(tensor).all() for tensor in state.values())
+
+
+# What is learnt
+
+
+def test_training_twice_gives_the_same_to_the_last_bit(tmp_path):
+    torch.manual_seed(1)
+    first = train(tmp_path / "1", views=2, seed=3)
+    torch.manual_seed(2)  # it has a generator of its own
+    second = train(tmp_path / "2", views=2, seed=3)
+    assert read_result(first) == read_result(second)
+
+
+def test_training_with_another_seed_gives_something_else(tmp_path):
+    states = [read_state(train(tmp_path / f"{seed}", seed=seed).parts) for seed in (0, 1)]
+    assert states[0] != states[1]
+
+
+def test_training_leaves_the_random_numbers_of_others_alone(tmp_path):
+    before = torch.random.get_rng_state()
+    train(tmp_path / "1")
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_training_on_classes_that_can_be_told_apart_learns_them(tmp_path):
+    training = train(
+        tmp_path / "1", epochs=8, patience=9, maps=draw_maps(build_examples().y, noise=0.3)
+    )
+    first, last = training.history[0], training.history[-1]
+    assert first.holdout_accuracy < 0.7
+    assert last.holdout_accuracy == 1
+    assert last.holdout_loss < 0.7 * first.holdout_loss
+    assert last.train_loss < 0.8 * training.history[1].train_loss
+    assert training.best_epoch > 3
+    assert training.stopped == ""
+
+
+def test_training_reads_each_image_once_an_epoch_and_never_learns_from_the_holdout(tmp_path):
+    training = train(tmp_path / "1")
+    scored, learnt = training.features.asked[::2], training.features.asked[1::2]
+    assert scored == [(0, list(range(N_HOLDOUT)))] * 4
+    assert [sorted(order) for _, order in learnt] == [list(range(N_HOLDOUT, 56))] * 3
+    assert len({tuple(order) for _, order in learnt}) == 3
+
+
+def test_training_takes_views_in_turn_and_scores_the_pictures_as_they_are(tmp_path):
+    training = train(tmp_path / "1", epochs=5, views=2, patience=9)
+    asked = [view for view, _ in training.features.asked]
+    assert asked == [0, 1, 0, 2, 0, 1, 0, 2, 0, 1, 0]
+
+
+def test_training_with_a_last_batch_of_fewer_images_weighs_them_alike(tmp_path):
+    # With weights that stand still, every batch of an epoch is scored by the same model.
+    still = {"lr": 1e-30, "epochs": 1, "label_smoothing": 0.0, "cut": build_cut(top=Plain())}
+    losses = [
+        train(tmp_path / f"{size}", batch_size=size, **still).history[1].train_loss
+        for size in (40, 16)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+class Plain(nn.Module):
+    """A top without dropout and BatchNorm: the same in training as when scored."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, maps):
+        return self.conv(maps).relu().mean((2, 3))
+
+
+def test_training_loss_of_an_epoch_is_the_cross_entropy_with_smoothing(tmp_path):
+    training = train(
+        tmp_path / "1",
+        cut=build_cut(top=Plain()),
+        lr=1e-30,
+        epochs=1,
+        batch_size=N_TRAIN,
+        label_smoothing=0.3,
+    )
+    examples = training.examples
+    y = torch.from_numpy(examples.y)
+    logits = training.predict(examples.train)
+    expected = functional.cross_entropy(logits, y[examples.train], label_smoothing=0.3)
+    assert training.history[1].train_loss == pytest.approx(float(expected), rel=1e-5)
+    plain = functional.cross_entropy(training.predict(examples.holdout), y[examples.holdout])
+    assert training.history[1].holdout_loss == pytest.approx(float(plain), rel=1e-6)
+
+
+def test_training_changes_the_top_and_leaves_the_trunk(tmp_path):
+    cut = cut_backbone(load_backbone("lenet5", weights="random:0"), 1)
+    before = {path: tensor.clone() for path, tensor in cut.network.state_dict().items()}
+    examples = build_examples()
+    maps = np.random.default_rng(0).normal(scale=0.1, size=(len(examples.y), *cut.shape))
+    maps[np.arange(len(maps)), examples.y] += 1
+    train(
+        tmp_path / "1",
+        cut=cut,
+        classifier=build_classifier(84),
+        maps=[maps.reshape(len(maps), -1).astype(np.float32)],
+    )
+    after = cut.network.state_dict()
+    changed = {path for path in after if not torch.equal(after[path], before[path])}
+    assert changed == {"f6.weight", "f6.bias"}
+
+
+def test_training_leaves_its_parts_ready_to_predict(tmp_path):
+    training = train(tmp_path / "1")
+    assert not any(part.training for part in training.parts.modules())
+    assert not any(tensor.requires_grad for tensor in training.parts.parameters())
+
+
+@pytest.mark.parametrize("clip_norm", [0.01, 0.02])
+def test_training_clips_the_norm_of_the_gradient(tmp_path, clip_norm):
+    training = build_training(
+        tmp_path / "1",
+        optimizer="sgd",
+        lr=1.0,
+        lr_decay=1.0,
+        weight_decay=0.0,
+        epochs=1,
+        warmup=0.0,
+        batch_size=N_TRAIN,
+        clip_norm=clip_norm,
+    )
+    before = [tensor.detach().clone() for tensor in training.parts.parameters()]
+    training.run(progress=False)
+    after = read_checkpoint(tmp_path / "1")["parts"]
+    names = [name for name, _ in training.parts.named_parameters()]
+    change = [after[name] - old for name, old in zip(names, before, strict=True)]
+    norm = math.sqrt(sum(float(part.double().square().sum()) for part in change))
+    assert norm == pytest.approx(1.9 * clip_norm, rel=1e-3)  # Nesterov's first step: 1 + momentum
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_training_moves_lower_blocks_less(tmp_path, optimizer):
+    cut = build_cut()
+    before = {path: tensor.detach().clone() for path, tensor in cut.top.named_parameters()}
+    train(tmp_path / "1", cut=cut, optimizer=optimizer, lr_decay=1e-20)
+    for path, tensor in cut.top.named_parameters():
+        change = float((tensor.detach() - before[path]).abs().max())
+        assert change > 1e-6 if path.startswith("high.") else change < 1e-18, path
+
+
+# BatchNorm
+
+
+def note_modes(cut):
+    """Return a list that fills with whether a top's first BatchNorm learns, and dropout drops."""
+    modes = []
+    cut.top.register_forward_hook(
+        lambda top, _inputs, _output: modes.append((top.low[1].training, top.high[5].training))
+    )
+    return modes
+
+
+def read_statistics(top):
+    return {path: values for path, values in read_state(top).items() if "running" in path}
+
+
+def test_training_keeps_the_statistics_of_batchnorm(tmp_path):
+    cut = build_cut()
+    modes, before = note_modes(cut), read_statistics(cut.top)
+    weight = cut.top.low[1].weight.detach().clone()
+    training = train(tmp_path / "1", cut=cut)
+    assert read_statistics(cut.top) == before
+    assert set(modes) == {(False, False), (False, True)}
+    assert training.best_epoch > 0
+    assert not torch.equal(cut.top.low[1].weight, weight)  # scale and shift do learn
+
+
+def test_training_of_batchnorm_learns_its_statistics(tmp_path):
+    cut = build_cut()
+    modes, before = note_modes(cut), read_statistics(cut.top)
+    train(tmp_path / "1", cut=cut, train_batchnorm=True)
+    after = read_checkpoint(tmp_path / "1")["parts"]
+    assert all(after[f"top.{path}"].numpy().tobytes() != values for path, values in before.items())
+    # Of the holdout nothing is learnt.
+    scored = [(False, False)] * N_SCORED
+    assert modes == scored + 3 * ([(True, True)] * N_STEPS + scored)
+
+
+def test_training_of_batchnorm_that_was_folded_is_refused(tmp_path):
+    cut = build_cut(folded=True)
+    with pytest.raises(TuningError, match=r"^tiny: .* they were folded into the convolutions\."):
+        build_training(tmp_path / "1", cut=cut, train_batchnorm=True)
+
+
+def test_training_of_batchnorm_without_any_is_refused(tmp_path):
+    cut = build_cut(top=Plain())
+    with pytest.raises(TuningError, match=r"^tiny: expected BatchNorm in .*, got none\."):
+        build_training(tmp_path / "1", cut=cut, train_batchnorm=True)
+
+
+def test_training_of_batchnorm_on_a_last_batch_of_one_image_keeps_its_statistics(tmp_path):
+    # Maps of one pixel: the variance of a single one is no number.
+    cut = build_cut()
+    cut.top.low.append(nn.AdaptiveAvgPool2d(3))
+    modes = note_modes(cut)
+    training = train(
+        tmp_path / "1", cut=cut, train_batchnorm=True, batch_size=N_TRAIN - 1, epochs=1
+    )
+    assert modes == [(False, False), (True, True), (False, True), (False, False)]
+    assert math.isfinite(training.history[1].train_loss)
+
+
+# When it stops, and whose weights it keeps
+
+
+def test_training_on_random_labels_stops_early_and_says_why(tmp_path):
+    y = draw_random_labels(40)
+    training = train(
+        tmp_path / "1", examples=build_examples(y, 10), maps=draw_maps(y * 0), epochs=60
+    )
+    assert len(training.history) < 40
+    assert training.stopped == (
+        f"no epoch after epoch {training.best_epoch} was better on the holdout, for 3 epochs"
+    )
+    assert len(training.history) == 1 + training.best_epoch + 3
+
+
+def test_training_keeps_the_best_weights_not_the_last(tmp_path):
+    examples = build_examples(draw_random_labels(N_HOLDOUT + N_TRAIN, seed=1))
+    options = {"examples": examples, "maps": draw_maps(examples.y * 0), "epochs": 12}
+    training = train(tmp_path / "1", patience=20, **options)
+    losses = [line.holdout_loss for line in training.history]
+    assert 0 < training.best_epoch < 12
+    assert losses[training.best_epoch] == min(losses)
+    y = torch.from_numpy(examples.y)[examples.holdout]
+    got = float(functional.cross_entropy(training.predict(examples.holdout), y))
+    assert got == min(losses)
+    last = read_checkpoint(tmp_path / "1")["parts"]
+    assert not torch.equal(last["classifier.weight"], training.classifier.weight)
+
+
+def test_training_that_only_harms_keeps_the_head_it_began_with(tmp_path):
+    training = build_training(tmp_path / "1", patience=2, epochs=9, **turn_holdout())
+    before = read_state(training.parts)
+    training.run(progress=False)
+    assert training.best_epoch == 0
+    assert training.stopped.startswith("no epoch after epoch 0 was better")
+    assert len(training.history) == 3
+    assert read_state(training.parts) == before
+
+
+def test_training_out_of_patience_at_its_last_epoch_did_not_stop_early(tmp_path):
+    training = train(tmp_path / "1", patience=2, epochs=2, **turn_holdout())
+    assert (training.best_epoch, training.stopped) == (0, "")
+
+
+def test_training_on_nan_stops_and_keeps_the_last_good_weights(tmp_path):
+    maps = draw_maps(build_examples().y, 3)
+    maps[2][30] = np.nan
+    training = train(tmp_path / "1", views=3, maps=maps, epochs=9)
+    assert training.best_epoch == 1
+    assert len(training.history) == 2
+    assert training.stopped.startswith("the loss was nan in epoch 2, step ")
+    assert training.stopped.endswith("the weights of epoch 1 are kept. Try a smaller lr")
+    assert is_finite(training.parts.state_dict())
+    good = train(tmp_path / "2", views=3, epochs=9)
+    assert read_history(training) == read_history(good)[:2]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_training_with_a_rate_far_too_large_stops_and_keeps_the_head(tmp_path, optimizer):
+    training = build_training(tmp_path / "1", optimizer=optimizer, lr=1e6, warmup=0.0)
+    before = read_state(training.parts)
+    training.run(progress=False)
+    assert training.best_epoch == 0
+    assert "Try a smaller lr" in training.stopped
+    assert read_state(training.parts) == before
+
+
+class Root(nn.Module):
+    """A top whose values are finite and whose gradient is not: the root's, at zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(8))
+
+    def forward(self, maps):
+        return torch.sqrt(self.scale * maps.mean((1, 2, 3))[:, None])
+
+
+def test_training_on_a_gradient_without_bounds_takes_no_step(tmp_path):
+    examples = build_examples()
+    training = build_training(
+        tmp_path / "1", cut=build_cut(top=Root()), maps=[np.zeros((56, 108), np.float32)]
+    )
+    before = read_state(training.parts)
+    training.run(progress=False)
+    assert math.isfinite(training.history[0].holdout_loss)
+    assert training.stopped.startswith("the loss was nan in epoch 1, step 1: ")
+    assert len(examples.y) == 56
+    after = read_checkpoint(tmp_path / "1")["parts"]
+    assert is_finite(after)
+    assert read_state(training.parts) == before
+
+
+# What it writes
+
+
+def test_training_writes_a_checkpoint_after_each_epoch(tmp_path):
+    states = {}
+
+    def read(number):
+        if number % PER_EPOCH == N_SCORED:  # the first step of an epoch
+            states[number // PER_EPOCH + 1] = read_checkpoint(tmp_path / "1")["state"]
+
+    training = train(tmp_path / "1", act=read)
+    states[4] = read_checkpoint(tmp_path / "1")["state"]
+    assert {epoch: state["epoch"] for epoch, state in states.items()} == {1: 1, 2: 2, 3: 3, 4: 4}
+    assert {epoch: len(state["history"]) for epoch, state in states.items()} == {
+        1: 1, 2: 2, 3: 3, 4: 4
+    }  # fmt: skip
+    assert states[4]["best_epoch"] == training.best_epoch
+    assert sorted(path.name for path in (tmp_path / "1").iterdir()) == ["checkpoint.pt", "log.csv"]
+
+
+def read_log(folder):
+    with (folder / "log.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_training_log_has_a_line_for_the_head_and_each_epoch(tmp_path):
+    training = train(tmp_path / "1")
+    header = "epoch,train_loss,holdout_loss,holdout_accuracy,lr,seconds,images_per_s"
+    text = (tmp_path / "1" / "log.csv").read_text()
+    assert text.splitlines()[0] == header
+    lines = read_log(tmp_path / "1")
+    assert [line["epoch"] for line in lines] == ["0", "1", "2", "3"]
+    assert (lines[0]["train_loss"], lines[0]["lr"]) == ("nan", "0.0")
+    for line, epoch in zip(lines[1:], training.history[1:], strict=True):
+        assert {name: float(value) for name, value in line.items()} == vars(epoch)
+        assert epoch.seconds > 0
+        assert epoch.images_per_s == pytest.approx(N_TRAIN / epoch.seconds)
+
+
+def test_training_log_grows_with_each_epoch(tmp_path):
+    counts = []
+
+    def count(number):
+        if number % PER_EPOCH == N_SCORED:
+            counts.append(len(read_log(tmp_path / "1")))
+
+    train(tmp_path / "1", act=count)
+    assert counts == [1, 2, 3]
+
+
+def test_training_log_tells_the_rate_of_the_last_step(tmp_path):
+    training = train(tmp_path / "1", lr_decay=0.5)
+    recipe = training.recipe
+    expected = [
+        recipe.lr * recipe.scale_rate(epoch * N_STEPS - 1, 3 * N_STEPS) for epoch in (1, 2, 3)
+    ]
+    assert [line.lr for line in training.history] == [0.0, *expected]
+
+
+# How it goes on
+
+
+class Killed(BaseException):
+    """What ends a process at once: nothing is written any more."""
+
+
+@pytest.fixture
+def _terminated():
+    """SIGTERM ends in an exception, as under the command line."""
+
+    def exit_(number, _frame):
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, exit_)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def end_at(number, ending):
+    """Return what ends a training before its batch of this number is read."""
+
+    def act(at):
+        if at == number:
+            if ending == "SIGKILL":
+                raise Killed
+            os.kill(os.getpid(), getattr(signal, ending))
+
+    return act
+
+
+ENDINGS = {"SIGINT": KeyboardInterrupt, "SIGTERM": SystemExit, "SIGKILL": Killed}
+
+LAST = N_SCORED + 3 * PER_EPOCH - 1
+PLACES = {
+    "before the first step": 0,
+    "at the first step": N_SCORED,
+    "in epoch 1": N_SCORED + 2,
+    "at the last step of epoch 1": N_SCORED + N_STEPS - 1,
+    "while epoch 1 is scored": N_SCORED + N_STEPS,
+    "at the first step of epoch 2": N_SCORED + PER_EPOCH,
+    "in the last epoch": LAST - N_SCORED - 1,
+    "at the last step": LAST - N_SCORED,
+    "while the last epoch is scored": LAST,
+}
+
+FULL = {"views": 2, "train_batchnorm": True, "patience": 9}
+"""A recipe with all that a checkpoint must bring back."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The result of a training that nothing ended; a factory."""
+    results = {}
+
+    def get(**options):
+        key = repr(options)
+        if key not in results:
+            folder = tmp_path_factory.mktemp("undisturbed")
+            results[key] = read_result(train(folder, **options))
+        return results[key]
+
+    return get
+
+
+@pytest.mark.usefixtures("_terminated")
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("place", PLACES)
+def test_training_that_was_ended_goes_on_to_the_same_last_bit(tmp_path, undisturbed, place, ending):
+    training = build_training(tmp_path / "1", act=end_at(PLACES[place], ending), **FULL)
+    with pytest.raises(ENDINGS[ending]):
+        training.run(progress=False)
+    resumed = train(tmp_path / "1", resume=True, **FULL)
+    assert read_result(resumed) == undisturbed(**FULL)
+    assert len(read_log(tmp_path / "1")) == 4
+
+
+@pytest.mark.usefixtures("_terminated")
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_training_that_is_ended_at_every_step_goes_on_to_the_same_last_bit(
+    tmp_path, undisturbed, optimizer
+):
+    options = FULL | {"optimizer": optimizer}
+    n_ended = 0
+    for n_ended in range(100):
+        ending = SIGNALS[n_ended % 2]
+        training = build_training(tmp_path / "1", act=end_at(0, ending), **options)
+        try:
+            training.run(resume=True, progress=False)
+        except ENDINGS[ending]:
+            continue
+        break
+    assert n_ended > 2 * N_STEPS
+    assert read_result(training) == undisturbed(**options)
+
+
+@pytest.mark.parametrize("ending", SIGNALS)
+@pytest.mark.usefixtures("_terminated")
+def test_training_ended_by_a_signal_loses_no_step(tmp_path, ending):
+    act = end_at(N_SCORED + PER_EPOCH + 2, ending)
+    training = build_training(tmp_path / "1", act=act, **FULL)
+    with pytest.raises(ENDINGS[ending]):
+        training.run(progress=False)
+    state = read_checkpoint(tmp_path / "1")["state"]
+    assert (state["epoch"], state["step"], state["n_seen"]) == (2, 3, 24)
+    resumed = train(tmp_path / "1", resume=True, **FULL)
+    assert resumed.features.n_read == LAST + 1 - (N_SCORED + PER_EPOCH + 3)
+
+
+@pytest.mark.parametrize("ending", SIGNALS)
+def test_training_goes_on_where_a_signal_is_let_pass(tmp_path, undisturbed, ending):
+    caught = []
+    number = getattr(signal, ending)
+    before = signal.signal(number, lambda *_: caught.append(1))
+    try:
+        training = train(tmp_path / "1", act=end_at(N_SCORED + 2, ending), **FULL)
+    finally:
+        signal.signal(number, before)
+    assert caught == [1]
+    assert read_result(training) == undisturbed(**FULL)
+
+
+@pytest.mark.usefixtures("_terminated")
+@pytest.mark.parametrize("ending", [None, *ENDINGS])
+def test_training_gives_the_signals_back(tmp_path, ending):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    act = end_at(N_SCORED + 1, ending) if ending else lambda number: None
+    training = build_training(tmp_path / "1", act=act)
+    if ending:
+        with pytest.raises(ENDINGS[ending]):
+            training.run(progress=False)
+    else:
+        training.run(progress=False)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_training_in_another_thread_gives_the_same(tmp_path, undisturbed):
+    training = build_training(tmp_path / "1", **FULL)
+    thread = threading.Thread(target=training.run, kwargs={"progress": False})
+    thread.start()
+    thread.join(60)
+    assert read_result(training) == undisturbed(**FULL)
+
+
+def test_training_resumed_with_no_checkpoint_begins_anew(tmp_path, undisturbed):
+    assert read_result(train(tmp_path / "1", resume=True, **FULL)) == undisturbed(**FULL)
+
+
+def test_training_not_resumed_ignores_the_checkpoint(tmp_path, undisturbed):
+    train(tmp_path / "1", seed=5)
+    training = train(tmp_path / "1", **FULL)
+    assert read_result(training) == undisturbed(**FULL)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="whole"),
+        pytest.param({"patience": 1, "epochs": 9, **turn_holdout()}, id="early"),
+        pytest.param({"lr": 1e6, "warmup": 0.0}, id="nan"),
+    ],
+)
+def test_training_resumed_after_its_end_reads_nothing_and_has_the_same(tmp_path, options):
+    ended = train(tmp_path / "1", **options)
+    resumed = train(tmp_path / "1", resume=True, **options)
+    assert resumed.features.n_read == 0
+    assert read_result(resumed) == read_result(ended)
+
+
+def test_training_ended_before_its_last_line_is_logged_logs_it_when_resumed(tmp_path):
+    training = train(tmp_path / "1")
+    log = tmp_path / "1" / "log.csv"
+    whole = log.read_text()
+    log.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    train(tmp_path / "1", resume=True)
+    assert log.read_text() == whole
+    assert len(read_log(tmp_path / "1")) == len(training.history)
+
+
+def test_training_resumed_after_a_kill_in_the_midst_of_writing_leaves_no_rest(tmp_path):
+    train(tmp_path / "1")
+    for name in (".checkpoint.pt.123.partial", ".log.csv.123.partial"):
+        (tmp_path / "1" / name).write_bytes(b"half")
+    train(tmp_path / "1", resume=True)
+    assert sorted(path.name for path in (tmp_path / "1").iterdir()) == ["checkpoint.pt", "log.csv"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a training that is done; nothing may be changed in it."""
+    folder = tmp_path_factory.mktemp("trained") / "1"
+    train(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"plan": {"images": "others"}}, "images"),
+        ({"lr": 0.02}, "recipe"),
+        ({"seed": 1}, "recipe"),
+        ({"plan": {"images": "others"}, "epochs": 4}, "images, recipe"),
+        ({"plan": {"images": "these", "blocks": ["high"]}}, "blocks"),
+    ],
+)
+def test_training_resumed_after_another_run_is_refused_and_told_what_differs(
+    trained, changes, named
+):
+    before = (trained / "checkpoint.pt").read_bytes()
+    training = build_training(trained, **changes)
+    with pytest.raises(
+        TuningError, match=rf"checkpoint\.pt: .* got one with another {named}\. .*--overwrite\.$"
+    ):
+        training.run(resume=True, progress=False)
+    assert (trained / "checkpoint.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda whole: b"", id="empty"),
+        pytest.param(lambda whole: whole[: len(whole) // 2], id="half"),
+        pytest.param(lambda whole: b"\0" * len(whole), id="zeros"),
+        pytest.param(lambda whole: b"not a checkpoint", id="text"),
+    ],
+)
+def test_training_resumed_after_a_damaged_checkpoint_is_refused(tmp_path, trained, damage):
+    training = build_training(tmp_path / "1")
+    damaged = damage((trained / "checkpoint.pt").read_bytes())
+    (tmp_path / "1" / "checkpoint.pt").write_bytes(damaged)
+    with pytest.raises(
+        TuningError, match=r"checkpoint\.pt: expected a whole checkpoint, got .*--overwrite\.$"
+    ):
+        training.run(resume=True, progress=False)
+
+
+# Where it runs
+
+
+def test_choose_precision_on_a_cpu_is_fp32(tmp_path):
+    assert choose_precision(torch.device("cpu")) == "fp32"
+    assert build_training(tmp_path / "1").precision == "fp32"
+
+
+def test_training_in_bf16_is_near_fp32(tmp_path):
+    states = []
+    for precision in ("fp32", "bf16"):
+        training = train(tmp_path / precision, precision=precision, epochs=1)
+        assert {tensor.dtype for tensor in training.parts.parameters()} == {torch.float32}
+        states.append(training.history[1].train_loss)
+    assert states[0] != states[1]
+    assert states[0] == pytest.approx(states[1], rel=0.02)
+
+
+@pytest.mark.gpu
+def test_training_on_a_gpu_takes_bf16_and_learns(tmp_path):
+    training = train(
+        tmp_path / "1",
+        device="cuda:0",
+        epochs=8,
+        maps=draw_maps(build_examples().y, noise=0.3),
+    )
+    assert training.precision == "bf16"
+    assert training.history[-1].holdout_loss < 0.7 * training.history[0].holdout_loss
+    assert {tensor.device.type for tensor in training.parts.parameters()} == {"cpu"}
+    assert is_finite(training.parts.state_dict())
+
+
+@pytest.mark.gpu
+def test_training_on_a_gpu_that_was_ended_goes_on(tmp_path):
+    whole = train(tmp_path / "1", device="cuda:0", **FULL)
+    training = build_training(
+        tmp_path / "2", device="cuda:0", act=end_at(N_SCORED + PER_EPOCH + 2, "SIGINT"), **FULL
+    )
+    with pytest.raises(KeyboardInterrupt):
+        training.run(progress=False)
+    resumed = train(tmp_path / "2", device="cuda:0", resume=True, **FULL)
+    for line, expected in zip(resumed.history[1:], whole.history[1:], strict=True):
+        assert line.train_loss == pytest.approx(expected.train_loss, rel=1e-2)
+        assert line.lr == expected.lr

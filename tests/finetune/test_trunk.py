@@ -1,0 +1,364 @@
+"""What the trunk puts out, kept or not, in any view of the images."""
+
+import os
+from collections import namedtuple
+from dataclasses import replace
+from hashlib import sha256
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from featx.backbones.load import load_backbone
+from featx.cache.reader import open_cache
+from featx.errors import CacheError, TooManyFailuresError, TuningError
+from featx.finetune.cut import cut_backbone
+from featx.finetune.trunk import (
+    KeptFeatures,
+    LiveFeatures,
+    TrunkRun,
+    _list_group_limits,
+    describe_excess,
+    find_free_memory,
+    name_view,
+)
+from featx.images.sources import read_manifest
+from featx.loop import RunOptions
+
+
+@pytest.fixture(scope="module")
+def lenet():
+    return load_backbone("lenet5")
+
+
+@pytest.fixture
+def folder(tmp_path, make_image):
+    """Eleven pictures of several sizes, written long ago: what is new is read twice."""
+    for number in range(11):
+        path = make_image(tmp_path / f"photos/{number:02}.png", (40 + number, 34), seed=number)
+        os.utime(path, (1e9, 1e9))
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def build_run(folder, lenet):
+    """Build a run over the folder; changes are fields of it. A factory."""
+
+    def build(n_top=2, backbone=lenet, **changes):
+        manifest = read_manifest(folder)
+        files = [entry.content.read() for entry in manifest.entries]
+        run = TrunkRun(
+            cut_backbone(backbone, n_top).trunk,
+            manifest.source,
+            manifest.entries,
+            tuple(sha256(data).hexdigest() for data in files),
+            RunOptions("torch", "cpu", 4, 2, False),
+            "fp32",
+            "exact",
+            0,
+        )
+        return replace(run, **changes)
+
+    return build
+
+
+def read(features, order, batch_size=3, view=0):
+    return list(features.iter_batches(np.asarray(order), batch_size, view))
+
+
+def compute(run, view=0):
+    """Compute the feature maps of all images, without any loop."""
+    backbone = run.build_view(view)
+    pixels = [
+        backbone.preprocess.prepare(Image.open(entry.content.file).convert("RGB"))
+        for entry in run.entries
+    ]
+    batch = backbone.preprocess.normalise(torch.from_numpy(np.stack(pixels)))
+    with torch.inference_mode():
+        return backbone.module(batch)[0].numpy()
+
+
+ORDERS = {
+    "as they lie": list(range(11)),
+    "backwards": list(range(10, -1, -1)),
+    "some": [7, 2, 9, 0],
+    "some twice": [3, 3, 8, 1, 3],
+}
+
+
+@pytest.mark.parametrize("view", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["kept", "live"])
+def test_features_are_what_the_trunk_puts_out_in_any_order(build_run, tmp_path, kind, view):
+    run = build_run()
+    features = LiveFeatures(run)
+    if kind == "kept":
+        features = KeptFeatures(run, tmp_path / "t.h5", 2)
+        features.fill()
+    expected = compute(run, view)
+    assert np.ptp(expected, axis=0).max() > 0.1  # pictures are told apart
+    for order in ORDERS.values():
+        for batch_size in (1, 3, 4, 64):
+            batches = read(features, order, batch_size, view)
+            sizes = [len(batch) for batch in batches]
+            assert all(size == batch_size for size in sizes[:-1])
+            assert 1 <= sizes[-1] <= batch_size
+            joined = np.concatenate(batches)
+            assert joined.dtype == np.float32
+            np.testing.assert_allclose(joined, expected[order], rtol=1e-5, atol=1e-6)
+
+
+def test_features_of_one_engine_are_the_same_kept_or_not(build_run, tmp_path):
+    run = build_run()
+    kept = KeptFeatures(run, tmp_path / "t.h5", 1)
+    kept.fill()
+    live = LiveFeatures(run)
+    order = [5, 0, 10, 3, 3, 7]
+    for view in (0, 1, 0):
+        pairs = zip(read(kept, order, 4, view), read(live, order, 4, view), strict=True)
+        for first, second in pairs:
+            np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-7)
+
+
+def test_features_of_views_differ_from_the_plain_ones(build_run, tmp_path):
+    kept = KeptFeatures(build_run(), tmp_path / "t.h5", 2)
+    kept.fill()
+    plain, first, second = (np.concatenate(read(kept, range(11), view=v)) for v in range(3))
+    for one, other in ((plain, first), (plain, second), (first, second)):
+        assert np.abs(one - other).max(axis=1).min() > 1e-3  # for every picture
+
+
+def test_live_features_left_early_can_be_asked_again(build_run):
+    live = LiveFeatures(build_run())
+    batches = live.iter_batches(np.arange(11), 2, 0)
+    first = next(batches)
+    batches.close()
+    np.testing.assert_array_equal(read(live, range(11), 2)[0], first)
+
+
+@pytest.fixture
+def count_batches(watch_batches):
+    """Count the batches that networks run while a function is called; a factory."""
+
+    def count(call):
+        numbers = []
+        with watch_batches(numbers.append):
+            call()
+        return len(numbers)
+
+    return count
+
+
+def test_fill_a_second_time_embeds_nothing(build_run, tmp_path, count_batches):
+    path = tmp_path / "t.h5"
+    assert count_batches(KeptFeatures(build_run(), path, 2).fill) == 9  # 3 of each view
+    before = path.read_bytes()
+    assert count_batches(KeptFeatures(build_run(), path, 2).fill) == 0
+    assert count_batches(KeptFeatures(build_run(), path, 0).fill) == 0
+    assert path.read_bytes() == before
+    assert count_batches(KeptFeatures(build_run(), path, 3).fill) == 3
+
+
+@pytest.mark.parametrize("n_done", [2, 4, 8])
+def test_fill_interrupted_in_any_view_goes_on(
+    build_run, tmp_path, watch_batches, count_batches, n_done
+):
+    def interrupt(number):
+        if number == n_done:
+            raise KeyboardInterrupt
+
+    features = KeptFeatures(build_run(), tmp_path / "t.h5", 2)
+    with watch_batches(interrupt), pytest.raises(KeyboardInterrupt):
+        features.fill()
+    assert count_batches(KeptFeatures(build_run(), tmp_path / "t.h5", 2).fill) == 9 - n_done
+    for view in range(3):
+        got = np.concatenate(read(features, range(11), view=view))
+        np.testing.assert_allclose(got, compute(build_run(), view), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("change", ["network", "seed"])
+def test_fill_over_the_output_of_another_run_replaces_it(build_run, tmp_path, change):
+    path = tmp_path / "t.h5"
+    KeptFeatures(build_run(), path, 1).fill()
+    if change == "network":
+        run = build_run(backbone=load_backbone("lenet5", weights="random:0"))
+    else:
+        run = build_run(seed=1)
+    features = KeptFeatures(run, path, 1)
+    features.fill()
+    for view in (0, 1):
+        got = np.concatenate(read(features, range(11), view=view))
+        np.testing.assert_allclose(got, compute(run, view), rtol=1e-5, atol=1e-6)
+
+
+def test_fill_of_fewer_images_drops_the_others(build_run, tmp_path, count_batches):
+    path = tmp_path / "t.h5"
+    run = build_run()
+    KeptFeatures(run, path, 1).fill()
+    part = replace(run, entries=run.entries[4:9], digests=run.digests[4:9])
+    features = KeptFeatures(part, path, 1)
+    assert count_batches(features.fill) == 0
+    with open_cache(path) as cache:
+        assert len(cache) == 5
+    got = np.concatenate(read(features, range(5), view=1))
+    np.testing.assert_allclose(got, compute(run, 1)[4:9], rtol=1e-5, atol=1e-6)
+
+
+def test_fill_of_more_images_embeds_those_alone(build_run, tmp_path, count_batches):
+    path = tmp_path / "t.h5"
+    run = build_run()
+    part = replace(run, entries=run.entries[:4], digests=run.digests[:4])
+    KeptFeatures(part, path, 1).fill()
+    features = KeptFeatures(run, path, 1)
+    assert count_batches(features.fill) == 4  # 7 images, in 2 batches of each view
+    got = np.concatenate(read(features, range(11), view=1))
+    np.testing.assert_allclose(got, compute(run, 1), rtol=1e-5, atol=1e-6)
+
+
+def test_fill_into_a_cache_of_the_users_is_refused_and_leaves_it(build_run, cache_path):
+    before = cache_path.read_bytes()
+    features = KeptFeatures(build_run(), cache_path, 0)
+    with pytest.raises(TuningError, match=r"expected a trunk's output, got a cache with tiny\."):
+        features.fill()
+    assert cache_path.read_bytes() == before
+
+
+def test_fill_into_what_is_no_cache_is_refused_and_leaves_it(build_run, tmp_path):
+    (tmp_path / "notes.h5").write_text("notes")
+    features = KeptFeatures(build_run(), tmp_path / "notes.h5", 0)
+    with pytest.raises(CacheError, match=r"notes\.h5: expected a sealed cache"):
+        features.fill()
+    assert (tmp_path / "notes.h5").read_text() == "notes"
+
+
+CHANGED = r"05\.png: expected the image that was extracted, got another one\."
+
+
+def test_kept_features_of_an_image_that_was_changed_name_it(
+    build_run, folder, tmp_path, make_image
+):
+    run = build_run()
+    make_image(folder / "05.png", seed=99)
+    features = KeptFeatures(run, tmp_path / "t.h5", 0)
+    features.fill()
+    with pytest.raises(TuningError, match=CHANGED):
+        read(features, [1, 2])
+
+
+def test_kept_features_of_an_image_changed_after_the_fill_name_it(
+    build_run, folder, tmp_path, make_image
+):
+    run = build_run()
+    KeptFeatures(run, tmp_path / "t.h5", 0).fill()
+    make_image(folder / "05.png", seed=99)
+    features = KeptFeatures(run, tmp_path / "t.h5", 0)
+    features.fill()
+    with pytest.raises(TuningError, match=CHANGED):
+        read(features, [1, 2])
+
+
+def test_live_features_of_an_image_that_was_changed_name_it(build_run, folder, make_image):
+    live = LiveFeatures(build_run())
+    make_image(folder / "05.png", seed=99)
+    assert len(read(live, [1, 2])) == 1
+    with pytest.raises(TuningError, match=CHANGED):
+        read(live, [9, 8, 7, 6, 5, 4])
+
+
+def test_kept_features_of_an_image_that_is_gone_name_it(build_run, folder, tmp_path):
+    features = KeptFeatures(build_run(), tmp_path / "t.h5", 0)
+    (folder / "05.png").unlink()
+    with pytest.raises(TooManyFailuresError, match=r"1 of 11 .*05\.png: No such file"):
+        features.fill()
+    assert not (tmp_path / "t.h5").exists()
+
+
+@pytest.mark.parametrize("spoil", ["gone", "damaged"])
+def test_live_features_of_an_image_that_cannot_be_read_name_it(build_run, folder, spoil):
+    live = LiveFeatures(build_run())
+    if spoil == "gone":
+        (folder / "05.png").unlink()
+    else:
+        (folder / "05.png").write_bytes(b"no image")
+    with pytest.raises(TuningError, match=r"05\.png: expected an image, got .*featx extract"):
+        read(live, [9, 8, 7, 6, 5, 4])
+
+
+def test_describe_excess_with_a_limit_of_nothing_is_told(build_run, tmp_path):
+    text = describe_excess(build_run(), tmp_path / "t.h5", 2, 0)
+    assert text == "it would be 0.00 GB, it may be 0.00 GB"
+
+
+def test_describe_excess_at_the_limit_is_none(build_run, tmp_path):
+    run = build_run()
+    n_bytes = 3 * 11 * 4 * 400  # 3 views, and maps of 16 x 5 x 5 before c5
+    assert run.count_bytes(3) == n_bytes
+    assert describe_excess(run, tmp_path / "t.h5", 2, n_bytes) == ""
+    assert describe_excess(run, tmp_path / "t.h5", 2, n_bytes - 1) != ""
+
+
+def test_count_bytes_is_what_the_vectors_take(build_run, tmp_path):
+    path = tmp_path / "t.h5"
+    run = build_run(n_top=3)
+    KeptFeatures(run, path, 5).fill()
+    sizes = []
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: sizes.append(item.nbytes) if name.endswith("vectors") else None
+        )
+    assert len(sizes) == 6
+    assert sum(sizes) == pytest.approx(run.count_bytes(6), rel=0.02)
+    # The file holds rows and seals beside them.
+    assert run.count_bytes(6) < path.stat().st_size < 1.3 * run.count_bytes(6)
+
+
+def test_describe_excess_without_a_limit_looks_at_memory_for_one_view(
+    build_run, tmp_path, monkeypatch
+):
+    run = build_run()
+    path = tmp_path / "t.h5"
+    free = 2 * run.count_bytes(1)
+    monkeypatch.setattr("featx.finetune.trunk.find_free_memory", lambda: free)
+    assert describe_excess(run, path, 2, None) == ""
+    monkeypatch.setattr("featx.finetune.trunk.find_free_memory", lambda: free - 2)
+    assert "half of the free memory is" in describe_excess(run, path, 2, None)
+
+
+def test_describe_excess_without_a_limit_looks_at_the_disk_for_all_views(
+    build_run, tmp_path, monkeypatch
+):
+    run = build_run()
+    path = tmp_path / "t.h5"
+    monkeypatch.setattr("featx.finetune.trunk.find_free_memory", lambda: 1 << 40)
+    usage = namedtuple("usage", "total used free")
+    free = 2 * run.count_bytes(3)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(0, 0, free))
+    assert describe_excess(run, path, 2, None) == ""
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(0, 0, free - 2))
+    assert "half of the free disk is" in describe_excess(run, path, 2, None)
+    path.write_bytes(bytes(2))  # what is there already needs no room
+    assert describe_excess(run, path, 2, None) == ""
+
+
+def test_find_free_memory_is_less_than_there_is():
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < find_free_memory() <= total
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [("1000000", 500_000), ("950000", 450_000), ("max", None)]
+)
+def test_find_free_memory_is_what_a_container_leaves(tmp_path, monkeypatch, limit, expected):
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    (tmp_path / "memory.current").write_text("900000\n")
+    # Photos that were read lately are no reason to have no memory.
+    (tmp_path / "memory.stat").write_text("anon 100000\ninactive_file 400000\nslab 7\n")
+    left = _list_group_limits(tmp_path)
+    assert left == ([] if expected is None else [expected])
+    monkeypatch.setattr("featx.finetune.trunk._list_group_limits", lambda: left)
+    assert (find_free_memory() == expected) is (expected is not None)
+
+
+def test_name_view_is_one_that_fill_knows_again():
+    assert [name_view(view) for view in (0, 1, 12)] == ["plain", "view-1", "view-12"]
