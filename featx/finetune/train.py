@@ -108,7 +108,7 @@ class Training:
         self.cut, self.classifier, self.features = cut, classifier, features
         self.examples, self.recipe, self.folder = examples, recipe, folder
         self.device = torch.device(device)
-        self.plan = plan | {"recipe": asdict(recipe)}
+        self.plan = plan | asdict(recipe)
         self.learner = Learner(cut, classifier, recipe, self.device)
         self.optimizer = build_optimizer(recipe, cut.top, classifier, cut.blocks)
         self._y = torch.from_numpy(examples.y)

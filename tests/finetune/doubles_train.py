@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from featx.backbones.blocks import Block
+from featx.finetune.cut import CutNetwork
 from featx.finetune.recipe import Recipe
 from featx.finetune.train import Examples, Training
-from featx.finetune.trunk import CutNetwork
 
 SHAPE = (3, 6, 6)
 N_TRAIN, N_HOLDOUT, N_CLASSES = 40, 16, 3
@@ -137,7 +137,7 @@ def read_history(training):
 def read_result(training):
     """Return all that two equal runs have in common, to the last bit."""
     return (
-        read_state(training.parts),
+        read_state(training.learner),
         read_history(training),
         training.best_epoch,
         training.stopped,

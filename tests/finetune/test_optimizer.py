@@ -8,9 +8,9 @@ from featx.backbones.blocks import cut_network, list_blocks
 from featx.backbones.load import load_backbone
 from featx.backbones.network import cut_classifier
 from featx.backbones.registry import get_backbone_spec
+from featx.finetune.cut import cut_backbone
 from featx.finetune.optimizer import build_optimizer
 from featx.finetune.recipe import Recipe
-from featx.finetune.trunk import cut_backbone
 
 from .doubles_train import build_classifier, build_cut
 

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from featx.backbones.load import load_backbone
 from featx.errors import TuningError
-from featx.finetune.train import choose_precision
-from featx.finetune.trunk import cut_backbone
+from featx.finetune.cut import cut_backbone
+from featx.finetune.learner import choose_precision
 
 from .doubles_train import (
     N_CLASSES,
@@ -76,7 +76,7 @@ def test_training_twice_gives_the_same_to_the_last_bit(tmp_path):
 
 
 def test_training_with_another_seed_gives_something_else(tmp_path):
-    states = [read_state(train(tmp_path / f"{seed}", seed=seed).parts) for seed in (0, 1)]
+    states = [read_state(train(tmp_path / f"{seed}", seed=seed).learner) for seed in (0, 1)]
     assert states[0] != states[1]
 
 
@@ -173,8 +173,8 @@ def test_training_changes_the_top_and_leaves_the_trunk(tmp_path):
 
 def test_training_leaves_its_parts_ready_to_predict(tmp_path):
     training = train(tmp_path / "1")
-    assert not any(part.training for part in training.parts.modules())
-    assert not any(tensor.requires_grad for tensor in training.parts.parameters())
+    assert not any(part.training for part in training.learner.modules())
+    assert not any(tensor.requires_grad for tensor in training.learner.parameters())
 
 
 @pytest.mark.parametrize("clip_norm", [0.01, 0.02])
@@ -190,10 +190,10 @@ def test_training_clips_the_norm_of_the_gradient(tmp_path, clip_norm):
         batch_size=N_TRAIN,
         clip_norm=clip_norm,
     )
-    before = [tensor.detach().clone() for tensor in training.parts.parameters()]
+    before = [tensor.detach().clone() for tensor in training.learner.parameters()]
     training.run(progress=False)
-    after = read_checkpoint(tmp_path / "1")["parts"]
-    names = [name for name, _ in training.parts.named_parameters()]
+    after = read_checkpoint(tmp_path / "1")["learner"]
+    names = [name for name, _ in training.learner.named_parameters()]
     change = [after[name] - old for name, old in zip(names, before, strict=True)]
     norm = math.sqrt(sum(float(part.double().square().sum()) for part in change))
     assert norm == pytest.approx(1.9 * clip_norm, rel=1e-3)  # Nesterov's first step: 1 + momentum
@@ -240,7 +240,7 @@ def test_training_of_batchnorm_learns_its_statistics(tmp_path):
     cut = build_cut()
     modes, before = note_modes(cut), read_statistics(cut.top)
     train(tmp_path / "1", cut=cut, train_batchnorm=True)
-    after = read_checkpoint(tmp_path / "1")["parts"]
+    after = read_checkpoint(tmp_path / "1")["learner"]
     assert all(after[f"top.{path}"].numpy().tobytes() != values for path, values in before.items())
     # Of the holdout nothing is learnt.
     scored = [(False, False)] * N_SCORED
@@ -281,33 +281,33 @@ def test_training_on_random_labels_stops_early_and_says_why(tmp_path):
     )
     assert len(training.history) < 40
     assert training.stopped == (
-        f"no epoch after epoch {training.best_epoch} was better on the holdout, for 3 epochs"
+        f"no epoch after epoch {training.best_epoch} was better on the holdout, for 5 epochs"
     )
-    assert len(training.history) == 1 + training.best_epoch + 3
+    assert len(training.history) == 1 + training.best_epoch + 5
 
 
 def test_training_keeps_the_best_weights_not_the_last(tmp_path):
     examples = build_examples(draw_random_labels(N_HOLDOUT + N_TRAIN, seed=1))
     options = {"examples": examples, "maps": draw_maps(examples.y * 0), "epochs": 12}
     training = train(tmp_path / "1", patience=20, **options)
-    losses = [line.holdout_loss for line in training.history]
+    scores = [(-line.holdout_accuracy, line.holdout_loss) for line in training.history]
     assert 0 < training.best_epoch < 12
-    assert losses[training.best_epoch] == min(losses)
+    assert scores[training.best_epoch] == min(scores)
     y = torch.from_numpy(examples.y)[examples.holdout]
     got = float(functional.cross_entropy(training.predict(examples.holdout), y))
-    assert got == min(losses)
-    last = read_checkpoint(tmp_path / "1")["parts"]
+    assert got == min(scores)[1]
+    last = read_checkpoint(tmp_path / "1")["learner"]
     assert not torch.equal(last["classifier.weight"], training.classifier.weight)
 
 
 def test_training_that_only_harms_keeps_the_head_it_began_with(tmp_path):
     training = build_training(tmp_path / "1", patience=2, epochs=9, **turn_holdout())
-    before = read_state(training.parts)
+    before = read_state(training.learner)
     training.run(progress=False)
     assert training.best_epoch == 0
     assert training.stopped.startswith("no epoch after epoch 0 was better")
     assert len(training.history) == 3
-    assert read_state(training.parts) == before
+    assert read_state(training.learner) == before
 
 
 def test_training_out_of_patience_at_its_last_epoch_did_not_stop_early(tmp_path):
@@ -321,9 +321,9 @@ def test_training_on_nan_stops_and_keeps_the_last_good_weights(tmp_path):
     training = train(tmp_path / "1", views=3, maps=maps, epochs=9)
     assert training.best_epoch == 1
     assert len(training.history) == 2
-    assert training.stopped.startswith("the loss was nan in epoch 2, step ")
+    assert training.stopped.startswith("the loss or its gradient was not finite in epoch 2, step ")
     assert training.stopped.endswith("the weights of epoch 1 are kept. Try a smaller lr")
-    assert is_finite(training.parts.state_dict())
+    assert is_finite(training.learner.state_dict())
     good = train(tmp_path / "2", views=3, epochs=9)
     assert read_history(training) == read_history(good)[:2]
 
@@ -331,11 +331,11 @@ def test_training_on_nan_stops_and_keeps_the_last_good_weights(tmp_path):
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_training_with_a_rate_far_too_large_stops_and_keeps_the_head(tmp_path, optimizer):
     training = build_training(tmp_path / "1", optimizer=optimizer, lr=1e6, warmup=0.0)
-    before = read_state(training.parts)
+    before = read_state(training.learner)
     training.run(progress=False)
     assert training.best_epoch == 0
     assert "Try a smaller lr" in training.stopped
-    assert read_state(training.parts) == before
+    assert read_state(training.learner) == before
 
 
 class Root(nn.Module):
@@ -354,14 +354,16 @@ def test_training_on_a_gradient_without_bounds_takes_no_step(tmp_path):
     training = build_training(
         tmp_path / "1", cut=build_cut(top=Root()), maps=[np.zeros((56, 108), np.float32)]
     )
-    before = read_state(training.parts)
+    before = read_state(training.learner)
     training.run(progress=False)
     assert math.isfinite(training.history[0].holdout_loss)
-    assert training.stopped.startswith("the loss was nan in epoch 1, step 1: ")
+    assert training.stopped.startswith(
+        "the loss or its gradient was not finite in epoch 1, step 1: "
+    )
     assert len(examples.y) == 56
-    after = read_checkpoint(tmp_path / "1")["parts"]
+    after = read_checkpoint(tmp_path / "1")["learner"]
     assert is_finite(after)
-    assert read_state(training.parts) == before
+    assert read_state(training.learner) == before
 
 
 # What it writes
@@ -664,14 +666,14 @@ def test_training_resumed_after_a_damaged_checkpoint_is_refused(tmp_path, traine
 
 def test_choose_precision_on_a_cpu_is_fp32(tmp_path):
     assert choose_precision(torch.device("cpu")) == "fp32"
-    assert build_training(tmp_path / "1").precision == "fp32"
+    assert build_training(tmp_path / "1").learner.precision == "fp32"
 
 
 def test_training_in_bf16_is_near_fp32(tmp_path):
     states = []
     for precision in ("fp32", "bf16"):
         training = train(tmp_path / precision, precision=precision, epochs=1)
-        assert {tensor.dtype for tensor in training.parts.parameters()} == {torch.float32}
+        assert {tensor.dtype for tensor in training.learner.parameters()} == {torch.float32}
         states.append(training.history[1].train_loss)
     assert states[0] != states[1]
     assert states[0] == pytest.approx(states[1], rel=0.02)
@@ -687,8 +689,8 @@ def test_training_on_a_gpu_takes_bf16_and_learns(tmp_path):
     )
     assert training.precision == "bf16"
     assert training.history[-1].holdout_loss < 0.7 * training.history[0].holdout_loss
-    assert {tensor.device.type for tensor in training.parts.parameters()} == {"cpu"}
-    assert is_finite(training.parts.state_dict())
+    assert {tensor.device.type for tensor in training.learner.parameters()} == {"cpu"}
+    assert is_finite(training.learner.state_dict())
 
 
 @pytest.mark.gpu

@@ -764,7 +764,7 @@ def test_verdict_goes_by_whether_the_interval_holds_nought(interval, begin):
 
 def test_fine_tune_that_harms_keeps_the_frozen_network_and_says_so(scene, tmp_path):
     head = fit_head(scene.cache, C=1.0)
-    recipe = Recipe(epochs=2, batch_size=8, lr=1e30, optimizer="sgd", clip_norm=1e6, warmup=0)
+    recipe = Recipe(epochs=2, batch_size=8, lr=1e6, optimizer="sgd", clip_norm=1e6, warmup=0)
     report = tune(scene, tmp_path / "t.safetensors", head=head, recipe=recipe)
     assert report.best_epoch == 0
     assert "Stay with the frozen head." in report.verdict
