@@ -104,9 +104,10 @@ def test_fine_tune_without_room_for_the_trunk_says_so(place, run_cli):
 
 
 def test_fine_tune_that_stops_early_says_why(place, run_cli):
-    options = " --lr 1e6 --optimizer sgd --warmup 0 --clip-norm 1e6"
+    options = " --lr 1e6 --optimizer sgd --warmup 0 --clip-norm 1e6 --patience 1"
     result = run_cli(*(TUNE + FAST + options).split())
     assert result.code == 0
+    assert "featx: stopped: no epoch after epoch 0 was better on the holdout" in result.err
     assert "weights of epoch 0 kept" in result.out
     assert "Stay with the frozen head." in result.out
 

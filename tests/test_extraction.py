@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+from dataclasses import replace
 from hashlib import sha256
 
 import h5py
@@ -292,7 +293,12 @@ def test_extract_manifest_has_its_rows_alone(run, photos, photos_cache):
 def test_extract_manifest_of_a_whole_folder_equals_the_folder(run, photos, photos_cache):
     report = run(read_manifest(photos))
     with open_cache(report.path) as manifest, open_cache(photos_cache) as folder:
-        assert manifest.rows == folder.rows
+        # The time of a file just written is not yet kept.
+        found, expected = (
+            [replace(row, n_bytes=-1, mtime_ns=-1) for row in cache.rows]
+            for cache in (manifest, folder)
+        )
+        assert found == expected
         assert manifest.read_vectors().tobytes() == folder.read_vectors().tobytes()
 
 

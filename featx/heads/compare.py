@@ -51,8 +51,11 @@ class PairedScores:
 
     @property
     def is_better(self) -> bool:
-        """The second is better, beyond what chance in these rows explains."""
-        return self.gain_ci95[0] > 0
+        """The second is better, beyond what chance in these rows explains.
+
+        By both: on few rows the bootstrap alone is too sure of itself.
+        """
+        return self.gain_ci95[0] > 0 and self.p_value < 0.05
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""

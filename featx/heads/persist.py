@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from featx.errors import HeadError
 from featx.files import check_destination, explain_errors, name_partial, replace_file
 from featx.fingerprint import Fingerprint
+from featx.heads.classifier import HeadClassifier
 
 Array = np.ndarray[Any, Any]
 
@@ -83,7 +84,12 @@ class Head:
         return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
 
     def refit(self, X: Array, y: Array) -> Any:
-        """Fit the same kind with the same C on other rows; return the estimator."""
+        """Fit the same kind with the same C on other rows; return the estimator.
+
+        What fine-tuning left has neither: a logistic regression then chooses its own.
+        """
+        if self.fitted_on.get("fine_tuned"):
+            return HeadClassifier().fit(self._check(X), y).pipeline_
         with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore", ConvergenceWarning)
             return clone(self.estimator).fit(self._check(X), y)

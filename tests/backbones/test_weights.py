@@ -514,9 +514,14 @@ def test_load_backbone_file_of_another_architecture_is_refused(tmp_path):
 # --- records through load_backbone
 
 
-def save_mobilenet(path, **changes):
+@functools.cache
+def build_mobilenet_state():
     torch.manual_seed(0)
-    return save_recorded(path, RECORD | changes, torchvision.models.mobilenet_v2().state_dict())
+    return torchvision.models.mobilenet_v2().state_dict()
+
+
+def save_mobilenet(path, **changes):
+    return save_recorded(path, RECORD | changes, build_mobilenet_state())
 
 
 def test_load_backbone_recorded_file_has_the_preprocessing_that_it_names(tmp_path):
@@ -528,7 +533,7 @@ def test_load_backbone_recorded_file_has_the_preprocessing_that_it_names(tmp_pat
 
 def test_load_backbone_safetensors_file_without_a_record_has_the_first_preprocessing(tmp_path):
     file = tmp_path / "mine.safetensors"
-    save_file(torchvision.models.mobilenet_v2().state_dict(), file)
+    save_file(build_mobilenet_state(), file)
     backbone = load_backbone("mobilenet_v2", weights=str(file))
     assert (backbone.preprocess_from, backbone.size) == ("IMAGENET1K_V1", None)
 

@@ -139,7 +139,7 @@ def test_compare_predictions_interval_is_the_normal_one_of_many_rows():
 def test_compare_predictions_interval_covers_the_true_gain(grouped, monkeypatch):
     # Classifiers of known accuracies, drawn anew: about 95 of 100 intervals hold the true gain.
     # Groups are of 5 rows that are all right or all wrong, as shots of one thing may be.
-    monkeypatch.setattr("featx.heads.compare.N_RESAMPLES", 500)
+    monkeypatch.setattr("featx.heads.compare.N_RESAMPLES", 200)
     rng = np.random.default_rng(0)
     size = 5 if grouped else 1
     covered = [[], []]
