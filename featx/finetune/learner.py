@@ -24,7 +24,7 @@ class Learner(nn.Module):
     """The unfrozen blocks and the classifier.
 
     On a CPU a batch is learnt from in parts, each by one thread: threads that share their work wait
-    for each other at every layer, and where other programs are busy five times as long as this.
+    for each other at every layer, and where other programs are busy several times as long.
 
     Parameters
     ----------
