@@ -750,17 +750,22 @@ def test_verdict_recommends_the_tuned_pair_only_where_it_is_surely_better(
 
 
 @pytest.mark.parametrize(
-    ("interval", "begin"),
+    ("interval", "p_value", "begin"),
     [
-        ((0.0, 0.1), "Tuning did not help for certain"),
-        ((0.001, 0.1), "Tuning helped"),
-        ((-0.1, 0.0), "Tuning did not help for certain"),
-        ((-0.1, -0.001), "Tuning did harm"),
+        ((0.0, 0.1), 0.01, "Tuning did not help for certain"),
+        ((0.001, 0.1), 0.01, "Tuning helped"),
+        ((0.001, 0.1), 0.06, "Tuning did not help for certain"),
+        ((-0.1, 0.0), 0.01, "Tuning did not help for certain"),
+        ((-0.1, -0.001), 0.01, "Tuning did harm"),
     ],
 )
-def test_verdict_goes_by_whether_the_interval_holds_nought(interval, begin):
+def test_verdict_goes_by_whether_the_interval_holds_nought_and_by_the_test(
+    interval, p_value, begin
+):
     gain = sum(interval) / 2
-    scores = PairedScores(100, 0.5, (0.4, 0.6), 0.5 + gain, (0.4, 0.6), gain, interval, 1, 2, 1.0)
+    scores = PairedScores(
+        100, 0.5, (0.4, 0.6), 0.5 + gain, (0.4, 0.6), gain, interval, 1, 2, p_value
+    )
     assert build_report(scores).verdict.startswith(begin)
 
 
