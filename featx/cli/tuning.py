@@ -128,8 +128,6 @@ def fine_tune(
 
     featx fine-tune photos/ --cache photos.h5 --head head.joblib --unfreeze 2 -o tuned.safetensors
 
-    featx predict tuned.joblib new/*.jpg
-
     A run that was interrupted leaves OUTPUT.partial, and goes on with --resume.
     """
     from featx.finetune.tune import fine_tune as tune

@@ -63,11 +63,11 @@ class Task:
         self.photos, self.cache = folder / "photos", folder / "photos.h5"
         self.head, self.trunk = folder / "head.joblib", folder / "trunk.h5"
         colours = {"ants": (150, 110, 120), "bees": (110, 130, 150)}
-        for split, count in (("train", 30), ("val", 6)):
+        for split, count, first in (("train", 30, 0), ("val", 6, 30)):
             for seed, (label, colour) in enumerate(sorted(colours.items())):
                 for number in range(count):
                     path = self.photos / split / label / f"{number}.png"
-                    make_image(path, (40, 40), 100 * seed + number, colour=colour)
+                    make_image(path, (40, 40), 100 * seed + first + number, colour=colour)
         words = ["extract", self.photos, "-o", self.cache, "--backbone", "lenet5"]
         self.call([*words, "--engine", "torch"])
         self.call(["fit-head", self.cache, "-o", self.head])

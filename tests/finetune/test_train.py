@@ -624,9 +624,9 @@ def trained(tmp_path_factory):
     ("changes", "named"),
     [
         ({"plan": {"images": "others"}}, "images"),
-        ({"lr": 0.02}, "recipe"),
-        ({"seed": 1}, "recipe"),
-        ({"plan": {"images": "others"}, "epochs": 4}, "images, recipe"),
+        ({"lr": 0.02}, "lr"),
+        ({"seed": 1}, "seed"),
+        ({"plan": {"images": "others"}, "epochs": 4}, "images, epochs"),
         ({"plan": {"images": "these", "blocks": ["high"]}}, "blocks"),
     ],
 )
