@@ -96,7 +96,7 @@ def task(tuning_server, tmp_path_factory, make_image):
 
 def read_result(output):
     """Return all that two equal runs leave in common, to the last bit."""
-    with output.with_suffix(".csv").open(newline="") as stream:
+    with output.with_suffix(".log.csv").open(newline="") as stream:
         lines = [line[:5] for line in csv.reader(stream)]  # without the times
     head = [
         part.tobytes() for part in fold_linear(load_head(output.with_suffix(".joblib")).estimator)
@@ -114,7 +114,7 @@ def list_names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-FINISHED = ["tuned.csv", "tuned.joblib", "tuned.safetensors"]
+FINISHED = ["tuned.joblib", "tuned.log.csv", "tuned.safetensors"]
 
 
 class Ending:
