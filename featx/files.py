@@ -76,3 +76,21 @@ def explain_errors(path: Path, *, error: type[FeatxError]) -> Iterator[None]:
             f"{path}: expected to write the file, got {cause.strerror or cause}. "
             "What was there before is untouched. Make room, or choose another place."
         ) from cause
+
+
+@contextmanager
+def replacing(path: Path, *, error: type[FeatxError]) -> Iterator[Path]:
+    """Yield a draft to write; put it at its destination once it is whole, or leave no trace of it.
+
+    Raises
+    ------
+    FeatxError
+        Of the given class, if the disk is full or the like.
+    """
+    partial = name_partial(path)
+    try:
+        with explain_errors(path, error=error):
+            yield partial
+            replace_file(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import TuningError
-from featx.files import explain_errors, name_partial, replace_file
+from featx.files import replacing
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,5 @@ def write_whole(path: Path, data: Any) -> None:
     TuningError
         If the disk is full or the like.
     """
-    partial = name_partial(path)
-    try:
-        with explain_errors(path, error=TuningError):
-            partial.write_bytes(data)
-            replace_file(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path, error=TuningError) as partial:
+        partial.write_bytes(data)

@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from featx.errors import HeadError
-from featx.files import check_destination, explain_errors, name_partial, replace_file
+from featx.files import check_destination, replacing
 from featx.fingerprint import Fingerprint
 from featx.heads.classifier import HeadClassifier
 
@@ -112,13 +112,8 @@ class Head:
             name: getattr(self, name) for name in self.__dataclass_fields__
         }
         content["fingerprint"] = asdict(self.fingerprint)
-        partial = name_partial(path)
-        try:
-            with explain_errors(path, error=HeadError):
-                joblib.dump(content, partial)
-                replace_file(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(path, error=HeadError) as partial:
+            joblib.dump(content, partial)
 
     def _check(self, X: Array) -> Array:
         X = np.asarray(X, np.float32)
