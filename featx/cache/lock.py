@@ -7,10 +7,12 @@ created once, and that a name is replaced in one step.
 from __future__ import annotations
 
 import datetime
+import glob
 import json
 import os
 import socket
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -140,6 +142,7 @@ class CacheLock:
                 self._claim.unlink(missing_ok=True)
             while not self._create(self._file):
                 self._take_over()
+            self._sweep()
 
     def __enter__(self) -> CacheLock:
         return self
@@ -194,6 +197,15 @@ class CacheLock:
             file.unlink()
             raise
         return True
+
+    def _sweep(self) -> None:
+        """Remove the drafts of processes that were killed between writing and linking one."""
+        for draft in self._file.parent.glob(f"{glob.escape(self._file.name)}.*"):
+            if draft != self._claim:
+                with suppress(CacheLockedError, OSError):  # half written, or not ours to read
+                    holder = self._read(draft)
+                    if holder is not None and holder.is_dead():
+                        draft.unlink(missing_ok=True)
 
     def _read(self, file: Path) -> Holder | None:
         try:

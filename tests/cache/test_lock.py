@@ -222,6 +222,21 @@ def test_cache_lock_claim_of_dead_process_does_not_stand_in_the_way(path):
         assert list_names(path) == [".c.h5.lock"]
 
 
+@needs_proc
+def test_cache_lock_sweeps_what_killed_processes_left_and_nothing_else(path):
+    leave_lock(path, ending="lock.dead", token="dead", started="1")
+    leave_lock(path, ending="lock.alive", token="alive")
+    leave_lock(path.with_name("other.h5"), ending="lock.dead", token="dead", started="1")
+    path.with_name(".c.h5.lock.half").write_text('{"host"')
+    with CacheLock(path):
+        assert list_names(path) == [
+            ".c.h5.lock",
+            ".c.h5.lock.alive",
+            ".c.h5.lock.half",
+            ".other.h5.lock.dead",
+        ]
+
+
 def say(processes, line):
     for process in processes:
         process.stdin.write(f"{line}\n")
