@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import warnings
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ class OpenVinoEngine(Engine):
         super().__init__(
             backbone, device="cpu", precision=precision, batch_size=batch_size or BATCH_SIZE
         )
-        core = openvino.Core()
+        core = get_core()
         network = _load_network(core, backbone)
         network.reshape([self.batch_size, *backbone.pixel_shape])
         compiled = core.compile_model(
@@ -75,6 +76,16 @@ class OpenVinoEngine(Engine):
         )
         n_requests = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
         self.slots = [_Slot(compiled, backbone.layers) for _ in range(n_requests)]
+
+
+@functools.cache
+def get_core() -> openvino.Core:
+    """Return the one OpenVINO of this process.
+
+    Each sets a stack for signals and puts the one before it back when it goes; of two that go in
+    the order they came, the first one's is put back after it was freed, and Ctrl-C ends in a crash.
+    """
+    return openvino.Core()
 
 
 class _Slot(Slot):

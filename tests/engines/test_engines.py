@@ -2,6 +2,8 @@
 
 import functools
 import os
+import subprocess
+import sys
 
 import numpy as np
 import openvino
@@ -440,3 +442,26 @@ def test_torch_engine_memory_too_small_for_one_image_is_refused(small_device):
     with pytest.raises(DeviceError, match=r"expected memory for 1 images at a time"):
         TorchEngine(load("tests-tiny"), device="cpu:0")
     assert tried == [256, 128, 64, 32, 16, 8, 4, 2, 1]
+
+
+SIGNAL = """
+import gc, signal
+from featx.backbones.load import load_backbone
+from featx.engines.openvino_engine import OpenVinoEngine
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+backbone = load_backbone("lenet5", weights="random:0")
+engines = [OpenVinoEngine(backbone), OpenVinoEngine(backbone)]
+while engines:
+    engines.pop(0)  # in the order they came
+    gc.collect()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_openvino_engines_that_went_leave_ctrl_c_an_exception():
+    done = subprocess.run([sys.executable, "-c", SIGNAL], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
