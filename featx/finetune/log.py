@@ -7,10 +7,13 @@ import io
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featx.errors import TuningError
 from featx.files import replacing
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,21 @@ def is_better(line: Epoch, best: Epoch) -> bool:
     itself rises while it still learns. Small holdouts often have equals; then by the loss.
     """
     return (line.holdout_accuracy, -line.holdout_loss) > (best.holdout_accuracy, -best.holdout_loss)
+
+
+def is_sure(right: Tensor, head_right: Tensor) -> bool:
+    """Tell whether an epoch is better than the head by more than one standard error.
+
+    Of ten epochs one looks better on a small holdout, whatever was learnt. McNemar's statistic is
+    the square of the difference in standard errors.
+
+    Parameters
+    ----------
+    right, head_right : Tensor of bool
+        ``(n_holdout,)``: which images each of them gets right.
+    """
+    gained, lost = int((right & ~head_right).sum()), int((head_right & ~right).sum())
+    return gained > lost and (gained - lost) ** 2 > gained + lost
 
 
 def write_log(path: Path, history: Sequence[Epoch]) -> None:

@@ -23,7 +23,7 @@ from featx.errors import DeviceError, TuningError
 from featx.files import remove_partials
 from featx.finetune.cut import CutNetwork
 from featx.finetune.learner import Learner
-from featx.finetune.log import Epoch, is_better, write_log, write_whole
+from featx.finetune.log import Epoch, is_better, is_sure, write_log, write_whole
 from featx.finetune.optimizer import build_optimizer
 from featx.finetune.recipe import Recipe
 from featx.finetune.trunk import Features
@@ -62,6 +62,7 @@ class _State:
     n_seen: int = 0
     seconds: float = 0.0
     best_epoch: int = 0
+    is_sure: bool = False
     stopped: str = ""
     history: list[Epoch] = field(default_factory=list)
 
@@ -88,7 +89,7 @@ class Training:
     ----------
     history : list of Epoch
     best_epoch : int
-        Whose weights are kept; 0 where no epoch was better than the head.
+        Whose weights are kept; 0 where no epoch was surely better than the head.
     stopped : str
         Why training ended before its last epoch; empty if it did not.
     """
@@ -113,7 +114,9 @@ class Training:
         self.optimizer = build_optimizer(recipe, cut.top, classifier, cut.blocks)
         self._y = torch.from_numpy(examples.y)
         self._state = _State()
+        self._start = self._copy_weights()
         self._best: dict[str, torch.Tensor] = {}
+        self._head_right = torch.empty(0, dtype=torch.bool)
         self._signal = 0
         self._before: dict[int, Any] = {}
 
@@ -168,7 +171,7 @@ class Training:
                     f"{self.device}: expected memory for batches of {self.recipe.batch_size}, got "
                     "none left. Pass a smaller --batch-size."
                 ) from error
-        self.learner.load_state_dict(self._best)
+            self._choose_weights()
         self.learner.requires_grad_(False).eval().cpu()
 
     def predict(self, numbers: Array) -> torch.Tensor:
@@ -233,17 +236,16 @@ class Training:
         logits = self.predict(self.examples.holdout)
         y = self._y[self.examples.holdout]
         loss = float(functional.cross_entropy(logits, y))
-        accuracy = float((logits.argmax(1) == y).float().mean())
+        right = logits.argmax(1) == y
+        accuracy = float(right.float().mean())
         lr = self.optimizer.param_groups[0]["lr"] if epoch else 0.0
         rate = state.n_seen / state.seconds if state.seconds else 0.0
         line = Epoch(epoch, train_loss, loss, accuracy, lr, state.seconds, rate)
         best = self.history[state.best_epoch] if self.history else None
         if best is None or is_better(line, best):
-            state.best_epoch = epoch
-            self._best = {
-                name: tensor.detach().cpu().clone()
-                for name, tensor in self.learner.state_dict().items()
-            }
+            self._head_right = right if best is None else self._head_right
+            state.best_epoch, state.is_sure = epoch, is_sure(right, self._head_right)
+            self._best = self._copy_weights()
         self.history.append(line)
         if epoch - state.best_epoch >= self.recipe.patience and epoch < self.recipe.epochs:
             state.stopped = (
@@ -254,6 +256,16 @@ class Training:
         state.loss_sum, state.n_seen, state.seconds = 0.0, 0, 0.0
         self._save()
         write_log(self.folder / LOG, self.history)
+
+    def _choose_weights(self) -> None:
+        """Put the best weights in place; those of the head, where they seem so by chance."""
+        if not self._state.is_sure:
+            self._state.best_epoch = 0
+        self.learner.load_state_dict(self._best if self._state.best_epoch else self._start)
+
+    def _copy_weights(self) -> dict[str, torch.Tensor]:
+        state = self.learner.state_dict()
+        return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 
     def _count_done(self) -> int:
         n_train = len(self.examples.train)
@@ -267,6 +279,7 @@ class Training:
             "state": state,
             "learner": self.learner.state_dict(),
             "best": self._best,
+            "head_right": self._head_right,
             "optimizer": self.optimizer.state_dict(),
         }
         buffer = io.BytesIO()  # torch turns a full disk into an error of its own
@@ -294,7 +307,7 @@ class Training:
             )
         history = [Epoch(*line) for line in content["state"].pop("history")]
         self._state = _State(**content["state"], history=history)
-        self._best = content["best"]
+        self._best, self._head_right = content["best"], content["head_right"]
         self.learner.load_state_dict(content["learner"])
         self.optimizer.load_state_dict(content["optimizer"])
         return True

@@ -57,7 +57,7 @@ def build_examples(y=None, n_holdout=N_HOLDOUT):
     return Examples(np.arange(n_holdout, len(y)), np.arange(n_holdout), y)
 
 
-def draw_maps(y, n_views=0, noise=1.0):
+def draw_maps(y, n_views=0, noise=0.5):
     """Draw feature maps of images: one channel is brighter in each class. One array per view."""
     rng = np.random.default_rng(0)
     n_images = len(y)
@@ -99,7 +99,8 @@ def build_training(
 ):
     """Build a training of 3 epochs; what is not named are changes to the recipe."""
     folder.mkdir(exist_ok=True)
-    recipe = Recipe(**({"epochs": 3, "batch_size": BATCH_SIZE, "lr": 0.01} | recipe))
+    short = {"epochs": 3, "batch_size": BATCH_SIZE, "lr": 0.01, "warmup": 0.0}
+    recipe = Recipe(**(short | recipe))
     examples = examples or build_examples()
     maps = draw_maps(examples.y, recipe.views) if maps is None else maps
     return Training(

@@ -16,6 +16,7 @@ from featx.backbones.load import load_backbone
 from featx.errors import TuningError
 from featx.finetune.cut import cut_backbone
 from featx.finetune.learner import choose_precision
+from featx.finetune.log import is_sure
 
 from .doubles_train import (
     N_CLASSES,
@@ -212,8 +213,9 @@ def test_training_moves_lower_blocks_less(tmp_path, optimizer):
     cut = build_cut()
     before = {path: tensor.detach().clone() for path, tensor in cut.top.named_parameters()}
     train(tmp_path / "1", cut=cut, optimizer=optimizer, lr_decay=1e-20)
-    for path, tensor in cut.top.named_parameters():
-        change = float((tensor.detach() - before[path]).abs().max())
+    after = read_checkpoint(tmp_path / "1")["learner"]
+    for path, tensor in before.items():
+        change = float((after[f"top.{path}"] - tensor).abs().max())
         assert change > 1e-6 if path.startswith("high.") else change < 1e-18, path
 
 
@@ -295,9 +297,10 @@ def test_training_on_random_labels_stops_early_and_says_why(tmp_path):
 
 
 def test_training_keeps_the_best_weights_not_the_last(tmp_path):
-    examples = build_examples(draw_random_labels(N_HOLDOUT + N_TRAIN, seed=1))
-    options = {"examples": examples, "maps": draw_maps(examples.y * 0), "epochs": 12}
-    training = train(tmp_path / "1", patience=20, **options)
+    examples = build_examples()
+    training = train(
+        tmp_path / "1", epochs=12, patience=20, lr=0.03, maps=draw_maps(examples.y, noise=2)
+    )
     scores = [(-line.holdout_accuracy, line.holdout_loss) for line in training.history]
     assert 0 < training.best_epoch < 12
     assert scores[training.best_epoch] == min(scores)
@@ -306,6 +309,37 @@ def test_training_keeps_the_best_weights_not_the_last(tmp_path):
     assert got == min(scores)[1]
     last = read_checkpoint(tmp_path / "1")["learner"]
     assert not torch.equal(last["classifier.weight"], training.classifier.weight)
+
+
+def test_training_that_looks_better_by_chance_keeps_the_head_it_began_with(tmp_path):
+    examples = build_examples(draw_random_labels(N_HOLDOUT + N_TRAIN, seed=1))
+    training = build_training(
+        tmp_path / "1",
+        examples=examples,
+        maps=draw_maps(examples.y * 0, noise=1),
+        epochs=12,
+        patience=20,
+    )
+    before = read_state(training.learner)
+    training.run(progress=False)
+    scores = [line.holdout_accuracy for line in training.history]
+    assert max(scores) > scores[0]
+    assert training.best_epoch == 0
+    assert read_state(training.learner) == before
+
+
+@pytest.mark.parametrize(
+    ("n_gained", "n_lost", "expected"),
+    [(0, 0, False), (1, 0, False), (2, 0, True), (3, 1, False), (4, 1, True), (1, 4, False),
+     (55, 45, False), (56, 45, True)],
+)  # fmt: skip
+def test_epoch_is_surely_better_by_more_than_one_standard_error(n_gained, n_lost, expected):
+    right = torch.zeros(200, dtype=torch.bool)
+    head_right = right.clone()
+    right[:n_gained] = True
+    head_right[n_gained : n_gained + n_lost] = True
+    right[-20:] = head_right[-20:] = True
+    assert is_sure(right, head_right) is expected
 
 
 def test_training_that_only_harms_keeps_the_head_it_began_with(tmp_path):
@@ -479,7 +513,7 @@ PLACES = {
     "while the last epoch is scored": LAST,
 }
 
-FULL = {"views": 2, "train_batchnorm": True, "patience": 9}
+FULL = {"views": 2, "train_batchnorm": True, "patience": 9, "warmup": 0.2}
 """A recipe with all that a checkpoint must bring back."""
 
 
