@@ -181,7 +181,13 @@ def _print_report(report: TuningReport) -> None:
             for line in report.history
         ],
     )
-    print(f"\nweights of epoch {report.best_epoch} kept, {report.train_s:.1f} s of training")
+    train_s = sum(line.seconds for line in report.history)
+    print(f"\nweights of epoch {report.best_epoch} kept, {train_s:.1f} s of training")
+    if not report.best_epoch:
+        print_note(
+            "no epoch was better on the holdout than the head by more than a standard error: the "
+            "network is as it was"
+        )
     if report.stopped:
         print_note(f"stopped: {report.stopped}")
     if report.trunk_path is None:

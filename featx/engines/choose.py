@@ -146,9 +146,9 @@ def list_precisions(engine: str, device: str) -> list[str]:
         )
         return [name for name in PRECISIONS if name != "bf16" or has_bf16]
     if engine == "openvino":
-        from featx.engines.openvino_engine import get_core
+        from featx.engines.openvino_engine import CORE
 
-        able = get_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        able = CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return [name for name in PRECISIONS if name.upper() in able]
     try:
         flags = set(re.findall(r"\w+", Path("/proc/cpuinfo").read_text(encoding="utf-8")))

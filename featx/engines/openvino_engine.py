@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import warnings
 from collections.abc import Iterator
@@ -24,6 +23,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 Array = np.ndarray[Any, Any]
+
+CORE = openvino.Core()
+"""The one of this process.
+
+Each sets a stack for signals and puts the one before it back when it goes; of two that go in the
+order they came, the first one's is put back after it was freed, and Ctrl-C ends in a crash.
+"""
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
@@ -61,10 +67,9 @@ class OpenVinoEngine(Engine):
         super().__init__(
             backbone, device="cpu", precision=precision, batch_size=batch_size or BATCH_SIZE
         )
-        core = get_core()
-        network = _load_network(core, backbone)
+        network = _load_network(backbone)
         network.reshape([self.batch_size, *backbone.pixel_shape])
-        compiled = core.compile_model(
+        compiled = CORE.compile_model(
             network,
             "CPU",
             {
@@ -76,16 +81,6 @@ class OpenVinoEngine(Engine):
         )
         n_requests = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
         self.slots = [_Slot(compiled, backbone.layers) for _ in range(n_requests)]
-
-
-@functools.cache
-def get_core() -> openvino.Core:
-    """Return the one OpenVINO of this process.
-
-    Each sets a stack for signals and puts the one before it back when it goes; of two that go in
-    the order they came, the first one's is put back after it was freed, and Ctrl-C ends in a crash.
-    """
-    return openvino.Core()
 
 
 class _Slot(Slot):
@@ -107,10 +102,10 @@ class _Slot(Slot):
         }
 
 
-def _load_network(core: openvino.Core, backbone: Backbone) -> openvino.Model:
+def _load_network(backbone: Backbone) -> openvino.Model:
     """Take the converted network that was kept, or convert, check and keep it."""
     if not backbone.is_builtin:
-        return _convert(core, backbone)
+        return _convert(backbone)
     own = Path(__file__).parent
     key = build_key(
         {
@@ -124,13 +119,13 @@ def _load_network(core: openvino.Core, backbone: Backbone) -> openvino.Model:
     )
     found = find_kept(key)
     if found is None:
-        network = _convert(core, backbone)
+        network = _convert(backbone)
         keep(key, lambda folder: _save(network, folder))
         # Read back at once: computed from memory, its last bits would be others than ever after.
         found = find_kept(key)
         if found is None:
             return network
-    return core.read_model(found / _FILES[0], found / _FILES[1])
+    return CORE.read_model(found / _FILES[0], found / _FILES[1])
 
 
 def _save(network: openvino.Model, folder: Path) -> None:
@@ -141,7 +136,7 @@ def _save(network: openvino.Model, folder: Path) -> None:
         raise OSError(str(error)) from error
 
 
-def _convert(core: openvino.Core, backbone: Backbone) -> openvino.Model:
+def _convert(backbone: Backbone) -> openvino.Model:
     """Convert a network and see that it is the same.
 
     Not by ``openvino.convert_model``: it reports each use to its makers over the network.
@@ -161,7 +156,7 @@ def _convert(core: openvino.Core, backbone: Backbone) -> openvino.Model:
             frontend = FrontEndManager().load_by_framework("pytorch")
             network = frontend.convert(frontend.load(decoder))
             network.reshape(picture.shape)
-            compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            compiled = CORE.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
             got = list(compiled(picture).values())
         except Exception as error:  # OpenVINO and tracing raise many kinds
             text = " ".join(str(error).split())[:200]

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from featx.engines.choose import list_precisions
 from featx.engines.threads import open_pool
 from featx.finetune.cut import CutNetwork
 from featx.finetune.normalisation import check_statistics, set_train
@@ -51,8 +52,12 @@ class Learner(nn.Module):
         self.to(memory_format=torch.channels_last)
         # What normalisations learn, they learn from the whole batch.
         is_alone = device.type != "cpu" or recipe.train_batchnorm
-        self._n_parts = 1 if is_alone else int(joblib.cpu_count())
-        self._pool = open_pool(self._n_parts) if self._n_parts > 1 else None
+        self.set_parts(1 if is_alone else int(joblib.cpu_count()))
+
+    def set_parts(self, n_parts: int) -> None:
+        """Set in how many parts a batch is learnt from; the last bits depend on it, and dropout."""
+        self.n_parts = n_parts
+        self._pool = open_pool(n_parts) if n_parts > 1 else None
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """From flattened feature maps ``(n, dim)`` to float32 logits ``(n, n_classes)``."""
@@ -73,7 +78,7 @@ class Learner(nn.Module):
                 logits: torch.Tensor = self(part).cpu()
                 return logits
 
-        return torch.cat(self._map(run, [(part,) for part in maps.chunk(self._n_parts)]))
+        return torch.cat(self._map(run, [(part,) for part in maps.chunk(self.n_parts)]))
 
     def compute_gradients(self, maps: torch.Tensor, y: torch.Tensor, *, step: int) -> float:
         """Compute the mean loss of a batch, and put its gradients in place.
@@ -105,7 +110,7 @@ class Learner(nn.Module):
             ) / len(maps)
             return loss.item(), torch.autograd.grad(loss, parameters, allow_unused=True)
 
-        parts = zip(maps.chunk(self._n_parts), y.chunk(self._n_parts), strict=True)
+        parts = zip(maps.chunk(self.n_parts), y.chunk(self.n_parts), strict=True)
         found = self._map(run, [(number, *part) for number, part in enumerate(parts)])
         for parameter, *gradients in zip(parameters, *(one for _, one in found), strict=True):
             known = [gradient for gradient in gradients if gradient is not None]
@@ -141,4 +146,5 @@ def _seed_dropout(top: nn.Module, chance: threading.local) -> None:
 
 def choose_precision(device: torch.device) -> str:
     """Take bf16 on a GPU that has it: its range is that of fp32, so no loss needs scaling."""
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    is_able = device.type == "cuda" and "bf16" in list_precisions("torch", str(device))
+    return "bf16" if is_able else "fp32"

@@ -44,13 +44,19 @@ class Epoch:
     images_per_s: float
 
 
-def is_better(line: Epoch, best: Epoch) -> bool:
-    """Tell whether an epoch's weights are to be kept in place of the best so far.
+def rank(line: Epoch, *, sure: bool) -> tuple[bool, float, float]:
+    """Return what puts epochs in order: the largest is whose weights are kept.
 
     By accuracy, which is what is compared in the end: the loss of a network that becomes surer of
     itself rises while it still learns. Small holdouts often have equals; then by the loss.
+
+    Parameters
+    ----------
+    line : Epoch
+    sure : bool
+        See `is_sure`: no other epoch takes the place of one that is.
     """
-    return (line.holdout_accuracy, -line.holdout_loss) > (best.holdout_accuracy, -best.holdout_loss)
+    return sure, line.holdout_accuracy, -line.holdout_loss
 
 
 def is_sure(right: Tensor, head_right: Tensor) -> bool:

@@ -61,7 +61,7 @@ class TuningReport:
     trunk_excess : str
         Why it is not kept.
     trunk_s, train_s : float
-        Seconds for the trunk, and for all epochs.
+        Seconds of this call for the trunk, and for the epochs.
     """
 
     path: Path
@@ -89,7 +89,7 @@ class TuningReport:
         low, high = scores.gain_ci95
         gain = (
             f"{100 * scores.gain:+.1f} points on {scores.n_rows} {self.split} images "
-            f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+            f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f}, p = {scores.p_value:.2g})"
         )
         if scores.is_better:
             return f"Tuning helped: {gain}. Use {self.path} with {self.head_path}."
@@ -166,7 +166,7 @@ def build_pair(
         fitted_on=task.head.fitted_on
         | {"split": "train", "n_rows": len(task.digests), "fine_tuned": True},
         cross_validation={},
-        seen=np.unique(shorten_digests(np.array(task.digests))),
+        seen=np.union1d(task.head.seen, shorten_digests(np.array(task.digests))),
     )
     return tuned, head
 

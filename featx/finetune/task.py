@@ -11,7 +11,7 @@ import numpy as np
 
 from featx.backbones.backbone import PENULTIMATE
 from featx.cache.reader import Cache
-from featx.errors import TuningError
+from featx.errors import HeadError, TuningError
 from featx.finetune.recipe import Recipe
 from featx.finetune.train import Examples
 from featx.fitting import choose_evaluated, find_comparable, fit_head
@@ -90,6 +90,12 @@ class Task:
         HeadError
             If one layer of a network cannot stand for the head.
         """
+        have = cache.list_splits()
+        if "train" not in have or len(have) < 2:
+            raise TuningError(
+                f"{cache.path}: expected a split train, and val or test, got "
+                f"{', '.join(have) or 'no splits'}. Record them: featx split CACHE --val 0.2."
+            )
         split = split or choose_evaluated(cache)
         if split not in ("val", "test"):
             raise TuningError(
@@ -123,21 +129,19 @@ class Task:
         labels = cache.labels[rows]
         _check_labels(cache, labels, head)
         groups = fill_groups(cache.groups[rows])
-        few = len(rows) < FEW_ROWS
-        parts = assign_splits(
-            labels, groups, val=HOLDOUT_OF_FEW if few else HOLDOUT, test=0, seed=recipe.seed
-        )
-        train, holdout = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "val")
+        digests = cache.digests[rows]
+        train, holdout = _hold_out(labels, groups, digests, recipe.seed, str(cache.path))
         start = head.estimator
-        if head.count_seen(cache.digests[rows[holdout]]):
+        if head.count_seen(digests[holdout]):
             # A head that knows the holdout by heart would look better there than anything that
             # is learnt after it, and training would stop at once.
-            start = head.refit(cache.read_vectors(name, rows[train]), labels[train])
-            if len(start.classes_) < len(head.classes):
+            missing = sorted(set(head.classes) - set(labels[train]))
+            if missing:
                 raise TuningError(
                     f"{cache.path}: expected rows of each class beside the holdout, got none of "
-                    f"{sorted(set(head.classes) - set(start.classes_))[0]!r}. Label more rows."
+                    f"{missing[0]!r}. Label more rows."
                 )
+            start = head.refit(cache.read_vectors(name, rows[train]), labels[train])
         codes = np.searchsorted(head.classes, labels)
         return cls(
             name=name,
@@ -145,11 +149,33 @@ class Task:
             head=head,
             start=start,
             entries=entries,
-            digests=tuple(cache.digests[rows].tolist()),
+            digests=tuple(digests.tolist()),
             examples=Examples(train, holdout, codes),
             tested=tested,
             test_rows=test_rows,
         )
+
+
+def _hold_out(
+    labels: Array, groups: Array | None, digests: Array, seed: int, subject: str
+) -> tuple[Array, Array]:
+    """Part rows into those to learn from and those that say when to stop; their numbers."""
+    _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
+    rows = np.sort(first)
+    n_classes = len(np.unique(labels[rows]))
+    share = HOLDOUT_OF_FEW if len(rows) < FEW_ROWS else HOLDOUT
+    share = max(share, n_classes / len(rows))  # one of each class at least
+    try:
+        parts = assign_splits(
+            labels[rows], None if groups is None else groups[rows], val=share, test=0, seed=seed
+        )
+    except HeadError as error:
+        raise TuningError(
+            f"{subject}, split train: expected images enough to set some of each class aside, "
+            f"which say when to stop, got {len(rows)} of {n_classes} classes. Label more."
+        ) from error
+    parts = parts[np.searchsorted(rows, first[inverse])]  # copies go together
+    return np.flatnonzero(parts == "train"), np.flatnonzero(parts == "val")
 
 
 def _find_entries(cache: Cache, by_id: dict[str, Entry], rows: Array) -> tuple[Entry, ...]:

@@ -23,7 +23,7 @@ from featx.errors import DeviceError, TuningError
 from featx.files import remove_partials
 from featx.finetune.cut import CutNetwork
 from featx.finetune.learner import Learner
-from featx.finetune.log import Epoch, is_better, is_sure, write_log, write_whole
+from featx.finetune.log import Epoch, is_sure, rank, write_log, write_whole
 from featx.finetune.optimizer import build_optimizer
 from featx.finetune.recipe import Recipe
 from featx.finetune.trunk import Features
@@ -157,13 +157,13 @@ class Training:
         total = self.recipe.epochs * len(self.examples.train)
         bar = tqdm(total=total, unit=" images", disable=None if progress is None else not progress)
         with self._catch_signals(), bar:
-            if resume and self._load():
-                # The run may have been ended before it wrote the last line.
-                write_log(self.folder / LOG, self.history)
-            else:
-                self._finish_epoch(0, math.nan)
-            bar.update(self._count_done())
             try:
+                if resume and self._load():
+                    # The run may have been ended before it wrote the last line.
+                    write_log(self.folder / LOG, self.history)
+                else:
+                    self._finish_epoch(0, math.nan)
+                bar.update(self._count_done())
                 while self._state.epoch <= self.recipe.epochs and not self._state.stopped:
                     self._run_epoch(bar)
             except torch.OutOfMemoryError as error:
@@ -201,8 +201,7 @@ class Training:
                 if not math.isfinite(loss):
                     state.stopped = (
                         f"the loss or its gradient was not finite in epoch {state.epoch}, step "
-                        f"{state.step + 1}: the weights of epoch {state.best_epoch} are kept. "
-                        "Try a smaller lr"
+                        f"{state.step + 1}. Try a smaller lr"
                     )
                     self._save()
                     return
@@ -241,10 +240,12 @@ class Training:
         lr = self.optimizer.param_groups[0]["lr"] if epoch else 0.0
         rate = state.n_seen / state.seconds if state.seconds else 0.0
         line = Epoch(epoch, train_loss, loss, accuracy, lr, state.seconds, rate)
+        if not epoch:
+            self._head_right = right
+        sure = is_sure(right, self._head_right)
         best = self.history[state.best_epoch] if self.history else None
-        if best is None or is_better(line, best):
-            self._head_right = right if best is None else self._head_right
-            state.best_epoch, state.is_sure = epoch, is_sure(right, self._head_right)
+        if best is None or rank(line, sure=sure) > rank(best, sure=state.is_sure):
+            state.best_epoch, state.is_sure = epoch, sure
             self._best = self._copy_weights()
         self.history.append(line)
         if epoch - state.best_epoch >= self.recipe.patience and epoch < self.recipe.epochs:
@@ -280,6 +281,7 @@ class Training:
             "learner": self.learner.state_dict(),
             "best": self._best,
             "head_right": self._head_right,
+            "n_parts": self.learner.n_parts,
             "optimizer": self.optimizer.state_dict(),
         }
         buffer = io.BytesIO()  # torch turns a full disk into an error of its own
@@ -308,6 +310,7 @@ class Training:
         history = [Epoch(*line) for line in content["state"].pop("history")]
         self._state = _State(**content["state"], history=history)
         self._best, self._head_right = content["best"], content["head_right"]
+        self.learner.set_parts(content["n_parts"])  # the cores may be others now
         self.learner.load_state_dict(content["learner"])
         self.optimizer.load_state_dict(content["optimizer"])
         return True

@@ -93,22 +93,22 @@ class LiveFeatures:
 
     def __init__(self, run: TrunkRun) -> None:
         self._run = run
-        self._engines: dict[int, tuple[Backbone, Engine]] = {}
+        self._engine: Engine | None = None
 
     def iter_batches(self, order: Array, batch_size: int, view: int) -> Generator[Array]:
         """See `Features`."""
         run = self._run
-        if view not in self._engines:
-            backbone = run.build_view(view)
-            engine = run.options.build_engine(backbone, run.precision, n_images=len(run.entries))
-            self._engines[view] = backbone, engine
-        backbone, engine = self._engines[view]
+        if self._engine is None:  # views differ in what is read, not in the network
+            self._engine = run.options.build_engine(
+                run.trunk, run.precision, n_images=len(run.entries)
+            )
+        backbone = run.build_view(view)
         entries = [run.entries[number] for number in order]
         waiting: list[Array] = []
         n_seen = n_waiting = 0
         options = replace(run.options, progress=False)
         with closing(
-            iter_embedded(entries, backbone, engine, options, decode=run.decode)
+            iter_embedded(entries, backbone, self._engine, options, decode=run.decode)
         ) as batches:
             for batch in batches:
                 ours = order[n_seen : n_seen + len(batch)]
@@ -144,8 +144,13 @@ class KeptFeatures:
     _view: int = -1
     _vectors: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
-    def fill(self) -> None:
+    def fill(self, *, break_lock: bool = False) -> None:
         """Run the trunk over what the cache lacks.
+
+        Parameters
+        ----------
+        break_lock : bool
+            As `featx.extract` takes it.
 
         Raises
         ------
@@ -154,36 +159,37 @@ class KeptFeatures:
         TooManyFailuresError
             If images cannot be read any more.
         """
-        _check_ours(self.path)
+        others = _check_ours(self.path)
         # One that was interrupted goes first: no other is begun beside its unfinished work.
         unfinished = find_names(self.path.with_name(self.path.name + ".partial"))
         views = sorted(range(self.n_views + 1), key=lambda view: self._name(view) not in unfinished)
+        is_foreign = bool(others) and others.isdisjoint(entry.row.id for entry in self.run.entries)
         try:
-            for view in views:
-                self._extract(view)
+            self._extract(views, overwrite=is_foreign, break_lock=break_lock)
         except FingerprintError:
             # What another network's trunk, or views of another seed, left there is of no use.
-            for view in views:
-                self._extract(view, overwrite=view == views[0])
+            self._extract(views, overwrite=True, break_lock=break_lock)
 
-    def _extract(self, view: int, *, overwrite: bool = False) -> None:
+    def _extract(self, views: Sequence[int], *, overwrite: bool, break_lock: bool) -> None:
         run = self.run
-        extract(
-            Manifest(run.source, run.entries),
-            self.path,
-            backbone=run.build_view(view),
-            name=name_view(view),
-            overwrite=overwrite,
-            prune=True,
-            max_failures=0,
-            precision=run.precision,
-            decode=run.decode,
-            engine=run.options.engine,
-            device=run.options.device,
-            batch_size=run.options.batch_size,
-            workers=run.options.workers,
-            progress=run.options.progress,
-        )
+        for view in views:
+            extract(
+                Manifest(run.source, run.entries),
+                self.path,
+                backbone=run.build_view(view),
+                name=name_view(view),
+                overwrite=overwrite and view == views[0],
+                break_lock=break_lock,
+                prune=True,
+                max_failures=0,
+                precision=run.precision,
+                decode=run.decode,
+                engine=run.options.engine,
+                device=run.options.device,
+                batch_size=run.options.batch_size,
+                workers=run.options.workers,
+                progress=run.options.progress,
+            )
 
     def iter_batches(self, order: Array, batch_size: int, view: int) -> Generator[Array]:
         """See `Features`."""
@@ -210,21 +216,23 @@ class KeptFeatures:
 
 
 def name_view(view: int) -> str:
-    """Name a view's embedding in a cache."""
+    """Name a view's embeddings in a cache."""
     return f"view-{view}" if view else "plain"
 
 
-def _check_ours(path: Path) -> None:
-    """Refuse to drop the rows and embeddings of a cache of the user's."""
+def _check_ours(path: Path) -> set[str]:
+    """Refuse to drop the rows and embeddings of a cache of the user's; return the rows there."""
     if not path.exists():
-        return
+        return set()
     with open_cache(path) as cache:
         others = [name for name in cache.names if not re.match(r"(plain|view-\d+)@before-", name)]
+        ids = set(cache.ids.tolist())
     if others:
         raise TuningError(
             f"{path}: expected a trunk's output, got a cache with {', '.join(others)}. "
             "Name another file."
         )
+    return ids
 
 
 def check_batch(batch: EmbeddedBatch, digests: Sequence[str]) -> None:
@@ -276,7 +284,7 @@ def describe_excess(run: TrunkRun, path: Path, n_views: int, limit: int | None) 
     if limit is not None:
         bounds = [(all_views, limit, "it may be")]
     else:
-        room = shutil.disk_usage(path.parent).free + (path.stat().st_size if path.exists() else 0)
+        room = shutil.disk_usage(path.parent).free + _count_kept(run, path)
         bounds = [
             (one, find_free_memory() // 2, "half of the free memory is"),
             (all_views, room // 2, "half of the free disk is"),
@@ -285,6 +293,15 @@ def describe_excess(run: TrunkRun, path: Path, n_views: int, limit: int | None) 
         if size > bound:
             return f"it would be {size / 1e9:.2f} GB, {what} {bound / 1e9:.2f} GB"
     return ""
+
+
+def _count_kept(run: TrunkRun, path: Path) -> int:
+    """Return the bytes of a file that this trunk's output is in already; of another cut, none."""
+    if not path.exists():
+        return 0
+    with open_cache(path) as cache:
+        is_there = name_embedding(name_view(0), run.trunk.layers[0]) in cache.names
+    return path.stat().st_size if is_there else 0
 
 
 def find_free_memory() -> int:

@@ -20,7 +20,7 @@ from featx.cache.reader import Cache, open_cache
 from featx.embedding import find_decode, restore_backbone
 from featx.engines.choose import check_precision, choose_device
 from featx.errors import TuningError
-from featx.files import explain_errors
+from featx.files import check_destination, explain_errors
 from featx.finetune.advise import Advice, advise
 from featx.finetune.cut import CutNetwork, cut_backbone
 from featx.finetune.paths import Paths
@@ -33,6 +33,8 @@ from featx.heads.linear import fold_linear
 from featx.heads.persist import Head
 from featx.images.sources import PathLike
 from featx.loop import RunOptions
+
+Array = np.ndarray[Any, Any]
 
 
 def fine_tune(
@@ -119,6 +121,7 @@ def fine_tune(
     paths = Paths.build(output, trunk)
     options = RunOptions(engine, device, None, workers, progress)
     place = _choose_place(device, recipe)
+    check_destination(paths.output, overwrite=True, error=TuningError)
     with CacheLock(paths.output, break_lock=break_lock), open_cache(cache) as opened:
         sources = [source] if isinstance(source, str | os.PathLike) else list(source)
         heads = [head] if isinstance(head, str | os.PathLike) else []
@@ -141,30 +144,28 @@ def fine_tune(
             find_decode(info.fingerprint),
             recipe.seed,
         )
-        start = time.perf_counter()
         excess = describe_excess(run, paths.trunk, recipe.views, max_trunk_bytes)
-        features: KeptFeatures | LiveFeatures
-        if excess:
-            features = LiveFeatures(run)
-        else:
-            features = KeptFeatures(run, paths.trunk, recipe.views)
-            features.fill()
-        trunk_s = time.perf_counter() - start
+        kept = None if excess else KeptFeatures(run, paths.trunk, recipe.views)
+        # What it refuses, it refuses before the trunk is run.
         training = Training(
             cut,
             build_classifier(task.start),
-            features,
+            kept or LiveFeatures(run),
             task.examples,
             recipe,
             device=place,
             folder=paths.folder,
             plan=_plan(backbone, cut, task),
         )
+        start = time.perf_counter()
+        if kept is not None:
+            kept.fill(break_lock=break_lock)
+        trunk_s = time.perf_counter() - start
         paths.folder.mkdir(exist_ok=True)
         start = time.perf_counter()
         training.run(resume=resume, progress=progress)
         train_s = time.perf_counter() - start
-        if training.best_epoch == 0:  # nothing was better: then the head itself, with all its rows
+        if training.best_epoch == 0:  # the head itself then, with all its rows
             training.classifier.load_state_dict(build_classifier(task.head.estimator).state_dict())
         record = _describe(backbone, cut, task, training)
         # The very file that is compared, but for what the comparison found.
@@ -240,16 +241,17 @@ def _plan(backbone: Backbone, cut: CutNetwork, task: Task) -> dict[str, Any]:
         "preprocessing": backbone.preprocess.describe(),
         "blocks": [block.name for block in cut.blocks],
         "classes": task.head.classes.tolist(),
-        "images": _digest_rows(task),
+        "images": _digest(np.array(task.digests)),
+        "labels": _digest(task.examples.y),
+        "holdout": _digest(task.examples.holdout),
+        "head": _digest(*fold_linear(task.start)),
     }
 
 
-def _digest_rows(task: Task) -> str:
-    """Name the images, their labels and the holdout, and what the classifier is set from."""
-    digest = hashlib.sha256("".join(task.digests).encode())
-    examples = task.examples
-    for part in (examples.train, examples.holdout, examples.y, *fold_linear(task.start)):
-        digest.update(np.ascontiguousarray(part).tobytes())
+def _digest(*arrays: Array) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 

@@ -307,9 +307,9 @@ def converted(monkeypatch):
     """Names of the networks that are converted from here on."""
     names, convert = [], openvino_engine._convert
 
-    def convert_and_note(core, backbone):
+    def convert_and_note(backbone):
         names.append(backbone.name)
-        return convert(core, backbone)
+        return convert(backbone)
 
     monkeypatch.setattr(openvino_engine, "_convert", convert_and_note)
     return names

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import featx
-from featx.errors import TuningError
+from featx.errors import FeatxError, TuningError
 from featx.finetune.advise import (
     MEASURED,
     MIN_GAIN,
@@ -100,6 +100,25 @@ def test_draw_curve_leaves_out_parts_that_lack_a_class():
     X, y = make_clusters(15)
     points = draw_curve(X, y, None, seed=0, subject="rows")
     assert 1 <= len(points) < 4
+
+
+def test_draw_curve_with_a_class_of_one_row_learns_from_it():
+    X, y = make_clusters(40, n_classes=2)
+    y[0] = "rare"
+    for seed in range(10):
+        assert draw_curve(X, y, None, seed=seed, subject="rows")
+
+
+def test_draw_curve_of_a_class_in_one_group_learns_from_it():
+    X, y = make_clusters(40, n_classes=2)
+    groups = np.array([label if label == "c1" else f"{row}" for row, label in enumerate(y)])
+    for seed in range(10):
+        assert draw_curve(X, y, groups, seed=seed, subject="rows")
+
+
+def test_advise_with_a_seed_that_is_none_is_refused(cache_path):
+    with pytest.raises(FeatxError, match=r"seed: expected 0 to \d+, got -1"):
+        featx.advise(cache_path, seed=-1)
 
 
 def test_draw_curve_of_one_class_is_refused():

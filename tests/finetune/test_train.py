@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,7 @@ from featx.backbones.load import load_backbone
 from featx.errors import TuningError
 from featx.finetune.cut import cut_backbone
 from featx.finetune.learner import choose_precision
-from featx.finetune.log import is_sure
+from featx.finetune.log import Epoch, is_sure, rank
 
 from .doubles_train import (
     N_CLASSES,
@@ -342,6 +343,12 @@ def test_epoch_is_surely_better_by_more_than_one_standard_error(n_gained, n_lost
     assert is_sure(right, head_right) is expected
 
 
+def test_epoch_that_is_surely_better_is_kept_for_one_that_is_not():
+    earlier, later = (Epoch(number, 0.5, 1 / number, 0.8, 0.1, 1, 1) for number in (3, 5))
+    assert rank(later, sure=True) > rank(earlier, sure=True)
+    assert rank(later, sure=False) < rank(earlier, sure=True)
+
+
 def test_training_that_only_harms_keeps_the_head_it_began_with(tmp_path):
     training = build_training(tmp_path / "1", patience=2, epochs=9, **turn_holdout())
     before = read_state(training.learner)
@@ -364,7 +371,7 @@ def test_training_on_nan_stops_and_keeps_the_last_good_weights(tmp_path):
     assert training.best_epoch == 1
     assert len(training.history) == 2
     assert training.stopped.startswith("the loss or its gradient was not finite in epoch 2, step ")
-    assert training.stopped.endswith("the weights of epoch 1 are kept. Try a smaller lr")
+    assert training.stopped.endswith(". Try a smaller lr")
     assert is_finite(training.learner.state_dict())
     good = train(tmp_path / "2", views=3, epochs=9)
     assert read_history(training) == read_history(good)[:2]
@@ -400,7 +407,7 @@ def test_training_on_a_gradient_without_bounds_takes_no_step(tmp_path):
     training.run(progress=False)
     assert math.isfinite(training.history[0].holdout_loss)
     assert training.stopped.startswith(
-        "the loss or its gradient was not finite in epoch 1, step 1: "
+        "the loss or its gradient was not finite in epoch 1, step 1. "
     )
     assert len(examples.y) == 56
     after = read_checkpoint(tmp_path / "1")["learner"]
@@ -601,6 +608,18 @@ def test_training_gives_the_signals_back(tmp_path, ending):
     else:
         training.run(progress=False)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_training_resumed_where_cores_are_others_gives_the_same(tmp_path, undisturbed, monkeypatch):
+    expected = undisturbed()
+    training = build_training(tmp_path / "1", act=end_at(N_SCORED + PER_EPOCH, "SIGKILL"))
+    with pytest.raises(Killed):
+        training.run(progress=False)
+    assert training.learner.n_parts == joblib.cpu_count()
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 3)
+    resumed = train(tmp_path / "1", resume=True)
+    assert read_result(resumed) == expected
+    assert read_result(train(tmp_path / "2")) != expected  # three parts, other dropout
 
 
 def test_training_in_another_thread_gives_the_same(tmp_path, undisturbed):

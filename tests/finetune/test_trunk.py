@@ -1,8 +1,9 @@
 """What the trunk puts out, kept or not, in any view of the images."""
 
+import json
 import os
 from collections import namedtuple
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 
 import h5py
@@ -12,8 +13,9 @@ import torch
 from PIL import Image
 
 from featx.backbones.load import load_backbone
+from featx.cache.lock import Holder
 from featx.cache.reader import open_cache
-from featx.errors import CacheError, TooManyFailuresError, TuningError
+from featx.errors import CacheError, CacheLockedError, TooManyFailuresError, TuningError
 from featx.finetune.cut import cut_backbone
 from featx.finetune.trunk import (
     KeptFeatures,
@@ -285,6 +287,47 @@ def test_live_features_of_an_image_that_cannot_be_read_name_it(build_run, folder
         read(live, [9, 8, 7, 6, 5, 4])
 
 
+def test_fill_over_the_output_of_another_source_replaces_it(build_run, tmp_path, make_image):
+    path = tmp_path / "t.h5"
+    KeptFeatures(build_run(), path, 1).fill()
+    for number in range(3):
+        make_image(tmp_path / f"others/{number}-other.png", (40, 40), seed=50 + number)
+    manifest = read_manifest(tmp_path / "others")
+    digests = tuple(sha256(entry.content.read()).hexdigest() for entry in manifest.entries)
+    run = build_run(source=manifest.source, entries=manifest.entries, digests=digests)
+    features = KeptFeatures(run, path, 1)
+    features.fill()
+    for view in (0, 1):
+        (batch,) = read(features, range(3), 3, view)
+        np.testing.assert_allclose(batch, compute(run, view), rtol=1e-5, atol=1e-6)
+    with open_cache(path) as cache:
+        assert len(cache) == 3
+
+
+def test_fill_breaks_the_lock_of_another_host_where_it_may(build_run, tmp_path):
+    holder = asdict(replace(Holder.of_this_process(), host="elsewhere"))
+    (tmp_path / ".t.h5.lock").write_text(json.dumps(holder))
+    features = KeptFeatures(build_run(), tmp_path / "t.h5", 0)
+    with pytest.raises(CacheLockedError, match=r"t\.h5: .*--break-lock"):
+        features.fill()
+    features.fill(break_lock=True)
+    assert len(read(features, range(11), 11)) == 1
+
+
+def test_live_features_of_all_views_come_of_one_engine(build_run, monkeypatch):
+    built, build = [], RunOptions.build_engine
+
+    def note(self, *args, **options):
+        built.append(build(self, *args, **options))
+        return built[-1]
+
+    monkeypatch.setattr(RunOptions, "build_engine", note)
+    features = LiveFeatures(build_run())
+    batches = [read(features, range(4), 4, view)[0] for view in (0, 1, 2)]
+    assert len(built) == 1
+    assert not np.array_equal(batches[1], batches[2])
+
+
 def test_describe_excess_with_a_limit_of_nothing_is_told(build_run, tmp_path):
     text = describe_excess(build_run(), tmp_path / "t.h5", 2, 0)
     assert text == "it would be 0.00 GB, it may be 0.00 GB"
@@ -337,8 +380,13 @@ def test_describe_excess_without_a_limit_looks_at_the_disk_for_all_views(
     assert describe_excess(run, path, 2, None) == ""
     monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(0, 0, free - 2))
     assert "half of the free disk is" in describe_excess(run, path, 2, None)
-    path.write_bytes(bytes(2))  # what is there already needs no room
+    KeptFeatures(run, path, 0).fill()  # what is there already needs no room
     assert describe_excess(run, path, 2, None) == ""
+    # That of another cut stays beside it.
+    other = build_run(n_top=1)
+    free = 2 * other.count_bytes(3) - 2
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(0, 0, free))
+    assert "half of the free disk is" in describe_excess(other, path, 2, None)
 
 
 def test_find_free_memory_is_less_than_there_is():

@@ -263,6 +263,18 @@ def test_holdout_of_many_rows_is_a_tenth(scene, catch_training, weak_head, monke
     assert len(catch_training(scene, head=weak_head).examples.holdout) == 4
 
 
+def test_fine_tune_where_the_holdout_takes_a_whole_class_is_refused(
+    scene, weak_head, tmp_path, no_trunk, monkeypatch
+):
+    def take_all_but_one_class(labels, *_):
+        is_first = labels == labels[0]
+        return np.flatnonzero(is_first), np.flatnonzero(~is_first)
+
+    monkeypatch.setattr(task_module, "_hold_out", take_all_but_one_class)
+    with pytest.raises(TuningError, match=r"rows of each class beside the holdout, got none of"):
+        tune(scene, tmp_path / "t.safetensors", head=weak_head)
+
+
 def test_holdout_is_another_with_another_seed(scene, catch_training, weak_head):
     first, again, other = (
         catch_training(scene, head=weak_head, recipe=replace(RECIPE, seed=seed)).examples.holdout
@@ -492,6 +504,12 @@ def test_tuned_head_predicts_as_well_as_the_report_says(tuned, tuned_cache, scen
     assert of_cache.accuracy == pytest.approx(tuned.scores.second)
     assert of_cache.n_seen == 0
     assert evaluate(tuned.head_path, tuned_cache, split="train").n_seen == 42
+
+
+def test_tuned_head_has_seen_what_the_head_before_it_had(scene, tmp_path):
+    head = replace(fit_head(scene.cache, C=1.0), seen=np.array([7], dtype=np.uint64))
+    report = tune(scene, tmp_path / "t.safetensors", head=head, recipe=replace(RECIPE, epochs=1))
+    assert len(load_head(report.head_path).seen) == 43
 
 
 def test_tuned_head_knows_its_weights_by_their_final_place(tuned):
@@ -745,7 +763,7 @@ def test_verdict_recommends_the_tuned_pair_only_where_it_is_surely_better(
     assert report.verdict.startswith(begin)
     assert use in report.verdict
     low, high = report.scores.gain_ci95
-    assert f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f})" in report.verdict
+    assert f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f}, p = " in report.verdict
     assert report.to_dict()["verdict"] == report.verdict
 
 
@@ -813,7 +831,7 @@ def test_fine_tune_over_an_output_that_is_there_is_refused(
 
 
 def test_fine_tune_into_a_folder_that_is_missing_is_refused(scene, weak_head, tmp_path, no_trunk):
-    with pytest.raises(FeatxError, match=r"tuned\.safetensors: expected .*(mkdir|No such)"):
+    with pytest.raises(TuningError, match=r"tuned\.safetensors: expected its folder .*mkdir"):
         tune(scene, tmp_path / "no/tuned.safetensors", head=weak_head)
 
 
@@ -893,7 +911,7 @@ def test_fine_tune_refused_for_its_normalisations_leaves_no_unfinished_run(
 def test_fine_tune_of_a_cache_without_splits_says_how_to_record_them(scene, tmp_path, no_trunk):
     featx.extract(scene.folder / "train", tmp_path / "flat.h5", backbone="lenet5", **HOW)
     flat = Scene(scene.folder / "train", tmp_path / "flat.h5")
-    with pytest.raises(CacheError, match=r"flat\.h5: expected a split val or test.*featx split"):
+    with pytest.raises(TuningError, match=r"flat\.h5: expected a split train.*featx split"):
         tune(flat, tmp_path / "tuned.safetensors")
 
 
@@ -1126,3 +1144,4 @@ def test_fine_tune_of_folded_normalisations_is_refused(real_scene, tmp_path):
     recipe = Recipe(epochs=1, train_batchnorm=True)
     with pytest.raises(TuningError, match=r"mobilenet_v2: .*they were folded into the convolut"):
         tune(real_scene, tmp_path / "tuned.safetensors", unfreeze=1, recipe=recipe)
+    assert not list(tmp_path.glob("tuned*"))  # before the trunk is run
