@@ -93,7 +93,8 @@ def measure(arguments: argparse.Namespace) -> None:
     images = unpack(data, work)
     is_new = not arguments.table.exists()
     with arguments.table.open("a", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [field.name for field in fields(Line)])
+        names = [field.name for field in fields(Line)]
+        writer = csv.DictWriter(stream, names, lineterminator="\n")
         if is_new:
             writer.writeheader()
         for per_class in sorted(arguments.sizes):

@@ -169,6 +169,7 @@ def test_extract_ends_with_where_the_time_went(place, run_cli):
     assert (again.code, again.err) == (0, "")
 
 
+@pytest.mark.slow
 def test_doctor_prints_rates_and_advice(place, run_cli):
     result = run_cli("doctor", "photos", "--backbone", "lenet5", "--device", "cpu")
     assert (result.code, result.err) == (0, "")

@@ -38,12 +38,14 @@ def demo(tmp_path_factory):
     return folder, out.getvalue()
 
 
+@pytest.mark.slow
 def test_demo_prints_the_commands_that_it_runs(demo):
     _, text = demo
     commands = re.findall(r"^\$ featx (\S+)", text, re.M)
     assert commands == ["extract", "split", "fit-head", "evaluate", "predict", "extract", "split"]
 
 
+@pytest.mark.slow
 def test_demo_prints_the_controls_beside_the_result(demo):
     _, text = demo
     scores = dict(re.findall(r"^  (\S.*?\S) +(0\.\d{3}) \(95", text, re.M))
@@ -53,6 +55,7 @@ def test_demo_prints_the_controls_beside_the_result(demo):
     assert min(mini, untrained) > pixels > 0.95
 
 
+@pytest.mark.slow
 def test_demo_page_is_whole_and_fetches_nothing(demo):
     folder, _ = demo
     page = (folder / "demo.html").read_text(encoding="utf-8")

@@ -438,7 +438,9 @@ def test_extract_on_cuda_is_close_to_the_cpu(run, photos, photos_cache):
 @pytest.mark.parametrize(
     ("backbone", "file", "least"),
     [
-        ("mobilenet_v2", "mobilenet_v2-imagenet-backbone.pth", 0.948),
+        pytest.param(
+            "mobilenet_v2", "mobilenet_v2-imagenet-backbone.pth", 0.948, marks=pytest.mark.slow
+        ),
         ("squeezenet1_1", "squeezenet1_1-imagenet.pth", 0.92),
     ],
 )

@@ -79,6 +79,7 @@ def test_zfnet_without_weights_is_refused_and_says_what_it_takes():
         load_backbone("zfnet")
 
 
+@pytest.mark.slow
 def test_zfnet_random_weights_have_the_papers_dimension():
     assert featx.embed(draw_picture(), backbone="zfnet", weights="random:0").shape == (1, 4096)
 

@@ -99,6 +99,7 @@ def test_recall_backbone_module_is_the_loaded_network():
     assert recalled.module is recalled.module
 
 
+@pytest.mark.slow
 def test_recall_backbone_in_a_new_process_imports_no_torch(tmp_path):
     code = (
         "import sys, json\n"

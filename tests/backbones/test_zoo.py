@@ -27,11 +27,9 @@ SMALLEST = [
     "mobilenet_v3_small",
     "regnet_x_400mf",
     "resnet18",
-    "resnext50_32x4d",
     "shufflenet_v2_x0_5",
     "squeezenet1_1",
     "vgg11",
-    "wide_resnet50_2",
 ]
 """One network per family, for every run; the others are slow."""
 

@@ -2,11 +2,11 @@
 
 import sys
 
-import openvino
 import pytest
 import torch
 
 from featx.backbones.load import load_backbone
+from featx.engines import openvino_engine
 from featx.engines.choose import (
     PRECISIONS,
     build_engine,
@@ -64,7 +64,7 @@ def with_openvino_able(monkeypatch):
                 assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
                 return list(able)
 
-        monkeypatch.setattr(openvino, "Core", Core)
+        monkeypatch.setattr(openvino_engine, "CORE", Core())
 
     return describe
 

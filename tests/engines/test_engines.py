@@ -341,7 +341,11 @@ def test_openvino_engine_from_the_store_serves_any_batch_size_and_precision(stor
         ("squeezenet1_1", {"weights": "random:1"}),
         ("squeezenet1_1", {"weights": "random:0", "layers": ["features.3"]}),
         ("squeezenet1_1", {"weights": "random:0", "layers": ["features.3", "penultimate"]}),
-        ("mobilenet_v2", {"weights": "random:0", "preprocess": "IMAGENET1K_V2"}),
+        pytest.param(
+            "mobilenet_v2",
+            {"weights": "random:0", "preprocess": "IMAGENET1K_V2"},
+            marks=pytest.mark.slow,
+        ),
         ("squeezenet1_1", {"weights": "random:0", "size": 64}),
     ],
     ids=str,

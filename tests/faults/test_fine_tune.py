@@ -22,6 +22,9 @@ from featx.heads.persist import Head, load_head
 from . import test_full_disk
 from .conftest import Server
 
+pytestmark = pytest.mark.slow
+"""Endings inside one process are in tests/finetune/test_train.py, for every run."""
+
 LONG = int(os.environ.get("FEATX_KILLS", "40"))
 
 small_disk = test_full_disk.small_disk
@@ -169,7 +172,6 @@ def test_fine_tune_ended_at_random_moments_ends_in_the_same_weights(task, tmp_pa
     Ending(task, tmp_path, 1, ending).end_many(2)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["SIGKILL", "SIGTERM"])
 def test_fine_tune_ended_many_times_ends_in_the_same_weights(task, tmp_path, ending):
     Ending(task, tmp_path, 2, ending).end_many(LONG)

@@ -18,7 +18,7 @@ def kill_many(killing, n_kills):
 
 
 def test_extract_killed_at_random_moments_ends_in_the_same_bytes(server, photo_folder, tmp_path):
-    kill_many(Killing(server, photo_folder, tmp_path, seed=1), 8)
+    kill_many(Killing(server, photo_folder, tmp_path, seed=1), 2)
 
 
 @pytest.mark.slow
@@ -26,6 +26,7 @@ def test_extract_killed_many_times_ends_in_the_same_bytes(server, photo_folder, 
     kill_many(Killing(server, photo_folder, tmp_path, seed=2), LONG)
 
 
+@pytest.mark.slow
 def test_extract_terminated_at_random_moments_loses_nothing(server, photo_folder, tmp_path):
     killing = Killing(server, photo_folder, tmp_path, seed=3, ending="SIGTERM")
     kill_many(killing, 3)

@@ -1115,7 +1115,7 @@ def real_scene(shared, tmp_path):
         backbone="mobilenet_v2",
         weights=str(weights),
         size=96,
-        progress=False,
+        **HOW,
     )
     return Scene(tmp_path / "photos", tmp_path / "photos.h5")
 
@@ -1124,7 +1124,7 @@ def real_scene(shared, tmp_path):
 def test_fine_tune_real_photos_begins_with_the_frozen_head_and_ends_in_a_model(
     real_scene, catch_training, tmp_path
 ):
-    options = {"unfreeze": 1, "engine": "auto", "recipe": Recipe(epochs=1, batch_size=16)}
+    options = {"unfreeze": 1, "recipe": Recipe(epochs=1, batch_size=16)}
     head = fit_head(real_scene.cache, C=0.01)
     training = catch_training(real_scene, head=head, **options)
     X, y = real_scene.read("train")

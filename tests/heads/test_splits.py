@@ -75,7 +75,7 @@ def test_assign_splits_class_of_one_row_stays_in_train(seed):
     assert splits[-1] == "train"
 
 
-@pytest.mark.parametrize("val", [0.02, 0.05, 0.3])
+@pytest.mark.parametrize("val", [pytest.param(0.02, marks=pytest.mark.slow), 0.05, 0.3])
 def test_assign_splits_with_many_groups_comes_near_any_fraction(val):
     groups = np.repeat(np.arange(500), 2)
     y = np.repeat(np.array(["a", "b"] * 250), 2)
