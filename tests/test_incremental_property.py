@@ -205,7 +205,7 @@ def backbones(tiny_backbone):
     torch.set_num_threads(before)
 
 
-FAST = settings(max_examples=12, derandomize=True, deadline=None, database=None)
+FAST = settings(max_examples=6, derandomize=True, deadline=None, database=None)
 
 
 @FAST

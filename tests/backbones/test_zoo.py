@@ -241,8 +241,8 @@ def test_embed_shared_weights_equals_plain_script(shared, name, file):
 @pytest.mark.parametrize(
     "name",
     [
-        "mnasnet0_5",
         "shufflenet_v2_x0_5",
+        pytest.param("mnasnet0_5", marks=pytest.mark.slow),
         pytest.param("resnet18", marks=pytest.mark.slow),
         pytest.param("efficientnet_b0", marks=pytest.mark.slow),
     ],

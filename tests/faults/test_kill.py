@@ -17,10 +17,6 @@ def kill_many(killing, n_kills):
         pass
 
 
-def test_extract_killed_at_random_moments_ends_in_the_same_bytes(server, photo_folder, tmp_path):
-    kill_many(Killing(server, photo_folder, tmp_path, seed=1), 2)
-
-
 @pytest.mark.slow
 def test_extract_killed_many_times_ends_in_the_same_bytes(server, photo_folder, tmp_path):
     kill_many(Killing(server, photo_folder, tmp_path, seed=2), LONG)

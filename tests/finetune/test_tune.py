@@ -1120,6 +1120,7 @@ def real_scene(shared, tmp_path):
     return Scene(tmp_path / "photos", tmp_path / "photos.h5")
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_fine_tune_real_photos_begins_with_the_frozen_head_and_ends_in_a_model(
     real_scene, catch_training, tmp_path
