@@ -145,7 +145,7 @@ def advise(
     check_seed(seed)
     with opened_cache(cache) as opened:
         info = opened.get_info(embedding)
-        split = "train" if "train" in opened.list_splits() else "all"
+        split = "train" if opened.list_splits() else "all"
         rows = opened.select_rows(split, labelled=True, name=info.name)
         y = opened.labels[rows]
         groups = fill_groups(opened.groups[rows])

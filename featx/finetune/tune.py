@@ -26,9 +26,10 @@ from featx.finetune.cut import CutNetwork, cut_backbone
 from featx.finetune.paths import Paths
 from featx.finetune.recipe import Recipe
 from featx.finetune.result import TuningReport, build_classifier, build_pair, compare, save_weights
+from featx.finetune.room import describe_excess
 from featx.finetune.task import Task
 from featx.finetune.train import LOG, Training
-from featx.finetune.trunk import KeptFeatures, LiveFeatures, TrunkRun, describe_excess
+from featx.finetune.trunk import KeptFeatures, LiveFeatures, TrunkRun
 from featx.heads.linear import fold_linear
 from featx.heads.persist import Head
 from featx.images.sources import PathLike

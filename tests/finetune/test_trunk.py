@@ -1,8 +1,6 @@
 """What the trunk puts out, kept or not, in any view of the images."""
 
 import json
-import os
-from collections import namedtuple
 from dataclasses import asdict, replace
 from hashlib import sha256
 
@@ -16,54 +14,13 @@ from featx.backbones.load import load_backbone
 from featx.cache.lock import Holder
 from featx.cache.reader import open_cache
 from featx.errors import CacheError, CacheLockedError, TooManyFailuresError, TuningError
-from featx.finetune.cut import cut_backbone
 from featx.finetune.trunk import (
     KeptFeatures,
     LiveFeatures,
-    TrunkRun,
-    _list_group_limits,
-    describe_excess,
-    find_free_memory,
     name_view,
 )
 from featx.images.sources import read_manifest
 from featx.loop import RunOptions
-
-
-@pytest.fixture(scope="module")
-def lenet():
-    return load_backbone("lenet5")
-
-
-@pytest.fixture
-def folder(tmp_path, make_image):
-    """Eleven pictures of several sizes, written long ago: what is new is read twice."""
-    for number in range(11):
-        path = make_image(tmp_path / f"photos/{number:02}.png", (40 + number, 34), seed=number)
-        os.utime(path, (1e9, 1e9))
-    return tmp_path / "photos"
-
-
-@pytest.fixture
-def build_run(folder, lenet):
-    """Build a run over the folder; changes are fields of it. A factory."""
-
-    def build(n_top=2, backbone=lenet, **changes):
-        manifest = read_manifest(folder)
-        files = [entry.content.read() for entry in manifest.entries]
-        run = TrunkRun(
-            cut_backbone(backbone, n_top).trunk,
-            manifest.source,
-            manifest.entries,
-            tuple(sha256(data).hexdigest() for data in files),
-            RunOptions("torch", "cpu", 4, 2, False),
-            "fp32",
-            "exact",
-            0,
-        )
-        return replace(run, **changes)
-
-    return build
 
 
 def read(features, order, batch_size=3, view=0):
@@ -328,19 +285,6 @@ def test_live_features_of_all_views_come_of_one_engine(build_run, monkeypatch):
     assert not np.array_equal(batches[1], batches[2])
 
 
-def test_describe_excess_with_a_limit_of_nothing_is_told(build_run, tmp_path):
-    text = describe_excess(build_run(), tmp_path / "t.h5", 2, 0)
-    assert text == "it would be 0.00 GB, it may be 0.00 GB"
-
-
-def test_describe_excess_at_the_limit_is_none(build_run, tmp_path):
-    run = build_run()
-    n_bytes = 3 * 11 * 4 * 400  # 3 views, and maps of 16 x 5 x 5 before c5
-    assert run.count_bytes(3) == n_bytes
-    assert describe_excess(run, tmp_path / "t.h5", 2, n_bytes) == ""
-    assert describe_excess(run, tmp_path / "t.h5", 2, n_bytes - 1) != ""
-
-
 def test_count_bytes_is_what_the_vectors_take(build_run, tmp_path):
     path = tmp_path / "t.h5"
     run = build_run(n_top=3)
@@ -354,58 +298,6 @@ def test_count_bytes_is_what_the_vectors_take(build_run, tmp_path):
     assert sum(sizes) == pytest.approx(run.count_bytes(6), rel=0.02)
     # The file holds rows and seals beside them.
     assert run.count_bytes(6) < path.stat().st_size < 1.3 * run.count_bytes(6)
-
-
-def test_describe_excess_without_a_limit_looks_at_memory_for_one_view(
-    build_run, tmp_path, monkeypatch
-):
-    run = build_run()
-    path = tmp_path / "t.h5"
-    free = 2 * run.count_bytes(1)
-    monkeypatch.setattr("featx.finetune.trunk.find_free_memory", lambda: free)
-    assert describe_excess(run, path, 2, None) == ""
-    monkeypatch.setattr("featx.finetune.trunk.find_free_memory", lambda: free - 2)
-    assert "half of the free memory is" in describe_excess(run, path, 2, None)
-
-
-def test_describe_excess_without_a_limit_looks_at_the_disk_for_all_views(
-    build_run, tmp_path, monkeypatch
-):
-    run = build_run()
-    path = tmp_path / "t.h5"
-    monkeypatch.setattr("featx.finetune.trunk.find_free_memory", lambda: 1 << 40)
-    usage = namedtuple("usage", "total used free")
-    free = 2 * run.count_bytes(3)
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(0, 0, free))
-    assert describe_excess(run, path, 2, None) == ""
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(0, 0, free - 2))
-    assert "half of the free disk is" in describe_excess(run, path, 2, None)
-    KeptFeatures(run, path, 0).fill()  # what is there already needs no room
-    assert describe_excess(run, path, 2, None) == ""
-    # That of another cut stays beside it.
-    other = build_run(n_top=1)
-    free = 2 * other.count_bytes(3) - 2
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(0, 0, free))
-    assert "half of the free disk is" in describe_excess(other, path, 2, None)
-
-
-def test_find_free_memory_is_less_than_there_is():
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert 0 < find_free_memory() <= total
-
-
-@pytest.mark.parametrize(
-    ("limit", "expected"), [("1000000", 500_000), ("950000", 450_000), ("max", None)]
-)
-def test_find_free_memory_is_what_a_container_leaves(tmp_path, monkeypatch, limit, expected):
-    (tmp_path / "memory.max").write_text(f"{limit}\n")
-    (tmp_path / "memory.current").write_text("900000\n")
-    # Photos that were read lately are no reason to have no memory.
-    (tmp_path / "memory.stat").write_text("anon 100000\ninactive_file 400000\nslab 7\n")
-    left = _list_group_limits(tmp_path)
-    assert left == ([] if expected is None else [expected])
-    monkeypatch.setattr("featx.finetune.trunk._list_group_limits", lambda: left)
-    assert (find_free_memory() == expected) is (expected is not None)
 
 
 def test_name_view_is_one_that_fill_knows_again():
