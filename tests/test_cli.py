@@ -101,7 +101,6 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         (EXTRACT + " --decode quick", "decode: expected exact or fast, got 'quick'"),
         (EXTEND + " --decode fast", "expected decoder pillow"),
         ("doctor gone --device cpu", "gone: expected a folder, table, tar or image"),
-        ("doctor --backbone resnet51 --device cpu", "Nearest: "),
         (EXTRACT + " --size 0", "size: expected 1 to 4096 pixels, got 0"),
         (EXTRACT + " --size 64", "expected no size beside a transform of its own, got 64"),
         (EXTRACT.replace("tests-tiny", "lenet5 --size 64"), "lenet5, size 64: expected a size"),

@@ -29,7 +29,7 @@ def describe_excess(run: TrunkRun, path: Path, n_views: int, limit: int | None) 
     if limit is not None:
         bounds = [(all_views, limit, "it may be")]
     else:
-        room = shutil.disk_usage(path.parent).free + _count_kept(run, path)
+        room = shutil.disk_usage(path.parent).free + _count_kept(run, path, n_views)
         bounds = [
             (one, find_free_memory() // 2, "half of the free memory is"),
             (all_views, room // 2, "half of the free disk is"),
@@ -40,13 +40,13 @@ def describe_excess(run: TrunkRun, path: Path, n_views: int, limit: int | None) 
     return ""
 
 
-def _count_kept(run: TrunkRun, path: Path) -> int:
-    """Return the bytes of a file that this trunk's output is in already; of another cut, none."""
+def _count_kept(run: TrunkRun, path: Path, n_views: int) -> int:
+    """Return what is there already of the views to be kept, in bytes."""
     if not path.exists():
         return 0
+    names = {name_embedding(name_view(view), run.trunk.layers[0]) for view in range(n_views + 1)}
     with open_cache(path) as cache:
-        is_there = name_embedding(name_view(0), run.trunk.layers[0]) in cache.names
-    return path.stat().st_size if is_there else 0
+        return run.count_bytes(len(names.intersection(cache.names)))
 
 
 def find_free_memory() -> int:

@@ -17,7 +17,7 @@ from featx.finetune.train import Examples
 from featx.fitting import choose_evaluated, find_comparable, fit_head
 from featx.heads.linear import fold_linear
 from featx.heads.persist import Head, load_head, shorten_digests
-from featx.heads.splits import assign_splits, fill_groups
+from featx.heads.splits import assign_splits, check_seed, fill_groups
 from featx.images.manifest import Entry
 from featx.images.sources import PathLike, read_manifest
 
@@ -162,9 +162,11 @@ def _hold_out(
     """Part rows into those to learn from and those that say when to stop; their numbers."""
     _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
     rows = np.sort(first)
-    n_classes = len(np.unique(labels[rows]))
+    counts = np.unique(labels[rows], return_counts=True)[1]
     share = HOLDOUT_OF_FEW if len(rows) < FEW_ROWS else HOLDOUT
-    share = max(share, n_classes / len(rows))  # one of each class at least
+    if groups is None:  # stratified: not fewer rows than classes; one of a single row is learnt
+        share = max(share, int((counts > 1).sum()) / len(rows))
+    check_seed(seed)
     try:
         parts = assign_splits(
             labels[rows], None if groups is None else groups[rows], val=share, test=0, seed=seed
@@ -172,9 +174,9 @@ def _hold_out(
     except HeadError as error:
         raise TuningError(
             f"{subject}, split train: expected images enough to set some of each class aside, "
-            f"which say when to stop, got {len(rows)} of {n_classes} classes. Label more."
+            f"which say when to stop, got {len(rows)} of {len(counts)} classes. Label more."
         ) from error
-    parts = parts[np.searchsorted(rows, first[inverse])]  # copies go together
+    parts = parts[np.searchsorted(rows, first[inverse])]  # copies go with the first of them
     return np.flatnonzero(parts == "train"), np.flatnonzero(parts == "val")
 
 

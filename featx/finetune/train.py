@@ -281,6 +281,7 @@ class Training:
             "learner": self.learner.state_dict(),
             "best": self._best,
             "head_right": self._head_right,
+            "place": self.device.type,
             "n_parts": self.learner.n_parts,
             "optimizer": self.optimizer.state_dict(),
         }
@@ -310,7 +311,8 @@ class Training:
         history = [Epoch(*line) for line in content["state"].pop("history")]
         self._state = _State(**content["state"], history=history)
         self._best, self._head_right = content["best"], content["head_right"]
-        self.learner.set_parts(content["n_parts"])  # the cores may be others now
+        if content["place"] == self.device.type:  # though the cores be others
+            self.learner.set_parts(content["n_parts"])
         self.learner.load_state_dict(content["learner"])
         self.optimizer.load_state_dict(content["optimizer"])
         return True

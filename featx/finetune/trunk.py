@@ -23,7 +23,7 @@ from featx.engines.engine import Engine
 from featx.errors import FingerprintError, TuningError
 from featx.extraction import extract, name_embedding
 from featx.finetune.views import View
-from featx.images.manifest import Entry, Manifest
+from featx.images.manifest import Entry, Manifest, escape_name
 from featx.loop import EmbeddedBatch, RunOptions, iter_embedded
 
 Array = np.ndarray[Any, Any]
@@ -157,11 +157,10 @@ class KeptFeatures:
         TooManyFailuresError
             If images cannot be read any more.
         """
-        others = _check_ours(self.path)
+        is_foreign = _is_foreign(self.path, self.run)
         # One that was interrupted goes first: no other is begun beside its unfinished work.
         unfinished = find_names(name_folder(self.path))
         views = sorted(range(self.n_views + 1), key=lambda view: self._name(view) not in unfinished)
-        is_foreign = bool(others) and others.isdisjoint(entry.row.id for entry in self.run.entries)
         try:
             self._extract(views, overwrite=is_foreign, break_lock=break_lock)
         except FingerprintError:
@@ -218,19 +217,20 @@ def name_view(view: int) -> str:
     return f"view-{view}" if view else "plain"
 
 
-def _check_ours(path: Path) -> set[str]:
-    """Refuse to drop the rows and embeddings of a cache of the user's; return the rows there."""
+def _is_foreign(path: Path, run: TrunkRun) -> bool:
+    """Tell whether a trunk's output is of another source; refuse a cache of the user's."""
     if not path.exists():
-        return set()
+        return False
     with open_cache(path) as cache:
         others = [name for name in cache.names if not re.match(r"(plain|view-\d+)@before-", name)]
-        ids = set(cache.ids.tolist())
+        has_common = not set(cache.ids.tolist()).isdisjoint(entry.row.id for entry in run.entries)
+        is_foreign = cache.source != escape_name(run.source) and not has_common
     if others:
         raise TuningError(
             f"{path}: expected a trunk's output, got a cache with {', '.join(others)}. "
             "Name another file."
         )
-    return ids
+    return is_foreign
 
 
 def check_batch(batch: EmbeddedBatch, digests: Sequence[str]) -> None:

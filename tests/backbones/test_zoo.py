@@ -29,9 +29,8 @@ SMALLEST = [
     "resnet18",
     "shufflenet_v2_x0_5",
     "squeezenet1_1",
-    "vgg11",
 ]
-"""One network per family, for every run; the others are slow."""
+"""Small networks of most families, for every run; the others are slow."""
 
 ZOO = sorted(
     name
@@ -226,7 +225,7 @@ def run_plain_script(name, file, paths):
 @pytest.mark.parametrize(
     ("name", "file"),
     [
-        ("mobilenet_v2", "mobilenet_v2-imagenet-backbone.pth"),
+        pytest.param("mobilenet_v2", "mobilenet_v2-imagenet-backbone.pth", marks=pytest.mark.slow),
         ("squeezenet1_1", "squeezenet1_1-imagenet.pth"),
     ],
 )

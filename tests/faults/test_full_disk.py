@@ -76,6 +76,7 @@ def test_extract_under_a_file_size_limit_tells_and_goes_on_without(
     assert read_content(output) == expected
 
 
+@pytest.mark.slow
 def test_extract_over_a_cache_on_a_full_disk_leaves_the_cache(
     server, photo_folder, tmp_path, small_disk
 ):

@@ -41,18 +41,21 @@ def test_describe_excess_without_a_limit_looks_at_the_disk_for_all_views(
     path = tmp_path / "t.h5"
     monkeypatch.setattr("featx.finetune.room.find_free_memory", lambda: 1 << 40)
     usage = namedtuple("usage", "total used free")
-    free = 2 * run.count_bytes(3)
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(0, 0, free))
-    assert describe_excess(run, path, 2, None) == ""
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(0, 0, free - 2))
-    assert "half of the free disk is" in describe_excess(run, path, 2, None)
+
+    def ask(run, free):
+        monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(0, 0, free))
+        return describe_excess(run, path, 2, None)
+
+    needed = 2 * run.count_bytes(3)
+    assert ask(run, needed) == ""
+    assert "half of the free disk is" in ask(run, needed - 2)
     KeptFeatures(run, path, 0).fill()  # what is there already needs no room
-    assert describe_excess(run, path, 2, None) == ""
+    needed -= run.count_bytes(1)
+    assert ask(run, needed) == ""
+    assert "half of the free disk is" in ask(run, needed - 2)
     # That of another cut stays beside it.
     other = build_run(n_top=1)
-    free = 2 * other.count_bytes(3) - 2
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(0, 0, free))
-    assert "half of the free disk is" in describe_excess(other, path, 2, None)
+    assert "half of the free disk is" in ask(other, 2 * other.count_bytes(3) - 2)
 
 
 def test_find_free_memory_is_less_than_there_is():

@@ -50,6 +50,14 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _two_cores():
+    """As many parts of a batch, and so the same dropout, on every machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(joblib, "cpu_count", lambda: 2)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _interrupts_are_exceptions():
     """Whatever a test before this one left: by the system's default SIGINT ends the process."""
@@ -613,9 +621,9 @@ def test_training_gives_the_signals_back(tmp_path, ending):
 def test_training_resumed_where_cores_are_others_gives_the_same(tmp_path, undisturbed, monkeypatch):
     expected = undisturbed()
     training = build_training(tmp_path / "1", act=end_at(N_SCORED + PER_EPOCH, "SIGKILL"))
+    assert training.learner.n_parts == 2
     with pytest.raises(Killed):
         training.run(progress=False)
-    assert training.learner.n_parts == joblib.cpu_count()
     monkeypatch.setattr(joblib, "cpu_count", lambda: 3)
     resumed = train(tmp_path / "1", resume=True)
     assert read_result(resumed) == expected
