@@ -18,12 +18,12 @@ from featx.backbones.backbone import PENULTIMATE, Backbone
 from featx.cache.format import DTYPES, EmbeddingInfo, check_dtype, check_names
 from featx.cache.lock import CacheLock
 from featx.cache.reader import open_cache
-from featx.cache.shards import Shards, find_batch_size, name_folder
+from featx.cache.shards import Shards, find_batch_size
 from featx.cache.writer import write_cache
 from featx.embedding import build_fingerprint, resolve_backbone
 from featx.engines.engine import Engine
 from featx.errors import CacheError, SourceError
-from featx.files import check_destination, remove_partials
+from featx.files import check_destination, name_work, remove_partials
 from featx.filling import Filler, count_allowed, find_todo
 from featx.images.decode import check_decode
 from featx.images.manifest import Manifest, escape_name
@@ -221,7 +221,7 @@ def extract(
         }
         check_names(names.values())
         dtype, batch_size = settle_storage(base, tuple(names.values()), dtype, batch_size)
-        work = name_folder(output)
+        work = name_work(output)
         options = replace(options, batch_size=batch_size or find_batch_size(work))
         runs = options.build_engine(backbone, precision, n_images=len(manifest))
         timings = Timings(start_s=time.perf_counter() - start)

@@ -56,6 +56,11 @@ def replace_file(partial: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
+def name_work(path: Path) -> Path:
+    """Name the folder of the unfinished work on a file."""
+    return path.with_name(path.name + ".partial")
+
+
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk: a new one is there only once its folder is."""
     if os.name == "posix":
@@ -79,15 +84,26 @@ def explain_errors(path: Path, *, error: type[FeatxError]) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, *, error: type[FeatxError]) -> Iterator[Path]:
+def replacing(
+    path: Path, *, error: type[FeatxError], partial: Path | None = None
+) -> Iterator[Path]:
     """Yield a draft to write; put it at its destination once it is whole, or leave no trace of it.
+
+    Parameters
+    ----------
+    path : Path
+        The destination.
+    error : type
+        What a full disk or the like becomes.
+    partial : Path, optional
+        The draft, on the same file system. Default: a hidden sibling.
 
     Raises
     ------
     FeatxError
         Of the given class, if the disk is full or the like.
     """
-    partial = name_partial(path)
+    partial = partial or name_partial(path)
     try:
         with explain_errors(path, error=error):
             yield partial

@@ -332,10 +332,16 @@ def check_fingerprints(base: Cache, infos: Sequence[EmbeddingInfo]) -> None:
             )
 
 
+def is_other_source(base: Cache, manifest: Manifest) -> bool:
+    """Tell whether a cache was made from something else: another name, and no image in common."""
+    ids = {entry.row.id for entry in manifest.entries}
+    is_other = base.source != manifest.source and ids.isdisjoint(base.ids.tolist())
+    return len(base) > 0 and is_other
+
+
 def check_same_source(base: Cache, manifest: Manifest) -> None:
     """Refuse another source by mistake: its rows would be added to rows it knows nothing of."""
-    ids = {entry.row.id for entry in manifest.entries}
-    if len(base) and base.source != manifest.source and ids.isdisjoint(base.ids.tolist()):
+    if is_other_source(base, manifest):
         raise CacheError(
             f"{base.path}: expected the source it was made from, {base.source}, got "
             f"{manifest.source}, with which it has no image in common. Name another output, or "

@@ -314,6 +314,14 @@ class CliResult:
     out: str
     err: str
 
+    def check_error(self, message):
+        """See that it was an error told in one line, with this in it."""
+        assert self.code == 1
+        assert len(self.err.splitlines()) == 1
+        assert self.err.startswith("featx: ")
+        assert message in self.err
+        assert self.out == ""
+
     def list_notes(self):
         """List what an extraction said on stderr, before the two lines on its time; these as well.
 

@@ -135,12 +135,7 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
 )
 def test_command_with_bad_input_ends_in_one_line_and_code_1(place, run_cli, line, message):
     before = sorted(path.name for path in place.iterdir())
-    result = run_cli(*line.split())
-    assert result.code == 1
-    assert len(result.err.splitlines()) == 1
-    assert result.err.startswith("featx: ")
-    assert message in result.err
-    assert result.out == ""
+    run_cli(*line.split()).check_error(message)
     assert sorted(path.name for path in place.iterdir()) == before
 
 
@@ -202,6 +197,12 @@ def test_doctor_prints_rates_and_advice(place, run_cli):
         "predict head.joblib",
         "predict head.joblib photos --top 0",
         "predict head.joblib photos --xml",
+        "fine-tune photos -o tuned.safetensors",
+        "fine-tune photos --cache photos.h5",
+        "fine-tune --cache photos.h5 -o tuned.safetensors",
+        "fine-tune photos --cache photos.h5 -o tuned.safetensors --max-trunk -1",
+        "fine-tune photos --cache photos.h5 -o tuned.safetensors --epochs many",
+        "fine-tune photos --cache photos.h5 -o tuned.safetensors --xml",
     ],
 )
 def test_command_used_wrongly_ends_in_code_2(run_cli, line):

@@ -290,11 +290,6 @@ class Shards:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def name_folder(path: Path) -> Path:
-    """Name the folder of the unfinished work on a cache."""
-    return path.with_name(path.name + ".partial")
-
-
 def find_batch_size(folder: Path) -> int | None:
     """Return the batch size of unfinished work, if there is any: it goes on with the same."""
     plan = _find_plan(folder)

@@ -26,7 +26,7 @@ from featx.cache.reader import open_cache
 from featx.cache.seal import check_seal, seal_file, unseal_file
 from featx.cache.sink import open_writable
 from featx.errors import CacheError
-from featx.files import explain_errors, name_partial, remove_partials, replace_file
+from featx.files import remove_partials, replacing
 from featx.rows import Failure, Row
 
 Array = np.ndarray[Any, Any]
@@ -92,25 +92,20 @@ def write_cache(
     CacheError
         If it cannot be written; the destination is as it was.
     """
-    partial = partial or name_partial(path)
-    try:
-        with explain_errors(path, error=CacheError):
-            with open_writable(partial, "w") as (file, check):
-                write_stamp(file, FORMAT_NAME)
-                file.attrs["source"] = source
-                write_table(file.create_group("rows"), Row, rows)
-                write_table(file.create_group("failures"), Failure, failures)
-                file.create_group("embeddings")
-                for column in columns:
-                    _write_column(file, column, len(rows), check)
-            digest = seal_file(partial)
-            check_seal(partial)
-            open_cache(partial).close()
-            if lock is not None:
-                lock.check()
-            replace_file(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path, error=CacheError, partial=partial) as draft:
+        with open_writable(draft, "w") as (file, check):
+            write_stamp(file, FORMAT_NAME)
+            file.attrs["source"] = source
+            write_table(file.create_group("rows"), Row, rows)
+            write_table(file.create_group("failures"), Failure, failures)
+            file.create_group("embeddings")
+            for column in columns:
+                _write_column(file, column, len(rows), check)
+        digest = seal_file(draft)
+        check_seal(draft)
+        open_cache(draft).close()
+        if lock is not None:
+            lock.check()
     return digest
 
 
@@ -153,7 +148,6 @@ def rewrite_cache(
         If another process writes it.
     """
     path = Path(path).resolve()
-    partial = name_partial(path)
     with CacheLock(path) as lock:
         with open_cache(path) as cache:
             if digest not in (None, cache.digest):
@@ -162,19 +156,15 @@ def rewrite_cache(
                     "meanwhile. Run the command again."
                 )
         remove_partials(path)
-        try:
-            with explain_errors(path, error=CacheError):
-                check_seal(path)  # a copy of damage would be sealed as if it were sound
-                shutil.copyfile(path, partial)
-                unseal_file(partial)
-                with open_writable(partial, "r+") as (file, _):
-                    yield file
-                seal_file(partial)
-                check_seal(partial)
-                lock.check()
-                replace_file(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(path, error=CacheError) as partial:
+            check_seal(path)  # a copy of damage would be sealed as if it were sound
+            shutil.copyfile(path, partial)
+            unseal_file(partial)
+            with open_writable(partial, "r+") as (file, _):
+                yield file
+            seal_file(partial)
+            check_seal(partial)
+            lock.check()
 
 
 def write_splits(

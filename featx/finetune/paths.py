@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featx.errors import TuningError
-from featx.files import check_destination, remove_partials
+from featx.files import check_destination, name_work, remove_partials
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Paths:
             output,
             output.with_suffix(".joblib"),
             output.with_suffix(".log.csv"),
-            output.with_name(output.name + ".partial"),
+            name_work(output),
             Path(trunk) if trunk is not None else output.with_suffix(".trunk.h5"),
         )
 

@@ -7,8 +7,7 @@ import shutil
 from pathlib import Path
 
 from featx.cache.reader import open_cache
-from featx.extraction import name_embedding
-from featx.finetune.trunk import TrunkRun, name_view
+from featx.finetune.trunk import TrunkRun
 
 
 def describe_excess(run: TrunkRun, path: Path, n_views: int, limit: int | None) -> str:
@@ -44,7 +43,7 @@ def _count_kept(run: TrunkRun, path: Path, n_views: int) -> int:
     """Return what is there already of the views to be kept, in bytes."""
     if not path.exists():
         return 0
-    names = {name_embedding(name_view(view), run.trunk.layers[0]) for view in range(n_views + 1)}
+    names = {run.name_view(view) for view in range(n_views + 1)}
     with open_cache(path) as cache:
         return run.count_bytes(len(names.intersection(cache.names)))
 

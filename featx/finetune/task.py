@@ -116,7 +116,8 @@ class Task:
             )
         rows = cache.select_rows("train", labelled=True, name=name)
         test_rows = cache.select_rows(split, labelled=True, name=name)
-        known = np.union1d(head.seen, shorten_digests(cache.digests[rows]))
+        digests = cache.digests[rows]
+        known = np.union1d(head.seen, shorten_digests(digests))
         n_rows = len(test_rows)
         test_rows = test_rows[~np.isin(shorten_digests(cache.digests[test_rows]), known)]
         if not len(test_rows):
@@ -129,7 +130,6 @@ class Task:
         labels = cache.labels[rows]
         _check_labels(cache, labels, head)
         groups = fill_groups(cache.groups[rows])
-        digests = cache.digests[rows]
         train, holdout = _hold_out(labels, groups, digests, recipe.seed, str(cache.path))
         start = head.estimator
         if head.count_seen(digests[holdout]):

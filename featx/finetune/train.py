@@ -260,9 +260,11 @@ class Training:
 
     def _choose_weights(self) -> None:
         """Put the best weights in place; those of the head, where they seem so by chance."""
-        if not self._state.is_sure:
+        if self._state.is_sure:
+            self.learner.load_state_dict(self._best)
+        else:
             self._state.best_epoch = 0
-        self.learner.load_state_dict(self._best if self._state.best_epoch else self._start)
+            self.learner.load_state_dict(self._start)
 
     def _copy_weights(self) -> dict[str, torch.Tensor]:
         state = self.learner.state_dict()

@@ -18,12 +18,14 @@ import numpy as np
 from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import ImageClassification
 from featx.cache.reader import open_cache
-from featx.cache.shards import find_names, name_folder
+from featx.cache.shards import find_names
 from featx.engines.engine import Engine
 from featx.errors import FingerprintError, TuningError
 from featx.extraction import extract, name_embedding
+from featx.files import name_work
 from featx.finetune.views import View
 from featx.images.manifest import Entry, Manifest, escape_name
+from featx.increments import is_other_source
 from featx.loop import EmbeddedBatch, RunOptions, iter_embedded
 
 Array = np.ndarray[Any, Any]
@@ -80,6 +82,10 @@ class TrunkRun:
         base = self.trunk.preprocess
         assert isinstance(base, ImageClassification)
         return replace(self.trunk, preprocess=View(base, view, self.seed)) if view else self.trunk
+
+    def name_view(self, view: int) -> str:
+        """Name a view's embedding in a cache."""
+        return name_embedding(name_view(view), self.trunk.layers[0])
 
     def count_bytes(self, n_views: int) -> int:
         """Estimate what a cache of so many views, the plain one among them, takes."""
@@ -157,10 +163,13 @@ class KeptFeatures:
         TooManyFailuresError
             If images cannot be read any more.
         """
-        is_foreign = _is_foreign(self.path, self.run)
+        run = self.run
+        is_foreign = _is_foreign(self.path, run)
         # One that was interrupted goes first: no other is begun beside its unfinished work.
-        unfinished = find_names(name_folder(self.path))
-        views = sorted(range(self.n_views + 1), key=lambda view: self._name(view) not in unfinished)
+        unfinished = find_names(name_work(self.path))
+        views = sorted(
+            range(self.n_views + 1), key=lambda view: run.name_view(view) not in unfinished
+        )
         try:
             self._extract(views, overwrite=is_foreign, break_lock=break_lock)
         except FingerprintError:
@@ -205,11 +214,8 @@ class KeptFeatures:
                 self.run.entries, cache.digests[places], self.run.digests, strict=True
             ):
                 _check_same(entry.row.path, *pair)
-            self._vectors = cache.read_vectors(self._name(view), places)
+            self._vectors = cache.read_vectors(self.run.name_view(view), places)
         self._view = view
-
-    def _name(self, view: int) -> str:
-        return name_embedding(name_view(view), self.run.trunk.layers[0])
 
 
 def name_view(view: int) -> str:
@@ -223,8 +229,7 @@ def _is_foreign(path: Path, run: TrunkRun) -> bool:
         return False
     with open_cache(path) as cache:
         others = [name for name in cache.names if not re.match(r"(plain|view-\d+)@before-", name)]
-        has_common = not set(cache.ids.tolist()).isdisjoint(entry.row.id for entry in run.entries)
-        is_foreign = cache.source != escape_name(run.source) and not has_common
+        is_foreign = is_other_source(cache, Manifest(escape_name(run.source), run.entries))
     if others:
         raise TuningError(
             f"{path}: expected a trunk's output, got a cache with {', '.join(others)}. "

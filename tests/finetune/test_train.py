@@ -58,14 +58,6 @@ def _two_cores():
         yield
 
 
-@pytest.fixture(autouse=True)
-def _interrupts_are_exceptions():
-    """Whatever a test before this one left: by the system's default SIGINT ends the process."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before or signal.SIG_DFL)
-
-
 def draw_random_labels(n_images, seed=0):
     return np.random.default_rng(seed).integers(0, N_CLASSES, n_images)
 
