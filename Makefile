@@ -36,9 +36,9 @@ lock: $(READY)
 	  --no-emit-find-links --all-extras --group dev pyproject.toml -o requirements.lock
 
 bench: $(READY)
-	$(BIN)/python pipelines/benchmarks/startup.py
-	$(BIN)/python pipelines/benchmarks/cost.py
-	$(BIN)/python pipelines/benchmarks/durability.py
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/cost.py
+	$(BIN)/python benchmarks/durability.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

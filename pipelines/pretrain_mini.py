@@ -42,8 +42,8 @@ from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 from tqdm import tqdm
 
-from featx.backbones.lenet5 import LeNet5
-from featx.backbones.mini import Mini
+from featx.backbones.bundled.lenet5 import LeNet5
+from featx.backbones.bundled.mini import Mini
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)

@@ -43,7 +43,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional
 
-from featx.backbones.mini import Mini
+from featx.backbones.bundled.mini import Mini
 
 HELD_OUT = ("automobile", "bird", "frog", "horse")
 N_TRAIN, N_EPOCHS = 20_000, 5

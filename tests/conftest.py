@@ -18,8 +18,8 @@ from PIL import Image
 
 from featx.cache.format import EmbeddingInfo
 from featx.cache.writer import Column, write_cache
-from featx.fingerprint import Fingerprint
-from featx.rows import Row
+from featx.core.fingerprint import Fingerprint
+from featx.core.rows import Row
 
 # Idle threads of torch spin by default: on a busy machine test_cli.py took 51 s of CPU, not 31.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -271,7 +271,7 @@ def mixed(tmp_path, good, make_image):
 @pytest.fixture
 def photos_cache(photos, tiny_backbone, tmp_path):
     """The cache of `photos` by `tiny_backbone`."""
-    from featx.extraction import extract
+    from featx.extraction.extract import extract
 
     extract(photos, tmp_path / "photos.h5", backbone=tiny_backbone, batch_size=4, progress=False)
     return tmp_path / "photos.h5"
@@ -284,7 +284,7 @@ def watch_batches():
     Batches are waited for one by one and in their order, whichever engine runs: what is raised for
     one leaves all before it done. It is called in the thread that feeds the network.
     """
-    from featx.loop import RunOptions
+    from featx.embedding.loop import RunOptions
 
     @contextmanager
     def watch(act):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from featx.backbones.preprocess import Preprocess
 
 if TYPE_CHECKING:
-    from featx.backbones.network import Embedder
+    from featx.backbones.embedder import Embedder
 
 PENULTIMATE = "penultimate"
 """The default layer: the input of the last Linear, or a user's network's own output."""

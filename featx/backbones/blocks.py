@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
-from featx.backbones.network import cut_classifier
+from featx.backbones.embedder import cut_classifier
 from featx.backbones.registry import BackboneSpec
-from featx.errors import BackboneError
+from featx.core.errors import BackboneError
 
 
 @dataclass(frozen=True)

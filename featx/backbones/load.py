@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from featx.backbones.backbone import PENULTIMATE, Backbone
-from featx.backbones.network import Embedder, cut_classifier
+from featx.backbones.embedder import Embedder, cut_classifier
 from featx.backbones.preprocess import CustomTransform, ImageClassification, Preprocess
 from featx.backbones.registry import BackboneSpec, get_backbone_spec, load_zoo, register_spec
 from featx.backbones.weights import (
@@ -24,7 +24,7 @@ from featx.backbones.weights import (
     read_record,
     read_state_dict,
 )
-from featx.errors import BackboneError, WeightsError, suggest
+from featx.core.errors import BackboneError, WeightsError, suggest
 
 MAX_SIZE = 4096
 """Pixels per side of a picture."""

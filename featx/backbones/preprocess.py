@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from featx.errors import BackboneError
+from featx.core.errors import BackboneError
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from featx.backbones.weights import WeightsEntry
-from featx.errors import BackboneError, suggest
+from featx.core.errors import BackboneError, suggest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -123,7 +123,8 @@ def get_backbone_spec(name: str) -> BackboneSpec:
 
 def load_zoo() -> None:
     """Register the built-in backbones, whose modules know this one and not the reverse."""
-    from featx.backbones import embedded, zoo
+    from featx.backbones import torchvision_zoo
+    from featx.backbones.bundled import specs
 
-    zoo.register_zoo()
-    embedded.register_embedded()
+    torchvision_zoo.register_zoo()
+    specs.register_embedded()

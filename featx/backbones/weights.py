@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featx.errors import WeightsError, suggest
+from featx.core.errors import WeightsError, suggest
 
 if TYPE_CHECKING:
     import torch

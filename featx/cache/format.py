@@ -15,9 +15,9 @@ import h5py
 import numpy as np
 
 from featx.cache.seal import SealedFile
-from featx.errors import CacheError
-from featx.fingerprint import Fingerprint
-from featx.rows import Failure, Row
+from featx.core.errors import CacheError
+from featx.core.fingerprint import Fingerprint
+from featx.core.rows import Failure, Row
 
 Array = np.ndarray[Any, Any]
 Record = TypeVar("Record", Row, Failure)

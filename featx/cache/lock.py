@@ -16,8 +16,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from featx.errors import CacheError, CacheLockedError
-from featx.files import explain_errors
+from featx.core.errors import CacheError, CacheLockedError
+from featx.core.files import explain_errors
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from featx.cache.format import (
     read_table,
     take_rows,
 )
-from featx.errors import CacheError, suggest
-from featx.rows import SPLITS, Failure, Row
+from featx.core.errors import CacheError, suggest
+from featx.core.rows import SPLITS, Failure, Row
 
 Array = np.ndarray[Any, Any]
 

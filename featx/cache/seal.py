@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from featx.errors import CacheDamagedError, CacheError
+from featx.core.errors import CacheDamagedError, CacheError
 
 MAGIC = b"featx-seal-1\r\n\x1a\n"
 BLOCK_SIZE = 1 << 16

@@ -24,11 +24,11 @@ from featx.cache.format import (
 )
 from featx.cache.lock import CacheLock
 from featx.cache.seal import SealedFile, check_seal, seal_file
-from featx.cache.sink import open_writable
+from featx.cache.writable import open_writable
 from featx.cache.writer import write_stamp
-from featx.errors import CacheDamagedError, CacheError
-from featx.files import explain_errors, replace_file, sync_folder
-from featx.rows import Failure, Row
+from featx.core.errors import CacheDamagedError, CacheError
+from featx.core.files import explain_errors, replace_file, sync_folder
+from featx.core.rows import Failure, Row
 
 Array = np.ndarray[Any, Any]
 

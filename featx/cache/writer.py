@@ -24,10 +24,10 @@ from featx.cache.format import (
 from featx.cache.lock import CacheLock
 from featx.cache.reader import open_cache
 from featx.cache.seal import check_seal, seal_file, unseal_file
-from featx.cache.sink import open_writable
-from featx.errors import CacheError
-from featx.files import remove_partials, replacing
-from featx.rows import Failure, Row
+from featx.cache.writable import open_writable
+from featx.core.errors import CacheError
+from featx.core.files import remove_partials, replacing
+from featx.core.rows import Failure, Row
 
 Array = np.ndarray[Any, Any]
 

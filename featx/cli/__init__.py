@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from featx.cli import checking, extracting, heads, looking, starting, tuning
-from featx.errors import FeatxError
+from featx.cli import extract, heads, looking, starting, tuning, verify
+from featx.core.errors import FeatxError
 
 app = typer.Typer(
     name="featx",
@@ -19,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (starting, extracting, heads, tuning, looking, checking):
+for module in (starting, extract, heads, tuning, looking, verify):
     module.add_commands(app)
 
 

@@ -22,7 +22,7 @@ from featx.cli.options import (
 from featx.cli.printing import print_json, print_note, print_table
 
 if TYPE_CHECKING:
-    from featx.prediction import Prediction
+    from featx.prediction.predict import Prediction
 
 
 HeadArgument = Annotated[Path, typer.Argument(help="A file made by featx fit-head.")]
@@ -47,7 +47,7 @@ def split(
 
     featx split photos.h5 --val 0.2
     """
-    from featx.fitting import split_cache
+    from featx.fitting.fit import split_cache
 
     counts = split_cache(cache, val=val, test=test, seed=seed, overwrite=overwrite)
     print(f"{cache}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
@@ -77,7 +77,7 @@ def fit_head(
 
     featx fit-head photos.h5 -o head.joblib --kind logreg
     """
-    from featx.fitting import fit_head as fit
+    from featx.fitting.fit import fit_head as fit
 
     head = fit(
         cache,
@@ -127,7 +127,7 @@ def evaluate(
 
     featx evaluate head.joblib photos.h5 --split val
     """
-    from featx.fitting import evaluate as evaluate_head
+    from featx.fitting.fit import evaluate as evaluate_head
 
     scores = evaluate_head(head, cache, split=split, embedding=embedding)
     if scores.n_seen:
@@ -172,7 +172,7 @@ def predict(
 
     featx predict head.joblib new/ --csv > predictions.csv
     """
-    from featx.prediction import predict as predict_images
+    from featx.prediction.predict import predict as predict_images
 
     predictions = predict_images(
         head,

@@ -10,7 +10,7 @@ import typer
 
 from featx.cli.options import AsJson
 from featx.cli.printing import print_json, print_table
-from featx.errors import WeightsError
+from featx.core.errors import WeightsError
 
 if TYPE_CHECKING:
     from featx.backbones.registry import BackboneSpec

@@ -12,7 +12,7 @@ from featx.cli.options import AsJson, Device
 from featx.cli.printing import print_json, print_table
 
 if TYPE_CHECKING:
-    from featx.doctor import Diagnosis
+    from featx.doctor.diagnose import Diagnosis
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -49,7 +49,7 @@ def doctor(
 
     featx doctor photos/ --backbone mobilenet_v2
     """
-    from featx.doctor import diagnose
+    from featx.doctor.diagnose import diagnose
 
     found = diagnose(source, backbone=backbone, device=device, folder=folder)
     if as_json:

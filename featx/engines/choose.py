@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featx.backbones.backbone import Backbone
-from featx.errors import BackboneError, DeviceError, require
+from featx.core.errors import BackboneError, DeviceError, require
 
 if TYPE_CHECKING:
     from featx.engines.engine import Engine

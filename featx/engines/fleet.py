@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.backbones.backbone import Backbone
+from featx.core.errors import DeviceError
 from featx.engines.engine import Engine, Slot
 from featx.engines.fleet_process import REMEDY, Room, build, serve
-from featx.errors import DeviceError
 
 if TYPE_CHECKING:
-    from featx.backbones.network import Embedder
+    from featx.backbones.embedder import Embedder
 
 Array = np.ndarray[Any, Any]
 

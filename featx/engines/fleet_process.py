@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from featx.backbones.backbone import Backbone
+from featx.core.errors import DeviceError, FeatxError
 from featx.engines.engine import Engine
-from featx.errors import DeviceError, FeatxError
 
 Array = np.ndarray[Any, Any]
 

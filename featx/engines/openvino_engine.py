@@ -14,10 +14,10 @@ import numpy as np
 import openvino
 
 from featx.backbones.backbone import Backbone
-from featx.backbones.records import PACKAGES
+from featx.backbones.lazy import PACKAGES
+from featx.core.artifacts import build_key, find_kept, keep
+from featx.core.errors import BackboneError
 from featx.engines.engine import Engine, Slot
-from featx.errors import BackboneError
-from featx.store import build_key, find_kept, keep
 
 if TYPE_CHECKING:
     from torch import nn

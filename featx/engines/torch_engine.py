@@ -17,9 +17,9 @@ from torch.fx.experimental.optimization import fuse
 
 from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import Preprocess
+from featx.core.errors import DeviceError
 from featx.engines.engine import Engine, Slot
 from featx.engines.threads import open_pool
-from featx.errors import DeviceError
 
 Array = np.ndarray[Any, Any]
 

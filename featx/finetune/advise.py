@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from featx.cache.reader import Cache
-from featx.errors import TuningError
-from featx.fitting import opened_cache
+from featx.core.errors import TuningError
+from featx.fitting.fit import opened_cache
 from featx.heads.classifier import HeadClassifier
 from featx.heads.splits import build_folds, check_seed, fill_groups
 

@@ -13,7 +13,7 @@ from featx.backbones.backbone import Backbone
 from featx.backbones.blocks import Block, cut_network, list_blocks
 from featx.backbones.preprocess import ImageClassification
 from featx.backbones.registry import get_backbone_spec
-from featx.errors import TuningError
+from featx.core.errors import TuningError
 
 
 class Trunk(nn.Module):

@@ -9,8 +9,8 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featx.errors import TuningError
-from featx.files import replacing
+from featx.core.errors import TuningError
+from featx.core.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor

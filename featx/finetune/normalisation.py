@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from featx.errors import TuningError
+from featx.core.errors import TuningError
 
 
 def set_train(module: nn.Module, *, train_batchnorm: bool) -> None:

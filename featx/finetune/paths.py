@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from featx.errors import TuningError
-from featx.files import check_destination, name_work, remove_partials
+from featx.core.errors import TuningError
+from featx.core.files import check_destination, name_work, remove_partials
 
 
 @dataclass(frozen=True)

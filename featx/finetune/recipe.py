@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from featx.errors import TuningError, suggest
+from featx.core.errors import TuningError, suggest
 
 OPTIMIZERS = ("adamw", "sgd")
 

@@ -14,21 +14,21 @@ from safetensors.torch import save
 from torch import nn
 
 from featx.backbones.backbone import PENULTIMATE, Backbone
-from featx.backbones.records import recall_backbone
+from featx.backbones.lazy import recall_backbone
 from featx.backbones.registry import get_backbone_spec
 from featx.backbones.weights import RECORD
 from featx.cache.reader import Cache
-from featx.embedding import build_fingerprint, find_decode
+from featx.embedding.embed import build_fingerprint, find_decode
+from featx.embedding.loop import iter_embedded
 from featx.finetune.advise import Advice
 from featx.finetune.log import Epoch, write_whole
 from featx.finetune.task import Task
 from featx.finetune.trunk import TrunkRun, check_batch
-from featx.fitting import ORIGIN
+from featx.fitting.fit import ORIGIN
 from featx.heads.compare import PairedScores, compare_predictions
+from featx.heads.head import Head, shorten_digests
 from featx.heads.linear import build_linear, fold_linear
-from featx.heads.persist import Head, shorten_digests
 from featx.heads.splits import fill_groups
-from featx.loop import iter_embedded
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ import numpy as np
 
 from featx.backbones.backbone import PENULTIMATE
 from featx.cache.reader import Cache
-from featx.errors import HeadError, TuningError
+from featx.core.errors import HeadError, TuningError
 from featx.finetune.recipe import Recipe
 from featx.finetune.train import Examples
-from featx.fitting import choose_evaluated, find_comparable, fit_head
+from featx.fitting.fit import choose_evaluated, find_comparable, fit_head
+from featx.heads.head import Head, load_head, shorten_digests
 from featx.heads.linear import fold_linear
-from featx.heads.persist import Head, load_head, shorten_digests
 from featx.heads.splits import assign_splits, check_seed, fill_groups
 from featx.images.manifest import Entry
-from featx.images.sources import PathLike, read_manifest
+from featx.images.sources.read import PathLike, read_manifest
 
 Array = np.ndarray[Any, Any]
 

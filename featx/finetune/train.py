@@ -19,8 +19,8 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from featx.errors import DeviceError, TuningError
-from featx.files import remove_partials
+from featx.core.errors import DeviceError, TuningError
+from featx.core.files import remove_partials
 from featx.finetune.cut import CutNetwork
 from featx.finetune.learner import Learner
 from featx.finetune.log import Epoch, is_sure, rank, write_log, write_whole

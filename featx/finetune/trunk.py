@@ -17,16 +17,16 @@ import numpy as np
 
 from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import ImageClassification
+from featx.backbones.views import View
 from featx.cache.reader import open_cache
 from featx.cache.shards import find_names
+from featx.core.errors import FingerprintError, TuningError
+from featx.core.files import name_work
+from featx.embedding.loop import EmbeddedBatch, RunOptions, iter_embedded
 from featx.engines.engine import Engine
-from featx.errors import FingerprintError, TuningError
-from featx.extraction import extract, name_embedding
-from featx.files import name_work
-from featx.finetune.views import View
+from featx.extraction.extract import extract, name_embedding
+from featx.extraction.inventory import is_other_source
 from featx.images.manifest import Entry, Manifest, escape_name
-from featx.increments import is_other_source
-from featx.loop import EmbeddedBatch, RunOptions, iter_embedded
 
 Array = np.ndarray[Any, Any]
 

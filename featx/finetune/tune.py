@@ -17,23 +17,23 @@ import numpy as np
 from featx.backbones.backbone import Backbone
 from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache, open_cache
-from featx.embedding import find_decode, restore_backbone
+from featx.core.errors import TuningError
+from featx.core.files import check_destination, explain_errors
+from featx.embedding.embed import find_decode, restore_backbone
+from featx.embedding.loop import RunOptions
 from featx.engines.choose import check_precision, choose_device
-from featx.errors import TuningError
-from featx.files import check_destination, explain_errors
 from featx.finetune.advise import Advice, advise
 from featx.finetune.cut import CutNetwork, cut_backbone
 from featx.finetune.paths import Paths
 from featx.finetune.recipe import Recipe
 from featx.finetune.result import TuningReport, build_classifier, build_pair, compare, save_weights
-from featx.finetune.room import describe_excess
+from featx.finetune.space import describe_excess
 from featx.finetune.task import Task
 from featx.finetune.train import LOG, Training
 from featx.finetune.trunk import KeptFeatures, LiveFeatures, TrunkRun
+from featx.heads.head import Head
 from featx.heads.linear import fold_linear
-from featx.heads.persist import Head
-from featx.images.sources import PathLike
-from featx.loop import RunOptions
+from featx.images.sources.read import PathLike
 
 Array = np.ndarray[Any, Any]
 
@@ -100,7 +100,7 @@ def fine_tune(
     break_lock : bool
         Write although another process seems to: only if it is dead.
     engine, device, workers, progress
-        As in `featx.loop.RunOptions`.
+        As in `featx.embedding.loop.RunOptions`.
 
     Returns
     -------

@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from featx.heads.build import build_classifier
+from featx.heads.kinds import build_classifier
 from featx.heads.search import DEFAULT_C, search_C
 from featx.heads.splits import build_folds
 

@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from featx.errors import HeadError
+from featx.core.errors import HeadError
 
 Array = np.ndarray[Any, Any]
 

@@ -13,7 +13,7 @@ from sklearn.metrics import recall_score
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from featx.heads.build import build_classifier
+from featx.heads.kinds import build_classifier
 from featx.heads.splits import Folds
 
 Array = np.ndarray[Any, Any]

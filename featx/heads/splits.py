@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
-from featx.errors import HeadError
+from featx.core.errors import HeadError
 
 Array = np.ndarray[Any, Any]
 Folds = list[tuple[Array, Array]]

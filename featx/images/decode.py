@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from featx.errors import DecodeError
+from featx.core.errors import DecodeError
 
 DECODER = "pillow; EXIF orientation applied; transparency over white; 16 bit / 257; first frame"
 """The decoder and its rules, as the fingerprint names them."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from featx.errors import SourceError
+from featx.core.errors import SourceError
+from featx.core.rows import Row, read_split
 from featx.images.decode import PREFIX_SIZE, SUFFIXES, is_image
-from featx.rows import Row, read_split
 
 RECENT_NS = 2_000_000_000
 """Coarsest clock of a file system in use: FAT's, two seconds."""

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from featx.backbones.blocks import cut_network, list_blocks, list_blocks_of
-from featx.backbones.network import cut_classifier
+from featx.backbones.embedder import cut_classifier
 from featx.backbones.registry import get_backbone_spec
-from featx.errors import BackboneError
+from featx.core.errors import BackboneError
 
 TOPS = {
     "alexnet": ["classifier.4", "classifier.1", "features.10"],

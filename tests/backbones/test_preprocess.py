@@ -13,7 +13,7 @@ from torchvision import transforms
 from featx.backbones.load import check_size, load_backbone, register_backbone
 from featx.backbones.preprocess import MAX_ASPECT, CustomTransform, ImageClassification
 from featx.backbones.registry import get_backbone_spec, list_backbones
-from featx.errors import BackboneError, WeightsError
+from featx.core.errors import BackboneError, WeightsError
 
 SIZES = [(40, 30), (1, 1), (333, 517), (500, 375), (7, 200), (224, 224), (255, 256), (257, 231)]
 V1 = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.transforms()

@@ -9,14 +9,15 @@ from torch import nn
 from torchvision import transforms
 
 import featx
-from featx.backbones import registry, zoo
+from featx.backbones import registry
+from featx.backbones import torchvision_zoo as zoo
 from featx.backbones.registry import (
     BackboneSpec,
     get_backbone_spec,
     list_backbones,
     register_spec,
 )
-from featx.errors import BackboneError, WeightsError
+from featx.core.errors import BackboneError, WeightsError
 
 TRANSFORM = transforms.Compose([transforms.Resize((8, 8)), transforms.ToTensor()])
 

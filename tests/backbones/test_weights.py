@@ -24,7 +24,7 @@ from featx.backbones.weights import (
     read_record,
     read_state_dict,
 )
-from featx.errors import BackboneError, WeightsError
+from featx.core.errors import BackboneError, WeightsError
 
 CONNECT = socket.socket.connect
 """As it is before conftest's fixture refuses every connection."""

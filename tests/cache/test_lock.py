@@ -14,7 +14,7 @@ import pytest
 
 from featx.cache import lock as lock_module
 from featx.cache.lock import CacheLock, Holder
-from featx.errors import CacheError, CacheLockedError
+from featx.core.errors import CacheError, CacheLockedError
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="who is dead is told on POSIX alone")
 
@@ -34,7 +34,7 @@ COMPETE = """
 import sys
 from pathlib import Path
 from featx.cache.lock import CacheLock
-from featx.errors import CacheLockedError
+from featx.core.errors import CacheLockedError
 
 print("ready", flush=True)
 for line in sys.stdin:

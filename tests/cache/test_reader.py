@@ -8,9 +8,9 @@ from featx.cache.format import FORMAT_VERSION, EmbeddingInfo
 from featx.cache.reader import is_cache_file, open_cache
 from featx.cache.seal import seal_file
 from featx.cache.writer import Column, rewrite_cache, write_cache
-from featx.errors import CacheError
-from featx.fingerprint import Fingerprint
-from featx.rows import Row
+from featx.core.errors import CacheError
+from featx.core.fingerprint import Fingerprint
+from featx.core.rows import Row
 
 N_ROWS = 600  # more than two chunks
 

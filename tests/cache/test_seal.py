@@ -14,9 +14,9 @@ from featx.cache.format import EmbeddingInfo
 from featx.cache.reader import open_cache
 from featx.cache.seal import FOOTER, SealedFile, check_seal, seal_file, unseal_file
 from featx.cache.writer import Column, write_cache
-from featx.errors import CacheError, FeatxError
-from featx.fingerprint import Fingerprint
-from featx.rows import Failure, Row
+from featx.core.errors import CacheError, FeatxError
+from featx.core.fingerprint import Fingerprint
+from featx.core.rows import Failure, Row
 
 BLOCK = 512
 """Bytes per block of the small cache: damage then lies in one part of it, not in all."""

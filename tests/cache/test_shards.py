@@ -10,8 +10,8 @@ import pytest
 from featx.cache import seal
 from featx.cache import shards as shards_module
 from featx.cache.shards import Shards
-from featx.errors import CacheError
-from featx.rows import Failure, Row
+from featx.core.errors import CacheError
+from featx.core.rows import Failure, Row
 
 
 def build_rows(start, end):

@@ -5,9 +5,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from featx.cache.check import verify_cache
 from featx.cache.reader import open_cache
-from featx.cache.verify import verify_cache
-from featx.rows import Failure, Row
+from featx.core.rows import Failure, Row
 
 FILE = Path(__file__).parent / "fixtures" / "version-1.h5"
 

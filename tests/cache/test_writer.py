@@ -16,8 +16,8 @@ from featx.cache.lock import CacheLock
 from featx.cache.reader import open_cache
 from featx.cache.seal import check_seal
 from featx.cache.writer import BLOCK_ROWS, Column, rewrite_cache, write_cache, write_splits
-from featx.errors import CacheError, CacheLockedError
-from featx.rows import Failure, Row
+from featx.core.errors import CacheError, CacheLockedError
+from featx.core.rows import Failure, Row
 
 VECTORS = np.arange(24, dtype=np.float32).reshape(3, 8) / 7
 ROWS = [
@@ -236,9 +236,9 @@ from pathlib import Path
 import numpy as np
 from featx.cache.format import EmbeddingInfo
 from featx.cache.writer import Column, write_cache, write_splits
-from featx.errors import FeatxError
-from featx.fingerprint import Fingerprint
-from featx.rows import Row
+from featx.core.errors import FeatxError
+from featx.core.fingerprint import Fingerprint
+from featx.core.rows import Row
 
 def limit(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

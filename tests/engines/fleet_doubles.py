@@ -7,8 +7,8 @@ import numpy as np
 
 from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import ImageClassification
+from featx.core.errors import DeviceError
 from featx.engines.engine import Engine, Slot
-from featx.errors import DeviceError
 
 REFUSE_START, LACK_MEMORY, FAIL, HANG, DIE = 251, 252, 253, 254, 255
 """Values of a batch's first pixel that something happens at."""

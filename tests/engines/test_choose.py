@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from featx.backbones.load import load_backbone
+from featx.core.errors import DeviceError, MissingExtraError
 from featx.engines import openvino_engine
 from featx.engines.choose import (
     PRECISIONS,
@@ -15,7 +16,6 @@ from featx.engines.choose import (
     choose_engine,
     list_precisions,
 )
-from featx.errors import DeviceError, MissingExtraError
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from torch import nn
 
 import featx
 from featx.backbones.load import load_backbone, register_backbone
+from featx.core.errors import BackboneError, DeviceError
 from featx.engines import openvino_engine, torch_engine
 from featx.engines.choose import build_engine, list_precisions
 from featx.engines.openvino_engine import OpenVinoEngine
 from featx.engines.torch_engine import TorchEngine
-from featx.errors import BackboneError, DeviceError
 
 BATCH_SIZE = 4
 NETWORKS = (

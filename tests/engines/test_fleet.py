@@ -16,13 +16,13 @@ import pytest
 import torch
 
 import featx
+from featx.core.errors import DeviceError
+from featx.embedding.loop import RunOptions, iter_embedded
 from featx.engines import choose, fleet, fleet_process
 from featx.engines.choose import build_engine, choose_device, list_precisions
 from featx.engines.fleet import Fleet
 from featx.engines.torch_engine import TorchEngine
-from featx.errors import DeviceError
-from featx.images.sources import read_manifest
-from featx.loop import RunOptions, iter_embedded
+from featx.images.sources.read import read_manifest
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 

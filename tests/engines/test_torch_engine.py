@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from featx.backbones.load import load_backbone
+from featx.core.errors import DeviceError
 from featx.engines.torch_engine import TorchEngine
-from featx.errors import DeviceError
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from featx.cache.format import open_sealed, read_table
 from featx.cache.reader import open_cache
 from featx.cache.seal import check_seal
 from featx.cache.shards import KIND
-from featx.errors import CacheError
-from featx.rows import Row
+from featx.core.errors import CacheError
+from featx.core.rows import Row
 
 N_PHOTOS = 160
 

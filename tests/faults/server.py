@@ -18,21 +18,21 @@ from pathlib import Path
 
 import torch  # noqa: F401
 
-import featx.extraction
-import featx.loop
+import featx.embedding.loop
+import featx.extraction.extract
 from featx.cli import main
 
 
 def log_decoding(path):
     """Append the digest of each content that is decoded, in one write that a kill cannot tear."""
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    decode = featx.loop.decode_reduced
+    decode = featx.embedding.loop.decode_reduced
 
     def logged(data, min_side):
         os.write(log, hashlib.sha256(data).hexdigest().encode() + b"\n")
         return decode(data, min_side)
 
-    featx.loop.decode_reduced = logged
+    featx.embedding.loop.decode_reduced = logged
 
 
 def run_child(order):

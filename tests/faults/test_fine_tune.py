@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 from featx.finetune import tune
 from featx.finetune.recipe import Recipe
+from featx.heads.head import Head, load_head
 from featx.heads.linear import fold_linear
-from featx.heads.persist import Head, load_head
 
 from . import test_full_disk
 from .conftest import Server

@@ -7,10 +7,10 @@ from hashlib import sha256
 import pytest
 
 from featx.backbones.load import load_backbone
+from featx.embedding.loop import RunOptions
 from featx.finetune.cut import cut_backbone
 from featx.finetune.trunk import TrunkRun
-from featx.images.sources import read_manifest
-from featx.loop import RunOptions
+from featx.images.sources.read import read_manifest
 
 
 @pytest.fixture(scope="module")

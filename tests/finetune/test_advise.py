@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import featx
-from featx.errors import FeatxError, TuningError
+from featx.core.errors import FeatxError, TuningError
 from featx.finetune.advise import (
     MEASURED,
     MIN_GAIN,

@@ -9,8 +9,8 @@ from torch import nn
 
 from featx.backbones.load import load_backbone
 from featx.backbones.weights import digest_weights
+from featx.core.errors import BackboneError, TuningError
 from featx.engines.torch_engine import TorchEngine
-from featx.errors import BackboneError, TuningError
 from featx.finetune import cut as cutting
 from featx.finetune.cut import cut_backbone
 

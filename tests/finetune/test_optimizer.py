@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from featx.backbones.blocks import cut_network, list_blocks
+from featx.backbones.embedder import cut_classifier
 from featx.backbones.load import load_backbone
-from featx.backbones.network import cut_classifier
 from featx.backbones.registry import get_backbone_spec
 from featx.finetune.cut import cut_backbone
 from featx.finetune.optimizer import build_optimizer

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from featx.errors import TuningError
+from featx.core.errors import TuningError
 from featx.finetune.recipe import MIN_WARMUP, OPTIMIZERS, Recipe
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from featx.errors import FeatxError, TuningError
+from featx.core.errors import FeatxError, TuningError
 from featx.finetune.task import _hold_out
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from featx.backbones.load import load_backbone
-from featx.errors import TuningError
+from featx.core.errors import TuningError
 from featx.finetune.cut import cut_backbone
 from featx.finetune.learner import choose_precision
 from featx.finetune.log import Epoch, is_sure, rank

@@ -13,14 +13,14 @@ from PIL import Image
 from featx.backbones.load import load_backbone
 from featx.cache.lock import Holder
 from featx.cache.reader import open_cache
-from featx.errors import CacheError, CacheLockedError, TooManyFailuresError, TuningError
+from featx.core.errors import CacheError, CacheLockedError, TooManyFailuresError, TuningError
+from featx.embedding.loop import RunOptions
 from featx.finetune.trunk import (
     KeptFeatures,
     LiveFeatures,
     name_view,
 )
-from featx.images.sources import read_manifest
-from featx.loop import RunOptions
+from featx.images.sources.read import read_manifest
 
 
 def read(features, order, batch_size=3, view=0):

@@ -20,7 +20,7 @@ from featx.backbones.load import load_backbone
 from featx.backbones.weights import digest_weights, read_record, read_state_dict
 from featx.cache.reader import open_cache
 from featx.cache.writer import rewrite_cache
-from featx.errors import (
+from featx.core.errors import (
     CacheError,
     FeatxError,
     FingerprintError,
@@ -35,11 +35,11 @@ from featx.finetune.recipe import Recipe
 from featx.finetune.result import TuningReport, build_classifier, save_weights
 from featx.finetune.train import Training
 from featx.finetune.tune import fine_tune
-from featx.fitting import evaluate, fit_head
+from featx.fitting.fit import evaluate, fit_head
 from featx.heads.compare import PairedScores, compare_predictions
-from featx.heads.persist import load_head
+from featx.heads.head import load_head
 from featx.images.manifest import Content
-from featx.prediction import predict
+from featx.prediction.predict import predict
 
 CLASSES = ("checks", "columns", "rows")
 COUNTS = {"train": 14, "val": 6, "test": 3}

@@ -9,9 +9,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from featx.errors import HeadError
-from featx.heads.build import KINDS, build_classifier
+from featx.core.errors import HeadError
 from featx.heads.classifier import HeadClassifier
+from featx.heads.kinds import KINDS, build_classifier
 from featx.heads.search import DEFAULT_C
 
 

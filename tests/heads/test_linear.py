@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from featx.errors import HeadError
+from featx.core.errors import HeadError
 from featx.heads.classifier import HeadClassifier
 from featx.heads.linear import build_linear, fold_linear
 

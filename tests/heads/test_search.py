@@ -5,7 +5,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from featx.heads import search
-from featx.heads.build import KINDS
+from featx.heads.kinds import KINDS
 from featx.heads.search import COARSE_EXPONENTS, search_C
 from featx.heads.splits import build_folds
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from featx.errors import HeadError
+from featx.core.errors import HeadError
 from featx.heads.splits import assign_splits, build_folds, fill_groups
 
 SEEDS = [0, 1, 2, 3]

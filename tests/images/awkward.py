@@ -873,7 +873,7 @@ def write_corpus(folder):
 
 def extract_corpus(folder):
     """Extract the good files alone, then all as a user with few rights; print what came of it."""
-    from featx.extraction import extract
+    from featx.extraction.extract import extract
 
     place = Path(__file__).resolve().parents[1] / "conftest.py"
     spec = importlib.util.spec_from_file_location("featx_tests_conftest", place)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from featx.errors import DecodeError
+from featx.core.errors import DecodeError
 from featx.images.decode import (
     DECODERS,
     FORMATS,

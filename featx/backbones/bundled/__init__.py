@@ -1,0 +1,1 @@
+"""Bundled backbones: networks that torchvision lacks, two of them with weights."""

@@ -1,0 +1,164 @@
+"""featx extract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from featx.cli.options import BatchSize, Device, Engine, Workers
+from featx.cli.printing import print_note
+
+if TYPE_CHECKING:
+    from featx.embedding.timings import Timings
+    from featx.extraction.extract import ExtractionReport
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("extract")(extract)
+
+
+def extract(
+    source: Annotated[
+        list[Path],
+        typer.Argument(help="A folder, a .csv or .parquet table, or one or several .tar files."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The HDF5 file to make.")],
+    backbone: Annotated[str, typer.Option(help="See: featx backbones.")] = "resnet50",
+    weights: Annotated[
+        str, typer.Option(help="DEFAULT, a name, a .pth or .safetensors file, or random:SEED.")
+    ] = "DEFAULT",
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="Layer to read, may be repeated.  [default: penultimate]"),
+    ] = None,
+    preprocess: Annotated[
+        str | None, typer.Option(help="Named weights whose preprocessing is taken.")
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Pixels per side of pictures.  [default: as the weights have it]"),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What to call the embedding in the file.  [default: the backbone]"),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32 or float16, of the stored vectors.  [default: float32]"),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin a new file in place of one that is there.")
+    ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Drop rows whose image the source has no more.")
+    ] = False,
+    rehash: Annotated[
+        bool, typer.Option("--rehash", help="Read files again whose size and time are as before.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try images again that failed before.")
+    ] = False,
+    max_failures: Annotated[
+        str, typer.Option(help="How many images may fail: 10, or 5%.", metavar="N|P%")
+    ] = "5%",
+    shard_seconds: Annotated[
+        float, typer.Option(min=0, help="Work that a crash may cost, in seconds.")
+    ] = 30.0,
+    break_lock: Annotated[
+        bool, typer.Option("--break-lock", help="Write though another, dead, process seems to.")
+    ] = False,
+    precision: Annotated[
+        str, typer.Option(help="fp32, or bf16 or fp16 where the device has them.")
+    ] = "fp32",
+    decode: Annotated[
+        str, typer.Option(help="exact, or fast: large JPEGs are read at a reduced size.")
+    ] = "exact",
+    engine: Engine = "auto",
+    device: Device = "auto",
+    batch_size: BatchSize = None,
+    workers: Workers = None,
+) -> None:
+    """Embed every image of a source into one HDF5 file, or bring one that is there up to date.
+
+    Only new and changed images are embedded. A run that was interrupted goes on when it is called
+    again; what it had done lies in OUTPUT.partial. Another backbone is put beside the one that is
+    there.
+
+    Class folders become labels, and train/, val/, test/ above them splits. A table has a column
+    path, and id, label, split, group if you like. Images that cannot be read are listed in the
+    file with the reason, and do not stop the run.
+
+    featx extract photos/ -o photos.h5 --backbone resnet50
+
+    featx extract train.tar val.tar -o photos.h5 --backbone mobilenet_v2 --weights mobilenet.pth
+
+    Exit codes: 0 done, 1 an error, 2 wrong usage, 3 more images failed than --max-failures, 130
+    and 143 interrupted or terminated. In all but the first the file is as it was.
+    """
+    from featx.extraction.extract import extract as extract_to_cache
+
+    report = extract_to_cache(
+        source,
+        output,
+        backbone=backbone,
+        weights=weights,
+        layers=layer or ["penultimate"],
+        preprocess=preprocess,
+        size=size,
+        name=name,
+        dtype=dtype,
+        overwrite=overwrite,
+        prune=prune,
+        rehash=rehash,
+        retry_failed=retry_failed,
+        max_failures=max_failures,
+        break_lock=break_lock,
+        shard_s=shard_seconds,
+        precision=precision,
+        decode=decode,
+        engine=engine,
+        device=device,
+        batch_size=batch_size,
+        workers=workers,
+    )
+    _print_notes(report, prune=prune)
+    dims = ", ".join(f"{name} (dim {dim})" for name, dim in report.dims.items())
+    summary = f"{output}: {report.n_rows} rows, {dims}"
+    if not report.is_changed:
+        print(f"{summary}, up to date")
+        return
+    rate = report.n_embedded / report.elapsed_s
+    print(
+        f"{summary}, {report.n_embedded} embedded in {report.elapsed_s:.1f} s, {rate:.0f} images/s"
+    )
+    _print_verdict(report.timings)
+
+
+def _print_notes(report: ExtractionReport, *, prune: bool) -> None:
+    """Print what is worth knowing beside the result."""
+    if report.taken_from:
+        print_note(f"took over the lock of {report.taken_from}, which is dead")
+    if report.n_resumed:
+        print_note(f"went on after {report.n_resumed} images that an interrupted run had done")
+    if report.n_damaged:
+        print_note(f"{report.n_damaged} shards of that run were damaged, and done again")
+    if report.n_removed:
+        what = "dropped" if prune else "kept: --prune drops them"
+        print_note(f"{report.n_removed} images are no longer in the source, {what}")
+    if report.n_ignored:
+        print_note(f"passed over {report.n_ignored} files that are no images")
+    if report.n_failures:
+        print_note(f"{report.n_failures} images failed: featx info {report.path} --failures")
+
+
+def _print_verdict(timings: Timings) -> None:
+    """Print where the time went, and what would help."""
+    if not timings.n_images:
+        return
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in timings.list_shares().items())
+    where = f"{timings.engine} {timings.precision} on {timings.device}"
+    print_note(f"{where}: ready after {timings.start_s:.1f} s; time of the cores: {shares}")
+    print_note(timings.advise())

@@ -1,0 +1,81 @@
+"""featx verify."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from featx.cli.options import AsJson, CacheArgument, Device, Embedding, Engine, WeightsNow, Workers
+from featx.cli.printing import print_json
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("verify")(verify)
+
+
+def verify(
+    cache: CacheArgument,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="The source: embed a sample of it again. May be repeated."),
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, help="How many rows to embed again.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    embedding: Embedding = None,
+    weights: WeightsNow = None,
+    engine: Engine = "auto",
+    device: Device = "auto",
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check every byte of a cache, and that rows, vectors, fingerprints and failures agree.
+
+    featx verify photos.h5
+
+    featx verify photos.h5 --against photos/ --sample 100
+
+    Exit codes: 0 all is well, 1 it is not.
+    """
+    from featx.cache.check import verify_cache
+
+    found = verify_cache(cache)
+    problems = list(found.problems)
+    record = asdict(found) | {"path": str(found.path)}
+    if not as_json:
+        state = "damaged" if problems else "sound"
+        print(f"{cache}: {state}, {found.n_rows} rows, {found.n_vectors} vectors checked")
+        print(f"digest  {found.digest or '-'}")
+    if against and not problems:
+        from featx.extraction.reembed import compare_with_source
+
+        comparison = compare_with_source(
+            cache,
+            against,
+            sample=sample,
+            embedding=embedding,
+            weights=weights,
+            seed=seed,
+            engine=engine,
+            device=device,
+            workers=workers,
+        )
+        problems += comparison.problems
+        record["against"] = asdict(comparison)
+        if not as_json:
+            print(
+                f"against the source, {comparison.embedding}: {comparison.n_compared} embedded "
+                f"again, {comparison.n_identical} identical, least cosine "
+                f"{comparison.min_cosine:.7f}, largest difference {comparison.max_difference:.2g}; "
+                f"{comparison.n_changed} changed since, {comparison.n_gone} gone"
+            )
+    if as_json:
+        print_json(record)
+    else:
+        for problem in problems:
+            print(f"  {problem}")
+    if problems:
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""Doctor: measure this machine and advise."""

@@ -1,0 +1,1 @@
+"""Embedding: images, a backbone and an engine become vectors."""

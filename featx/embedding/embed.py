@@ -1,0 +1,191 @@
+"""Which network, and what makes its embeddings comparable; a few images for a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+
+from featx.backbones.backbone import PENULTIMATE, Backbone
+from featx.backbones.lazy import recall_backbone
+from featx.core.errors import BackboneError, DecodeError, WeightsError
+from featx.core.fingerprint import Fingerprint, check_comparable
+from featx.embedding.loop import RunOptions, iter_embedded
+from featx.images.decode import DECODERS, check_decode
+from featx.images.sources.read import list_entries
+
+Array = np.ndarray[Any, Any]
+
+
+def resolve_backbone(
+    backbone: str | Backbone,
+    *,
+    weights: str = "DEFAULT",
+    layers: Sequence[str] = (PENULTIMATE,),
+    preprocess: str | None = None,
+    size: int | None = None,
+) -> Backbone:
+    """Load a backbone given by its name; take one that is loaded as it is.
+
+    Raises
+    ------
+    BackboneError
+        If one that is loaded comes with options that it could not follow.
+    """
+    if isinstance(backbone, str):
+        return recall_backbone(
+            backbone, weights=weights, layers=layers, preprocess=preprocess, size=size
+        )
+    if (weights, tuple(layers), preprocess, size) != ("DEFAULT", (PENULTIMATE,), None, None):
+        raise BackboneError(
+            f"{backbone.name}: expected no weights, layers, preprocess or size beside a loaded "
+            "backbone, got some. Pass them to featx.load_backbone."
+        )
+    return backbone
+
+
+def restore_backbone(
+    fingerprint: Fingerprint,
+    origin: Mapping[str, Any],
+    *,
+    subject: str,
+    weights: str | None = None,
+) -> Backbone:
+    """Load the backbone that embeddings were made with.
+
+    Parameters
+    ----------
+    fingerprint : Fingerprint
+    origin : mapping
+        Their provenance: ``weights``, ``preprocess_from`` and ``size``.
+    subject : str
+        Whose embeddings they are, for errors.
+    weights : str, optional
+        Where the weights are now.
+
+    Raises
+    ------
+    FingerprintError
+        If the weights are there, but are others.
+    WeightsError
+        If they are not there.
+    """
+    try:
+        backbone = recall_backbone(
+            fingerprint.backbone,
+            weights=weights or origin["weights"],
+            layers=[fingerprint.layer],
+            preprocess=origin["preprocess_from"],
+            size=origin.get("size"),
+        )
+    except WeightsError as error:
+        if weights is not None:
+            raise
+        raise WeightsError(
+            f"{error} Or say where the weights of {subject} are now: --weights."
+        ) from error
+    check_comparable(
+        fingerprint,
+        build_fingerprint(
+            backbone,
+            fingerprint.layer,
+            precision=fingerprint.precision,
+            decode=find_decode(fingerprint),
+        ),
+        subject=f"backbone {fingerprint.backbone} for {subject}",
+        remedy=f"Pass --weights with the file that the embeddings of {subject} were made with.",
+    )
+    return backbone
+
+
+def build_fingerprint(
+    backbone: Backbone, layer: str, *, precision: str, decode: str = "exact"
+) -> Fingerprint:
+    """Say what makes embeddings of this backbone comparable."""
+    return Fingerprint(
+        backbone=backbone.name,
+        weights_digest=backbone.weights_digest,
+        layer=layer,
+        preprocess=backbone.preprocess.describe(),
+        decoder=DECODERS[decode],
+        precision=precision,
+        dim=backbone.dims[layer],
+    )
+
+
+def find_decode(fingerprint: Fingerprint) -> str:
+    """Tell how images were decoded: ``exact`` or ``fast``."""
+    return next((name for name, text in DECODERS.items() if text == fingerprint.decoder), "exact")
+
+
+def embed(
+    images: Any,
+    *,
+    backbone: str | Backbone = "resnet50",
+    weights: str = "DEFAULT",
+    layer: str = PENULTIMATE,
+    size: int | None = None,
+    precision: str = "fp32",
+    decode: str = "exact",
+    engine: str = "auto",
+    device: str = "auto",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    progress: bool | None = None,
+) -> Array:
+    """Embed a few images, for a notebook.
+
+    Parameters
+    ----------
+    images : path, PIL image, array, or sequence of these
+        A path may be an image, a folder, a table or a tar. An array is uint8 of shape
+        ``(height, width, 3)``, or ``(height, width)`` for gray.
+    backbone : str or Backbone
+        A name, or what `featx.load_backbone` returned.
+    weights, layer, size
+        As `featx.load_backbone` takes them; for a name only.
+    precision, decode : str
+        As `featx.extract` takes them.
+    engine, device, batch_size, workers, progress
+        As in `featx.embedding.loop.RunOptions`.
+
+    Returns
+    -------
+    ndarray
+        float32 ``(n_images, dim)``, in the order given.
+
+    Raises
+    ------
+    DecodeError
+        If any image cannot be embedded, naming it: no row is dropped silently.
+
+    Examples
+    --------
+    >>> X = featx.embed(["ant.jpg", "bee.jpg"], backbone="resnet18")
+    >>> X.shape
+    (2, 512)
+    """
+    check_decode(decode)
+    options = RunOptions(engine, device, batch_size, workers, progress)
+    options.check_precision(precision)
+    backbone = resolve_backbone(backbone, weights=weights, layers=[layer], size=size)
+    if len(backbone.layers) > 1:
+        raise BackboneError(
+            f"{backbone.name}: expected one layer to embed, got {', '.join(backbone.layers)}. "
+            "Load it with one, or use featx.extract."
+        )
+    entries = list_entries(images)
+    runs = options.build_engine(backbone, precision, n_images=len(entries))
+    parts = [np.empty((0, backbone.dims[backbone.layers[0]]), np.float32)]
+    with closing(iter_embedded(entries, backbone, runs, options, decode=decode)) as batches:
+        for batch in batches:
+            if batch.failures:
+                failure = batch.failures[0]
+                raise DecodeError(
+                    f"{failure.path}: expected an image, got {failure.reason}. Leave it out, or "
+                    "use featx.extract, which records failures and goes on."
+                )
+            parts.append(batch.vectors[backbone.layers[0]])
+    return np.concatenate(parts)

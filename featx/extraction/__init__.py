@@ -1,0 +1,1 @@
+"""Extraction: a source becomes a cache file."""

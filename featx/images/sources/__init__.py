@@ -1,0 +1,1 @@
+"""Sources: folders, tables and tars become a manifest."""

@@ -1,0 +1,1 @@
+"""Prediction: images and a head become predictions."""

@@ -1,0 +1,224 @@
+"""What HDF5 is told of a failed write or a signal: nothing, and the caller all."""
+
+import errno
+import signal
+import threading
+from io import FileIO
+
+import h5py
+import numpy as np
+import pytest
+
+from featx.cache import writable as sink_module
+from featx.cache.writable import Sink, hold_signals, open_writable
+
+
+class FailingFile(FileIO):
+    """Fails in one write, and works again after."""
+
+    fail_at = -1
+    n_writes = 0
+
+    def write(self, data):
+        type(self).n_writes += 1
+        if self.n_writes == self.fail_at:
+            self.fail()
+        return super().write(data)
+
+    def fail(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class FailingSink(Sink, FailingFile):
+    pass
+
+
+class InterruptedSink(Sink, FailingFile):
+    def fail(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+class ShortFile(FileIO):
+    """Writes seven bytes at a time, as a system may."""
+
+    def write(self, data):
+        return super().write(data[:7])
+
+
+class ShortSink(Sink, ShortFile):
+    pass
+
+
+def write_numbers(path):
+    with open_writable(path, "w") as (file, _):
+        for name in "abc":
+            file[name] = np.arange(5_000)
+            file[f"text {name}"] = [f"{name} {i}" for i in range(100)]
+
+
+def check_numbers(path):
+    with h5py.File(path) as file:
+        for name in "abc":
+            np.testing.assert_array_equal(file[name][:], np.arange(5_000))
+            assert file[f"text {name}"].asstr()[:].tolist() == [f"{name} {i}" for i in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"), [(FailingSink, OSError), (InterruptedSink, KeyboardInterrupt)]
+)
+def test_open_writable_any_failed_write_or_signal_is_raised(tmp_path, monkeypatch, kind, error):
+    monkeypatch.setattr(sink_module, "Sink", kind)
+    monkeypatch.setattr(kind, "n_writes", 0)
+    write_numbers(tmp_path / "c.h5")
+    check_numbers(tmp_path / "c.h5")
+    n_writes = kind.n_writes
+    passed_over = []
+    for number in range(1, n_writes + 1):
+        monkeypatch.setattr(kind, "n_writes", 0)
+        monkeypatch.setattr(kind, "fail_at", number)
+        try:
+            write_numbers(tmp_path / "c.h5")
+        except error:
+            continue
+        passed_over.append(number)
+    assert n_writes > 10
+    assert passed_over == []
+
+
+def test_open_writable_signal_waits_until_the_file_is_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(sink_module, "Sink", InterruptedSink)
+    monkeypatch.setattr(InterruptedSink, "n_writes", 0)
+    monkeypatch.setattr(InterruptedSink, "fail_at", 3)
+    with pytest.raises(KeyboardInterrupt):
+        write_numbers(tmp_path / "c.h5")
+    check_numbers(tmp_path / "c.h5")
+
+
+def test_open_writable_short_writes_are_continued(tmp_path, monkeypatch):
+    monkeypatch.setattr(sink_module, "Sink", ShortSink)
+    write_numbers(tmp_path / "c.h5")
+    check_numbers(tmp_path / "c.h5")
+
+
+def test_open_writable_existing_file_is_changed_in_place(tmp_path):
+    write_numbers(tmp_path / "c.h5")
+    with open_writable(tmp_path / "c.h5", "r+") as (file, check):
+        file["a"][7] = -1
+        check()
+    with h5py.File(tmp_path / "c.h5") as file:
+        assert file["a"][:9].tolist() == [0, 1, 2, 3, 4, 5, 6, -1, 8]
+        assert file["b"][7] == 7
+
+
+def test_open_writable_end_that_is_not_written_is_there(tmp_path):
+    with open_writable(tmp_path / "c.h5", "w") as (file, _):
+        file.create_dataset("late", (50_000,), "i8")[:3] = 7
+    with h5py.File(tmp_path / "c.h5") as file:  # refused where the file is too short
+        assert file["late"][:3].tolist() == [7, 7, 7]
+    assert (tmp_path / "c.h5").stat().st_size > 8 * 50_000
+
+
+def go_on_after(path, step, passed):
+    with open_writable(path, "w") as (file, check):
+        file["a"] = np.arange(100_000)
+        step()
+        check()
+        passed.append("check")
+
+
+def raise_error():
+    raise KeyError("what HDF5 made of it")
+
+
+@pytest.mark.parametrize("step", [lambda: None, raise_error], ids=["check", "other-error"])
+def test_open_writable_failed_write_is_told_at_once(tmp_path, monkeypatch, step):
+    monkeypatch.setattr(sink_module, "Sink", FailingSink)
+    monkeypatch.setattr(FailingSink, "n_writes", 0)
+    monkeypatch.setattr(FailingSink, "fail_at", 1)
+    passed = []
+    with pytest.raises(OSError, match=r"No space left on device"):
+        go_on_after(tmp_path / "c.h5", step, passed)
+    assert passed == []
+
+
+def test_open_writable_check_lets_a_signal_in(tmp_path):
+    passed = []
+    with pytest.raises(KeyboardInterrupt):
+        go_on_after(tmp_path / "c.h5", lambda: signal.raise_signal(signal.SIGINT), passed)
+    assert passed == []
+
+
+def test_sink_reads_zeros_behind_the_end(tmp_path):
+    with Sink(tmp_path / "file", "w+") as sink:
+        sink.write(b"abc")
+        sink.seek(1)
+        buffer = bytearray(b"\xff" * 6)
+        assert sink.readinto(buffer) == 6
+    assert buffer == b"bc\0\0\0\0"
+
+
+def test_sink_after_failed_write_reads_what_was_to_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(FailingSink, "n_writes", 0)
+    monkeypatch.setattr(FailingSink, "fail_at", 2)
+    with FailingSink(tmp_path / "file", "w+") as sink:
+        for place, data in ((0, b"on disk"), (3, b"DISK"), (12, b"end"), (5, b"xx")):
+            sink.seek(place)
+            sink.write(data)
+        sink.truncate(20)
+        sink.seek(2)
+        buffer = bytearray(b"\xff" * 12)
+        sink.readinto(buffer)
+        with pytest.raises(OSError, match=r"No space left on device"):
+            sink.check()
+    assert buffer == b" DIxx\0\0\0\0\0en"
+    assert (tmp_path / "file").read_bytes() == b"on disk"
+
+
+@pytest.fixture
+def heard():
+    """A list of the SIGUSR1 that were handled."""
+    if not hasattr(signal, "SIGUSR1"):
+        pytest.skip("needs SIGUSR1")
+    numbers = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: numbers.append(number))
+    yield numbers
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_hold_signals_handler_waits_for_the_end_or_is_let_in(heard):
+    with hold_signals() as run:
+        signal.raise_signal(signal.SIGUSR1)
+        assert heard == []
+        run()
+        assert heard == [signal.SIGUSR1]
+        signal.raise_signal(signal.SIGUSR1)
+        assert len(heard) == 1
+    assert len(heard) == 2
+    signal.raise_signal(signal.SIGUSR1)
+    assert len(heard) == 3
+
+
+def raise_while_held():
+    with hold_signals():
+        raise RuntimeError("stop")
+
+
+def test_hold_signals_on_exception_gives_handlers_back(heard):
+    before = signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGINT)
+    with pytest.raises(RuntimeError, match=r"stop"):
+        raise_while_held()
+    assert (signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_hold_signals_in_another_thread_is_no_error(heard):
+    done = []
+
+    def hold():
+        with hold_signals() as run:
+            run()
+            done.append(True)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    thread.join()
+    assert done == [True]

@@ -1,0 +1,404 @@
+"""The command line, in this process."""
+
+import csv
+import io
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import featx
+from featx.cache.reader import open_cache
+from featx.cli import app
+from featx.core.errors import CacheError
+from featx.fitting.fit import fit_head
+
+GROUP = typer.main.get_command(app)
+COMMANDS = sorted(GROUP.commands)
+
+
+@pytest.fixture
+def place(photos, photos_cache, cache_path, tmp_path, monkeypatch):
+    """A working folder with something of everything, right and wrong; the current one."""
+    monkeypatch.chdir(tmp_path)
+    fit_head("photos.h5", "head.joblib", C=1.0)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.h5").write_text("no HDF5")
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    (tmp_path / "nopath.csv").write_text("file,label\nphotos/val/ants/0.jpg,ants\n")
+    return tmp_path
+
+
+def test_commands_end_to_end_do_what_they_say(place, run_cli):
+    result = run_cli("extract", "photos/train", "-o", "new.h5", "--backbone", "tests-tiny")
+    assert (result.code, result.list_notes()) == (0, [])
+    assert result.out.startswith("new.h5: 8 rows, tests-tiny (dim 8), ")
+
+    result = run_cli("info", "new.h5")
+    assert (result.code, result.err) == (0, "")
+    assert "new.h5: 8 rows, 0 failures" in result.out
+    assert "labels  ants 4, bees 4" in result.out
+    assert "embedding tests-tiny, fingerprint " in result.out
+
+    result = run_cli("split", "new.h5", "--val", "0.25")
+    assert (result.code, result.out, result.err) == (0, "new.h5: train 6, val 2\n", "")
+
+    result = run_cli("fit-head", "new.h5", "-o", "new.joblib", "--cv", "3")
+    assert (result.code, result.err) == (0, "")
+    assert "2 classes, 6 rows (split train)" in result.out
+    assert "held-out accuracy in 3 folds: 1.000 (95 % interval 0." in result.out
+
+    result = run_cli("evaluate", "new.joblib", "new.h5")
+    assert (result.code, result.err) == (0, "")
+    assert "accuracy           1.000 (95 % interval 0." in result.out
+    assert "2 rows" in result.out
+    assert result.out.splitlines()[-2:] == [
+        "ants                 1     0",
+        "bees                 0     1",
+    ]
+
+    result = run_cli("predict", "new.joblib", "photos/val/bees/0.jpg", "photos/val/ants/0.jpg")
+    assert (result.code, result.err) == (0, "")
+    header, *lines = (line.split() for line in result.out.splitlines())
+    assert header == ["path", "label", "score", "error"]
+    assert [line[:2] for line in lines] == [
+        ["photos/val/bees/0.jpg", "bees"],
+        ["photos/val/ants/0.jpg", "ants"],
+    ]
+
+
+EXTRACT = "extract photos -o new.h5 --backbone tests-tiny"
+EXTEND = EXTRACT.replace("new.h5", "photos.h5")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (EXTRACT.replace("photos", "gone"), "gone: expected a folder, table, tar or image"),
+        (EXTRACT.replace("photos", "empty"), "empty: expected at least one image, got none"),
+        (EXTRACT.replace("photos", "nopath.csv"), "nopath.csv: expected a column 'path', got file"),
+        (EXTRACT.replace("new.h5", "no/new.h5"), "expected its folder to be there"),
+        (EXTRACT.replace("new.h5", "text.h5"), "text.h5: expected a sealed cache"),
+        (EXTEND + " --dtype float16", "expected dtype float32, with which it was begun"),
+        (EXTEND + " --batch-size 8", "expected batch size 4, with which it was begun"),
+        (EXTEND.replace("tests-tiny", "lenet5 --name tests-tiny"), "expected backbone tests-tiny"),
+        (EXTEND.replace("photos ", "bad.jpg "), "with which it has no image in common"),
+        (EXTRACT.replace("new.h5", "empty"), "expected a file to write, got a folder"),
+        (EXTRACT.replace("tests-tiny", "resnet51"), "Nearest: resnet50"),
+        (EXTRACT + " --layer conv9", "got 'conv9'. Nearest: conv"),
+        (EXTRACT + " --weights gone.pth", "gone.pth: expected a weights file"),
+        (EXTRACT + " --weights text.h5", "text.h5: expected a state dict"),
+        (EXTRACT + " --dtype float8", "dtype: expected one of float32, float16"),
+        (EXTRACT + " --device cuda:99", "device cuda:99: expected a CUDA device of that number"),
+        (EXTRACT + " --device gpu", "device: expected auto, cpu, cuda"),
+        (EXTRACT + " --engine onnx", "engine: expected auto, torch, openvino, got 'onnx'"),
+        (EXTRACT + " --engine openvino --device mps", "engine openvino: expected device cpu"),
+        (EXTRACT + " --precision fp8", "precision: expected fp32, bf16, fp16, got 'fp8'"),
+        (EXTRACT + " --engine torch --precision fp16", "precision fp16 on cpu: expected hardware"),
+        (EXTRACT + " --decode quick", "decode: expected exact or fast, got 'quick'"),
+        (EXTEND + " --decode fast", "expected decoder pillow"),
+        ("doctor gone --device cpu", "gone: expected a folder, table, tar or image"),
+        (EXTRACT + " --size 0", "size: expected 1 to 4096 pixels, got 0"),
+        (EXTRACT + " --size 64", "expected no size beside a transform of its own, got 64"),
+        (EXTRACT.replace("tests-tiny", "lenet5 --size 64"), "lenet5, size 64: expected a size"),
+        (EXTRACT + " --preprocess V9", "expected preprocessing of one of none, got 'V9'"),
+        (EXTRACT + " --max-failures few", "max_failures: expected a number such as 10"),
+        ("info gone.h5", "gone.h5: expected a cache, got no such file"),
+        ("info text.h5", "text.h5: expected a sealed cache"),
+        ("info head.joblib", "head.joblib: expected a sealed cache"),
+        ("backbones resnet51", "Nearest: resnet50"),
+        ("split photos.h5", "expected a cache without splits, got train, val"),
+        ("split photos.h5 --overwrite --val 1.5", "got 1.5 and 0"),
+        ("split photos.h5 --overwrite --val 0.01", "expected rows enough for 0 of 12"),
+        ("fit-head gone.h5 -o new.joblib", "gone.h5: expected a cache, got no such file"),
+        ("fit-head photos.h5 -o no/new.joblib", "no/new.joblib: expected its folder to be there"),
+        ("fit-head photos.h5 -o new.joblib --kind svm", "got 'svm'. "),
+        ("fit-head photos.h5 -o new.joblib --split test", "expected rows in split 'test'"),
+        ("fit-head photos.h5 -o new.joblib --embedding x", "expected one of its embeddings"),
+        ("fit-head photos.h5 -o new.joblib --C 0", "C: expected"),
+        ("fit-head photos.h5 -o new.joblib --class-weight heavy", "class_weight: expected"),
+        ("fit-head photos.h5 -o new.joblib --seed -1", "seed: expected"),
+        ("evaluate gone.joblib photos.h5", "gone.joblib: expected a head, got no such file"),
+        ("evaluate photos.h5 head.joblib", "photos.h5: expected a head written by featx fit-head"),
+        ("evaluate head.joblib cache.h5", "expected backbone tests-tiny"),
+        ("evaluate head.joblib photos.h5 --split test", "in split 'test', got train, val"),
+        ("predict gone.joblib photos", "gone.joblib: expected a head, got no such file"),
+        ("predict head.joblib gone", "gone: expected a folder, table, tar or image"),
+        ("predict head.joblib empty", "empty: expected at least one image"),
+        ("predict head.joblib cache.h5", "expected backbone tests-tiny"),
+        ("predict head.joblib photos --weights gone.pth", "gone.pth: expected a weights file"),
+        ("predict head.joblib photos --device cuda:99", "device cuda:99: expected a CUDA device"),
+    ],
+)
+def test_command_with_bad_input_ends_in_one_line_and_code_1(place, run_cli, line, message):
+    before = sorted(path.name for path in place.iterdir())
+    run_cli(*line.split()).check_error(message)
+    assert sorted(path.name for path in place.iterdir()) == before
+
+
+def test_extract_cuda_where_there_is_none_is_refused(place, run_cli, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = run_cli(*EXTRACT.split(), "--device", "cuda")
+    assert result.code == 1
+    assert result.err.startswith("featx: device cuda: expected a CUDA device")
+    assert "--device cpu" in result.err
+    assert not Path("new.h5").exists()
+
+
+def test_extract_ends_with_where_the_time_went(place, run_cli):
+    result = run_cli(*EXTRACT.split(), "--batch-size", "auto", "--workers", "auto")
+    assert result.code == 0
+    where, advice = result.err.splitlines()
+    assert where.startswith("featx: openvino fp32 on cpu: ready after ")
+    shares = [int(share) for share in re.findall(r"(\d+)%", where)]
+    assert len(shares) == 5
+    assert 97 <= sum(shares) <= 103
+    assert advice == "featx: too short to tell what held it back"
+    again = run_cli(*EXTRACT.split())
+    assert (again.code, again.err) == (0, "")
+
+
+@pytest.mark.slow
+def test_doctor_prints_rates_and_advice(place, run_cli):
+    result = run_cli("doctor", "photos", "--backbone", "lenet5", "--device", "cpu")
+    assert (result.code, result.err) == (0, "")
+    assert re.search(r"decode +\d+ \(exact\) and \d+ \(fast\) images/s", result.out)
+    assert re.search(r"^openvino +fp32 +exact +\d+ +\d+$", result.out, re.MULTILINE)
+    assert re.search(r"^torch +fp32 +fast +\d+ +\d+$", result.out, re.MULTILINE)
+    assert "For featx extract:" in result.out
+
+    result = run_cli("doctor", "photos", "--backbone", "lenet5", "--device", "cpu", "--json")
+    found = json.loads(result.out)
+    assert {"openvino fp32", "torch fp32"} <= set(found["forward"])
+    assert {"openvino fp32 fast", "torch fp32 exact"} <= set(found["expected"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "no-such-command",
+        "extract",
+        "extract photos",
+        "extract photos -o new.h5 --batch-size 0",
+        "extract photos -o new.h5 --size small",
+        "extract photos -o new.h5 --workers 0",
+        "extract photos -o new.h5 --workers all",
+        "extract photos -o new.h5 --no-such-option",
+        "info",
+        "split photos.h5 --val much",
+        "fit-head photos.h5",
+        "fit-head photos.h5 -o new.joblib --cv 1",
+        "evaluate head.joblib",
+        "predict head.joblib",
+        "predict head.joblib photos --top 0",
+        "predict head.joblib photos --xml",
+        "fine-tune photos -o tuned.safetensors",
+        "fine-tune photos --cache photos.h5",
+        "fine-tune --cache photos.h5 -o tuned.safetensors",
+        "fine-tune photos --cache photos.h5 -o tuned.safetensors --max-trunk -1",
+        "fine-tune photos --cache photos.h5 -o tuned.safetensors --epochs many",
+        "fine-tune photos --cache photos.h5 -o tuned.safetensors --xml",
+    ],
+)
+def test_command_used_wrongly_ends_in_code_2(run_cli, line):
+    result = run_cli(*line.split())
+    assert result.code == 2
+    assert "Usage: featx" in result.err
+    assert "Error: " in result.err
+
+
+def test_debug_lets_the_error_through(run_cli, tmp_path):
+    with pytest.raises(CacheError, match=r"expected a cache, got no such file"):
+        run_cli("--debug", "info", tmp_path / "gone.h5")
+
+
+def test_version_is_printed(run_cli):
+    result = run_cli("--version")
+    assert (result.code, result.out) == (0, f"featx {featx.__version__}\n")
+
+
+def test_extract_tells_of_failed_and_ignored_files_on_stderr(place, run_cli):
+    Path("photos/train/ants/bad.jpg").write_bytes(b"no image")
+    Path("photos/notes.txt").write_text("notes")
+    result = run_cli(*EXTRACT.split(), "--max-failures", "1")
+    assert result.code == 0
+    assert result.out.startswith("new.h5: 12 rows")
+    assert result.list_notes() == [
+        "featx: passed over 1 files that are no images",
+        "featx: 1 images failed: featx info new.h5 --failures",
+    ]
+    listed = run_cli("info", "new.h5", "--failures").out
+    words = listed.splitlines()[-1].split()
+    assert words[0] == "photos/train/ants/bad.jpg"
+    assert "decode not an image that featx reads" in " ".join(words)
+    found = json.loads(run_cli("info", "new.h5", "--failures", "--json").out)
+    assert found["n_failures"] == 1
+    assert found["failures"][0]["path"] == "photos/train/ants/bad.jpg"
+    assert found["failures"][0]["stage"] == "decode"
+
+
+def test_extract_options_reach_the_cache(place, run_cli):
+    layers = ["--layer", "penultimate", "--layer", "conv"]
+    result = run_cli(*EXTRACT.split(), *layers, "--dtype", "float16", "--overwrite")
+    assert result.code == 0
+    with open_cache("new.h5") as cache:
+        assert cache.names == ("tests-tiny", "tests-tiny@conv")
+        assert cache.read_vectors("tests-tiny").dtype == "float16"
+
+
+def test_extract_size_reaches_the_cache_and_its_head(place, run_cli):
+    line = EXTRACT.replace("tests-tiny", "lenet5 --size 33")
+    assert run_cli(*line.split()).code == 0
+    with open_cache("new.h5") as cache:
+        assert cache.get_info().provenance["size"] == 33
+    assert run_cli("verify", "new.h5", "--against", "photos").code == 0
+    assert run_cli("fit-head", "new.h5", "-o", "new.joblib", "--C", "1").code == 0
+    found = json.loads(run_cli("predict", "new.joblib", "photos/val", "--json").out)
+    expected = json.loads(run_cli("predict", "new.joblib", "new.h5", "--json").out)[8:]
+    assert [one["label"] for one in found] == [one["label"] for one in expected]
+    assert [one["score"] for one in found] == pytest.approx([one["score"] for one in expected])
+
+
+def test_info_json_parses(place, run_cli):
+    found = json.loads(run_cli("info", "photos.h5", "--json").out)
+    assert found["n_rows"] == 12
+    assert found["labels"] == {"ants": 6, "bees": 6}
+    assert found["splits"] == {"train": 8, "val": 4}
+    assert found["embeddings"]["tests-tiny"]["fingerprint"]["dim"] == 8
+    assert "failures" not in found
+
+
+def test_fit_head_json_parses(place, run_cli):
+    found = json.loads(run_cli("fit-head", "photos.h5", "-o", "new.joblib", "--json").out)
+    assert found["head"] == "new.joblib"
+    assert found["classes"] == ["ants", "bees"]
+    assert found["C"] > 0
+    assert found["fitted_on"]["n_rows"] == 8
+    assert found["cross_validation"]["n_rows"] == 8
+    assert Path("new.joblib").is_file()
+
+
+def test_evaluate_json_parses(place, run_cli):
+    result = run_cli("evaluate", "head.joblib", "photos.h5", "--json")
+    found = json.loads(result.out)
+    assert found["accuracy"] == 1
+    assert found["n_rows"] == 4
+    low, high = found["accuracy_ci95"]
+    assert 0 < low < high <= 1
+    assert result.err == ""
+
+
+def test_evaluate_on_seen_rows_notes_it_on_stderr(place, run_cli):
+    result = run_cli("evaluate", "head.joblib", "photos.h5", "--split", "all", "--json")
+    assert json.loads(result.out)["n_seen"] == 8
+    assert result.err == "featx: 8 of 12 rows were fitted on: their scores flatter\n"
+
+
+def test_predict_csv_parses(place, run_cli):
+    inputs = ["photos/val/ants/0.jpg", "bad.jpg", "photos/val/bees/0.jpg"]
+    result = run_cli("predict", "head.joblib", *inputs, "--top", "2", "--csv")
+    assert result.code == 0
+    lines = list(csv.DictReader(io.StringIO(result.out)))
+    assert list(lines[0]) == ["path", "label", "score", "label_2", "score_2", "error"]
+    assert [line["path"] for line in lines] == inputs
+    assert [line["label"] for line in lines] == ["ants", "", "bees"]
+    assert [line["label_2"] for line in lines] == ["bees", "", "ants"]
+    assert float(lines[0]["score"]) + float(lines[0]["score_2"]) == pytest.approx(1)
+    assert [bool(line["error"]) for line in lines] == [False, True, False]
+
+
+def test_predict_json_parses(place, run_cli):
+    found = json.loads(run_cli("predict", "head.joblib", "photos/val", "--json").out)
+    assert [record["label"] for record in found] == ["ants", "ants", "bees", "bees"]
+    assert found[0]["error"] is None
+
+
+def test_predict_cache_needs_no_images(place, run_cli):
+    result = run_cli("predict", "head.joblib", "photos.h5", "--json")
+    assert len(json.loads(result.out)) == 12
+
+
+@pytest.mark.parametrize("form", [[], ["--csv"], ["--json"]])
+def test_predict_files_that_all_fail_ends_in_code_1(place, run_cli, form):
+    result = run_cli("predict", "head.joblib", "bad.jpg", *form)
+    assert result.code == 1
+    assert result.err == "featx: not one image could be read\n"
+    assert "not an image" in result.out
+
+
+def test_predict_csv_of_files_that_all_fail_has_its_columns(place, run_cli):
+    result = run_cli("predict", "head.joblib", "bad.jpg", "--csv")
+    header, line = csv.reader(io.StringIO(result.out))
+    assert header == ["path", "label", "score", "error"]
+    assert line[:3] == ["bad.jpg", "", ""]
+    assert "not an image" in line[3]
+
+
+def test_backbones_pattern_lists_matches(run_cli):
+    header, *lines = run_cli("backbones", "resnet??").out.splitlines()
+    assert header.split()[:2] == ["name", "dim"]
+    assert [line.split()[:2] for line in lines] == [
+        ["resnet18", "512"],
+        ["resnet34", "512"],
+        ["resnet50", "2048"],
+    ]
+
+
+def test_backbones_whole_name_shows_its_weights(run_cli):
+    out = run_cli("backbones", "resnet18").out
+    assert out.startswith("resnet18: dim 512, He et al. 2015")
+    assert "https://download.pytorch.org/models/resnet18-f37072fd.pth" in out
+    assert "SHA-256 begins with f37072fd" in out
+
+
+def test_backbones_json_parses(run_cli):
+    (found,) = json.loads(run_cli("backbones", "mobilenet_v2", "--json").out)
+    assert found["dim"] == 1280
+    assert [entry["name"] for entry in found["weights"]] == ["IMAGENET1K_V1", "IMAGENET1K_V2"]
+
+
+def test_help_lists_all_commands(run_cli):
+    result = run_cli("--help")
+    assert result.code == 0
+    for name in COMMANDS:
+        assert f"\n  {name} " in result.out
+
+
+def list_examples(text):
+    return [line.strip() for line in (text or "").splitlines() if line.strip().startswith("featx ")]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_help_has_examples_that_parse(name):
+    command = GROUP.commands[name]
+    examples = list_examples(command.help)
+    assert examples
+    for example in examples:
+        program, used, *arguments = shlex.split(example)
+        assert (program, used) == ("featx", name)
+        command.make_context(name, arguments)  # raises on wrong usage
+
+
+def test_main_help_has_examples_that_parse():
+    examples = list_examples(GROUP.help)
+    assert examples
+    for example in examples:
+        _, name, *arguments = shlex.split(example)
+        GROUP.commands[name].make_context(name, arguments)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_options_are_all_explained(name):
+    for parameter in GROUP.commands[name].params:
+        assert getattr(parameter, "help", None), f"featx {name}: {parameter.name} has no help"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_is_documented_in_the_readme(name):
+    readme = Path(__file__).parents[2] / "README.md"
+    assert f"featx {name}" in readme.read_text(encoding="utf-8")

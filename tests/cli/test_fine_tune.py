@@ -1,0 +1,218 @@
+"""The command line of fine-tuning, in this process."""
+
+import json
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import featx
+from featx.finetune.recipe import Recipe
+from featx.finetune.result import TuningReport
+from featx.fitting.fit import fit_head
+
+TUNE = "fine-tune photos --cache photos.h5 --head head.joblib -o tuned.safetensors"
+FAST = " --unfreeze 1 --epochs 2 --batch-size 8 --engine torch --device cpu"
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Faint stripes of two directions, with their cache and a head."""
+    folder = tmp_path_factory.mktemp("kept")
+    rng = np.random.default_rng(0)
+    wave = 15 * np.sin(np.arange(40))[:, None, None]
+    for split, count in (("train", 12), ("val", 6)):
+        for label, stripes in (("columns", wave.swapaxes(0, 1)), ("rows", wave)):
+            (folder / "photos" / split / label).mkdir(parents=True)
+            for number in range(count):
+                pixels = 128 + stripes + rng.normal(0, 30, (40, 40, 3))
+                image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+                image.save(folder / "photos" / split / label / f"{number}.png")
+    cache = folder / "photos.h5"
+    options = {"engine": "torch", "device": "cpu", "progress": False}
+    featx.extract(folder / "photos", cache, backbone="lenet5", **options)
+    fit_head(cache, folder / "head.joblib", C=1e-3)
+    return folder
+
+
+@pytest.fixture
+def place(kept, tmp_path, monkeypatch):
+    """A working folder with photos, their cache and a head; the current one."""
+    for path in kept.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "text.h5").write_text("no HDF5")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def list_names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_fine_tune_prints_epochs_scores_and_verdict(place, run_cli):
+    before = list_names(place)
+    result = run_cli(*(TUNE + FAST).split())
+    assert result.code == 0
+    lines = result.out.splitlines()
+    assert lines[0] == "lenet5: f6 unfrozen, 19 images to learn from, 5 to stop by"
+    assert lines[2].split("  ")[0] == "epoch"
+    assert [line.split()[0] for line in lines[3:6]] == ["0", "1", "2"]
+    assert lines[3].split()[1] == "-"  # nothing was learnt before epoch 1
+    assert all(0 < float(line.split()[2]) < 10 for line in lines[3:6])
+    assert lines[7].startswith("weights of epoch ")
+    assert lines[9].split() == ["model", "accuracy", "on", "val", "from", "to"]
+    assert [line.split()[0] for line in lines[10:12]] == ["frozen", "tuned"]
+    assert lines[-1].startswith("Tuning ")
+    assert " on 12 val images (95 % interval " in lines[-1]
+    assert "the trunk's output is in tuned.trunk.h5 (0 MB" in result.err
+    outputs = ["tuned.joblib", "tuned.log.csv", "tuned.safetensors", "tuned.trunk.h5"]
+    assert list_names(place) == sorted(before + outputs)
+
+    result = run_cli("predict", "tuned.joblib", "photos/val", "--json")
+    assert (result.code, len(json.loads(result.out))) == (0, 12)
+
+    result = run_cli("info", "tuned.safetensors", "--json")
+    record = json.loads(result.out)
+    assert (record["backbone"], record["classes"]) == ("lenet5", ["columns", "rows"])
+
+
+def test_fine_tune_json_is_the_report(place, run_cli):
+    result = run_cli(*(TUNE + FAST + " --max-trunk 0 --json").split())
+    assert result.code == 0
+    found = json.loads(result.out)
+    assert set(found) == {one.name for one in fields(TuningReport)} | {"verdict"}
+    assert (found["n_train"], found["n_holdout"], found["blocks"]) == (19, 5, ["f6"])
+    assert found["path"] == "tuned.safetensors"
+    assert found["history"][0]["train_loss"] is None
+    assert found["history"][1]["train_loss"] > 0
+    assert (found["scores"]["n_rows"], found["split"]) == (12, "val")
+    assert isinstance(found["scores"]["is_better"], bool)
+    assert found["verdict"].startswith("Tuning ")
+    assert found["trunk_path"] is None
+
+
+def test_fine_tune_without_room_for_the_trunk_says_so(place, run_cli):
+    result = run_cli(*(TUNE + FAST + " --max-trunk 0").split())
+    assert result.code == 0
+    assert "featx: the trunk's output was not kept: it would be 0.00 GB" in result.err
+    assert "tuned.trunk.h5" not in list_names(place)
+
+
+def test_fine_tune_that_stops_early_says_why(place, run_cli):
+    options = " --lr 1e6 --optimizer sgd --warmup 0 --clip-norm 1e6 --patience 1"
+    result = run_cli(*(TUNE + FAST + options).split())
+    assert result.code == 0
+    assert "featx: stopped: no epoch after epoch 0 was better on the holdout" in result.err
+    assert "weights of epoch 0 kept" in result.out
+    assert "Stay with the frozen head." in result.out
+
+
+def test_fine_tune_options_reach_the_recipe(place, run_cli, monkeypatch):
+    class Caught(Exception):  # noqa: N818
+        pass
+
+    def catch(*args, **options):
+        caught.update(options, args=args)
+        raise Caught
+
+    caught = {}
+    monkeypatch.setattr("featx.finetune.tune.fine_tune", catch)
+    expected = Recipe(
+        optimizer="sgd",
+        lr=0.5,
+        lr_decay=0.7,
+        weight_decay=0.3,
+        epochs=7,
+        warmup=0.2,
+        batch_size=5,
+        clip_norm=3.0,
+        label_smoothing=0.05,
+        patience=4,
+        views=6,
+        train_batchnorm=True,
+        precision="fp32",
+        seed=9,
+    )
+    line = TUNE + " --train-batchnorm --resume --overwrite --max-trunk 1.5 --unfreeze 3"
+    for one in fields(Recipe):
+        if one.name != "train_batchnorm":
+            line += f" --{one.name.replace('_', '-')} {getattr(expected, one.name)}"
+    line += " --embedding e --split test --weights w.pth --trunk t.h5 --engine torch"
+    line += " --device cpu --workers 3"
+    with pytest.raises(Caught):
+        run_cli(*line.split())
+    assert caught["recipe"] == expected
+    got = {key: str(value) for key, value in caught.items() if key not in ("recipe", "args")}
+    assert got == {
+        "head": "head.joblib",
+        "unfreeze": "3",
+        "embedding": "e",
+        "split": "test",
+        "weights": "w.pth",
+        "trunk": "t.h5",
+        "max_trunk_bytes": "1500000000",
+        "resume": "True",
+        "overwrite": "True",
+        "break_lock": "False",
+        "engine": "torch",
+        "device": "cpu",
+        "workers": "3",
+    }
+    assert [str(part) for part in caught["args"][1:]] == ["photos.h5", "tuned.safetensors"]
+    assert [str(path) for path in caught["args"][0]] == ["photos"]
+
+
+def test_fine_tune_defaults_are_the_recipes(place, run_cli, monkeypatch):
+    caught = {}
+
+    def catch(*args, **options):
+        caught.update(options)
+        raise featx.TuningError("caught")
+
+    monkeypatch.setattr("featx.finetune.tune.fine_tune", catch)
+    assert run_cli(*TUNE.split()).code == 1
+    assert caught["recipe"] == Recipe()
+    assert (caught["unfreeze"], caught["max_trunk_bytes"]) == ("auto", None)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (TUNE + " --unfreeze two", "unfreeze: expected a number of blocks or auto, got 'two'"),
+        (TUNE + " --unfreeze 0", "unfreeze: expected 1 to 4 blocks of lenet5, got 0"),
+        (TUNE + " --unfreeze -1", "unfreeze: expected "),
+        (TUNE + " --unfreeze 5", "unfreeze: expected 1 to 4 blocks of lenet5, got 5"),
+        (TUNE.replace(".safetensors", ".pth"), "expected a name that ends in .safetensors"),
+        (TUNE.replace("-o ", "-o no/"), "no/tuned.safetensors: expected"),
+        (TUNE.replace("photos.h5", "gone.h5"), "gone.h5: expected a cache, got no such file"),
+        (TUNE.replace("photos.h5", "text.h5"), "text.h5: expected a sealed cache"),
+        (TUNE.replace("head.joblib", "gone.joblib"), "gone.joblib: expected a head"),
+        (TUNE.replace("photos ", "gone "), "gone: expected a folder, table, tar or image"),
+        (TUNE.replace("photos ", "photos/val "), "expected all of its 24 rows in the source"),
+        (TUNE + " --split train", "split: expected val or test, which no model has seen"),
+        (TUNE + " --split test", "in split 'test', got train, val"),
+        (TUNE + " --embedding x", "expected one of its embeddings"),
+        (TUNE + " --trunk photos.h5", "photos.h5: expected a file of its own"),
+        (TUNE + FAST + " --trunk text.h5", "text.h5: expected a sealed cache"),
+        (TUNE + " --optimizer adam", "optimizer: expected adamw or sgd, got 'adam'"),
+        (TUNE + " --lr 0", "lr: expected a number above 0"),
+        (TUNE + " --epochs 0", "epochs: expected at least 1, got 0"),
+        (TUNE + " --precision fp16", "precision: expected fp32 or bf16 to train in, got 'fp16'"),
+        (TUNE + " --device cpu --precision bf16", "precision bf16 on cpu: expected a GPU"),
+        (TUNE + " --device cuda:99", "device cuda:99: expected a CUDA device of that number"),
+        (TUNE + FAST + " --train-batchnorm", "lenet5: expected BatchNorm in the blocks to train"),
+        (TUNE + FAST + " --weights gone.pth", "gone.pth: expected a weights file"),
+    ],
+)
+def test_fine_tune_with_bad_input_ends_in_one_line_and_code_1(place, run_cli, line, message):
+    before = list_names(place)
+    run_cli(*line.split()).check_error(message)
+    after = [name for name in list_names(place) if name != "tuned.trunk.h5"]  # of use to the next
+    assert after == before
+
+
+def test_fine_tune_help_names_every_part_of_the_recipe(run_cli):
+    result = run_cli("fine-tune", "--help")
+    for one in fields(Recipe):
+        assert f"--{one.name.replace('_', '-')}" in result.out

@@ -1,0 +1,250 @@
+"""What is kept between runs: found again as it was written, or made anew."""
+
+import importlib.metadata
+import os
+import threading
+
+import pytest
+
+from featx.core import artifacts as store
+from featx.core.artifacts import build_key, find_kept, find_store, keep
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A store of its own, which is not there yet."""
+    monkeypatch.setenv("FEATX_STORE", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+def write(**files):
+    """Return what writes such files."""
+
+    def write(folder):
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+
+    return write
+
+
+def read(key):
+    """Return the files that are kept under a key, None where none are."""
+    found = find_kept(key)
+    if found is None:
+        return None
+    return {path.name: path.read_bytes() for path in found.iterdir() if path.name != "sums.json"}
+
+
+# --- keep, find_kept
+
+
+def test_keep_then_find_gives_the_files():
+    keep("key", write(one=b"1", two=b"22"))
+    assert read("key") == {"one": b"1", "two": b"22"}
+
+
+def test_find_kept_other_key_or_no_store_is_none(folder):
+    assert find_kept("key") is None
+    assert not folder.exists()
+    keep("key", write(one=b"1"))
+    assert find_kept("other") is None
+
+
+def test_keep_leaves_nothing_but_what_is_kept(folder):
+    keep("key", write(one=b"1"))
+    assert os.listdir(folder) == ["key"]
+
+
+def damage_a_byte(kept):
+    (kept / "one").write_bytes(b"11111!11")
+
+
+def shorten(kept):
+    (kept / "one").write_bytes(b"1111")
+
+
+def remove_a_file(kept):
+    (kept / "one").unlink()
+
+
+def remove_sums(kept):
+    (kept / "sums.json").unlink()
+
+
+def damage_sums(kept):
+    (kept / "sums.json").write_bytes(b"\xff{")
+
+
+def replace_sums(kept):
+    (kept / "sums.json").write_text("[]")
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_a_byte, shorten, remove_a_file, remove_sums, damage_sums, replace_sums]
+)
+def test_find_kept_damaged_is_none_and_removed(folder, damage):
+    keep("key", write(one=b"11111111", two=b"2"))
+    damage(folder / "key")
+    assert find_kept("key") is None
+    assert os.listdir(folder) == []
+    keep("key", write(one=b"again"))
+    assert read("key") == {"one": b"again"}
+
+
+def test_keep_where_nothing_can_be_written_goes_on_without(folder):
+    folder.write_text("a file is in the way")
+    keep("key", write(one=b"1"))
+    assert find_kept("key") is None
+    assert folder.read_text() == "a file is in the way"
+
+
+def test_keep_without_a_home_goes_on_without(monkeypatch):
+    def fail():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("FEATX_STORE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pathlib.Path.home", fail)
+    with pytest.raises(OSError, match=r"home directory"):
+        find_store()
+    keep("key", write(one=b"1"))
+    assert find_kept("key") is None
+
+
+def test_keep_what_cannot_be_written_whole_keeps_nothing(folder):
+    def write_half(draft):
+        (draft / "one").write_bytes(b"1")
+        raise OSError("No space left on device")
+
+    keep("key", write_half)
+    assert find_kept("key") is None
+    assert os.listdir(folder) == []
+
+
+def test_keep_key_that_another_kept_meanwhile_leaves_it(folder):
+    def write_late(draft):
+        keep("key", write(one=b"first"))
+        (draft / "one").write_bytes(b"second")
+
+    keep("key", write_late)
+    assert read("key") == {"one": b"first"}
+    assert os.listdir(folder) == ["key"]
+
+
+def test_keep_by_many_writers_at_once_keeps_one_of_them_whole(folder):
+    n_writers = 8
+    together = threading.Barrier(n_writers)
+
+    def keep_together(number):
+        def write(draft):
+            (draft / "one").write_bytes(b"%d" % number * 1000)
+            (draft / "two").write_bytes(b"%d" % number)
+            together.wait(60)
+
+        keep("key", write)
+
+    threads = [threading.Thread(target=keep_together, args=(n,)) for n in range(n_writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = read("key")
+    assert found["one"] == found["two"] * 1000
+    assert os.listdir(folder) == ["key"]
+
+
+# --- what is dropped
+
+
+def use(kept, seconds):
+    os.utime(kept, (seconds, seconds))
+
+
+def test_keep_more_than_fits_drops_what_was_used_longest_ago(folder, monkeypatch):
+    for number, name in enumerate("abc"):
+        keep(name, write(one=bytes(1000)))
+        use(folder / name, 10**9 + number)
+    size = sum(path.stat().st_size for path in (folder / "a").iterdir())
+    monkeypatch.setattr(store, "MAX_BYTES", 3 * size)
+    assert find_kept("a") is not None  # which is a use: now b is the oldest
+    keep("d", write(one=bytes(1000)))
+    assert sorted(os.listdir(folder)) == ["a", "c", "d"]
+
+
+def test_keep_what_fits_drops_nothing(folder, monkeypatch):
+    keep("a", write(one=bytes(1000)))
+    size = sum(path.stat().st_size for path in (folder / "a").iterdir())
+    monkeypatch.setattr(store, "MAX_BYTES", 2 * size)
+    keep("b", write(one=bytes(1000)))
+    assert sorted(os.listdir(folder)) == ["a", "b"]
+
+
+# --- find_store
+
+
+def test_find_store_is_where_the_system_keeps_caches(tmp_path, monkeypatch):
+    monkeypatch.delenv("FEATX_STORE")
+    monkeypatch.setenv("XDG_CACHE_HOME" if os.name != "nt" else "LOCALAPPDATA", str(tmp_path))
+    assert find_store() == tmp_path / "featx"
+
+
+# --- build_key
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """A folder of code."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "one.py").write_text("one = 1\n")
+    (tmp_path / "code" / "notes.txt").write_text("no code")
+    return tmp_path / "code"
+
+
+PARTS = {"name": "tiny", "layers": ["a", "b"], "content": None}
+
+
+def build(sources, **changes):
+    return build_key(PARTS | changes, packages=["numpy", "h5py"], sources=[sources])
+
+
+def test_build_key_of_the_same_is_the_same(sources):
+    key = build(sources)
+    (sources / "notes.txt").write_text("other notes")
+    assert build(sources) == key
+    assert (
+        build_key(dict(reversed(PARTS.items())), packages=["numpy", "h5py"], sources=[sources])
+        == key
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"name": "tinier"}, {"layers": ["b", "a"]}, {"layers": ["ab"]}, {"content": ""}, {"more": 1}],
+    ids=str,
+)
+def test_build_key_of_other_parts_is_another(sources, changes):
+    assert build(sources, **changes) != build(sources)
+
+
+def test_build_key_with_another_version_of_a_package_is_another(sources, monkeypatch):
+    before, version = build(sources), importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: version(name) + "+local" * (name == "h5py")
+    )
+    assert build(sources) != before
+
+
+@pytest.mark.parametrize("name", ["one.py", "two.py"])
+def test_build_key_with_other_code_is_another(sources, name):
+    before = build(sources)
+    (sources / name).write_text("one = 2\n")
+    assert build(sources) != before
+
+
+def test_keep_leaves_what_is_not_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("FEATX_STORE", str(tmp_path))
+    monkeypatch.setattr("featx.core.artifacts.MAX_BYTES", 1)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "ant.jpg").write_bytes(b"a photo, older than all")
+    keep("key", lambda folder: (folder / "part").write_bytes(b"large enough"))
+    assert (tmp_path / "photos" / "ant.jpg").exists()

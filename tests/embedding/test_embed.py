@@ -1,0 +1,162 @@
+"""Embeddings for a notebook, and what makes them comparable."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import featx
+from featx.core.errors import BackboneError, DecodeError, FingerprintError
+from featx.embedding.embed import build_fingerprint, resolve_backbone, restore_backbone
+
+
+@pytest.fixture(scope="module")
+def squeezenet():
+    return featx.load_backbone("squeezenet1_1", weights="random:0")
+
+
+def test_embed_keeps_order_and_repeats(good, picky):
+    order = [3, 0, 3, 5]
+    once = featx.embed(good, backbone=picky, device="cpu", batch_size=2)
+    again = featx.embed([good[i] for i in order], backbone=picky, device="cpu", batch_size=2)
+    assert (again.dtype, again.shape) == (np.float32, (4, 3))
+    assert again.tobytes() == once[order].tobytes()
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda paths: [str(path) for path in paths],
+        lambda paths: paths[0].parent,
+        lambda paths: [Image.open(path) for path in paths],
+        lambda paths: [np.asarray(Image.open(path)) for path in paths],
+        lambda paths: np.stack([np.asarray(Image.open(path)) for path in paths]),
+        lambda paths: (Image.open(path) for path in paths),
+        lambda paths: [paths[0], Image.open(paths[1]), *paths[2:]],
+    ],
+    ids=["text", "folder", "Pillow", "arrays", "batch", "generator", "mixed"],
+)
+def test_embed_takes_what_a_notebook_holds(good, picky, convert):
+    expected = featx.embed(good, backbone=picky, device="cpu")
+    assert featx.embed(convert(good), backbone=picky, device="cpu").tobytes() == expected.tobytes()
+
+
+def test_embed_single_image_gives_one_row(good, picky):
+    for image in (good[0], Image.open(good[0]), np.asarray(Image.open(good[0]))):
+        assert featx.embed(image, backbone=picky, device="cpu").shape == (1, 3)
+
+
+def test_embed_gray_array_equals_its_three_channels(picky):
+    gray = np.random.default_rng(0).integers(1, 256, (9, 9), dtype=np.uint8)
+    colour = np.repeat(gray[:, :, None], 3, axis=2)
+    got = featx.embed([gray, colour], backbone=picky, device="cpu")
+    assert got[0].tobytes() == got[1].tobytes()
+
+
+def test_embed_of_nothing_is_empty(picky):
+    got = featx.embed([], backbone=picky, device="cpu")
+    assert (got.dtype, got.shape) == (np.float32, (0, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("good0_read.jpg", "No such file"),
+        ("good1_decode.jpg", "not an image"),
+        ("good2_preprocess.png", "too wide"),
+        ("good3_embed.png", "not finite"),
+    ],
+)
+def test_embed_bad_image_is_named(mixed, good, picky, name, reason):
+    for path in mixed.glob("good?_*"):
+        if path.name != name:
+            path.unlink()
+    with pytest.raises(
+        DecodeError, match=rf"{name}: expected an image, got .*{reason}.*Leave it out"
+    ):
+        featx.embed(mixed, backbone=picky, device="cpu")
+
+
+def test_embed_bad_array_is_named_by_its_number(picky):
+    images = [np.ones((9, 9, 3), np.uint8), np.ones((9, 9, 3), np.float32)]
+    with pytest.raises(DecodeError, match=r"^image 1: expected an image, got expected an array of"):
+        featx.embed(images, backbone=picky, device="cpu")
+
+
+def test_embed_by_name_equals_the_loaded_backbone(good, squeezenet):
+    by_name = featx.embed(good[:2], backbone="squeezenet1_1", weights="random:0", device="cpu")
+    loaded = featx.embed(good[:2], backbone=squeezenet, device="cpu")
+    assert by_name.tobytes() == loaded.tobytes()
+
+
+def test_embed_size_is_what_the_network_sees(good):
+    at_40 = featx.embed(good[:2], backbone="mini", size=40, device="cpu")
+    loaded = featx.embed(good[:2], backbone=featx.load_backbone("mini", size=40), device="cpu")
+    own = featx.embed(good[:2], backbone="mini", device="cpu")
+    assert at_40.tobytes() == loaded.tobytes()
+    assert at_40.shape == own.shape
+    assert not np.allclose(at_40, own, atol=1e-2)
+
+
+# --- fingerprint
+
+
+def test_build_fingerprint_names_backbone_layer_and_rules(squeezenet):
+    fingerprint = build_fingerprint(squeezenet, "penultimate", precision="fp32")
+    assert fingerprint.backbone == "squeezenet1_1"
+    assert fingerprint.weights_digest == squeezenet.weights_digest
+    assert (fingerprint.layer, fingerprint.dim) == ("penultimate", 512)
+    assert fingerprint.preprocess == squeezenet.preprocess.describe()
+    assert "EXIF orientation" in fingerprint.decoder
+
+
+@pytest.mark.parametrize(
+    "option", [{"weights": "random:1"}, {"layer": "features.3"}, {"size": 64}], ids=str
+)
+def test_embed_loaded_backbone_with_options_is_refused(good, squeezenet, option):
+    with pytest.raises(BackboneError, match=r"beside a loaded backbone, got some"):
+        featx.embed(good, backbone=squeezenet, **option)
+
+
+def test_embed_several_layers_is_refused(good):
+    backbone = featx.load_backbone(
+        "squeezenet1_1", weights="random:0", layers=["penultimate", "features.3"]
+    )
+    with pytest.raises(BackboneError, match=r"expected one layer to embed"):
+        featx.embed(good, backbone=backbone)
+
+
+# --- resolve_backbone, restore_backbone
+
+
+def test_resolve_backbone_by_name_has_the_size_asked_for():
+    assert resolve_backbone("mini", size=40).pixel_shape == (40, 40, 3)
+
+
+def test_resolve_backbone_loaded_one_keeps_its_size():
+    backbone = featx.load_backbone("mini", size=40)
+    assert resolve_backbone(backbone) is backbone
+
+
+@pytest.mark.parametrize("size", [None, 40])
+def test_restore_backbone_has_the_size_of_the_embeddings(size):
+    backbone = featx.load_backbone("mini", size=size)
+    fingerprint = build_fingerprint(backbone, "penultimate", precision="fp32")
+    origin = {"weights": "DEFAULT", "preprocess_from": backbone.preprocess_from, "size": size}
+    restored = restore_backbone(fingerprint, origin, subject="the head")
+    assert (restored.size, restored.preprocess) == (size, backbone.preprocess)
+
+
+def test_restore_backbone_origin_of_before_sizes_has_the_networks_own():
+    backbone = featx.load_backbone("mini")
+    fingerprint = build_fingerprint(backbone, "penultimate", precision="fp32")
+    origin = {"weights": "DEFAULT", "preprocess_from": backbone.preprocess_from}
+    restored = restore_backbone(fingerprint, origin, subject="the head")
+    assert (restored.size, restored.preprocess) == (None, backbone.preprocess)
+
+
+def test_restore_backbone_of_another_size_is_refused():
+    backbone = featx.load_backbone("mini", size=40)
+    fingerprint = build_fingerprint(backbone, "penultimate", precision="fp32")
+    origin = {"weights": "DEFAULT", "preprocess_from": backbone.preprocess_from, "size": 48}
+    with pytest.raises(FingerprintError, match=r"expected preprocess resize 40 .*got .*resize 48 "):
+        restore_backbone(fingerprint, origin, subject="the head")

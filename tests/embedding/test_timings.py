@@ -1,0 +1,322 @@
+"""Where time goes, told from numbers that are made up, on a clock that is."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+
+from featx.embedding.timings import SHORT_S, STAGES, Laps, Timings
+
+
+def build(*, wall_s=10.0, n_cores=4, cpu=None, waits=None, **fields):
+    """Build the timings of a run; `cpu` and `waits` in seconds, 0 where not given."""
+    timings = Timings(wall_s=wall_s, n_cores=n_cores, n_workers=n_cores, engine="openvino")
+    timings.cpu_s.update(cpu or {})
+    timings.waits_s.update(waits or {})
+    for name, value in fields.items():
+        setattr(timings, name, value)
+    return timings
+
+
+def build_on_gpu(**fields):
+    return build(**{"device": "cuda:0", "engine": "torch", "busy_s": 4.0} | fields)
+
+
+# --- find_bottleneck
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_find_bottleneck_of_busy_cores_is_what_used_them_most(stage):
+    cpu = dict.fromkeys(STAGES, 5.0) | {stage: 15.0}
+    assert build(cpu=cpu).find_bottleneck() == stage
+
+
+def test_find_bottleneck_of_busy_cores_is_not_what_waited():
+    timings = build(cpu={"network": 36.0, "read": 0.1}, waits={"write": 5.0}, read_s=30.0)
+    assert timings.find_bottleneck() == "network"
+
+
+@pytest.mark.parametrize("cpu", [{"network": 33.9}, {"decode": 20.0, "network": 13.9}, {}])
+def test_find_bottleneck_of_cores_that_others_use_is_nothing_of_featx(cpu):
+    assert build(cpu=cpu).find_bottleneck() == ""
+
+
+def test_find_bottleneck_of_idle_cores_that_wait_for_the_disk_is_read():
+    cpu = {"read": 1.0, "decode": 3.0, "network": 3.0}
+    timings = build(cpu=cpu, waits={"images": 8.0}, read_s=35.0)
+    assert timings.find_bottleneck() == "read"
+
+
+@pytest.mark.parametrize("build", [build, build_on_gpu])
+def test_find_bottleneck_of_a_network_that_waits_for_the_writer_is_write(build):
+    timings = build(cpu={"network": 8.0, "decode": 4.0}, waits={"write": 6.0, "images": 1.0})
+    assert timings.find_bottleneck() == "write"
+
+
+def test_find_bottleneck_of_a_gpu_that_is_waited_for_is_network():
+    timings = build_on_gpu(
+        cpu={"decode": 38.0}, waits={"network": 7.0, "images": 1.0, "write": 0.5}, busy_s=9.8
+    )
+    assert timings.find_bottleneck() == "network"
+
+
+@pytest.mark.parametrize("stage", ["decode", "preprocess"])
+def test_find_bottleneck_of_a_gpu_that_waits_for_images_is_what_makes_them(stage):
+    cpu = {"decode": 10.0, "preprocess": 10.0, "read": 1.0} | {stage: 20.0}
+    timings = build_on_gpu(cpu=cpu, waits={"images": 8.0, "network": 1.0}, read_s=4.0)
+    assert timings.find_bottleneck() == stage
+
+
+def test_find_bottleneck_of_a_gpu_that_waits_for_the_disk_is_read():
+    timings = build_on_gpu(cpu={"read": 1.0, "decode": 5.0}, waits={"images": 8.0}, read_s=30.0)
+    assert timings.find_bottleneck() == "read"
+
+
+def test_find_bottleneck_of_a_gpu_that_is_waited_for_a_moment_is_not_network():
+    timings = build_on_gpu(cpu={"decode": 20.0}, waits={"network": 1.4, "images": 1.6})
+    assert timings.find_bottleneck() == "decode"
+
+
+def test_find_bottleneck_of_a_moments_wait_for_the_writer_is_not_write():
+    timings = build_on_gpu(cpu={"decode": 20.0}, waits={"network": 1.4, "write": 0.1}, busy_s=9.0)
+    assert timings.find_bottleneck() == "network"
+
+
+def test_find_bottleneck_of_a_short_run_is_none():
+    timings = build(wall_s=SHORT_S * 0.99, cpu={"network": 100.0})
+    assert timings.find_bottleneck() == ""
+    assert timings.advise() == "too short to tell what held it back"
+
+
+# --- advise
+
+
+@pytest.mark.parametrize(
+    ("fields", "advice"),
+    [
+        (
+            {"cpu": {"network": 30.0, "decode": 6.0}},
+            "network-bound: 3.6 of 4 cores busy; --precision bf16 where CPU has it, or a smaller "
+            "backbone",
+        ),
+        (
+            {"cpu": {"network": 30.0, "decode": 6.0}, "engine": "torch"},
+            "network-bound: 3.6 of 4 cores busy; pip install featx[cpu] for OpenVINO, or "
+            "--precision bf16 where CPU has it, or a smaller backbone",
+        ),
+        (
+            {"cpu": {"network": 36.0}, "precision": "bf16"},
+            "network-bound: 3.6 of 4 cores busy; a smaller backbone",
+        ),
+        (
+            {"cpu": {"network": 6.0, "decode": 30.0}},
+            "decoder-bound: 3.6 of 4 cores busy; --decode fast or smaller images",
+        ),
+        (
+            {"cpu": {"decode": 6.0, "preprocess": 30.0}, "n_workers": 1},
+            "decoder-bound: 3.6 of 4 cores busy; --decode fast or smaller images",
+        ),
+        (
+            {"cpu": {"decode": 36.0}, "decode": "fast"},
+            "decoder-bound: 3.6 of 4 cores busy; smaller images",
+        ),
+        (
+            {"cpu": {"read": 1.0, "decode": 1.0}, "waits": {"images": 9.0}, "read_s": 35.0},
+            "read-bound: 0.2 of 4 cores busy; copy the source to a faster disk, or more --workers",
+        ),
+        (
+            {"cpu": {"write": 4.0}, "waits": {"write": 9.0}},
+            "write-bound: 0.4 of 4 cores busy; put the output on a faster disk",
+        ),
+        (
+            {"cpu": {"network": 6.0, "decode": 9.0}, "waits": {"images": 8.0}, "n_workers": 1},
+            "decoder-bound: 1.5 of 4 cores busy; more --workers or --decode fast or smaller images",
+        ),
+        (
+            {"cpu": {"network": 16.0, "decode": 4.0}, "waits": {"images": 8.0}},
+            "nothing of featx: 2.0 of 4 cores busy; other work had the rest of the machine",
+        ),
+        (
+            {"cpu": {"network": 16.0, "decode": 4.0}},
+            "nothing of featx: 2.0 of 4 cores busy; other work had the rest of the machine",
+        ),
+    ],
+)
+def test_advise_on_a_cpu_says_what_would_help(fields, advice):
+    assert build(**fields).advise() == advice
+
+
+@pytest.mark.parametrize(
+    ("fields", "advice"),
+    [
+        (
+            {"cpu": {"decode": 4.0}, "waits": {"network": 8.0}, "busy_s": 9.7},
+            "network-bound: 0.4 of 4 cores busy, GPU idle 3%; --precision bf16 where CUDA has it, "
+            "or a smaller backbone",
+        ),
+        (
+            {"cpu": {"decode": 38.0}, "waits": {"images": 8.0}},
+            "decoder-bound: 3.8 of 4 cores busy, GPU idle 60%; --decode fast or smaller images",
+        ),
+        (
+            {"cpu": {"decode": 19.0}, "waits": {"images": 8.0}, "n_workers": 2},
+            "decoder-bound: 1.9 of 4 cores busy, GPU idle 60%; more --workers or --decode fast or "
+            "smaller images",
+        ),
+        (
+            {"cpu": {"decode": 1.0}, "waits": {"images": 9.0}, "read_s": 30.0},
+            "read-bound: 0.1 of 4 cores busy, GPU idle 60%; copy the source to a faster disk, or "
+            "more --workers",
+        ),
+        (
+            {
+                "cpu": {"decode": 1.0},
+                "device": "mps",
+                "busy_s": None,
+                "precision": "fp16",
+                "waits": {"network": 9.0},
+            },
+            "network-bound: 0.1 of 4 cores busy; a smaller backbone",
+        ),
+    ],
+)
+def test_advise_on_a_gpu_says_what_would_help(fields, advice):
+    assert build_on_gpu(**fields).advise() == advice
+
+
+# --- shares
+
+
+def test_list_shares_add_up_to_one():
+    shares = build(cpu={"read": 1.0, "decode": 2.0, "network": 5.0}).list_shares()
+    assert shares == {
+        "read": 0.125,
+        "decode": 0.25,
+        "preprocess": 0.0,
+        "network": 0.625,
+        "write": 0.0,
+    }
+    assert tuple(shares) == STAGES
+
+
+def test_timings_of_nothing_are_zero():
+    timings = Timings()
+    assert set(timings.list_shares().values()) == {0.0}
+    assert (timings.usage, timings.idle) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(("busy_s", "idle"), [(None, 0.0), (10.0, 0.0), (12.0, 0.0), (2.5, 0.75)])
+def test_idle_is_the_share_in_which_a_gpu_did_not_compute(busy_s, idle):
+    assert build_on_gpu(busy_s=busy_s).idle == idle
+
+
+# --- clocks
+
+
+@dataclass
+class Clock:
+    """Tells wall, thread and process time, which pass where a test says so."""
+
+    wall: float = 100.0
+    thread: float = 10.0
+    process: float = 50.0
+    module: SimpleNamespace = field(init=False)
+
+    def __post_init__(self):
+        self.module = SimpleNamespace(
+            perf_counter=lambda: self.wall,
+            thread_time=lambda: self.thread,
+            process_time=lambda: self.process,
+        )
+
+    def work(self, seconds):
+        """Let one thread compute for so long."""
+        self.wall, self.thread, self.process = (
+            time + seconds for time in (self.wall, self.thread, self.process)
+        )
+
+    def wait(self, seconds):
+        self.wall += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("featx.embedding.timings.time", clock.module)
+    return clock
+
+
+def test_laps_tell_the_seconds_of_each_stage(clock):
+    laps = Laps()
+    clock.wait(4)
+    clock.work(1)
+    laps.end("read")
+    clock.work(2)
+    clock.wait(8)
+    laps.end("decode")
+    clock.work(0.5)
+    laps.end("preprocess")
+    assert laps.cpu_s == {"read": 1, "decode": 2, "preprocess": 0.5}
+    assert laps.read_s == 5  # waiting for the disk included
+
+
+def test_laps_of_an_image_that_fails_early_have_the_stages_it_came_to(clock):
+    laps = Laps()
+    clock.work(1)
+    laps.end("read")
+    assert laps.cpu_s == {"read": 1}
+
+
+def test_timings_add_up_what_images_took(clock):
+    timings = Timings()
+    for seconds in (1, 2):
+        laps = Laps()
+        clock.work(seconds)
+        clock.wait(1)
+        laps.end("read")
+        clock.work(10 * seconds)
+        laps.end("decode")
+        timings.add(laps)
+    assert timings.n_images == 2
+    assert timings.read_s == 5
+    assert timings.cpu_s == dict.fromkeys(STAGES, 0.0) | {"read": 3, "decode": 30}
+
+
+def test_timings_measure_leaves_to_the_network_what_no_other_stage_used(clock):
+    timings = Timings()
+    with timings.measure():
+        clock.work(10)
+        timings.cpu_s["decode"] = 3.0
+        with timings.write():
+            clock.work(2)
+            clock.wait(1)
+        with timings.wait("images"):
+            clock.wait(4)
+    assert timings.wall_s == 17
+    assert timings.cpu_s == dict.fromkeys(STAGES, 0.0) | {"decode": 3, "write": 2, "network": 7}
+    assert timings.write_s == 3
+    assert timings.waits_s == {"images": 4, "network": 0, "write": 0}
+
+
+def test_timings_measure_is_never_below_zero(clock):
+    timings = Timings()
+    with timings.measure():
+        clock.work(1)
+        timings.cpu_s["decode"] = 1.5
+    assert timings.cpu_s["network"] == 0
+
+
+@pytest.mark.parametrize("name", ["measure", "write", "wait"])
+def test_timings_count_what_ends_in_an_error_too(clock, name):
+    timings = Timings()
+    watch = timings.wait("network") if name == "wait" else getattr(timings, name)()
+
+    def stop():
+        with watch:
+            clock.work(3)
+            raise ValueError("stopped")
+
+    with pytest.raises(ValueError, match="stopped"):
+        stop()
+    found = {"measure": timings.wall_s, "write": timings.write_s}
+    assert found.get(name, timings.waits_s["network"]) == 3

@@ -1,0 +1,213 @@
+"""Heads on the disk."""
+
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+
+from featx.core.errors import HeadError
+from featx.core.fingerprint import Fingerprint
+from featx.heads.classifier import HeadClassifier
+from featx.heads.head import Head, load_head, shorten_digests
+
+DIGESTS = np.array(["0a" * 32, "", "ff" * 32])
+FINGERPRINT = Fingerprint("tiny", "ab" * 32, "penultimate", "none", "none", "fp32", 4)
+
+
+def build_head(labels=("2", "10", "ants"), kind="logreg"):
+    """Build a head on generated rows; return it with them."""
+    rng = np.random.default_rng(0)
+    codes = np.arange(60) % len(labels)
+    X = (rng.normal(size=(60, 4)) + 3 * codes[:, None]).astype(np.float32)
+    y = np.array(labels)[codes]
+    head = Head(
+        estimator=HeadClassifier(kind, C=1.0).fit(X, y).pipeline_,
+        kind=kind,
+        C=1.0,
+        fingerprint=FINGERPRINT,
+        origin={"weights": "random:0", "preprocess_from": None},
+        fitted_on={"cache": "c.h5", "split": "train", "n_rows": 60},
+        cross_validation={"accuracy": 0.5},
+        seen=np.unique(shorten_digests(DIGESTS)),
+    )
+    return head, X
+
+
+@pytest.mark.parametrize("kind", ["logreg", "linear-svm"])
+def test_head_saved_and_loaded_is_the_same(tmp_path, kind):
+    head, X = build_head(kind=kind)
+    head.save(tmp_path / "head.joblib")
+    loaded = load_head(tmp_path / "head.joblib")
+    for name in ("kind", "C", "fingerprint", "origin", "fitted_on", "cross_validation"):
+        assert getattr(loaded, name) == getattr(head, name)
+    assert loaded.classes.tolist() == head.classes.tolist() == ["10", "2", "ants"]
+    np.testing.assert_array_equal(loaded.seen, head.seen)
+    np.testing.assert_array_equal(loaded.predict(X), head.predict(X))
+    np.testing.assert_array_equal(loaded.score_classes(X), head.score_classes(X))
+
+
+def test_head_file_is_read_by_plain_joblib_without_featx(tmp_path):
+    head, _ = build_head()
+    head.save(tmp_path / "head.joblib")
+    code = (
+        "import sys; sys.modules['featx'] = None; import joblib, numpy as np\n"
+        f"content = joblib.load({str(tmp_path / 'head.joblib')!r})\n"
+        "X = np.array([[0.0] * 4, [6.0] * 4])\n"
+        "print(content['format'], content['fingerprint']['backbone'], content['kind'])\n"
+        "print(*content['estimator'].predict(X))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["featx-head tiny logreg", "2 ants"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no pickle at all", b"\x80\x04]", b"\x89HDF\r\n\x1a\n"])
+def test_load_head_of_garbage_is_refused(tmp_path, content):
+    (tmp_path / "head.joblib").write_bytes(content)
+    with pytest.raises(HeadError, match=r"head.joblib: expected a head written by .*on reading"):
+        load_head(tmp_path / "head.joblib")
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"format": "other"}, {}, "text", np.zeros(3)])
+def test_load_head_of_another_pickle_is_refused(tmp_path, content):
+    joblib.dump(content, tmp_path / "head.joblib")
+    with pytest.raises(HeadError, match=r"expected a head written by featx fit-head, got"):
+        load_head(tmp_path / "head.joblib")
+
+
+def test_load_head_of_another_version_is_refused_naming_both(tmp_path):
+    head, _ = build_head()
+    head.save(tmp_path / "head.joblib")
+    content = joblib.load(tmp_path / "head.joblib")
+    joblib.dump(content | {"format_version": 99}, tmp_path / "head.joblib")
+    with pytest.raises(HeadError, match=r"expected head format 1, got 99"):
+        load_head(tmp_path / "head.joblib")
+
+
+def test_load_head_missing_file_says_how_to_fit_one(tmp_path):
+    with pytest.raises(HeadError, match=r"got no such file\. Fit one: featx fit-head"):
+        load_head(tmp_path / "head.joblib")
+
+
+def test_head_save_in_missing_folder_is_refused(tmp_path):
+    head, _ = build_head()
+    with pytest.raises(HeadError, match=r"got none\. Run: mkdir -p"):
+        head.save(tmp_path / "no" / "head.joblib")
+
+
+def test_head_save_on_a_folder_is_refused(tmp_path):
+    head, _ = build_head()
+    with pytest.raises(HeadError, match=r"expected a file .*got a folder"):
+        head.save(tmp_path)
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt("disk full")])
+def test_head_save_that_fails_keeps_old_file(tmp_path, monkeypatch, error):
+    head, _ = build_head()
+    (tmp_path / "head.joblib").write_text("old")
+
+    def dump(content, path):
+        path.write_text("half")
+        raise error
+
+    monkeypatch.setattr(joblib, "dump", dump)
+    expected = HeadError if isinstance(error, OSError) else type(error)
+    with pytest.raises(expected, match=r"disk full"):
+        head.save(tmp_path / "head.joblib", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["head.joblib"]
+    assert (tmp_path / "head.joblib").read_text() == "old"
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (4,), (2, 2, 4)])
+def test_head_predict_of_wrong_shape_names_both(shape):
+    head, _ = build_head()
+    with pytest.raises(HeadError, match=r"X: expected shape \(n_rows, 4\) for tiny, got"):
+        head.predict(np.zeros(shape))
+
+
+def test_head_scores_of_two_classes_by_svm_have_two_columns():
+    head, X = build_head(labels=("a", "b"), kind="linear-svm")
+    scores = head.score_classes(X)
+    assert scores.shape == (60, 2)
+    np.testing.assert_array_equal(scores[:, 0], -scores[:, 1])
+    np.testing.assert_array_equal(head.classes[scores.argmax(axis=1)], head.predict(X))
+    assert head.predict_proba(X) is None
+
+
+@pytest.mark.parametrize("kind", ["logreg", "linear-svm"])
+def test_head_refit_on_its_own_rows_gives_the_same(kind):
+    head, X = build_head(kind=kind)
+    again = head.refit(X, np.array(["2", "10", "ants"])[np.arange(60) % 3])
+    assert again is not head.estimator
+    for name in ("coef_", "intercept_"):
+        np.testing.assert_array_equal(
+            getattr(again["classify"], name), getattr(head.estimator["classify"], name)
+        )
+
+
+@pytest.mark.parametrize("kind", ["logreg", "linear-svm"])
+def test_head_refit_on_other_rows_leaves_the_head_as_it_is(kind):
+    head, X = build_head(kind=kind)
+    before = head.score_classes(X)
+    other = head.refit(10 * X[::2], np.array(["x", "y"])[np.arange(30) % 2])
+    assert other.classes_.tolist() == ["x", "y"]
+    np.testing.assert_allclose(other["scale"].mean_, 10 * X[::2].mean(axis=0), rtol=1e-5)
+    assert other.get_params()["classify__C"] == head.C
+    assert head.classes.tolist() == ["10", "2", "ants"]
+    np.testing.assert_array_equal(head.score_classes(X), before)
+
+
+def test_head_refit_keeps_its_c_and_class_weight():
+    head, X = build_head()
+    y = np.array(["2", "10", "ants"])[np.arange(60) % 3]
+    head.estimator.set_params(classify__C=0.01, classify__class_weight={"ants": 5.0})
+    again = head.refit(X, y)
+    expected = HeadClassifier(C=0.01, class_weight={"ants": 5.0}).fit(X, y).pipeline_
+    np.testing.assert_array_equal(again["classify"].coef_, expected["classify"].coef_)
+
+
+def test_head_refit_works_in_float32_and_without_warnings(recwarn):
+    head, X = build_head()
+    head.estimator.set_params(classify__max_iter=1)
+    again = head.refit(X.astype(np.float64), np.arange(60) % 2)
+    assert again["classify"].coef_.dtype == np.float32
+    assert list(recwarn) == []
+
+
+def test_head_refit_of_wrong_shape_is_refused():
+    head, _ = build_head()
+    with pytest.raises(HeadError, match=r"X: expected shape \(n_rows, 4\) for tiny, got \(3, 5\)"):
+        head.refit(np.zeros((3, 5)), np.array(["a", "b", "a"]))
+
+
+def test_head_count_seen_counts_only_known_digests():
+    head, _ = build_head()
+    assert head.count_seen(np.array(["0a" * 32, "0b" * 32, "", "ff" * 32, "ff" * 32])) == 3
+
+
+def test_head_repr_leaves_bulk_out():
+    head, _ = build_head()
+    assert "seen" not in repr(head)
+    assert "fingerprint" in repr(head)
+
+
+def test_head_save_over_a_file_is_refused(tmp_path):
+    head, _ = build_head()
+    (tmp_path / "head.joblib").write_text("precious")
+    with pytest.raises(HeadError, match=r"expected a new file, got one that is there"):
+        head.save(tmp_path / "head.joblib")
+    assert (tmp_path / "head.joblib").read_text() == "precious"
+
+
+@pytest.mark.parametrize("change", [{"C": None}, {"surplus": 1}, {"fingerprint": {"dim": 4}}])
+def test_load_head_with_other_fields_is_refused(tmp_path, change):
+    path = tmp_path / "head.joblib"
+    build_head()[0].save(path)
+    content = joblib.load(path) | change
+    if change == {"C": None}:
+        del content["C"]
+    joblib.dump(content, path)
+    with pytest.raises(HeadError, match=r"expected a whole head"):
+        load_head(path)

@@ -1,0 +1,182 @@
+"""What the user points at is told apart, and a notebook's lists keep their order."""
+
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from featx.core.errors import SourceError
+from featx.images.sources.read import list_entries, read_manifest
+
+
+def list_ids(manifest):
+    return [entry.row.id for entry in manifest.entries]
+
+
+def write_tar(path, *files):
+    with tarfile.open(path, "w") as archive:
+        for file in files:
+            archive.add(file, arcname=file.name)
+    return path
+
+
+def test_read_manifest_folder_gives_its_rows(photos):
+    manifest = read_manifest(photos)
+    assert len(manifest) == 12
+    assert manifest.source == str(photos)
+
+
+def test_read_manifest_path_as_text_equals_path(photos):
+    assert read_manifest(str(photos)) == read_manifest(photos)
+
+
+def test_read_manifest_csv_gives_its_rows(tmp_path):
+    table = tmp_path / "photos.csv"
+    table.write_text("path,label\na.jpg,ants\n")
+    assert [entry.row.label for entry in read_manifest(table).entries] == ["ants"]
+
+
+def test_read_manifest_tar_gives_its_rows(tmp_path, make_image):
+    tar = write_tar(tmp_path / "photos.tar", make_image(tmp_path / "1.png"))
+    assert list_ids(read_manifest(tar)) == ["1.png"]
+
+
+def test_read_manifest_several_tars_carry_their_names(tmp_path, make_image):
+    image = make_image(tmp_path / "1.png")
+    tars = [write_tar(tmp_path / name, image) for name in ("b.tar", "a.tar")]
+    assert list_ids(read_manifest(tars)) == ["b.tar/1.png", "a.tar/1.png"]
+
+
+def test_read_manifest_single_image_is_one_row(tmp_path, make_image):
+    image = make_image(tmp_path / "ants/1.png")
+    manifest = read_manifest(image)
+    (entry,) = manifest.entries
+    assert entry.row.id == entry.row.path == str(image)
+    assert entry.row.label is None
+    assert entry.content.read() == image.read_bytes()
+
+
+def test_read_manifest_several_files_and_folders_carry_paths_in_ids(photos, make_image):
+    image = make_image(photos.parent / "one.png")
+    ids = list_ids(read_manifest([image, photos / "val", photos / "train"]))
+    assert ids[0] == str(image)
+    assert len(ids) == len(set(ids)) == 13
+    assert {id.rsplit("/", 2)[0] for id in ids[1:5]} == {str(photos / "val")}
+
+
+@pytest.mark.parametrize("kind", ["image", "folder"])
+def test_read_manifest_same_image_twice_is_refused(tmp_path, make_image, kind):
+    image = make_image(tmp_path / "ants/1.png")
+    first = image if kind == "image" else tmp_path
+    with pytest.raises(SourceError, match=r"expected each image once, got '.*ants/1\.png' again"):
+        read_manifest([first, image])
+
+
+def test_read_manifest_several_tables_of_the_same_names_keep_all_rows(tmp_path, make_image):
+    for name in ("one", "two"):
+        make_image(tmp_path / name / "1.png")
+        (tmp_path / name / "t.csv").write_text("path\n1.png\n")
+    tables = [tmp_path / "one/t.csv", tmp_path / "two/t.csv"]
+    assert list_ids(read_manifest(tables)) == [f"{table}/1.png" for table in tables]
+
+
+def test_read_manifest_several_sources_add_up_what_is_ignored(tmp_path, make_image):
+    for name in ("one", "two"):
+        make_image(tmp_path / name / "1.png")
+        (tmp_path / name / "notes.txt").write_text("text")
+    assert read_manifest([tmp_path / "one", tmp_path / "two"]).n_ignored == 2
+
+
+def test_read_manifest_folder_called_like_a_table_is_a_folder(tmp_path, make_image):
+    make_image(tmp_path / "photos.csv/1.png")
+    assert list_ids(read_manifest(tmp_path / "photos.csv")) == ["1.png"]
+
+
+@pytest.mark.parametrize("name", ["nowhere", "nowhere.csv", "nowhere.tar", "nowhere.jpg"])
+def test_read_manifest_missing_source_is_refused(tmp_path, name):
+    with pytest.raises(
+        SourceError, match=rf"{name}: expected a folder, table, tar or image, got n"
+    ):
+        read_manifest(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "name", ["nowhere", "nowhere.jpg", "nowhere.csv", "nowhere.parquet", "nowhere.tar"]
+)
+def test_read_manifest_missing_source_among_several_is_refused(tmp_path, photos, name):
+    with pytest.raises(SourceError, match=name):
+        read_manifest([photos, tmp_path / name])
+
+
+def test_read_manifest_missing_tar_among_tars_is_refused(tmp_path, make_image):
+    tar = write_tar(tmp_path / "photos.tar", make_image(tmp_path / "1.png"))
+    with pytest.raises(SourceError, match=r"gone\.tar: expected a folder, table, tar or image"):
+        read_manifest([tar, tmp_path / "gone.tar"])
+
+
+def test_list_entries_missing_image_fails_when_read(tmp_path, make_image):
+    image = make_image(tmp_path / "1.png")
+    gone = list_entries([image, tmp_path / "gone.jpg"])[1]
+    with pytest.raises(FileNotFoundError, match=r"gone.jpg"):
+        gone.content.read()
+
+
+@pytest.mark.parametrize(
+    "name", ["p.tar.gz", "p.tgz", "p.zip", "p.tar.bz2", "p.tar.xz", "p.tar.zst"]
+)
+def test_read_manifest_compressed_archive_is_refused_with_remedy(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x1f\x8b")
+    with pytest.raises(
+        SourceError, match=r"expected a plain \.tar, got a compressed archive\. Dec"
+    ):
+        read_manifest(tmp_path / name)
+
+
+def test_read_manifest_of_nothing_is_refused():
+    with pytest.raises(SourceError, match="expected at least one path, got none"):
+        read_manifest([])
+
+
+# --- list_entries
+
+
+def test_list_entries_keeps_order_and_repeats(tmp_path, make_image):
+    one, two = make_image(tmp_path / "1.png"), make_image(tmp_path / "2.png", seed=1)
+    ids = [entry.row.id for entry in list_entries([two, str(one), two])]
+    assert ids == [str(two), str(one), str(two)]
+
+
+def test_list_entries_folder_stands_for_its_images(photos):
+    assert len(list_entries(photos)) == 12
+    assert len(list_entries([photos, photos])) == 24
+
+
+@pytest.mark.parametrize(
+    ("images", "n_entries"),
+    [
+        (Image.new("RGB", (4, 3)), 1),
+        (np.zeros((3, 4, 3), np.uint8), 1),
+        (np.zeros((3, 4), np.uint8), 1),
+        (np.zeros((5, 3, 4, 3), np.uint8), 5),
+        ([Image.new("RGB", (4, 3)), np.zeros((3, 4, 3), np.uint8)], 2),
+        ((Image.new("RGB", (4, 3)) for _ in range(3)), 3),
+        ([], 0),
+    ],
+    ids=["Pillow", "array", "gray array", "batch", "mixed list", "generator", "empty list"],
+)
+def test_list_entries_of_images_in_memory_counts_them(images, n_entries):
+    entries = list_entries(images)
+    assert len(entries) == n_entries
+    assert [entry.row.id for entry in entries] == [str(number) for number in range(n_entries)]
+
+
+def test_list_entries_batch_gives_each_image():
+    batch = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
+    for entry, image in zip(list_entries(batch), batch, strict=True):
+        np.testing.assert_array_equal(entry.content.image, image)
+
+
+def test_list_entries_missing_folder_is_refused(tmp_path):
+    with pytest.raises(SourceError, match=r"gone: expected a folder, table, tar or image"):
+        list_entries([tmp_path / "gone"])

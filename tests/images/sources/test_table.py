@@ -1,0 +1,226 @@
+"""A CSV or Parquet table becomes rows, and each error names table, line and column."""
+
+import math
+
+import pytest
+
+from featx.core.errors import SourceError
+from featx.images.sources.table import read_table
+
+HEADER = "path,id,label,split,group\n"
+
+
+def write_csv(folder, text):
+    table = folder / "photos.csv"
+    table.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return table
+
+
+def write_parquet(folder, columns):
+    pyarrow = pytest.importorskip("pyarrow", reason="needs featx[parquet]")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs featx[parquet]")
+    table = folder / "photos.parquet"
+    parquet.write_table(pyarrow.table(columns), table)
+    return table
+
+
+def list_rows(manifest):
+    rows = (entry.row for entry in manifest.entries)
+    return [(row.id, row.label, row.split, row.group) for row in rows]
+
+
+def test_read_table_csv_takes_all_columns(tmp_path):
+    table = write_csv(tmp_path, HEADER + "a.jpg,one,ants,train,p1\nb.jpg,two,bees,valid,p2\n")
+    assert list_rows(read_table(table)) == [
+        ("one", "ants", "train", "p1"),
+        ("two", "bees", "val", "p2"),
+    ]
+
+
+def test_read_table_parquet_takes_all_columns(tmp_path):
+    columns = {
+        "path": ["a.jpg", "b.jpg"],
+        "id": ["one", "two"],
+        "label": ["ants", "bees"],
+        "split": ["train", "valid"],
+        "group": ["p1", "p2"],
+    }
+    assert list_rows(read_table(write_parquet(tmp_path, columns))) == [
+        ("one", "ants", "train", "p1"),
+        ("two", "bees", "val", "p2"),
+    ]
+
+
+def test_read_table_without_optional_columns_uses_the_path_as_id(tmp_path):
+    table = write_csv(tmp_path, "path\nants/a.jpg\n")
+    assert list_rows(read_table(table)) == [("ants/a.jpg", None, None, None)]
+
+
+def test_read_table_empty_optional_cells_are_none(tmp_path):
+    table = write_csv(tmp_path, HEADER + "a.jpg,,,,\n")
+    assert list_rows(read_table(table)) == [("a.jpg", None, None, None)]
+
+
+def test_read_table_relative_path_is_relative_to_the_table(tmp_path, make_image, monkeypatch):
+    image = make_image(tmp_path / "deep/ants/a.png")
+    table = write_csv(tmp_path / "deep", "path\nants/a.png\n")
+    monkeypatch.chdir(tmp_path)
+    (entry,) = read_table(table).entries
+    assert entry.row.path == str(image)
+    assert entry.content.read() == image.read_bytes()
+
+
+def test_read_table_absolute_path_stays(tmp_path, make_image):
+    image = make_image(tmp_path / "elsewhere/a.png")
+    (tmp_path / "tables").mkdir()
+    table = write_csv(tmp_path / "tables", f"path\n{image}\n")
+    (entry,) = read_table(table).entries
+    assert entry.row.path == str(image)
+    assert entry.content.read() == image.read_bytes()
+
+
+def test_read_table_missing_image_is_a_row_until_it_is_read(tmp_path):
+    (entry,) = read_table(write_csv(tmp_path, "path\ngone.jpg\n")).entries
+    with pytest.raises(FileNotFoundError, match=r"gone.jpg"):
+        entry.content.read()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xef\xbb\xbfpath,label\r\na.jpg,ants\r\n",
+        b"path,label\na.jpg,ants",
+        b" path , label\n a.jpg , ants\n",
+        b"path,label\n\na.jpg,ants\n\n,\n",
+        b'"path","label"\n"a.jpg","ants"\n',
+        b"width,path,label,note\n3,a.jpg,ants,hello\n",
+        b"width,width,path,label\n3,3,a.jpg,ants\n",
+    ],
+    ids=["byte-order mark", "no end of line", "blanks", "empty lines", "quotes", "extra", "twice"],
+)
+def test_read_table_csv_variant_gives_the_same_row(tmp_path, text):
+    assert list_rows(read_table(write_csv(tmp_path, text))) == [("a.jpg", "ants", None, None)]
+
+
+def test_read_table_csv_quoted_comma_and_quote_are_kept(tmp_path):
+    table = write_csv(tmp_path, 'path,label\n"a,b.jpg","say ""ant"""\n')
+    assert list_rows(read_table(table)) == [("a,b.jpg", 'say "ant"', None, None)]
+
+
+def test_read_table_keeps_the_order_of_its_lines(tmp_path):
+    table = write_csv(tmp_path, "path\nc.jpg\na.jpg\nb.jpg\n")
+    assert [row[0] for row in list_rows(read_table(table))] == ["c.jpg", "a.jpg", "b.jpg"]
+
+
+def test_read_table_one_file_under_two_ids_is_two_rows(tmp_path):
+    table = write_csv(tmp_path, "path,id\na.jpg,one\na.jpg,two\n")
+    assert [row[0] for row in list_rows(read_table(table))] == ["one", "two"]
+
+
+def test_read_table_odd_id_is_escaped(tmp_path):
+    (row,) = list_rows(read_table(write_csv(tmp_path, 'path,id\na.jpg,"one\ntwo"\n')))
+    assert row[0] == "one\\u000atwo"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\na.jpg,ants\n", "expected a column 'path', got file, label"),
+        ("", "expected a column 'path', got no columns"),
+        ("path,path\na.jpg,b.jpg\n", "expected each column once, got 'path' twice"),
+        (HEADER + "a.jpg,,,,\n,,ants,,\n", "line 3, column 'path': expected the path of an image"),
+        (
+            "path,split\na.jpg,trian\n",
+            "line 2, column 'split': expected train, val or test, got 't",
+        ),
+        ("path,label\na.jpg\n", "line 2, column 'label': expected 2 cells, got 1"),
+        ("path,label\na.jpg,b,c\n", "line 2, column 'label': expected 2 cells, got 3"),
+        ("path,id\na.jpg,1\nb.jpg,1\n", "line 3, column 'id': .* got '1' again after line 2"),
+        ("path\na.jpg\na.jpg\n", "line 3, column 'path': .* got 'a.jpg' again after line 2"),
+        ("path,id\na.jpg,\na.jpg,\n", "line 3, column 'path': .* got 'a.jpg' again"),
+        ('path\n"a.jpg\n', "line 2: expected a CSV line"),
+        ("path,label\n", "expected at least one image, got none"),
+        (b"path,label\na.jpg,\xe4nts\n", "expected UTF-8 text, got byte 0xe4"),
+        ("path\n" + "x" * 200_000 + "\n", "line 2: expected a CSV line"),
+    ],
+    ids=[
+        "no path column",
+        "empty file",
+        "path twice",
+        "empty path",
+        "bad split",
+        "too few cells",
+        "too many cells",
+        "duplicate id",
+        "duplicate path",
+        "duplicate path below empty ids",
+        "open quote",
+        "no rows",
+        "latin-1",
+        "endless cell",
+    ],
+)
+def test_read_table_wrong_csv_is_refused_with_its_place(tmp_path, text, message):
+    table = write_csv(tmp_path, text)
+    with pytest.raises(SourceError, match=message) as caught:
+        read_table(table)
+    assert str(caught.value).startswith(str(table))
+
+
+def test_read_table_wrong_column_name_shows_the_nearest(tmp_path):
+    table = write_csv(tmp_path, "paths,label\na.jpg,ants\n")
+    with pytest.raises(SourceError, match=r"holds the files\. Nearest: paths"):
+        read_table(table)
+
+
+def test_read_table_parquet_missing_values_are_none(tmp_path):
+    columns = {
+        "path": ["a.jpg", "b.jpg"],
+        "label": [None, "bees"],
+        "group": [math.nan, 2.5],
+        "split": [None, None],
+    }
+    assert list_rows(read_table(write_parquet(tmp_path, columns))) == [
+        ("a.jpg", None, None, None),
+        ("b.jpg", "bees", None, "2.5"),
+    ]
+
+
+def test_read_table_parquet_nan_label_is_no_label(tmp_path):
+    table = write_parquet(tmp_path, {"path": ["a.jpg", "b.jpg"], "label": [math.nan, 1.0]})
+    assert [row[1] for row in list_rows(read_table(table))] == [None, "1.0"]
+
+
+def test_read_table_parquet_integers_become_text(tmp_path):
+    table = write_parquet(tmp_path, {"path": ["a.jpg"], "id": [7], "label": [0], "group": [12]})
+    assert list_rows(read_table(table)) == [("7", "0", None, "12")]
+
+
+def test_read_table_parquet_extra_columns_are_passed_over(tmp_path):
+    table = write_parquet(tmp_path, {"width": [3], "path": ["a.jpg"], "sizes": [[1, 2]]})
+    assert list_rows(read_table(table)) == [("a.jpg", None, None, None)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"file": ["a.jpg"]}, "expected a column 'path', got file"),
+        ({"path": ["a.jpg", None]}, "row 2, column 'path': expected the path of an image"),
+        ({"path": ["a.jpg"], "split": ["x"]}, "row 1, column 'split': expected train, val or test"),
+        ({"path": ["a.jpg", "a.jpg"]}, "row 2, column 'path': .* again after row 1"),
+    ],
+    ids=["no path column", "no path", "bad split", "duplicate"],
+)
+def test_read_table_wrong_parquet_is_refused_with_its_place(tmp_path, columns, message):
+    table = write_parquet(tmp_path, columns)
+    with pytest.raises(SourceError, match=message) as caught:
+        read_table(table)
+    assert str(caught.value).startswith(str(table))
+
+
+def test_read_table_text_called_parquet_is_refused(tmp_path):
+    pytest.importorskip("pyarrow", reason="needs featx[parquet]")
+    table = tmp_path / "photos.parquet"
+    table.write_text("path\na.jpg\n")
+    with pytest.raises(SourceError, match=r"photos.parquet: expected a Parquet table"):
+        read_table(table)

@@ -1,0 +1,295 @@
+"""From images, or a cache, to predictions."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from featx.cache.reader import open_cache
+from featx.cache.writer import rewrite_cache
+from featx.core.errors import FeatxError, FingerprintError, HeadError, SourceError, WeightsError
+from featx.extraction.extract import extract
+from featx.fitting.fit import fit_head
+from featx.heads.head import load_head
+from featx.prediction.predict import predict
+
+
+@pytest.fixture
+def head(photos_cache):
+    return fit_head(photos_cache)
+
+
+def refuse_loading(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a network was loaded")
+
+    monkeypatch.setattr("featx.backbones.load.load_backbone", refuse)
+    monkeypatch.setattr("featx.embedding.embed.recall_backbone", refuse)
+
+
+def test_predict_images_are_told_apart_in_order(head, photos):
+    inputs = [
+        photos / "val/bees/1.jpg",
+        photos / "val/ants/0.jpg",
+        photos / "val/bees/0.jpg",
+        photos / "val/ants/1.jpg",
+    ]
+    found = predict(head, inputs, progress=False)
+    assert [p.label for p in found] == ["bees", "ants", "bees", "ants"]
+    assert [p.path for p in found] == [str(path) for path in inputs]
+    assert all(p.error is None and 0.5 < p.score <= 1 for p in found)
+
+
+def test_predict_folder_equals_its_cache(head, photos, photos_cache):
+    of_folder = predict(head, photos, batch_size=4, progress=False)
+    of_cache = predict(head, photos_cache)
+    assert [p.path for p in of_folder] == [p.path for p in of_cache]
+    assert [p.label for p in of_folder] == [p.label for p in of_cache]
+    np.testing.assert_allclose([p.score for p in of_folder], [p.score for p in of_cache], atol=1e-6)
+
+
+def test_predict_scores_are_the_estimators_probabilities(head, photos_cache):
+    with open_cache(photos_cache) as cache:
+        expected = head.estimator.predict_proba(cache.read_vectors())
+    found = predict(head, photos_cache, top=2)
+    for prediction, line in zip(found, expected, strict=True):
+        assert dict(prediction.top) == pytest.approx(dict(zip(["ants", "bees"], line, strict=True)))
+
+
+def test_predict_cache_runs_no_network(head, photos_cache, monkeypatch):
+    refuse_loading(monkeypatch)
+    assert [p.label for p in predict(head, photos_cache)] == (
+        ["ants"] * 4 + ["bees"] * 4 + ["ants"] * 2 + ["bees"] * 2
+    )
+
+
+@pytest.fixture
+def several_classes(make_cache, make_info):
+    """A cache of four classes, where order matters."""
+    path = make_cache("several.h5", infos=[make_info(dim=4)])
+    rng = np.random.default_rng(0)
+    codes = np.arange(60) % 4
+    with rewrite_cache(path) as file:
+        file["rows/label"][:] = np.array(["1", "2", "10", "a"], dtype=object)[codes]
+        file["embeddings/tiny/vectors"][:] = rng.normal(size=(60, 4)) + np.eye(4)[codes]
+    return path
+
+
+@pytest.mark.parametrize("kind", ["logreg", "linear-svm"])
+@pytest.mark.parametrize(("top", "n_classes"), [(1, 1), (3, 3), (4, 4), (99, 4)])
+def test_predict_top_classes_are_sorted(several_classes, kind, top, n_classes):
+    head = fit_head(several_classes, kind=kind)
+    for prediction in predict(head, several_classes, top=top):
+        labels, scores = zip(*prediction.top, strict=True)
+        assert len(set(labels)) == n_classes
+        assert list(scores) == sorted(scores, reverse=True)
+        assert (prediction.label, prediction.score) == prediction.top[0]
+
+
+@pytest.mark.parametrize("top", [0, -1])
+def test_predict_top_below_one_is_refused(head, photos_cache, top):
+    with pytest.raises(FeatxError, match=rf"top: expected at least 1, got {top}"):
+        predict(head, photos_cache, top=top)
+
+
+def test_predict_svm_scores_are_signed_distances(photos_cache):
+    head = fit_head(photos_cache, kind="linear-svm")
+    for prediction in predict(head, photos_cache, top=2):
+        (_, best), (_, other) = prediction.top
+        assert best > 0
+        assert best == -other
+
+
+def test_predict_unreadable_file_is_a_row_with_its_reason(head, photos, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no image")
+    inputs = [photos / "val/ants/0.jpg", bad, tmp_path / "gone.jpg", photos / "val/bees/0.jpg"]
+    found = predict(head, inputs, progress=False)
+    assert [p.label for p in found] == ["ants", None, None, "bees"]
+    assert [p.path for p in found] == [str(path) for path in inputs]
+    assert "not an image" in found[1].error
+    assert "No such file" in found[2].error
+    assert found[1].score is None
+    assert found[1].top == ()
+
+
+def test_predict_files_that_all_fail_all_have_a_reason(head, tmp_path):
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    found = predict(head, [tmp_path / "a.jpg", tmp_path / "b.jpg"], progress=False)
+    assert [(p.label, p.error) for p in found] == [(None, "empty file")] * 2
+
+
+def test_predict_failures_of_a_cache_come_last(photos, tiny_backbone, tmp_path):
+    (photos / "train/ants/0.jpg").write_bytes(b"")
+    extract(photos, tmp_path / "c.h5", backbone=tiny_backbone, max_failures=1, progress=False)
+    found = predict(fit_head(tmp_path / "c.h5"), tmp_path / "c.h5")
+    assert len(found) == 12
+    assert (found[-1].path, found[-1].error) == (str(photos / "train/ants/0.jpg"), "empty file")
+    assert all(p.error is None for p in found[:-1])
+
+
+def test_predict_without_inputs_is_refused(head):
+    with pytest.raises(SourceError, match=r"expected at least one path, got none"):
+        predict(head, [])
+
+
+def test_predict_with_a_missing_head_is_refused(tmp_path, photos):
+    with pytest.raises(HeadError, match=r"no\.joblib: expected a head, got no such file"):
+        predict(tmp_path / "no.joblib", photos)
+
+
+def test_predict_cache_of_another_backbone_is_refused_naming_both(head, cache_path):
+    with pytest.raises(FingerprintError, match=r"expected backbone tests-tiny.*got backbone tiny"):
+        predict(head, cache_path)
+
+
+def test_prediction_to_dict_is_json(head, photos_cache):
+    prediction = predict(head, photos_cache, top=2)[0]
+    found = json.loads(json.dumps(prediction.to_dict()))
+    assert found["label"] == found["top"][0][0] == "ants"
+    assert found["error"] is None
+
+
+@pytest.fixture
+def weights_file(tiny_backbone, tmp_path):
+    """Write the tiny network's tensors, scaled, to a file; a factory."""
+    import torch
+
+    from featx.backbones.load import load_backbone
+
+    def write(name, scale):
+        state = load_backbone(tiny_backbone).module.network.state_dict()
+        torch.save({key: tensor * scale for key, tensor in state.items()}, tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def moved(weights_file, photos, tiny_backbone, tmp_path):
+    """A saved head of weights whose file has been moved since, and where the file is now."""
+    file = weights_file("weights.pth", 0.5)
+    extract(photos, tmp_path / "m.h5", backbone=tiny_backbone, weights=str(file), progress=False)
+    fit_head(tmp_path / "m.h5", tmp_path / "head.joblib")
+    return tmp_path / "head.joblib", shutil.move(file, tmp_path / "elsewhere.pth")
+
+
+def test_predict_weights_not_moved_are_found_by_the_head(moved, photos):
+    path, file = moved
+    shutil.copy(file, file.with_name("weights.pth"))
+    assert predict(path, photos / "val/bees/0.jpg", progress=False)[0].label == "bees"
+
+
+def test_predict_weights_moved_says_to_pass_them(moved, photos):
+    path, _ = moved
+    with pytest.raises(WeightsError, match=r"weights\.pth: expected a weights file.*--weights"):
+        predict(path, photos / "val", progress=False)
+
+
+def test_predict_weights_moved_and_passed_work(moved, photos):
+    path, file = moved
+    found = predict(path, photos / "val", weights=str(file), progress=False)
+    assert [p.label for p in found] == ["ants", "ants", "bees", "bees"]
+
+
+def test_predict_other_weights_are_refused_naming_digests(moved, photos, weights_file):
+    path, _ = moved
+    other = weights_file("other.pth", 2.0)
+    expected = load_head(path).fingerprint.weights_digest
+    with pytest.raises(
+        FingerprintError, match=rf"expected weights_digest {expected}, got weights_digest [0-9a-f]"
+    ):
+        predict(path, photos / "val", weights=str(other), progress=False)
+
+
+def test_predict_weights_passed_that_are_missing_are_refused(moved, photos):
+    path, _ = moved
+    with pytest.raises(WeightsError, match=r"gone\.pth: expected a weights file, got nothing"):
+        predict(path, photos / "val", weights="gone.pth", progress=False)
+
+
+@pytest.fixture
+def small_head(photos, tmp_path):
+    """A saved head of embeddings of pictures made smaller than the network's own, and its cache."""
+    extract(photos, tmp_path / "s.h5", backbone="mini", size=40, progress=False)
+    fit_head(tmp_path / "s.h5", tmp_path / "small.joblib", C=1.0)
+    return tmp_path / "small.joblib", tmp_path / "s.h5"
+
+
+def test_predict_runs_at_the_size_of_the_head(small_head, photos):
+    path, cache = small_head
+    assert load_head(path).origin["size"] == 40
+    found, expected = predict(path, photos, progress=False), predict(path, cache)
+    assert [p.label for p in found] == [p.label for p in expected]
+    np.testing.assert_allclose([p.score for p in found], [p.score for p in expected], atol=1e-5)
+
+
+def test_predict_head_of_before_sizes_runs_at_the_networks_own(photos, tmp_path):
+    extract(photos, tmp_path / "m.h5", backbone="lenet5", progress=False)
+    head = fit_head(tmp_path / "m.h5", C=1.0)
+    del head.origin["size"]
+    found, expected = predict(head, photos, progress=False), predict(head, tmp_path / "m.h5")
+    np.testing.assert_allclose([p.score for p in found], [p.score for p in expected], atol=1e-5)
+
+
+def test_predict_recorded_weights_that_were_moved_run_at_their_size(photos, tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    from featx.backbones.load import load_backbone
+
+    state = load_backbone("lenet5", weights="random:1").module.network.state_dict()
+    file = tmp_path / "mine.safetensors"
+    record = {"backbone": "lenet5", "preprocess_from": None, "size": 33}
+    save_file(
+        {name: torch.clone(tensor) for name, tensor in state.items()},
+        file,
+        metadata={"featx": json.dumps(record)},
+    )
+    extract(photos, tmp_path / "r.h5", backbone="lenet5", weights=str(file), progress=False)
+    head = fit_head(tmp_path / "r.h5", C=1.0)
+    moved = shutil.move(file, tmp_path / "elsewhere.safetensors")
+    found = predict(head, photos, weights=str(moved), progress=False)
+    expected = predict(head, tmp_path / "r.h5")
+    assert head.origin == {"weights": str(file), "preprocess_from": None, "size": 33}
+    np.testing.assert_allclose([p.score for p in found], [p.score for p in expected], atol=1e-5)
+
+
+def test_predict_several_layers_uses_the_heads_own(photos, tiny_backbone, tmp_path):
+    layers = ["penultimate", "conv"]
+    extract(photos, tmp_path / "l.h5", backbone=tiny_backbone, layers=layers, progress=False)
+    head = fit_head(tmp_path / "l.h5", embedding=f"{tiny_backbone}@conv")
+    found = predict(head, photos / "val", progress=False)
+    assert [p.label for p in found] == ["ants", "ants", "bees", "bees"]
+
+
+def test_predict_image_of_odd_mode_is_predicted(head, tmp_path, make_image):
+    path = make_image(tmp_path / "p.png", mode="P", colour=(40, 90, 210))
+    with Image.open(path) as image:
+        assert image.mode == "P"
+    assert predict(head, path, progress=False)[0].label == "bees"
+
+
+def test_predict_image_asked_for_twice_is_told_twice(head, photos):
+    path = next(photos.glob("val/ants/*"))
+    assert [p.path for p in predict(head, [path, path])] == [str(path), str(path)]
+
+
+def test_predict_cache_among_images_is_refused(head, photos, photos_cache):
+    with pytest.raises(FeatxError, match=r"expected a cache alone, without weights"):
+        predict(head, [photos, photos_cache])
+
+
+def test_predict_missing_image_is_a_row_with_its_reason(head, photos):
+    path = next(photos.glob("val/ants/*"))
+    found = predict(head, [path, photos / "gone.jpg"])
+    assert found[0].error is None
+    assert "No such file" in found[1].error
+
+
+def test_predict_missing_folder_is_refused(head, photos):
+    with pytest.raises(SourceError, match=r"gone: expected a folder"):
+        predict(head, [photos, photos / "gone"])
