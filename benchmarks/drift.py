@@ -17,9 +17,12 @@ import torch
 
 # Run as a script, its folder's parent is not on the path.
 sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
+from typing import get_args
+
 from shared import build_parser, check_there
 
 import featx
+from featx.core.typing import Decode
 from featx.doctor.diagnose import list_engines
 from featx.engines.choose import list_precisions
 from featx.images.decode import decode_image
@@ -58,7 +61,7 @@ def main() -> None:
             (engine, precision, decode)
             for engine in list_engines(options.device)
             for precision in list_precisions(engine, options.device)
-            for decode in ("exact", "fast")
+            for decode in get_args(Decode)
             if engine == "openvino" or decode == "exact"
         ]
         for engine, precision, decode in ways:

@@ -33,6 +33,7 @@ from featx.cache.format import EmbeddingInfo
 from featx.cache.shards import Shards
 from featx.cache.writer import write_cache
 from featx.core.fingerprint import Fingerprint
+from featx.core.provenance import Origin, Provenance
 from featx.core.rows import Row
 from featx.embedding.loop import RunOptions, iter_embedded
 from featx.extraction.inventory import Known, assemble
@@ -127,9 +128,26 @@ def time_noop(data: Path, folder: Path, rounds: int) -> dict[str, float]:
 def time_merge(folder: Path) -> dict[str, float]:
     """Write shards of made-up vectors, and join them."""
     fingerprint = Fingerprint(
-        "made-up", "0" * 64, "penultimate", "none", "none", "fp32", MERGED_DIM
+        backbone="made-up",
+        weights_digest="0" * 64,
+        layer="penultimate",
+        preprocess={},
+        decoder="none/1",
+        precision="fp32",
+        dim=MERGED_DIM,
     )
-    info = EmbeddingInfo("made-up", fingerprint, {})
+    provenance = Provenance(
+        origin=Origin(weights="none"),
+        engine="none",
+        device="none",
+        batch_size=32,
+        source="none",
+        time="none",
+        host="none",
+        platform="none",
+        versions={},
+    )
+    info = EmbeddingInfo("made-up", fingerprint, provenance)
     rng = np.random.default_rng(0)
     shards = Shards(folder / "work", [info], dtype="float32", batch_size=32)
     rows = [

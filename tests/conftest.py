@@ -16,10 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featx.cache.format import EmbeddingInfo
-from featx.cache.writer import Column, write_cache
-from featx.core.fingerprint import Fingerprint
-from featx.core.rows import Row
+from tests.builders import build_info, build_rows, write_vectors
 
 # Idle threads of torch spin by default: on a busy machine test_cli.py took 51 s of CPU, not 31.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -117,39 +114,6 @@ def photos(tmp_path):
     return folder
 
 
-def build_info(name="tiny", dim=8, **changes):
-    """Build what stands beside an embedding; changes are fields of its fingerprint."""
-    fields = {
-        "backbone": name,
-        "weights_digest": "ab" * 32,
-        "layer": "penultimate",
-        "preprocess": "none",
-        "decoder": "none",
-        "precision": "fp32",
-        "dim": dim,
-    }
-    provenance = {"weights": "random:0", "preprocess_from": None, "engine": "none"}
-    return EmbeddingInfo(name, Fingerprint(**(fields | changes)), provenance)
-
-
-def build_rows(labels, splits, groups=None):
-    """Build one row per label; digests are all different."""
-    groups = groups if groups is not None else [None] * len(labels)
-    return [
-        Row(
-            id=f"{label or 'none'}/{i:03}.jpg",
-            path=f"/photos/{label or 'none'}/{i:03}.jpg",
-            label=label,
-            split=split,
-            group=group,
-            digest=f"{i:016x}" * 4,
-            width=40,
-            height=30,
-        )
-        for i, (label, split, group) in enumerate(zip(labels, splits, groups, strict=True))
-    ]
-
-
 @pytest.fixture
 def make_info():
     """`build_info`, as a factory."""
@@ -160,16 +124,6 @@ def make_info():
 def make_rows():
     """`build_rows`, as a factory."""
     return build_rows
-
-
-def write_vectors(path, infos, rows, vectors, *, dtype="float32", failures=(), source="generated"):
-    """Write a cache of vectors that are there; NaN where a row has none. Return the path."""
-    columns = [
-        Column(info, dtype, lambda start, end, values=vectors[info.name]: values[start:end])
-        for info in infos
-    ]
-    write_cache(path, rows, columns, failures=failures, source=source)
-    return path
 
 
 @pytest.fixture

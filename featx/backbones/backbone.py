@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from featx.backbones.preprocess import Preprocess
+from featx.core.provenance import Origin
 
 if TYPE_CHECKING:
     from featx.backbones.embedder import Embedder
@@ -60,6 +61,11 @@ class Backbone:
         Takes float32 ``(n, 3, height, width)`` and returns one float32 ``(n, dim)`` per layer.
         """
         return self._load()
+
+    @property
+    def origin(self) -> Origin:
+        """How to load this backbone again."""
+        return Origin(weights=self.weights, preprocess_from=self.preprocess_from, size=self.size)
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -240,7 +240,7 @@ def register_backbone(
     """
     load_zoo()  # its names are taken
     chosen = CustomTransform(transform)
-    chosen.describe()
+    chosen.identify()
     if not isinstance(network, nn.Module) and not callable(network):
         raise BackboneError(
             f"backbone {name!r}: expected an nn.Module or a function that builds one, "

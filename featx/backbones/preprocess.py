@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from featx.core.errors import BackboneError
+from featx.core.fingerprint import Identity
 
 if TYPE_CHECKING:
     import torch
@@ -46,8 +47,8 @@ class Preprocess(Protocol):
     def build_example(self) -> Array:
         """Make what `prepare` gives for a black picture."""
 
-    def describe(self) -> str:
-        """Name it for the fingerprint: equal text, equal pixels."""
+    def identify(self) -> Identity:
+        """Return versioned data for the fingerprint: equal data, equal pixels."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,19 @@ class ImageClassification:
         """Make what `prepare` gives for a black picture."""
         return np.zeros((self.crop_size, self.crop_size, 3), np.uint8)
 
+    def identify(self) -> Identity:
+        """Return kind and numbers, in JSON types."""
+        return {
+            "kind": "image-classification/1",
+            "resize": self.resize_size,
+            "crop": self.crop_size,
+            "interpolation": self.interpolation,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
     def describe(self) -> str:
-        """Name the numbers in one line."""
+        """Write the numbers in one line, for a reader."""
         mean, std = (", ".join(f"{value:g}" for value in part) for part in (self.mean, self.std))
         return (
             f"resize {self.resize_size} {self.interpolation} antialiased, "
@@ -191,8 +203,8 @@ class CustomTransform:
             )
         return array
 
-    def describe(self) -> str:
-        """Name the transform: its own repr, or a function's full name.
+    def identify(self) -> Identity:
+        """Return the name of the transform: its own repr, or a function's full name.
 
         Raises
         ------
@@ -208,4 +220,4 @@ class CustomTransform:
                 f"transform: expected a repr that names what it does, got {text}. "
                 "Use torchvision's transforms, a function of a module, or a class with a __repr__."
             )
-        return text
+        return {"kind": "custom/1", "transform": text}

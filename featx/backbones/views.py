@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.backbones.preprocess import FILTERS, ImageClassification
+from featx.core.fingerprint import Identity
 
 if TYPE_CHECKING:
     import torch
@@ -69,9 +70,13 @@ class View:
         """As the preprocessing proper."""
         return self.base.build_example()
 
-    def describe(self) -> str:
-        """Name what is drawn beside the preprocessing proper."""
-        return (
-            f"{self.base.describe()}, view {self.number} of seed {self.seed}: crop of area "
-            f"{MIN_AREA:g} to 1, sides within {MAX_RATIO:.3f}, flipped in half of the cases"
-        )
+    def identify(self) -> Identity:
+        """Return kind and numbers, those of the preprocessing proper among them."""
+        return {
+            **self.base.identify(),
+            "kind": "random-view/1",
+            "view": self.number,
+            "seed": self.seed,
+            "min_area": MIN_AREA,
+            "max_ratio": MAX_RATIO,
+        }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,13 +16,14 @@ import numpy as np
 from featx.cache.seal import SealedFile
 from featx.core.errors import CacheError
 from featx.core.fingerprint import Fingerprint
+from featx.core.provenance import Provenance
 from featx.core.rows import Failure, Row
 
 Array = np.ndarray[Any, Any]
 Record = TypeVar("Record", Row, Failure)
 
 FORMAT_NAME = "featx-cache"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 DTYPES = ("float32", "float16")
 
@@ -45,24 +45,24 @@ class EmbeddingInfo:
         Its group below ``/embeddings``: ``backbone``, or ``backbone@layer``.
     fingerprint : Fingerprint
         What makes it comparable.
-    provenance : dict
-        Who computed it, how and when: engine, device, versions, host, time, weights, preprocess.
+    provenance : Provenance
+        Who computed it, how and when.
     """
 
     name: str
     fingerprint: Fingerprint
-    provenance: dict[str, Any]
+    provenance: Provenance
 
     def write_attributes(self, group: h5py.Group) -> None:
         """Stamp the embedding's group."""
         group.attrs["fingerprint"] = self.fingerprint.to_json()
-        group.attrs["provenance"] = json.dumps(self.provenance, sort_keys=True)
+        group.attrs["provenance"] = self.provenance.to_json()
 
     @classmethod
     def from_group(cls, name: str, group: h5py.Group) -> EmbeddingInfo:
         """Read what `write_attributes` wrote."""
         fingerprint = Fingerprint.from_json(group.attrs["fingerprint"])
-        return cls(name, fingerprint, json.loads(group.attrs["provenance"]))
+        return cls(name, fingerprint, Provenance.from_json(group.attrs["provenance"]))
 
 
 OPTIONAL = ("label", "split", "group")

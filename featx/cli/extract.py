@@ -9,6 +9,7 @@ import typer
 
 from featx.cli.options import BatchSize, Device, Engine, Workers
 from featx.cli.printing import print_note
+from featx.core.typing import Decode
 
 if TYPE_CHECKING:
     from featx.embedding.timings import Timings
@@ -74,7 +75,7 @@ def extract(
         str, typer.Option(help="fp32, or bf16 or fp16 where the device has them.")
     ] = "fp32",
     decode: Annotated[
-        str, typer.Option(help="exact, or fast: large JPEGs are read at a reduced size.")
+        Decode, typer.Option(help="exact, or fast: large JPEGs are read at a reduced size.")
     ] = "exact",
     engine: Engine = "auto",
     device: Device = "auto",

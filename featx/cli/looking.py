@@ -98,7 +98,7 @@ def _summarise(cache: Cache) -> dict[str, Any]:
                 "n_vectors": int(cache.read_present(name).sum()),
                 "dtype": cache.get_dtype(name),
                 "fingerprint": asdict(cache.get_info(name).fingerprint),
-                "provenance": cache.get_info(name).provenance,
+                "provenance": asdict(cache.get_info(name).provenance),
             }
             for name in cache.names
         },
@@ -125,8 +125,8 @@ def _print_summary(summary: dict[str, Any]) -> None:
             for key, value in embedding[part].items():
                 if isinstance(value, dict):
                     value = ", ".join(f"{k} {v}" for k, v in value.items())
-                elif isinstance(value, list):
-                    value = f"{len(value)}, the last {value[-1]['time']}"
+                elif isinstance(value, tuple):
+                    value = f"{len(value)}, the last {value[-1]['time']}" if value else "none"
                 print(f"  {key:15} {value}")
 
 

@@ -1,107 +1,183 @@
-"""Every error that featx raises on purpose, and the one way to ask for an optional part.
+"""The errors that featx raises on purpose.
 
-A message reads ``<subject and place>: expected <X>, got <Y>. <What to do next.>``
+::
+
+    FeatxError                          exit code 1
+    ├── SourceError                     a source cannot be read as a list of images
+    │   └── TooManyFailuresError        more images failed than allowed; exit code 3
+    ├── DecodeError                     the bytes of one image cannot be decoded
+    ├── BackboneError                   a backbone or layer is unknown or unusable
+    ├── WeightsError                    weights cannot be found, fetched, read or fitted
+    ├── DeviceError                     a device is missing or too small
+    ├── CacheError                      a cache cannot be opened or written
+    │   ├── CacheDamagedError           bytes changed after they were sealed
+    │   └── CacheLockedError            another process writes the cache
+    ├── FingerprintError                two embeddings must not be compared
+    ├── HeadError                       a head cannot be fitted, read or used
+    ├── TuningError                     a network cannot be fine-tuned as requested
+    └── MissingExtraError               an optional dependency is not installed
+
+Every error carries its parts and reads ``<subject>: expected <X>, got <Y>. <Remedy>``. Remedies
+name Python arguments (``overwrite=True``) and calls (``featx.fit_head(cache)``); the command line
+turns them into flags and commands.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 
 
 class FeatxError(Exception):
-    """Base of all errors that tell the user something; the command line prints it in one line.
+    """Base class of all errors that featx raises on purpose.
+
+    Parameters
+    ----------
+    subject : str
+        The thing that is wrong: a file, a row of it, or the name of an argument.
+    expected : str
+        The state that featx needs, as a noun phrase.
+    got : str
+        The state that featx found, as a noun phrase.
+    remedy : str
+        One or more sentences in the imperative that tell the reader what to do.
 
     Attributes
     ----------
+    subject, expected, got, remedy : str
+        The parts as given.
     exit_code : int
-        With which the command line ends.
+        Exit code of the command line.
     """
 
     exit_code = 1
 
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        subject: str = "",
+        expected: str = "",
+        got: str = "",
+        remedy: str = "",
+    ) -> None:
+        self.subject, self.expected, self.got, self.remedy = subject, expected, got, remedy
+        super().__init__(message or f"{subject}: {self.reason}. {remedy}".rstrip())
+        self._message = message
+
+    @property
+    def reason(self) -> str:
+        """The difference alone, without subject and remedy: ``expected X, got Y``."""
+        return f"expected {self.expected}, got {self.got}"
+
+    def __reduce__(self) -> tuple[Callable[[], FeatxError], tuple[()], dict[str, object]]:
+        """Let the error travel between processes, notes included."""
+        parts = {name: getattr(self, name) for name in ("subject", "expected", "got", "remedy")}
+        return functools.partial(type(self), self._message, **parts), (), dict(self.__dict__)
+
 
 class SourceError(FeatxError, ValueError):
-    """A folder, table or tar that cannot be read as a list of images."""
+    """A folder, table or tar cannot be read as a list of images."""
 
 
 class TooManyFailuresError(SourceError):
-    """A source of which more images fail than may."""
+    """More images of a source failed than the caller allows."""
 
     exit_code = 3
 
 
 class DecodeError(FeatxError, ValueError):
-    """One image whose bytes cannot be turned into RGB pixels."""
+    """The bytes of one image cannot be decoded to RGB pixels."""
 
 
 class BackboneError(FeatxError, ValueError):
-    """An unknown backbone or layer, or a network that does not fit featx's contract."""
+    """A backbone or layer is unknown, or a network does not follow featx's contract."""
 
 
 class WeightsError(FeatxError, ValueError):
-    """Weights that cannot be found, fetched, read or fitted to their backbone."""
+    """Weights cannot be found, fetched or read, or do not fit their backbone."""
 
 
 class DeviceError(FeatxError, RuntimeError):
-    """A device that this machine does not have."""
+    """A device is missing, or lacks memory or a precision."""
 
 
 class CacheError(FeatxError, ValueError):
-    """A cache that cannot be opened, or not in the way it was asked for."""
+    """A cache cannot be opened or written as requested."""
 
 
 class CacheDamagedError(CacheError):
-    """A cache, or a shard of one, that is not what was sealed."""
+    """The bytes of a cache, or of a shard, changed after they were sealed."""
 
 
 class CacheLockedError(CacheError):
-    """A cache that another process writes."""
+    """Another process writes the cache."""
 
 
 class FingerprintError(FeatxError, ValueError):
-    """Two embeddings that must not be compared."""
+    """Two embeddings must not be compared."""
 
 
 class HeadError(FeatxError, ValueError):
-    """A head that cannot be fitted, read or used."""
+    """A head cannot be fitted, read or used."""
 
 
 class TuningError(FeatxError, ValueError):
-    """A network that cannot be fine-tuned as asked."""
+    """A network cannot be fine-tuned as requested."""
 
 
 class MissingExtraError(FeatxError, ImportError):
-    """An optional dependency that is not installed."""
+    """An optional dependency is not installed."""
 
 
 def require(package: str, extra: str) -> ModuleType:
-    """Import an optional dependency, or say how to install it.
+    """Import an optional dependency.
 
     Parameters
     ----------
     package : str
-        The module to import, such as ``"pyarrow"``.
+        Name of the module to import, such as ``"pyarrow.parquet"``.
     extra : str
-        The featx extra that brings it.
+        Name of the featx extra that installs the module.
+
+    Returns
+    -------
+    ModuleType
+        The imported module.
 
     Raises
     ------
     MissingExtraError
-        If it is not installed.
+        If the module cannot be imported.
     """
     try:
         return importlib.import_module(package)
     except ImportError as error:
         raise MissingExtraError(
-            f"{package}: expected it to be installed, got {type(error).__name__}. "
-            f"Run: pip install {package.split('.')[0]} (what featx[{extra}] brings)"
+            subject=package,
+            expected="an installed package",
+            got=type(error).__name__,
+            remedy=f"Run: pip install {package.split('.')[0]} (installed by featx[{extra}])",
         ) from error
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Name the few known words nearest to a mistyped one: the end of an error message."""
+    """Name the known words that are closest to a mistyped one.
+
+    Parameters
+    ----------
+    name : str
+        The word as typed.
+    known : iterable of str
+        The words that exist.
+
+    Returns
+    -------
+    str
+        One sentence for the end of a remedy.
+    """
     matches = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-    return f"Nearest: {', '.join(matches)}." if matches else "None is near it."
+    return f"Nearest: {', '.join(matches)}." if matches else "No known name is similar."

@@ -1,35 +1,40 @@
-"""What makes two embeddings comparable."""
+"""The identity of an embedding: every decision that changes its values."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from featx.core.errors import FingerprintError
 
+Identity = Mapping[str, Any]
+"""One decision as versioned data, in JSON types: ``{"kind": "image-classification/1", …}``."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """All that decides the values of an embedding, and nothing else.
+    """Every decision that changes the values of an embedding, and nothing else.
 
-    Two embeddings may stand in one matrix, and a head may read one that it was not fitted on, only
-    where every field agrees. Who computed it, when, and by which engine is provenance and is kept
-    beside the fingerprint.
+    Two embeddings may stand in one matrix, and a head may read an embedding that it was not fitted
+    on, only if all fields agree. Who computed an embedding, when, and with which engine is
+    provenance, which is stored beside the fingerprint.
 
     Attributes
     ----------
     backbone : str
         Name of the architecture.
     weights_digest : str
-        SHA-256 over the backbone's tensors (without its classifier), so that the same weights
-        agree whether they came by name or from a file.
+        SHA-256 over the tensors of the backbone without its classifier, hexadecimal: equal weights
+        agree, whether they were loaded by name or from a file.
     layer : str
-        Where the embedding was read; ``"penultimate"`` is the input of the last Linear.
-    preprocess : str
-        Resize, crop and normalisation.
+        Name of the layer that was read; ``"penultimate"`` is the input of the last Linear.
+    preprocess : mapping
+        Resize, crop and normalisation as versioned data; its ``kind`` names code and version.
     decoder : str
-        The image library and its rules for orientation, transparency and depth.
+        Image library with its rules and their version, such as ``"pillow-exact/1"``.
     precision : str
         Arithmetic of the network, such as ``"fp32"``.
     dim : int
@@ -39,41 +44,68 @@ class Fingerprint:
     backbone: str
     weights_digest: str
     layer: str
-    preprocess: str
+    preprocess: Identity
     decoder: str
     precision: str
     dim: int
 
     def to_json(self) -> str:
-        """Write the fields as one JSON object, keys sorted."""
+        """Write the fields as one JSON object with sorted keys."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Fingerprint:
-        """Read what `to_json` wrote."""
+        """Read the text that `to_json` wrote."""
         return cls(**json.loads(text))
 
     @property
     def digest(self) -> str:
-        """Twelve hexadecimal digits that stand for all the fields."""
+        """Twelve hexadecimal digits that stand for all fields."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
+    def list_fields(self) -> dict[str, Any]:
+        """List all decisions by name; those of a mapping as ``preprocess.crop``."""
+        fields: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            if isinstance(value, Mapping):
+                fields |= {f"{name}.{key}": part for key, part in value.items()}
+            else:
+                fields[name] = value
+        return fields
+
     def list_differences(self, other: Fingerprint) -> list[str]:
-        """Name the fields in which two fingerprints differ."""
-        names = (field.name for field in fields(self))
-        return [name for name in names if getattr(self, name) != getattr(other, name)]
+        """List the names of the decisions in which two fingerprints differ."""
+        ours, theirs = self.list_fields(), other.list_fields()
+        return [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
 
 
 def check_comparable(expected: Fingerprint, got: Fingerprint, *, subject: str, remedy: str) -> None:
-    """Refuse embeddings of another fingerprint.
+    """Refuse embeddings that were made differently.
+
+    Parameters
+    ----------
+    expected, got : Fingerprint
+        The two identities to compare.
+    subject : str
+        The embedding that the second fingerprint belongs to, for the error.
+    remedy : str
+        Advice for the reader of the error.
 
     Raises
     ------
     FingerprintError
-        Naming each field that differs, with both values.
+        If a field differs; the message shows both values of each such field.
     """
     names = expected.list_differences(got)
     if names:
-        wanted = ", ".join(f"{name} {getattr(expected, name)}" for name in names)
-        found = ", ".join(f"{name} {getattr(got, name)}" for name in names)
-        raise FingerprintError(f"{subject}: expected {wanted}, got {found}. {remedy}")
+        raise FingerprintError(
+            subject=subject,
+            expected=_format_fields(expected, names),
+            got=_format_fields(got, names),
+            remedy=remedy,
+        )
+
+
+def _format_fields(fingerprint: Fingerprint, names: list[str]) -> str:
+    fields = fingerprint.list_fields()
+    return ", ".join(f"{name} {fields.get(name, '-')}" for name in names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
@@ -10,8 +10,10 @@ import numpy as np
 
 from featx.backbones.backbone import PENULTIMATE, Backbone
 from featx.backbones.lazy import recall_backbone
-from featx.core.errors import BackboneError, DecodeError, WeightsError
+from featx.core.errors import BackboneError, DecodeError, FingerprintError, WeightsError
 from featx.core.fingerprint import Fingerprint, check_comparable
+from featx.core.provenance import Origin
+from featx.core.typing import Decode
 from featx.embedding.loop import RunOptions, iter_embedded
 from featx.images.decode import DECODERS, check_decode
 from featx.images.sources.read import list_entries
@@ -48,7 +50,7 @@ def resolve_backbone(
 
 def restore_backbone(
     fingerprint: Fingerprint,
-    origin: Mapping[str, Any],
+    origin: Origin,
     *,
     subject: str,
     weights: str | None = None,
@@ -58,8 +60,8 @@ def restore_backbone(
     Parameters
     ----------
     fingerprint : Fingerprint
-    origin : mapping
-        Their provenance: ``weights``, ``preprocess_from`` and ``size``.
+    origin : Origin
+        How to load their backbone.
     subject : str
         Whose embeddings they are, for errors.
     weights : str, optional
@@ -75,10 +77,10 @@ def restore_backbone(
     try:
         backbone = recall_backbone(
             fingerprint.backbone,
-            weights=weights or origin["weights"],
+            weights=weights or origin.weights,
             layers=[fingerprint.layer],
-            preprocess=origin["preprocess_from"],
-            size=origin.get("size"),
+            preprocess=origin.preprocess_from,
+            size=origin.size,
         )
     except WeightsError as error:
         if weights is not None:
@@ -101,23 +103,31 @@ def restore_backbone(
 
 
 def build_fingerprint(
-    backbone: Backbone, layer: str, *, precision: str, decode: str = "exact"
+    backbone: Backbone, layer: str, *, precision: str, decode: Decode = "exact"
 ) -> Fingerprint:
     """Say what makes embeddings of this backbone comparable."""
     return Fingerprint(
         backbone=backbone.name,
         weights_digest=backbone.weights_digest,
         layer=layer,
-        preprocess=backbone.preprocess.describe(),
+        preprocess=backbone.preprocess.identify(),
         decoder=DECODERS[decode],
         precision=precision,
         dim=backbone.dims[layer],
     )
 
 
-def find_decode(fingerprint: Fingerprint) -> str:
+def find_decode(fingerprint: Fingerprint) -> Decode:
     """Tell how images were decoded: ``exact`` or ``fast``."""
-    return next((name for name, text in DECODERS.items() if text == fingerprint.decoder), "exact")
+    for name, decoder in DECODERS.items():
+        if decoder == fingerprint.decoder:
+            return name
+    raise FingerprintError(
+        subject="decoder",
+        expected=" or ".join(DECODERS.values()),
+        got=fingerprint.decoder,
+        remedy="Install the featx that made these embeddings, or extract again.",
+    )
 
 
 def embed(

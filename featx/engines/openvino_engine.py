@@ -112,7 +112,7 @@ def _load_network(backbone: Backbone) -> openvino.Model:
             "network": backbone.name,
             "weights": backbone.weights_digest,
             "layers": backbone.layers,
-            "preprocess": backbone.preprocess.describe(),
+            "preprocess": backbone.preprocess.identify(),
         },
         packages=(*PACKAGES, "openvino"),
         sources=[own, own.parent / "backbones"],

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from featx.backbones.backbone import PENULTIMATE, Backbone
 from featx.cache.format import DTYPES, EmbeddingInfo, check_dtype, check_names
@@ -22,6 +21,8 @@ from featx.cache.shards import Shards, find_batch_size
 from featx.cache.writer import write_cache
 from featx.core.errors import CacheError, SourceError
 from featx.core.files import check_destination, name_work, remove_partials
+from featx.core.provenance import Provenance
+from featx.core.typing import Decode
 from featx.embedding.embed import build_fingerprint, resolve_backbone
 from featx.embedding.loop import RunOptions
 from featx.embedding.timings import Timings
@@ -110,7 +111,7 @@ def extract(
     break_lock: bool = False,
     shard_s: float = 30.0,
     precision: str = "fp32",
-    decode: str = "exact",
+    decode: Decode = "exact",
     engine: str = "auto",
     device: str = "auto",
     batch_size: int | None = None,
@@ -312,23 +313,21 @@ def name_embedding(backbone: str, layer: str) -> str:
     return backbone if layer == PENULTIMATE else f"{backbone}@{layer}"
 
 
-def build_provenance(backbone: Backbone, engine: Engine, manifest: Manifest) -> dict[str, Any]:
-    """Say who computed an embedding, how and when: everything that is not its fingerprint."""
+def build_provenance(backbone: Backbone, engine: Engine, manifest: Manifest) -> Provenance:
+    """Say who computes an embedding, how and when: everything that is not its fingerprint."""
     now = datetime.datetime.now(datetime.UTC)
-    return {
-        "engine": engine.name,
-        "device": engine.device,
-        "batch_size": engine.batch_size,
-        "weights": backbone.weights,
-        "preprocess_from": backbone.preprocess_from,
-        "size": backbone.size,
-        "source": os.fspath(manifest.source),
-        "time": now.isoformat(timespec="seconds"),
-        "host": socket.gethostname(),
-        "platform": platform.platform(),
+    return Provenance(
+        origin=backbone.origin,
+        engine=engine.name,
+        device=engine.device,
+        batch_size=engine.batch_size,
+        source=os.fspath(manifest.source),
+        time=now.isoformat(timespec="seconds"),
+        host=socket.gethostname(),
+        platform=platform.platform(),
         # An engine bears its package's name.
-        "versions": {
+        versions={
             name: importlib.metadata.version(name)
             for name in dict.fromkeys((*VERSIONED, engine.name))
         },
-    }
+    )

@@ -268,12 +268,14 @@ def list_infos(
     listed = {name: base.get_info(name) for name in base.names} if base is not None else {}
     for info in infos:
         if info.name not in listed:
-            listed[info.name] = info
+            listed[info.name] = replace(
+                info, provenance=replace(info.provenance, n_embedded=n_embedded)
+            )
         elif n_embedded:
             old = listed[info.name].provenance
-            update = info.provenance | {"n_embedded": n_embedded}
-            updates = [*old.get("updates", ()), update]
-            listed[info.name] = replace(info, provenance=old | {"updates": updates})
+            update = replace(info.provenance, n_embedded=n_embedded)
+            extended = replace(old, updates=(*old.updates, update))
+            listed[info.name] = replace(info, provenance=extended)
     return list(listed.values())
 
 
@@ -304,9 +306,9 @@ def settle_storage(
     there = [name for name in names if base is not None and name in base.names]
     for name in there:
         assert base is not None
-        have = {
+        have: dict[str, Any] = {
             "dtype": base.get_dtype(name),
-            "batch size": base.get_info(name).provenance["batch_size"],
+            "batch size": base.get_info(name).provenance.batch_size,
         }
         for field, asked in (("dtype", dtype), ("batch size", batch_size)):
             if asked not in (None, have[field]):

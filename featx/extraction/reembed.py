@@ -105,10 +105,10 @@ def compare_with_source(
             "sample. Pass --against the source as it was given to featx extract."
         )
     backbone = restore_backbone(
-        info.fingerprint, info.provenance, weights=weights, subject=str(path)
+        info.fingerprint, info.provenance.origin, weights=weights, subject=str(path)
     )
     precision, decode = info.fingerprint.precision, find_decode(info.fingerprint)
-    options = RunOptions(engine, device, info.provenance["batch_size"], workers, progress)
+    options = RunOptions(engine, device, info.provenance.batch_size, workers, progress)
     runs = options.build_engine(backbone, precision, n_images=len(todo))
     digests = {row.id: row.digest for row in rows}
     pairs: dict[str, tuple[Array, Array]] = {}

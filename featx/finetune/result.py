@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from featx.finetune.advise import Advice
 from featx.finetune.log import Epoch, write_whole
 from featx.finetune.task import Task
 from featx.finetune.trunk import TrunkRun, check_batch
-from featx.fitting.fit import ORIGIN
 from featx.heads.compare import PairedScores, compare_predictions
 from featx.heads.head import Head, shorten_digests
 from featx.heads.linear import build_linear, fold_linear
@@ -154,7 +153,6 @@ def build_pair(
     fingerprint = build_fingerprint(
         tuned, PENULTIMATE, precision=frozen.precision, decode=find_decode(frozen)
     )
-    origin = {name: getattr(tuned, name) for name in ORIGIN}
     weight = classifier.weight.detach().numpy()
     bias = classifier.bias.detach().numpy()
     head = Head(
@@ -162,7 +160,7 @@ def build_pair(
         kind="logreg",
         C=task.head.C,
         fingerprint=fingerprint,
-        origin=origin | {"weights": str(output.resolve())},
+        origin=replace(tuned.origin, weights=str(output.resolve())),
         fitted_on=task.head.fitted_on
         | {"split": "train", "n_rows": len(task.digests), "fine_tuned": True},
         cross_validation={},

@@ -22,6 +22,7 @@ from featx.cache.reader import open_cache
 from featx.cache.shards import find_names
 from featx.core.errors import FingerprintError, TuningError
 from featx.core.files import name_work
+from featx.core.typing import Decode
 from featx.embedding.loop import EmbeddedBatch, RunOptions, iter_embedded
 from featx.engines.engine import Engine
 from featx.extraction.extract import extract, name_embedding
@@ -74,7 +75,7 @@ class TrunkRun:
     digests: tuple[str, ...]
     options: RunOptions
     precision: str
-    decode: str
+    decode: Decode
     seed: int
 
     def build_view(self, view: int) -> Backbone:

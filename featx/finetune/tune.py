@@ -131,7 +131,7 @@ def fine_tune(
         unfreeze, advice = _settle_blocks(opened, unfreeze, task.name, recipe.seed)
         info = opened.get_info(task.name)
         backbone = restore_backbone(
-            info.fingerprint, info.provenance, subject=str(cache), weights=weights
+            info.fingerprint, info.provenance.origin, subject=str(cache), weights=weights
         )
         paths.check_apart([backbone.weights])
         cut = cut_backbone(backbone, unfreeze)
@@ -239,7 +239,7 @@ def _plan(backbone: Backbone, cut: CutNetwork, task: Task) -> dict[str, Any]:
     return {
         "backbone": backbone.name,
         "weights": backbone.weights_digest,
-        "preprocessing": backbone.preprocess.describe(),
+        "preprocessing": dict(backbone.preprocess.identify()),
         "blocks": [block.name for block in cut.blocks],
         "classes": task.head.classes.tolist(),
         "images": _digest(np.array(task.digests)),

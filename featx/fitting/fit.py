@@ -27,9 +27,6 @@ from featx.heads.head import (
 from featx.heads.kinds import build_classifier
 from featx.heads.splits import assign_splits, check_seed, fill_groups
 
-ORIGIN = ("weights", "preprocess_from", "size")
-"""What a head keeps of its embeddings' provenance."""
-
 CacheLike = str | os.PathLike[str] | Cache
 HeadLike = str | os.PathLike[str] | Head
 
@@ -106,7 +103,7 @@ def fit_head(
         kind=kind,
         C=classifier.C_,
         fingerprint=info.fingerprint,
-        origin={name: info.provenance.get(name) for name in ORIGIN},
+        origin=info.provenance.origin,
         fitted_on={"cache": path, "split": split, "n_rows": len(y)},
         cross_validation=_summarise_search(classifier, y),
         seen=np.unique(shorten_digests(digests)),

@@ -17,12 +17,13 @@ from threadpoolctl import threadpool_limits
 from featx.core.errors import HeadError
 from featx.core.files import check_destination, replacing
 from featx.core.fingerprint import Fingerprint
+from featx.core.provenance import Origin
 from featx.heads.classifier import HeadClassifier
 
 Array = np.ndarray[Any, Any]
 
 FORMAT_NAME = "featx-head"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +40,8 @@ class Head:
         Inverse strength of the regularisation.
     fingerprint : Fingerprint
         Of the embeddings that it takes.
-    origin : dict
-        How to make more of them: ``weights``, ``preprocess_from`` and ``size``.
+    origin : Origin
+        How to make more of them.
     fitted_on : dict
         ``cache``, ``split``, ``n_rows``.
     cross_validation : dict
@@ -55,7 +56,7 @@ class Head:
     kind: str
     C: float
     fingerprint: Fingerprint
-    origin: dict[str, Any]
+    origin: Origin
     fitted_on: dict[str, Any]
     cross_validation: dict[str, Any] = field(repr=False)
     seen: Array = field(repr=False)
@@ -112,6 +113,7 @@ class Head:
             name: getattr(self, name) for name in self.__dataclass_fields__
         }
         content["fingerprint"] = asdict(self.fingerprint)
+        content["origin"] = asdict(self.origin)
         with replacing(path, error=HeadError) as partial:
             joblib.dump(content, partial)
 
@@ -167,6 +169,7 @@ def load_head(path: str | os.PathLike[str]) -> Head:
         )
     try:
         content["fingerprint"] = Fingerprint(**content["fingerprint"])
+        content["origin"] = Origin(**content["origin"])
         return Head(**content)
     except (KeyError, TypeError) as error:
         raise HeadError(

@@ -9,13 +9,15 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from featx.core.errors import DecodeError
+from featx.core.typing import Decode
 
-DECODER = "pillow; EXIF orientation applied; transparency over white; 16 bit / 257; first frame"
-"""The decoder and its rules, as the fingerprint names them."""
+DECODERS: dict[Decode, str] = {"exact": "pillow-exact/1", "fast": "pillow-fast/1"}
+"""The two ways to decode, as the fingerprint names them.
 
-DECODERS = {"exact": DECODER, "fast": f"{DECODER}; large JPEG reduced, resized and cropped at once"}
-"""The two ways to decode: ``fast`` reads a JPEG that is much larger than the network's input at a
-half, a quarter or an eighth of its size, and resizes and crops it in one step."""
+Version 1 of both: Pillow; EXIF orientation applied; transparency over white; 16-bit values divided
+by 257; first frame. ``fast`` also reads a JPEG that is much larger than the network's input at a
+half, a quarter or an eighth of its size, and resizes and crops it in one step.
+"""
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Formats that are read, by Pillow's names. Closed on purpose: some of Pillow's other plugins
@@ -176,7 +178,7 @@ def _convert_array(array: np.ndarray[Any, Any]) -> Image.Image:
 
 
 def _convert_to_rgb(image: Image.Image) -> Image.Image:
-    """Bring an open image to upright RGB by the rules in `DECODER`."""
+    """Bring an open image to upright RGB by the rules in `DECODERS`."""
     image = _turn_upright(image)
     if image.mode == "F":
         raise DecodeError("floating-point pixels have no stated range: convert them to 8 or 16 bit")

@@ -337,7 +337,7 @@ def test_custom_transform_gives_what_the_transform_gives():
     ids=["function", "repr", "torchvision"],
 )
 def test_custom_transform_description_is_one_stable_line(transform, text):
-    assert CustomTransform(transform).describe() == text
+    assert CustomTransform(transform).identify() == {"kind": "custom/1", "transform": text}
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_custom_transform_description_is_one_stable_line(transform, text):
 )
 def test_custom_transform_without_a_stable_repr_is_refused(transform):
     with pytest.raises(BackboneError, match="expected a repr that names what it does, got"):
-        CustomTransform(transform).describe()
+        CustomTransform(transform).identify()
 
 
 def drop_colour(image):

@@ -159,7 +159,7 @@ def test_register_backbone_random_weights_are_refused():
 
 def test_register_backbone_named_function_is_taken_and_named():
     featx.register_backbone("registry-function", build_mean, transform=scale)
-    text = featx.load_backbone("registry-function").preprocess.describe()
+    text = featx.load_backbone("registry-function").preprocess.identify()["transform"]
     assert text == f"{__name__}.scale"
 
 

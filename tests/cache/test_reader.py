@@ -4,13 +4,13 @@ import h5py
 import numpy as np
 import pytest
 
-from featx.cache.format import FORMAT_VERSION, EmbeddingInfo
+from featx.cache.format import FORMAT_VERSION
 from featx.cache.reader import is_cache_file, open_cache
 from featx.cache.seal import seal_file
 from featx.cache.writer import Column, rewrite_cache, write_cache
 from featx.core.errors import CacheError
-from featx.core.fingerprint import Fingerprint
 from featx.core.rows import Row
+from tests.builders import build_info
 
 N_ROWS = 600  # more than two chunks
 
@@ -24,7 +24,7 @@ def numbered(tmp_path_factory):
     """A cache whose vectors differ in every row, with the vectors."""
     path = tmp_path_factory.mktemp("numbered") / "c.h5"
     vectors = np.arange(N_ROWS * 3, dtype=np.float32).reshape(N_ROWS, 3)
-    info = EmbeddingInfo("tiny", Fingerprint("tiny", "", "penultimate", "", "", "fp32", 3), {})
+    info = build_info(dim=3)
     rows = [Row(f"{i}.jpg", "") for i in range(N_ROWS)]
     write_cache(path, rows, [build_column(info, vectors)], source="")
     return path, vectors

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 
 from featx.cache import seal
-from featx.cache.format import EmbeddingInfo
 from featx.cache.reader import open_cache
 from featx.cache.seal import FOOTER, SealedFile, check_seal, seal_file, unseal_file
 from featx.cache.writer import Column, write_cache
 from featx.core.errors import CacheError, FeatxError
-from featx.core.fingerprint import Fingerprint
 from featx.core.rows import Failure, Row
+from tests.builders import build_info
 
 BLOCK = 512
 """Bytes per block of the small cache: damage then lies in one part of it, not in all."""
@@ -59,9 +58,7 @@ def small(tmp_path_factory):
     vectors["half"][5] = np.nan
     columns = [
         Column(
-            EmbeddingInfo(
-                name, Fingerprint(name, "", "", "", "", "", part.shape[1]), {"time": "t"}
-            ),
+            build_info(name, part.shape[1]),
             dtype,
             lambda start, end, part=part: part[start:end],
         )

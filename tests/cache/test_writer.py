@@ -234,10 +234,9 @@ FULL_DISK = """
 import json, resource, sys
 from pathlib import Path
 import numpy as np
-from featx.cache.format import EmbeddingInfo
 from featx.cache.writer import Column, write_cache, write_splits
 from featx.core.errors import FeatxError
-from featx.core.fingerprint import Fingerprint
+from tests.builders import build_info
 from featx.core.rows import Row
 
 def limit(size):
@@ -251,7 +250,7 @@ def read(start, end):
 path, is_transient = Path(sys.argv[1]), sys.argv[2] == "transient"
 rows = [Row(f"{i}.jpg", f"/photos/{i}.jpg", "ants") for i in range(300)]
 vectors = np.ones((300, 64), np.float32)
-info = EmbeddingInfo("tiny", Fingerprint("tiny", "", "", "", "", "", 64), {})
+info = build_info(dim=64)
 write = lambda: write_cache(path, rows, [Column(info, "float32", read)], source="")
 calls = {"write": write, "split": lambda: write_splits(path, ["val"] * len(rows))}
 write()

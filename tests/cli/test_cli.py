@@ -99,7 +99,7 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         (EXTRACT + " --precision fp8", "precision: expected fp32, bf16, fp16, got 'fp8'"),
         (EXTRACT + " --engine torch --precision fp16", "precision fp16 on cpu: expected hardware"),
         (EXTRACT + " --decode quick", "decode: expected exact or fast, got 'quick'"),
-        (EXTEND + " --decode fast", "expected decoder pillow"),
+        (EXTEND + " --decode fast", "expected decoder pillow-exact/1"),
         ("doctor gone --device cpu", "gone: expected a folder, table, tar or image"),
         (EXTRACT + " --size 0", "size: expected 1 to 4096 pixels, got 0"),
         (EXTRACT + " --size 64", "expected no size beside a transform of its own, got 64"),
@@ -255,7 +255,7 @@ def test_extract_size_reaches_the_cache_and_its_head(place, run_cli):
     line = EXTRACT.replace("tests-tiny", "lenet5 --size 33")
     assert run_cli(*line.split()).code == 0
     with open_cache("new.h5") as cache:
-        assert cache.get_info().provenance["size"] == 33
+        assert cache.get_info().provenance.origin.size == 33
     assert run_cli("verify", "new.h5", "--against", "photos").code == 0
     assert run_cli("fit-head", "new.h5", "-o", "new.joblib", "--C", "1").code == 0
     found = json.loads(run_cli("predict", "new.joblib", "photos/val", "--json").out)

@@ -638,7 +638,7 @@ def test_extract_keeps_dtype_and_batch_size_of_the_cache(run, folder, put, check
     check_fresh(report, folder, dtype="float16")
     with open_cache(report.path) as cache:
         assert cache.get_dtype() == "float16"
-        assert cache.get_info().provenance["batch_size"] == 2
+        assert cache.get_info().provenance.batch_size == 2
 
 
 @pytest.mark.parametrize(
@@ -655,7 +655,7 @@ def test_extract_other_backbone_may_have_another_dtype_and_batch_size(
     run(folder, backbone=other_backbone, dtype="float16", batch_size=4)
     with open_cache(extracted) as cache:
         assert [cache.get_dtype(name) for name in cache.names] == ["float16", "float32"]
-        sizes = [cache.get_info(name).provenance["batch_size"] for name in cache.names]
+        sizes = [cache.get_info(name).provenance.batch_size for name in cache.names]
     assert sizes == [4, 2]
 
 
@@ -676,17 +676,15 @@ def test_extract_increment_is_added_to_the_provenance(run, folder, extracted, pu
     run(folder)
     with open_cache(extracted) as cache:
         provenance = cache.get_info().provenance
-    updates = provenance.pop("updates")
-    assert provenance == first
-    assert [update["n_embedded"] for update in updates] == [1, 1]
-    assert set(updates[0]) == {*first, "n_embedded"}
+    assert replace(provenance, updates=()) == first
+    assert [update.n_embedded for update in provenance.updates] == [1, 1]
 
 
 def test_extract_nothing_embedded_leaves_the_provenance(run, folder, extracted):
     (folder / "ants/0.png").rename(folder / "ants/x.png")
     run(folder)
     with open_cache(extracted) as cache:
-        assert "updates" not in cache.get_info().provenance
+        assert cache.get_info().provenance.updates == ()
 
 
 def read_splits(path):
@@ -1024,7 +1022,7 @@ def test_extract_interrupted_increment_leaves_the_cache_and_goes_on(
     assert (report.n_embedded, report.n_resumed) == (1, 2)
     check_fresh(report, folder)
     with open_cache(extracted) as cache:
-        assert [one["n_embedded"] for one in cache.get_info().provenance["updates"]] == [3]
+        assert [one.n_embedded for one in cache.get_info().provenance.updates] == [3]
 
 
 def test_extract_interrupted_then_source_changed_equals_a_new_cache(

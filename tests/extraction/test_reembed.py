@@ -72,18 +72,6 @@ def test_compare_runs_at_the_size_of_the_cache(photos, tmp_path):
     assert (found.n_compared, found.n_identical, found.problems) == (12, 12, ())
 
 
-def test_compare_cache_of_before_sizes_runs_at_the_networks_own(photos, tmp_path):
-    cache = tmp_path / "old.h5"
-    extract(photos, cache, backbone="lenet5", progress=False)
-    with rewrite_cache(cache) as file:
-        attributes = file["embeddings/lenet5"].attrs
-        provenance = json.loads(attributes["provenance"])
-        del provenance["size"]
-        attributes["provenance"] = json.dumps(provenance)
-    found = compare_with_source(cache, photos, progress=False)
-    assert (found.n_compared, found.n_identical, found.problems) == (12, 12, ())
-
-
 def test_verify_command_tells_sound_and_damaged(photos, photos_cache, run_cli):
     done = run_cli("verify", photos_cache, "--against", photos, "--sample", "4")
     assert done.code == 0

@@ -514,7 +514,7 @@ def test_tuned_head_has_seen_what_the_head_before_it_had(scene, tmp_path):
 
 def test_tuned_head_knows_its_weights_by_their_final_place(tuned):
     head = load_head(tuned.head_path)
-    assert head.origin["weights"] == str(tuned.path.resolve())
+    assert head.origin.weights == str(tuned.path.resolve())
     assert (
         head.fingerprint.weights_digest
         == load_backbone("lenet5", weights=str(tuned.path)).weights_digest
@@ -587,7 +587,7 @@ def test_tuned_weights_bring_their_preprocessing_along(small_tuned, small_scene,
     with open_cache(path) as cache, open_cache(small_scene.cache) as before:
         new, old = cache.get_info(), before.get_info()
         assert new.fingerprint.preprocess == old.fingerprint.preprocess
-        assert new.provenance["size"] == 48
+        assert new.provenance.origin.size == 48
     assert evaluate(small_tuned.head_path, path).accuracy == small_tuned.scores.second
     found = predict(small_tuned.head_path, small_scene.folder / "val", **HOW)
     right = [one.label == Path(one.path).parent.name for one in found]
@@ -597,7 +597,7 @@ def test_tuned_weights_bring_their_preprocessing_along(small_tuned, small_scene,
 def test_tuned_weights_can_be_read_at_another_size(small_tuned, small_scene, tmp_path):
     path = extract_with(small_scene, small_tuned, tmp_path, size=64)
     with open_cache(path) as cache:
-        assert "crop 64" in cache.get_info().fingerprint.preprocess
+        assert cache.get_info().fingerprint.preprocess["crop"] == 64
     with pytest.raises(FingerprintError, match=r"crop 48.*crop 64"):
         evaluate(small_tuned.head_path, path)
 

@@ -8,6 +8,7 @@ import pytest
 from featx.cache.reader import open_cache
 from featx.cache.writer import rewrite_cache
 from featx.core.errors import CacheError, FingerprintError, HeadError
+from featx.core.provenance import Origin
 from featx.fitting.fit import evaluate, fit_head, split_cache
 from featx.heads.head import load_head
 
@@ -34,7 +35,7 @@ def test_fit_head_does_not_use_rows_of_other_splits(cache_path):
 def test_fit_head_says_what_it_was_fitted_on(cache_path):
     head = fit_head(cache_path)
     assert head.fitted_on == {"cache": str(cache_path), "split": "train", "n_rows": 40}
-    assert head.origin == {"weights": "random:0", "preprocess_from": None, "size": None}
+    assert head.origin == Origin(weights="random:0")
     assert head.classes.tolist() == ["ants", "bees"]
     with open_cache(cache_path) as cache:
         assert head.fingerprint == cache.get_info().fingerprint

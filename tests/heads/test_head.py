@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from featx.core.errors import HeadError
-from featx.core.fingerprint import Fingerprint
+from featx.core.provenance import Origin
 from featx.heads.classifier import HeadClassifier
 from featx.heads.head import Head, load_head, shorten_digests
+from tests.builders import build_fingerprint
 
 DIGESTS = np.array(["0a" * 32, "", "ff" * 32])
-FINGERPRINT = Fingerprint("tiny", "ab" * 32, "penultimate", "none", "none", "fp32", 4)
+FINGERPRINT = build_fingerprint(dim=4)
 
 
 def build_head(labels=("2", "10", "ants"), kind="logreg"):
@@ -27,7 +28,7 @@ def build_head(labels=("2", "10", "ants"), kind="logreg"):
         kind=kind,
         C=1.0,
         fingerprint=FINGERPRINT,
-        origin={"weights": "random:0", "preprocess_from": None},
+        origin=Origin(weights="random:0"),
         fitted_on={"cache": "c.h5", "split": "train", "n_rows": 60},
         cross_validation={"accuracy": 0.5},
         seen=np.unique(shorten_digests(DIGESTS)),
@@ -82,7 +83,7 @@ def test_load_head_of_another_version_is_refused_naming_both(tmp_path):
     head.save(tmp_path / "head.joblib")
     content = joblib.load(tmp_path / "head.joblib")
     joblib.dump(content | {"format_version": 99}, tmp_path / "head.joblib")
-    with pytest.raises(HeadError, match=r"expected head format 1, got 99"):
+    with pytest.raises(HeadError, match=r"expected head format 2, got 99"):
         load_head(tmp_path / "head.joblib")
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from featx.cache.reader import open_cache
 from featx.cache.writer import rewrite_cache
 from featx.core.errors import FeatxError, FingerprintError, HeadError, SourceError, WeightsError
+from featx.core.provenance import Origin
 from featx.extraction.extract import extract
 from featx.fitting.fit import fit_head
 from featx.heads.head import load_head
@@ -221,17 +222,9 @@ def small_head(photos, tmp_path):
 
 def test_predict_runs_at_the_size_of_the_head(small_head, photos):
     path, cache = small_head
-    assert load_head(path).origin["size"] == 40
+    assert load_head(path).origin.size == 40
     found, expected = predict(path, photos, progress=False), predict(path, cache)
     assert [p.label for p in found] == [p.label for p in expected]
-    np.testing.assert_allclose([p.score for p in found], [p.score for p in expected], atol=1e-5)
-
-
-def test_predict_head_of_before_sizes_runs_at_the_networks_own(photos, tmp_path):
-    extract(photos, tmp_path / "m.h5", backbone="lenet5", progress=False)
-    head = fit_head(tmp_path / "m.h5", C=1.0)
-    del head.origin["size"]
-    found, expected = predict(head, photos, progress=False), predict(head, tmp_path / "m.h5")
     np.testing.assert_allclose([p.score for p in found], [p.score for p in expected], atol=1e-5)
 
 
@@ -254,7 +247,7 @@ def test_predict_recorded_weights_that_were_moved_run_at_their_size(photos, tmp_
     moved = shutil.move(file, tmp_path / "elsewhere.safetensors")
     found = predict(head, photos, weights=str(moved), progress=False)
     expected = predict(head, tmp_path / "r.h5")
-    assert head.origin == {"weights": str(file), "preprocess_from": None, "size": 33}
+    assert head.origin == Origin(weights=str(file), size=33)
     np.testing.assert_allclose([p.score for p in found], [p.score for p in expected], atol=1e-5)
 
 

@@ -1,0 +1,84 @@
+"""Types that all of featx shares: arrays, paths, and every closed vocabulary."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featx.core.errors import FeatxError, suggest
+
+Array = NDArray[Any]
+"""An array whose dtype depends on what the caller gave."""
+
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+StrArray = NDArray[np.object_]
+"""Python strings, ``""`` for none."""
+
+Vectors = NDArray[np.float32] | NDArray[np.float16]
+"""Embeddings ``(n_rows, dim)`` in one of `VectorDtype`."""
+
+PathLike = str | os.PathLike[str]
+
+EngineName = Literal["auto", "torch", "openvino"]
+Precision = Literal["fp32", "bf16", "fp16"]
+Decode = Literal["exact", "fast"]
+VectorDtype = Literal["float32", "float16"]
+Split = Literal["train", "val", "test"]
+Stage = Literal["read", "decode", "preprocess", "embed"]
+"""Steps at which one image can fail."""
+
+OptimizerName = Literal["adamw", "sgd"]
+TrainPrecision = Literal["fp32", "bf16"]
+
+
+def list_choices(vocabulary: Any) -> tuple[str, ...]:
+    """List the words of a vocabulary.
+
+    Parameters
+    ----------
+    vocabulary : Literal
+        One of the ``Literal`` types of this module.
+
+    Examples
+    --------
+    >>> list_choices(Precision)
+    ('fp32', 'bf16', 'fp16')
+    """
+    return get_args(vocabulary)
+
+
+def check_choice(
+    name: str, value: object, vocabulary: Any, *, error: type[FeatxError] = FeatxError
+) -> None:
+    """Refuse a value that is no word of a vocabulary.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument that holds the value.
+    value : object
+        The value as given.
+    vocabulary : Literal
+        One of the ``Literal`` types of this module.
+    error : type
+        Class of the error to raise.
+
+    Raises
+    ------
+    FeatxError
+        If the vocabulary lacks the value; an instance of `error`.
+    """
+    words = list_choices(vocabulary)
+    if value not in words:
+        raise error(
+            subject=name,
+            expected=f"{', '.join(words[:-1])} or {words[-1]}",
+            got=repr(value),
+            remedy=suggest(str(value), words),
+        )

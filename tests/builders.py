@@ -1,0 +1,92 @@
+"""Objects that many tests need, built from a few words: fingerprints, infos, rows, caches."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featx.cache.format import EmbeddingInfo
+from featx.cache.writer import Column, write_cache
+from featx.core.fingerprint import Fingerprint
+from featx.core.provenance import Origin, Provenance
+from featx.core.rows import Failure, Row
+from featx.core.typing import Array
+
+
+def build_fingerprint(backbone: str = "tiny", dim: int = 8, **changes: Any) -> Fingerprint:
+    """Build a fingerprint of a network that there is none of."""
+    fields: dict[str, Any] = {
+        "backbone": backbone,
+        "weights_digest": "ab" * 32,
+        "layer": "penultimate",
+        "preprocess": {"kind": "none/1"},
+        "decoder": "none/1",
+        "precision": "fp32",
+        "dim": dim,
+    }
+    return Fingerprint(**(fields | changes))
+
+
+def build_provenance(**changes: Any) -> Provenance:
+    """Build the history of an embedding that no engine computed."""
+    fields: dict[str, Any] = {
+        "origin": Origin(weights="random:0"),
+        "engine": "none",
+        "device": "cpu",
+        "batch_size": 8,
+        "source": "generated",
+        "time": "2026-01-01T00:00:00+00:00",
+        "host": "nowhere",
+        "platform": "none",
+        "versions": {},
+    }
+    return Provenance(**(fields | changes))
+
+
+def build_info(name: str = "tiny", dim: int = 8, **changes: Any) -> EmbeddingInfo:
+    """Build what stands beside an embedding; changes are fields of its fingerprint."""
+    fingerprint = build_fingerprint(**({"backbone": name, "dim": dim} | changes))
+    return EmbeddingInfo(name, fingerprint, build_provenance())
+
+
+def build_rows(
+    labels: Sequence[str | None],
+    splits: Sequence[str | None],
+    groups: Sequence[str | None] | None = None,
+) -> list[Row]:
+    """Build one row per label; digests are all different."""
+    groups = groups if groups is not None else [None] * len(labels)
+    return [
+        Row(
+            id=f"{label or 'none'}/{i:03}.jpg",
+            path=f"/photos/{label or 'none'}/{i:03}.jpg",
+            label=label,
+            split=split,
+            group=group,
+            digest=f"{i:016x}" * 4,
+            width=40,
+            height=30,
+        )
+        for i, (label, split, group) in enumerate(zip(labels, splits, groups, strict=True))
+    ]
+
+
+def write_vectors(
+    path: Path,
+    infos: Sequence[EmbeddingInfo],
+    rows: Sequence[Row],
+    vectors: Mapping[str, Array],
+    *,
+    dtype: str = "float32",
+    failures: Sequence[Failure] = (),
+    source: str = "generated",
+) -> Path:
+    """Write a cache of vectors that are there; NaN where a row has none. Return the path."""
+
+    def build_column(info: EmbeddingInfo) -> Column:
+        values = vectors[info.name]
+        return Column(info, dtype, lambda start, end: np.asarray(values[start:end]))
+
+    write_cache(path, rows, [build_column(i) for i in infos], failures=failures, source=source)
+    return path
