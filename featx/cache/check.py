@@ -74,7 +74,7 @@ def verify_cache(path: str | os.PathLike[str]) -> Verification:
         with open_cache(path) as cache:
             n_vectors = 0
             problems = [*_check_rows(cache), *_check_failures(cache)]
-            for name in cache.names:
+            for name in cache.embeddings:
                 count, found = _check_vectors(cache, name)
                 n_vectors += count
                 problems += found
@@ -105,7 +105,7 @@ def _check_failures(cache: Cache) -> list[str]:
     """Check that the ledger agrees with the rows."""
     problems = []
     numbers = {row_id: number for number, row_id in enumerate(cache.ids.tolist())}
-    present = {name: cache.read_present(name) for name in cache.names}
+    present = {name: cache.read_present(name) for name in cache.embeddings}
     if any(len(flags) != len(cache) for flags in present.values()):
         return []  # told by the vectors' own check
     for failure in cache.failures:
@@ -115,7 +115,7 @@ def _check_failures(cache: Cache) -> list[str]:
         number = numbers.get(failure.id)
         if number is None:
             continue
-        names = [failure.embedding] if failure.embedding else list(cache.names)
+        names = [failure.embedding] if failure.embedding else list(cache.embeddings)
         if any(name not in present or present[name][number] for name in names):
             problems.append(f"{where}: expected no vector, got one")
     return problems
@@ -140,7 +140,7 @@ def _check_vectors(cache: Cache, name: str) -> tuple[int, list[str]]:
 
 def _check_presence(cache: Cache) -> list[str]:
     """Check that each row has a vector in one embedding at least."""
-    if not cache.names:
+    if not cache.embeddings:
         return ["expected an embedding, got none"]
-    some = np.any([cache.read_present(name) for name in cache.names], axis=0)
+    some = np.any([cache.read_present(name) for name in cache.embeddings], axis=0)
     return [] if some.all() else [f"row {cache.ids[~some][0]!r}: expected a vector, got none"]

@@ -21,7 +21,7 @@ from featx.core.files import explain_errors
 
 
 @dataclass(frozen=True)
-class Holder:
+class LockOwner:
     """The process that writes a cache.
 
     Attributes
@@ -47,7 +47,7 @@ class Holder:
     token: str
 
     @classmethod
-    def of_this_process(cls) -> Holder:
+    def of_this_process(cls) -> LockOwner:
         """Describe the process that runs."""
         return cls(
             host=socket.gethostname(),
@@ -119,7 +119,7 @@ class CacheLock:
 
     Attributes
     ----------
-    taken_from : Holder or None
+    taken_from : LockOwner or None
         Who left the lock behind.
 
     Raises
@@ -134,8 +134,8 @@ class CacheLock:
         self._path = path
         self._file = path.with_name(f".{path.name}.lock")
         self._claim = path.with_name(f".{path.name}.lock.claim")
-        self._me = Holder.of_this_process()
-        self.taken_from: Holder | None = None
+        self._me = LockOwner.of_this_process()
+        self.taken_from: LockOwner | None = None
         with explain_errors(path, error=CacheError):
             if break_lock:
                 self._file.unlink(missing_ok=True)
@@ -207,9 +207,9 @@ class CacheLock:
                     if holder is not None and holder.is_dead():
                         draft.unlink(missing_ok=True)
 
-    def _read(self, file: Path) -> Holder | None:
+    def _read(self, file: Path) -> LockOwner | None:
         try:
-            return Holder(**json.loads(file.read_text("utf-8")))
+            return LockOwner(**json.loads(file.read_text("utf-8")))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError):

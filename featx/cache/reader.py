@@ -67,8 +67,8 @@ class Cache:
     Attributes
     ----------
     path : Path
-    names : tuple of str
-        Its embeddings: ``resnet50``, ``resnet50@layer3``.
+    embeddings : tuple of str
+        Names of its embeddings, such as ``resnet50`` and ``resnet50@layer3``.
     source : str
         What its rows were read from.
     digest : str
@@ -94,7 +94,7 @@ class Cache:
                     "Extract again."
                 ) from error
             self._stack = stack.pop_all()
-        self.names = tuple(self._infos)
+        self.embeddings = tuple(self._infos)
         self.digest = self._sealed.digest
 
     def __enter__(self) -> Cache:
@@ -112,7 +112,7 @@ class Cache:
         return self._n_rows
 
     def __repr__(self) -> str:
-        return f"<Cache {self.path.name}: {len(self)} rows, {', '.join(self.names)}>"
+        return f"<Cache {self.path.name}: {len(self)} rows, {', '.join(self.embeddings)}>"
 
     def close(self) -> None:
         """Close the file."""
@@ -170,12 +170,12 @@ class Cache:
         found = set(np.unique(self.splits))
         return [name for name in SPLITS if name in found]
 
-    def get_info(self, name: str | None = None) -> EmbeddingInfo:
+    def get_info(self, embedding: str | None = None) -> EmbeddingInfo:
         """Return an embedding's fingerprint and provenance.
 
         Parameters
         ----------
-        name : str, optional
+        embedding : str, optional
             May be left out where the cache has one embedding only.
 
         Raises
@@ -183,23 +183,25 @@ class Cache:
         CacheError
             If there is none of that name, or several and none was named.
         """
-        if name is None and len(self.names) == 1:
-            name = self.names[0]
-        if name is None or name not in self._infos:
-            got = "none named" if name is None else f"{name!r}"
-            nearest = "" if name is None else f" {suggest(name, self.names)}"
+        if embedding is None and len(self.embeddings) == 1:
+            embedding = self.embeddings[0]
+        if embedding is None or embedding not in self._infos:
+            got = "none named" if embedding is None else f"{embedding!r}"
+            nearest = "" if embedding is None else f" {suggest(embedding, self.embeddings)}"
             raise CacheError(
-                f"{self.path}: expected one of its embeddings ({', '.join(self.names)}), "
+                f"{self.path}: expected one of its embeddings ({', '.join(self.embeddings)}), "
                 f"got {got}. Pass --embedding NAME.{nearest}"
             )
-        return self._infos[name]
+        return self._infos[embedding]
 
-    def read_vectors(self, name: str | None = None, rows: Array | slice | None = None) -> Array:
+    def read_vectors(
+        self, embedding: str | None = None, rows: Array | slice | None = None
+    ) -> Array:
         """Read vectors.
 
         Parameters
         ----------
-        name : str, optional
+        embedding : str, optional
             As in `get_info`.
         rows : ndarray of int or bool, or slice, optional
             Which rows, as numpy indexes: in any order, negative from the end. Default: all.
@@ -209,42 +211,42 @@ class Cache:
         ndarray
             ``(n, dim)`` in the stored dtype.
         """
-        info = self.get_info(name)
+        info = self.get_info(embedding)
         rows = np.arange(len(self))[slice(None) if rows is None else rows]
         lacking = rows[~self.read_present(info.name)[rows]]
         if len(lacking):
             raise CacheError(
                 f"{self.path}, embedding {info.name}: expected a vector for each row asked for, "
                 f"got none for {len(lacking)} of {len(rows)}, such as {self.ids[lacking[0]]}. "
-                f"Bring it up to date with featx extract, or select_rows(name={info.name!r})."
+                f"Bring it up to date with featx extract, or select_rows(embedding={info.name!r})."
             )
         with self._sealed.guard():
             return take_rows(self._file[f"embeddings/{info.name}/vectors"], rows)
 
-    def read_present(self, name: str | None = None) -> Array:
+    def read_present(self, embedding: str | None = None) -> Array:
         """Tell which rows have a vector in an embedding, bool ``(n_rows,)``.
 
         All have, but where the cache was extended by another backbone alone, or the network's
         output was not finite.
         """
-        info = self.get_info(name)
+        info = self.get_info(embedding)
         with self._sealed.guard():
             return np.asarray(self._file[f"embeddings/{info.name}/present"][:], bool)
 
-    def count_vectors(self, name: str | None = None) -> int:
+    def count_vectors(self, embedding: str | None = None) -> int:
         """Count the rows of an embedding's vectors, those without one among them."""
-        info = self.get_info(name)
+        info = self.get_info(embedding)
         with self._sealed.guard():
             return len(self._file[f"embeddings/{info.name}/vectors"])
 
-    def get_dtype(self, name: str | None = None) -> str:
+    def get_dtype(self, embedding: str | None = None) -> str:
         """Return the dtype of an embedding's vectors, ``float32`` or ``float16``."""
-        info = self.get_info(name)
+        info = self.get_info(embedding)
         with self._sealed.guard():
             return str(self._file[f"embeddings/{info.name}/vectors"].dtype)
 
     def select_rows(
-        self, split: str | None = None, *, labelled: bool = False, name: str | None = None
+        self, split: str | None = None, *, labelled: bool = False, embedding: str | None = None
     ) -> Array:
         """Return the indices of rows, ascending, int64 ``(n,)``.
 
@@ -254,7 +256,7 @@ class Cache:
             ``train``, ``val``, ``test``, or ``all``. Default: all.
         labelled : bool
             Only rows with a label.
-        name : str, optional
+        embedding : str, optional
             Only rows with a vector in this embedding.
 
         Raises
@@ -273,12 +275,12 @@ class Cache:
                 )
         if labelled:
             mask &= self.labels != ""
-        if name is not None:
-            mask &= self.read_present(name)
+        if embedding is not None:
+            mask &= self.read_present(embedding)
         return np.flatnonzero(mask)
 
     def read_arrays(
-        self, split: str | None = None, *, name: str | None = None
+        self, split: str | None = None, *, embedding: str | None = None
     ) -> tuple[Array, Array]:
         """Read what scikit-learn takes.
 
@@ -286,7 +288,7 @@ class Cache:
         ----------
         split : str, optional
             As in `select_rows`.
-        name : str, optional
+        embedding : str, optional
             Of the embedding, as in `get_info`.
 
         Returns
@@ -296,8 +298,8 @@ class Cache:
         y : ndarray of str
             ``(n,)``.
         """
-        name = self.get_info(name).name
-        rows = self.select_rows(split, labelled=True, name=name)
+        name = self.get_info(embedding).name
+        rows = self.select_rows(split, labelled=True, embedding=name)
         return self.read_vectors(name, rows), self.labels[rows]
 
     def _read_column(self, name: str) -> Array:

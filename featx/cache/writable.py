@@ -13,7 +13,7 @@ from typing import Any, Literal
 import h5py
 
 
-class Sink(FileIO):
+class WritableFile(FileIO):
     """A file for HDF5 to write to, that notes what fails and lets HDF5 go on.
 
     Told of a failed write, HDF5 crashes on some, and h5py passes over others: what is in the file
@@ -120,7 +120,7 @@ def open_writable(
         Raises an OSError if a write has failed, and what the handler of a signal raises. The end
         of the block does so too.
     """
-    with hold_signals() as run_handlers, Sink(path, "w+" if mode == "w" else mode) as sink:
+    with hold_signals() as run_handlers, WritableFile(path, "w+" if mode == "w" else mode) as sink:
 
         def check() -> None:
             sink.check()

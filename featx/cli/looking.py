@@ -100,7 +100,7 @@ def _summarise(cache: Cache) -> dict[str, Any]:
                 "fingerprint": asdict(cache.get_info(name).fingerprint),
                 "provenance": asdict(cache.get_info(name).provenance),
             }
-            for name in cache.names
+            for name in cache.embeddings
         },
     }
 

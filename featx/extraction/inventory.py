@@ -65,7 +65,7 @@ class Known:
         for row in rows:
             self._read[row.id] = row
             self._sizes[row.digest] = row.width, row.height
-        for name in base.names:
+        for name in base.embeddings:
             present = np.flatnonzero(base.read_present(name)).tolist()
             self._places[name] = {rows[index].digest: index for index in present}
         for failure in base.failures:
@@ -265,7 +265,7 @@ def list_infos(
     base: Cache | None, infos: Sequence[EmbeddingInfo], n_embedded: int
 ) -> list[EmbeddingInfo]:
     """List the embeddings of a cache to be; those that were there keep their provenance."""
-    listed = {name: base.get_info(name) for name in base.names} if base is not None else {}
+    listed = {name: base.get_info(name) for name in base.embeddings} if base is not None else {}
     for info in infos:
         if info.name not in listed:
             listed[info.name] = replace(
@@ -281,7 +281,7 @@ def list_infos(
 
 def choose_dtype(base: Cache | None, info: EmbeddingInfo, dtype: str) -> str:
     """Choose a column's dtype: the one it has, else the one that was asked for."""
-    return base.get_dtype(info.name) if base is not None and info.name in base.names else dtype
+    return base.get_dtype(info.name) if base is not None and info.name in base.embeddings else dtype
 
 
 def differs(base: Cache, columns: Sequence[EmbeddingInfo], outcome: Outcome) -> bool:
@@ -289,7 +289,7 @@ def differs(base: Cache, columns: Sequence[EmbeddingInfo], outcome: Outcome) -> 
     return (
         outcome.rows != base.rows
         or outcome.failures != list(base.failures)
-        or [info.name for info in columns] != list(base.names)
+        or [info.name for info in columns] != list(base.embeddings)
     )
 
 
@@ -303,7 +303,7 @@ def settle_storage(
     CacheError
         If others were asked for, or two of these differ.
     """
-    there = [name for name in names if base is not None and name in base.names]
+    there = [name for name in names if base is not None and name in base.embeddings]
     for name in there:
         assert base is not None
         have: dict[str, Any] = {
@@ -324,7 +324,7 @@ def settle_storage(
 def check_fingerprints(base: Cache, infos: Sequence[EmbeddingInfo]) -> None:
     """Refuse to mix embeddings that cannot be compared."""
     for info in infos:
-        if info.name in base.names:
+        if info.name in base.embeddings:
             check_comparable(
                 base.get_info(info.name).fingerprint,
                 info.fingerprint,

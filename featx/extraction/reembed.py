@@ -133,7 +133,7 @@ def compare_with_source(
 
 def _choose_rows(cache: Cache, name: str, sample: int, seed: int) -> tuple[list[Row], Array]:
     """Draw rows that have a vector; return them with their numbers, ascending."""
-    have = cache.select_rows(name=name)
+    have = cache.select_rows(embedding=name)
     generator = np.random.default_rng(seed)
     chosen = np.sort(generator.choice(have, min(sample, len(have)), replace=False))
     rows = cache.rows

@@ -146,7 +146,7 @@ def advise(
     with opened_cache(cache) as opened:
         info = opened.get_info(embedding)
         split = "train" if opened.list_splits() else "all"
-        rows = opened.select_rows(split, labelled=True, name=info.name)
+        rows = opened.select_rows(split, labelled=True, embedding=info.name)
         y = opened.labels[rows]
         groups = fill_groups(opened.groups[rows])
         n_classes = len(np.unique(y))

@@ -45,7 +45,7 @@ def _count_kept(run: TrunkRun, path: Path, n_views: int) -> int:
         return 0
     names = {run.name_view(view) for view in range(n_views + 1)}
     with open_cache(path) as cache:
-        return run.count_bytes(len(names.intersection(cache.names)))
+        return run.count_bytes(len(names.intersection(cache.embeddings)))
 
 
 def find_free_memory() -> int:

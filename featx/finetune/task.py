@@ -114,8 +114,8 @@ class Task:
                 f"{cache.path}, embedding {name}: expected the input of the classifier "
                 f"({PENULTIMATE}), got layer {layer}. Extract without --layer."
             )
-        rows = cache.select_rows("train", labelled=True, name=name)
-        test_rows = cache.select_rows(split, labelled=True, name=name)
+        rows = cache.select_rows("train", labelled=True, embedding=name)
+        test_rows = cache.select_rows(split, labelled=True, embedding=name)
         digests = cache.digests[rows]
         known = np.union1d(head.seen, shorten_digests(digests))
         n_rows = len(test_rows)

@@ -229,7 +229,9 @@ def _is_foreign(path: Path, run: TrunkRun) -> bool:
     if not path.exists():
         return False
     with open_cache(path) as cache:
-        others = [name for name in cache.names if not re.match(r"(plain|view-\d+)@before-", name)]
+        others = [
+            name for name in cache.embeddings if not re.match(r"(plain|view-\d+)@before-", name)
+        ]
         is_foreign = is_other_source(cache, Manifest(escape_name(run.source), run.entries))
     if others:
         raise TuningError(

@@ -90,7 +90,7 @@ def fit_head(
         if split is None:
             split = "train" if opened.list_splits() else "all"
         info = opened.get_info(embedding)
-        rows = opened.select_rows(split, labelled=True, name=info.name)
+        rows = opened.select_rows(split, labelled=True, embedding=info.name)
         X, y = opened.read_vectors(info.name, rows), opened.labels[rows]
         groups, digests = fill_groups(opened.groups[rows]), opened.digests[rows]
         _check_labels(y, f"{opened.path}, split {split}")
@@ -146,7 +146,7 @@ def evaluate(
     with opened_cache(cache) as opened:
         split = split or choose_evaluated(opened)
         name = find_comparable(opened, head, embedding=embedding)
-        rows = opened.select_rows(split, labelled=True, name=name)
+        rows = opened.select_rows(split, labelled=True, embedding=name)
         if len(rows) == 0:
             raise CacheError(
                 f"{opened.path}, split {split}: expected labelled rows, got none. "
@@ -220,7 +220,7 @@ def find_comparable(cache: Cache, head: Head, *, embedding: str | None = None) -
     expected = head.fingerprint
     if embedding is None:  # the one that differs least: none at all where it is there
         info = min(
-            (cache.get_info(name) for name in cache.names),
+            (cache.get_info(name) for name in cache.embeddings),
             key=lambda info: len(info.fingerprint.list_differences(expected)),
         )
     else:

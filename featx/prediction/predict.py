@@ -141,7 +141,7 @@ def _predict_images(
 def _iter_from_cache(head: Head, path: PathLike, top: int) -> Iterator[Prediction]:
     with open_cache(path) as cache:
         name = find_comparable(cache, head)
-        present = cache.select_rows(name=name)
+        present = cache.select_rows(embedding=name)
         for start in range(0, len(present), ROWS_AT_A_TIME):
             rows = present[start : start + ROWS_AT_A_TIME]
             ranked = _rank(head, cache.read_vectors(name, rows), top)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from featx.cache import lock as lock_module
-from featx.cache.lock import CacheLock, Holder
+from featx.cache.lock import CacheLock, LockOwner
 from featx.core.errors import CacheError, CacheLockedError
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="who is dead is told on POSIX alone")
@@ -101,7 +101,7 @@ def kill(process):
 
 def leave_lock(path, *, ending="lock", **changes):
     """Write a lock as another process would have left it."""
-    holder = dataclasses.replace(Holder.of_this_process(), **changes)
+    holder = dataclasses.replace(LockOwner.of_this_process(), **changes)
     file = path.with_name(f".{path.name}.{ending}")
     file.write_text(json.dumps(dataclasses.asdict(holder)))
     return holder
@@ -137,7 +137,7 @@ def test_cache_lock_of_other_caches_are_apart(path):
 
 def test_cache_lock_held_by_living_process_is_refused_naming_it(path, hold):
     process = hold(path)
-    host = Holder.of_this_process().host
+    host = LockOwner.of_this_process().host
     message = rf"c\.h5: expected to be its only writer, got process {process.pid} on {host} since"
     with pytest.raises(CacheLockedError, match=message):
         CacheLock(path)
@@ -380,10 +380,10 @@ def test_cache_lock_missing_folder_is_refused(tmp_path):
 
 
 def test_holder_of_this_process_lives():
-    holder = Holder.of_this_process()
+    holder = LockOwner.of_this_process()
     assert not holder.is_dead()
     assert str(holder).startswith(f"process {os.getpid()} on {holder.host} since 2")
-    assert holder.token != Holder.of_this_process().token
+    assert holder.token != LockOwner.of_this_process().token
 
 
 def test_cache_lock_ended_by_ctrl_c_is_given_back(path, hold):

@@ -169,7 +169,7 @@ def test_get_info_unknown_name_shows_nearest(several):
 
 def test_read_vectors_of_several_by_name_gives_that_one(several):
     with open_cache(several) as cache:
-        assert cache.names == ("resnet18", "resnet18@layer3")
+        assert cache.embeddings == ("resnet18", "resnet18@layer3")
         assert cache.read_vectors("resnet18@layer3").shape == (60, 4)
 
 
@@ -263,8 +263,8 @@ def test_read_vectors_of_rows_without_one_is_refused_with_remedy(gappy, rows, co
 
 def test_select_rows_by_name_gives_those_with_a_vector(gappy):
     with open_cache(gappy) as cache:
-        rows = cache.select_rows(name="gappy")
-        labelled = cache.select_rows("train", labelled=True, name="gappy")
+        rows = cache.select_rows(embedding="gappy")
+        labelled = cache.select_rows("train", labelled=True, embedding="gappy")
         vectors = cache.read_vectors("gappy", rows)
     assert rows.tolist() == [0, 2, 3, 5]
     assert labelled.tolist() == [0, 2]
@@ -273,8 +273,8 @@ def test_select_rows_by_name_gives_those_with_a_vector(gappy):
 
 def test_read_arrays_leaves_out_rows_without_vector(gappy):
     with open_cache(gappy) as cache:
-        X, y = cache.read_arrays(name="gappy")
-        X_full, y_full = cache.read_arrays(name="full")
+        X, y = cache.read_arrays(embedding="gappy")
+        X_full, y_full = cache.read_arrays(embedding="full")
     assert X[:, 0].tolist() == [0, -4, -10]
     assert y.tolist() == ["a", "a", "a"]
     assert X_full[:, 0].tolist() == [0, 2, 4, 8, 10]

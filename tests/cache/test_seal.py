@@ -24,12 +24,12 @@ PARTS = {
     name: lambda cache, name=name: getattr(cache, name)
     for name in (
         *("ids", "paths", "labels", "splits", "groups", "digests", "sizes", "rows", "failures"),
-        *("names", "source", "digest"),
+        *("embeddings", "source", "digest"),
     )
 } | {
     "vectors": lambda cache: cache.read_vectors("tiny"),
     "some vectors": lambda cache: cache.read_vectors("half", np.array([20, 2, 17])),
-    "all there": lambda cache: cache.read_vectors("half", cache.select_rows(name="half")),
+    "all there": lambda cache: cache.read_vectors("half", cache.select_rows(embedding="half")),
     "present": lambda cache: cache.read_present("half"),
     "info": lambda cache: cache.get_info("tiny"),
     "dtype": lambda cache: cache.get_dtype("half"),

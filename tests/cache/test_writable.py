@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from featx.cache import writable as sink_module
-from featx.cache.writable import Sink, hold_signals, open_writable
+from featx.cache import writable as writable_module
+from featx.cache.writable import WritableFile, hold_signals, open_writable
 
 
 class FailingFile(FileIO):
@@ -29,11 +29,11 @@ class FailingFile(FileIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-class FailingSink(Sink, FailingFile):
+class FailingSink(WritableFile, FailingFile):
     pass
 
 
-class InterruptedSink(Sink, FailingFile):
+class InterruptedSink(WritableFile, FailingFile):
     def fail(self):
         signal.raise_signal(signal.SIGINT)
 
@@ -45,7 +45,7 @@ class ShortFile(FileIO):
         return super().write(data[:7])
 
 
-class ShortSink(Sink, ShortFile):
+class ShortSink(WritableFile, ShortFile):
     pass
 
 
@@ -67,7 +67,7 @@ def check_numbers(path):
     ("kind", "error"), [(FailingSink, OSError), (InterruptedSink, KeyboardInterrupt)]
 )
 def test_open_writable_any_failed_write_or_signal_is_raised(tmp_path, monkeypatch, kind, error):
-    monkeypatch.setattr(sink_module, "Sink", kind)
+    monkeypatch.setattr(writable_module, "WritableFile", kind)
     monkeypatch.setattr(kind, "n_writes", 0)
     write_numbers(tmp_path / "c.h5")
     check_numbers(tmp_path / "c.h5")
@@ -86,7 +86,7 @@ def test_open_writable_any_failed_write_or_signal_is_raised(tmp_path, monkeypatc
 
 
 def test_open_writable_signal_waits_until_the_file_is_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(sink_module, "Sink", InterruptedSink)
+    monkeypatch.setattr(writable_module, "WritableFile", InterruptedSink)
     monkeypatch.setattr(InterruptedSink, "n_writes", 0)
     monkeypatch.setattr(InterruptedSink, "fail_at", 3)
     with pytest.raises(KeyboardInterrupt):
@@ -95,7 +95,7 @@ def test_open_writable_signal_waits_until_the_file_is_whole(tmp_path, monkeypatc
 
 
 def test_open_writable_short_writes_are_continued(tmp_path, monkeypatch):
-    monkeypatch.setattr(sink_module, "Sink", ShortSink)
+    monkeypatch.setattr(writable_module, "WritableFile", ShortSink)
     write_numbers(tmp_path / "c.h5")
     check_numbers(tmp_path / "c.h5")
 
@@ -132,7 +132,7 @@ def raise_error():
 
 @pytest.mark.parametrize("step", [lambda: None, raise_error], ids=["check", "other-error"])
 def test_open_writable_failed_write_is_told_at_once(tmp_path, monkeypatch, step):
-    monkeypatch.setattr(sink_module, "Sink", FailingSink)
+    monkeypatch.setattr(writable_module, "WritableFile", FailingSink)
     monkeypatch.setattr(FailingSink, "n_writes", 0)
     monkeypatch.setattr(FailingSink, "fail_at", 1)
     passed = []
@@ -149,7 +149,7 @@ def test_open_writable_check_lets_a_signal_in(tmp_path):
 
 
 def test_sink_reads_zeros_behind_the_end(tmp_path):
-    with Sink(tmp_path / "file", "w+") as sink:
+    with WritableFile(tmp_path / "file", "w+") as sink:
         sink.write(b"abc")
         sink.seek(1)
         buffer = bytearray(b"\xff" * 6)

@@ -247,7 +247,7 @@ def test_extract_options_reach_the_cache(place, run_cli):
     result = run_cli(*EXTRACT.split(), *layers, "--dtype", "float16", "--overwrite")
     assert result.code == 0
     with open_cache("new.h5") as cache:
-        assert cache.names == ("tests-tiny", "tests-tiny@conv")
+        assert cache.embeddings == ("tests-tiny", "tests-tiny@conv")
         assert cache.read_vectors("tests-tiny").dtype == "float16"
 
 

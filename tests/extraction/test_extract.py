@@ -185,7 +185,7 @@ def test_extract_several_layers_are_several_embeddings(run, photos, photos_cache
         found = read_by_id(report.path, name)
         np.testing.assert_allclose(list(found.values()), list(expected.values()), atol=1e-5)
     with open_cache(report.path) as cache, open_cache(photos_cache) as alone:
-        infos = {name: cache.get_info(name).fingerprint for name in cache.names}
+        infos = {name: cache.get_info(name).fingerprint for name in cache.embeddings}
         assert infos[tiny_backbone] == alone.get_info().fingerprint
         assert infos[f"{tiny_backbone}@conv"].layer == "conv"
 
@@ -248,7 +248,7 @@ def test_extract_another_size_goes_beside_under_another_name_only(run, photos):
         run(folder, backbone="lenet5", size=33)
     extract(folder, path, backbone="lenet5", size=33, name="lenet5-33", progress=False)
     with open_cache(path) as cache:
-        sizes = {name: cache.get_info(name).provenance.origin.size for name in cache.names}
+        sizes = {name: cache.get_info(name).provenance.origin.size for name in cache.embeddings}
         assert sizes == {"lenet5": None, "lenet5-33": 33}
 
 

@@ -132,7 +132,7 @@ def find_complete(path, names):
     if not path.exists():
         return set()
     with open_cache(path) as cache:
-        if not set(names) <= set(cache.names):
+        if not set(names) <= set(cache.embeddings):
             return set()
         return set(cache.digests[np.all([cache.read_present(name) for name in names], axis=0)])
 

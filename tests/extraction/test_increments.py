@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from featx.cache.check import verify_cache
-from featx.cache.lock import CacheLock, Holder
+from featx.cache.lock import CacheLock, LockOwner
 from featx.cache.reader import open_cache
 from featx.cache.shards import Shards
 from featx.core.errors import (
@@ -149,7 +149,7 @@ def decoded(monkeypatch):
 def read_all(path):
     """Return everything in a cache but who made it."""
     with open_cache(path) as cache:
-        present = {name: cache.read_present(name) for name in cache.names}
+        present = {name: cache.read_present(name) for name in cache.embeddings}
         return {
             "rows": cache.rows,
             "failures": cache.failures,
@@ -164,7 +164,7 @@ def read_all(path):
 def read_by_id(path, name=None):
     with open_cache(path) as cache:
         name = cache.get_info(name).name
-        rows = cache.select_rows(name=name)
+        rows = cache.select_rows(embedding=name)
         vectors = cache.read_vectors(name, rows)
         return {i: v.tobytes() for i, v in zip(cache.ids[rows].tolist(), vectors, strict=True)}
 
@@ -473,7 +473,7 @@ def test_extract_overwrite_embeds_all_again(run, folder, extracted, other_backbo
     report = run(folder, overwrite=True)
     assert count(report) == (8, 0, True)
     with open_cache(extracted) as cache:
-        assert cache.names == ("tests-tiny",)
+        assert cache.embeddings == ("tests-tiny",)
         assert cache.list_splits() == []
 
 
@@ -617,8 +617,8 @@ def test_extract_name_puts_other_weights_beside(run, folder, extracted):
     for seed in (0, 1):
         run(folder, backbone="lenet5", weights=f"random:{seed}", name=f"seed{seed}")
     with open_cache(extracted) as cache:
-        assert cache.names == ("seed0", "seed1", "tests-tiny")
-        digests = {cache.get_info(name).fingerprint.weights_digest for name in cache.names}
+        assert cache.embeddings == ("seed0", "seed1", "tests-tiny")
+        digests = {cache.get_info(name).fingerprint.weights_digest for name in cache.embeddings}
     assert len(digests) == 3
 
 
@@ -654,8 +654,8 @@ def test_extract_other_backbone_may_have_another_dtype_and_batch_size(
 ):
     run(folder, backbone=other_backbone, dtype="float16", batch_size=4)
     with open_cache(extracted) as cache:
-        assert [cache.get_dtype(name) for name in cache.names] == ["float16", "float32"]
-        sizes = [cache.get_info(name).provenance.batch_size for name in cache.names]
+        assert [cache.get_dtype(name) for name in cache.embeddings] == ["float16", "float32"]
+        sizes = [cache.get_info(name).provenance.batch_size for name in cache.embeddings]
     assert sizes == [4, 2]
 
 
@@ -1179,7 +1179,7 @@ def test_extract_whose_lock_is_broken_leaves_the_cache_and_its_work(
 
 def leave_dead_lock(output):
     """Lock a cache in the name of a process that is no more."""
-    holder = replace(Holder.of_this_process(), started="before")
+    holder = replace(LockOwner.of_this_process(), started="before")
     output.with_name(f".{output.name}.lock").write_text(json.dumps(asdict(holder)))
     return holder
 

@@ -83,8 +83,8 @@ def read_content(path):
     with open_cache(path) as cache:
         ledger = [(f.id, f.digest, f.stage, f.reason) for f in cache.failures]
         columns = cache.ids, cache.labels, cache.digests, cache.sizes
-        vectors = [cache.read_vectors(name).tobytes() for name in cache.names]
-        return [column.tolist() for column in columns], ledger, vectors, cache.names
+        vectors = [cache.read_vectors(name).tobytes() for name in cache.embeddings]
+        return [column.tolist() for column in columns], ledger, vectors, cache.embeddings
 
 
 def read_finished(output):

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from featx.backbones.load import load_backbone
-from featx.cache.lock import Holder
+from featx.cache.lock import LockOwner
 from featx.cache.reader import open_cache
 from featx.core.errors import CacheError, CacheLockedError, TooManyFailuresError, TuningError
 from featx.embedding.loop import RunOptions
@@ -262,7 +262,7 @@ def test_fill_over_the_output_of_another_source_replaces_it(build_run, tmp_path,
 
 
 def test_fill_breaks_the_lock_of_another_host_where_it_may(build_run, tmp_path):
-    holder = asdict(replace(Holder.of_this_process(), host="elsewhere"))
+    holder = asdict(replace(LockOwner.of_this_process(), host="elsewhere"))
     (tmp_path / ".t.h5.lock").write_text(json.dumps(holder))
     features = KeptFeatures(build_run(), tmp_path / "t.h5", 0)
     with pytest.raises(CacheLockedError, match=r"t\.h5: .*--break-lock"):
