@@ -1,0 +1,156 @@
+"""Refusals of an extraction: what must not be mixed, and how many images may fail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from featx.cache.format import EmbeddingInfo
+from featx.cache.reader import Cache
+from featx.core.errors import CacheError, FeatxError, SourceError, TooManyFailuresError
+from featx.core.fingerprint import check_comparable
+from featx.core.rows import Failure
+from featx.images.manifest import Manifest
+
+N_SHOWN = 3
+"""Failures that an error shows as examples."""
+
+
+@dataclass(frozen=True)
+class FailureLimit:
+    """The number of images of one source that may fail.
+
+    Attributes
+    ----------
+    source : str
+        Name of the source, for the error.
+    n_images : int
+        Number of images in the source.
+    n_allowed : int
+        Number of images that may fail; a source of which all images fail is always refused.
+    """
+
+    source: str
+    n_images: int
+    n_allowed: int
+
+    def check(self, n_failed: int, failures: Sequence[Failure]) -> None:
+        """Refuse too many failures.
+
+        Parameters
+        ----------
+        n_failed : int
+            Number of images that failed so far.
+        failures : sequence of Failure
+            Some of these failures, for the error.
+
+        Raises
+        ------
+        TooManyFailuresError
+            If more images failed than may, or all of them.
+        """
+        if n_failed <= self.n_allowed and n_failed < self.n_images:
+            return
+        is_all = n_failed >= self.n_images
+        shown = "; ".join(f"{one.path}: {one.reason}" for one in failures[:N_SHOWN])
+        raise TooManyFailuresError(
+            subject=self.source,
+            expected="images" if is_all else f"at most {self.n_allowed} failures",
+            got=f"{n_failed} of {self.n_images} images that failed, such as {shown}",
+            remedy="Look at the files, or pass a larger max_failures; finished work is kept.",
+        )
+
+
+def count_allowed(max_failures: int | str, n_images: int) -> int:
+    """Count how many images may fail.
+
+    Parameters
+    ----------
+    max_failures : int or str
+        Number of images, or a percentage of all images such as ``"5%"``, rounded down.
+    n_images : int
+        Number of all images.
+
+    Raises
+    ------
+    FeatxError
+        If `max_failures` is neither a number nor a percentage up to 100%.
+
+    Examples
+    --------
+    >>> count_allowed("5%", 59)
+    2
+    """
+    match = re.fullmatch(r"(\d+)|(\d+(?:\.\d+)?)%", str(max_failures).strip())
+    if match is None or float(match.group(2) or 0) > 100:
+        raise FeatxError(
+            subject="max_failures",
+            expected="a number such as 10, or a percentage such as 5%",
+            got=repr(max_failures),
+            remedy="Pass one of these.",
+        )
+    if match.group(1):
+        return int(match.group(1))
+    return int(n_images * Fraction(match.group(2)) / 100)
+
+
+def is_other_source(base: Cache, manifest: Manifest) -> bool:
+    """Tell whether a cache was made from another source: another name, and no image in common."""
+    ids = {entry.row.id for entry in manifest.entries}
+    is_other = base.source != manifest.source and ids.isdisjoint(base.ids.tolist())
+    return len(base) > 0 and is_other
+
+
+def check_same_source(base: Cache, manifest: Manifest) -> None:
+    """Refuse a source that has nothing to do with the cache that it would be added to.
+
+    Raises
+    ------
+    CacheError
+        If the cache was made from another source.
+    """
+    if is_other_source(base, manifest):
+        raise CacheError(
+            subject=str(base.path),
+            expected=f"the source that it was made from, {base.source}",
+            got=f"{manifest.source}, which has no image in common with it",
+            remedy="Name another output, or pass overwrite=True to start a new cache.",
+        )
+
+
+def check_not_empty(manifest: Manifest) -> None:
+    """Refuse a manifest without rows.
+
+    Raises
+    ------
+    SourceError
+        If there is no row.
+    """
+    if not manifest.entries:
+        raise SourceError(
+            subject=manifest.source,
+            expected="at least one row",
+            got="none",
+            remedy="Select some rows.",
+        )
+
+
+def check_fingerprints(base: Cache, infos: Sequence[EmbeddingInfo]) -> None:
+    """Refuse to add vectors to an embedding that was made differently.
+
+    Raises
+    ------
+    FingerprintError
+        If the cache holds an embedding of the same name with another fingerprint.
+    """
+    for info in infos:
+        if info.name in base.embeddings:
+            check_comparable(
+                base.get_info(info.name).fingerprint,
+                info.fingerprint,
+                subject=f"{base.path}, embedding {info.name}",
+                remedy="Pass the options that it was made with, embedding=NAME to store another "
+                "embedding beside it, or overwrite=True to start a new cache.",
+            )

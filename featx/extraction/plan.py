@@ -1,0 +1,126 @@
+"""Decide which images need embedding. Nothing is read and nothing runs here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from featx.cache.reader import Cache
+from featx.core.errors import CacheError
+from featx.core.rows import Failure, Row
+from featx.core.typing import VectorDtype, list_choices
+from featx.extraction.checks import FailureLimit, count_allowed
+from featx.extraction.inventory import FileState, Inventory
+from featx.images.manifest import Entry, Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The decision which images of a source need embedding.
+
+    Attributes
+    ----------
+    unchanged : dict of str to Row
+        Rows by id whose file is as it was, with its digest; they are not read.
+    todo : tuple of Entry
+        Images to read, and to embed unless their content is known.
+    failures : tuple of Failure
+        One known failure for each unchanged row that lacks a requested embedding.
+    limit : FailureLimit
+        Number of images that may fail.
+    """
+
+    unchanged: Mapping[str, Row]
+    todo: tuple[Entry, ...]
+    failures: tuple[Failure, ...]
+    limit: FailureLimit
+
+
+def plan_extraction(
+    manifest: Manifest,
+    inventory: Inventory,
+    states: Mapping[str, FileState],
+    *,
+    max_failures: int | str,
+    rehash: bool = False,
+) -> Plan:
+    """Decide which images need embedding.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Rows of the source.
+    inventory : Inventory
+        What the cache and unfinished work hold.
+    states : mapping of str to FileState
+        Present size and time of last change of files, by id.
+    max_failures : int or str
+        Number of images that may fail, or a percentage of all images.
+    rehash : bool
+        True to read every file again, except those that this unfinished run has read.
+
+    Raises
+    ------
+    FeatxError
+        If `max_failures` is neither a number nor a percentage.
+    """
+    limit = FailureLimit(
+        manifest.source, len(manifest), count_allowed(max_failures, len(manifest))
+    )
+    unchanged: dict[str, Row] = {}
+    todo: list[Entry] = []
+    for entry in manifest.entries:
+        read = inventory.find_read(entry, rehash=rehash)
+        if read is None or states.get(entry.row.id) != (read.n_bytes, read.mtime_ns):
+            todo.append(entry)
+            continue
+        unchanged[entry.row.id] = replace(
+            entry.row, digest=read.digest, n_bytes=read.n_bytes, mtime_ns=read.mtime_ns
+        )
+    known = (inventory.find_failure(row) for row in unchanged.values())
+    return Plan(
+        unchanged=unchanged,
+        todo=tuple(todo),
+        failures=tuple(failure for failure in known if failure is not None),
+        limit=limit,
+    )
+
+
+def choose_storage(
+    base: Cache | None, names: Sequence[str], dtype: VectorDtype | None, batch_size: int | None
+) -> tuple[VectorDtype, int | None]:
+    """Choose dtype and batch size of vectors: an embedding that is extended keeps its own.
+
+    Parameters
+    ----------
+    base : Cache or None
+        The cache that is there.
+    names : sequence of str
+        Names of the requested embeddings.
+    dtype : {"float32", "float16"}, optional
+        Requested dtype. Default: float32 for a new embedding.
+    batch_size : int, optional
+        Requested number of rows per batch. Default: the engine's choice for a new embedding.
+
+    Raises
+    ------
+    CacheError
+        If an embedding has another dtype or batch size than requested, or two of them differ.
+    """
+    for name in names:
+        if base is None or name not in base.embeddings:
+            continue
+        provenance = base.get_info(name).provenance
+        have: dict[str, Any] = {"dtype": base.get_dtype(name), "batch_size": provenance.batch_size}
+        for argument, requested in (("dtype", dtype), ("batch_size", batch_size)):
+            if requested not in (None, have[argument]):
+                raise CacheError(
+                    subject=f"{base.path}, embedding {name}",
+                    expected=f"{argument} {have[argument]}, with which it was started",
+                    got=str(requested),
+                    remedy="Leave the option out, extract layers one at a time, or pass "
+                    "overwrite=True to start a new cache.",
+                )
+        dtype, batch_size = have["dtype"], have["batch_size"]
+    return dtype or list_choices(VectorDtype)[0], batch_size  # type: ignore[return-value]

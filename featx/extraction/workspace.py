@@ -1,0 +1,184 @@
+"""Everything that an extraction holds open: lock, source, cache, backbone, engine, shards."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from featx.backbones.backbone import Backbone
+from featx.cache.format import EmbeddingInfo
+from featx.cache.lock import CacheLock
+from featx.cache.reader import Cache, open_cache
+from featx.cache.shards import Shards, find_batch_size
+from featx.core.errors import CacheError
+from featx.core.files import name_work, remove_partials
+from featx.core.provenance import Provenance
+from featx.core.typing import PathLike, VectorDtype
+from featx.embedding.embed import build_fingerprint, resolve_backbone
+from featx.engines.engine import Engine
+from featx.extraction.checks import check_fingerprints, check_not_empty, check_same_source
+from featx.extraction.naming import name_embeddings
+from featx.extraction.plan import choose_storage
+from featx.extraction.request import ExtractionRequest
+from featx.images.manifest import Manifest, escape_name
+from featx.images.sources.read import read_manifest
+
+VERSIONED = ("featx", "torch", "torchvision", "pillow", "numpy", "h5py")
+"""Packages whose versions the provenance names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """Everything that one extraction holds open.
+
+    Attributes
+    ----------
+    lock : CacheLock
+        The right to write the output.
+    manifest : Manifest
+        Rows of the source.
+    base : Cache or None
+        The cache that is there.
+    backbone : Backbone
+        The network.
+    engine : Engine
+        The engine that runs it.
+    infos : tuple of EmbeddingInfo
+        Requested embeddings, one per layer.
+    dtype : {"float32", "float16"}
+        Dtype of the stored vectors.
+    shards : Shards
+        Finished work.
+    start_s : float
+        Seconds that loading, converting and compiling the network took.
+    """
+
+    lock: CacheLock
+    manifest: Manifest
+    base: Cache | None
+    backbone: Backbone
+    engine: Engine
+    infos: tuple[EmbeddingInfo, ...]
+    dtype: VectorDtype
+    shards: Shards
+    start_s: float
+
+    @property
+    def embeddings(self) -> dict[str, str]:
+        """Name of each layer's embedding in the cache."""
+        return {info.fingerprint.layer: info.name for info in self.infos}
+
+
+@contextmanager
+def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
+    """Lock the output, read the source, open the cache, load the network, open the shards."""
+    output = request.output
+    with ExitStack() as stack:
+        lock = stack.enter_context(CacheLock(output, break_lock=request.break_lock))
+        remove_partials(output)
+        manifest = _read_source(request.source, output)
+        base = None
+        if output.exists() and not request.overwrite:
+            base = stack.enter_context(open_cache(output))
+            check_same_source(base, manifest)
+        start = time.perf_counter()
+        backbone = resolve_backbone(
+            request.backbone,
+            weights=request.weights,
+            layers=request.layers,
+            preprocess=request.preprocess,
+            size=request.size,
+        )
+        names = name_embeddings(request.embedding or backbone.name, backbone.layers)
+        work_dir = name_work(output)
+        dtype, batch_size = choose_storage(base, names, request.dtype, request.run.batch_size)
+        run = replace(request.run, batch_size=batch_size or find_batch_size(work_dir))
+        engine = run.build_engine(backbone, request.precision, n_images=len(manifest))
+        infos = _build_infos(request, backbone, engine, names, manifest)
+        if base is not None:
+            check_fingerprints(base, infos)
+        start_s = time.perf_counter() - start
+        shards = Shards(
+            work_dir,
+            infos,
+            dtype=dtype,
+            batch_size=engine.batch_size,
+            fresh=request.overwrite,
+            lock=lock,
+        )
+        stack.callback(shards.close)
+        if request.retry_failed:
+            shards.forget_failures()
+        yield Workspace(
+            lock=lock,
+            manifest=manifest,
+            base=base,
+            backbone=backbone,
+            engine=engine,
+            infos=infos,
+            dtype=dtype,
+            shards=shards,
+            start_s=start_s,
+        )
+
+
+def _read_source(source: PathLike | Sequence[PathLike] | Manifest, output: Path) -> Manifest:
+    """List the images of a source; refuse one that the output would replace."""
+    if isinstance(source, Manifest):
+        check_not_empty(source)
+        return replace(source, source=escape_name(source.source))
+    manifest = read_manifest(source)
+    given = [source] if isinstance(source, str | os.PathLike) else source
+    if output.exists() and any(output.samefile(path) for path in given):
+        raise CacheError(
+            subject=str(output),
+            expected="a file of its own",
+            got="the source",
+            remedy="Name another output.",
+        )
+    return replace(manifest, source=escape_name(manifest.source))
+
+
+def _build_infos(
+    request: ExtractionRequest,
+    backbone: Backbone,
+    engine: Engine,
+    names: Sequence[str],
+    manifest: Manifest,
+) -> tuple[EmbeddingInfo, ...]:
+    """Describe the requested embeddings: what makes them comparable, and who computes them."""
+    provenance = build_provenance(backbone, engine, manifest)
+    fingerprints = (
+        build_fingerprint(backbone, layer, precision=request.precision, decode=request.decode)
+        for layer in backbone.layers
+    )
+    return tuple(
+        EmbeddingInfo(name, fingerprint, provenance)
+        for name, fingerprint in zip(names, fingerprints, strict=True)
+    )
+
+
+def build_provenance(backbone: Backbone, engine: Engine, manifest: Manifest) -> Provenance:
+    """Describe who computes an embedding, when and how."""
+    now = datetime.datetime.now(datetime.UTC)
+    # The name of an engine is the name of its package.
+    packages = dict.fromkeys((*VERSIONED, engine.name))
+    return Provenance(
+        origin=backbone.origin,
+        engine=engine.name,
+        device=engine.device,
+        batch_size=engine.batch_size,
+        source=os.fspath(manifest.source),
+        time=now.isoformat(timespec="seconds"),
+        host=socket.gethostname(),
+        platform=platform.platform(),
+        versions={name: importlib.metadata.version(name) for name in packages},
+    )
