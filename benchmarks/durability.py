@@ -31,13 +31,13 @@ from shared import build_parser, check_there
 import featx
 from featx.cache.format import EmbeddingInfo
 from featx.cache.shards import Shards
-from featx.cache.writer import write_cache
+from featx.cache.writer import Column, write_cache
 from featx.core.fingerprint import Fingerprint
 from featx.core.provenance import Origin, Provenance
 from featx.core.rows import Row
+from featx.core.typing import Array
 from featx.embedding.loop import RunOptions, iter_embedded
-from featx.extraction.inventory import Known, assemble
-from featx.images.manifest import Content, Entry
+from featx.extraction.inventory import BaseIndex, Inventory
 from featx.images.sources.read import read_manifest
 
 MERGED_ROWS, MERGED_DIM, SHARD_ROWS = 60_000, 1280, 2_000
@@ -92,8 +92,10 @@ def compare_with_bare(
             if name == "bare":
                 append_bare(photos, output, backbone)
             else:
-                shard_s = 2.0 if name == "durable_2s" else 30.0
-                featx.extract(photos, output, backbone=backbone, shard_s=shard_s, progress=False)
+                shard_seconds = 2.0 if name == "durable_2s" else 30.0
+                featx.extract(
+                    photos, output, backbone=backbone, shard_seconds=shard_seconds, progress=False
+                )
             times.append(time.perf_counter() - begin)
             output.unlink()
     medians = {f"{name}_s": statistics.median(times) for name, times in seconds.items()}
@@ -160,13 +162,20 @@ def time_merge(folder: Path) -> dict[str, float]:
         vectors = rng.normal(size=(len(part), MERGED_DIM)).astype(np.float32)
         shards.append(part, {"made-up": vectors})
         shards.seal()
-    entries = [Entry(row, Content("")) for row in rows]
+    inventory = Inventory(BaseIndex(), shards, ["made-up"], retry_failed=False)
     output = folder / "merged.h5"
     begin = time.perf_counter()
-    known = Known(None, shards, ["made-up"], retry_failed=False)
-    outcome = assemble(known, entries, {}, {}, ["made-up"], prune=False)
-    column = known.build_column(info, "float32", outcome.rows)
-    write_cache(output, outcome.rows, [column], source="made-up")
+    locations = inventory.list_locations("made-up", rows)
+
+    def read(start: int, end: int) -> Array:
+        block = locations[start:end]
+        parts = [
+            shards.read_vectors("made-up", int(number), block[block[:, 0] == number, 1])
+            for number in np.unique(block[:, 0])
+        ]
+        return np.concatenate(parts)
+
+    write_cache(output, rows, [Column(info, "float32", read)], source="made-up")
     seconds = time.perf_counter() - begin
     megabytes = output.stat().st_size / 1e6
     return {"megabytes": megabytes, "seconds": seconds, "mb_per_s": megabytes / seconds}

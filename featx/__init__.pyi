@@ -22,10 +22,10 @@ from .core.errors import WeightsError as WeightsError
 from .doctor.diagnose import Diagnosis as Diagnosis
 from .doctor.diagnose import diagnose as diagnose
 from .embedding.embed import embed as embed
-from .extraction.extract import ExtractionReport as ExtractionReport
 from .extraction.extract import extract as extract
 from .extraction.reembed import Comparison as Comparison
 from .extraction.reembed import compare_with_source as compare_with_source
+from .extraction.report import ExtractionReport as ExtractionReport
 from .finetune.advise import Advice as Advice
 from .finetune.advise import advise as advise
 from .finetune.log import Epoch as Epoch

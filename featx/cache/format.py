@@ -90,7 +90,10 @@ def check_names(names: Iterable[str]) -> None:
     for name in names:
         if not re.fullmatch(r"[^\W_][\w.+@-]*", name):
             raise CacheError(
-                f"name: expected letters, digits and . + - _ @, got {name!r}. Pass another --name."
+                subject="embedding",
+                expected="letters, digits and . + - _ @",
+                got=repr(name),
+                remedy="Pass another embedding=NAME.",
             )
 
 

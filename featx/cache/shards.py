@@ -186,6 +186,10 @@ class Shards:
                     mtime_ns=failure.mtime_ns,
                 )
 
+    def forget_failures(self) -> None:
+        """Forget which contents failed, so that they are tried again."""
+        self.failures.clear()
+
     def append(
         self,
         rows: Sequence[Row],

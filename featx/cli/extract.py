@@ -9,11 +9,11 @@ import typer
 
 from featx.cli.options import BatchSize, Device, Engine, Workers
 from featx.cli.printing import print_note
-from featx.core.typing import Decode
+from featx.core.typing import Decode, Precision, VectorDtype
 
 if TYPE_CHECKING:
     from featx.embedding.timings import Timings
-    from featx.extraction.extract import ExtractionReport
+    from featx.extraction.report import ExtractionReport
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -42,12 +42,12 @@ def extract(
         int | None,
         typer.Option(help="Pixels per side of pictures.  [default: as the weights have it]"),
     ] = None,
-    name: Annotated[
+    embedding: Annotated[
         str | None,
         typer.Option(help="What to call the embedding in the file.  [default: the backbone]"),
     ] = None,
     dtype: Annotated[
-        str | None,
+        VectorDtype | None,
         typer.Option(help="float32 or float16, of the stored vectors.  [default: float32]"),
     ] = None,
     overwrite: Annotated[
@@ -72,7 +72,7 @@ def extract(
         bool, typer.Option("--break-lock", help="Write though another, dead, process seems to.")
     ] = False,
     precision: Annotated[
-        str, typer.Option(help="fp32, or bf16 or fp16 where the device has them.")
+        Precision, typer.Option(help="fp32, or bf16 or fp16 where the device has them.")
     ] = "fp32",
     decode: Annotated[
         Decode, typer.Option(help="exact, or fast: large JPEGs are read at a reduced size.")
@@ -109,7 +109,7 @@ def extract(
         layers=layer or ["penultimate"],
         preprocess=preprocess,
         size=size,
-        name=name,
+        embedding=embedding,
         dtype=dtype,
         overwrite=overwrite,
         prune=prune,
@@ -117,7 +117,7 @@ def extract(
         retry_failed=retry_failed,
         max_failures=max_failures,
         break_lock=break_lock,
-        shard_s=shard_seconds,
+        shard_seconds=shard_seconds,
         precision=precision,
         decode=decode,
         engine=engine,

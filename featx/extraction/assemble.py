@@ -38,7 +38,7 @@ class CacheContent:
     n_removed: int
 
     def differs_from(self, base: Cache) -> bool:
-        """Tell whether rows, failures or embeddings differ from a cache; vectors are not compared."""
+        """Tell whether rows, failures or embeddings differ from those of a cache."""
         return (
             self.rows != base.rows
             or self.failures != list(base.failures)

@@ -14,20 +14,19 @@ from featx.cache.format import EmbeddingInfo
 from featx.cache.writer import Column, write_cache
 from featx.core.rows import Row
 from featx.core.typing import Array, Decode, PathLike, Precision, VectorDtype
-from featx.embedding.loop import iter_embedded
-from featx.embedding.loop import RunOptions
+from featx.embedding.loop import RunOptions, iter_embedded
 from featx.embedding.timings import Timings
 from featx.extraction.assemble import CacheContent, assemble, list_infos
 from featx.extraction.fill import embed_missing
 from featx.extraction.inventory import IN_BASE, BaseIndex, Inventory, observe_files
-from featx.extraction.plan import Plan, plan_extraction
+from featx.extraction.plan import plan_extraction
 from featx.extraction.report import ExtractionReport
 from featx.extraction.request import ExtractionRequest
 from featx.extraction.workspace import Workspace, open_workspace
 from featx.images.manifest import Manifest
 
 
-def extract(  # noqa: PLR0913
+def extract(
     source: PathLike | Sequence[PathLike] | Manifest,
     output: PathLike,
     *,
@@ -199,9 +198,7 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
         known = {} if base is None else {name: base.get_info(name) for name in base.embeddings}
         n_new = len(shards.places) if inventory.adds_vectors else 0
         infos = list_infos(known, workspace.infos, n_new)
-        content = assemble(
-            plan, inventory, manifest.entries, infos, unread, prune=request.prune
-        )
+        content = assemble(plan, inventory, manifest.entries, infos, unread, prune=request.prune)
         plan.limit.check(content.n_failed, content.failures)
         is_changed = commit(request.output, workspace, inventory, content)
         return ExtractionReport(
@@ -221,9 +218,7 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
         )
 
 
-def commit(
-    output: Path, workspace: Workspace, inventory: Inventory, content: CacheContent
-) -> bool:
+def commit(output: Path, workspace: Workspace, inventory: Inventory, content: CacheContent) -> bool:
     """Write the cache unless it is up to date, and remove the unfinished work.
 
     Returns

@@ -92,7 +92,9 @@ class Inventory:
             is_target = not failure.embedding or failure.embedding in self.targets
             if not (is_target and retry_failed):
                 self._failures.setdefault(failure.digest, {})[failure.embedding] = failure
-        self._read: dict[str, Row | Failure] = {**base.rows} | {one.id: one for one in base.failures}
+        self._read: dict[str, Row | Failure] = {**base.rows} | {
+            one.id: one for one in base.failures
+        }
         self.skip_digests = self._list_complete()
 
     def _list_complete(self) -> set[str]:

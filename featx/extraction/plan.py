@@ -65,9 +65,7 @@ def plan_extraction(
     FeatxError
         If `max_failures` is neither a number nor a percentage.
     """
-    limit = FailureLimit(
-        manifest.source, len(manifest), count_allowed(max_failures, len(manifest))
-    )
+    limit = FailureLimit(manifest.source, len(manifest), count_allowed(max_failures, len(manifest)))
     unchanged: dict[str, Row] = {}
     todo: list[Entry] = []
     for entry in manifest.entries:

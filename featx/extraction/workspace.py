@@ -97,7 +97,8 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
             preprocess=request.preprocess,
             size=request.size,
         )
-        names = name_embeddings(request.embedding or backbone.name, backbone.layers)
+        name = backbone.name if request.embedding is None else request.embedding
+        names = name_embeddings(name, backbone.layers)
         work_dir = name_work(output)
         dtype, batch_size = choose_storage(base, names, request.dtype, request.run.batch_size)
         run = replace(request.run, batch_size=batch_size or find_batch_size(work_dir))

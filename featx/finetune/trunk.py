@@ -25,8 +25,9 @@ from featx.core.files import name_work
 from featx.core.typing import Decode
 from featx.embedding.loop import EmbeddedBatch, RunOptions, iter_embedded
 from featx.engines.engine import Engine
-from featx.extraction.extract import extract, name_embedding
-from featx.extraction.inventory import is_other_source
+from featx.extraction.checks import is_other_source
+from featx.extraction.extract import extract
+from featx.extraction.naming import name_embedding
 from featx.images.manifest import Entry, Manifest, escape_name
 
 Array = np.ndarray[Any, Any]
@@ -184,7 +185,7 @@ class KeptFeatures:
                 Manifest(run.source, run.entries),
                 self.path,
                 backbone=run.build_view(view),
-                name=name_view(view),
+                embedding=name_view(view),
                 overwrite=overwrite and view == views[0],
                 break_lock=break_lock,
                 prune=True,

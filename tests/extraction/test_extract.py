@@ -246,7 +246,7 @@ def test_extract_another_size_goes_beside_under_another_name_only(run, photos):
     path = run(folder, backbone="lenet5").path
     with pytest.raises(FingerprintError, match=r"expected .*resize 32.*got .*resize 33"):
         run(folder, backbone="lenet5", size=33)
-    extract(folder, path, backbone="lenet5", size=33, name="lenet5-33", progress=False)
+    extract(folder, path, backbone="lenet5", size=33, embedding="lenet5-33", progress=False)
     with open_cache(path) as cache:
         sizes = {name: cache.get_info(name).provenance.origin.size for name in cache.embeddings}
         assert sizes == {"lenet5": None, "lenet5-33": 33}
@@ -343,7 +343,7 @@ def test_extract_over_what_is_no_cache_is_refused_before_any_work(
 
 def test_extract_unknown_dtype_is_refused_before_any_work(run, photos, monkeypatch):
     refuse_loading(monkeypatch)
-    with pytest.raises(CacheError, match=r"dtype: expected one of float32, float16"):
+    with pytest.raises(CacheError, match=r"dtype: expected float32 or float16, got 'float8'"):
         run(photos, dtype="float8")
 
 
@@ -471,5 +471,5 @@ def test_extract_over_its_own_source_is_refused(tmp_path, photos):
 def test_extract_name_that_hdf5_would_take_for_a_path_is_refused(photos, photos_cache, run, name):
     before = photos_cache.read_bytes()
     with pytest.raises(CacheError, match=r"expected letters, digits and \. \+ - _ @, got"):
-        extract(photos, photos_cache, backbone="tests-tiny", name=name, progress=False)
+        extract(photos, photos_cache, backbone="tests-tiny", embedding=name, progress=False)
     assert photos_cache.read_bytes() == before

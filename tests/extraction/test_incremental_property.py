@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from featx.backbones.load import load_backbone
 from featx.cache.reader import open_cache
-from featx.extraction.extract import extract, name_embedding
+from featx.extraction.extract import extract
+from featx.extraction.naming import name_embedding
 from featx.images.decode import encode_image
 
 NAMES = ("ants/0.png", "ants/1.png", "bees/0.png", "bees/1.png", "bees/2.png", "loose.png")

@@ -26,8 +26,8 @@ from featx.core.errors import (
     FingerprintError,
     TooManyFailuresError,
 )
+from featx.extraction.checks import count_allowed
 from featx.extraction.extract import extract
-from featx.extraction.fill import count_allowed
 from featx.fitting.fit import evaluate, fit_head, split_cache
 from featx.images.manifest import Content
 from featx.prediction.predict import predict
@@ -453,7 +453,9 @@ def test_extract_source_at_another_place_costs_nothing(run, folder, extracted, t
 def test_extract_another_source_is_refused(run, folder, extracted, put, tmp_path):
     before = extracted.read_bytes()
     put(tmp_path / "holiday/0.png", 9)
-    with pytest.raises(CacheError, match=r"expected the source it was made from, .*photos, got .*"):
+    with pytest.raises(
+        CacheError, match=r"expected the source that it was made from, .*photos, got "
+    ):
         run(tmp_path / "holiday")
     assert extracted.read_bytes() == before
 
@@ -607,15 +609,15 @@ def test_extract_other_weights_under_the_same_name_are_refused(run, folder, extr
     before = extracted.read_bytes()
     with pytest.raises(
         FingerprintError,
-        match=r"embedding tests-tiny: expected backbone tests-tiny, weights_digest .*--name",
+        match=r"embedding tests-tiny: expected backbone tests-tiny, weights_digest .*=NAME",
     ):
-        run(folder, backbone="lenet5", name="tests-tiny")
+        run(folder, backbone="lenet5", embedding="tests-tiny")
     assert extracted.read_bytes() == before
 
 
 def test_extract_name_puts_other_weights_beside(run, folder, extracted):
     for seed in (0, 1):
-        run(folder, backbone="lenet5", weights=f"random:{seed}", name=f"seed{seed}")
+        run(folder, backbone="lenet5", weights=f"random:{seed}", embedding=f"seed{seed}")
     with open_cache(extracted) as cache:
         assert cache.embeddings == ("seed0", "seed1", "tests-tiny")
         digests = {cache.get_info(name).fingerprint.weights_digest for name in cache.embeddings}
@@ -642,10 +644,12 @@ def test_extract_keeps_dtype_and_batch_size_of_the_cache(run, folder, put, check
 
 
 @pytest.mark.parametrize(
-    ("option", "field"), [({"dtype": "float16"}, "dtype"), ({"batch_size": 3}, "batch size")]
+    ("option", "field"), [({"dtype": "float16"}, "dtype"), ({"batch_size": 3}, "batch_size")]
 )
 def test_extract_another_dtype_or_batch_size_is_refused(run, folder, extracted, option, field):
-    with pytest.raises(CacheError, match=rf"embedding tests-tiny: expected {field} .*--overwrite"):
+    with pytest.raises(
+        CacheError, match=rf"embedding tests-tiny: expected {field} .*overwrite=True"
+    ):
         run(folder, **option)
 
 
@@ -819,8 +823,8 @@ def test_count_allowed_of_anything_else_is_refused(text):
 def test_extract_more_failures_than_allowed_makes_no_cache(run, spoilt, tmp_path):
     with pytest.raises(
         TooManyFailuresError,
-        match=r"photos: expected at most 0 to fail, got \d of 10 that failed, such as "
-        r".*bad\.png: not an image.*--max-failures; what is done is kept\.",
+        match=r"photos: expected at most 0 failures, got \d of 10 images that failed, such as "
+        r".*bad\.png: .*an image.* max_failures; finished work is kept\.",
     ):
         run(spoilt)
     assert not (tmp_path / "out.h5").exists()
@@ -829,7 +833,7 @@ def test_extract_more_failures_than_allowed_makes_no_cache(run, spoilt, tmp_path
 
 def test_extract_more_failures_than_allowed_leaves_the_old_cache(run, folder, extracted, spoilt):
     before = extracted.read_bytes()
-    with pytest.raises(TooManyFailuresError, match=r"at most 1 to fail, got 2 of 10"):
+    with pytest.raises(TooManyFailuresError, match=r"at most 1 failures, got 2 of 10"):
         run(spoilt, max_failures=1)
     assert extracted.read_bytes() == before
 
@@ -974,14 +978,14 @@ def list_shards(path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, SystemExit])
-@pytest.mark.parametrize("shard_s", [0, 30])
+@pytest.mark.parametrize("shard_seconds", [0, 30])
 def test_extract_interrupted_goes_on_and_equals_one_run(
-    run, folder, stop, check_fresh, tmp_path, error, shard_s
+    run, folder, stop, check_fresh, tmp_path, error, shard_seconds
 ):
     stop(error("stopped"), after=3)
     with pytest.raises(error, match=r"stopped"):
-        run(folder, shard_s=shard_s)
-    assert len(list_shards(tmp_path / "out.h5")) == (1 if shard_s else 3)
+        run(folder, shard_seconds=shard_seconds)
+    assert len(list_shards(tmp_path / "out.h5")) == (1 if shard_seconds else 3)
     assert not (tmp_path / "out.h5").exists()
     report = run(folder)
     assert (report.n_embedded, report.n_resumed) == (2, 6)
@@ -1055,7 +1059,7 @@ def unfinished(run, folder, stop, tmp_path):
     """The work folder of an extraction that was interrupted after two batches."""
     stop(KeyboardInterrupt("stopped"), after=2)
     with pytest.raises(KeyboardInterrupt, match=r"stopped"):
-        run(folder, shard_s=0)
+        run(folder, shard_seconds=0)
     return tmp_path / "out.h5.partial"
 
 
@@ -1064,7 +1068,7 @@ def unfinished(run, folder, stop, tmp_path):
     [
         ({"backbone": "lenet5"}, r"got that of tests-tiny"),
         ({"layers": ["conv"]}, r"got that of tests-tiny"),
-        ({"backbone": "lenet5", "name": "tests-tiny"}, r"another \w+ of tests-tiny"),
+        ({"backbone": "lenet5", "embedding": "tests-tiny"}, r"another \w+ of tests-tiny"),
         ({"dtype": "float16"}, r"dtype float32 in place of float16"),
         ({"batch_size": 4}, r"batch_size 2 in place of 4"),
     ],
@@ -1132,7 +1136,7 @@ def test_extract_worker_thread_that_dies_loses_nothing_that_was_done(
         failing([(folder / "bees/7.png").read_bytes()], error),
         pytest.raises(error, match=r"out of order"),
     ):
-        run(folder, shard_s=0)
+        run(folder, shard_seconds=0)
     report = run(folder)
     assert (report.n_embedded, report.n_resumed) == (4, 4)  # a worker takes four at a time
     check_fresh(report, folder)
@@ -1248,7 +1252,7 @@ def test_extract_command_with_too_many_failures_ends_in_code_3(extract_cli, spoi
     assert result.code == 3
     assert result.out == ""
     assert len(result.err.splitlines()) == 1
-    assert result.err.startswith("featx: photos: expected at most 0 to fail, got ")
+    assert result.err.startswith("featx: photos: expected at most 0 failures, got ")
     assert not Path("out.h5").exists()
     result = extract_cli("--max-failures", "50%")
     assert result.code == 0
