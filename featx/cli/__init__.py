@@ -1,51 +1,13 @@
-"""The command line: parse, one library call, print. The only place that imports typer."""
+"""The command line: parse, make one library call, print. The only package that imports typer."""
 
 from __future__ import annotations
 
 import signal
 import sys
-from typing import Annotated
 
-import typer
-
-from featx.cli import extract, heads, looking, starting, tuning, verify
+from featx.cli.app import app
+from featx.cli.flags import render_error
 from featx.core.errors import FeatxError
-
-app = typer.Typer(
-    name="featx",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for module in (starting, extract, heads, tuning, looking, verify):
-    module.add_commands(app)
-
-
-def _print_version(value: bool) -> None:
-    if value:
-        import featx
-
-        print(f"featx {featx.__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _start(
-    # Taken by `main`; here for the help text.
-    _debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")] = False,
-    _version: Annotated[
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
-    ] = False,
-) -> None:
-    """Embed images with frozen convnets, keep the embeddings in one HDF5 file, fit heads on it.
-
-    featx extract photos/ -o photos.h5 --backbone resnet50
-
-    featx fit-head photos.h5 -o head.joblib
-    """
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -64,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     except FeatxError as error:
         if len(rest) < len(arguments):
             raise
-        print(f"featx: {error}", file=sys.stderr)
+        print(f"featx: {render_error(error, app)}", file=sys.stderr)
         sys.exit(error.exit_code)
     finally:
         signal.signal(signal.SIGTERM, before)

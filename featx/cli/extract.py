@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from featx.extraction.report import ExtractionReport
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command("extract")(extract)
-
-
 def extract(
     source: Annotated[
         list[Path],
@@ -31,9 +26,9 @@ def extract(
     weights: Annotated[
         str, typer.Option(help="DEFAULT, a name, a .pth or .safetensors file, or random:SEED.")
     ] = "DEFAULT",
-    layer: Annotated[
+    layers: Annotated[
         list[str] | None,
-        typer.Option(help="Layer to read, may be repeated.  [default: penultimate]"),
+        typer.Option(help="Layer to read; may be repeated.  [default: penultimate]"),
     ] = None,
     preprocess: Annotated[
         str | None, typer.Option(help="Named weights whose preprocessing is taken.")
@@ -106,7 +101,7 @@ def extract(
         output,
         backbone=backbone,
         weights=weights,
-        layers=layer or ["penultimate"],
+        layers=layers or ["penultimate"],
         preprocess=preprocess,
         size=size,
         embedding=embedding,

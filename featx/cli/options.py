@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from featx.core.typing import EngineName
+
 
 def parse_count(text: str) -> int | None:
     """Read a number, or auto, which is None."""
@@ -23,7 +25,8 @@ def _count(text: str) -> Any:
 
 
 CacheArgument = Annotated[Path, typer.Argument(help="A file made by featx extract.")]
-Engine = Annotated[str, typer.Option(help="auto, torch or openvino.")]
+HeadArgument = Annotated[Path, typer.Argument(help="A file made by featx fit-head.")]
+Engine = Annotated[EngineName, typer.Option(help="Engine that runs the network.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda (all GPUs), cuda:N (one) or mps.")]
 BatchSize = Annotated[int | None, _count("Images run through the network at a time.")]
 Workers = Annotated[int | None, _count("Threads that read and decode.")]

@@ -47,3 +47,9 @@ def _format_cell(cell: Any) -> str:
 def print_note(text: str) -> None:
     """Print what is not the result, on standard error."""
     print(f"featx: {text}", file=sys.stderr)
+
+
+def format_accuracy(scores: dict[str, Any]) -> str:
+    """Write an accuracy with its interval."""
+    low, high = scores["accuracy_ci95"]
+    return f"{scores['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f})"

@@ -12,11 +12,6 @@ from featx.cli.options import AsJson, CacheArgument, Device, Embedding, Engine, 
 from featx.cli.printing import print_json
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command("verify")(verify)
-
-
 def verify(
     cache: CacheArgument,
     against: Annotated[

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal, get_args
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from featx.core.errors import FeatxError, suggest
 
-Array = NDArray[Any]
-"""An array whose dtype depends on what the caller gave."""
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.int64]
-Float32Array = NDArray[np.float32]
-Float64Array = NDArray[np.float64]
-StrArray = NDArray[np.object_]
-"""Python strings, ``""`` for none."""
+    Array = NDArray[Any]
+    """An array whose dtype depends on what the caller gave."""
 
-Vectors = NDArray[np.float32] | NDArray[np.float16]
-"""Embeddings ``(n_rows, dim)`` in one of `VectorDtype`."""
+    BoolArray = NDArray[np.bool_]
+    IntArray = NDArray[np.int64]
+    UInt8Array = NDArray[np.uint8]
+    Float32Array = NDArray[np.float32]
+    Float64Array = NDArray[np.float64]
+    StrArray = NDArray[np.object_]
+    """Python strings, ``""`` for none."""
+
+    Vectors = NDArray[np.float32] | NDArray[np.float16]
+    """Embeddings ``(n_rows, dim)`` in one of `VectorDtype`."""
+else:  # numpy takes 80 ms to import, which the help of the command line must not pay
+    Array = BoolArray = IntArray = UInt8Array = Float32Array = Float64Array = StrArray = Any
+    Vectors = Any
 
 PathLike = str | os.PathLike[str]
 

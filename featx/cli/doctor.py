@@ -1,8 +1,7 @@
-"""featx demo and doctor."""
+"""featx doctor."""
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,26 +12,6 @@ from featx.cli.printing import print_json, print_table
 
 if TYPE_CHECKING:
     from featx.doctor.diagnose import Diagnosis
-
-
-def add_commands(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command("doctor")(doctor)
-    run = functools.partial(app, standalone_mode=False, prog_name="featx")
-
-    @app.command("demo")
-    def demo(
-        output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path(
-            "featx-demo"
-        ),
-    ) -> None:
-        """Run the whole of featx on handwritten digits, without network, and make a page of it.
-
-        featx demo
-        """
-        from featx.demo import run_demo
-
-        run_demo(output, run)
 
 
 def doctor(

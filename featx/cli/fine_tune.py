@@ -1,4 +1,4 @@
-"""featx advise and fine-tune."""
+"""featx fine-tune."""
 
 from __future__ import annotations
 
@@ -8,49 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from featx.cli.options import AsJson, CacheArgument, Device, Embedding, Engine, WeightsNow, Workers
+from featx.cli.advise import print_advice
+from featx.cli.options import AsJson, Device, Embedding, Engine, WeightsNow, Workers
 from featx.cli.printing import print_json, print_note, print_table
 from featx.finetune.recipe import Recipe
 
 if TYPE_CHECKING:
-    from featx.finetune.advise import Advice
     from featx.finetune.result import TuningReport
-
-
-def add_commands(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command("advise")(advise)
-    app.command("fine-tune")(fine_tune)
-
-
-def advise(
-    cache: CacheArgument,
-    embedding: Embedding = None,
-    seed: Annotated[int, typer.Option(help="Of the rows drawn for the curve.")] = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Say whether fine-tuning will pay, and how much of it, from the embeddings alone.
-
-    featx advise photos.h5
-    """
-    from featx.finetune.advise import advise as ask
-
-    found = ask(cache, embedding=embedding, seed=seed)
-    if as_json:
-        print_json(found.to_dict())
-        return
-    print_table(
-        ["rows per class", "held-out accuracy"],
-        [[round(point.rows_per_class), point.accuracy] for point in found.curve],
-    )
-    print()
-    _print_advice(found)
-
-
-def _print_advice(found: Advice) -> None:
-    for reason in found.reasons:
-        print(reason)
-    print(f"\n{found.verdict}")
 
 
 def fine_tune(
@@ -161,7 +125,7 @@ def fine_tune(
 
 def _print_report(report: TuningReport) -> None:
     if report.advice is not None:
-        _print_advice(report.advice)
+        print_advice(report.advice)
         print()
     print(
         f"{report.backbone}: {', '.join(report.blocks)} unfrozen, {report.n_train} images to learn "

@@ -1,0 +1,44 @@
+"""featx advise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from featx.cli.options import AsJson, CacheArgument, Embedding
+from featx.cli.printing import print_json, print_table
+
+if TYPE_CHECKING:
+    from featx.finetune.advise import Advice
+
+
+def advise(
+    cache: CacheArgument,
+    embedding: Embedding = None,
+    seed: Annotated[int, typer.Option(help="Of the rows drawn for the curve.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether fine-tuning will pay, and how much of it, from the embeddings alone.
+
+    featx advise photos.h5
+    """
+    from featx.finetune.advise import advise as ask
+
+    found = ask(cache, embedding=embedding, seed=seed)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    print_table(
+        ["rows per class", "held-out accuracy"],
+        [[round(point.rows_per_class), point.accuracy] for point in found.curve],
+    )
+    print()
+    print_advice(found)
+
+
+def print_advice(found: Advice) -> None:
+    """Print the reasons and the verdict."""
+    for reason in found.reasons:
+        print(reason)
+    print(f"\n{found.verdict}")

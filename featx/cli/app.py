@@ -1,0 +1,72 @@
+"""The app: every command under its name, in the order of the help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from featx.cli.advise import advise
+from featx.cli.backbones import backbones
+from featx.cli.demo import demo
+from featx.cli.doctor import doctor
+from featx.cli.evaluate import evaluate
+from featx.cli.extract import extract
+from featx.cli.fine_tune import fine_tune
+from featx.cli.fit_head import fit_head
+from featx.cli.info import info
+from featx.cli.predict import predict
+from featx.cli.split import split
+from featx.cli.verify import verify
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "extract": extract,
+    "split": split,
+    "fit-head": fit_head,
+    "evaluate": evaluate,
+    "predict": predict,
+    "advise": advise,
+    "fine-tune": fine_tune,
+    "info": info,
+    "backbones": backbones,
+    "verify": verify,
+    "doctor": doctor,
+}
+
+app = typer.Typer(
+    name="featx",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for name, command in COMMANDS.items():
+    app.command(name)(command)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        import featx
+
+        print(f"featx {featx.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _start(
+    # Taken by `main`; here for the help text.
+    _debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Embed images with frozen convnets, store the embeddings in one HDF5 file, fit heads on it.
+
+    featx extract photos/ -o photos.h5 --backbone resnet50
+
+    featx fit-head photos.h5 -o head.joblib
+    """

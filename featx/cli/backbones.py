@@ -1,0 +1,119 @@
+"""featx backbones."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from featx.cli.options import AsJson
+from featx.cli.printing import print_json, print_table
+
+if TYPE_CHECKING:
+    from featx.backbones.registry import BackboneSpec
+
+
+def backbones(
+    pattern: Annotated[
+        str, typer.Argument(help="Part of a name, or a pattern with *; a whole name shows all.")
+    ] = "*",
+    blocks: Annotated[
+        bool, typer.Option("--blocks", help="List the blocks of one, from the classifier down.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List backbones; for one name, its weights with address and digest.
+
+    featx backbones "resnet*"
+
+    featx backbones resnet50 --blocks
+    """
+    from featx.backbones.registry import get_backbone_spec, list_backbones
+
+    if blocks:
+        _print_blocks(get_backbone_spec(pattern), as_json=as_json)
+        return
+    names = list_backbones(pattern)
+    if pattern in names or not names:
+        names = [pattern]  # a name that is not there is an error that shows the nearest
+    records = [_describe(get_backbone_spec(name)) for name in names]
+    if as_json:
+        print_json(records)
+    elif names == [pattern]:
+        _print_record(records[0])
+    else:
+        lines = []
+        for record in records:
+            millions = [entry["n_parameters"] / 1e6 for entry in record["weights"][-1:]]
+            lines.append(
+                [
+                    record["name"],
+                    record["dim"],
+                    record["input_size"],
+                    *(millions or [None]),
+                    ", ".join(
+                        f"{entry['name']} {_format_top1(entry)}"
+                        for entry in reversed(record["weights"])
+                    ),
+                ]
+            )
+        header = ["name", "dim", "input", "parameters (M)", "weights with top-1, default first"]
+        print_table(header, lines)
+
+
+def _print_blocks(spec: BackboneSpec, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from featx.backbones.blocks import list_blocks_of
+
+    blocks = list_blocks_of(spec)
+    if as_json:
+        print_json([asdict(block) for block in blocks])
+        return
+    lines = [[n, block.name, block.n_parameters] for n, block in enumerate(blocks, 1)]
+    print_table(["from the classifier", "block", "parameters"], lines)
+
+
+def _describe(spec: BackboneSpec) -> dict[str, Any]:
+    entries = [
+        {
+            "name": entry.name,
+            "top1": entry.top1,
+            "trained_on": entry.trained_on,
+            "n_parameters": entry.n_parameters,
+            "url": entry.url,
+            "sha256_begins": entry.digest_prefix,
+            "preprocess": entry.preprocess.describe(),
+            "input_size": entry.preprocess.crop_size,
+        }
+        for entry in spec.list_weights()
+    ]
+    return {
+        "name": spec.name,
+        "dim": spec.dim,
+        "input_size": entries[-1]["input_size"] if entries else None,
+        "paper": spec.paper,
+        "weights": entries,
+    }
+
+
+def _format_top1(entry: dict[str, Any]) -> str:
+    """Write a published accuracy, and on what, where that is not ImageNet."""
+    text = "not published" if math.isnan(entry["top1"]) else f"{entry['top1']:.1f} %"
+    return text if entry["trained_on"] == "ImageNet-1K" else f"{text} on {entry['trained_on']}"
+
+
+def _print_record(record: dict[str, Any]) -> None:
+    print(f"{record['name']}: dim {record['dim']}, {record['paper']}")
+    for entry in reversed(record["weights"]):
+        print(f"\nweights {entry['name']}")
+        millions = entry["n_parameters"] / 1e6
+        print(f"  top-1 {_format_top1(entry)}, {millions:.2f} M parameters")
+        print(f"  {entry['preprocess']}")
+        print(f"  {entry['url'] or 'comes with featx'}")
+        print(f"  SHA-256 begins with {entry['sha256_begins']}")
+    if any(entry["url"] for entry in record["weights"]):
+        print("\nOffline: put a file into a folder and name the folder in FEATX_WEIGHTS_DIR.")
+    if not record["weights"]:
+        print("\nNo weights are published: pass --weights FILE or random:SEED.")

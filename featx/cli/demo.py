@@ -1,0 +1,28 @@
+"""featx demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    context: typer.Context,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path(
+        "featx-demo"
+    ),
+) -> None:
+    """Run every step of featx on handwritten digits, offline, and write a page about it.
+
+    featx demo
+    """
+    from featx.demo import run_demo
+
+    app = context.find_root().command
+
+    def run(words: list[str]) -> object:
+        return app.main(words, prog_name="featx", standalone_mode=False)
+
+    run_demo(output, run)

@@ -1,0 +1,48 @@
+"""featx evaluate."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from featx.cli.options import AsJson, CacheArgument, Embedding, HeadArgument
+from featx.cli.printing import format_accuracy, print_json, print_note, print_table
+
+
+def evaluate(
+    head: HeadArgument,
+    cache: CacheArgument,
+    split: Annotated[
+        str | None, typer.Option(help="train, val, test or all.  [default: val, else test]")
+    ] = None,
+    embedding: Embedding = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a head on the labelled rows of a cache.
+
+    featx evaluate head.joblib photos.h5 --split val
+    """
+    from featx.fitting.fit import evaluate as evaluate_head
+
+    scores = evaluate_head(head, cache, split=split, embedding=embedding)
+    if scores.n_seen:
+        print_note(f"{scores.n_seen} of {scores.n_rows} rows were fitted on: their scores flatter")
+    if scores.n_unknown:
+        print_note(f"{scores.n_unknown} rows have classes that the head does not know")
+    if as_json:
+        print_json(scores.to_dict())
+        return
+    print(f"accuracy           {format_accuracy(scores.to_dict())}, {scores.n_rows} rows")
+    print(f"balanced accuracy  {scores.balanced_accuracy:.3f}")
+    print(f"macro F1           {scores.macro_f1:.3f}")
+    if scores.log_loss is not None:
+        print(f"log loss           {scores.log_loss:.3f}")
+    print()
+    print_table(
+        ["class", "rows", "precision", "recall", "F1"],
+        [[c.label, c.n_rows, c.precision, c.recall, c.f1] for c in scores.per_class],
+    )
+    print()
+    lines = [[name, *line] for name, line in zip(scores.classes, scores.confusion, strict=True)]
+    print_table(["true \\ predicted", *scores.classes], lines)

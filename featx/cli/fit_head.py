@@ -1,0 +1,72 @@
+"""featx fit-head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from featx.cli.options import AsJson, CacheArgument, Embedding
+from featx.cli.printing import format_accuracy, print_json
+
+
+def fit_head(
+    cache: CacheArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The head to write.")],
+    kind: Annotated[str, typer.Option(help="logreg or linear-svm.")] = "logreg",
+    split: Annotated[
+        str | None,
+        typer.Option(help="Rows to fit on.  [default: train, or all where there is no split]"),
+    ] = None,
+    embedding: Embedding = None,
+    c: Annotated[
+        float | None, typer.Option("--C", help="Regularisation.  [default: by cross-validation]")
+    ] = None,
+    cv: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5,
+    class_weight: Annotated[
+        str | None, typer.Option(help="'balanced' to count classes alike.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a scikit-learn head on the embeddings of a cache.
+
+    featx fit-head photos.h5 -o head.joblib --kind logreg
+    """
+    from featx.fitting.fit import fit_head as fit
+
+    head = fit(
+        cache,
+        output,
+        kind=kind,
+        split=split,
+        embedding=embedding,
+        C="auto" if c is None else c,
+        cv=cv,
+        class_weight=class_weight,
+        seed=seed,
+        overwrite=overwrite,
+    )
+    scores = head.cross_validation
+    if as_json:
+        print_json(
+            {
+                "head": str(output),
+                "kind": head.kind,
+                "C": head.C,
+                "classes": list(head.classes),
+                "fitted_on": head.fitted_on,
+                "fingerprint": head.fingerprint.digest,
+                "cross_validation": scores,
+            }
+        )
+        return
+    fitted = head.fitted_on
+    print(
+        f"{output}: {kind}, C {head.C:.3g}, {len(head.classes)} classes, "
+        f"{fitted['n_rows']} rows (split {fitted['split']})"
+    )
+    if scores:
+        print(f"held-out accuracy in {scores['n_folds']} folds: {format_accuracy(scores)}")

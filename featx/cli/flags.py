@@ -1,0 +1,103 @@
+"""Turn the Python arguments and calls that an error names into flags and commands.
+
+The library speaks Python: ``Pass overwrite=True.``, ``Fit one with featx.fit_head(cache).`` The
+command line shows the same sentence in its own words: ``Pass --overwrite.``, ``Fit one with featx
+fit-head CACHE.`` This is the only place that translates.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import typer
+
+from featx.core.errors import FeatxError
+
+CALLS = {
+    "split_cache": "split",
+    "verify_cache": "verify",
+    "list_backbones": "backbones",
+    "diagnose": "doctor",
+}
+"""Commands whose name is not that of the function."""
+
+_VALUE = r"""(?:"[^"]*"|'[^']*'|[\w/:.%*-]*[\w/%*])"""
+_CALL = re.compile(r"\bfeatx\.(\w+)(?:\(([^()]*)\))?")
+_KEYWORD = re.compile(rf"\b(\w+)=({_VALUE})")
+_NAME = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One option of the command line.
+
+    Attributes
+    ----------
+    text : str
+        The option as typed, such as ``--batch-size``.
+    is_switch : bool
+        True if the option takes no value.
+    """
+
+    text: str
+    is_switch: bool
+
+
+def list_flags(app: typer.Typer) -> dict[str, Flag]:
+    """List the options of all commands by the name of their Python argument."""
+    flags: dict[str, Flag] = {}
+    for command in typer.main.get_group(app).commands.values():
+        for parameter in command.params:
+            long = [text for text in parameter.opts if text.startswith("--")]
+            if parameter.name and long:
+                flags[parameter.name] = Flag(long[0], bool(getattr(parameter, "is_flag", False)))
+    return flags
+
+
+def render_error(error: FeatxError, app: typer.Typer) -> str:
+    """Write an error in one line, in the words of the command line."""
+    flags = list_flags(app)
+    if not error.expected:
+        return str(error)
+    subject = flags[error.subject].text if error.subject in flags else error.subject
+    remedy = translate(error.remedy, flags, set(typer.main.get_group(app).commands))
+    return f"{subject}: {error.reason}. {remedy}".rstrip()
+
+
+def translate(text: str, flags: Mapping[str, Flag], commands: set[str]) -> str:
+    """Turn calls, keyword arguments and names of arguments into commands and flags.
+
+    Parameters
+    ----------
+    text : str
+        A sentence that names Python arguments or calls.
+    flags : mapping of str to Flag
+        Options by the name of their Python argument.
+    commands : set of str
+        Names of all commands.
+    """
+
+    def write_keyword(match: re.Match[str]) -> str:
+        flag = flags.get(match.group(1))
+        if flag is None:
+            return match.group()
+        value = match.group(2).strip("\"'")
+        return flag.text if flag.is_switch else f"{flag.text} {value}"
+
+    def write_call(match: re.Match[str]) -> str:
+        name = CALLS.get(match.group(1), match.group(1).replace("_", "-"))
+        if name not in commands:
+            return match.group()
+        words = [f"featx {name}"]
+        for argument in filter(None, re.split(r",\s*", match.group(2) or "")):
+            given = _KEYWORD.fullmatch(argument)
+            words.append(write_keyword(given) if given else argument.strip("\"'"))
+        return " ".join(words)
+
+    def write_name(match: re.Match[str]) -> str:
+        flag = flags.get(match.group())
+        return match.group() if flag is None else flag.text
+
+    return _NAME.sub(write_name, _KEYWORD.sub(write_keyword, _CALL.sub(write_call, text)))

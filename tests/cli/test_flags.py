@@ -1,0 +1,62 @@
+"""Python arguments and calls in an error become flags and commands."""
+
+import pytest
+
+from featx.cli.app import app
+from featx.cli.flags import Flag, list_flags, render_error, translate
+from featx.core.errors import CacheError, FeatxError
+
+FLAGS = {
+    "overwrite": Flag("--overwrite", True),
+    "weights": Flag("--weights", False),
+    "batch_size": Flag("--batch-size", False),
+    "max_failures": Flag("--max-failures", False),
+    "val": Flag("--val", False),
+}
+COMMANDS = {"extract", "fit-head", "split"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Pass overwrite=True.", "Pass --overwrite."),
+        ("Pass overwrite=True to replace it.", "Pass --overwrite to replace it."),
+        ("Pass weights=FILE, or extract again.", "Pass --weights FILE, or extract again."),
+        ('Pass weights="random:0".', "Pass --weights random:0."),
+        ("Pass a smaller batch_size.", "Pass a smaller --batch-size."),
+        ("Pass max_failures=5% or more.", "Pass --max-failures 5% or more."),
+        ("Run featx.split_cache(CACHE, val=0.2).", "Run featx split CACHE --val 0.2."),
+        ("Fit one: featx.fit_head(cache).", "Fit one: featx fit-head cache."),
+        ("Extract it with featx.extract.", "Extract it with featx extract."),
+        ("Load it with featx.load_backbone.", "Load it with featx.load_backbone."),
+        ("Pass nothing=here.", "Pass nothing=here."),
+        ("Look at weights and a val split.", "Look at weights and a val split."),
+    ],
+)  # fmt: skip
+def test_translate_text_is_in_the_words_of_the_command_line(text: str, expected: str) -> None:
+    assert translate(text, FLAGS, COMMANDS) == expected
+
+
+def test_list_flags_knows_switches_from_options() -> None:
+    flags = list_flags(app)
+    assert flags["overwrite"] == Flag("--overwrite", True)
+    assert flags["batch_size"] == Flag("--batch-size", False)
+    assert flags["shard_seconds"] == Flag("--shard-seconds", False)
+
+
+def test_render_error_of_an_argument_names_its_flag() -> None:
+    error = FeatxError(
+        subject="batch_size", expected="at least 1", got="0", remedy="Pass batch_size=auto."
+    )
+    assert render_error(error, app) == (
+        "--batch-size: expected at least 1, got 0. Pass --batch-size auto."
+    )
+
+
+def test_render_error_of_a_file_keeps_its_name() -> None:
+    error = CacheError(
+        subject="a_cache.h5", expected="a cache", got="nothing", remedy="Run featx.extract."
+    )
+    assert render_error(error, app) == (
+        "a_cache.h5: expected a cache, got nothing. Run featx extract."
+    )
