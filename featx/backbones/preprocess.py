@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from featx.core.errors import BackboneError
+from featx.core.errors import BackboneError, DecodeError
 from featx.core.fingerprint import Identity
 
 if TYPE_CHECKING:
@@ -111,7 +111,12 @@ class ImageClassification:
         (width, height), size = image.size, self.crop_size
         short, long = min(width, height), max(width, height)
         if long > MAX_ASPECT * short:
-            raise ValueError(f"expected sides within 1:{MAX_ASPECT}, got {width} x {height}")
+            raise DecodeError(
+                subject="image",
+                expected=f"sides within 1:{MAX_ASPECT}",
+                got=f"{width} x {height}",
+                remedy="Crop the image.",
+            )
         long = int(self.resize_size * long / short)
         new = (self.resize_size, long) if width <= height else (long, self.resize_size)
         # torchvision rounds halves to even, as Python does.

@@ -21,13 +21,15 @@ import numpy as np
 
 from featx.backbones.backbone import Backbone
 from featx.core.errors import FeatxError
+from featx.core.typing import PathLike
 from featx.embedding.embed import resolve_backbone
 from featx.embedding.loop import RunOptions, count_workers
 from featx.engines.choose import choose_engine, list_precisions
 from featx.engines.engine import Engine, Slot
+from featx.images.content import Content
 from featx.images.decode import decode_reduced, encode_image
-from featx.images.manifest import Content, Entry
-from featx.images.sources.read import PathLike, list_entries, read_manifest
+from featx.images.manifest import Entry
+from featx.images.sources.read import list_entries, read_manifest
 
 Array = np.ndarray[Any, Any]
 

@@ -13,9 +13,9 @@ from featx.backbones.lazy import recall_backbone
 from featx.core.errors import BackboneError, DecodeError, FingerprintError, WeightsError
 from featx.core.fingerprint import Fingerprint, check_comparable
 from featx.core.provenance import Origin
-from featx.core.typing import Decode
+from featx.core.typing import Decode, check_choice
 from featx.embedding.loop import RunOptions, iter_embedded
-from featx.images.decode import DECODERS, check_decode
+from featx.images.decode import DECODERS
 from featx.images.sources.read import list_entries
 
 Array = np.ndarray[Any, Any]
@@ -177,7 +177,7 @@ def embed(
     >>> X.shape
     (2, 512)
     """
-    check_decode(decode)
+    check_choice("decode", decode, Decode, error=DecodeError)
     options = RunOptions(engine, device, batch_size, workers, progress)
     options.check_precision(precision)
     backbone = resolve_backbone(backbone, weights=weights, layers=[layer], size=size)
@@ -194,8 +194,11 @@ def embed(
             if batch.failures:
                 failure = batch.failures[0]
                 raise DecodeError(
-                    f"{failure.path}: expected an image, got {failure.reason}. Leave it out, or "
-                    "use featx.extract, which records failures and goes on."
+                    subject=failure.path,
+                    expected="an image that can be embedded",
+                    got=f"a {failure.stage} failure ({failure.reason})",
+                    remedy="Leave the image out, or use featx.extract, which records failures and "
+                    "goes on.",
                 )
             parts.append(batch.vectors[backbone.layers[0]])
     return np.concatenate(parts)

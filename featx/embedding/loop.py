@@ -29,8 +29,10 @@ from featx.core.rows import Failure, Row
 from featx.embedding.timings import Laps, Timings
 from featx.engines.choose import build_engine, check_precision, choose_engine
 from featx.engines.engine import Engine, Slot
+from featx.images.content import Content, InMemory
 from featx.images.decode import decode_reduced
-from featx.images.manifest import Content, Entry, InMemory, escape_name
+from featx.images.manifest import Entry
+from featx.images.names import escape_name
 
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
@@ -395,6 +397,7 @@ def _prepare(entry: Entry, *, backbone: Backbone, known: set[str] | None, decode
     except OSError as error:
         reason = error.strerror or str(error)
     except Exception as error:  # one image, whatever is wrong with it, must not end the run
-        reason = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {error}"
+        reason = error.reason if isinstance(error, FeatxError) else text
     laps.end(stage)
     return _Prepared(row, laps, failure=_fail(row, stage, reason))

@@ -12,7 +12,8 @@ from featx.cache.reader import Cache
 from featx.cache.shards import Shards
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array
-from featx.images.manifest import Content, Entry
+from featx.images.content import Content
+from featx.images.manifest import Entry
 
 IN_BASE = -1
 """Stands for the cache that is there, in place of the number of a shard."""

@@ -11,9 +11,10 @@ import numpy as np
 from featx.cache.reader import Cache, open_cache
 from featx.core.errors import CacheError
 from featx.core.rows import Row
+from featx.core.typing import PathLike
 from featx.embedding.embed import find_decode, restore_backbone
 from featx.embedding.loop import RunOptions, iter_embedded
-from featx.images.sources.read import PathLike, read_manifest
+from featx.images.sources.read import read_manifest
 
 Array = np.ndarray[Any, Any]
 

@@ -28,7 +28,8 @@ from featx.extraction.checks import check_fingerprints, check_not_empty, check_s
 from featx.extraction.naming import name_embeddings
 from featx.extraction.plan import choose_storage
 from featx.extraction.request import ExtractionRequest
-from featx.images.manifest import Manifest, escape_name
+from featx.images.manifest import Manifest
+from featx.images.names import escape_name
 from featx.images.sources.read import read_manifest
 
 VERSIONED = ("featx", "torch", "torchvision", "pillow", "numpy", "h5py")

@@ -12,6 +12,7 @@ import numpy as np
 from featx.backbones.backbone import PENULTIMATE
 from featx.cache.reader import Cache
 from featx.core.errors import HeadError, TuningError
+from featx.core.typing import PathLike
 from featx.finetune.recipe import Recipe
 from featx.finetune.train import Examples
 from featx.fitting.fit import choose_evaluated, find_comparable, fit_head
@@ -19,7 +20,7 @@ from featx.heads.head import Head, load_head, shorten_digests
 from featx.heads.linear import fold_linear
 from featx.heads.splits import assign_splits, check_seed, fill_groups
 from featx.images.manifest import Entry
-from featx.images.sources.read import PathLike, read_manifest
+from featx.images.sources.read import read_manifest
 
 Array = np.ndarray[Any, Any]
 

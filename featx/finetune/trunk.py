@@ -28,7 +28,8 @@ from featx.engines.engine import Engine
 from featx.extraction.checks import is_other_source
 from featx.extraction.extract import extract
 from featx.extraction.naming import name_embedding
-from featx.images.manifest import Entry, Manifest, escape_name
+from featx.images.manifest import Entry, Manifest
+from featx.images.names import escape_name
 
 Array = np.ndarray[Any, Any]
 
@@ -182,7 +183,7 @@ class KeptFeatures:
         run = self.run
         for view in views:
             extract(
-                Manifest(run.source, run.entries),
+                Manifest(source=run.source, entries=run.entries),
                 self.path,
                 backbone=run.build_view(view),
                 embedding=name_view(view),
@@ -233,7 +234,8 @@ def _is_foreign(path: Path, run: TrunkRun) -> bool:
         others = [
             name for name in cache.embeddings if not re.match(r"(plain|view-\d+)@before-", name)
         ]
-        is_foreign = is_other_source(cache, Manifest(escape_name(run.source), run.entries))
+        manifest = Manifest(source=escape_name(run.source), entries=run.entries)
+        is_foreign = is_other_source(cache, manifest)
     if others:
         raise TuningError(
             f"{path}: expected a trunk's output, got a cache with {', '.join(others)}. "
@@ -258,8 +260,10 @@ def check_batch(batch: EmbeddedBatch, digests: Sequence[str]) -> None:
     """
     for failure in batch.failures:
         raise TuningError(
-            f"{failure.path}: expected an image, got {failure.reason}. Mend it, or bring the cache "
-            "up to date: featx extract."
+            subject=failure.path,
+            expected="an image that can be embedded",
+            got=f"a {failure.stage} failure ({failure.reason})",
+            remedy="Repair the image, or update the cache with featx.extract(source, cache).",
         )
     for row, digest in zip(batch.rows, digests, strict=True):
         _check_same(row.path, row.digest, digest)

@@ -19,6 +19,7 @@ from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache, open_cache
 from featx.core.errors import TuningError
 from featx.core.files import check_destination, explain_errors
+from featx.core.typing import PathLike
 from featx.embedding.embed import find_decode, restore_backbone
 from featx.embedding.loop import RunOptions
 from featx.engines.choose import check_precision, choose_device
@@ -33,7 +34,6 @@ from featx.finetune.train import LOG, Training
 from featx.finetune.trunk import KeptFeatures, LiveFeatures, TrunkRun
 from featx.heads.head import Head
 from featx.heads.linear import fold_linear
-from featx.images.sources.read import PathLike
 
 Array = np.ndarray[Any, Any]
 

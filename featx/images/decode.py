@@ -1,4 +1,4 @@
-"""Bytes to RGB pixels. The only file that touches an image library."""
+"""Decoding: bytes become RGB pixels. The only module that imports an image library."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from featx.core.errors import DecodeError
-from featx.core.typing import Decode
+from featx.core.typing import Array, Decode, UInt8Array
 
 DECODERS: dict[Decode, str] = {"exact": "pillow-exact/1", "fast": "pillow-fast/1"}
-"""The two ways to decode, as the fingerprint names them.
+"""Versioned name of each way to decode, for the fingerprint.
 
-Version 1 of both: Pillow; EXIF orientation applied; transparency over white; 16-bit values divided
-by 257; first frame. ``fast`` also reads a JPEG that is much larger than the network's input at a
-half, a quarter or an eighth of its size, and resizes and crops it in one step.
+Rules of version 1, for both: Pillow decodes; the EXIF orientation is applied; transparent pixels
+lie over white; 16-bit values are divided by 257; the first frame is taken. ``fast`` also decodes a
+JPEG that is much larger than the input of the network at a half, a quarter or an eighth of its
+size, and resizes and crops in one step.
 """
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""Formats that are read, by Pillow's names. Closed on purpose: some of Pillow's other plugins
-start programs (EPS) or cannot be told by content (TGA)."""
+"""Formats that featx reads, by the names that Pillow gives them.
+
+The list is closed on purpose: other plugins of Pillow start programs (EPS), or cannot recognise
+their format by content (TGA).
+"""
 
 SUFFIXES = frozenset(
     [
@@ -43,12 +47,12 @@ SUFFIXES = frozenset(
         ".webp",
     ]
 )
-"""Suffixes that promise an image: such a file is always a row, and a failure where it is none."""
+"""Suffixes that promise an image: such a file is always a row, or a failure if it is no image."""
 
 PREFIX_SIZE = 32
-"""Bytes of a file that `is_image` wants to see."""
+"""Number of bytes from the start of a file that `is_image` needs."""
 
-TURNS = {
+UPRIGHT_TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -57,29 +61,24 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes a picture upright, by EXIF orientation."""
+"""Turn that makes an image upright, by its EXIF orientation."""
 
-TURNS_OF_SIDES = (TURNS[5], TURNS[6], TURNS[7], TURNS[8])
-"""Those after which width is height."""
-
-
-def check_decode(text: str) -> None:
-    """Refuse what is none of `DECODERS`.
-
-    Raises
-    ------
-    DecodeError
-    """
-    if text not in DECODERS:
-        raise DecodeError(f"decode: expected {' or '.join(DECODERS)}, got {text!r}. Fix it.")
+SWAPPING_TURNS = tuple(UPRIGHT_TURNS[orientation] for orientation in (5, 6, 7, 8))
+"""Turns that exchange width and height."""
 
 
 def is_image(prefix: bytes) -> bool:
-    """Tell by a file's first bytes whether it is an image that featx reads."""
+    """Decide by the first bytes whether a file is an image in one of `FORMATS`.
+
+    Parameters
+    ----------
+    prefix : bytes
+        First `PREFIX_SIZE` bytes of the file, or all bytes of a shorter file.
+    """
     Image.init()
     for name in FORMATS:
         accept = Image.OPEN[name][1] if name in Image.OPEN else None
-        # Plugins answer a bool, or a string where the format is known but not built in.
+        # A plugin answers True, or a string if it knows the format but was built without it.
         if accept is not None and accept(prefix.ljust(PREFIX_SIZE, b"\0")):
             return True
     return False
@@ -91,43 +90,47 @@ def decode_image(data: Any) -> Image.Image:
     Parameters
     ----------
     data : bytes, PIL.Image.Image or ndarray
-        A whole file, its format told by content; or an image already open, or an array of uint8
-        of shape ``(height, width, 3)``, or ``(height, width)`` for gray.
+        A whole file, whose format is recognised by its content; or an open image; or an array of
+        dtype uint8 and shape ``(height, width, 3)``, or ``(height, width)`` for gray.
 
     Returns
     -------
     PIL.Image.Image
-        Mode RGB, upright. Several frames: the first. Embedded colour profiles are ignored.
+        Upright image of mode RGB: the first frame. Embedded colour profiles are ignored.
 
     Raises
     ------
     DecodeError
-        With a reason of one line. No other error leaves this function for any bytes.
+        If the image cannot be decoded. No other error leaves this function, whatever the bytes.
+
+    See Also
+    --------
+    decode_reduced : Decode a large JPEG at a fraction of its size.
     """
     return decode_reduced(data)[0]
 
 
 def decode_reduced(data: Any, min_side: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
-    """Decode one image, a large JPEG at a half, a quarter or an eighth of its size.
+    """Decode one image; a large JPEG at a half, a quarter or an eighth of its size.
 
     Parameters
     ----------
-    data
-        As in `decode_image`.
+    data : bytes, PIL.Image.Image or ndarray
+        An image, as `decode_image` takes it.
     min_side : int, optional
-        Pixels that the shorter side must keep. Default: nothing is reduced.
+        Smallest length of the shorter side, in pixels. Default: decode at full size.
 
     Returns
     -------
     image : PIL.Image.Image
-        As in `decode_image`.
+        Upright image of mode RGB.
     size : (int, int)
-        Width and height of the whole picture, upright.
+        Width and height of the upright image at full size.
 
     Raises
     ------
     DecodeError
-        As in `decode_image`.
+        If the image cannot be decoded.
     """
     if isinstance(data, np.ndarray):
         image = _convert_array(data)
@@ -137,51 +140,77 @@ def decode_reduced(data: Any, min_side: int | None = None) -> tuple[Image.Image,
             image = _convert_to_rgb(data)
             return image, image.size
         if not isinstance(data, bytes):
-            raise DecodeError(f"expected an image, got {type(data).__name__}")
-        if not data:
-            raise DecodeError("empty file")
-        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:  # first frame
-            width, height = opened.size
-            if min_side is not None and opened.format == "JPEG":
-                opened.draft(None, (min_side, min_side))
-            is_reduced = opened.size != (width, height)
-            image = _convert_to_rgb(opened)
-            if not is_reduced:
-                return image, image.size
-            is_turned = _find_turn(opened) in TURNS_OF_SIDES
-            return image, (height, width) if is_turned else (width, height)
-    except UnidentifiedImageError:
-        # Pillow's own message holds the address of a buffer.
-        raise DecodeError(f"not an image that featx reads: begins with {data[:8]!r}") from None
+            raise _refuse("an image", type(data).__name__, "Pass bytes, a PIL image or an array.")
+        return _decode_file(data, min_side)
     except DecodeError:
         raise
-    except Exception as error:  # Pillow's plugins raise a dozen kinds over damaged bytes
+    except Exception as error:  # plugins of Pillow raise a dozen kinds of error on damaged bytes
         text = " ".join(str(error).split()) or "no reason given"
-        raise DecodeError(f"{type(error).__name__}: {text}") from error
+        raise _refuse("a whole image", f"{type(error).__name__}: {text}") from error
 
 
-def encode_image(pixels: np.ndarray[Any, Any], format: str = "PNG") -> bytes:
-    """Write uint8 pixels, ``(height, width, 3)`` or ``(height, width)``, as a file's bytes."""
+def encode_image(pixels: UInt8Array, format: str = "PNG") -> bytes:
+    """Encode pixels as the bytes of a file.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8
+        Pixels of shape ``(height, width, 3)``, or ``(height, width)`` for gray.
+    format : str
+        Name of the format, as Pillow calls it.
+
+    Returns
+    -------
+    bytes
+        All bytes of the file.
+    """
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format)
     return stream.getvalue()
 
 
-def _convert_array(array: np.ndarray[Any, Any]) -> Image.Image:
-    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
-    if array.dtype != np.uint8 or not shaped or array.size == 0:
-        raise DecodeError(
-            "expected an array of uint8 of shape (height, width, 3) or (height, width), "
-            f"got {array.dtype} of shape {array.shape}"
+def _refuse(expected: str, got: str, remedy: str = "") -> DecodeError:
+    return DecodeError(subject="image", expected=expected, got=got, remedy=remedy)
+
+
+def _decode_file(data: bytes, min_side: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    if not data:
+        raise _refuse("an image", "an empty file")
+    try:
+        opened = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:  # its message holds the address of a buffer
+        raise _refuse("an image that featx reads", f"bytes that begin with {data[:8]!r}") from None
+    with opened:
+        width, height = opened.size
+        if min_side is not None and opened.format == "JPEG":
+            opened.draft(None, (min_side, min_side))
+        is_reduced = opened.size != (width, height)
+        image = _convert_to_rgb(opened)
+        if not is_reduced:
+            return image, image.size
+        is_swapped = _find_turn(opened) in SWAPPING_TURNS
+        return image, (height, width) if is_swapped else (width, height)
+
+
+def _convert_array(array: Array) -> Image.Image:
+    has_image_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+    if array.dtype != np.uint8 or not has_image_shape or array.size == 0:
+        raise _refuse(
+            "an array of uint8 of shape (height, width, 3) or (height, width)",
+            f"{array.dtype} of shape {array.shape}",
         )
     return Image.fromarray(array).convert("RGB")
 
 
 def _convert_to_rgb(image: Image.Image) -> Image.Image:
-    """Bring an open image to upright RGB by the rules in `DECODERS`."""
+    """Convert an open image to upright RGB by the rules of `DECODERS`."""
     image = _turn_upright(image)
     if image.mode == "F":
-        raise DecodeError("floating-point pixels have no stated range: convert them to 8 or 16 bit")
+        raise _refuse(
+            "8-bit or 16-bit pixels",
+            "floating-point pixels, whose range is not stated",
+            "Convert the image to 8 or 16 bit.",
+        )
     if image.mode == "I" or image.mode.startswith("I;16"):
         image = _scale_16_bit(image)
     if image.has_transparency_data:
@@ -192,9 +221,10 @@ def _convert_to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:
-    """Undo how the camera was held.
+    """Turn an image as its EXIF orientation says.
 
-    Not by ImageOps.exif_transpose: it writes the EXIF anew, and fails where a tag cannot be.
+    ``PIL.ImageOps.exif_transpose`` is not used: it writes the EXIF data anew, and fails on a tag
+    that it cannot write.
     """
     image.load()  # turns a TIFF already
     turn = _find_turn(image)
@@ -202,19 +232,23 @@ def _turn_upright(image: Image.Image) -> Image.Image:
 
 
 def _find_turn(image: Image.Image) -> Image.Transpose | None:
-    """Find what makes a picture upright by its EXIF."""
+    """Find the turn that makes an image upright; None if it is upright already."""
     try:
-        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # damaged EXIF, of which the pixels know nothing
+        return UPRIGHT_TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged EXIF data does not harm the pixels
         return None
 
 
 def _scale_16_bit(image: Image.Image) -> Image.Image:
-    """Scale 0..65535 to 0..255, rounding, where Pillow's own conversion would clip."""
+    """Scale 0..65535 to 0..255 and round; the conversion of Pillow would clip."""
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
-        raise DecodeError("32-bit pixels outside 0..65535 have no stated range: convert them first")
+        raise _refuse(
+            "pixels in 0..65535",
+            f"32-bit pixels in {values.min()}..{values.max()}",
+            "Convert the image to 8 or 16 bit.",
+        )
     scaled = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if "transparency" in image.info:  # one gray that stands for nothing
+    if "transparency" in image.info:  # one gray value that stands for transparent
         scaled[values == image.info["transparency"]] = 255
     return Image.fromarray(scaled)

@@ -11,10 +11,11 @@ import numpy as np
 
 from featx.cache.reader import is_cache_file, open_cache
 from featx.core.errors import FeatxError, SourceError
+from featx.core.typing import PathLike
 from featx.fitting.fit import HeadLike, find_comparable
 from featx.heads.head import Head, load_head
 from featx.images.manifest import Entry
-from featx.images.sources.read import PathLike, list_entries
+from featx.images.sources.read import list_entries
 
 if TYPE_CHECKING:
     from featx.embedding.loop import RunOptions

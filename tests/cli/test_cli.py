@@ -238,7 +238,7 @@ def test_extract_tells_of_failed_and_ignored_files_on_stderr(place, run_cli):
     listed = run_cli("info", "new.h5", "--failures").out
     words = listed.splitlines()[-1].split()
     assert words[0] == "photos/train/ants/bad.jpg"
-    assert "decode not an image that featx reads" in " ".join(words)
+    assert "decode expected an image that featx reads, got bytes that begin with" in " ".join(words)
     found = json.loads(run_cli("info", "new.h5", "--failures", "--json").out)
     assert found["n_failures"] == 1
     assert found["failures"][0]["path"] == "photos/train/ants/bad.jpg"

@@ -102,7 +102,7 @@ def test_extract_records_failures_with_stage_and_reason(run, photos):
     assert failures[bad[0]].stage == "decode"
     assert "not an image" in failures[bad[0]].reason
     assert failures[bad[0]].digest == sha256(b"no image").hexdigest()
-    assert failures[bad[1]].reason == "empty file"
+    assert failures[bad[1]].reason == "expected an image, got an empty file"
     assert failures[bad[2]].stage == "decode"
     assert failures[bad[3]].stage == "read"
     assert failures[bad[3]].digest == ""
@@ -271,8 +271,8 @@ def choose(photos, *labels):
     """Take the rows of some labels from the manifest of a folder."""
     manifest = read_manifest(photos)
     return Manifest(
-        manifest.source,
-        tuple(entry for entry in manifest.entries if entry.row.label in labels),
+        source=manifest.source,
+        entries=tuple(entry for entry in manifest.entries if entry.row.label in labels),
     )
 
 

@@ -29,7 +29,7 @@ from featx.core.errors import (
 from featx.extraction.checks import count_allowed
 from featx.extraction.extract import extract
 from featx.fitting.fit import evaluate, fit_head, split_cache
-from featx.images.manifest import Content
+from featx.images.content import Content
 from featx.prediction.predict import predict
 
 COLOURS = {"ants": (200, 60, 40), "bees": (40, 90, 210)}

@@ -38,7 +38,7 @@ from featx.finetune.tune import fine_tune
 from featx.fitting.fit import evaluate, fit_head
 from featx.heads.compare import PairedScores, compare_predictions
 from featx.heads.head import load_head
-from featx.images.manifest import Content
+from featx.images.content import Content
 from featx.prediction.predict import predict
 
 CLASSES = ("checks", "columns", "rows")
@@ -957,7 +957,7 @@ def test_fine_tune_with_an_image_that_was_changed_names_it(
 @pytest.mark.parametrize("limit", [None, 0])
 def test_fine_tune_with_an_image_that_was_damaged_names_it(own_scene, weak_head, tmp_path, limit):
     (own_scene.folder / "train/rows/03.png").write_bytes(b"no image")
-    with pytest.raises(FeatxError, match=r"rows/03\.png: (expected an image|not an image)"):
+    with pytest.raises(FeatxError, match=r"rows/03\.png: expected an image"):
         tune(own_scene, tmp_path / "t.safetensors", head=weak_head, max_trunk_bytes=limit)
 
 
@@ -973,7 +973,7 @@ def test_compare_with_an_image_that_was_changed_names_it(
 def test_compare_with_an_image_that_was_damaged_names_it(own_scene, weak_head, tmp_path):
     (own_scene.folder / "val/rows/03.png").write_bytes(b"no image")
     recipe = replace(RECIPE, epochs=1)
-    with pytest.raises(TuningError, match=r"rows/03\.png: expected an image, got not an image"):
+    with pytest.raises(TuningError, match=r"rows/03\.png: expected an image .*, got a decode"):
         tune(own_scene, tmp_path / "t.safetensors", head=weak_head, recipe=recipe)
 
 

@@ -16,6 +16,8 @@ from featx.fitting.fit import fit_head
 from featx.heads.head import load_head
 from featx.prediction.predict import predict
 
+EMPTY = "expected an image, got an empty file"
+
 
 @pytest.fixture
 def head(photos_cache):
@@ -110,7 +112,7 @@ def test_predict_unreadable_file_is_a_row_with_its_reason(head, photos, tmp_path
     found = predict(head, inputs, progress=False)
     assert [p.label for p in found] == ["ants", None, None, "bees"]
     assert [p.path for p in found] == [str(path) for path in inputs]
-    assert "not an image" in found[1].error
+    assert "expected an image that featx reads" in found[1].error
     assert "No such file" in found[2].error
     assert found[1].score is None
     assert found[1].top == ()
@@ -120,7 +122,7 @@ def test_predict_files_that_all_fail_all_have_a_reason(head, tmp_path):
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(b"")
     found = predict(head, [tmp_path / "a.jpg", tmp_path / "b.jpg"], progress=False)
-    assert [(p.label, p.error) for p in found] == [(None, "empty file")] * 2
+    assert [(p.label, p.error) for p in found] == [(None, EMPTY)] * 2
 
 
 def test_predict_failures_of_a_cache_come_last(photos, tiny_backbone, tmp_path):
@@ -128,7 +130,7 @@ def test_predict_failures_of_a_cache_come_last(photos, tiny_backbone, tmp_path):
     extract(photos, tmp_path / "c.h5", backbone=tiny_backbone, max_failures=1, progress=False)
     found = predict(fit_head(tmp_path / "c.h5"), tmp_path / "c.h5")
     assert len(found) == 12
-    assert (found[-1].path, found[-1].error) == (str(photos / "train/ants/0.jpg"), "empty file")
+    assert (found[-1].path, found[-1].error) == (str(photos / "train/ants/0.jpg"), EMPTY)
     assert all(p.error is None for p in found[:-1])
 
 

@@ -1,4 +1,4 @@
-"""A folder of images, with class folders and split folders or without."""
+"""A source that is a folder of images, with or without class folders and split folders."""
 
 from __future__ import annotations
 
@@ -7,19 +7,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from featx.core.errors import SourceError
-from featx.images.manifest import Content, Manifest, build_entry, build_manifest, read_layout
+from featx.images.content import Content
+from featx.images.layout import read_layout
+from featx.images.manifest import Manifest, build_entry, build_manifest
 
 
 def read_folder(folder: Path) -> Manifest:
-    """List the images below a folder, sorted by path.
+    """List the images in a folder and all folders below it.
 
-    Hidden files and folders are passed over, symbolic links followed (a loop once), sockets and
-    other things that are no files ignored.
+    Hidden files and hidden folders are skipped, and so are sockets, pipes and devices. Symbolic
+    links are followed; a link back to a folder above it is not entered again.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+
+    Returns
+    -------
+    Manifest
+        One row for each image, sorted by path; ids are paths within the folder.
 
     Raises
     ------
     SourceError
-        If the folder, or one below it, cannot be listed, or holds no image.
+        If a folder cannot be listed, or if there is no image.
     """
     names: list[str] = []
     contents: list[Content] = []
@@ -32,28 +44,30 @@ def read_folder(folder: Path) -> Manifest:
         else:
             n_ignored += 1
             n_tars += name.endswith(".tar")
-    places = read_layout([name.split("/") for name in names], subject=str(folder))
+    meanings = read_layout([name.split("/") for name in names], subject=str(folder))
     entries = (
-        build_entry(name, folder / name, place, content)
-        for name, place, content in zip(names, places, contents, strict=True)
+        build_entry(name, folder / name, meaning, content)
+        for name, meaning, content in zip(names, meanings, contents, strict=True)
     )
-    hint = f"Pass its tars themselves: {folder}/*.tar" if n_tars else "Point at a folder of images."
+    hint = f"Name the tars themselves: {folder}/*.tar." if n_tars else "Name a folder of images."
     return build_manifest(str(folder), entries, n_ignored, hint)
 
 
 def _iter_files(root: Path, inside: str, ancestors: frozenset[tuple[int, int]]) -> Iterator[str]:
-    """Yield the files below a folder, as paths within the root with ``/`` between parts."""
+    """Yield the files below a folder as paths within the root, with ``/`` between their parts."""
     folder = root / inside
     try:
         status = folder.stat()
         found = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise SourceError(
-            f"{folder}: expected a folder that can be listed, got {error.strerror}. "
-            "Change its permissions, or move it away."
+            subject=str(folder),
+            expected="a folder that can be listed",
+            got=str(error.strerror),
+            remedy="Change its permissions, or move the folder away.",
         ) from error
     key = (status.st_dev, status.st_ino)
-    if key in ancestors:  # a symbolic link back to a folder that we stand in
+    if key in ancestors:  # a symbolic link back to a folder above
         return
     for entry in found:
         name = f"{inside}/{entry.name}" if inside else entry.name
@@ -62,6 +76,6 @@ def _iter_files(root: Path, inside: str, ancestors: frozenset[tuple[int, int]]) 
         path = Path(entry.path)
         if path.is_dir():
             yield from _iter_files(root, name, ancestors | {key})
-        # A dangling link is a file that will fail to be read, and is then reported.
+        # A link to nothing is a file too: reading it fails, and the failure is reported.
         elif path.is_file() or (path.is_symlink() and not path.exists()):
             yield name

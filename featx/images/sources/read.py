@@ -1,10 +1,14 @@
-"""What the user points at, told apart: a folder, a table, tars, or image files."""
+"""Sources: recognise a folder, a table, tars or image files, and read them as one manifest.
+
+To add a source, write a module with a function ``read_<name>(path) -> Manifest`` and add one entry
+to `SOURCES`.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +16,85 @@ import numpy as np
 
 from featx.core.errors import SourceError
 from featx.core.rows import Row
+from featx.core.typing import PathLike
+from featx.images.content import InMemory
 from featx.images.decode import SUFFIXES
-from featx.images.manifest import (
-    Content,
-    Entry,
-    InMemory,
-    Manifest,
-    Place,
-    build_entry,
-    escape_name,
-)
+from featx.images.manifest import Entry, Manifest
+from featx.images.names import escape_name
 from featx.images.sources.folder import read_folder
+from featx.images.sources.image import read_image
 from featx.images.sources.table import read_table
-from featx.images.sources.tar import read_tars
+from featx.images.sources.tar import read_tar, read_tars
 
-PathLike = str | os.PathLike[str]
+
+@dataclass(frozen=True, kw_only=True)
+class SourceKind:
+    """One kind of source.
+
+    Attributes
+    ----------
+    read : callable
+        Function that reads one path as a manifest.
+    read_many : callable or None
+        Function that reads several paths of this kind as one manifest; None to read each path by
+        itself and put the path before the ids.
+    may_be_missing : bool
+        Whether a missing file is a row that fails later, instead of an error at once.
+    """
+
+    read: Callable[[Path], Manifest]
+    read_many: Callable[[Sequence[Path]], Manifest] | None = None
+    may_be_missing: bool = False
+
+
+FOLDER = SourceKind(read=read_folder)
+IMAGE = SourceKind(read=read_image, may_be_missing=True)
+
+SOURCES: Mapping[str, SourceKind] = {
+    ".csv": SourceKind(read=read_table),
+    ".parquet": SourceKind(read=read_table),
+    ".tar": SourceKind(read=read_tar, read_many=read_tars),
+    **dict.fromkeys(sorted(SUFFIXES), IMAGE),
+}
+"""Kind of a source by its suffix, in lower case. A folder is a folder, whatever its suffix; a file
+with any other suffix is taken for an image."""
 
 COMPRESSED = (".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz", ".tar.zst")
+"""Endings of archives that featx refuses: bytes inside them cannot be read in place."""
+
+
+def find_kind(path: Path) -> SourceKind:
+    """Find the kind of one source.
+
+    Parameters
+    ----------
+    path : Path
+        Path as the user gave it.
+
+    Returns
+    -------
+    SourceKind
+        The entry of `SOURCES`, `FOLDER` for a folder, or `IMAGE` for a file with another suffix.
+
+    Raises
+    ------
+    SourceError
+        If the path does not exist and is no image, or is a compressed archive.
+    """
+    if path.is_dir():
+        return FOLDER
+    kind = SOURCES.get(path.suffix.lower())
+    if not path.exists() and not (kind and kind.may_be_missing):
+        raise _build_missing(path)
+    if path.name.lower().endswith(COMPRESSED):
+        raise SourceError(
+            subject=str(path),
+            expected="a plain .tar",
+            got="a compressed archive",
+            remedy="Decompress the archive once: images hardly shrink, and featx reads any image "
+            "of a plain tar in place.",
+        )
+    return kind or IMAGE
 
 
 def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
@@ -37,99 +103,101 @@ def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
     Parameters
     ----------
     sources : path or sequence of paths
-        One folder, one ``.csv`` or ``.parquet`` table, one or several plain ``.tar``; or several
-        of these and image files, where the id of a row is ``source/id``.
+        A folder, a ``.csv`` or ``.parquet`` table, one or several plain ``.tar``, or an image
+        file; or several of these, whose ids are then ``source/id``.
 
     Returns
     -------
     Manifest
-        In a stable order, ids unique.
+        Rows with unique ids, in a stable order.
 
     Raises
     ------
     SourceError
-        If a source is missing, holds no image, is damaged, or comes twice.
+        If a source is missing, has no images, is damaged, or is named twice.
     """
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     paths = [Path(source) for source in given]
     if not paths:
-        raise SourceError("source: expected at least one path, got none. Name a folder of images.")
+        raise SourceError(
+            subject="source",
+            expected="at least one path",
+            got="none",
+            remedy="Name a folder of images.",
+        )
     for path in paths:
         if not path.exists():
-            raise _miss(path)
-    if all(path.suffix.lower() == ".tar" for path in paths):
-        return read_tars(paths)
+            raise _build_missing(path)
+    kinds = [find_kind(path) for path in paths]
+    read_many = kinds[0].read_many
+    if read_many is not None and all(kind is kinds[0] for kind in kinds):
+        return read_many(paths)
     if len(paths) == 1:
-        return _read_one(paths[0])
-    entries: dict[str, Entry] = {}
-    n_ignored = 0
-    for path in paths:
-        manifest = _read_one(path)
-        n_ignored += manifest.n_ignored
-        for entry in manifest.entries:
-            # A file's id is its path already.
-            prefix = "" if manifest.alone else f"{escape_name(path.as_posix())}/"
-            row = replace(entry.row, id=prefix + entry.row.id)
-            if row.id in entries:
-                raise SourceError(
-                    f"{path}: expected each image once, got {row.id!r} again. Name it once."
-                )
-            entries[row.id] = Entry(row, entry.content)
-    return Manifest(", ".join(str(path) for path in paths), tuple(entries.values()), n_ignored)
+        return kinds[0].read(paths[0])
+    return _join_manifests(
+        paths, [kind.read(path) for path, kind in zip(paths, kinds, strict=True)]
+    )
 
 
 def list_entries(images: Any) -> list[Entry]:
-    """List what a notebook holds: paths, Pillow images, arrays, one of these or many.
+    """List the images that a notebook holds.
 
     Parameters
     ----------
-    images : path, PIL image, array, or sequence of these
-        A path stands for all images of its source, an array of four axes for a batch.
+    images : path, PIL image, ndarray, or iterable of these
+        A path stands for all images of its source; an array of four axes stands for a batch.
 
     Returns
     -------
     list of Entry
-        In the order given, repeats kept. A missing image is among them, and fails when read.
+        Images in the order given, repeats included. A missing image file is an entry too, which
+        fails when its bytes are read.
 
     Raises
     ------
     SourceError
-        As `read_manifest` raises it.
+        If a path is no source, as in `read_manifest`.
     """
     if isinstance(images, np.ndarray):
-        single = images.ndim < 4
+        is_single = images.ndim < 4
     else:
-        single = isinstance(images, str | os.PathLike) or not isinstance(images, Iterable)
+        is_single = isinstance(images, str | os.PathLike) or not isinstance(images, Iterable)
     entries: list[Entry] = []
-    for number, image in enumerate([images] if single else images):
+    for number, image in enumerate([images] if is_single else images):
         if isinstance(image, str | os.PathLike):
-            entries.extend(_read_one(Path(image)).entries)
+            path = Path(image)
+            entries.extend(find_kind(path).read(path).entries)
         else:
             entries.append(Entry(Row(str(number), f"image {number}"), InMemory(image)))
     return entries
 
 
-def _miss(path: Path) -> SourceError:
+def _build_missing(path: Path) -> SourceError:
     return SourceError(
-        f"{path}: expected a folder, table, tar or image, got nothing there. Check the path."
+        subject=str(path),
+        expected="a folder, table, tar or image",
+        got="nothing there",
+        remedy="Check the path.",
     )
 
 
-def _read_one(path: Path) -> Manifest:
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        return read_folder(path)
-    # A missing image is a row that will fail to be read; anything else that is missing is not.
-    if not path.exists() and suffix not in SUFFIXES:
-        raise _miss(path)
-    if suffix in (".csv", ".parquet"):
-        return read_table(path)
-    if suffix == ".tar":
-        return read_tars([path])
-    if path.name.lower().endswith(COMPRESSED):
-        raise SourceError(
-            f"{path}: expected a plain .tar, got a compressed archive. "
-            "Decompress it once: images hardly shrink, and a plain tar can be read anywhere in it."
-        )
-    entry = build_entry(path.as_posix(), path, Place(None, None), Content(str(path)))
-    return Manifest(str(path), (entry,), alone=True)
+def _join_manifests(paths: Sequence[Path], manifests: Sequence[Manifest]) -> Manifest:
+    """Join several sources as one; the path of a source comes before its ids."""
+    entries: dict[str, Entry] = {}
+    for path, manifest in zip(paths, manifests, strict=True):
+        prefix = "" if manifest.is_single_image else f"{escape_name(path.as_posix())}/"
+        for entry in manifest.entries:
+            row = replace(entry.row, id=prefix + entry.row.id)
+            if row.id in entries:
+                raise SourceError(
+                    subject=str(path),
+                    expected="each image once",
+                    got=f"{row.id!r} again",
+                    remedy="Name the source once.",
+                )
+            entries[row.id] = Entry(row, entry.content)
+    return Manifest(
+        source=", ".join(str(path) for path in paths),
+        entries=tuple(entries.values()),
+        n_ignored=sum(manifest.n_ignored for manifest in manifests),
+    )

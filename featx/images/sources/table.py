@@ -1,4 +1,4 @@
-"""A CSV or Parquet table of images."""
+"""A source that is a CSV or Parquet table of images."""
 
 from __future__ import annotations
 
@@ -9,51 +9,67 @@ from typing import Any
 
 from featx.core.errors import SourceError, require, suggest
 from featx.core.rows import Row, read_split
-from featx.images.manifest import Content, Entry, Manifest, build_manifest, escape_name
+from featx.images.content import Content
+from featx.images.manifest import Entry, Manifest, build_manifest
+from featx.images.names import escape_name
 
 COLUMNS = ("path", "id", "label", "split", "group")
-"""Columns that mean something; ``path`` must be there, others than these are passed over."""
+"""Columns that featx reads. ``path`` is required; columns with other names are ignored."""
 
 
 def read_table(table: Path) -> Manifest:
-    """Read a table with a column ``path``, and ``id label split group`` where it has them.
+    """Read a table with a column ``path`` and optional columns ``id label split group``.
 
-    Relative paths are relative to the table's folder. Without ``id`` a row's id is its path as
-    written. Whether the files are there is found out when they are read.
+    Parameters
+    ----------
+    table : Path
+        A ``.csv`` or ``.parquet`` file. Relative paths in the table start at the folder of the
+        table. Without a column ``id`` the id of a row is its path as written.
+
+    Returns
+    -------
+    Manifest
+        One row for each line, in the order of the table. The images themselves are not looked for.
 
     Raises
     ------
     SourceError
-        Naming table, line and column of the first row that is wrong.
+        If a line is wrong; the error names table, line and column of the first wrong line.
     """
     lines = _iter_parquet(table) if table.suffix.lower() == ".parquet" else _iter_csv(table)
     entries: list[Entry] = []
     seen: dict[str, str] = {}
-    for place, cells in lines:
-        entry = _read_line(table, place, cells)
-        first = seen.setdefault(entry.row.id, place)
-        if first is not place:
+    for line, cells in lines:
+        entry = _read_line(table, line, cells)
+        first = seen.setdefault(entry.row.id, line)
+        if first is not line:
             column = "id" if cells.get("id") else "path"
             raise SourceError(
-                f"{table}, {place}, column {column!r}: expected each id once, got "
-                f"{entry.row.id!r} again after {first}. Add a column id, or drop the row."
+                subject=f"{table}, {line}, column {column!r}",
+                expected="each id once",
+                got=f"{entry.row.id!r} again after {first}",
+                remedy="Add a column id, or remove the line.",
             )
         entries.append(entry)
     return build_manifest(str(table), entries, 0, "Add rows below its header.")
 
 
-def _read_line(table: Path, place: str, cells: dict[str, str]) -> Entry:
+def _read_line(table: Path, line: str, cells: dict[str, str]) -> Entry:
     path = cells.get("path", "")
     if not path:
         raise SourceError(
-            f"{table}, {place}, column 'path': expected the path of an image, got nothing. "
-            "Fill it in, or drop the row."
+            subject=f"{table}, {line}, column 'path'",
+            expected="the path of an image",
+            got="an empty cell",
+            remedy="Write the path, or remove the line.",
         )
     split = read_split(cells.get("split"))
     if cells.get("split") and split is None:
         raise SourceError(
-            f"{table}, {place}, column 'split': expected train, val or test, "
-            f"got {cells['split']!r}. Mend it, or leave it empty."
+            subject=f"{table}, {line}, column 'split'",
+            expected="train, val or test",
+            got=repr(cells["split"]),
+            remedy="Correct the cell, or leave it empty.",
         )
     file = table.parent / path
     row = Row(
@@ -69,58 +85,83 @@ def _read_line(table: Path, place: str, cells: dict[str, str]) -> Entry:
 def _check_header(table: Path, names: list[str]) -> None:
     if "path" not in names:
         raise SourceError(
-            f"{table}: expected a column 'path', got {', '.join(names) or 'no columns'}. "
-            f"Rename the column that holds the files. {suggest('path', names)}"
+            subject=str(table),
+            expected="a column 'path'",
+            got=", ".join(names) or "no columns",
+            remedy=f"Rename the column that holds the paths. {suggest('path', names)}",
         )
     twice = sorted({name for name in COLUMNS if names.count(name) > 1})
     if twice:
         raise SourceError(
-            f"{table}: expected each column once, got {twice[0]!r} twice. Rename one."
+            subject=str(table),
+            expected="each column once",
+            got=f"{twice[0]!r} twice",
+            remedy="Rename one of them.",
         )
 
 
 def _iter_csv(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield each line's place and cells. Excel's byte-order mark is taken off."""
+    """Yield the name of each line and its cells. The byte-order mark of Excel is skipped."""
+    number = 0
     try:
         with table.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
             names = [name.strip() for name in next(reader, [])]
             _check_header(table, names)
+            number = reader.line_num
             for cells in reader:
+                number = reader.line_num
                 if not any(cells):
                     continue
-                place = f"line {reader.line_num}"
                 if len(cells) != len(names):
                     column = names[min(len(cells), len(names) - 1)]
                     raise SourceError(
-                        f"{table}, {place}, column {column!r}: expected {len(names)} cells, "
-                        f"got {len(cells)}. Quote cells that hold a comma."
+                        subject=f"{table}, line {number}, column {column!r}",
+                        expected=f"{len(names)} cells",
+                        got=str(len(cells)),
+                        remedy="Put quotes around cells that hold a comma.",
                     )
-                yield place, {n: c.strip() for n, c in zip(names, cells, strict=True)}
-    except OSError as error:
-        raise SourceError(
-            f"{table}: expected a table that can be read, got {error.strerror}. Check the path."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise SourceError(
-            f"{table}: expected UTF-8 text, got byte {error.object[error.start]:#04x} "
-            f"at {error.start}. Save it as UTF-8."
-        ) from error
-    except csv.Error as error:
-        raise SourceError(
-            f"{table}, line {reader.line_num}: expected a CSV line, got {error}. Mend the line."
-        ) from error
+                yield f"line {number}", {n: c.strip() for n, c in zip(names, cells, strict=True)}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _explain_csv(table, number, error) from error
+
+
+def _explain_csv(table: Path, number: int, error: Exception) -> SourceError:
+    """Turn an error into featx's own; `number` counts the lines before it."""
+    if isinstance(error, OSError):
+        return SourceError(
+            subject=str(table),
+            expected="a table that can be read",
+            got=str(error.strerror),
+            remedy="Check the path.",
+        )
+    if isinstance(error, UnicodeDecodeError):
+        return SourceError(
+            subject=str(table),
+            expected="UTF-8 text",
+            got=f"byte {error.object[error.start]:#04x} at {error.start}",
+            remedy="Save the table as UTF-8.",
+        )
+    return SourceError(
+        subject=f"{table}, line {number + 1}",
+        expected="a CSV line",
+        got=str(error),
+        remedy="Correct the line.",
+    )
 
 
 def _iter_parquet(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield each row's place and cells, as text; numbers from 1."""
+    """Yield the name of each row, which counts from 1, and its cells as text."""
     parquet = require("pyarrow.parquet", "parquet")
     try:
         file = parquet.ParquetFile(table)
         names = list(file.schema_arrow.names)
-    except Exception as error:  # pyarrow's errors share no base but Exception
+    except Exception as error:  # the errors of pyarrow have no common base but Exception
         raise SourceError(
-            f"{table}: expected a Parquet table, got {type(error).__name__}. Write it again."
+            subject=str(table),
+            expected="a Parquet table",
+            got=type(error).__name__,
+            remedy="Write the table again.",
         ) from error
     _check_header(table, names)
     wanted = [name for name in COLUMNS if name in names]
@@ -128,7 +169,7 @@ def _iter_parquet(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
     for batch in _iter_batches(table, file, wanted):
         for cells in batch:
             number += 1
-            # NaN, the one value that differs from itself, is how pandas writes a missing label.
+            # pandas writes NaN for a missing label: the one value that differs from itself.
             texts = {n: str(v) for n, v in cells.items() if v is not None and v == v}
             yield f"row {number}", texts
 
@@ -139,5 +180,8 @@ def _iter_batches(table: Path, file: Any, names: list[str]) -> Iterator[list[dic
             yield batch.to_pylist()
     except OSError as error:
         raise SourceError(
-            f"{table}: expected a whole Parquet table, got {error}. Write it again."
+            subject=str(table),
+            expected="a whole Parquet table",
+            got=str(error),
+            remedy="Write the table again.",
         ) from error

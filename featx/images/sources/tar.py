@@ -1,4 +1,4 @@
-"""Plain tar archives, read where they lie and never unpacked."""
+"""A source that is one or several plain tar archives. Images are read in place, never unpacked."""
 
 from __future__ import annotations
 
@@ -12,62 +12,90 @@ from typing import Any
 
 from featx.core.errors import SourceError
 from featx.core.rows import read_split
-from featx.images.manifest import (
-    Content,
-    Manifest,
-    build_entry,
-    build_manifest,
-    escape_name,
-    read_layout,
-)
+from featx.images.content import Content
+from featx.images.layout import read_layout
+from featx.images.manifest import Manifest, build_entry, build_manifest
+from featx.images.names import escape_name
 
 SIDECARS = (".cls", ".json")
-"""Members that describe the image of the same key, as WebDataset writes them."""
+"""Suffixes of members that describe the image with the same key, as WebDataset writes them."""
+
+
+def read_tar(tar: Path) -> Manifest:
+    """List the images of one tar, as `read_tars` does.
+
+    Parameters
+    ----------
+    tar : Path
+        A plain tar.
+    """
+    return read_tars([tar])
 
 
 def read_tars(tars: Sequence[Path]) -> Manifest:
-    """List the images of one or several tars, in the order in which they lie there.
+    """List the images of one or several tars.
 
-    Members are ``class/name.jpg``, or ``key.jpg`` with ``key.cls`` (the label as text) or
-    ``key.json`` (an object with ``label``, ``split``, ``group``, each optional) beside it. A split
-    in the tar's name (``photos-train.tar``) holds for members that name none.
+    A member is ``class/name.jpg``; or ``key.jpg`` with ``key.cls`` (the label as text) or
+    ``key.json`` (an object with any of ``label``, ``split``, ``group``) beside it. A split in the
+    name of the tar (``photos-train.tar``) holds for all members that name no split.
+
+    Parameters
+    ----------
+    tars : sequence of Path
+        Plain tars with different names.
+
+    Returns
+    -------
+    Manifest
+        One row for each image, in the order of the tars. Ids are names of members, with the name
+        of the tar before them if there are several tars.
 
     Raises
     ------
     SourceError
-        If a tar is compressed or damaged, a member climbs out of it (``../``), a sidecar cannot
-        be read, or two tars share a name.
+        If a tar is compressed or damaged, if a member lies outside the archive (``../``), if a
+        sidecar cannot be read, or if two tars have the same name.
     """
-    by_name: dict[str, Path] = {}
     splits: dict[Path, str | None] = {}
     images: dict[str, _Image] = {}
     n_ignored = 0
+    _check_names(tars)
     for tar in tars:
-        if by_name.setdefault(tar.name, tar) is not tar:
-            raise SourceError(
-                f"{tar}: expected tars of different names, got a second {tar.name}. Rename one."
-            )
         words = re.split(r"[^a-zA-Z]+", tar.stem)
         splits[tar] = next(filter(None, map(read_split, words)), None)
         found, ignored = _read_tar(tar)
         prefix = f"{tar.name}/" if len(tars) > 1 else ""
-        # A member that comes twice replaces the first, as it does when a tar is unpacked.
+        # A member that comes twice replaces the first one, as it does when a tar is unpacked.
         images.update((prefix + image.member.name, image) for image in found)
         n_ignored += ignored
     source = ", ".join(str(tar) for tar in tars)
-    places = read_layout(_drop_wrapper([image.member.parts for image in images.values()]), source)
+    meanings = read_layout(_drop_wrapper([image.member.parts for image in images.values()]), source)
     entries = []
-    for (name, image), place in zip(images.items(), places, strict=True):
-        entry = build_entry(name, image.tar / image.member.name, place, image.content)
-        row = replace(entry.row, split=place.split or splits[image.tar])
+    for (name, image), meaning in zip(images.items(), meanings, strict=True):
+        entry = build_entry(name, image.tar / image.member.name, meaning, image.content)
+        row = replace(entry.row, split=meaning.split or splits[image.tar])
         entries.append(replace(entry, row=replace(row, **image.fields)))
-    hint = "Members are expected as class/name.jpg or key.jpg with key.cls."
+    hint = "Name members class/name.jpg, or key.jpg with key.cls."
     return build_manifest(source, entries, n_ignored, hint)
+
+
+def _check_names(tars: Sequence[Path]) -> None:
+    """Refuse two tars of one name: their images would get the same ids."""
+    seen: set[str] = set()
+    for tar in tars:
+        if tar.name in seen:
+            raise SourceError(
+                subject=str(tar),
+                expected="tars with different names",
+                got=f"a second {tar.name}",
+                remedy="Rename one of them.",
+            )
+        seen.add(tar.name)
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A file inside a tar: its name, parts and bytes; no bytes where it is a symbolic link."""
+    """A file in a tar: its name, the parts of the name, and its bytes; None for a symbolic link."""
 
     name: str
     parts: tuple[str, ...]
@@ -75,14 +103,14 @@ class _Member:
 
     @property
     def key(self) -> str:
-        """The path up to the first dot of its last part: what WebDataset groups by."""
+        """The name up to the first dot of its last part, by which WebDataset groups members."""
         folder, _, base = self.name.rpartition("/")
         return f"{folder}/{base.split('.', 1)[0]}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """An image inside a tar, with what the members beside it say of it."""
+    """An image in a tar, and the fields of its row that its sidecars give."""
 
     tar: Path
     member: _Member
@@ -91,7 +119,7 @@ class _Image:
 
 
 def _read_tar(tar: Path) -> tuple[list[_Image], int]:
-    """List one tar's images, and count its other files."""
+    """List the images of one tar, and count its other files."""
     images: list[tuple[_Member, Content]] = []
     sidecars: dict[str, list[tuple[_Member, Content]]] = {}
     n_ignored = 0
@@ -109,16 +137,16 @@ def _read_tar(tar: Path) -> tuple[list[_Image], int]:
         for sidecar, text in sidecars.get(member.key, ()):
             fields |= _read_sidecar(tar, sidecar, text)
         found.append(_Image(tar, member, content, fields))
-    # What lies beside no image, such as annotations.json, describes none.
+    # A sidecar without an image, such as annotations.json, describes none.
     used = {member.key for member, _ in images}
     n_ignored += sum(len(group) for key, group in sidecars.items() if key not in used)
     return found, n_ignored
 
 
 def _drop_wrapper(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Take off the one folder that ``tar cf photos.tar photos/`` puts all classes under.
+    """Remove the one folder around all classes that ``tar cf photos.tar photos/`` adds.
 
-    A single folder stays where fewer than two lie below it, or a file lies in it: it is the class.
+    A single folder that holds a file, or fewer than two folders, is the class and stays.
     """
     tops = {path[0] for path in paths}
     wrapped = len(tops) == 1 and all(len(path) > 2 for path in paths)
@@ -128,18 +156,20 @@ def _drop_wrapper(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 
 def _iter_members(tar: Path) -> Iterator[_Member]:
-    """Walk the headers of a tar, whose bytes are passed over."""
+    """Yield the files of a tar that are not hidden. Only headers are read."""
     contents: dict[str, Content] = {}
     try:
         with tarfile.open(tar, "r:", errors="surrogateescape") as archive:
             for info in archive:
-                # Else the list of all members stays in memory.
+                # tarfile would keep the list of all members in memory.
                 archive.members = []  # type: ignore[attr-defined]
                 parts = tuple(part for part in info.name.split("/") if part not in ("", "."))
                 if info.name.startswith("/") or ".." in parts:
                     raise SourceError(
-                        f"{tar}, member {escape_name(info.name)!r}: expected a path inside the "
-                        "archive, got one that climbs out. Make the tar anew without it."
+                        subject=f"{tar}, member {escape_name(info.name)!r}",
+                        expected="a path inside the archive",
+                        got="a path outside it",
+                        remedy="Write the tar again without this member.",
                     )
                 if info.isreg() and not info.issparse():
                     contents[info.name] = Content(str(tar), info.offset_data, info.size)
@@ -151,18 +181,22 @@ def _iter_members(tar: Path) -> Iterator[_Member]:
             _check_end(archive)
     except (tarfile.TarError, OSError) as error:
         raise SourceError(
-            f"{tar}: expected a plain tar, got {type(error).__name__}: {error}. "
-            "Decompress it first if it is a .tar.gz, else copy it again."
+            subject=str(tar),
+            expected="a plain tar",
+            got=f"{type(error).__name__}: {error}",
+            remedy="Decompress the file if it is a .tar.gz; otherwise copy it again.",
         ) from error
 
 
 def _check_end(archive: tarfile.TarFile) -> None:
-    """Refuse a tar that goes on after the walk ended: tarfile stops at a damaged header silently.
+    """Refuse a tar with more than zeros behind its last member.
+
+    tarfile stops at a damaged header without an error; a whole tar ends with a block of zeros.
 
     Raises
     ------
     tarfile.ReadError
-        Unless only zeros follow, at least one block of them.
+        If anything but zeros follows, or less than one block of zeros.
     """
     assert archive.fileobj is not None
     archive.fileobj.seek(archive.offset)
@@ -172,8 +206,8 @@ def _check_end(archive: tarfile.TarFile) -> None:
 
 
 def _read_sidecar(tar: Path, member: _Member, content: Content) -> dict[str, Any]:
-    """Read the fields of a row that a ``.cls`` or ``.json`` member gives."""
-    where = f"{tar}, member {escape_name(member.name)!r}"
+    """Read label, split and group of a row from a ``.cls`` or ``.json`` member."""
+    subject = f"{tar}, member {escape_name(member.name)!r}"
     try:
         text = content.read().decode()
         fields = (
@@ -183,8 +217,10 @@ def _read_sidecar(tar: Path, member: _Member, content: Content) -> dict[str, Any
             raise ValueError("not an object")
     except (ValueError, OSError) as error:
         raise SourceError(
-            f"{where}: expected UTF-8 text (.cls) or a JSON object (.json), "
-            f"got {type(error).__name__}: {error}. Mend the member."
+            subject=subject,
+            expected="UTF-8 text (.cls) or a JSON object (.json)",
+            got=f"{type(error).__name__}: {error}",
+            remedy="Correct the member.",
         ) from error
     names = [name for name in ("label", "split", "group") if fields.get(name) not in (None, "")]
     row = {name: escape_name(str(fields[name])) for name in names}
@@ -192,7 +228,10 @@ def _read_sidecar(tar: Path, member: _Member, content: Content) -> dict[str, Any
         split = read_split(row["split"])
         if split is None:
             raise SourceError(
-                f"{where}: expected split train, val or test, got {row['split']!r}. Mend it."
+                subject=subject,
+                expected="split train, val or test",
+                got=repr(row["split"]),
+                remedy="Correct the member.",
             )
         row["split"] = split
     return row

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from featx.core.errors import SourceError
-from featx.images.manifest import escape_name, read_layout
+from featx.images.layout import read_layout
+from featx.images.names import escape_name
 from featx.images.sources.folder import read_folder
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX file names and links")
@@ -108,7 +109,7 @@ def test_read_folder_class_called_train_is_a_class(tmp_path):
 
 def test_read_folder_split_with_classes_beside_others_is_refused(tmp_path):
     touch(tmp_path, "train/ants/1.jpg", "more/2.jpg")
-    with pytest.raises(SourceError, match=r"got both \(train beside more\)\. Move the others away"):
+    with pytest.raises(SourceError, match=r"got both \(train beside more\)\. Move the other"):
         read_folder(tmp_path)
 
 
@@ -245,7 +246,7 @@ def test_read_folder_missing_folder_is_an_error(tmp_path):
 
 def test_read_folder_empty_says_where_and_what_next(tmp_path):
     with pytest.raises(
-        SourceError, match=r"expected at least one image, got none among 0 files\. Point at"
+        SourceError, match=r"expected at least one image, got none among 0 files\. Name a fol"
     ) as caught:
         read_folder(tmp_path)
     assert str(caught.value).startswith(str(tmp_path))
@@ -259,7 +260,7 @@ def test_read_folder_without_images_counts_the_others(tmp_path):
 
 def test_read_folder_of_tars_says_to_pass_them(tmp_path):
     touch(tmp_path, "a.tar")
-    with pytest.raises(SourceError, match=r"Pass its tars themselves: .*/\*\.tar"):
+    with pytest.raises(SourceError, match=r"Name the tars themselves: .*/\*\.tar"):
         read_folder(tmp_path)
 
 

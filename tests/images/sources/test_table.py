@@ -169,7 +169,7 @@ def test_read_table_wrong_csv_is_refused_with_its_place(tmp_path, text, message)
 
 def test_read_table_wrong_column_name_shows_the_nearest(tmp_path):
     table = write_csv(tmp_path, "paths,label\na.jpg,ants\n")
-    with pytest.raises(SourceError, match=r"holds the files\. Nearest: paths"):
+    with pytest.raises(SourceError, match=r"holds the paths\. Nearest: paths"):
         read_table(table)
 
 

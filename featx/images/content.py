@@ -1,0 +1,137 @@
+"""The bytes of one image: where they lie, and how to read them."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from featx.images.decode import PREFIX_SIZE, SUFFIXES, is_image
+
+RECENT_NS = 2_000_000_000
+"""Coarsest clock of a file system in use: two seconds, that of FAT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The bytes of one image: a whole file, or a range of bytes in an archive.
+
+    Attributes
+    ----------
+    file : str
+        Path of the file or archive.
+    offset : int
+        Position of the first byte in the file.
+    size : int
+        Number of bytes; -1 for all bytes up to the end of the file.
+    """
+
+    file: str
+    offset: int = 0
+    size: int = -1
+
+    def stat(self) -> tuple[int, int]:
+        """Read size and time of last change without reading the bytes.
+
+        Returns
+        -------
+        n_bytes : int
+            Number of bytes of the image.
+        mtime_ns : int
+            Time of the last change of the file or archive, in nanoseconds since 1970.
+
+        Raises
+        ------
+        OSError
+            If the file does not exist.
+        """
+        status = os.stat(self.file)
+        return status.st_size if self.size < 0 else self.size, status.st_mtime_ns
+
+    def read_whole(self) -> tuple[bytes, int, int]:
+        """Read all bytes together with the size and time that belong to them.
+
+        Returns
+        -------
+        data : bytes
+            All bytes of the image.
+        n_bytes, mtime_ns : int
+            Size and time as `stat` gives them. The time is -1 if the last change is so recent that
+            the clock of the file system could not show another change after it.
+
+        Raises
+        ------
+        OSError
+            If `read` raises it, or if the file changed while it was read.
+        """
+        before = self.stat()
+        data = self.read()
+        if self.stat() != before:
+            raise OSError("the file changed while it was read")
+        is_old = time.time_ns() - before[1] > RECENT_NS
+        return data, before[0], before[1] if is_old else -1
+
+    def read(self, size: int | None = None) -> bytes:
+        """Read the bytes.
+
+        Parameters
+        ----------
+        size : int, optional
+            Largest number of bytes to read from the start. Default: all bytes.
+
+        Returns
+        -------
+        bytes
+            The bytes of the image.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read or is no regular file (a socket, a pipe), or if an archive
+            ends before the last byte of the image.
+        """
+        limit = self.size if size is None else size if self.size < 0 else min(size, self.size)
+        with open(self.file, "rb", opener=_open_without_waiting) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise OSError("not a regular file")
+            stream.seek(self.offset)
+            data = stream.read(limit)
+        if size is None and 0 <= self.size != len(data):
+            raise OSError(f"archive ends after {len(data)} of {self.size} bytes")
+        return data
+
+    def looks_like_image(self, name: str) -> bool:
+        """Decide whether a file becomes a row of the manifest.
+
+        Parameters
+        ----------
+        name : str
+            Name of the file within its source. A suffix such as ``.jpg`` alone makes the file a
+            row; without one the first bytes decide.
+        """
+        if os.path.splitext(name)[1].lower() in SUFFIXES:
+            return True
+        try:
+            return is_image(self.read(PREFIX_SIZE))
+        except OSError:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """An image that the caller holds already.
+
+    Attributes
+    ----------
+    image : PIL.Image.Image or ndarray
+        The image, as `featx.images.decode.decode_image` takes it.
+    """
+
+    image: Any
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; opening a pipe returns at once, even if no process writes to the pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
