@@ -331,7 +331,7 @@ def test_predict_files_that_all_fail_ends_in_code_1(place, run_cli, form):
     result = run_cli("predict", "head.joblib", "bad.jpg", *form)
     assert result.code == 1
     assert result.err == "featx: not one image could be read\n"
-    assert "not an image" in result.out
+    assert "expected an image that featx reads" in result.out
 
 
 def test_predict_csv_of_files_that_all_fail_has_its_columns(place, run_cli):
@@ -339,7 +339,7 @@ def test_predict_csv_of_files_that_all_fail_has_its_columns(place, run_cli):
     header, line = csv.reader(io.StringIO(result.out))
     assert header == ["path", "label", "score", "error"]
     assert line[:3] == ["bad.jpg", "", ""]
-    assert "not an image" in line[3]
+    assert "expected an image that featx reads" in line[3]
 
 
 def test_backbones_pattern_lists_matches(run_cli):
