@@ -131,7 +131,10 @@ def test_extract_of_files_that_all_fail_is_an_error_whatever_is_allowed(run, tmp
     folder.mkdir()
     for name in ("a.jpg", "b.jpg"):
         (folder / name).write_bytes(b"no image")
-    with pytest.raises(SourceError, match=r"images, got 2 of 2 .* such as .*jpg: expected an image that featx reads"):
+    with pytest.raises(
+        SourceError,
+        match=r"images, got 2 of 2 .* such as .*jpg: expected an image that featx reads",
+    ):
         run(folder, max_failures="100%")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h5.partial", "photos"]
 
