@@ -4,6 +4,8 @@ import json
 import tarfile
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -27,22 +29,22 @@ from featx.images.sources.read import read_manifest
 
 
 @pytest.fixture
-def run(tiny_backbone, tmp_path):
+def run(tiny_backbone: str, tmp_path: Path) -> Any:
     """Extract with the tiny backbone; return the report and the output."""
 
-    def run(source, name="out.h5", **options):
-        options = {"backbone": tiny_backbone, "batch_size": 4, "progress": False} | options
+    def run(source: Any, name: str = "out.h5", **options: Any) -> Any:
+        options = {"backbone": tiny_backbone, "batch_size": 4, "progress": False, **options}
         return extract(source, tmp_path / name, **options)
 
     return run
 
 
-def read_by_id(path, name=None):
+def read_by_id(path: Path, name: str | None = None) -> Any:
     with open_cache(path) as cache:
         return dict(zip(cache.ids.tolist(), cache.read_vectors(name), strict=True))
 
 
-def spoil(photos):
+def spoil(photos: Path) -> Any:
     """Put files that cannot be decoded between the others; return their ids."""
     (photos / "train/ants/0b.jpg").write_bytes(b"no image")
     (photos / "train/bees/1b.png").write_bytes(b"")
@@ -51,7 +53,7 @@ def spoil(photos):
     return ["train/ants/0b.jpg", "train/bees/1b.png", "val/ants/0b.jpeg", "val/bees/zz.jpg"]
 
 
-def test_extract_folder_has_its_rows_labels_and_splits(photos, photos_cache):
+def test_extract_folder_has_its_rows_labels_and_splits(photos: Path, photos_cache: Path) -> None:
     with open_cache(photos_cache) as cache:
         assert cache.ids.tolist() == sorted(
             path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg")
@@ -67,7 +69,9 @@ def test_extract_folder_has_its_rows_labels_and_splits(photos, photos_cache):
         assert cache.digests[0] == digest
 
 
-def test_extract_reports_what_it_did(run, photos, tiny_backbone, tmp_path):
+def test_extract_reports_what_it_did(
+    run: Any, photos: Path, tiny_backbone: str, tmp_path: Path
+) -> None:
     (photos / "notes.txt").write_text("ignored")
     bad = spoil(photos)
     report = run(photos, max_failures=len(bad))
@@ -77,7 +81,9 @@ def test_extract_reports_what_it_did(run, photos, tiny_backbone, tmp_path):
     assert report.elapsed_s > 0
 
 
-def test_extract_vectors_are_what_the_network_gives(photos, photos_cache, tiny_backbone):
+def test_extract_vectors_are_what_the_network_gives(
+    photos: Path, photos_cache: Path, tiny_backbone: str
+) -> None:
     import torch
     from PIL import Image
 
@@ -92,7 +98,7 @@ def test_extract_vectors_are_what_the_network_gives(photos, photos_cache, tiny_b
     assert len({vector.tobytes() for vector in vectors.values()}) == 12
 
 
-def test_extract_records_failures_with_stage_and_reason(run, photos):
+def test_extract_records_failures_with_stage_and_reason(run: Any, photos: Path) -> None:
     bad = spoil(photos)
     report = run(photos, max_failures=len(bad))
     with open_cache(report.path) as cache:
@@ -111,7 +117,9 @@ def test_extract_records_failures_with_stage_and_reason(run, photos):
         assert len(failure.reason.splitlines()) == 1
 
 
-def test_extract_bad_files_leave_their_neighbours_identical(run, photos, photos_cache):
+def test_extract_bad_files_leave_their_neighbours_identical(
+    run: Any, photos: Path, photos_cache: Path
+) -> None:
     report = run(photos, max_failures=len(spoil(photos)))
     clean, spoilt = read_by_id(photos_cache), read_by_id(report.path)
     assert list(clean) == list(spoilt)
@@ -120,13 +128,17 @@ def test_extract_bad_files_leave_their_neighbours_identical(run, photos, photos_
 
 
 @pytest.mark.parametrize("options", [{"workers": 1}, {"workers": 7}, {"batch_size": 12}])
-def test_extract_rows_and_values_do_not_depend_on_how_it_runs(run, photos, photos_cache, options):
+def test_extract_rows_and_values_do_not_depend_on_how_it_runs(
+    run: Any, photos: Path, photos_cache: Path, options: Any
+) -> None:
     first, second = read_by_id(photos_cache), read_by_id(run(photos, **options).path)
     assert list(first) == list(second)
     np.testing.assert_allclose(list(first.values()), list(second.values()), atol=1e-5)
 
 
-def test_extract_of_files_that_all_fail_is_an_error_whatever_is_allowed(run, tmp_path):
+def test_extract_of_files_that_all_fail_is_an_error_whatever_is_allowed(
+    run: Any, tmp_path: Path
+) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in ("a.jpg", "b.jpg"):
@@ -143,7 +155,9 @@ def test_extract_of_files_that_all_fail_is_an_error_whatever_is_allowed(run, tmp
     ("factor", "dtype", "reason"),
     [(np.inf, None, "not finite"), (1e7, "float16", "not finite in float16")],
 )
-def test_extract_not_finite_output_is_a_failure(photos, run, factor, dtype, reason):
+def test_extract_not_finite_output_is_a_failure(
+    photos: Path, run: Any, factor: Any, dtype: Any, reason: Any
+) -> None:
     import torch
     from torch import nn
     from torchvision import transforms
@@ -151,7 +165,7 @@ def test_extract_not_finite_output_is_a_failure(photos, run, factor, dtype, reas
     from featx.backbones.load import register_backbone
 
     class Fragile(nn.Module):
-        def forward(self, x):
+        def forward(self, x: Any) -> Any:
             # Bees are blue: their rows become infinite, and only theirs.
             x = x.mean((2, 3))
             return torch.where(x[:, 2:] > x[:, :1], x * factor, x)
@@ -169,7 +183,9 @@ def test_extract_not_finite_output_is_a_failure(photos, run, factor, dtype, reas
     assert (report.n_rows, report.n_failures) == (6, 6)
 
 
-def test_extract_float16_rounds_the_same_vectors(run, photos, photos_cache):
+def test_extract_float16_rounds_the_same_vectors(
+    run: Any, photos: Path, photos_cache: Path
+) -> None:
     path = run(photos, dtype="float16").path
     with open_cache(path) as half, open_cache(photos_cache) as full:
         assert half.read_vectors().dtype == np.float16
@@ -177,7 +193,9 @@ def test_extract_float16_rounds_the_same_vectors(run, photos, photos_cache):
         assert half.get_info().fingerprint == full.get_info().fingerprint
 
 
-def test_extract_several_layers_are_several_embeddings(run, photos, photos_cache, tiny_backbone):
+def test_extract_several_layers_are_several_embeddings(
+    run: Any, photos: Path, photos_cache: Path, tiny_backbone: str
+) -> None:
     report = run(photos, layers=["penultimate", "conv"])
     assert report.dims == {tiny_backbone: 8, f"{tiny_backbone}@conv": 4}
     single = read_by_id(run(photos, "conv.h5", layers=["conv"]).path)
@@ -193,7 +211,7 @@ def test_extract_several_layers_are_several_embeddings(run, photos, photos_cache
         assert infos[f"{tiny_backbone}@conv"].layer == "conv"
 
 
-def test_extract_fingerprint_says_what_was_run(photos_cache, tiny_backbone):
+def test_extract_fingerprint_says_what_was_run(photos_cache: Path, tiny_backbone: str) -> None:
     backbone = load_backbone(tiny_backbone)
     with open_cache(photos_cache) as cache:
         found = cache.get_info().fingerprint
@@ -205,7 +223,7 @@ def test_extract_fingerprint_says_what_was_run(photos_cache, tiny_backbone):
     assert (found.precision, found.dim) == ("fp32", 8)
 
 
-def test_extract_provenance_says_who_when_and_how(photos, photos_cache):
+def test_extract_provenance_says_who_when_and_how(photos: Path, photos_cache: Path) -> None:
     with h5py.File(photos_cache) as file:
         provenance = json.loads(file["embeddings/tests-tiny"].attrs["provenance"])
     assert set(provenance) >= {
@@ -221,7 +239,7 @@ def test_extract_provenance_says_who_when_and_how(photos, photos_cache):
 # --- a size of one's own
 
 
-def test_extract_size_is_run_and_recorded(run, photos):
+def test_extract_size_is_run_and_recorded(run: Any, photos: Path) -> None:
     import torch
     from PIL import Image
 
@@ -239,12 +257,12 @@ def test_extract_size_is_run_and_recorded(run, photos):
         np.testing.assert_allclose(vector, expected, atol=1e-4)
 
 
-def test_extract_without_a_size_records_none(photos_cache):
+def test_extract_without_a_size_records_none(photos_cache: Path) -> None:
     with open_cache(photos_cache) as cache:
         assert cache.get_info().provenance.origin.size is None
 
 
-def test_extract_another_size_goes_beside_under_another_name_only(run, photos):
+def test_extract_another_size_goes_beside_under_another_name_only(run: Any, photos: Path) -> None:
     folder = photos / "val/ants"
     path = run(folder, backbone="lenet5").path
     with pytest.raises(FingerprintError, match=r"expected .*resize 32.*got .*resize 33"):
@@ -256,12 +274,12 @@ def test_extract_another_size_goes_beside_under_another_name_only(run, photos):
 
 
 @pytest.mark.parametrize("size", [0, 5000])
-def test_extract_size_out_of_bounds_is_refused(run, photos, size):
+def test_extract_size_out_of_bounds_is_refused(run: Any, photos: Path, size: Any) -> None:
     with pytest.raises(BackboneError, match=rf"size: expected 1 to 4096 pixels, got {size}\."):
         run(photos, backbone="lenet5", size=size)
 
 
-def test_extract_size_beside_a_loaded_backbone_is_refused(run, photos):
+def test_extract_size_beside_a_loaded_backbone_is_refused(run: Any, photos: Path) -> None:
     backbone = load_backbone("lenet5")
     with pytest.raises(BackboneError, match=r"expected no weights, layers, preprocess or size be"):
         run(photos, backbone=backbone, size=33)
@@ -270,7 +288,7 @@ def test_extract_size_beside_a_loaded_backbone_is_refused(run, photos):
 # --- rows chosen by the caller
 
 
-def choose(photos, *labels):
+def choose(photos: Path, *labels: Any) -> Any:
     """Take the rows of some labels from the manifest of a folder."""
     manifest = read_manifest(photos)
     return Manifest(
@@ -279,7 +297,7 @@ def choose(photos, *labels):
     )
 
 
-def test_extract_manifest_has_its_rows_alone(run, photos, photos_cache):
+def test_extract_manifest_has_its_rows_alone(run: Any, photos: Path, photos_cache: Path) -> None:
     report = run(choose(photos, "bees"))
     assert report.n_rows == 6
     whole, chosen = read_by_id(photos_cache), read_by_id(report.path)
@@ -293,7 +311,9 @@ def test_extract_manifest_has_its_rows_alone(run, photos, photos_cache):
         assert cache.splits.tolist() == ["train"] * 4 + ["val"] * 2
 
 
-def test_extract_manifest_of_a_whole_folder_equals_the_folder(run, photos, photos_cache):
+def test_extract_manifest_of_a_whole_folder_equals_the_folder(
+    run: Any, photos: Path, photos_cache: Path
+) -> None:
     report = run(read_manifest(photos))
     with open_cache(report.path) as manifest, open_cache(photos_cache) as folder:
         # The time of a file just written is not yet kept.
@@ -305,37 +325,41 @@ def test_extract_manifest_of_a_whole_folder_equals_the_folder(run, photos, photo
         assert manifest.read_vectors().tobytes() == folder.read_vectors().tobytes()
 
 
-def test_extract_manifest_with_more_rows_embeds_these_alone(run, photos):
+def test_extract_manifest_with_more_rows_embeds_these_alone(run: Any, photos: Path) -> None:
     run(choose(photos, "bees"))
     report = run(choose(photos, "ants", "bees"))
     assert (report.n_embedded, report.n_rows) == (6, 12)
 
 
-def test_extract_manifest_with_fewer_rows_drops_the_others_where_pruned(run, photos):
+def test_extract_manifest_with_fewer_rows_drops_the_others_where_pruned(
+    run: Any, photos: Path
+) -> None:
     run(choose(photos, "ants", "bees"))
     assert run(choose(photos, "bees")).n_rows == 12
     report = run(choose(photos, "bees"), prune=True)
     assert (report.n_embedded, report.n_rows) == (0, 6)
 
 
-def test_extract_manifest_without_rows_is_refused(run, photos, tmp_path, monkeypatch):
+def test_extract_manifest_without_rows_is_refused(
+    run: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refuse_loading(monkeypatch)
     with pytest.raises(SourceError, match=r"photos: expected at least one row, got none\."):
         run(choose(photos))
     assert not (tmp_path / "out.h5").exists()
 
 
-def refuse_work(*args, **kwargs):
+def refuse_work(*args: Any, **kwargs: Any) -> None:
     raise AssertionError("work was begun")
 
 
-def refuse_loading(monkeypatch):
+def refuse_loading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featx.embedding.embed.recall_backbone", refuse_work)
 
 
 def test_extract_over_what_is_no_cache_is_refused_before_any_work(
-    run, photos, tmp_path, monkeypatch
-):
+    run: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     notes = tmp_path / "notes.h5"
     notes.write_text("not to be lost")
     refuse_loading(monkeypatch)
@@ -344,32 +368,40 @@ def test_extract_over_what_is_no_cache_is_refused_before_any_work(
     assert notes.read_text() == "not to be lost"
 
 
-def test_extract_unknown_dtype_is_refused_before_any_work(run, photos, monkeypatch):
+def test_extract_unknown_dtype_is_refused_before_any_work(
+    run: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refuse_loading(monkeypatch)
     with pytest.raises(CacheError, match=r"dtype: expected float32 or float16, got 'float8'"):
         run(photos, dtype="float8")
 
 
-def test_extract_unknown_device_is_refused_before_any_work(run, photos, monkeypatch):
+def test_extract_unknown_device_is_refused_before_any_work(
+    run: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refuse_loading(monkeypatch)
     with pytest.raises(DeviceError, match=r"device: expected auto, cpu, .* got 'gpu'"):
         run(photos, device="gpu")
 
 
 @pytest.mark.parametrize("option", ["batch_size", "workers"])
-def test_extract_without_rows_at_a_time_or_workers_is_refused(run, photos, option):
+def test_extract_without_rows_at_a_time_or_workers_is_refused(
+    run: Any, photos: Path, option: Any
+) -> None:
     with pytest.raises(FeatxError, match=rf"{option}: expected at least 1, got 0"):
         run(photos, **{option: 0})
 
 
-def test_extract_overwrite_replaces_the_cache(run, photos, photos_cache):
+def test_extract_overwrite_replaces_the_cache(run: Any, photos: Path, photos_cache: Path) -> None:
     (photos / "val/ants/0.jpg").unlink()
     run(photos, photos_cache.name, overwrite=True)
     with open_cache(photos_cache) as cache:
         assert len(cache) == 11
 
 
-def test_extract_overwrite_that_fails_keeps_the_old_cache(run, photos_cache, tmp_path):
+def test_extract_overwrite_that_fails_keeps_the_old_cache(
+    run: Any, photos_cache: Path, tmp_path: Path
+) -> None:
     before = photos_cache.read_bytes()
     folder = tmp_path / "bad"
     folder.mkdir()
@@ -379,7 +411,9 @@ def test_extract_overwrite_that_fails_keeps_the_old_cache(run, photos_cache, tmp
     assert photos_cache.read_bytes() == before
 
 
-def test_extract_tar_equals_folder(run, photos, photos_cache, tmp_path):
+def test_extract_tar_equals_folder(
+    run: Any, photos: Path, photos_cache: Path, tmp_path: Path
+) -> None:
     with tarfile.open(tmp_path / "photos.tar", "w") as tar:
         tar.add(photos, "photos")
     report = run(tmp_path / "photos.tar")
@@ -393,7 +427,7 @@ def test_extract_tar_equals_folder(run, photos, photos_cache, tmp_path):
             np.testing.assert_allclose(vectors[digest], vector, atol=1e-6)
 
 
-def test_extract_table_has_its_columns(run, photos, tmp_path):
+def test_extract_table_has_its_columns(run: Any, photos: Path, tmp_path: Path) -> None:
     table = photos / "photos.csv"
     lines = ["path,label,split,group", "val/ants/0.jpg,A,test,g1", "val/bees/0.jpg,B,,g2"]
     table.write_text("\n".join(lines))
@@ -403,7 +437,9 @@ def test_extract_table_has_its_columns(run, photos, tmp_path):
         assert cache.groups.tolist() == ["g1", "g2"]
 
 
-def test_extract_with_loaded_backbone_equals_by_name(run, photos, photos_cache, tiny_backbone):
+def test_extract_with_loaded_backbone_equals_by_name(
+    run: Any, photos: Path, photos_cache: Path, tiny_backbone: str
+) -> None:
     loaded = load_backbone(tiny_backbone)
     found = read_by_id(run(photos, backbone=loaded).path)
     expected = read_by_id(photos_cache)
@@ -412,12 +448,14 @@ def test_extract_with_loaded_backbone_equals_by_name(run, photos, photos_cache, 
     }
 
 
-def test_extract_unknown_backbone_shows_nearest(run, photos):
+def test_extract_unknown_backbone_shows_nearest(run: Any, photos: Path) -> None:
     with pytest.raises(BackboneError, match=r"got 'resnet51'.*Nearest: resnet50"):
         run(photos, backbone="resnet51")
 
 
-def test_extract_torchvision_backbone_with_random_weights_is_repeatable(run, photos):
+def test_extract_torchvision_backbone_with_random_weights_is_repeatable(
+    run: Any, photos: Path
+) -> None:
     options = {"backbone": "shufflenet_v2_x0_5", "weights": "random:3", "batch_size": 2}
     first = run(photos / "val/ants", "a.h5", **options)
     second = run(photos / "val/ants", "b.h5", **options)
@@ -428,7 +466,7 @@ def test_extract_torchvision_backbone_with_random_weights_is_repeatable(run, pho
 
 
 @pytest.mark.gpu
-def test_extract_on_cuda_is_close_to_the_cpu(run, photos, photos_cache):
+def test_extract_on_cuda_is_close_to_the_cpu(run: Any, photos: Path, photos_cache: Path) -> None:
     report = run(photos, device="cuda")
     found, expected = read_by_id(report.path), read_by_id(photos_cache)
     np.testing.assert_allclose(list(found.values()), list(expected.values()), atol=1e-4)
@@ -447,7 +485,9 @@ def test_extract_on_cuda_is_close_to_the_cpu(run, photos, photos_cache):
         ("squeezenet1_1", "squeezenet1_1-imagenet.pth", 0.92),
     ],
 )
-def test_extract_real_photos_reach_the_known_accuracy(run, shared, backbone, file, least):
+def test_extract_real_photos_reach_the_known_accuracy(
+    run: Any, shared: Path, backbone: Any, file: Any, least: Any
+) -> None:
     report = run(
         shared / "data/hymenoptera_data",
         backbone=backbone,
@@ -461,7 +501,7 @@ def test_extract_real_photos_reach_the_known_accuracy(run, shared, backbone, fil
     assert scores.n_seen == 0
 
 
-def test_extract_over_its_own_source_is_refused(tmp_path, photos):
+def test_extract_over_its_own_source_is_refused(tmp_path: Path, photos: Path) -> None:
     table = tmp_path / "photos.csv"
     table.write_text(f"path\n{next(photos.rglob('*.jpg'))}\n")
     before = table.read_bytes()
@@ -471,7 +511,9 @@ def test_extract_over_its_own_source_is_refused(tmp_path, photos):
 
 
 @pytest.mark.parametrize("name", ["x/y", ".", "", "..", "a b"])
-def test_extract_name_that_hdf5_would_take_for_a_path_is_refused(photos, photos_cache, run, name):
+def test_extract_name_that_hdf5_would_take_for_a_path_is_refused(
+    photos: Path, photos_cache: Path, run: Any, name: str
+) -> None:
     before = photos_cache.read_bytes()
     with pytest.raises(CacheError, match=r"expected letters, digits and \. \+ - _ @, got"):
         extract(photos, photos_cache, backbone="tests-tiny", embedding=name, progress=False)

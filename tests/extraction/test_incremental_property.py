@@ -3,8 +3,10 @@
 import itertools
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ NAMES = ("ants/0.png", "ants/1.png", "bees/0.png", "bees/1.png", "bees/2.png", "
 LAYERS = (("penultimate",), ("conv",), ("penultimate", "conv"))
 
 
-def draw_image(seed):
+def draw_image(seed: Any) -> Any:
     rng = np.random.default_rng(seed)
     height, width = rng.integers(16, 25, 2)
     return encode_image(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
@@ -44,7 +46,7 @@ class Change:
     content: int
     recent: bool
 
-    def apply(self, folder, clock):
+    def apply(self, folder: Path, clock: Any) -> None:
         path, other = folder / self.name, folder / self.other
         if self.kind == "write":
             path.write_bytes(CONTENTS[self.content])
@@ -68,8 +70,8 @@ class Change:
 class Step:
     """Changes, and a run after them, that may be ended after some batches."""
 
-    changes: list
-    layers: tuple
+    changes: list[Any]
+    layers: tuple[str, ...]
     prune: bool
     rehash: bool
     retry_failed: bool
@@ -103,17 +105,17 @@ class StopError(Exception):
     """Ends a run."""
 
 
-def stop_after(n_batches):
+def stop_after(n_batches: Any) -> Any:
     """Return what raises after so many batches."""
 
-    def act(number):
+    def act(number: Any) -> None:
         if number == n_batches:
             raise StopError
 
     return act
 
 
-def read(path, names, n_rows=None):
+def read(path: Path, names: Any, n_rows: Any = None) -> Any:
     """Return what two caches of one source share, of their first rows; times are none of it."""
     with open_cache(path) as cache:
         rows = np.arange(len(cache))[:n_rows]
@@ -128,7 +130,7 @@ def read(path, names, n_rows=None):
         return found
 
 
-def find_complete(path, names):
+def find_complete(path: Path, names: Any) -> Any:
     """Return the digests that have a vector in each embedding."""
     if not path.exists():
         return set()
@@ -138,7 +140,7 @@ def find_complete(path, names):
         return set(cache.digests[np.all([cache.read_present(name) for name in names], axis=0)])
 
 
-def check_run(step, backbone, folder, output, watch_batches):
+def check_run(step: Any, backbone: Any, folder: Path, output: Any, watch_batches: Any) -> Any:
     """Run a step, and compare with a new extraction; False if it was stopped."""
     names = [name_embedding(backbone.name, layer) for layer in backbone.layers]
     options = {
@@ -173,7 +175,7 @@ def check_run(step, backbone, folder, output, watch_batches):
     return True
 
 
-def check_steps(steps, backbones, watch_batches):
+def check_steps(steps: Any, backbones: Any, watch_batches: Any) -> None:
     """Run steps one after the other over one folder."""
     clock = itertools.count(10**9)
     with tempfile.TemporaryDirectory() as place:
@@ -195,7 +197,7 @@ def check_steps(steps, backbones, watch_batches):
 
 
 @pytest.fixture(scope="module")
-def backbones(tiny_backbone):
+def backbones(tiny_backbone: str) -> Iterator[Any]:
     """The tiny backbone with one layer, with another, and with both; run by one thread.
 
     Threads that wait for one another take most of the time where other programs run too.
@@ -211,12 +213,16 @@ FAST = settings(max_examples=6, derandomize=True, deadline=None, database=None)
 
 @FAST
 @given(steps=STEPS)
-def test_extract_after_any_changes_equals_a_new_cache(backbones, watch_batches, steps):
+def test_extract_after_any_changes_equals_a_new_cache(
+    backbones: Any, watch_batches: Any, steps: Any
+) -> None:
     check_steps(steps, backbones, watch_batches)
 
 
 @pytest.mark.slow
 @settings(FAST, max_examples=300)
 @given(steps=STEPS)
-def test_extract_after_any_of_many_changes_equals_a_new_cache(backbones, watch_batches, steps):
+def test_extract_after_any_of_many_changes_equals_a_new_cache(
+    backbones: Any, watch_batches: Any, steps: Any
+) -> None:
     check_steps(steps, backbones, watch_batches)

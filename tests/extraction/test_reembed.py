@@ -2,6 +2,8 @@
 
 import json
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from featx.extraction.extract import extract
 from featx.extraction.reembed import compare_with_source
 
 
-def test_compare_with_unchanged_source_is_identical(photos, photos_cache):
+def test_compare_with_unchanged_source_is_identical(photos: Path, photos_cache: Path) -> None:
     found = compare_with_source(photos_cache, photos, progress=False)
     assert (found.n_compared, found.n_identical) == (12, 12)
     assert (found.n_changed, found.n_gone, found.problems) == (0, 0, ())
@@ -20,11 +22,11 @@ def test_compare_with_unchanged_source_is_identical(photos, photos_cache):
     assert found.max_difference == 0
 
 
-def test_compare_takes_a_sample_of_the_size_asked_for(photos, photos_cache):
+def test_compare_takes_a_sample_of_the_size_asked_for(photos: Path, photos_cache: Path) -> None:
     assert compare_with_source(photos_cache, photos, sample=5, progress=False).n_compared == 5
 
 
-def test_compare_finds_a_vector_that_is_another(photos, photos_cache):
+def test_compare_finds_a_vector_that_is_another(photos: Path, photos_cache: Path) -> None:
     with rewrite_cache(photos_cache) as file:
         vectors = file["embeddings/tests-tiny/vectors"]
         vectors[3] = -vectors[3]
@@ -34,7 +36,9 @@ def test_compare_finds_a_vector_that_is_another(photos, photos_cache):
     assert found.min_cosine == pytest.approx(-1)
 
 
-def test_compare_tells_changed_and_gone_from_wrong(photos, photos_cache, make_image):
+def test_compare_tells_changed_and_gone_from_wrong(
+    photos: Path, photos_cache: Path, make_image: Any
+) -> None:
     make_image(photos / "train" / "ants" / "0.jpg", seed=99)
     (photos / "train" / "ants" / "1.jpg").unlink()
     (photos / "train" / "ants" / "2.jpg").write_bytes(b"no image")
@@ -42,13 +46,15 @@ def test_compare_tells_changed_and_gone_from_wrong(photos, photos_cache, make_im
     assert (found.n_compared, found.n_changed, found.n_gone, found.problems) == (9, 2, 1, ())
 
 
-def test_compare_with_another_source_is_refused(photos_cache, tmp_path, make_image):
+def test_compare_with_another_source_is_refused(
+    photos_cache: Path, tmp_path: Path, make_image: Any
+) -> None:
     make_image(tmp_path / "other" / "a.jpg")
     with pytest.raises(CacheError, match="without any row of the sample"):
         compare_with_source(photos_cache, tmp_path / "other", progress=False)
 
 
-def test_compare_with_other_weights_is_refused(photos, tmp_path):
+def test_compare_with_other_weights_is_refused(photos: Path, tmp_path: Path) -> None:
     cache = tmp_path / "mini.h5"
     extract(photos, cache, backbone="lenet5", weights="random:0", progress=False)
     with pytest.raises(FingerprintError, match="weights_digest"):
@@ -57,7 +63,9 @@ def test_compare_with_other_weights_is_refused(photos, tmp_path):
         compare_with_source(cache, photos, weights="no_such.pth", progress=False)
 
 
-def test_compare_in_float16_stays_within_its_rounding(photos, tmp_path, tiny_backbone):
+def test_compare_in_float16_stays_within_its_rounding(
+    photos: Path, tmp_path: Path, tiny_backbone: str
+) -> None:
     cache = tmp_path / "half.h5"
     extract(photos, cache, backbone=tiny_backbone, dtype="float16", progress=False)
     found = compare_with_source(cache, photos, progress=False)
@@ -65,14 +73,16 @@ def test_compare_in_float16_stays_within_its_rounding(photos, tmp_path, tiny_bac
     assert found.n_identical == 12
 
 
-def test_compare_runs_at_the_size_of_the_cache(photos, tmp_path):
+def test_compare_runs_at_the_size_of_the_cache(photos: Path, tmp_path: Path) -> None:
     cache = tmp_path / "small.h5"
     extract(photos, cache, backbone="lenet5", size=33, progress=False)
     found = compare_with_source(cache, photos, progress=False)
     assert (found.n_compared, found.n_identical, found.problems) == (12, 12, ())
 
 
-def test_verify_command_tells_sound_and_damaged(photos, photos_cache, run_cli):
+def test_verify_command_tells_sound_and_damaged(
+    photos: Path, photos_cache: Path, run_cli: Any
+) -> None:
     done = run_cli("verify", photos_cache, "--against", photos, "--sample", "4")
     assert done.code == 0
     assert "sound, 12 rows, 12 vectors checked" in done.out
@@ -86,7 +96,9 @@ def test_verify_command_tells_sound_and_damaged(photos, photos_cache, run_cli):
     assert "bytes 0 to" in problem
 
 
-def test_compare_of_nothing_has_no_cosine(photos, photos_cache, make_image):
+def test_compare_of_nothing_has_no_cosine(
+    photos: Path, photos_cache: Path, make_image: Any
+) -> None:
     for number, path in enumerate(sorted(photos.rglob("*.jpg"))):
         make_image(path, seed=500 + number)
     found = compare_with_source(photos_cache, photos, progress=False)

@@ -1,0 +1,108 @@
+"""How many images may fail, and which sources belong to a cache."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from featx.cache.reader import Cache
+from featx.core.errors import CacheError, FeatxError, SourceError, TooManyFailuresError
+from featx.extraction.checks import (
+    FailureLimit,
+    check_not_empty,
+    check_same_source,
+    count_allowed,
+    is_other_source,
+)
+from featx.images.manifest import Manifest
+from tests.extraction.made_up import fail, manifest
+
+
+@pytest.mark.parametrize(
+    ("text", "n_images", "expected"),
+    [
+        ("5%", 100, 5),
+        ("5%", 19, 0),
+        ("5%", 20, 1),
+        ("0.1%", 1000, 1),
+        ("29%", 100, 29),
+        ("100%", 7, 7),
+        ("0%", 7, 0),
+        (0, 7, 0),
+        (3, 7, 3),
+        ("12", 7, 12),
+        (" 3 ", 7, 3),
+    ],
+)
+def test_count_allowed_is_a_number_or_a_part_rounded_down(
+    text: int | str, n_images: int, expected: int
+) -> None:
+    assert count_allowed(text, n_images) == expected
+
+
+@pytest.mark.parametrize("text", ["", "%", "-1", "-5%", "101%", "5 %", "few", "1e3", 0.05, None])
+def test_count_allowed_of_anything_else_is_refused(text: Any) -> None:
+    with pytest.raises(FeatxError, match=r"^max_failures: expected a number such as 10, or a"):
+        count_allowed(text, 100)
+
+
+@pytest.mark.parametrize(("n_allowed", "n_failed"), [(0, 0), (2, 2), (9, 5)])
+def test_failure_limit_lets_as_many_fail_as_may(n_allowed: int, n_failed: int) -> None:
+    FailureLimit("photos", 10, n_allowed).check(n_failed, [])
+
+
+@pytest.mark.parametrize(
+    ("n_allowed", "n_failed", "message"),
+    [
+        (1, 2, r"^photos: expected at most 1 failures, got 2 of 10 images that failed, such as "
+               r"/photos/x: broken; /photos/y: broken\. Look at the files, or pass a larger max_f"),
+        (10, 10, r"^photos: expected images, got 10 of 10 images that failed, such as /photos/x"),
+    ],
+)  # fmt: skip
+def test_failure_limit_refuses_more_or_all(n_allowed: int, n_failed: int, message: str) -> None:
+    failures = [fail("x", "xx"), fail("y", "yy")]
+    with pytest.raises(TooManyFailuresError, match=message):
+        FailureLimit("photos", 10, n_allowed).check(n_failed, failures)
+
+
+def test_failure_limit_shows_three_examples() -> None:
+    failures = [fail(name, name) for name in ("a", "b", "c", "d")]
+    with pytest.raises(TooManyFailuresError) as caught:
+        FailureLimit("photos", 10, 0).check(4, failures)
+    assert "/photos/c: broken" in caught.value.got
+    assert "/photos/d" not in caught.value.got
+
+
+class MadeUpCache(SimpleNamespace):
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def made_up_cache(source: str, *ids: str) -> Cache:
+    return cast(Cache, MadeUpCache(path="c.h5", source=source, ids=np.array(ids, dtype=object)))
+
+
+@pytest.mark.parametrize(
+    ("cache", "expected"),
+    [
+        (made_up_cache("/photos", "a.png"), False),
+        (made_up_cache("/photos", "x.png"), False),
+        (made_up_cache("/moved", "a.png", "x.png"), False),
+        (made_up_cache("/moved", "x.png"), True),
+        (made_up_cache("/moved"), False),
+    ],
+)
+def test_is_other_source_by_name_and_ids(cache: Cache, expected: bool) -> None:
+    assert is_other_source(cache, manifest("a.png", "b.png")) is expected
+
+
+def test_check_same_source_names_both() -> None:
+    message = r"^c\.h5: expected the source that it was made from, /moved, got /photos, which has"
+    with pytest.raises(CacheError, match=message):
+        check_same_source(made_up_cache("/moved", "x.png"), manifest("a.png"))
+
+
+def test_check_not_empty_refuses_a_manifest_without_rows() -> None:
+    with pytest.raises(SourceError, match=r"^/photos: expected at least one row, got none"):
+        check_not_empty(Manifest("/photos", ()))
