@@ -489,7 +489,7 @@ def test_extract_failures_known_before_are_refused_before_any_work(
     run(spoilt, max_failures=2)
     del decoded[:]
     put(spoilt / "ants/new.png", 9)
-    with pytest.raises(TooManyFailuresError, match=r"got 2 of 11 .* such as .*bad\.png: not an im"):
+    with pytest.raises(TooManyFailuresError, match=r"got 2 of 11 .* such as .*bad\.png: expected an im"):
         run(spoilt, max_failures=1)
     assert decoded == []
 
