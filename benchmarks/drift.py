@@ -22,6 +22,7 @@ from typing import get_args
 from shared import build_parser, check_there
 
 import featx
+from featx.core.similarity import compute_cosines
 from featx.core.typing import Decode
 from featx.doctor.diagnose import list_engines
 from featx.engines.choose import list_precisions
@@ -76,13 +77,9 @@ def main() -> None:
                 with featx.open_cache(output) as cache:
                     paths, got = cache.paths.tolist(), cache.read_vectors()
             expected = expected or embed_eagerly(backbone, paths)
-            cosines = [
-                float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
-                for one, other in ((expected[path].astype(np.float64), vector.astype(np.float64))
-                                   for path, vector in zip(paths, got, strict=True))
-            ]  # fmt: skip
+            cosines = compute_cosines(np.stack([expected[path] for path in paths]), got)
             print(
-                f"| {name} | {engine} | {precision} | {decode} | {min(cosines):.7f} "
+                f"| {name} | {engine} | {precision} | {decode} | {cosines.min():.7f} "
                 f"| {np.median(cosines):.7f} | {accuracy:.3f} |",
                 flush=True,
             )

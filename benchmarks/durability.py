@@ -162,7 +162,7 @@ def time_merge(folder: Path) -> dict[str, float]:
         vectors = rng.normal(size=(len(part), MERGED_DIM)).astype(np.float32)
         shards.append(part, {"made-up": vectors})
         shards.seal()
-    inventory = Inventory(BaseIndex(), shards, ["made-up"], retry_failed=False)
+    inventory = Inventory(BaseIndex(), shards.index, ["made-up"], retry_failed=False)
     output = folder / "merged.h5"
     begin = time.perf_counter()
     locations = inventory.list_locations("made-up", rows)

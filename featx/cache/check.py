@@ -1,95 +1,128 @@
-"""Check a whole cache, as a reader who trusts nothing."""
+"""Check a whole cache: every byte, and every promise of FORMAT.md."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from featx.cache.format import check_is_there
+from featx.cache.open import check_exists
 from featx.cache.reader import Cache, open_cache
 from featx.cache.seal import SealedFile
-from featx.cache.writer import BLOCK_ROWS
+from featx.cache.tables import BLOCK_ROWS
 from featx.core.errors import CacheError
+from featx.core.rows import Failure, Row
+from featx.core.typing import BoolArray, PathLike, Split, Stage, list_choices
 
-STAGES = ("read", "decode", "preprocess", "embed")
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What a check of a cache found.
+    """The result of `verify_cache`.
 
     Attributes
     ----------
     path : Path
+        The file that was checked.
     digest : str
-        Of the whole file, in hexadecimal; empty where the seal itself is damaged.
+        SHA-256 that stands for every byte of the file, hexadecimal; empty if the seal is damaged.
     n_rows, n_vectors : int
-        Checked; 0 where the file is damaged.
+        Number of rows and of vectors that were checked; 0 if the file is damaged.
     problems : tuple of str
-        One line each; none where all is well.
+        One line for each problem; empty if the cache is sound.
     """
 
     path: Path
-    digest: str
-    n_rows: int
-    n_vectors: int
-    problems: tuple[str, ...]
+    digest: str = ""
+    n_rows: int = 0
+    n_vectors: int = 0
+    problems: tuple[str, ...] = ()
 
 
-def verify_cache(path: str | os.PathLike[str]) -> Verification:
-    """Read a whole cache and check what FORMAT.md promises.
+def verify_cache(path: PathLike) -> Verification:
+    """Check every byte of a cache, and every promise of the file format.
 
-    Every byte is compared with the seal; then the format, the agreement of rows and vectors, the
-    fingerprints and the ledger are checked.
+    First, all bytes are compared with the seal. Then the structure of the file, the agreement of
+    rows and vectors, the fingerprints and the ledger are checked.
 
     Parameters
     ----------
     path : path
+        The cache.
 
     Returns
     -------
     Verification
+        Counts and problems. Damage is a problem, not an error.
 
     Raises
     ------
     CacheError
         If there is no file.
+
+    See Also
+    --------
+    featx.compare_with_source : Embed a sample of the images again, and compare.
+
+    Examples
+    --------
+    >>> featx.verify_cache("photos.h5").problems  # doctest: +SKIP
+    ()
     """
     path = Path(path)
-    check_is_there(path)
+    check_exists(path)
     try:
         with SealedFile(path) as sealed:
             digest, damaged = sealed.digest, sealed.verify()
     except CacheError as error:
-        return Verification(path, "", 0, 0, (str(error),))
+        return Verification(path=path, problems=(str(error),))
     if damaged:
-        places = tuple(f"bytes {start} to {end} are not what was sealed" for start, end in damaged)
-        return Verification(path, digest, 0, 0, places)
+        lines = tuple(f"bytes {start} to {end} are not what was sealed" for start, end in damaged)
+        return Verification(path=path, digest=digest, problems=lines)
     try:
         with open_cache(path) as cache:
-            n_vectors = 0
-            problems = [*_check_rows(cache), *_check_failures(cache)]
-            for name in cache.embeddings:
-                count, found = _check_vectors(cache, name)
-                n_vectors += count
-                problems += found
-            problems += _check_presence(cache)
-            return Verification(path, digest, len(cache), n_vectors, tuple(problems))
+            return _verify_content(cache)
     except (CacheError, KeyError, TypeError, ValueError) as error:
-        return Verification(path, digest, 0, 0, (f"the file breaks its format: {error}",))
+        line = f"the file breaks its format: {error}"
+        return Verification(path=path, digest=digest, problems=(line,))
 
 
-def _check_rows(cache: Cache) -> list[str]:
-    """Check ids, digests and the columns' lengths."""
+def _verify_content(cache: Cache) -> Verification:
+    """Check the content of a cache whose bytes are as they were sealed."""
+    present = {name: cache.read_present(name) for name in cache.embeddings}
+    problems = [*list_row_problems(cache.rows, len(cache))]
+    n_vectors = 0
+    for name, flags in present.items():
+        count, found = _check_vectors(cache, name, flags)
+        n_vectors += count
+        problems += found
+    if all(len(flags) == len(cache) for flags in present.values()):
+        problems += list_presence_problems(cache.ids.tolist(), present, cache.failures)
+    return Verification(
+        path=cache.path,
+        digest=cache.digest,
+        n_rows=len(cache),
+        n_vectors=n_vectors,
+        problems=tuple(problems),
+    )
+
+
+def list_row_problems(rows: Sequence[Row], n_rows: int) -> list[str]:
+    """List what is wrong with the rows of a cache: their number, ids, digests and sizes.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        All rows of the cache.
+    n_rows : int
+        Number of rows that the cache should have.
+    """
     problems = []
-    rows = cache.rows
-    if len(rows) != len(cache):
-        problems.append(f"expected {len(cache)} rows in each column, got {len(rows)}")
+    if len(rows) != n_rows:
+        problems.append(f"expected {n_rows} rows in each column, got {len(rows)}")
     twice = [name for name, count in Counter(row.id for row in rows).items() if count > 1]
     if twice:
         problems.append(f"expected ids to be unique, got {twice[0]!r} more than once")
@@ -98,49 +131,56 @@ def _check_rows(cache: Cache) -> list[str]:
             problems.append(f"row {row.id!r}: expected a SHA-256, got {row.digest!r}")
         if row.width < 1 or row.height < 1:
             problems.append(f"row {row.id!r}: expected a size, got {row.width} x {row.height}")
+        if row.split is not None and row.split not in list_choices(Split):
+            problems.append(f"row {row.id!r}: expected a split, got {row.split!r}")
     return problems
 
 
-def _check_failures(cache: Cache) -> list[str]:
-    """Check that the ledger agrees with the rows."""
-    problems = []
-    numbers = {row_id: number for number, row_id in enumerate(cache.ids.tolist())}
-    present = {name: cache.read_present(name) for name in cache.embeddings}
-    if any(len(flags) != len(cache) for flags in present.values()):
-        return []  # told by the vectors' own check
-    for failure in cache.failures:
-        where = f"failure {failure.id!r}"
-        if failure.stage not in STAGES or not failure.reason:
-            problems.append(f"{where}: expected a stage and a reason, got {failure.stage!r}")
-        number = numbers.get(failure.id)
-        if number is None:
-            continue
-        names = [failure.embedding] if failure.embedding else list(cache.embeddings)
-        if any(name not in present or present[name][number] for name in names):
-            problems.append(f"{where}: expected no vector, got one")
+def list_presence_problems(
+    ids: Sequence[str], present: Mapping[str, BoolArray], failures: Sequence[Failure]
+) -> list[str]:
+    """List the rows without any vector, and the failures that contradict the vectors.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Id of each row.
+    present : mapping of str to ndarray of bool
+        Flags ``(n_rows,)`` of each embedding: True if the row has a vector.
+    failures : sequence of Failure
+        Ledger of the cache.
+    """
+    if not present:
+        return ["expected an embedding, got none"]
+    alone = np.flatnonzero(~np.any(list(present.values()), axis=0)).tolist()
+    problems = [f"row {ids[number]!r}: expected a vector, got none" for number in alone[:1]]
+    numbers = {row_id: number for number, row_id in enumerate(ids)}
+    for failure in failures:
+        subject = f"failure {failure.id!r}"
+        if failure.stage not in list_choices(Stage) or not failure.reason:
+            problems.append(f"{subject}: expected a stage and a reason, got {failure.stage!r}")
+        if failure.embedding not in ("", *present):
+            problems.append(f"{subject}: expected an embedding, got {failure.embedding!r}")
+        elif failure.id in numbers:
+            names = [failure.embedding] if failure.embedding else list(present)
+            if any(present[name][numbers[failure.id]] for name in names):
+                problems.append(f"{subject}: expected no vector, got one")
     return problems
 
 
-def _check_vectors(cache: Cache, name: str) -> tuple[int, list[str]]:
-    """Check one embedding's shape and values; return how many vectors it has."""
-    dim, present = cache.get_info(name).fingerprint.dim, cache.read_present(name)
+def _check_vectors(cache: Cache, name: str, present: BoolArray) -> tuple[int, list[str]]:
+    """Count the vectors of one embedding; list what is wrong with their shape and values."""
+    subject, dim = f"embedding {name}", cache.get_info(name).fingerprint.dim
     if len(present) != len(cache):
-        return 0, [f"embedding {name}: expected {len(cache)} rows, got {len(present)}"]
-    if cache.count_vectors(name) != len(cache):
-        return 0, [f"embedding {name}: expected {len(cache)} vectors, got others"]
+        return 0, [f"{subject}: expected {len(cache)} rows, got {len(present)}"]
+    n_entries = cache.count_vectors(name)
+    if n_entries != len(cache):
+        return 0, [f"{subject}: expected {len(cache)} vectors, got {n_entries}"]
     rows = np.flatnonzero(present)
     for start in range(0, len(rows), BLOCK_ROWS):
         block = cache.read_vectors(name, rows[start : start + BLOCK_ROWS])
         if block.shape[1] != dim:
-            return 0, [f"embedding {name}: expected dim {dim}, got {block.shape[1]}"]
+            return 0, [f"{subject}: expected dim {dim}, got {block.shape[1]}"]
         if not np.isfinite(block).all():
-            return 0, [f"embedding {name}: expected finite vectors, got others"]
+            return 0, [f"{subject}: expected finite vectors, got others"]
     return len(rows), []
-
-
-def _check_presence(cache: Cache) -> list[str]:
-    """Check that each row has a vector in one embedding at least."""
-    if not cache.embeddings:
-        return ["expected an embedding, got none"]
-    some = np.any([cache.read_present(name) for name in cache.embeddings], axis=0)
-    return [] if some.all() else [f"row {cache.ids[~some][0]!r}: expected a vector, got none"]

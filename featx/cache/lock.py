@@ -1,7 +1,7 @@
-"""One writer at a time: a file beside the cache that says who writes it.
+"""Lock a cache for one writer: a file beside the cache names the process that writes it.
 
-It needs no locks of the file system, which network file systems often lack: only that a file is
-created once, and that a name is replaced in one step.
+No locks of the file system are used, because network file systems often lack them. It is enough
+that a file can be created only once, and that a name is replaced in one step.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ from featx.core.errors import CacheError, CacheLockedError
 from featx.core.files import explain_errors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LockOwner:
-    """The process that writes a cache.
+    """The process that holds a lock.
 
     Attributes
     ----------
     host, machine, pid_namespace : str
-        Where a process id means something: hosts of one name are told apart by the machine's id.
-    boot, pid, started : str, int, str
-        The process: ids are given again, so its boot and starting time count too; empty where the
-        system does not tell.
+        Name of the host, id of the machine, and id of the space in which process ids are unique.
+        Two hosts of one name have different machine ids.
+    boot, started : str
+        Id of the machine's boot, and start of the process in ticks since then: the system uses
+        process ids again. Empty if the system hides them.
+    pid : int
+        Process id.
     since : str
-        ISO 8601, UTC.
+        Time at which the lock was taken, ISO 8601, UTC.
     token : str
-        Tells this lock from any other.
+        Random text that no other lock has.
     """
 
     host: str
@@ -48,7 +51,7 @@ class LockOwner:
 
     @classmethod
     def of_this_process(cls) -> LockOwner:
-        """Describe the process that runs."""
+        """Describe the current process."""
         return cls(
             host=socket.gethostname(),
             machine=_read_text("/etc/machine-id"),
@@ -61,12 +64,12 @@ class LockOwner:
         )
 
     def is_here(self) -> bool:
-        """Tell whether this process can look after that one."""
+        """Return True if the owner is on this machine, so that its process can be looked up."""
         here = (socket.gethostname(), _read_text("/etc/machine-id"), _read_pid_namespace())
         return (self.host, self.machine, self.pid_namespace) == here
 
     def is_dead(self) -> bool:
-        """Tell whether the process is surely gone; one of another host never is."""
+        """Return True if the owner has surely ended; never for an owner on another host."""
         if not self.is_here() or os.name != "posix":
             return False
         if self.boot != _read_text("/proc/sys/kernel/random/boot_id"):
@@ -76,9 +79,11 @@ class LockOwner:
         except ProcessLookupError:
             return True
         except PermissionError:
-            pass  # it runs, as somebody else
+            pass  # it runs under another user
         started = _read_start(self.pid)
-        return bool(started) and started != self.started  # another's may be hidden: it runs
+        return (
+            bool(started) and started != self.started
+        )  # hidden for another user's process: it runs
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since}"
@@ -99,8 +104,8 @@ def _read_pid_namespace() -> str:
 
 
 def _read_start(pid: int) -> str:
-    """Read when a process started, in ticks since the boot; empty where the system hides it."""
-    # The second field, the program's name, may hold blanks and brackets.
+    """Read the start of a process in ticks since the boot; empty if the system hides it."""
+    # The second field, the program's name, may contain blanks and brackets.
     fields = _read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
     if len(fields) < 20:
         return ""
@@ -108,26 +113,26 @@ def _read_start(pid: int) -> str:
 
 
 class CacheLock:
-    """The right to write one cache; a context manager that gives it back.
+    """The right to write one cache. The end of the ``with`` block gives it back.
 
     Parameters
     ----------
     path : Path
-        The cache, there or to be made.
+        The cache; it need not exist yet.
     break_lock : bool
-        Take the lock from whoever has it.
+        Take the lock even if another process holds it.
 
     Attributes
     ----------
     taken_from : LockOwner or None
-        Who left the lock behind.
+        Dead process that left its lock behind, if there was one.
 
     Raises
     ------
     CacheLockedError
-        If another process holds it: one that lives, or one of another host.
+        If a process that runs, or one on another host, holds the lock.
     CacheError
-        If no file can be made beside the cache.
+        If no file can be created beside the cache.
     """
 
     def __init__(self, path: Path, *, break_lock: bool = False) -> None:
@@ -152,31 +157,33 @@ class CacheLock:
             self._file.unlink(missing_ok=True)
 
     def check(self) -> None:
-        """Make sure that nobody has broken the lock.
+        """Make sure that no other process has broken the lock.
 
         Raises
         ------
         CacheLockedError
-            If it is another's now.
+            If another process holds the lock now.
         """
         if not self._is_mine():
-            holder = self._read(self._file)
+            owner = self._read(self._file)
             raise CacheLockedError(
-                f"{self._path}: expected to be its only writer, got the lock broken by "
-                f"{holder or 'another process'}. Run one extraction at a time."
+                subject=str(self._path),
+                expected="to be its only writer",
+                got=f"the lock broken by {owner or 'another process'}",
+                remedy="Run one extraction at a time.",
             )
 
     def _is_mine(self) -> bool:
-        holder = self._read(self._file)
-        return holder is not None and holder.token == self._me.token
+        owner = self._read(self._file)
+        return owner is not None and owner.token == self._me.token
 
     def _create(self, file: Path) -> bool:
-        """Make a file that says who we are, whole; False if it is there already."""
+        """Create a file that names this process; return False if the file exists already."""
         draft = file.with_name(f"{file.name}.{self._me.token}")
         try:
             draft.write_text(json.dumps(asdict(self._me)), "utf-8")
             try:
-                os.link(draft, file)  # unlike a file opened for writing, never seen half written
+                os.link(draft, file)  # unlike open(file, "x"), nobody sees it half written
             except FileExistsError:
                 return False
             except OSError:  # a file system without hard links
@@ -193,18 +200,18 @@ class CacheLock:
         try:
             with stream:
                 json.dump(asdict(self._me), stream)
-        except BaseException:  # a full disk: half a lock would keep everybody out
+        except BaseException:  # a full disk: half a lock would keep every process out
             file.unlink()
             raise
         return True
 
     def _sweep(self) -> None:
-        """Remove the drafts of processes that were killed between writing and linking one."""
+        """Remove the drafts of processes that were killed before they linked them."""
         for draft in self._file.parent.glob(f"{glob.escape(self._file.name)}.*"):
             if draft != self._claim:
-                with suppress(CacheLockedError, OSError):  # half written, or not ours to read
-                    holder = self._read(draft)
-                    if holder is not None and holder.is_dead():
+                with suppress(CacheLockedError, OSError):  # half written, or not readable
+                    owner = self._read(draft)
+                    if owner is not None and owner.is_dead():
                         draft.unlink(missing_ok=True)
 
     def _read(self, file: Path) -> LockOwner | None:
@@ -214,22 +221,26 @@ class CacheLock:
             return None
         except (ValueError, TypeError):
             raise CacheLockedError(
-                f"{file}: expected to read who writes the cache, got a damaged file. "
-                "If nobody does, pass --break-lock."
+                subject=str(file),
+                expected="the name of the process that writes the cache",
+                got="a damaged file",
+                remedy="If no process writes the cache, pass break_lock=True.",
             ) from None
 
     def _take_over(self) -> None:
-        """Remove the lock of a dead process; of several that try, one at a time."""
-        holder = self._read(self._file)
-        if holder is None:  # given back meanwhile
+        """Remove the lock of a dead process. Of several processes that try, only one succeeds."""
+        owner = self._read(self._file)
+        if owner is None:  # given back meanwhile
             return
-        if not holder.is_dead():
+        if not owner.is_dead():
             raise CacheLockedError(
-                f"{self._path}: expected to be its only writer, got {holder}. Wait for it; "
-                "if it is dead, pass --break-lock."
+                subject=str(self._path),
+                expected="to be its only writer",
+                got=str(owner),
+                remedy="Wait for that process; if it is dead, pass break_lock=True.",
             )
-        # Whoever makes this file may remove that very lock. The lock is looked at again under it:
-        # another may have done so between our two looks.
+        # The process that creates the claim may remove this very lock. It reads the lock again
+        # first: another process may have taken it over between the two readings.
         if not self._create(self._claim):
             claimant = self._read(self._claim)
             if claimant is None or claimant.is_here():
@@ -237,13 +248,15 @@ class CacheLock:
                     self._claim.unlink(missing_ok=True)
                 return
             raise CacheLockedError(
-                f"{self._path}: expected to be its only writer, got {claimant}, which takes over "
-                "the lock of a dead process. If it is dead too, pass --break-lock."
+                subject=str(self._path),
+                expected="to be its only writer",
+                got=f"{claimant}, which takes over the lock of a dead process",
+                remedy="Wait for that process; if it is dead, pass break_lock=True.",
             )
         try:
             again = self._read(self._file)
-            if again is not None and again.token == holder.token:
+            if again is not None and again.token == owner.token:
                 self._file.unlink()
-                self.taken_from = holder
+                self.taken_from = owner
         finally:
             self._claim.unlink(missing_ok=True)

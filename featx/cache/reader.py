@@ -1,32 +1,36 @@
-"""Read a cache, each part when it is asked for."""
+"""Read a cache. Each part of the file is read when it is asked for."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import os
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-import h5py
 import numpy as np
 
-from featx.cache.format import (
-    FORMAT_NAME,
-    EmbeddingInfo,
-    open_sealed,
-    read_column,
-    read_table,
-    take_rows,
-)
+from featx.cache.format import EmbeddingInfo, check_elements
+from featx.cache.open import open_sealed
+from featx.cache.tables import read_numbers, read_table, read_texts, take_rows
 from featx.core.errors import CacheError, suggest
-from featx.core.rows import SPLITS, Failure, Row
+from featx.core.rows import Failure, Row
+from featx.core.typing import (
+    Array,
+    BoolArray,
+    IntArray,
+    PathLike,
+    Split,
+    StrArray,
+    VectorDtype,
+    Vectors,
+    list_choices,
+)
 
-Array = np.ndarray[Any, Any]
+RECORD_SPLITS = "Record some with featx.split_cache(cache, val=0.2), or pass split='all'."
+"""Remedy for a cache without splits."""
 
 
-def open_cache(path: str | os.PathLike[str]) -> Cache:
+def open_cache(path: PathLike) -> Cache:
     """Open a cache for reading.
 
     Parameters
@@ -37,61 +41,66 @@ def open_cache(path: str | os.PathLike[str]) -> Cache:
     Returns
     -------
     Cache
-        To be used in a ``with`` block, or closed.
+        The open cache: use it in a ``with`` block, or close it.
 
     Raises
     ------
     CacheError
-        If it is missing, no HDF5 file, or no cache of this format.
+        If the file is missing, damaged, or no cache of this format.
+
+    See Also
+    --------
+    featx.extract : Make a cache.
+    featx.verify_cache : Check every byte of a cache.
 
     Examples
     --------
-    >>> with open_cache("photos.h5") as cache:
+    >>> with featx.open_cache("photos.h5") as cache:  # doctest: +SKIP
     ...     X, y = cache.read_arrays(split="train")
     """
     return Cache(path)
 
 
-def is_cache_file(path: str | os.PathLike[str]) -> bool:
-    """Tell a cache, whole or not, from images: by the first bytes of HDF5."""
-    return os.path.isfile(path) and bool(h5py.is_hdf5(path))
-
-
-RECORD_SPLIT = "Record one: featx split CACHE --val 0.2; or pass --split all."
-"""What to do where a cache has no splits."""
-
-
 class Cache:
-    """An open cache. Columns are read when first used and kept; vectors are read each time.
+    """An open cache. Columns are read on first use and kept; vectors are read on each call.
+
+    Parameters
+    ----------
+    path : path
+        A file that `featx.extract` wrote.
 
     Attributes
     ----------
     path : Path
+        The file.
     embeddings : tuple of str
-        Names of its embeddings, such as ``resnet50`` and ``resnet50@layer3``.
+        Names of the embeddings, such as ``resnet50`` and ``resnet50@layer3``.
     source : str
-        What its rows were read from.
+        Source of the rows, as the user named it.
     digest : str
-        Of the whole file: two caches of one digest are the same bytes.
+        SHA-256 that stands for every byte of the file, hexadecimal.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
         with contextlib.ExitStack() as stack:
-            self._file, self._sealed = stack.enter_context(open_sealed(path, FORMAT_NAME))
+            self._file, self._sealed = stack.enter_context(open_sealed(path, "featx-cache"))
             try:
+                check_elements(self._file, self.path)
                 self._infos = {
                     name: EmbeddingInfo.from_group(name, group)
                     for name, group in self._file["embeddings"].items()
                 }
                 self.source: str = self._file.attrs["source"]
                 self._n_rows = len(self._file["rows/id"])
-            except (KeyError, TypeError, ValueError, OSError) as error:
+            except (KeyError, TypeError, ValueError, OSError, AttributeError) as error:
                 if isinstance(error, CacheError):
                     raise
                 raise CacheError(
-                    f"{self.path}: expected a whole cache, got one that lacks {error}. "
-                    "Extract again."
+                    subject=str(self.path),
+                    expected="a whole cache",
+                    got=f"one that lacks {error}",
+                    remedy="Extract again with featx.extract(source, output).",
                 ) from error
             self._stack = stack.pop_all()
         self.embeddings = tuple(self._infos)
@@ -119,145 +128,174 @@ class Cache:
         self._stack.close()
 
     @functools.cached_property
-    def ids(self) -> Array:
+    def ids(self) -> StrArray:
         """Identity of each row within the source, str ``(n_rows,)``."""
-        return self._read_column("id")
+        return self._read_texts("id")
 
     @functools.cached_property
-    def paths(self) -> Array:
-        """Where each image lay, str ``(n_rows,)``."""
-        return self._read_column("path")
+    def paths(self) -> StrArray:
+        """Path of each image when it was read, str ``(n_rows,)``."""
+        return self._read_texts("path")
 
     @functools.cached_property
-    def labels(self) -> Array:
-        """Class names, str ``(n_rows,)``; empty where there is none."""
-        return self._read_column("label")
+    def labels(self) -> StrArray:
+        """Class name of each row, ``""`` for none, str ``(n_rows,)``."""
+        return self._read_texts("label")
 
     @functools.cached_property
-    def splits(self) -> Array:
-        """``train``, ``val``, ``test`` or empty, str ``(n_rows,)``."""
-        return self._read_column("split")
+    def splits(self) -> StrArray:
+        """Split of each row: ``train``, ``val``, ``test`` or ``""``, str ``(n_rows,)``."""
+        return self._read_texts("split")
 
     @functools.cached_property
-    def groups(self) -> Array:
-        """Rows of one group must not be parted, str ``(n_rows,)``; empty where there is none."""
-        return self._read_column("group")
+    def groups(self) -> StrArray:
+        """Group of each row, ``""`` for none, str ``(n_rows,)``. A split never parts a group."""
+        return self._read_texts("group")
 
     @functools.cached_property
-    def digests(self) -> Array:
-        """SHA-256 of each file, str ``(n_rows,)``."""
-        return self._read_column("digest")
+    def digests(self) -> StrArray:
+        """SHA-256 of each image's bytes, hexadecimal, str ``(n_rows,)``."""
+        return self._read_texts("digest")
 
     @functools.cached_property
     def sizes(self) -> Array:
         """Width and height of each image in pixels, int32 ``(n_rows, 2)``."""
-        return np.stack([self._read_column("width"), self._read_column("height")], axis=1)
+        with self._sealed.guard():
+            sides = [read_numbers(self._file["rows"], name) for name in ("width", "height")]
+        return np.stack(sides, axis=1)
 
     @functools.cached_property
     def rows(self) -> list[Row]:
-        """All that the cache knows of each row."""
+        """All columns together: one `Row` for each row."""
         with self._sealed.guard():
             return read_table(self._file["rows"], Row)
 
     @functools.cached_property
     def failures(self) -> tuple[Failure, ...]:
-        """The ledger: images that lack an embedding, and why."""
+        """Ledger of the images that lack an embedding, with the reason."""
         with self._sealed.guard():
             return tuple(read_table(self._file["failures"], Failure))
 
-    def list_splits(self) -> list[str]:
-        """List the splits that have rows."""
+    def list_splits(self) -> list[Split]:
+        """List the splits that have rows, in the order train, val, test."""
         found = set(np.unique(self.splits))
-        return [name for name in SPLITS if name in found]
+        return [name for name in list_choices(Split) if name in found]
 
     def get_info(self, embedding: str | None = None) -> EmbeddingInfo:
-        """Return an embedding's fingerprint and provenance.
+        """Return the name, the fingerprint and the provenance of an embedding.
 
         Parameters
         ----------
         embedding : str, optional
-            May be left out where the cache has one embedding only.
+            Name of the embedding. Default: the only one.
 
         Raises
         ------
         CacheError
-            If there is none of that name, or several and none was named.
+            If the cache has no embedding of this name, or has several and none is named.
         """
         if embedding is None and len(self.embeddings) == 1:
             embedding = self.embeddings[0]
         if embedding is None or embedding not in self._infos:
-            got = "none named" if embedding is None else f"{embedding!r}"
             nearest = "" if embedding is None else f" {suggest(embedding, self.embeddings)}"
             raise CacheError(
-                f"{self.path}: expected one of its embeddings ({', '.join(self.embeddings)}), "
-                f"got {got}. Pass --embedding NAME.{nearest}"
+                subject=str(self.path),
+                expected=f"one of its embeddings ({', '.join(self.embeddings)})",
+                got="none named" if embedding is None else repr(embedding),
+                remedy=f"Pass embedding=NAME.{nearest}",
             )
         return self._infos[embedding]
 
     def read_vectors(
-        self, embedding: str | None = None, rows: Array | slice | None = None
-    ) -> Array:
-        """Read vectors.
+        self, embedding: str | None = None, rows: IntArray | BoolArray | slice | None = None
+    ) -> Vectors:
+        """Read vectors of one embedding.
 
         Parameters
         ----------
         embedding : str, optional
-            As in `get_info`.
+            Name of the embedding. Default: the only one.
         rows : ndarray of int or bool, or slice, optional
-            Which rows, as numpy indexes: in any order, negative from the end. Default: all.
+            Rows to read, as numpy indexes them: in any order, negative from the end. Default: all.
 
         Returns
         -------
         ndarray
-            ``(n, dim)`` in the stored dtype.
+            Vectors ``(n, dim)`` in the stored dtype.
+
+        Raises
+        ------
+        CacheError
+            If a row that is asked for has no vector in this embedding.
         """
         info = self.get_info(embedding)
-        rows = np.arange(len(self))[slice(None) if rows is None else rows]
-        lacking = rows[~self.read_present(info.name)[rows]]
+        numbers = np.arange(len(self))[slice(None) if rows is None else rows]
+        lacking = numbers[~self.read_present(info.name)[numbers]]
         if len(lacking):
+            example = self.ids[lacking[0]]
             raise CacheError(
-                f"{self.path}, embedding {info.name}: expected a vector for each row asked for, "
-                f"got none for {len(lacking)} of {len(rows)}, such as {self.ids[lacking[0]]}. "
-                f"Bring it up to date with featx extract, or select_rows(embedding={info.name!r})."
+                subject=f"{self.path}, embedding {info.name}",
+                expected="a vector for each row asked for",
+                got=f"none for {len(lacking)} of {len(numbers)}, such as {example}",
+                remedy="Add the vectors with featx.extract(source, output), or read only "
+                f"the rows of select_rows(embedding={info.name!r}).",
             )
         with self._sealed.guard():
-            return take_rows(self._file[f"embeddings/{info.name}/vectors"], rows)
+            return take_rows(self._file[f"embeddings/{info.name}/vectors"], numbers)
 
-    def read_present(self, embedding: str | None = None) -> Array:
-        """Tell which rows have a vector in an embedding, bool ``(n_rows,)``.
+    def read_present(self, embedding: str | None = None) -> BoolArray:
+        """Read which rows have a vector in an embedding, bool ``(n_rows,)``.
 
-        All have, but where the cache was extended by another backbone alone, or the network's
-        output was not finite.
+        A row lacks a vector if only another backbone embedded it, or if the output of the network
+        was not finite.
+
+        Parameters
+        ----------
+        embedding : str, optional
+            Name of the embedding. Default: the only one.
         """
         info = self.get_info(embedding)
         with self._sealed.guard():
             return np.asarray(self._file[f"embeddings/{info.name}/present"][:], bool)
 
     def count_vectors(self, embedding: str | None = None) -> int:
-        """Count the rows of an embedding's vectors, those without one among them."""
+        """Count the entries of an embedding, those without a vector included.
+
+        Parameters
+        ----------
+        embedding : str, optional
+            Name of the embedding. Default: the only one.
+        """
         info = self.get_info(embedding)
         with self._sealed.guard():
             return len(self._file[f"embeddings/{info.name}/vectors"])
 
-    def get_dtype(self, embedding: str | None = None) -> str:
-        """Return the dtype of an embedding's vectors, ``float32`` or ``float16``."""
+    def get_dtype(self, embedding: str | None = None) -> VectorDtype:
+        """Return the dtype of the stored vectors, ``float32`` or ``float16``.
+
+        Parameters
+        ----------
+        embedding : str, optional
+            Name of the embedding. Default: the only one.
+        """
         info = self.get_info(embedding)
         with self._sealed.guard():
-            return str(self._file[f"embeddings/{info.name}/vectors"].dtype)
+            dtype: VectorDtype = self._file[f"embeddings/{info.name}/vectors"].dtype.name
+        return dtype
 
     def select_rows(
         self, split: str | None = None, *, labelled: bool = False, embedding: str | None = None
-    ) -> Array:
+    ) -> IntArray:
         """Return the indices of rows, ascending, int64 ``(n,)``.
 
         Parameters
         ----------
-        split : str, optional
-            ``train``, ``val``, ``test``, or ``all``. Default: all.
+        split : {"train", "val", "test", "all"}, optional
+            Split of the rows. Default: all rows, also those without a split.
         labelled : bool
-            Only rows with a label.
+            Return only rows with a label.
         embedding : str, optional
-            Only rows with a vector in this embedding.
+            Name of an embedding: return only rows with a vector in it.
 
         Raises
         ------
@@ -268,10 +306,12 @@ class Cache:
         if split not in (None, "all"):
             mask = self.splits == split
             if not mask.any():
-                have = ", ".join(self.list_splits()) or "no splits"
+                have = ", ".join(self.list_splits())
                 raise CacheError(
-                    f"{self.path}: expected rows in split {split!r}, got {have}. "
-                    + ("Pass one of these, or all." if self.list_splits() else RECORD_SPLIT)
+                    subject=str(self.path),
+                    expected=f"rows in split {split!r}",
+                    got=have or "no splits",
+                    remedy="Pass one of these, or split='all'." if have else RECORD_SPLITS,
                 )
         if labelled:
             mask &= self.labels != ""
@@ -281,27 +321,27 @@ class Cache:
 
     def read_arrays(
         self, split: str | None = None, *, embedding: str | None = None
-    ) -> tuple[Array, Array]:
-        """Read what scikit-learn takes.
+    ) -> tuple[Vectors, StrArray]:
+        """Read the vectors and labels of all labelled rows, as scikit-learn takes them.
 
         Parameters
         ----------
-        split : str, optional
-            As in `select_rows`.
+        split : {"train", "val", "test", "all"}, optional
+            Split of the rows. Default: all rows, also those without a split.
         embedding : str, optional
-            Of the embedding, as in `get_info`.
+            Name of the embedding. Default: the only one.
 
         Returns
         -------
         X : ndarray
-            ``(n, dim)``, labelled rows only.
+            Vectors ``(n, dim)`` in the stored dtype.
         y : ndarray of str
-            ``(n,)``.
+            Class names ``(n,)``.
         """
         name = self.get_info(embedding).name
         rows = self.select_rows(split, labelled=True, embedding=name)
         return self.read_vectors(name, rows), self.labels[rows]
 
-    def _read_column(self, name: str) -> Array:
+    def _read_texts(self, name: str) -> StrArray:
         with self._sealed.guard():
-            return read_column(self._file["rows"], name)
+            return read_texts(self._file["rows"], name)

@@ -1,7 +1,7 @@
-"""Seal a finished file: digests behind its end, so that a changed byte is found, not read.
+"""Seal a finished file: checksums behind its end, so that no changed byte is read as data.
 
-FORMAT.md specifies the layout. HDF5 itself reads past none of it, and other programs read a sealed
-file as any HDF5 file.
+FORMAT.md specifies the layout. An HDF5 library does not look behind the end of its own data, so
+other programs read a sealed file like any HDF5 file.
 """
 
 from __future__ import annotations
@@ -20,23 +20,28 @@ from featx.core.errors import CacheDamagedError, CacheError
 
 MAGIC = b"featx-seal-1\r\n\x1a\n"
 BLOCK_SIZE = 1 << 16
-"""Bytes under one digest: a row read alone costs the digest of one or two blocks, 50 µs each."""
+"""Bytes per digest: a row that is read alone costs one or two blocks, 50 µs each."""
 
 FOOTER = struct.Struct("<16sQQ32s")
-"""Magic, bytes sealed, bytes per block, digest of all before it in the seal."""
+"""Magic, length of the sealed data, bytes per block, digest of the seal up to here."""
 
 DIGEST_SIZE = 32
 KEPT_BLOCKS = 64
-"""Verified blocks kept in memory: HDF5 reads strings in small pieces, many out of one block."""
+"""Checked blocks kept in memory: HDF5 reads strings in small pieces, many from one block."""
 
 
 def seal_file(path: Path) -> str:
     """Append a seal to a finished file, and flush both to the disk.
 
+    Parameters
+    ----------
+    path : Path
+        The file, without a seal.
+
     Returns
     -------
     str
-        The file's digest, in hexadecimal.
+        Digest of the file, hexadecimal.
     """
     with path.open("r+b") as stream:
         table = b"".join(_iter_digests(stream))
@@ -49,19 +54,25 @@ def seal_file(path: Path) -> str:
 
 
 def unseal_file(path: Path) -> None:
-    """Cut the seal off, before a file is changed."""
+    """Cut the seal off, so that the file can be changed.
+
+    Raises
+    ------
+    CacheError
+        If the file has no sound seal.
+    """
     with SealedFile(path) as sealed:
         n_bytes = len(sealed)
     os.truncate(path, n_bytes)
 
 
 def check_seal(path: Path) -> None:
-    """Read a whole sealed file.
+    """Compare every byte of a file with its seal.
 
     Raises
     ------
-    CacheError
-        If a byte of it is not what was sealed.
+    CacheDamagedError
+        If a byte has changed since the file was sealed, or the file has no seal.
     """
     with SealedFile(path) as sealed:
         damaged = sealed.verify()
@@ -70,7 +81,7 @@ def check_seal(path: Path) -> None:
 
 
 def _iter_digests(stream: BinaryIO) -> Iterator[bytes]:
-    """Digest each block from the start of a file to its end."""
+    """Yield the digest of each block from the start of a file to its end."""
     stream.seek(0)
     while block := stream.read(BLOCK_SIZE):
         yield hashlib.sha256(block).digest()
@@ -81,23 +92,26 @@ def _digest_seal(table: bytes, n_bytes: int, block_size: int) -> bytes:
 
 
 class SealedFile(io.RawIOBase):
-    """Read a sealed file; every byte is checked against its digest before it is returned.
+    """A sealed file, open for reading. A block is compared with its digest before it is returned.
 
     Parameters
     ----------
     path : Path
+        The file.
 
     Attributes
     ----------
     digest : str
-        The file's digest, in hexadecimal: of all its bytes, by the digests of its blocks.
+        Digest of the file, hexadecimal: it stands for every byte.
     damage : str or None
-        What `guard` found wrong in its last block: HDF5 passes over some failed reads.
+        Damage that was met within the last `guard` block; HDF5 passes over some failed reads.
 
     Raises
     ------
+    CacheDamagedError
+        If there is no seal, or the seal is damaged or belongs to a file of another length.
     CacheError
-        If there is no seal, or it is damaged or of a file of another length.
+        If the file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -106,7 +120,7 @@ class SealedFile(io.RawIOBase):
         self.damage: str | None = None
         self._position = 0
         self._kept: OrderedDict[int, bytes] = OrderedDict()
-        # Unbuffered: what is kept is kept once, verified.
+        # Unbuffered: each block is kept in memory once, and only after it was checked.
         with self._explain_errors():
             self._stream = path.open("rb", buffering=0)
         try:
@@ -120,9 +134,11 @@ class SealedFile(io.RawIOBase):
         footer = self._read_at(max(size - FOOTER.size, 0), FOOTER.size)
         if len(footer) < FOOTER.size or not footer.startswith(MAGIC):
             raise CacheDamagedError(
-                f"{self.path}: expected a sealed cache, got a file without featx's seal at its "
-                "end: cut short, changed by another program, or none of featx's. Extract again, "
-                "or restore a copy."
+                subject=str(self.path),
+                expected="a sealed cache",
+                got="a file without featx's seal at its end: truncated, changed by another "
+                "program, or not written by featx",
+                remedy="Restore a copy, or extract again with featx.extract(source, output).",
             )
         _, self._n_bytes, self._block_size, digest = FOOTER.unpack(footer)
         table_size = size - FOOTER.size - self._n_bytes
@@ -151,22 +167,22 @@ class SealedFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a position."""
+        """Set the position in the sealed data."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._n_bytes}[whence]
         self._position = start + offset
         return self._position
 
     def tell(self) -> int:
-        """Return the position."""
+        """Return the position in the sealed data."""
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer with verified bytes.
+        """Fill a buffer with checked bytes.
 
         Raises
         ------
-        CacheError
-            If a block under it is not what was sealed.
+        CacheDamagedError
+            If a block that is read has changed since it was sealed.
         """
         view = memoryview(buffer).cast("B")
         end = min(self._position + len(view), self._n_bytes)
@@ -181,7 +197,7 @@ class SealedFile(io.RawIOBase):
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Say of damage that it is damage, whatever HDF5 made of it in the block."""
+        """Raise a `CacheDamagedError` for damage met in the block, whatever HDF5 made of it."""
         self.damage = None
         try:
             yield
@@ -193,12 +209,12 @@ class SealedFile(io.RawIOBase):
             raise self.explain(self.damage)
 
     def verify(self) -> list[tuple[int, int]]:
-        """Check every block.
+        """Compare every block with its digest.
 
         Returns
         -------
         list of (int, int)
-            First byte and end of each damaged run of blocks, ascending.
+            Start and end in bytes of each run of damaged blocks, ascending.
         """
         damaged: list[tuple[int, int]] = []
         for number in range(-(-self._n_bytes // self._block_size)):
@@ -231,7 +247,7 @@ class SealedFile(io.RawIOBase):
         return hashlib.sha256(block).digest() == expected
 
     def _read_at(self, start: int, size: int) -> bytes:
-        """Read so many bytes, fewer only at the end of the file."""
+        """Read `size` bytes from `start`, fewer only at the end of the file."""
         parts: list[bytes] = []
         with self._explain_errors():
             self._stream.seek(start)
@@ -242,19 +258,30 @@ class SealedFile(io.RawIOBase):
 
     @contextmanager
     def _explain_errors(self) -> Iterator[None]:
-        """Turn what the operating system says into one line."""
+        """Turn an error of the operating system into a `CacheError`."""
         try:
             yield
         except OSError as error:
             raise CacheError(
-                f"{self.path}: expected a file that can be read, got {error.strerror or error}. "
-                "Check its permissions and its disk."
+                subject=str(self.path),
+                expected="a file that can be read",
+                got=str(error.strerror or error),
+                remedy="Check its permissions and its disk.",
             ) from error
 
-    def explain(self, place: str) -> CacheDamagedError:
-        """Note damage, and build the error that tells it."""
-        self.damage = place
+    def explain(self, part: str) -> CacheDamagedError:
+        """Note damage, and build the error for it.
+
+        Parameters
+        ----------
+        part : str
+            The damaged part of the file, such as ``"bytes 0 to 65536"``.
+        """
+        self.damage = part
         return CacheDamagedError(
-            f"{self.path}: expected what featx wrote, got {place} changed since. "
-            "Look: featx verify. Then restore a copy, or extract again."
+            subject=str(self.path),
+            expected="the bytes that featx wrote",
+            got=f"{part} changed since",
+            remedy="List the damage with featx.verify_cache(path), then restore a copy or extract "
+            "again.",
         )

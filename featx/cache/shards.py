@@ -1,4 +1,4 @@
-"""What an unfinished extraction has done: sealed files that nobody writes to any more."""
+"""Shards: sealed files in the work folder of an unfinished extraction. Nothing rewrites a shard."""
 
 from __future__ import annotations
 
@@ -14,35 +14,30 @@ from typing import Any
 import h5py
 import numpy as np
 
-from featx.cache.format import (
-    EmbeddingInfo,
-    create_vectors,
-    open_sealed,
-    read_table,
-    take_rows,
-    write_table,
-)
+from featx.cache.format import EmbeddingInfo, FileKind, stamp_file
+from featx.cache.index import WorkIndex
 from featx.cache.lock import CacheLock
+from featx.cache.open import open_sealed
 from featx.cache.seal import SealedFile, check_seal, seal_file
+from featx.cache.tables import create_vectors, read_table, take_rows, write_table
 from featx.cache.writable import open_writable
-from featx.cache.writer import write_stamp
 from featx.core.errors import CacheDamagedError, CacheError
-from featx.core.files import explain_errors, replace_file, sync_folder
+from featx.core.files import explain_errors, put_in_place, sync_folder
 from featx.core.rows import Failure, Row
+from featx.core.typing import Array, IntArray, VectorDtype, Vectors
 
-Array = np.ndarray[Any, Any]
+KIND: FileKind = "featx-shard"
 
-KIND = "featx-shard"
 MAX_OPEN = 16
-"""Shards that are open at a time, in a merge."""
+"""Shards that are open at a time while they are joined to a cache."""
 
-MAX_PENDING = 16 << 20
-"""Bytes of vectors that wait for their shard at the most: they are memory that grows with rows."""
+MAX_PENDING_BYTES = 16 << 20
+"""Bytes of vectors after which a shard is due, whatever the time: they are held in memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """What came of one batch."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """The results of one batch that are not yet in a shard."""
 
     rows: tuple[Row, ...]
     vectors: dict[str, Array]
@@ -50,54 +45,46 @@ class _Done:
     failures: tuple[Failure, ...]
 
 
-def _join(parts: Sequence[_Done]) -> tuple[list[Row], list[Row], list[Failure]]:
-    """Join rows, repeats and failures of several batches."""
+def _join(batches: Sequence[_Batch]) -> tuple[list[Row], list[Row], list[Failure]]:
+    """Join the rows, the repeats and the failures of several batches."""
     return (
-        [row for part in parts for row in part.rows],
-        [row for part in parts for row in part.repeats],
-        [failure for part in parts for failure in part.failures],
+        [row for batch in batches for row in batch.rows],
+        [row for batch in batches for row in batch.repeats],
+        [failure for batch in batches for failure in batch.failures],
     )
 
 
 class Shards:
-    """The work folder of one extraction, opened anew or where a run before it ended.
-
-    What is in it is told by content: a vector belongs to the digest of a file's bytes, and a row
-    says which digest its file had.
+    """The work folder of one extraction: a new one, or the one that an earlier run left.
 
     Parameters
     ----------
     folder : Path
-        Beside the cache.
+        The work folder, beside the cache. It is created if it does not exist.
     infos : sequence of EmbeddingInfo
-        What is computed.
+        The embeddings that are computed.
     dtype : {"float32", "float16"}
-        Of the stored vectors.
+        Dtype of the stored vectors.
     batch_size : int
-        The shape of the batches.
+        Number of rows in every batch.
     fresh : bool
-        Drop the work of another extraction, which is refused otherwise.
+        Delete the shards of another extraction. They are refused otherwise.
     lock : CacheLock, optional
-        Looked at before the folder is changed: it may have been broken.
+        Lock of the cache, checked before each change of the folder.
 
     Attributes
     ----------
-    places : dict of str to (int, int)
-        Digest of each embedded content, and the shard and row where its vectors are.
-    rows : dict of str to Row
-        What was read, by id, with digest and size.
-    failures : dict of str to dict of str to Failure
-        By digest, then by embedding, "" for all. Files that could not be read are not among them:
-        they are always tried again.
-    sizes : dict of str to (int, int)
-        Width and height of each embedded content, by its digest.
+    index : WorkIndex
+        Contents and rows of all shards.
     n_damaged : int
-        Shards that were not what was sealed, and are done again.
+        Number of shards that were deleted because they were damaged. Their rows are embedded again.
 
     Raises
     ------
     CacheError
-        If the folder holds the work of another extraction, or cannot be written.
+        If the folder holds shards of another extraction, or cannot be written.
+    CacheLockedError
+        If another process has taken the lock.
     """
 
     def __init__(
@@ -105,23 +92,20 @@ class Shards:
         folder: Path,
         infos: Sequence[EmbeddingInfo],
         *,
-        dtype: str,
+        dtype: VectorDtype,
         batch_size: int,
         fresh: bool = False,
         lock: CacheLock | None = None,
     ) -> None:
         self.folder = folder
-        self.places: dict[str, tuple[int, int]] = {}
-        self.rows: dict[str, Row] = {}
-        self.failures: dict[str, dict[str, Failure]] = {}
-        self.sizes: dict[str, tuple[int, int]] = {}
+        self.index = WorkIndex()
         self.n_damaged = 0
         self._lock = lock
         self._digests: dict[int, str] = {}
         self._infos = infos
         self._dtype = np.dtype(dtype)
         self._row_bytes = sum(info.fingerprint.dim for info in infos) * self._dtype.itemsize
-        self._number = 0
+        self._last = 0
         self._clear()
         self._opened: dict[int, tuple[contextlib.ExitStack, h5py.File, SealedFile]] = {}
         self._plan = {
@@ -135,60 +119,40 @@ class Shards:
             for leftover in folder.glob(".*"):
                 leftover.unlink()
             for path in sorted(folder.glob("shard-" + "[0-9]" * 6 + ".h5")):
-                self._read_index(path, fresh=fresh)
+                self._index_shard(path, fresh=fresh)
 
     def _clear(self) -> None:
-        self._pending: list[_Done] = []
+        self._pending: list[_Batch] = []
         self._n_pending = 0
         self._since = time.monotonic()
 
-    def _read_index(self, path: Path, *, fresh: bool) -> None:
-        """Learn what a shard holds; drop one that is damaged, so that it is done again."""
+    def _index_shard(self, path: Path, *, fresh: bool) -> None:
+        """Add a shard to the index; delete it if it is damaged or to be dropped."""
         number = int(path.stem.removeprefix("shard-"))
-        self._number = max(self._number, number)
+        self._last = max(self._last, number)
         try:
             check_seal(path)
             with open_sealed(path, KIND) as (file, sealed):
-                self._digests[number] = sealed.digest
-                plan = json.loads(file.attrs["plan"])
-                tables = [read_table(file[name], Row) for name in ("rows", "repeats")]
+                digest, plan = sealed.digest, json.loads(file.attrs["plan"])
+                rows, repeats = (read_table(file[name], Row) for name in ("rows", "repeats"))
                 failures = read_table(file["failures"], Failure)
         except CacheDamagedError:
             self.n_damaged += 1
             path.unlink()
             return
         if plan == self._plan:
-            self._learn(number, tables[0], tables[1], failures)
+            self._digests[number] = digest
+            self.index.add(number, rows, repeats, failures)
         elif fresh:
             path.unlink()
         else:
             raise CacheError(
-                f"{self.folder}: expected the unfinished work of this extraction, got "
-                f"{_differ(self._plan, plan)}. Finish it with the arguments it was begun with, or "
-                f"drop it: rm -r {self.folder}"
+                subject=str(self.folder),
+                expected="the unfinished work of this extraction",
+                got=describe_difference(self._plan, plan),
+                remedy="Finish that extraction with the arguments that it was begun with, or "
+                f"delete its work with: rm -r {self.folder}",
             )
-
-    def _learn(
-        self, number: int, rows: list[Row], repeats: list[Row], failures: list[Failure]
-    ) -> None:
-        for index, row in enumerate(rows):
-            self.places[row.digest] = (number, index)
-            self.sizes[row.digest] = (row.width, row.height)
-        self.rows.update((row.id, row) for row in [*rows, *repeats])
-        for failure in failures:
-            if failure.digest:
-                self.failures.setdefault(failure.digest, {})[failure.embedding] = failure
-                self.rows[failure.id] = Row(
-                    failure.id,
-                    failure.path,
-                    digest=failure.digest,
-                    n_bytes=failure.n_bytes,
-                    mtime_ns=failure.mtime_ns,
-                )
-
-    def forget_failures(self) -> None:
-        """Forget which contents failed, so that they are tried again."""
-        self.failures.clear()
 
     def append(
         self,
@@ -198,34 +162,48 @@ class Shards:
         repeats: Sequence[Row] = (),
         failures: Sequence[Failure] = (),
     ) -> None:
-        """Add what came of a batch; it is durable once `seal` was called.
+        """Add the results of one batch. They are durable after the next `seal`.
 
         Parameters
         ----------
         rows : sequence of Row
-            Of contents that were not there before.
+            Rows whose contents are new to the shards.
         vectors : mapping of str to ndarray
-            Per embedding ``(len(rows), dim)``, finite; not to be changed afterwards.
+            Finite vectors ``(len(rows), dim)`` of each embedding. The caller must not change them
+            afterwards.
         repeats : sequence of Row
-            Whose content was there.
+            Rows whose content has a vector already.
         failures : sequence of Failure
+            Images that have no vector.
         """
         cast: dict[str, Array] = {}
         for name, values in vectors.items():
             cast[name] = values.astype(self._dtype, copy=False)
             assert np.isfinite(cast[name]).all()
         # One step, so that a signal between two cannot part rows from vectors.
-        self._pending.append(_Done(tuple(rows), cast, tuple(repeats), tuple(failures)))
+        self._pending.append(
+            _Batch(rows=tuple(rows), vectors=cast, repeats=tuple(repeats), failures=tuple(failures))
+        )
         self._n_pending += len(rows)
 
     def seal_when_due(self, seconds: float) -> None:
-        """Make durable what waits, after so many seconds or where it is much."""
+        """Call `seal` if so many seconds have passed since the last time, or much is pending."""
         due = time.monotonic() - self._since >= seconds
-        if due or self._n_pending * self._row_bytes >= MAX_PENDING:
+        if due or self._n_pending * self._row_bytes >= MAX_PENDING_BYTES:
             self.seal()
 
     def seal(self) -> None:
-        """Make durable what waits: written aside, flushed, read back, then named."""
+        """Write all that is pending to a new shard.
+
+        The shard is written under another name, flushed and read back before it gets its own name.
+
+        Raises
+        ------
+        CacheError
+            If the shard cannot be written. All that is pending stays pending.
+        CacheLockedError
+            If another process has taken the lock.
+        """
         if not self._pending:
             self._since = time.monotonic()
             return
@@ -236,78 +214,118 @@ class Shards:
                 self._write(draft, *joined)
                 digest = seal_file(draft)
                 check_seal(draft)
-                if self._lock is not None:
-                    self._lock.check()
-                replace_file(draft, self._name(self._number + 1))
+                self._check_lock()
+                put_in_place(draft, self._name_shard(self._last + 1))
         finally:
             draft.unlink(missing_ok=True)
-        self._number += 1
-        self._digests[self._number] = digest
-        self._learn(self._number, *joined)
+        self._last += 1
+        self._digests[self._last] = digest
+        self.index.add(self._last, *joined)
         self._clear()
 
     def _write(
         self, path: Path, rows: list[Row], repeats: list[Row], failures: list[Failure]
     ) -> None:
         with open_writable(path, "w") as (file, _):
-            write_stamp(file, KIND)
+            stamp_file(file, KIND)
             file.attrs["plan"] = json.dumps(self._plan)
-            write_table(file.create_group("rows"), Row, rows)
-            write_table(file.create_group("repeats"), Row, repeats)
-            write_table(file.create_group("failures"), Failure, failures)
+            write_table(file, "rows", Row, rows)
+            write_table(file, "repeats", Row, repeats)
+            write_table(file, "failures", Failure, failures)
             group = file.create_group("vectors")
             for info in self._infos:
-                size = len(rows), info.fingerprint.dim
-                dataset = create_vectors(group, info.name, *size, self._dtype.name)
-                parts = [done.vectors[info.name] for done in self._pending if done.rows]
+                shape = len(rows), info.fingerprint.dim
+                dataset = create_vectors(group, info.name, *shape, self._dtype.name)
+                parts = [batch.vectors[info.name] for batch in self._pending if batch.rows]
                 if parts:
                     dataset[:] = np.concatenate(parts)
 
-    def _name(self, number: int) -> Path:
+    def _check_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.check()
+
+    def _name_shard(self, number: int) -> Path:
         return self.folder / f"shard-{number:06}.h5"
 
-    def read_vectors(self, name: str, number: int, rows: Array) -> Array:
-        """Read vectors of one shard, ``(len(rows), dim)``, verified."""
-        if number not in self._opened:
+    def read_vectors(self, embedding: str, shard: int, rows: IntArray) -> Vectors:
+        """Read vectors of one shard.
+
+        Parameters
+        ----------
+        embedding : str
+            Name of the embedding.
+        shard : int
+            Number of the shard.
+        rows : ndarray of int
+            Indices ``(n,)`` within the shard, in any order.
+
+        Returns
+        -------
+        ndarray
+            ``(n, dim)`` in the stored dtype.
+
+        Raises
+        ------
+        CacheDamagedError
+            If the shard is not the one that was opened or written first.
+        """
+        if shard not in self._opened:
             if len(self._opened) >= MAX_OPEN:
                 self._opened.pop(next(iter(self._opened)))[0].close()
             stack = contextlib.ExitStack()
-            file, sealed = stack.enter_context(open_sealed(self._name(number), KIND))
-            self._opened[number] = stack, file, sealed
-            if sealed.digest != self._digests[number]:  # whose lock was broken may have written it
+            file, sealed = stack.enter_context(open_sealed(self._name_shard(shard), KIND))
+            self._opened[shard] = stack, file, sealed
+            if sealed.digest != self._digests[shard]:  # written by a process whose lock was broken
                 raise sealed.explain("a whole shard")
-        _, file, sealed = self._opened[number]
+        _, file, sealed = self._opened[shard]
         with sealed.guard():
-            return take_rows(file[f"vectors/{name}"], rows)
+            return take_rows(file[f"vectors/{embedding}"], rows)
 
     def close(self) -> None:
-        """Close the shards that are open."""
+        """Close all open shards."""
         while self._opened:
             self._opened.popitem()[1][0].close()
 
     def remove(self) -> None:
-        """Remove the folder."""
+        """Delete the folder.
+
+        Raises
+        ------
+        CacheLockedError
+            If another process has taken the lock.
+        """
         self.close()
-        if self._lock is not None:
-            self._lock.check()
-        # All is done: what cannot be removed is no reason to say otherwise.
+        self._check_lock()
+        # The cache is finished: a folder that cannot be deleted is no reason to report a failure.
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def find_batch_size(folder: Path) -> int | None:
-    """Return the batch size of unfinished work, if there is any: it goes on with the same."""
+    """Find the batch size of unfinished work, which the next run must use; None if there is none.
+
+    Parameters
+    ----------
+    folder : Path
+        Work folder of an extraction; it need not exist.
+    """
     plan = _find_plan(folder)
     return None if plan is None else int(plan["batch_size"])
 
 
-def find_names(folder: Path) -> tuple[str, ...]:
-    """Name the embeddings of unfinished work; none where there is none."""
+def list_embeddings(folder: Path) -> tuple[str, ...]:
+    """List the embeddings that unfinished work computes.
+
+    Parameters
+    ----------
+    folder : Path
+        Work folder of an extraction; it need not exist.
+    """
     plan = _find_plan(folder)
     return () if plan is None else tuple(plan["embeddings"])
 
 
 def _find_plan(folder: Path) -> dict[str, Any] | None:
-    """Read what the first whole shard of unfinished work says of it."""
+    """Read the plan from the first sound shard of a folder."""
     for path in sorted(folder.glob("shard-*.h5")):
         with contextlib.suppress(CacheDamagedError), open_sealed(path, KIND) as (file, _):
             plan: dict[str, Any] = json.loads(file.attrs["plan"])
@@ -315,8 +333,8 @@ def _find_plan(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def _differ(expected: dict[str, Any], got: dict[str, Any]) -> str:
-    """Say in what two plans differ."""
+def describe_difference(expected: Mapping[str, Any], got: Mapping[str, Any]) -> str:
+    """Describe the first difference between the plans of two extractions."""
     names = sorted(expected["embeddings"]), sorted(got["embeddings"])
     if names[0] != names[1]:
         return f"that of {', '.join(names[1])}"

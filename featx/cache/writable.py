@@ -1,9 +1,7 @@
-"""Write an HDF5 file where a write may fail, or a signal come."""
+"""Write an HDF5 file although a write may fail or a signal may come."""
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import FileIO
@@ -12,12 +10,21 @@ from typing import Any, Literal
 
 import h5py
 
+from featx.core.signals import hold_signals
+
 
 class WritableFile(FileIO):
-    """A file for HDF5 to write to, that notes what fails and lets HDF5 go on.
+    """A file that HDF5 writes to, and that hides failed writes from HDF5 until `check` is called.
 
-    Told of a failed write, HDF5 crashes on some, and h5py passes over others: what is in the file
-    is then not what was written.
+    HDF5 crashes when some writes fail, and h5py passes over others: the file then holds other bytes
+    than were written.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    mode : str
+        Mode of `io.FileIO`.
     """
 
     _error: OSError | None = None
@@ -27,17 +34,18 @@ class WritableFile(FileIO):
         self._kept: list[tuple[int, bytes]] = []
 
     def check(self) -> None:
-        """Raise what was noted.
+        """Raise the first error that was hidden from HDF5.
 
         Raises
         ------
         OSError
+            If a read or a write has failed.
         """
         if self._error is not None:
             raise self._error
 
     def write(self, data: Any, /) -> int:
-        """Write all, or note why not; from then on keep it in memory, for HDF5 to read again."""
+        """Write all bytes, or note the error and keep the bytes for HDF5 to read again."""
         start, rest = self.tell(), memoryview(data).cast("B")
         size = len(rest)
         try:
@@ -50,7 +58,7 @@ class WritableFile(FileIO):
         return size
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill a buffer; with zeros behind the end, as HDF5 expects of a file."""
+        """Fill a buffer, with zeros behind the end of the file, as HDF5 expects."""
         start, view = self.tell(), memoryview(buffer).cast("B")
         done = 0
         try:
@@ -59,14 +67,14 @@ class WritableFile(FileIO):
         except OSError as error:
             self._error = self._error or error
         view[done:] = bytes(len(view) - done)
-        for place, data in self._kept:
-            first, end = max(start, place), min(start + len(view), place + len(data))
+        for offset, data in self._kept:
+            first, end = max(start, offset), min(start + len(view), offset + len(data))
             if first < end:
-                view[first - start : end - start] = data[first - place : end - place]
+                view[first - start : end - start] = data[first - offset : end - offset]
         return len(view)
 
     def truncate(self, size: int | None = None, /) -> int:
-        """Set the size, or note why not."""
+        """Set the size of the file, or note the error."""
         try:
             self.check()
             return super().truncate(size)
@@ -76,60 +84,38 @@ class WritableFile(FileIO):
 
 
 @contextmanager
-def hold_signals() -> Iterator[Callable[[], None]]:
-    """Let the handlers of signals wait for the end of the block.
-
-    What a handler raises within a call from HDF5 would be taken for a failed write.
-
-    Yields
-    ------
-    callable
-        Runs the handlers of what has come meanwhile.
-    """
-    handlers: dict[int, Any] = {}
-    waiting: list[int] = []
-
-    def run() -> None:
-        while waiting:
-            number = waiting.pop(0)
-            handlers[number](number, None)
-
-    if threading.current_thread() is threading.main_thread():  # they run in no other
-        found = {number: signal.getsignal(number) for number in signal.valid_signals()}
-        handlers = {number: handler for number, handler in found.items() if callable(handler)}
-    try:
-        for number in handlers:
-            signal.signal(number, lambda number, _: waiting.append(number))
-        yield run
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        run()
-
-
-@contextmanager
 def open_writable(
     path: Path, mode: Literal["w", "r+"]
 ) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
-    """Open an HDF5 file to write, a new one or one that is there.
+    """Open an HDF5 file for writing; signals wait until the end of the block.
+
+    What the handler of a signal raises within a call from HDF5 would be taken for a failed write.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    mode : {"w", "r+"}
+        Mode of `h5py.File`: a new file, or one that exists.
 
     Yields
     ------
     file : h5py.File
+        The open file.
     check : callable
-        Raises an OSError if a write has failed, and what the handler of a signal raises. The end
-        of the block does so too.
+        Function that raises an OSError if a write has failed, and runs the handlers of the signals
+        that have come. The end of the block does both.
     """
-    with hold_signals() as run_handlers, WritableFile(path, "w+" if mode == "w" else mode) as sink:
+    with hold_signals() as signals, WritableFile(path, "w+" if mode == "w" else mode) as stream:
 
         def check() -> None:
-            sink.check()
-            run_handlers()
+            stream.check()
+            signals.run_handlers()
 
         try:
-            with h5py.File(sink, mode) as file:
+            with h5py.File(stream, mode) as file:
                 yield file, check
         except Exception:
-            sink.check()  # the cause, whatever HDF5 made of it
+            stream.check()  # the cause, whatever HDF5 made of it
             raise
-        sink.check()
+        stream.check()

@@ -1,56 +1,45 @@
-"""Write a whole cache beside its destination, then put it there in one step."""
+"""Write a whole cache beside its destination, check it, and put it in place in one step."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
-from featx.cache.format import (
-    CHUNK_ROWS,
-    FORMAT_NAME,
-    FORMAT_VERSION,
-    EmbeddingInfo,
-    create_vectors,
-    write_table,
-)
+from featx.cache.format import EmbeddingInfo, stamp_element, stamp_file
 from featx.cache.lock import CacheLock
 from featx.cache.reader import open_cache
 from featx.cache.seal import check_seal, seal_file, unseal_file
+from featx.cache.tables import BLOCK_ROWS, create_vectors, write_table
 from featx.cache.writable import open_writable
 from featx.core.errors import CacheError
-from featx.core.files import remove_partials, replacing
+from featx.core.files import remove_drafts, replacing
 from featx.core.rows import Failure, Row
-
-Array = np.ndarray[Any, Any]
-
-BLOCK_ROWS = 16 * CHUNK_ROWS
-"""Rows held in memory at a time."""
+from featx.core.typing import Array, PathLike, VectorDtype
 
 
 @dataclass(frozen=True)
 class Column:
-    """One embedding on its way into a cache.
+    """One embedding that is to be written.
 
     Attributes
     ----------
     info : EmbeddingInfo
+        Name, fingerprint and provenance of the embedding.
     dtype : {"float32", "float16"}
-        Of the stored vectors.
+        Dtype of the stored vectors.
     read : callable
-        Takes first and end of a run of rows and returns ``(n, dim)``; NaN where a row has no
-        vector.
+        Function that takes the start and the end of a run of rows and returns their vectors
+        ``(n, dim)``, with NaN for a row without a vector.
     """
 
     info: EmbeddingInfo
-    dtype: str
+    dtype: VectorDtype
     read: Callable[[int, int], Array]
 
 
@@ -61,63 +50,62 @@ def write_cache(
     *,
     failures: Sequence[Failure] = (),
     source: str,
-    partial: Path | None = None,
+    draft: Path | None = None,
     lock: CacheLock | None = None,
 ) -> str:
-    """Write a cache, verify it, and put it at its destination whole or not at all.
+    """Write a cache, check it, and put it in place: the whole file, or nothing.
 
     Parameters
     ----------
     path : Path
-        The destination; what is there is replaced.
+        Destination. A file that is there is replaced.
     rows : sequence of Row
+        Rows of the cache, in their order.
     columns : sequence of Column
-        One per embedding.
+        Embeddings of the cache.
     failures : sequence of Failure
-        The ledger.
+        Ledger of the cache.
     source : str
-        What the rows were read from.
-    partial : Path, optional
-        Where to write meanwhile, on the same file system. Default: a hidden sibling.
+        Source of the rows, as the user named it.
+    draft : Path, optional
+        File to write before the destination is replaced, on the same file system. Default: a hidden
+        file beside the destination.
     lock : CacheLock, optional
-        Asked once more before the destination is replaced.
+        Lock of the cache, checked before the destination is replaced.
 
     Returns
     -------
     str
-        The file's digest.
+        Digest of the file, hexadecimal.
 
     Raises
     ------
     CacheError
-        If it cannot be written; the destination is as it was.
+        If the file cannot be written. The destination is unchanged.
+    CacheLockedError
+        If another process has taken the lock. The destination is unchanged.
     """
-    with replacing(path, error=CacheError, partial=partial) as draft:
-        with open_writable(draft, "w") as (file, check):
-            write_stamp(file, FORMAT_NAME)
+    with replacing(path, error=CacheError, draft=draft) as file_path:
+        with open_writable(file_path, "w") as (file, check):
+            stamp_file(file, "featx-cache")
             file.attrs["source"] = source
-            write_table(file.create_group("rows"), Row, rows)
-            write_table(file.create_group("failures"), Failure, failures)
+            write_table(file, "rows", Row, rows)
+            write_table(file, "failures", Failure, failures)
             file.create_group("embeddings")
             for column in columns:
                 _write_column(file, column, len(rows), check)
-        digest = seal_file(draft)
-        check_seal(draft)
-        open_cache(draft).close()
+        digest = seal_file(file_path)
+        check_seal(file_path)
+        open_cache(file_path).close()
         if lock is not None:
             lock.check()
     return digest
 
 
-def write_stamp(file: h5py.File, kind: str) -> None:
-    """Say what the file is."""
-    file.attrs["format"] = kind
-    file.attrs["format_version"] = FORMAT_VERSION
-
-
 def _write_column(file: h5py.File, column: Column, n_rows: int, check: Callable[[], None]) -> None:
-    """Stream the vectors of one embedding."""
+    """Write the vectors of one embedding, block by block."""
     group = file.create_group(f"embeddings/{column.info.name}")
+    stamp_element(group, "embedding")
     column.info.write_attributes(group)
     vectors = create_vectors(group, "vectors", n_rows, column.info.fingerprint.dim, column.dtype)
     present = np.zeros(n_rows, np.uint8)
@@ -131,54 +119,63 @@ def _write_column(file: h5py.File, column: Column, n_rows: int, check: Callable[
 
 
 @contextmanager
-def rewrite_cache(
-    path: str | os.PathLike[str], *, digest: str | None = None
-) -> Iterator[h5py.File]:
-    """Open a copy of a cache for changes; it takes the cache's place when the block ends well.
+def rewrite_cache(path: PathLike, *, digest: str | None = None) -> Iterator[h5py.File]:
+    """Open a copy of a cache for changes, and put it in place if the block ends without an error.
 
     Parameters
     ----------
     path : path
+        The cache.
     digest : str, optional
-        Of the file that the changes were made for; another one is refused.
+        Digest of the file that the changes were made for. Another file is refused.
+
+    Yields
+    ------
+    h5py.File
+        The copy, open for reading and writing.
 
     Raises
     ------
+    CacheError
+        If the cache is damaged, was replaced meanwhile, or cannot be written.
     CacheLockedError
-        If another process writes it.
+        If another process writes the cache.
     """
     path = Path(path).resolve()
     with CacheLock(path) as lock:
         with open_cache(path) as cache:
             if digest not in (None, cache.digest):
                 raise CacheError(
-                    f"{path}: expected the file that was read, got another: it was written "
-                    "meanwhile. Run the command again."
+                    subject=str(path),
+                    expected="the file that was read",
+                    got="another one, written meanwhile",
+                    remedy="Run the command again.",
                 )
-        remove_partials(path)
-        with replacing(path, error=CacheError) as partial:
+        remove_drafts(path)
+        with replacing(path, error=CacheError) as draft:
             check_seal(path)  # a copy of damage would be sealed as if it were sound
-            shutil.copyfile(path, partial)
-            unseal_file(partial)
-            with open_writable(partial, "r+") as (file, _):
+            shutil.copyfile(path, draft)
+            unseal_file(draft)
+            with open_writable(draft, "r+") as (file, _):
                 yield file
-            seal_file(partial)
-            check_seal(partial)
+            seal_file(draft)
+            check_seal(draft)
             lock.check()
 
 
 def write_splits(
-    path: str | os.PathLike[str], splits: Sequence[str], *, digest: str | None = None
+    path: PathLike, splits: Sequence[str] | Array, *, digest: str | None = None
 ) -> None:
-    """Record every row's split in a cache that is there.
+    """Replace the splits of all rows of a cache.
 
     Parameters
     ----------
     path : path
+        The cache.
     splits : sequence of str
-        One per row: train, val, test, or empty for none.
+        Split of each row: train, val, test, or ``""`` for none.
     digest : str, optional
-        Of the file whose rows these are.
+        Digest of the file that the rows were read from. Another file is refused.
     """
     with rewrite_cache(path, digest=digest) as file:
         assert len(splits) == len(file["rows/split"])

@@ -1,4 +1,4 @@
-"""Put a file at its destination whole or not at all."""
+"""Put a file in place: the whole file, or nothing."""
 
 from __future__ import annotations
 
@@ -12,57 +12,78 @@ from featx.core.errors import FeatxError
 
 
 def check_destination(path: Path, *, overwrite: bool, error: type[FeatxError]) -> None:
-    """Refuse, before any work is done, a place where no file can be put.
+    """Refuse, before any work is done, a path at which no file can be written.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the file that is to be written.
+    overwrite : bool
+        Accept a file that exists.
+    error : type
+        Class of the error to raise.
 
     Raises
     ------
     FeatxError
-        Of the given class, if the folder is missing or read-only, the path is a folder, or a file
-        is there that is not to be replaced.
+        If the folder is missing or read-only, if the path is a folder, or if a file exists that
+        must not be replaced; an instance of `error`.
     """
+    subject = str(path)
     if not path.parent.is_dir():
         raise error(
-            f"{path}: expected its folder to be there, got none. Run: mkdir -p {path.parent}"
+            subject=subject,
+            expected="an existing folder",
+            got="none",
+            remedy=f"Run: mkdir -p {path.parent}",
         )
     if path.is_dir():
-        raise error(f"{path}: expected a file to write, got a folder. Name a file in it.")
+        raise error(
+            subject=subject,
+            expected="the path of a file",
+            got="a folder",
+            remedy="Name a file in the folder.",
+        )
     if path.exists() and not overwrite:
         raise error(
-            f"{path}: expected a new file, got one that is there. Pass --overwrite to replace it."
+            subject=subject,
+            expected="a new file",
+            got="one that exists",
+            remedy="Pass overwrite=True to replace it.",
         )
     if not os.access(path.parent, os.W_OK):
         raise error(
-            f"{path}: expected a folder one may write to, got one that is read-only. "
-            "Choose another place."
+            subject=subject,
+            expected="a writable folder",
+            got="a read-only one",
+            remedy="Choose another folder.",
         )
 
 
-def name_partial(path: Path) -> Path:
-    """Name a hidden sibling, so that it lies on the same file system."""
+def name_draft(path: Path) -> Path:
+    """Name the draft of a file: a hidden file beside it, so that both are on one file system."""
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
-def remove_partials(path: Path) -> None:
-    """Remove what a killed process left of `name_partial`; for one who has the path to itself."""
+def remove_drafts(path: Path) -> None:
+    """Remove the drafts that killed processes left. Call it only while you hold the path's lock.
+
+    Parameters
+    ----------
+    path : Path
+        The finished file.
+    """
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         leftover.unlink(missing_ok=True)
 
 
-def replace_file(partial: Path, path: Path) -> None:
-    """Flush a finished file to the disk and put it at its destination in one step."""
-    with partial.open("r+b") as stream:
-        os.fsync(stream.fileno())
-    os.replace(partial, path)
-    sync_folder(path.parent)
-
-
-def name_work(path: Path) -> Path:
-    """Name the folder of the unfinished work on a file."""
+def name_work_dir(path: Path) -> Path:
+    """Name the folder for the unfinished work on a file."""
     return path.with_name(path.name + ".partial")
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk: a new one is there only once its folder is."""
+    """Flush the names in a folder to the disk, so that a new one outlives a power cut."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -71,42 +92,78 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def put_in_place(draft: Path, path: Path) -> None:
+    """Flush a finished draft to the disk, and give it its final name in one step.
+
+    Parameters
+    ----------
+    draft : Path
+        The finished file, on the same file system as `path`.
+    path : Path
+        The final name. A file that is there is replaced.
+    """
+    with draft.open("r+b") as stream:
+        os.fsync(stream.fileno())
+    os.replace(draft, path)
+    sync_folder(path.parent)
+
+
 @contextmanager
 def explain_errors(path: Path, *, error: type[FeatxError]) -> Iterator[None]:
-    """Turn what the operating system says of a full disk or the like into one line."""
-    try:
-        yield
-    except OSError as cause:
-        raise error(
-            f"{path}: expected to write the file, got {cause.strerror or cause}. "
-            "What was there before is untouched. Make room, or choose another place."
-        ) from cause
-
-
-@contextmanager
-def replacing(
-    path: Path, *, error: type[FeatxError], partial: Path | None = None
-) -> Iterator[Path]:
-    """Yield a draft to write; put it at its destination once it is whole, or leave no trace of it.
+    """Turn an error of the operating system, such as a full disk, into an error of featx.
 
     Parameters
     ----------
     path : Path
-        The destination.
+        The file or folder that is written in the block.
     error : type
-        What a full disk or the like becomes.
-    partial : Path, optional
-        The draft, on the same file system. Default: a hidden sibling.
+        Class of the error to raise.
 
     Raises
     ------
     FeatxError
-        Of the given class, if the disk is full or the like.
+        If the block raises an OSError; an instance of `error`.
     """
-    partial = partial or name_partial(path)
+    try:
+        yield
+    except OSError as cause:
+        raise error(
+            subject=str(path),
+            expected="to write the file",
+            got=str(cause.strerror or cause),
+            remedy="What was there before is unchanged. Free some space, or choose another folder.",
+        ) from cause
+
+
+@contextmanager
+def replacing(path: Path, *, error: type[FeatxError], draft: Path | None = None) -> Iterator[Path]:
+    """Write a file in place of another: yield a draft, and put it in place at the end of the block.
+
+    If the block raises an error, the draft is removed and the destination is unchanged.
+
+    Parameters
+    ----------
+    path : Path
+        Destination.
+    error : type
+        Class of the error to raise if the disk is full or the like.
+    draft : Path, optional
+        Path of the draft, on the same file system. Default: a hidden file beside the destination.
+
+    Yields
+    ------
+    Path
+        Path of the draft, for the block to write.
+
+    Raises
+    ------
+    FeatxError
+        If the block or the last step raises an OSError; an instance of `error`.
+    """
+    draft = draft or name_draft(path)
     try:
         with explain_errors(path, error=error):
-            yield partial
-            replace_file(partial, path)
+            yield draft
+            put_in_place(draft, path)
     finally:
-        partial.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)

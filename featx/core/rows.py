@@ -1,16 +1,25 @@
-"""What a row is: one image of a source, and one that failed."""
+"""Rows: one record for each image of a source, and one for each image that failed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-SPLITS = ("train", "val", "test")
-"""Names of splits, in the order in which they are shown."""
+from featx.core.typing import Split, Stage
 
-SPLIT_ALIASES = {"valid": "val", "validation": "val", "dev": "val", "training": "train"}
-"""Other names that folders and tables give to the same three splits."""
+SPLIT_NAMES: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+}
+"""Names that folders and tables give to the three splits."""
 
 
+# Row and Failure take their fields by position too: read_table builds them from columns, and
+# keywords would cost 3 µs more per row.
 @dataclass(frozen=True, slots=True)
 class Row:
     """One image.
@@ -18,24 +27,28 @@ class Row:
     Attributes
     ----------
     id : str
-        Stable identity within the source: the path within it, with ``/`` between parts.
+        Stable identity within the source: the path within the source, with ``/`` between parts.
     path : str
-        Where the image lies, for a person to open: a file, or ``archive.tar/member``.
-    label, split, group : str or None
-        Class name; ``train``, ``val`` or ``test``; rows of one group stay on one side of a split.
+        Path of the image for a person to open: a file, or ``archive.tar/member``.
+    label : str or None
+        Class name.
+    split : {"train", "val", "test"} or None
+        Split that the source assigns.
+    group : str or None
+        Name that the user gives to rows that belong together. A split never parts them.
     digest : str
-        SHA-256 of the file's bytes, in hexadecimal; empty until the image was read.
+        SHA-256 of the file's bytes, hexadecimal; empty until the image was read.
     width, height : int
-        Pixels, after the EXIF orientation was applied; 0 until the image was decoded.
+        Size in pixels after the EXIF orientation was applied; 0 until the image was decoded.
     n_bytes, mtime_ns : int
-        Size of the file, and its time of last change in nanoseconds since 1970, when it was read;
-        -1 where unknown, or too recent to tell a later change by.
+        Size of the file, and time of its last change in nanoseconds since 1970, when it was read;
+        -1 if unknown, or if the change is so recent that a later one might not show.
     """
 
     id: str
     path: str
     label: str | None = None
-    split: str | None = None
+    split: Split | None = None
     group: str | None = None
     digest: str = ""
     width: int = 0
@@ -50,30 +63,42 @@ class Failure:
 
     Attributes
     ----------
-    id, path, digest : str
-        As in `Row`; the digest is empty where the bytes could not be read.
+    id, path : str
+        Identity and path of the image, as in `Row`.
+    digest : str
+        SHA-256 of the file's bytes, hexadecimal; empty if the bytes could not be read.
     stage : {"read", "decode", "preprocess", "embed"}
-        Where it failed.
+        Step at which the image failed.
     reason : str
-        One line for a person.
+        Cause of the failure in one line.
     embedding : str
-        Which one it lacks; empty where it failed before any network: it lacks them all.
+        Name of the embedding that the image lacks; empty if the image failed before any network and
+        lacks all embeddings.
     n_bytes, mtime_ns : int
-        As in `Row`.
+        Size and time of the file, as in `Row`.
     """
 
     id: str
     path: str
     digest: str
-    stage: str
+    stage: Stage
     reason: str
     embedding: str = ""
     n_bytes: int = -1
     mtime_ns: int = -1
 
 
-def read_split(text: str | None) -> str | None:
-    """Return the split that a folder or table names (``valid`` is ``val``), or None for another."""
-    name = (text or "").strip().lower()
-    name = SPLIT_ALIASES.get(name, name)
-    return name if name in SPLITS else None
+def parse_split(text: str | None) -> Split | None:
+    """Return the split that a folder or a table names, or None for another text.
+
+    Parameters
+    ----------
+    text : str or None
+        One of `SPLIT_NAMES`, in any case.
+
+    Examples
+    --------
+    >>> parse_split("Validation")
+    'val'
+    """
+    return SPLIT_NAMES.get((text or "").strip().lower())

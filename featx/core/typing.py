@@ -42,7 +42,7 @@ OptimizerName = Literal["adamw", "sgd"]
 TrainPrecision = Literal["fp32", "bf16"]
 
 
-def list_choices(vocabulary: Any) -> tuple[str, ...]:
+def list_choices(vocabulary: Any) -> tuple[Any, ...]:
     """List the words of a vocabulary.
 
     Parameters

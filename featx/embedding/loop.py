@@ -26,6 +26,7 @@ from tqdm import tqdm
 from featx.backbones.backbone import Backbone
 from featx.core.errors import FeatxError
 from featx.core.rows import Failure, Row
+from featx.core.typing import Stage
 from featx.embedding.timings import Laps, Timings
 from featx.engines.choose import build_engine, check_precision, choose_engine
 from featx.engines.engine import Engine, Slot
@@ -332,7 +333,7 @@ def _iter_in_thread(items: Iterator[T], depth: int, timings: Timings) -> Iterato
         raise errors[0]
 
 
-def _fail(row: Row, stage: str, reason: str) -> Failure:
+def _fail(row: Row, stage: Stage, reason: str) -> Failure:
     """Write one line of the ledger."""
     reason = " ".join(reason.split())
     reason = reason if reason.isprintable() else escape_name(reason)
@@ -372,7 +373,8 @@ def _iter_ahead(
 
 def _prepare(entry: Entry, *, backbone: Backbone, known: set[str] | None, decode: str) -> _Prepared:
     """Read, decode and preprocess one image."""
-    row, stage, laps = entry.row, "read", Laps()
+    row, laps = entry.row, Laps()
+    stage: Stage = "read"
     try:
         data = entry.content.image if isinstance(entry.content, InMemory) else None
         if isinstance(entry.content, Content):

@@ -17,6 +17,7 @@ from featx.backbones.backbone import Backbone
 from featx.backbones.lazy import PACKAGES
 from featx.core.artifacts import build_key, find_kept, keep
 from featx.core.errors import BackboneError
+from featx.core.similarity import compute_cosines
 from featx.engines.engine import Engine, Slot
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def _convert(backbone: Backbone) -> openvino.Model:
                 f"{backbone.name}: expected a network that OpenVINO can run, got "
                 f"{type(error).__name__}: {text}. Pass --engine torch."
             ) from error
-    worst = min(_compare(*pair) for pair in zip(expected, got, strict=True))
+    worst = min(compute_cosines(*pair).min() for pair in zip(expected, got, strict=True))
     if not worst >= MIN_COSINE:
         raise BackboneError(
             f"{backbone.name}: expected OpenVINO to give what PyTorch gives, got a cosine of "
@@ -197,15 +198,6 @@ def _build_picture(backbone: Backbone) -> Array:
     if black.dtype == np.uint8:
         return rng.integers(0, 256, shape, np.uint8)
     return rng.normal(size=shape).astype(black.dtype)
-
-
-def _compare(expected: Array, got: Array) -> float:
-    """Return the smallest cosine between rows; 1 for rows that are equal, NaN for infinite ones."""
-    expected, got = expected.astype(np.float64), got.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(got, axis=1)
-        cosines = (expected * got).sum(axis=1) / np.where(norms > 0, norms, 1)
-    return float(np.where((expected == got).all(axis=1), 1.0, cosines).min())
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def assemble(
             failures.append(unread[entry.row.id])
             n_failed += 1
             continue
-        read = plan.unchanged.get(entry.row.id) or inventory.shards.rows[entry.row.id]
+        read = plan.unchanged.get(entry.row.id) or inventory.work.rows[entry.row.id]
         row = replace(entry.row, digest=read.digest, n_bytes=read.n_bytes, mtime_ns=read.mtime_ns)
         found = inventory.list_failures(row)
         failures.extend(found)

@@ -165,10 +165,10 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
     with open_workspace(request) as workspace:
         start = time.perf_counter()
         shards, manifest = workspace.shards, workspace.manifest
-        n_resumed = len(shards.places)
+        n_resumed = len(shards.index.locations)
         inventory = Inventory(
             BaseIndex.from_cache(workspace.base),
-            shards,
+            shards.index,
             [info.name for info in workspace.infos],
             retry_failed=request.retry_failed,
         )
@@ -196,7 +196,7 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
         )
         base = workspace.base
         known = {} if base is None else {name: base.get_info(name) for name in base.embeddings}
-        n_new = len(shards.places) if inventory.adds_vectors else 0
+        n_new = len(shards.index.locations) if inventory.adds_vectors else 0
         infos = list_infos(known, workspace.infos, n_new)
         content = assemble(plan, inventory, manifest.entries, infos, unread, prune=request.prune)
         plan.limit.check(content.n_failed, content.failures)
@@ -207,7 +207,7 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
             n_failures=content.n_failed,
             n_ignored=manifest.n_ignored,
             dims={info.name: info.fingerprint.dim for info in workspace.infos},
-            n_embedded=len(shards.places) - n_resumed,
+            n_embedded=len(shards.index.locations) - n_resumed,
             n_resumed=n_resumed,
             n_damaged=shards.n_damaged,
             n_removed=content.n_removed,
@@ -236,7 +236,7 @@ def commit(output: Path, workspace: Workspace, inventory: Inventory, content: Ca
             [_build_column(workspace, inventory, info, content.rows) for info in content.infos],
             failures=content.failures,
             source=workspace.manifest.source,
-            partial=shards.folder / ".merged.h5",
+            draft=shards.folder / ".merged.h5",
             lock=workspace.lock,
         )
     shards.remove()
@@ -247,7 +247,7 @@ def _build_column(
     workspace: Workspace, inventory: Inventory, info: EmbeddingInfo, rows: Sequence[Row]
 ) -> Column:
     """Describe where the vectors of one embedding are read from."""
-    base, shards, dtype = workspace.base, workspace.shards, str(workspace.dtype)
+    base, shards, dtype = workspace.base, workspace.shards, workspace.dtype
     if base is not None and info.name in base.embeddings:
         dtype = base.get_dtype(info.name)
     locations = inventory.list_locations(info.name, rows)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from featx.cache.index import WorkIndex
 from featx.cache.reader import Cache
-from featx.cache.shards import Shards
 from featx.core.rows import Failure, Row
-from featx.core.typing import Array
+from featx.core.typing import Array, Split
 from featx.images.content import Content
 from featx.images.manifest import Entry
 
@@ -70,7 +70,7 @@ class Inventory:
     ----------
     base : BaseIndex
         Content of the cache that is there.
-    shards : Shards
+    work : WorkIndex
         Finished work of this extraction.
     targets : sequence of str
         Names of the requested embeddings.
@@ -84,9 +84,9 @@ class Inventory:
     """
 
     def __init__(
-        self, base: BaseIndex, shards: Shards, targets: Sequence[str], *, retry_failed: bool
+        self, base: BaseIndex, work: WorkIndex, targets: Sequence[str], *, retry_failed: bool
     ) -> None:
-        self.base, self.shards, self.targets = base, shards, tuple(targets)
+        self.base, self.work, self.targets = base, work, tuple(targets)
         self._sizes = {row.digest: (row.width, row.height) for row in base.rows.values()}
         self._failures: dict[str, dict[str, Failure]] = {}
         for failure in base.failures:
@@ -99,7 +99,7 @@ class Inventory:
         self.skip_digests = self._list_complete()
 
     def _list_complete(self) -> set[str]:
-        complete = set(self.shards.places) | set(self.shards.failures)
+        complete = set(self.work.locations) | set(self.work.failures)
         for digest, found in self._failures.items():
             if "" in found or all(
                 name in found or self.has_vector(name, digest) for name in self.targets
@@ -114,7 +114,7 @@ class Inventory:
     @property
     def adds_vectors(self) -> bool:
         """True if the shards hold a content that the cache lacks."""
-        return not self._list_complete_in_base().issuperset(self.shards.places)
+        return not self._list_complete_in_base().issuperset(self.work.locations)
 
     def find_read(self, entry: Entry, *, rehash: bool) -> Row | Failure | None:
         """Find what an earlier read of the same file found, if its content needs no more work.
@@ -126,7 +126,7 @@ class Inventory:
         rehash : bool
             True to trust only what this unfinished run has read.
         """
-        read: Row | Failure | None = self.shards.rows.get(entry.row.id)
+        read: Row | Failure | None = self.work.rows.get(entry.row.id)
         if read is None and not rehash:
             read = self._read.get(entry.row.id)
         # Another path is another file, whatever its size and time.
@@ -136,7 +136,7 @@ class Inventory:
 
     def list_failures(self, row: Row) -> list[Failure]:
         """List why a content has no vector: one failure for each embedding, or one for all."""
-        found = self._failures.get(row.digest, {}) | self.shards.failures.get(row.digest, {})
+        found = self._failures.get(row.digest, {}) | self.work.failures.get(row.digest, {})
         if not found:
             return []
         names = dict.fromkeys([*self.base.indices, *self.targets])
@@ -156,11 +156,11 @@ class Inventory:
 
     def find_size(self, digest: str) -> tuple[int, int]:
         """Return width and height of a content that has a vector, in pixels."""
-        return self.shards.sizes.get(digest) or self._sizes[digest]
+        return self.work.sizes.get(digest) or self._sizes[digest]
 
-    def list_splits(self) -> dict[str, str]:
+    def list_splits(self) -> dict[str, Split]:
         """List the splits that the cache records, by id and by digest."""
-        splits: dict[str, str] = {}
+        splits: dict[str, Split] = {}
         for row in self.base.rows.values():
             if row.split:
                 splits[row.id] = splits[row.digest] = row.split
@@ -172,8 +172,8 @@ class Inventory:
 
     def find_location(self, embedding: str, digest: str) -> tuple[int, int] | None:
         """Return where the vector of a content lies: number of the shard or `IN_BASE`, and row."""
-        if embedding in self.targets and digest in self.shards.places:
-            return self.shards.places[digest]
+        if embedding in self.targets and digest in self.work.locations:
+            return self.work.locations[digest]
         index = self.base.indices.get(embedding, {}).get(digest)
         return None if index is None else (IN_BASE, index)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from featx.backbones.backbone import PENULTIMATE
-from featx.cache.format import check_names
+from featx.cache.format import check_embedding_names
 
 
 def name_embedding(name: str, layer: str) -> str:
@@ -35,5 +35,5 @@ def name_embeddings(name: str, layers: Iterable[str]) -> tuple[str, ...]:
         If a name has characters that HDF5 would take for a path.
     """
     names = tuple(name_embedding(name, layer) for layer in layers)
-    check_names(names)
+    check_embedding_names(names)
     return names

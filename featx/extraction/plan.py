@@ -121,4 +121,4 @@ def choose_storage(
                     "overwrite=True to start a new cache.",
                 )
         dtype, batch_size = have["dtype"], have["batch_size"]
-    return dtype or list_choices(VectorDtype)[0], batch_size  # type: ignore[return-value]
+    return dtype or list_choices(VectorDtype)[0], batch_size

@@ -11,6 +11,7 @@ import numpy as np
 from featx.cache.reader import Cache, open_cache
 from featx.core.errors import CacheError
 from featx.core.rows import Row
+from featx.core.similarity import compute_cosines
 from featx.core.typing import PathLike
 from featx.embedding.embed import find_decode, restore_backbone
 from featx.embedding.loop import RunOptions, iter_embedded
@@ -150,24 +151,25 @@ def _summarise(
     n_changed: int,
     n_gone: int,
 ) -> Comparison:
-    if not pairs:
+    old = new = np.empty((0, 1))
+    if pairs:
+        old, new = (np.array(part, np.float64) for part in zip(*pairs.values(), strict=True))
+    else:
         problems.append("expected rows whose file is as it was, got none in the sample")
-    cosines, differences = [np.nan], [np.nan]
-    for row_id, (old, new) in pairs.items():
-        old, new = old.astype(np.float64), new.astype(np.float64)
-        norm = np.linalg.norm(old) * np.linalg.norm(new)
-        cosine = float(old @ new / norm) if norm else float((old == new).all())
-        cosines.append(cosine)
-        differences.append(float(np.abs(old - new).max()))
-        if not cosine >= min_cosine:
-            problems.append(f"row {row_id!r}: expected its vector, got one of cosine {cosine:.6f}")
+    cosines = compute_cosines(old, new)
+    differences = np.abs(old - new).max(axis=1)
+    problems += [
+        f"row {row_id!r}: expected its vector, got one of cosine {cosine:.6f}"
+        for row_id, cosine in zip(pairs, cosines, strict=True)
+        if not cosine >= min_cosine
+    ]
     return Comparison(
         embedding=name,
         n_compared=len(pairs),
-        n_identical=sum(bool((old == new).all()) for old, new in pairs.values()),
+        n_identical=int((differences == 0).sum()),
         n_changed=n_changed,
         n_gone=n_gone,
-        min_cosine=float(np.fmin.reduce(cosines)),
-        max_difference=float(np.fmax.reduce(differences)),
+        min_cosine=float(np.fmin.reduce(cosines, initial=np.nan)),
+        max_difference=float(np.fmax.reduce(differences, initial=np.nan)),
         problems=tuple(problems),
     )

@@ -19,7 +19,7 @@ from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache, open_cache
 from featx.cache.shards import Shards, find_batch_size
 from featx.core.errors import CacheError
-from featx.core.files import name_work, remove_partials
+from featx.core.files import name_work_dir, remove_drafts
 from featx.core.provenance import Provenance
 from featx.core.typing import PathLike, VectorDtype
 from featx.embedding.embed import build_fingerprint, resolve_backbone
@@ -84,7 +84,7 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
     output = request.output
     with ExitStack() as stack:
         lock = stack.enter_context(CacheLock(output, break_lock=request.break_lock))
-        remove_partials(output)
+        remove_drafts(output)
         manifest = _read_source(request.source, output)
         base = None
         if output.exists() and not request.overwrite:
@@ -100,7 +100,7 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
         )
         name = backbone.name if request.embedding is None else request.embedding
         names = name_embeddings(name, backbone.layers)
-        work_dir = name_work(output)
+        work_dir = name_work_dir(output)
         dtype, batch_size = choose_storage(base, names, request.dtype, request.run.batch_size)
         run = replace(request.run, batch_size=batch_size or find_batch_size(work_dir))
         engine = run.build_engine(backbone, request.precision, n_images=len(manifest))
@@ -118,7 +118,7 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
         )
         stack.callback(shards.close)
         if request.retry_failed:
-            shards.forget_failures()
+            shards.index.failures.clear()
         yield Workspace(
             lock=lock,
             manifest=manifest,

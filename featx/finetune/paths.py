@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featx.core.errors import TuningError
-from featx.core.files import check_destination, name_work, remove_partials
+from featx.core.files import check_destination, name_work_dir, remove_drafts
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Paths:
             output,
             output.with_suffix(".joblib"),
             output.with_suffix(".log.csv"),
-            name_work(output),
+            name_work_dir(output),
             Path(trunk) if trunk is not None else output.with_suffix(".trunk.h5"),
         )
 
@@ -75,7 +75,7 @@ class Paths:
         is_ours = overwrite or (resume and self.folder.exists())
         for path in (self.output, self.head, self.log):
             check_destination(path, overwrite=is_ours, error=TuningError)
-            remove_partials(path)
+            remove_drafts(path)
         check_destination(self.trunk, overwrite=True, error=TuningError)  # it grows from run to run
         if self.folder.exists() and not resume:
             if not overwrite:

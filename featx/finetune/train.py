@@ -20,7 +20,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from featx.core.errors import DeviceError, TuningError
-from featx.core.files import remove_partials
+from featx.core.files import remove_drafts
 from featx.finetune.cut import CutNetwork
 from featx.finetune.learner import Learner
 from featx.finetune.log import Epoch, is_sure, rank, write_log, write_whole
@@ -153,7 +153,7 @@ class Training:
             If its memory is too small for a batch.
         """
         for name in (CHECKPOINT, LOG):
-            remove_partials(self.folder / name)
+            remove_drafts(self.folder / name)
         total = self.recipe.epochs * len(self.examples.train)
         bar = tqdm(total=total, unit=" images", disable=None if progress is None else not progress)
         with self._catch_signals(), bar:

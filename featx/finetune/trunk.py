@@ -19,9 +19,9 @@ from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import ImageClassification
 from featx.backbones.views import View
 from featx.cache.reader import open_cache
-from featx.cache.shards import find_names
+from featx.cache.shards import list_embeddings
 from featx.core.errors import FingerprintError, TuningError
-from featx.core.files import name_work
+from featx.core.files import name_work_dir
 from featx.core.typing import Decode
 from featx.embedding.loop import EmbeddedBatch, RunOptions, iter_embedded
 from featx.engines.engine import Engine
@@ -169,7 +169,7 @@ class KeptFeatures:
         run = self.run
         is_foreign = _is_foreign(self.path, run)
         # One that was interrupted goes first: no other is begun beside its unfinished work.
-        unfinished = find_names(name_work(self.path))
+        unfinished = list_embeddings(name_work_dir(self.path))
         views = sorted(
             range(self.n_views + 1), key=lambda view: run.name_view(view) not in unfinished
         )

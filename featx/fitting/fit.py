@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from featx.cache.reader import RECORD_SPLIT, Cache, open_cache
+from featx.cache.reader import RECORD_SPLITS, Cache, open_cache
 from featx.cache.writer import write_splits
 from featx.core.errors import CacheError, HeadError
 from featx.core.files import check_destination
 from featx.core.fingerprint import check_comparable
-from featx.core.rows import SPLITS
+from featx.core.typing import Split, list_choices
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import Evaluation, score_predictions
 from featx.heads.head import (
@@ -206,7 +206,7 @@ def split_cache(
         splits[rows] = assign_splits(opened.labels[rows], groups, val=val, test=test, seed=seed)
         digest = opened.digest
     write_splits(cache, list(splits), digest=digest)
-    return {name: int((splits == name).sum()) for name in SPLITS if name in splits}
+    return {name: int((splits == name).sum()) for name in list_choices(Split) if name in splits}
 
 
 def find_comparable(cache: Cache, head: Head, *, embedding: str | None = None) -> str:
@@ -249,7 +249,7 @@ def choose_evaluated(cache: Cache) -> str:
             return name
     raise CacheError(
         f"{cache.path}: expected a split val or test to evaluate on, got "
-        f"{', '.join(have) or 'no splits'}. {RECORD_SPLIT}"
+        f"{', '.join(have) or 'no splits'}. {RECORD_SPLITS}"
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from featx.core.errors import SourceError
-from featx.core.rows import read_split
+from featx.core.rows import parse_split
+from featx.core.typing import Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class FolderMeaning:
     """
 
     label: str | None = None
-    split: str | None = None
+    split: Split | None = None
 
 
 def read_layout(paths: Sequence[Sequence[str]], subject: str) -> list[FolderMeaning]:
@@ -55,7 +56,7 @@ def read_layout(paths: Sequence[Sequence[str]], subject: str) -> list[FolderMean
     [FolderMeaning(label='ants', split='train'), FolderMeaning(label='bees', split='val')]
     """
     tops = {parts[0] for parts in paths if len(parts) > 1}
-    split_tops = {name for name in tops if read_split(name)}
+    split_tops = {name for name in tops if parse_split(name)}
     if split_tops and split_tops == tops:
         return [_read_below_split(parts) for parts in paths]
     # A class may well be named "train": only such a folder with folders of its own is doubtful.
@@ -74,4 +75,4 @@ def read_layout(paths: Sequence[Sequence[str]], subject: str) -> list[FolderMean
 def _read_below_split(parts: Sequence[str]) -> FolderMeaning:
     if len(parts) == 1:
         return FolderMeaning()
-    return FolderMeaning(label=parts[1] if len(parts) > 2 else None, split=read_split(parts[0]))
+    return FolderMeaning(label=parts[1] if len(parts) > 2 else None, split=parse_split(parts[0]))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.cache.reader import is_cache_file, open_cache
+from featx.cache.open import is_cache_file
+from featx.cache.reader import open_cache
 from featx.core.errors import FeatxError, SourceError
 from featx.core.typing import PathLike
 from featx.fitting.fit import HeadLike, find_comparable

@@ -180,7 +180,7 @@ def test_cache_lock_of_same_pid_but_another_process_is_taken_over(path, changes)
 )
 def test_cache_lock_of_another_host_is_refused_though_it_seems_dead(path, changes):
     holder = leave_lock(path, boot="another", started="1", **changes)
-    message = rf"got process {holder.pid} on {holder.host} since .*pass --break-lock"
+    message = rf"got process {holder.pid} on {holder.host} since .*pass break_lock=True"
     with pytest.raises(CacheLockedError, match=message):
         CacheLock(path)
     assert list_names(path) == [".c.h5.lock"]
@@ -320,7 +320,7 @@ def test_cache_lock_file_removed_meanwhile_is_told(path):
 @pytest.mark.parametrize("content", [b"", b'{"pid": 1', b"{}", b"[1]", b"null", b"\xff\xfe\0"])
 def test_cache_lock_damaged_file_is_refused_with_remedy(path, content):
     path.with_name(".c.h5.lock").write_bytes(content)
-    with pytest.raises(CacheLockedError, match=r"\.c\.h5\.lock: .*damaged file.*--break-lock"):
+    with pytest.raises(CacheLockedError, match=r"\.c\.h5\.lock: .*damaged file.*break_lock=True"):
         CacheLock(path)
     with CacheLock(path, break_lock=True) as lock:
         lock.check()

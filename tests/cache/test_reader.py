@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from featx.cache.format import FORMAT_VERSION
-from featx.cache.reader import is_cache_file, open_cache
+from featx.cache.open import is_cache_file
+from featx.cache.reader import open_cache
 from featx.cache.seal import seal_file
 from featx.cache.writer import Column, rewrite_cache, write_cache
 from featx.core.errors import CacheError
@@ -194,7 +195,7 @@ def test_select_rows_without_splits_says_so(make_cache):
     with (
         open_cache(make_cache(splits=False)) as cache,
         pytest.raises(
-            CacheError, match=r"expected rows in split 'val', got no splits.*featx split"
+            CacheError, match=r"expected rows in split 'val', got no splits.*featx\.split_cache"
         ),
     ):
         cache.select_rows("val")
@@ -256,7 +257,7 @@ def test_read_present_tells_rows_without_vector(gappy):
 )
 def test_read_vectors_of_rows_without_one_is_refused_with_remedy(gappy, rows, count):
     rows = None if rows is None else np.array(rows)
-    message = rf"embedding gappy: expected a vector .*got none for {count}\. .*featx extract"
+    message = rf"embedding gappy: expected a vector .*got none for {count}\. .*featx\.extract"
     with open_cache(gappy) as cache, pytest.raises(CacheError, match=message):
         cache.read_vectors("gappy", rows)
 

@@ -75,15 +75,15 @@ def three(folder, infos, open_shards):
 
 
 def read_row(shards, name, number):
-    shard, index = shards.places[f"{number:064x}"]
+    shard, index = shards.index.locations[f"{number:064x}"]
     return shards.read_vectors(name, shard, np.array([index]))[0]
 
 
 def check_rows(shards, infos, numbers):
     """Make sure that these rows are there, with their vectors, and no others."""
-    assert set(shards.places) == {f"{number:064x}" for number in numbers}
+    assert set(shards.index.locations) == {f"{number:064x}" for number in numbers}
     expected = {row.id: row for number in numbers for row in build_rows(number, number + 1)}
-    assert shards.rows == expected
+    assert shards.index.rows == expected
     for number in numbers:
         for name, values in build_vectors(number, number + 1, infos).items():
             np.testing.assert_array_equal(read_row(shards, name, number), values[0])
@@ -145,7 +145,7 @@ def test_seal_when_due_after_its_time_seals(folder, infos, open_shards):
 
 
 def test_seal_when_due_with_many_bytes_seals(folder, infos, open_shards, monkeypatch):
-    monkeypatch.setattr(shards_module, "MAX_PENDING", 4 * (8 + 3) * 4)
+    monkeypatch.setattr(shards_module, "MAX_PENDING_BYTES", 4 * (8 + 3) * 4)
     shards = open_shards()
     shards.append(build_rows(0, 3), build_vectors(0, 3, infos))
     shards.seal_when_due(3600)
@@ -163,8 +163,8 @@ def test_shards_repeats_and_failures_alone_are_kept(infos, open_shards):
     shards.append([], none, repeats=[repeat])
     shards.seal()
     shards = open_shards()
-    assert shards.rows["again.jpg"] == repeat
-    assert set(shards.places) == {f"{0:064x}"}
+    assert shards.index.rows["again.jpg"] == repeat
+    assert set(shards.index.locations) == {f"{0:064x}"}
     np.testing.assert_array_equal(
         read_row(shards, "tiny", 0), build_vectors(0, 1, infos)["tiny"][0]
     )
@@ -184,15 +184,15 @@ def test_shards_failures_with_digest_are_known_others_tried_again(infos, open_sh
     shards.append(build_rows(0, 2), build_vectors(0, 2, infos), failures=FAILURES)
     shards.seal()
     shards = open_shards() if reopened else shards
-    assert shards.failures == {
+    assert shards.index.failures == {
         "e0" * 32: {"": FAILURES[1]},
         "f0" * 32: {"tiny": FAILURES[2], "tiny@conv": FAILURES[3]},
     }
-    assert set(shards.rows) == {"0.jpg", "1.jpg", "empty.jpg", "nan.jpg"}
-    assert shards.rows["empty.jpg"] == Row(
+    assert set(shards.index.rows) == {"0.jpg", "1.jpg", "empty.jpg", "nan.jpg"}
+    assert shards.index.rows["empty.jpg"] == Row(
         "empty.jpg", "/p/empty.jpg", digest="e0" * 32, n_bytes=0, mtime_ns=7
     )
-    assert set(shards.places) == {f"{0:064x}", f"{1:064x}"}
+    assert set(shards.index.locations) == {f"{0:064x}", f"{1:064x}"}
 
 
 def flip_middle(path):
@@ -255,7 +255,7 @@ def read_all(shards):
 def test_read_vectors_damaged_after_opening_is_refused(three, open_shards):
     shards = open_shards()
     flip_middle(three / SHARDS[1])
-    with pytest.raises(CacheError, match=r"shard-000002\.h5: expected what featx wrote, got bytes"):
+    with pytest.raises(CacheError, match=r"shard-000002\.h5: expected the bytes .*, got bytes"):
         read_all(shards)
 
 
@@ -270,7 +270,7 @@ def test_read_vectors_damaged_where_not_yet_read_is_refused(infos, open_shards, 
     with path.open("r+b") as stream:
         stream.seek(place)
         stream.write(b"\xff")
-    with pytest.raises(CacheError, match=r"shard-000001\.h5: expected what featx wrote, got bytes"):
+    with pytest.raises(CacheError, match=r"shard-000001\.h5: expected the bytes .*, got bytes"):
         shards.read_vectors("tiny", 1, np.arange(2000))
 
 
@@ -298,14 +298,16 @@ def test_shards_of_another_plan_are_refused_or_dropped_when_fresh(
 ):
     others = [make_info(**changes), infos[1]]
     before = {path.name: path.read_bytes() for path in three.iterdir()}
-    with pytest.raises(CacheError, match=rf"{message}.*Finish it .*or drop it: rm -r .*\.partial"):
+    with pytest.raises(
+        CacheError, match=rf"{message}.*Finish that .*or delete .*: rm -r .*\.partial"
+    ):
         open_shards(others, **options)
     assert {path.name: path.read_bytes() for path in three.iterdir()} == before
     shards = open_shards(others, fresh=True, **options)
-    assert (shards.rows, shards.places, shards.n_damaged) == ({}, {}, 0)
+    assert (shards.index.rows, shards.index.locations, shards.n_damaged) == ({}, {}, 0)
     assert list_names(three) == []
     append_rows(shards, others, (0, 3))
-    assert set(open_shards(others, **options).rows) == {"0.jpg", "1.jpg", "2.jpg"}
+    assert set(open_shards(others, **options).index.rows) == {"0.jpg", "1.jpg", "2.jpg"}
 
 
 def test_shards_of_fewer_embeddings_are_refused(three, infos, open_shards):

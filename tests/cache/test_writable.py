@@ -2,7 +2,6 @@
 
 import errno
 import signal
-import threading
 from io import FileIO
 
 import h5py
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from featx.cache import writable as writable_module
-from featx.cache.writable import WritableFile, hold_signals, open_writable
+from featx.cache.writable import WritableFile, open_writable
 
 
 class FailingFile(FileIO):
@@ -172,53 +171,3 @@ def test_sink_after_failed_write_reads_what_was_to_be_written(tmp_path, monkeypa
             sink.check()
     assert buffer == b" DIxx\0\0\0\0\0en"
     assert (tmp_path / "file").read_bytes() == b"on disk"
-
-
-@pytest.fixture
-def heard():
-    """A list of the SIGUSR1 that were handled."""
-    if not hasattr(signal, "SIGUSR1"):
-        pytest.skip("needs SIGUSR1")
-    numbers = []
-    before = signal.signal(signal.SIGUSR1, lambda number, _: numbers.append(number))
-    yield numbers
-    signal.signal(signal.SIGUSR1, before)
-
-
-def test_hold_signals_handler_waits_for_the_end_or_is_let_in(heard):
-    with hold_signals() as run:
-        signal.raise_signal(signal.SIGUSR1)
-        assert heard == []
-        run()
-        assert heard == [signal.SIGUSR1]
-        signal.raise_signal(signal.SIGUSR1)
-        assert len(heard) == 1
-    assert len(heard) == 2
-    signal.raise_signal(signal.SIGUSR1)
-    assert len(heard) == 3
-
-
-def raise_while_held():
-    with hold_signals():
-        raise RuntimeError("stop")
-
-
-def test_hold_signals_on_exception_gives_handlers_back(heard):
-    before = signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGINT)
-    with pytest.raises(RuntimeError, match=r"stop"):
-        raise_while_held()
-    assert (signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGINT)) == before
-
-
-def test_hold_signals_in_another_thread_is_no_error(heard):
-    done = []
-
-    def hold():
-        with hold_signals() as run:
-            run()
-            done.append(True)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    thread.join()
-    assert done == [True]

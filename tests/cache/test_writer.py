@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 import pytest
 
-from featx.cache.format import check_dtype
 from featx.cache.lock import CacheLock
 from featx.cache.reader import open_cache
 from featx.cache.seal import check_seal
-from featx.cache.writer import BLOCK_ROWS, Column, rewrite_cache, write_cache, write_splits
+from featx.cache.tables import BLOCK_ROWS
+from featx.cache.writer import Column, rewrite_cache, write_cache, write_splits
 from featx.core.errors import CacheError, CacheLockedError
 from featx.core.rows import Failure, Row
 
@@ -169,7 +169,7 @@ def test_write_cache_given_partial_is_written_there(tmp_path, make_info):
         return VECTORS[start:end]
 
     columns = [Column(make_info(), "float32", read)]
-    write_cache(tmp_path / "c.h5", ROWS, columns, source="", partial=partial)
+    write_cache(tmp_path / "c.h5", ROWS, columns, source="", draft=partial)
     assert seen == [(True, False)]
     assert list_names(tmp_path) == ["c.h5", "work"]
     assert list_names(tmp_path / "work") == []
@@ -204,7 +204,7 @@ def test_write_cache_read_raises_leaves_what_was_there(tmp_path, make_info, erro
 def test_write_cache_read_fails_in_system_says_untouched(cache_path, make_info):
     before = cache_path.read_bytes()
     error = OSError(errno.EIO, "Input/output error")
-    with pytest.raises(CacheError, match=r"cache\.h5: .*got Input/output error.*untouched"):
+    with pytest.raises(CacheError, match=r"cache\.h5: .*got Input/output error.*unchanged"):
         write_failing(cache_path, make_info(), error)
     assert cache_path.read_bytes() == before
     assert list_names(cache_path.parent) == ["cache.h5"]
@@ -378,12 +378,7 @@ def test_rewrite_cache_of_damage_is_refused_not_sealed_anew(make_cache, make_inf
     damaged = bytearray(path.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     path.write_bytes(damaged)
-    with pytest.raises(CacheError, match=r"expected what featx wrote, got bytes \d+ to \d+"):
+    with pytest.raises(CacheError, match=r"expected the bytes .*, got bytes \d+ to \d+"):
         write_splits(path, ["test"] * 60)
     assert path.read_bytes() == damaged
     assert list_names(path.parent) == ["cache.h5"]
-
-
-def test_check_dtype_unknown_is_refused():
-    with pytest.raises(CacheError, match=r"dtype: expected one of float32, float16, got 'float8'"):
-        check_dtype("float8")

@@ -14,6 +14,7 @@ from torch import nn
 import featx
 from featx.backbones.load import load_backbone, register_backbone
 from featx.core.errors import BackboneError, DeviceError
+from featx.core.similarity import compute_cosines
 from featx.engines import openvino_engine, torch_engine
 from featx.engines.choose import build_engine, list_precisions
 from featx.engines.openvino_engine import OpenVinoEngine
@@ -69,11 +70,6 @@ def run_eager(backbone, pixels):
     return [output.numpy() for output in outputs]
 
 
-def measure_cosines(A, B):
-    A, B = A.astype(np.float64), B.astype(np.float64)
-    return (A * B).sum(axis=1) / np.linalg.norm(A, axis=1) / np.linalg.norm(B, axis=1)
-
-
 # --- the contract
 
 
@@ -84,7 +80,7 @@ def test_engine_vectors_are_close_to_eager_pytorch(name, engine_name, precision)
     pixels = draw(backbone)
     (got,), (expected,) = engine.run(pixels).values(), run_eager(backbone, pixels)
     assert (got.dtype, got.shape) == (np.float32, expected.shape)
-    assert measure_cosines(got, expected).min() >= MIN_COSINES[precision]
+    assert compute_cosines(got, expected).min() >= MIN_COSINES[precision]
     if precision == "fp32":  # a cosine sees no scale
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
@@ -116,7 +112,7 @@ def test_engine_gives_each_layer_by_its_name(layers, engine_name):
         "penultimate": (2, 512),
     }
     for part, expected in zip(got.values(), run_eager(backbone, pixels), strict=True):
-        assert measure_cosines(part, expected).min() >= MIN_COSINES["fp32"]
+        assert compute_cosines(part, expected).min() >= MIN_COSINES["fp32"]
 
 
 @EACH_ENGINE
@@ -126,7 +122,7 @@ def test_engine_of_another_size_gives_what_pytorch_gives(engine_name):
     pixels = draw(backbone, 2)
     assert engine.slots[0].pixels.shape == pixels.shape == (2, 40, 40, 3)
     (got,), (expected,) = engine.run(pixels).values(), run_eager(backbone, pixels)
-    assert measure_cosines(got, expected).min() >= MIN_COSINES["fp32"]
+    assert compute_cosines(got, expected).min() >= MIN_COSINES["fp32"]
 
 
 @EACH_PRECISION
@@ -201,7 +197,7 @@ def test_engine_on_real_photos_is_close_to_eager_pytorch(shared, engine_name, pr
     )
     (got,), (expected,) = engine.run(pixels).values(), run_eager(backbone, pixels)
     assert len(paths) >= 15
-    cosines = measure_cosines(got, expected)
+    cosines = compute_cosines(got, expected)
     assert np.median(cosines) >= MIN_COSINES[precision]
     # In bf16 3 of all 153 are below 0.999, with either engine.
     assert cosines.min() >= (MIN_COSINES[precision] if precision == "fp32" else 0.998)
@@ -262,7 +258,7 @@ def test_build_engine_network_that_decides_in_python_is_refused_by_openvino():
 
 @pytest.mark.parametrize("cosine", [0.9999, -1.0, float("nan")])
 def test_build_engine_network_that_comes_out_another_is_refused(monkeypatch, cosine):
-    monkeypatch.setattr(openvino_engine, "_compare", lambda expected, got: cosine)
+    monkeypatch.setattr(openvino_engine, "compute_cosines", lambda *_: np.array([1.0, cosine]))
     backbone = load("tests-tiny")
     with pytest.raises(
         BackboneError,
@@ -279,24 +275,6 @@ def test_build_engine_auto_in_a_precision_that_torch_lacks_is_refused(monkeypatc
     )
     with pytest.raises(BackboneError, match=r"expected a network that OpenVINO can run"):
         build_engine(load_own("engines-bessel", Bessel), device="cpu", precision="bf16")
-
-
-@pytest.mark.parametrize(
-    ("expected", "got", "cosine"),
-    [
-        ([[1, 0]], [[1, 0]], 1.0),
-        ([[1, 0], [0, 2]], [[1, 0], [3, 0]], 0.0),
-        ([[0, 0]], [[0, 0]], 1.0),
-        ([[0, 0]], [[0, 1e-3]], 0.0),
-        ([[3, 4]], [[4, 3]], 0.96),
-        ([[np.inf, 1]], [[np.inf, 1]], 1.0),
-        ([[np.inf, 1]], [[1, 1]], np.nan),
-        ([[np.nan, 1]], [[np.nan, 1]], np.nan),
-    ],
-)
-def test_compare_is_the_smallest_cosine_between_rows(expected, got, cosine):
-    found = openvino_engine._compare(np.array(expected, "f4"), np.array(got, "f4"))
-    np.testing.assert_allclose(found, cosine, rtol=1e-6)
 
 
 # --- the converted network is kept
@@ -357,7 +335,7 @@ def test_openvino_engine_of_another_network_is_converted_anew(store, converted, 
     backbone = engine.backbone
     pixels = draw(backbone)
     for got, expected in zip(engine.run(pixels).values(), run_eager(backbone, pixels), strict=True):
-        assert measure_cosines(got, expected).min() >= MIN_COSINES["fp32"]
+        assert compute_cosines(got, expected).min() >= MIN_COSINES["fp32"]
 
 
 @pytest.mark.parametrize("file", ["network.xml", "network.bin"])
@@ -389,7 +367,7 @@ def test_openvino_engine_where_nothing_can_be_kept_runs_all_the_same(store, conv
     for _ in range(2):
         engine = OpenVinoEngine(load("mini"), batch_size=BATCH_SIZE)
         (got,), (expected,) = engine.run(pixels).values(), run_eager(load("mini"), pixels)
-        assert measure_cosines(got, expected).min() >= MIN_COSINES["fp32"]
+        assert compute_cosines(got, expected).min() >= MIN_COSINES["fp32"]
     assert converted == ["mini", "mini"]
     assert os.listdir(store) == []
 

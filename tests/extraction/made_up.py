@@ -1,11 +1,10 @@
 """Sources, caches and finished work that exist in memory only: cases for tables."""
 
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
-from typing import cast
 
-from featx.cache.shards import Shards
+from featx.cache.index import WorkIndex
 from featx.core.rows import Failure, Row
+from featx.core.typing import Split, Stage
 from featx.extraction.inventory import BaseIndex, Inventory
 from featx.images.manifest import Content, Entry, Manifest
 
@@ -13,7 +12,7 @@ TARGET = "tiny"
 OTHER = "other"
 
 
-def row(name: str, digest: str = "", *, split: str | None = None, mtime_ns: int = 7) -> Row:
+def row(name: str, digest: str = "", *, split: Split | None = None, mtime_ns: int = 7) -> Row:
     """Build the row of an image that was read; its size in bytes is always 10."""
     size = (24, 20) if digest else (0, 0)
     return Row(
@@ -31,13 +30,13 @@ def row(name: str, digest: str = "", *, split: str | None = None, mtime_ns: int 
 
 def fail(name: str, digest: str, embedding: str = "", reason: str = "broken") -> Failure:
     """Build a line of the ledger."""
-    stage = "embed" if embedding else "decode"
+    stage: Stage = "embed" if embedding else "decode"
     return Failure(
         name, f"/photos/{name}", digest, stage, reason, embedding, n_bytes=10, mtime_ns=7
     )
 
 
-def entries(*names: str, split: str | None = None) -> tuple[Entry, ...]:
+def entries(*names: str, split: Split | None = None) -> tuple[Entry, ...]:
     """Build rows of a source, before they are read."""
     return tuple(
         Entry(Row(name, f"/photos/{name}", "ants", split), Content(f"/photos/{name}"))
@@ -73,29 +72,21 @@ def base(
     )
 
 
-def shards(
+def work(
     rows: Sequence[Row] = (), repeats: Sequence[Row] = (), failures: Sequence[Failure] = ()
-) -> Shards:
-    """Build the finished work of one extraction, all in shard 1."""
-    by_digest: dict[str, dict[str, Failure]] = {}
-    for failure in failures:
-        by_digest.setdefault(failure.digest, {})[failure.embedding] = failure
-    read = [*rows, *repeats, *(row(one.id, one.digest) for one in failures)]
-    made_up = SimpleNamespace(
-        places={one.digest: (1, index) for index, one in enumerate(rows)},
-        rows={one.id: one for one in read},
-        failures=by_digest,
-        sizes={one.digest: (one.width, one.height) for one in rows},
-    )
-    return cast(Shards, made_up)
+) -> WorkIndex:
+    """Build the index of the finished work of one extraction, all in shard 1."""
+    index = WorkIndex()
+    index.add(1, rows, repeats, failures)
+    return index
 
 
 def inventory(
     there: BaseIndex | None = None,
-    done: Shards | None = None,
+    done: WorkIndex | None = None,
     *,
     targets: Sequence[str] = (TARGET,),
     retry_failed: bool = False,
 ) -> Inventory:
     """Build an inventory of both."""
-    return Inventory(there or base(), done or shards(), targets, retry_failed=retry_failed)
+    return Inventory(there or base(), done or work(), targets, retry_failed=retry_failed)

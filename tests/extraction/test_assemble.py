@@ -11,7 +11,7 @@ from featx.extraction.inventory import FileState, Inventory
 from featx.extraction.plan import plan_extraction
 from featx.images.manifest import Entry, Manifest
 from tests.builders import build_info
-from tests.extraction.made_up import OTHER, TARGET, base, entries, fail, inventory, row, shards
+from tests.extraction.made_up import OTHER, TARGET, base, entries, fail, inventory, row, work
 
 A, B, C = row("a.png", "aa"), row("b.png", "bb"), row("c.png", "cc")
 BOTH = inventory(base([A, B]))
@@ -49,17 +49,17 @@ def list_ids(content: CacheContent) -> list[str]:
         pytest.param(["a.png", "b.png"], BOTH, False, ["a.png", "b.png"], 0, id="same"),
         pytest.param(["b.png", "a.png"], BOTH, False, ["b.png", "a.png"], 0, id="source's order"),
         pytest.param(
-            ["c.png", "a.png"], inventory(base([A]), shards([C])),
+            ["c.png", "a.png"], inventory(base([A]), work([C])),
             False, ["c.png", "a.png"], 0, id="a new file",
         ),
         pytest.param(["b.png"], BOTH, False, ["b.png", "a.png"], 1, id="gone: kept, last"),
         pytest.param(["b.png"], BOTH, True, ["b.png"], 1, id="gone: pruned"),
         pytest.param(
-            ["new.png", "b.png"], inventory(base([A, B]), shards(repeats=[row("new.png", "aa")])),
+            ["new.png", "b.png"], inventory(base([A, B]), work(repeats=[row("new.png", "aa")])),
             False, ["new.png", "b.png"], 0, id="renamed is not gone",
         ),
         pytest.param(
-            ["b.png"], inventory(base([A, B]), shards(repeats=[row("b.png", "aa")])),
+            ["b.png"], inventory(base([A, B]), work(repeats=[row("b.png", "aa")])),
             True, ["b.png"], 1, id="moved onto another",
         ),
     ],
@@ -75,12 +75,12 @@ def test_assemble_lists_the_rows_of_the_source_then_those_that_are_gone(
 
 def test_assemble_joins_digest_size_and_state_by_content() -> None:
     wide = replace(C, width=99)
-    (found,) = assemble_source(entries("c.png"), inventory(done=shards([wide]))).rows
+    (found,) = assemble_source(entries("c.png"), inventory(done=work([wide]))).rows
     assert found == replace(wide, label="ants")
 
 
 def test_assemble_leaves_out_a_row_without_any_vector() -> None:
-    given = inventory(done=shards([A], failures=[fail("x.png", "xx")]))
+    given = inventory(done=work([A], failures=[fail("x.png", "xx")]))
     content = assemble_source(entries("a.png", "x.png"), given)
     assert list_ids(content) == ["a.png"]
     assert [(one.id, one.embedding) for one in content.failures] == [("x.png", "")]
@@ -88,7 +88,7 @@ def test_assemble_leaves_out_a_row_without_any_vector() -> None:
 
 
 def test_assemble_keeps_a_row_that_another_embedding_has() -> None:
-    given = inventory(base([A], names=[OTHER]), shards(failures=[fail("a.png", "aa")]))
+    given = inventory(base([A], names=[OTHER]), work(failures=[fail("a.png", "aa")]))
     content = assemble_source(entries("a.png"), given, names=[OTHER, TARGET])
     assert list_ids(content) == ["a.png"]
     assert [(one.id, one.embedding) for one in content.failures] == [("a.png", TARGET)]
@@ -137,7 +137,7 @@ RECORDED = base([replace(A, split="train"), replace(B, split="val"), C])
 def test_assemble_keeps_recorded_splits_where_the_source_has_none(
     source: Sequence[Entry], done: Sequence[Row], expected: list[str | None]
 ) -> None:
-    content = assemble_source(source, inventory(RECORDED, shards(repeats=done)), prune=True)
+    content = assemble_source(source, inventory(RECORDED, work(repeats=done)), prune=True)
     assert [one.split for one in content.rows] == expected
 
 

@@ -489,7 +489,9 @@ def test_extract_failures_known_before_are_refused_before_any_work(
     run(spoilt, max_failures=2)
     del decoded[:]
     put(spoilt / "ants/new.png", 9)
-    with pytest.raises(TooManyFailuresError, match=r"got 2 of 11 .* such as .*bad\.png: expected an im"):
+    with pytest.raises(
+        TooManyFailuresError, match=r"got 2 of 11 .* such as .*bad\.png: expected an im"
+    ):
         run(spoilt, max_failures=1)
     assert decoded == []
 
@@ -667,7 +669,7 @@ def test_extract_with_other_arguments_than_the_unfinished_run_is_refused(
     run: Any, folder: Path, unfinished: Path, options: Any, got: Any
 ) -> None:
     before = sorted(unfinished.iterdir())
-    with pytest.raises(CacheError, match=rf"{got}.*Finish it .* or drop it: rm -r .*\.partial"):
+    with pytest.raises(CacheError, match=rf"{got}.*Finish that .* or delete .*: rm -r .*\.partial"):
         run(folder, **options)
     assert sorted(unfinished.iterdir()) == before
     assert run(folder).n_resumed == 4
@@ -740,7 +742,7 @@ def test_extract_while_another_process_writes_is_refused_before_any_work(
     put(folder / "ants/8.png", 8)
     with (
         CacheLock(extracted),
-        pytest.raises(CacheLockedError, match=r"only writer, got process \d+ on .*--break-lock"),
+        pytest.raises(CacheLockedError, match=r"only writer, got process \d+ on .*break_lock=True"),
     ):
         run(folder)
     assert decoded == []

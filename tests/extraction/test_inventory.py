@@ -8,7 +8,7 @@ from featx.cache.reader import open_cache
 from featx.core.rows import Failure
 from featx.extraction.inventory import IN_BASE, BaseIndex, Inventory, observe_files
 from featx.images.manifest import Content, Entry
-from tests.extraction.made_up import OTHER, TARGET, base, entries, fail, inventory, row, shards
+from tests.extraction.made_up import OTHER, TARGET, base, entries, fail, inventory, row, work
 
 A, B, C = row("a.png", "aa"), row("b.png", "bb"), row("c.png", "cc")
 BOTH = (TARGET, OTHER)
@@ -19,7 +19,7 @@ BOTH = (TARGET, OTHER)
     [
         pytest.param(inventory(), set(), id="nothing is there"),
         pytest.param(inventory(base([A, B])), {"aa", "bb"}, id="vectors in the cache"),
-        pytest.param(inventory(done=shards([A])), {"aa"}, id="vectors in shards"),
+        pytest.param(inventory(done=work([A])), {"aa"}, id="vectors in shards"),
         pytest.param(
             inventory(base([A, B], names=BOTH, without={OTHER: ["bb"]}), targets=BOTH),
             {"aa"},
@@ -52,9 +52,7 @@ BOTH = (TARGET, OTHER)
             {"aa"},
             id="retry leaves vectors alone",
         ),
-        pytest.param(
-            inventory(done=shards(failures=[fail("x.png", "xx")])), {"xx"}, id="in shards"
-        ),
+        pytest.param(inventory(done=work(failures=[fail("x.png", "xx")])), {"xx"}, id="in shards"),
     ],
 )
 def test_inventory_skips_contents_that_need_no_work(given: Inventory, expected: set[str]) -> None:
@@ -65,9 +63,9 @@ def test_inventory_skips_contents_that_need_no_work(given: Inventory, expected: 
     ("given", "expected"),
     [
         (inventory(base([A])), False),
-        (inventory(base([A]), shards([A])), False),
-        (inventory(base([A]), shards([B])), True),
-        (inventory(base([A], names=[OTHER]), shards([A])), True),
+        (inventory(base([A]), work([A])), False),
+        (inventory(base([A]), work([B])), True),
+        (inventory(base([A], names=[OTHER]), work([A])), True),
     ],
 )
 def test_inventory_adds_vectors_if_shards_hold_what_the_cache_lacks(
@@ -87,10 +85,10 @@ READ_BEFORE = inventory(base([A], [fail("x.png", "xx")]))
         pytest.param(READ_BEFORE, entries("b.png")[0], False, None, id="a new file"),
         pytest.param(READ_BEFORE, entries("a.png")[0], True, None, id="rehash trusts no cache"),
         pytest.param(
-            inventory(done=shards([A])), entries("a.png")[0], True, "aa", id="rehash trusts shards"
+            inventory(done=work([A])), entries("a.png")[0], True, "aa", id="rehash trusts shards"
         ),
         pytest.param(
-            inventory(base([A]), shards(repeats=[replace(A, digest="bb")], rows=[B])),
+            inventory(base([A]), work(repeats=[replace(A, digest="bb")], rows=[B])),
             entries("a.png")[0],
             False,
             "bb",
@@ -142,7 +140,7 @@ def test_inventory_finds_what_was_read_before(
             inventory(base(failures=[fail("x", "xx", TARGET)])), "xx", [TARGET], id="lacks one"
         ),
         pytest.param(
-            inventory(base([A], names=[OTHER]), shards(failures=[fail("a.png", "aa")])),
+            inventory(base([A], names=[OTHER]), work(failures=[fail("a.png", "aa")])),
             "aa",
             [TARGET],
             id="another network has it: it lacks the targets, not all",
@@ -154,7 +152,7 @@ def test_inventory_finds_what_was_read_before(
             id="a vector ends an old failure",
         ),
         pytest.param(
-            inventory(base(failures=[fail("x", "xx", OTHER)]), shards([row("x", "xx")])),
+            inventory(base(failures=[fail("x", "xx", OTHER)]), work([row("x", "xx")])),
             "xx",
             [OTHER],
             id="the failure of another embedding stays",
@@ -186,7 +184,7 @@ def test_inventory_finds_the_failure_of_a_target_only(failure: Failure, expected
 
 
 def test_inventory_locates_vectors_in_shards_first_then_in_the_cache() -> None:
-    given = inventory(base([A, B], names=BOTH), shards([C, B]))
+    given = inventory(base([A, B], names=BOTH), work([C, B]))
     assert given.find_location(TARGET, "aa") == (IN_BASE, 0)
     assert given.find_location(TARGET, "bb") == (1, 1)
     assert given.find_location(OTHER, "bb") == (IN_BASE, 1)  # shards hold targets only
@@ -199,7 +197,7 @@ def test_inventory_locates_vectors_in_shards_first_then_in_the_cache() -> None:
 
 def test_inventory_knows_the_size_of_every_content_with_a_vector() -> None:
     wide = replace(C, width=99)
-    given = inventory(base([A]), shards([wide]))
+    given = inventory(base([A]), work([wide]))
     assert given.find_size("aa") == (24, 20)
     assert given.find_size("cc") == (99, 20)
 

@@ -11,7 +11,7 @@ from featx.core.typing import VectorDtype
 from featx.extraction.inventory import FileState, Inventory
 from featx.extraction.plan import choose_storage, plan_extraction
 from tests.builders import build_provenance
-from tests.extraction.made_up import OTHER, TARGET, base, fail, inventory, manifest, row, shards
+from tests.extraction.made_up import OTHER, TARGET, base, fail, inventory, manifest, row, work
 
 SAME: FileState = (10, 7)
 A, B = row("a.png", "aa"), row("b.png", "bb")
@@ -34,7 +34,7 @@ THERE = inventory(base([A, B]))
             id="another backbone",
         ),
         pytest.param(
-            inventory(base([A]), shards([B])),
+            inventory(base([A]), work([B])),
             {"a.png": SAME, "b.png": SAME},
             ["a.png", "b.png"],
             [],
@@ -52,7 +52,7 @@ def test_plan_parts_unchanged_files_from_those_to_read(
 
 
 def test_plan_with_rehash_reads_what_the_unfinished_run_has_not_read() -> None:
-    given = inventory(base([A]), shards([B]))
+    given = inventory(base([A]), work([B]))
     states = {"a.png": SAME, "b.png": SAME}
     plan = plan_extraction(manifest("a.png", "b.png"), given, states, max_failures=0, rehash=True)
     assert list(plan.unchanged) == ["b.png"]

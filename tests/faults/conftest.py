@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from featx.cache.format import open_sealed, read_table
+from featx.cache.open import open_sealed
 from featx.cache.reader import open_cache
 from featx.cache.seal import check_seal
 from featx.cache.shards import KIND
+from featx.cache.tables import read_table
 from featx.core.errors import CacheError
 from featx.core.rows import Row
 

@@ -265,7 +265,7 @@ def test_fill_breaks_the_lock_of_another_host_where_it_may(build_run, tmp_path):
     holder = asdict(replace(LockOwner.of_this_process(), host="elsewhere"))
     (tmp_path / ".t.h5.lock").write_text(json.dumps(holder))
     features = KeptFeatures(build_run(), tmp_path / "t.h5", 0)
-    with pytest.raises(CacheLockedError, match=r"t\.h5: .*--break-lock"):
+    with pytest.raises(CacheLockedError, match=r"t\.h5: .*break_lock=True"):
         features.fill()
     features.fill(break_lock=True)
     assert len(read(features, range(11), 11)) == 1

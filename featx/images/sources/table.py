@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.core.errors import SourceError, require, suggest
-from featx.core.rows import Row, read_split
+from featx.core.rows import Row, parse_split
 from featx.images.content import Content
 from featx.images.manifest import Entry, Manifest, build_manifest
 from featx.images.names import escape_name
@@ -63,7 +63,7 @@ def _read_line(table: Path, line: str, cells: dict[str, str]) -> Entry:
             got="an empty cell",
             remedy="Write the path, or remove the line.",
         )
-    split = read_split(cells.get("split"))
+    split = parse_split(cells.get("split"))
     if cells.get("split") and split is None:
         raise SourceError(
             subject=f"{table}, {line}, column 'split'",

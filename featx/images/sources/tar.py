@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from featx.core.errors import SourceError
-from featx.core.rows import read_split
+from featx.core.rows import parse_split
+from featx.core.typing import Split
 from featx.images.content import Content
 from featx.images.layout import read_layout
 from featx.images.manifest import Manifest, build_entry, build_manifest
@@ -56,13 +57,13 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
         If a tar is compressed or damaged, if a member lies outside the archive (``../``), if a
         sidecar cannot be read, or if two tars have the same name.
     """
-    splits: dict[Path, str | None] = {}
+    splits: dict[Path, Split | None] = {}
     images: dict[str, _Image] = {}
     n_ignored = 0
     _check_names(tars)
     for tar in tars:
         words = re.split(r"[^a-zA-Z]+", tar.stem)
-        splits[tar] = next(filter(None, map(read_split, words)), None)
+        splits[tar] = next(filter(None, map(parse_split, words)), None)
         found, ignored = _read_tar(tar)
         prefix = f"{tar.name}/" if len(tars) > 1 else ""
         # A member that comes twice replaces the first one, as it does when a tar is unpacked.
@@ -150,7 +151,7 @@ def _drop_wrapper(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """
     tops = {path[0] for path in paths}
     wrapped = len(tops) == 1 and all(len(path) > 2 for path in paths)
-    if wrapped and not read_split(paths[0][0]) and len({path[1] for path in paths}) > 1:
+    if wrapped and not parse_split(paths[0][0]) and len({path[1] for path in paths}) > 1:
         return [path[1:] for path in paths]
     return paths
 
@@ -225,7 +226,7 @@ def _read_sidecar(tar: Path, member: _Member, content: Content) -> dict[str, Any
     names = [name for name in ("label", "split", "group") if fields.get(name) not in (None, "")]
     row = {name: escape_name(str(fields[name])) for name in names}
     if "split" in row:
-        split = read_split(row["split"])
+        split = parse_split(row["split"])
         if split is None:
             raise SourceError(
                 subject=subject,

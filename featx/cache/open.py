@@ -1,0 +1,80 @@
+"""Open a sealed file of featx's format for reading."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from featx.cache.format import FileKind, check_file_stamp
+from featx.cache.seal import SealedFile
+from featx.core.errors import CacheError
+from featx.core.typing import PathLike
+
+
+def is_cache_file(path: PathLike) -> bool:
+    """Return True if a file begins as HDF5 does: it is a cache, whole or not, and no image."""
+    return os.path.isfile(path) and bool(h5py.is_hdf5(path))
+
+
+def check_exists(path: Path) -> None:
+    """Refuse a path that is not a file.
+
+    Raises
+    ------
+    CacheError
+        If there is no file.
+    """
+    if not path.is_file():
+        raise CacheError(
+            subject=str(path),
+            expected="a cache",
+            got="no such file",
+            remedy="Make one with featx.extract(source, output).",
+        )
+
+
+@contextmanager
+def open_sealed(path: PathLike, kind: FileKind) -> Iterator[tuple[h5py.File, SealedFile]]:
+    """Open a sealed HDF5 file, and close it at the end of the block.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    kind : {"featx-cache", "featx-shard"}
+        The kind of file that is expected.
+
+    Yields
+    ------
+    file : h5py.File
+        The file as HDF5 sees it.
+    sealed : SealedFile
+        The same file as checked bytes. Read from `file` under ``sealed.guard()`` only: HDF5 passes
+        over some failed reads.
+
+    Raises
+    ------
+    CacheError
+        If the file is missing, not sealed, damaged, no HDF5 file, or of another kind or version.
+    """
+    path = Path(path)
+    check_exists(path)
+    with SealedFile(path) as sealed:
+        with sealed.guard():
+            try:
+                file = h5py.File(sealed, "r")
+            except OSError as error:
+                raise CacheError(
+                    subject=str(path),
+                    expected="an HDF5 file",
+                    got=str(error).splitlines()[0],
+                    remedy="Extract again with featx.extract(source, output).",
+                ) from error
+        with file:
+            with sealed.guard():
+                check_file_stamp(file, kind, path)
+            yield file, sealed

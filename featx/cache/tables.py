@@ -1,0 +1,162 @@
+"""Columns and vectors in HDF5: every dataset of an element has one entry per row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Literal, TypeVar
+
+import h5py
+import numpy as np
+
+from featx.cache.format import ElementKind, stamp_element
+from featx.core.rows import Failure, Row
+from featx.core.typing import Array, IntArray, StrArray
+
+Record = TypeVar("Record", Row, Failure)
+
+CHUNK_ROWS = 256
+"""Rows per chunk of vectors: h5py's own choice reads random rows five times slower."""
+
+BLOCK_ROWS = 16 * CHUNK_ROWS
+"""Rows of vectors that a loop over a whole embedding holds in memory at a time."""
+
+TEXT = h5py.string_dtype()
+
+NUMBERS = {"width": "i4", "height": "i4", "n_bytes": "i8", "mtime_ns": "i8"}
+"""Dtypes of the columns of numbers; all other columns hold text."""
+
+OPTIONAL = ("label", "split", "group")
+"""Columns in which the empty text stands for None."""
+
+
+def write_table(
+    parent: h5py.Group, name: str, kind: type[Record], records: Sequence[Record]
+) -> None:
+    """Write records as one element: a group with a column per field.
+
+    Parameters
+    ----------
+    parent : h5py.Group
+        The group that the element is created in.
+    name : str
+        Name of the element.
+    kind : type
+        Class of the records, `Row` or `Failure`.
+    records : sequence of Row or of Failure
+        The entries, in their order.
+    """
+    group = parent.create_group(name)
+    element: ElementKind = "rows" if kind is Row else "failures"
+    stamp_element(group, element)
+    for column in _list_columns(kind):
+        values = [getattr(record, column) for record in records]
+        if column in NUMBERS:
+            group.create_dataset(column, data=np.array(values, NUMBERS[column]))
+        else:
+            texts = np.array([value or "" for value in values], dtype=object)
+            group.create_dataset(column, data=texts, dtype=TEXT)
+
+
+def read_table(group: h5py.Group, kind: type[Record]) -> list[Record]:
+    """Read the records that `write_table` wrote."""
+    names = _list_columns(kind)
+    columns = [read_column(group, name).tolist() for name in names]
+    for name, column in zip(names, columns, strict=True):
+        if name in OPTIONAL:
+            column[:] = [text or None for text in column]
+    return [kind(*values) for values in zip(*columns, strict=True)]
+
+
+def read_column(group: h5py.Group, name: str) -> Array:
+    """Read one column, ``(n_rows,)``: integers or str."""
+    return read_numbers(group, name) if name in NUMBERS else read_texts(group, name)
+
+
+def read_texts(group: h5py.Group, name: str) -> StrArray:
+    """Read one column of text, ``(n_rows,)``."""
+    return np.asarray(group[name].asstr()[:])
+
+
+def read_numbers(group: h5py.Group, name: str) -> Array:
+    """Read one column of numbers, ``(n_rows,)`` in the stored dtype."""
+    return np.asarray(group[name][:])
+
+
+def _list_columns(kind: type[Row] | type[Failure]) -> list[str]:
+    return [field.name for field in fields(kind)]
+
+
+def create_vectors(group: h5py.Group, name: str, n_rows: int, dim: int, dtype: str) -> h5py.Dataset:
+    """Create a dataset for vectors, in chunks of whole rows.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        The group that the dataset is created in.
+    name : str
+        Name of the dataset.
+    n_rows, dim : int
+        Shape of the dataset.
+    dtype : {"float32", "float16"}
+        Dtype of the stored vectors.
+    """
+    chunks = (min(CHUNK_ROWS, n_rows), dim) if n_rows else None
+    return group.create_dataset(name, (n_rows, dim), dtype, chunks=chunks)
+
+
+Reading = Literal["nothing", "run", "span", "points"]
+"""Ways to read rows: none, consecutive ones, the span that they lie in, or one after the other."""
+
+
+def choose_reading(rows: IntArray) -> Reading:
+    """Choose the fastest way to read rows of a dataset.
+
+    HDF5 takes ascending indices only, and it is slow with many of them. Read the whole span from
+    the lowest to the highest row if that is less than four times as many rows as are asked for.
+
+    Parameters
+    ----------
+    rows : ndarray of int
+        Indices ``(n,)`` in any order, repeats allowed, none negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [choose_reading(np.array(rows)) for rows in ([3, 4, 5], [5, 3, 4], [0, 999])]
+    ['run', 'span', 'points']
+    """
+    if len(rows) == 0:
+        return "nothing"
+    if rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all()):
+        return "run"
+    span = int(rows.max()) - int(rows.min()) + 1
+    return "span" if 4 * len(rows) > span else "points"
+
+
+def take_rows(dataset: h5py.Dataset, rows: IntArray) -> Array:
+    """Read rows of a dataset.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        Rows along the first axis.
+    rows : ndarray of int
+        Indices ``(n,)`` in any order, repeats allowed, none negative.
+
+    Returns
+    -------
+    ndarray
+        ``(n, …)`` in the stored dtype.
+    """
+    match choose_reading(rows):
+        case "nothing":
+            return np.empty((0, *dataset.shape[1:]), dataset.dtype)
+        case "run":
+            return np.asarray(dataset[int(rows[0]) : int(rows[-1]) + 1])
+        case "span":
+            first = int(rows.min())
+            return np.asarray(dataset[first : int(rows.max()) + 1][rows - first])
+        case "points":
+            order, inverse = np.unique(rows, return_inverse=True)
+            return np.asarray(dataset[order][inverse])

@@ -1,0 +1,39 @@
+"""Similarity of embeddings."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from featx.core.typing import Array, Float64Array
+
+
+def compute_cosines(first: Array, second: Array) -> Float64Array:
+    """Compute the cosine of each row of one array with the same row of another.
+
+    Equal rows have cosine 1, rows of zeros and infinite rows included. Otherwise, a row of zeros
+    has cosine 0 with any finite row, and a row with a NaN or an infinity has cosine NaN, for which
+    every comparison is false.
+
+    Parameters
+    ----------
+    first, second : ndarray
+        Vectors ``(n, dim)`` of one shape.
+
+    Returns
+    -------
+    ndarray
+        Cosines ``(n,)``, float64, from -1 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> first = np.array([[3.0, 4.0], [0.0, 0.0], [0.0, 0.0]])
+    >>> second = np.array([[4.0, 3.0], [0.0, 0.0], [1.0, 0.0]])
+    >>> compute_cosines(first, second)
+    array([0.96, 1.  , 0.  ])
+    """
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    with np.errstate(invalid="ignore"):
+        norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+        cosines = (first * second).sum(axis=1) / np.where(norms > 0, norms, 1)
+    return np.where((first == second).all(axis=1), 1.0, cosines)
