@@ -44,3 +44,4 @@ from .prediction.predict import Prediction as Prediction
 from .prediction.predict import predict as predict
 
 __version__: str
+__all__: list[str]

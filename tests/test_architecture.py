@@ -1,8 +1,11 @@
-"""The house: imports run downwards only, and `import featx` stays light."""
+"""The house: imports run downwards only, without circles, and `import featx` stays light."""
 
 import ast
+import inspect
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,27 +15,24 @@ import featx
 PACKAGE = Path(featx.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# A part may import parts of lower floors, and itself. Rooms share a floor: they know nothing of
-# each other.
-FLOORS = {
-    "core": 0,
-    "images": 1,
-    "backbones": 1,
-    "cache": 1,
-    "heads": 1,
-    "engines": 2,
-    "embedding": 3,
-    "fitting": 3,
-    "report": 3,
-    "extraction": 4,
-    "prediction": 4,
-    "doctor": 4,
-    "finetune": 5,
-    "demo": 6,
-    "testing": 6,
-    "cli": 7,
-    "": 8,  # featx itself: its public names
-}
+FLOORS = (
+    ("core",),
+    ("images", "backbones", "cache", "heads"),
+    ("engines",),
+    ("embedding", "fitting", "report"),
+    ("extraction", "prediction", "doctor"),
+    ("finetune",),
+    ("demo", "testing"),
+    ("cli",),
+    ("featx",),  # the public names
+)
+"""A room may import rooms of lower floors. Rooms of one floor know nothing of each other."""
+
+LEVELS = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+
+PLAN = "\n".join(
+    f"  floor {level}: {', '.join(rooms)}" for level, rooms in reversed([*enumerate(FLOORS)])
+)
 
 ONLY_IN = {
     "typer": ["cli/"],
@@ -43,78 +43,112 @@ ONLY_IN = {
     "openvino": ["engines/"],
     "torchvision": ["backbones/"],
 }
-"""Packages that only some parts may import."""
+"""Packages that only some rooms may import."""
+
+MAX_LINES = 400
 
 
-def get_name(file):
+def get_name(file: Path) -> str:
     return file.relative_to(PACKAGE).as_posix()
 
 
-def get_part(module):
-    """Return the part of featx that a dotted name below it is in."""
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 and parts[1] in FLOORS else ""
+def get_room(file: Path) -> str:
+    """Return the room of a file: its folder below featx, or itself at the top level."""
+    first = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "featx" if first == "__init__" else first
 
 
-def is_type_checking(node):
+def find_file(module: str) -> Path | None:
+    """Find the file of a dotted name below featx; None for another package."""
+    if module.split(".")[0] != "featx":
+        return None
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    if path.with_suffix(".py").is_file() and path != PACKAGE:
+        return path.with_suffix(".py")
+    return path / "__init__.py" if (path / "__init__.py").is_file() else None
+
+
+def is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 
 
-def iter_imports(node):
-    """Yield the absolute names of what a module imports anywhere but for type checkers."""
+def iter_imports(node: ast.AST, *, typing: bool) -> Iterator[str]:
+    """Yield the dotted names that a module imports anywhere, late imports included.
+
+    Parameters
+    ----------
+    node : ast.AST
+        The module.
+    typing : bool
+        True to include what is imported for type checkers only.
+    """
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-        assert node.level == 0, "relative imports are not used in featx"
-        if node.module == "featx":
-            yield from (f"featx.{alias.name}" for alias in node.names)
-        else:
-            yield node.module
-    children = node.orelse if is_type_checking(node) else ast.iter_child_nodes(node)
+        assert node.level == 0, "featx uses no relative imports"
+        assert node.module is not None
+        for alias in node.names:
+            # "from featx.cache import seal" imports a module, "from featx.cache.seal import x" not.
+            inner = f"{node.module}.{alias.name}"
+            yield inner if find_file(inner) else node.module
+    skip = is_type_checking(node) and not typing
+    children = node.orelse if isinstance(node, ast.If) and skip else ast.iter_child_nodes(node)
     for child in children:
-        yield from iter_imports(child)
+        yield from iter_imports(child, typing=typing)
 
 
-def read_imports(file):
-    return set(iter_imports(ast.parse(file.read_text(encoding="utf-8"))))
+def read_imports(file: Path, *, typing: bool = False) -> set[str]:
+    return set(iter_imports(ast.parse(file.read_text(encoding="utf-8")), typing=typing))
 
 
-def test_iter_imports_sees_functions_but_no_type_checking():
+def test_iter_imports_sees_functions_and_on_request_type_checking() -> None:
     tree = ast.parse(
         "import a.b\n"
         "from typing import TYPE_CHECKING\n"
-        "if TYPE_CHECKING:\n    import never\n"
+        "if TYPE_CHECKING:\n    import only_typing\n"
         "else:\n    import otherwise\n"
         "def f():\n    from c import d\n    if f:\n        import e\n"
-        "from featx import errors\n"
+        "from featx.cache import seal\n"
+        "from featx.core.rows import Row\n"
     )
-    assert set(iter_imports(tree)) == {"a.b", "typing", "otherwise", "c", "e", "featx.errors"}
+    seen = {"a.b", "typing", "otherwise", "c", "e", "featx.cache.seal", "featx.core.rows"}
+    assert set(iter_imports(tree, typing=False)) == seen
+    assert set(iter_imports(tree, typing=True)) == seen | {"only_typing"}
 
 
 @pytest.mark.parametrize("file", MODULES, ids=get_name)
-def test_module_stands_on_a_known_floor(file):
-    part = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    assert part == "__init__" or part in FLOORS
-
-
-@pytest.mark.parametrize("file", MODULES, ids=get_name)
-def test_module_imports_downwards_only(file):
-    own = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    own = "" if own == "__init__" else own
-    for module in read_imports(file):
-        if module.split(".")[0] != "featx":
-            continue
-        part = get_part(module)
-        if module == "featx.__version__" or part == own:
-            continue
+def test_module_imports_rooms_of_lower_floors_only(file: Path) -> None:
+    room = get_room(file)
+    assert room in LEVELS, f"{get_name(file)} is in no room of the house:\n{PLAN}"
+    for module in read_imports(file, typing=True):
+        target = find_file(module)
         # The command line prints the version, which only the package itself has.
-        if own == "cli" and module == "featx":
+        if target is None or (room == "cli" and module == "featx"):
             continue
-        assert FLOORS[part] < FLOORS[own], f"{get_name(file)} imports {module}"
+        other = get_room(target)
+        assert other == room or LEVELS[other] < LEVELS[room], (
+            f"{get_name(file)} imports {module}, but imports run downwards only:\n{PLAN}"
+        )
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    graph = {
+        file: {
+            target
+            for module in read_imports(file, typing=True)
+            if (target := find_file(module)) is not None and target != file
+        }
+        for file in MODULES
+    }
+    # Leaves are taken off until none is left: what remains imports itself by some way.
+    while leaves := {file for file, targets in graph.items() if not targets & graph.keys()}:
+        graph = {file: targets for file, targets in graph.items() if file not in leaves}
+    circle = {get_name(file): sorted(map(get_name, graph[file] & graph.keys())) for file in graph}
+    assert not circle
 
 
 @pytest.mark.parametrize("file", MODULES, ids=get_name)
-def test_module_leaves_packages_to_those_who_may(file):
+def test_module_leaves_packages_to_those_who_may(file: Path) -> None:
     name = get_name(file)
     for package in {module.split(".")[0] for module in read_imports(file)} & set(ONLY_IN):
         allowed = ONLY_IN[package]
@@ -124,7 +158,7 @@ def test_module_leaves_packages_to_those_who_may(file):
 
 
 @pytest.mark.parametrize("package", sorted(ONLY_IN))
-def test_package_is_imported_where_it_may_be(package):
+def test_package_is_imported_where_it_may_be(package: str) -> None:
     users = [
         get_name(file)
         for file in MODULES
@@ -135,13 +169,37 @@ def test_package_is_imported_where_it_may_be(package):
 
 
 @pytest.mark.parametrize("file", MODULES, ids=get_name)
-def test_module_is_no_longer_than_400_lines(file):
-    assert len(file.read_text(encoding="utf-8").splitlines()) <= 400
+def test_module_is_no_longer_than_400_lines(file: Path) -> None:
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
 
 @pytest.mark.parametrize("file", MODULES, ids=get_name)
-def test_module_is_no_drawer(file):
+def test_module_is_no_drawer(file: Path) -> None:
     assert file.stem not in ("utils", "helpers", "misc", "common")
+
+
+def iter_classes(file: Path) -> Iterator[ast.ClassDef]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    yield from (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+
+
+@pytest.mark.parametrize("file", MODULES, ids=get_name)
+def test_dataclass_of_four_fields_takes_keywords_only(file: Path) -> None:
+    for node in iter_classes(file):
+        marks = [ast.unparse(mark) for mark in node.decorator_list]
+        fields = [one for one in node.body if isinstance(one, ast.AnnAssign)]
+        if any(mark.startswith("dataclass") for mark in marks) and len(fields) >= 4:
+            assert any("kw_only=True" in mark for mark in marks), f"{node.name} takes positions"
+
+
+@pytest.mark.parametrize("file", MODULES, ids=get_name)
+def test_errors_are_raised_with_their_parts(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            name = ast.unparse(node.exc.func)
+            if name in featx.__all__ and name.endswith("Error"):
+                assert not node.exc.args, f"{get_name(file)}, line {node.lineno}: {name}"
 
 
 HEAVY = ("torch", "torchvision", "openvino", "sklearn", "h5py", "scipy", "PIL", "numpy")
@@ -157,14 +215,14 @@ HEAVY = ("torch", "torchvision", "openvino", "sklearn", "h5py", "scipy", "PIL", 
                      "except SystemExit: pass", id="version"),
     ],
 )  # fmt: skip
-def test_start_loads_nothing_heavy(code):
+def test_start_loads_nothing_heavy(code: str) -> None:
     code += f"\nimport sys; print('loaded:', *(m for m in {HEAVY} if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.stdout.splitlines()[-1] == "loaded:"
 
 
-def test_commands_on_a_cache_load_no_torch(cache_path, tmp_path):
+def test_commands_on_a_cache_load_no_torch(cache_path: Path, tmp_path: Path) -> None:
     head = tmp_path / "head.joblib"
     lines = [
         ["info", str(cache_path)],
@@ -184,8 +242,11 @@ def test_commands_on_a_cache_load_no_torch(cache_path, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+# --- the border
+
+
 @pytest.mark.parametrize("name", sorted(featx.__all__))
-def test_public_name_resolves_with_a_docstring(name):
+def test_public_name_resolves_with_a_docstring(name: str) -> None:
     value = getattr(featx, name)
     assert name in dir(featx)
     assert value.__doc__
@@ -194,12 +255,49 @@ def test_public_name_resolves_with_a_docstring(name):
     assert not value.__doc__.startswith(f"{name}(")
 
 
-def test_public_names_cover_what_a_notebook_needs():
+def test_public_names_cover_what_a_notebook_needs() -> None:
     assert {"extract", "open_cache", "fit_head", "evaluate", "predict", "embed"} <= set(
         featx.__all__
     )
 
 
-def test_unknown_public_name_is_an_attribute_error():
+def test_unknown_public_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"no_such_name"):
         featx.no_such_name  # noqa: B018
+
+
+CLASSES = {node.name for file in MODULES for node in iter_classes(file)}
+
+
+def iter_members(name: str) -> Iterator[tuple[str, object]]:
+    """Yield a public name with its value, and the public methods and properties of a class."""
+    value = getattr(featx, name)
+    yield name, value
+    if inspect.isclass(value):
+        for key, member in vars(value).items():
+            inner = getattr(member, "fget", None) or getattr(member, "func", None) or member
+            if not key.startswith("_") and inspect.isfunction(inspect.unwrap(inner)):
+                yield f"{name}.{key}", inner
+
+
+@pytest.mark.parametrize("name", sorted(featx.__all__))
+def test_every_type_that_a_public_call_names_is_public(name: str) -> None:
+    for label, value in iter_members(name):
+        if not callable(value):
+            continue
+        raised = re.findall(r"^    (?:    )?(\w+Error(?:, \w+Error)*)$", value.__doc__ or "", re.M)
+        words = set(re.findall(r"\b[A-Z]\w+", " ".join(raised)))
+        if inspect.isfunction(value):
+            words |= set(re.findall(r"\b[A-Z]\w+", str(value.__annotations__)))
+        elif inspect.isclass(value):
+            words |= set(re.findall(r"\b[A-Z]\w+", str(vars(value).get("__annotations__", {}))))
+        hidden = {word for word in words & CLASSES if word not in featx.__all__}
+        assert not hidden, f"{label} names {', '.join(sorted(hidden))}, which featx.__all__ lacks"
+
+
+@pytest.mark.parametrize("name", sorted(featx.__all__))
+def test_public_docstring_names_no_private_module(name: str) -> None:
+    for label, value in iter_members(name):
+        named = re.findall(r"`(featx\.[\w.]+)`", getattr(value, "__doc__", None) or "")
+        private = [one for one in named if one.split(".")[1] not in featx.__all__]
+        assert not private, f"{label} names {', '.join(private)}"
