@@ -1,43 +1,50 @@
-"""A cache against its source: embed a sample again, and compare."""
+"""Embed a sample of a cache's rows again, and compare the vectors with the stored ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from featx.cache.reader import Cache, open_cache
+from featx.cache.format import EmbeddingInfo
+from featx.cache.reader import open_cache
 from featx.core.errors import CacheError
 from featx.core.rows import Row
 from featx.core.similarity import compute_cosines
-from featx.core.typing import PathLike
+from featx.core.typing import Array, EngineName, PathLike, VectorDtype
 from featx.embedding.embed import find_decode, restore_backbone
-from featx.embedding.loop import RunOptions, iter_embedded
+from featx.embedding.loop import EmbeddedBatch, RunOptions, iter_embedded
 from featx.images.sources.read import read_manifest
 
-Array = np.ndarray[Any, Any]
-
 MIN_COSINE = {"fp32": 0.99999, "bf16": 0.98, "fp16": 0.999}
-"""Between embeddings of one image by two engines, batch shapes or machines, by precision."""
+"""Smallest cosine, by precision, between embeddings of one image that differ in engine, batch shape
+or machine only."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """How a cache's vectors compare with those of its source, embedded again.
+    """Comparison of stored vectors with new ones of the same images.
 
     Attributes
     ----------
     embedding : str
-    n_compared, n_identical : int
-        Rows of the sample whose file is as it was; those that came out the same to the last bit.
-    n_changed, n_gone : int
-        Rows of the sample whose file has other content now, or cannot be read any more.
-    min_cosine, max_difference : float
-        The worst of the rows compared; NaN where there is none.
+        Name of the embedding.
+    n_compared : int
+        Number of rows whose file is unchanged, and that were compared.
+    n_identical : int
+        Number of compared rows that are equal to the last bit.
+    n_changed : int
+        Number of rows whose file has other content now.
+    n_gone : int
+        Number of rows whose file is missing or cannot be read.
+    min_cosine : float
+        Smallest cosine of the compared rows; NaN if there is none.
+    max_difference : float
+        Largest absolute difference of the compared rows; NaN if there is none.
     problems : tuple of str
-        Rows whose vector is another.
+        One line for each row whose vector differs.
     """
 
     embedding: str
@@ -58,95 +65,154 @@ def compare_with_source(
     embedding: str | None = None,
     weights: str | None = None,
     seed: int = 0,
-    engine: str = "auto",
+    engine: EngineName = "auto",
     device: str = "auto",
     workers: int | None = None,
     progress: bool | None = None,
 ) -> Comparison:
-    """Embed a random sample of a cache's rows again, and compare.
+    """Embed a random sample of a cache's rows again, and compare the vectors.
 
     Parameters
     ----------
     cache : path
+        Path of the cache.
     source : path or sequence of paths
-        As `featx.extract` takes it.
+        The source that the cache was made from, given as to `featx.extract`.
     sample : int
-        Rows to embed.
+        Number of rows to embed again.
     embedding : str, optional
-        May be left out where the cache has one only.
+        Name of the embedding; needed only if the cache has several.
     weights : str, optional
-        Where the backbone's weights are now. Default: where they came from.
+        Present path or name of the backbone's weights. Default: the ones that the cache records.
     seed : int
-        Of the sample.
+        Seed of the random sample.
     engine, device, workers, progress
-        As in `featx.embedding.loop.RunOptions`.
+        Options that change the speed, not the result: see `featx.RunOptions`.
 
     Returns
     -------
     Comparison
+        Counts and worst values of the sample.
 
     Raises
     ------
     CacheError
-        If the source has no row of the cache.
+        If the source has no row of the sample.
     FingerprintError, WeightsError, SourceError, DeviceError
-        If the weights, the source or the device cannot be had.
+        If weights, source or device are missing or differ.
+
+    See Also
+    --------
+    featx.verify_cache : Check every byte of a cache without its source.
     """
-    with open_cache(cache) as opened:
-        info = opened.get_info(embedding)
-        rows, chosen = _choose_rows(opened, info.name, sample, seed)
-        vectors = opened.read_vectors(info.name, chosen)
-        stored = {row.id: vector for row, vector in zip(rows, vectors, strict=True)}
-        dtype = opened.get_dtype(info.name)
-        path = opened.path
+    drawn = _draw_sample(cache, embedding, sample, seed)
     entries = {entry.row.id: entry for entry in read_manifest(source).entries}
-    todo = [entries[row.id] for row in rows if row.id in entries]
+    todo = [entries[row_id] for row_id in drawn.rows if row_id in entries]
     if not todo:
         raise CacheError(
-            f"{path}: expected the source it was made from, got {source} without any row of the "
-            "sample. Pass --against the source as it was given to featx extract."
+            subject=drawn.subject,
+            expected="the source that it was made from",
+            got=f"{source}, which has no row of the sample",
+            remedy="Name the source as it was given to featx.extract.",
         )
+    fingerprint, provenance = drawn.info.fingerprint, drawn.info.provenance
     backbone = restore_backbone(
-        info.fingerprint, info.provenance.origin, weights=weights, subject=str(path)
+        fingerprint, provenance.origin, weights=weights, subject=drawn.subject
     )
-    precision, decode = info.fingerprint.precision, find_decode(info.fingerprint)
-    options = RunOptions(engine, device, info.provenance.batch_size, workers, progress)
-    runs = options.build_engine(backbone, precision, n_images=len(todo))
-    digests = {row.id: row.digest for row in rows}
+    options = RunOptions(engine, device, provenance.batch_size, workers, progress)
+    running = options.build_engine(backbone, fingerprint.precision, n_images=len(todo))
+    batches = iter_embedded(
+        todo,
+        backbone,
+        running,
+        options,
+        dtype=drawn.dtype,
+        decode=find_decode(fingerprint),
+    )
+    with closing(batches):
+        return compare_sample(drawn, batches, n_missing=len(drawn.rows) - len(todo))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Some rows of a cache with their vectors.
+
+    Attributes
+    ----------
+    subject : str
+        Path of the cache, for errors.
+    info : EmbeddingInfo
+        The embedding that the vectors belong to.
+    dtype : {"float32", "float16"}
+        Dtype of the vectors.
+    rows : dict of str to Row
+        Rows by id.
+    vectors : dict of str to ndarray
+        Vectors ``(dim,)`` by id.
+    """
+
+    subject: str
+    info: EmbeddingInfo
+    dtype: VectorDtype
+    rows: Mapping[str, Row]
+    vectors: Mapping[str, Array]
+
+
+def _draw_sample(cache: PathLike, embedding: str | None, size: int, seed: int) -> Sample:
+    """Draw rows that have a vector, in the order of the cache."""
+    with open_cache(cache) as opened:
+        info = opened.get_info(embedding)
+        have = opened.select_rows(embedding=info.name)
+        generator = np.random.default_rng(seed)
+        chosen = np.sort(generator.choice(have, min(size, len(have)), replace=False))
+        rows = [opened.rows[index] for index in chosen]
+        vectors = opened.read_vectors(info.name, chosen)
+        return Sample(
+            subject=str(opened.path),
+            info=info,
+            dtype=opened.get_dtype(info.name),
+            rows={row.id: row for row in rows},
+            vectors={row.id: vector for row, vector in zip(rows, vectors, strict=True)},
+        )
+
+
+def compare_sample(
+    sample: Sample, batches: Iterable[EmbeddedBatch], *, n_missing: int
+) -> Comparison:
+    """Compare stored vectors with new ones of the same contents.
+
+    Parameters
+    ----------
+    sample : Sample
+        Rows with their stored vectors.
+    batches : iterable of EmbeddedBatch
+        Output of the network for the files of these rows.
+    n_missing : int
+        Number of rows of the sample that the source no longer has.
+    """
+    layer = sample.info.fingerprint.layer
     pairs: dict[str, tuple[Array, Array]] = {}
     problems: list[str] = []
-    n_changed, n_gone = 0, len(rows) - len(todo)
-    for batch in iter_embedded(todo, backbone, runs, options, dtype=dtype, decode=decode):
-        again = batch.vectors.get(info.fingerprint.layer, ())
-        for row, vector in zip(batch.rows, again, strict=True):
-            if row.digest == digests[row.id]:
-                pairs[row.id] = stored[row.id], vector
+    n_changed, n_gone = 0, n_missing
+    for batch in batches:
+        for row, vector in zip(batch.rows, batch.vectors.get(layer, ()), strict=True):
+            if row.digest == sample.rows[row.id].digest:
+                pairs[row.id] = sample.vectors[row.id], vector
             else:
                 n_changed += 1
         for failure in batch.failures:
-            if failure.digest == digests[failure.id]:
+            digest = sample.rows[failure.id].digest
+            if failure.digest == digest:
                 problems.append(f"row {failure.id!r}: expected its vector, got {failure.reason}")
-            n_changed += failure.digest not in ("", digests[failure.id])
+            n_changed += failure.digest not in ("", digest)
             n_gone += not failure.digest
-    return _summarise(
-        info.name, pairs, problems, MIN_COSINE[precision], n_changed=n_changed, n_gone=n_gone
-    )
-
-
-def _choose_rows(cache: Cache, name: str, sample: int, seed: int) -> tuple[list[Row], Array]:
-    """Draw rows that have a vector; return them with their numbers, ascending."""
-    have = cache.select_rows(embedding=name)
-    generator = np.random.default_rng(seed)
-    chosen = np.sort(generator.choice(have, min(sample, len(have)), replace=False))
-    rows = cache.rows
-    return [rows[number] for number in chosen], chosen
+    return _summarise(sample.info, pairs, problems, n_changed=n_changed, n_gone=n_gone)
 
 
 def _summarise(
-    name: str,
-    pairs: dict[str, tuple[Array, Array]],
+    info: EmbeddingInfo,
+    pairs: Mapping[str, tuple[Array, Array]],
     problems: list[str],
-    min_cosine: float,
     *,
     n_changed: int,
     n_gone: int,
@@ -161,10 +227,10 @@ def _summarise(
     problems += [
         f"row {row_id!r}: expected its vector, got one of cosine {cosine:.6f}"
         for row_id, cosine in zip(pairs, cosines, strict=True)
-        if not cosine >= min_cosine
+        if not cosine >= MIN_COSINE[info.fingerprint.precision]
     ]
     return Comparison(
-        embedding=name,
+        embedding=info.name,
         n_compared=len(pairs),
         n_identical=int((differences == 0).sum()),
         n_changed=n_changed,

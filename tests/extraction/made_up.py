@@ -6,7 +6,8 @@ from featx.cache.index import WorkIndex
 from featx.core.rows import Failure, Row
 from featx.core.typing import Split, Stage
 from featx.extraction.inventory import BaseIndex, Inventory
-from featx.images.manifest import Content, Entry, Manifest
+from featx.images.content import Content
+from featx.images.manifest import Entry, Manifest
 
 TARGET = "tiny"
 OTHER = "other"
@@ -46,7 +47,7 @@ def entries(*names: str, split: Split | None = None) -> tuple[Entry, ...]:
 
 def manifest(*names: str) -> Manifest:
     """Build a source."""
-    return Manifest("/photos", entries(*names))
+    return Manifest(source="/photos", entries=entries(*names))
 
 
 def base(

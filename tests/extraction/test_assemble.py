@@ -28,7 +28,9 @@ def assemble_source(
 ) -> CacheContent:
     """Assemble after a run in which no known file had changed."""
     states = {entry.row.id: STATE for entry in source}
-    plan = plan_extraction(Manifest("/photos", tuple(source)), given, states, max_failures="100%")
+    plan = plan_extraction(
+        Manifest(source="/photos", entries=tuple(source)), given, states, max_failures="100%"
+    )
     return assemble(
         plan,
         given,

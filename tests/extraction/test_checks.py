@@ -105,4 +105,4 @@ def test_check_same_source_names_both() -> None:
 
 def test_check_not_empty_refuses_a_manifest_without_rows() -> None:
     with pytest.raises(SourceError, match=r"^/photos: expected at least one row, got none"):
-        check_not_empty(Manifest("/photos", ()))
+        check_not_empty(Manifest(source="/photos", entries=()))

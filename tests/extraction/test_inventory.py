@@ -7,7 +7,8 @@ import pytest
 from featx.cache.reader import open_cache
 from featx.core.rows import Failure
 from featx.extraction.inventory import IN_BASE, BaseIndex, Inventory, observe_files
-from featx.images.manifest import Content, Entry
+from featx.images.content import Content
+from featx.images.manifest import Entry
 from tests.extraction.made_up import OTHER, TARGET, base, entries, fail, inventory, row, work
 
 A, B, C = row("a.png", "aa"), row("b.png", "bb"), row("c.png", "cc")
