@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 def advise(
     cache: CacheArgument,
     embedding: Embedding = None,
-    seed: Annotated[int, typer.Option(help="Of the rows drawn for the curve.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the learning curve.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether fine-tuning will pay, and how much of it, from the embeddings alone.
+    """Estimate from the embeddings whether fine-tuning will pay, and how many blocks to unfreeze.
 
     featx advise photos.h5
     """

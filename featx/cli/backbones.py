@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 def backbones(
     pattern: Annotated[
-        str, typer.Argument(help="Part of a name, or a pattern with *; a whole name shows all.")
+        str, typer.Argument(help="Part of a name, or a pattern with *; a whole name shows details.")
     ] = "*",
     blocks: Annotated[
-        bool, typer.Option("--blocks", help="List the blocks of one, from the classifier down.")
+        bool,
+        typer.Option("--blocks", help="List the blocks of one network, from the classifier down."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List backbones; for one name, its weights with address and digest.
+    """List backbones; for one name, show its weights with address and digest.
 
     featx backbones "resnet*"
 

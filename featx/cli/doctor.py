@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 def doctor(
     source: Annotated[
         list[Path] | None,
-        typer.Argument(help="Images to decode, a sample of them.  [default: drawn ones]"),
+        typer.Argument(help="Images to sample.  [default: generated images]"),
     ] = None,
-    backbone: Annotated[str, typer.Option(help="The network to run.")] = "resnet50",
+    backbone: Annotated[str, typer.Option(help="Name of the network.")] = "resnet50",
     device: Device = "auto",
-    folder: Annotated[Path, typer.Option(help="Where writing is measured.")] = Path(),
+    folder: Annotated[Path, typer.Option(help="Folder in which writing is measured.")] = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Measure how fast this machine decodes, runs a network and writes, and say which flags fit.
+    """Measure how fast this machine decodes, runs a network and writes, and recommend options.
 
     featx doctor photos/ --backbone mobilenet_v2
     """

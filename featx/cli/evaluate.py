@@ -14,7 +14,8 @@ def evaluate(
     head: HeadArgument,
     cache: CacheArgument,
     split: Annotated[
-        str | None, typer.Option(help="train, val, test or all.  [default: val, else test]")
+        str | None,
+        typer.Option(help="Split: train, val, test or all.  [default: val, or test without val]"),
     ] = None,
     embedding: Embedding = None,
     as_json: AsJson = False,
@@ -27,9 +28,11 @@ def evaluate(
 
     scores = evaluate_head(head, cache, split=split, embedding=embedding)
     if scores.n_seen:
-        print_note(f"{scores.n_seen} of {scores.n_rows} rows were fitted on: their scores flatter")
+        print_note(
+            f"{scores.n_seen} of {scores.n_rows} rows were used to fit this head: scores are too high"
+        )
     if scores.n_unknown:
-        print_note(f"{scores.n_unknown} rows have classes that the head does not know")
+        print_note(f"{scores.n_unknown} rows have a class that the head does not know")
     if as_json:
         print_json(scores.to_dict())
         return

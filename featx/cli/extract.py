@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 def extract(
     source: Annotated[
         list[Path],
-        typer.Argument(help="A folder, a .csv or .parquet table, or one or several .tar files."),
+        typer.Argument(help="Folder, .csv or .parquet table, or one or several .tar files."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The HDF5 file to make.")],
-    backbone: Annotated[str, typer.Option(help="See: featx backbones.")] = "resnet50",
+    output: Annotated[Path, typer.Option("--output", "-o", help="HDF5 file to write.")],
+    backbone: Annotated[
+        str, typer.Option(help="Name of the network; featx backbones lists them.")
+    ] = "resnet50",
     weights: Annotated[
         str, typer.Option(help="DEFAULT, a name, a .pth or .safetensors file, or random:SEED.")
     ] = "DEFAULT",
@@ -31,68 +33,67 @@ def extract(
         typer.Option(help="Layer to read; may be repeated.  [default: penultimate]"),
     ] = None,
     preprocess: Annotated[
-        str | None, typer.Option(help="Named weights whose preprocessing is taken.")
+        str | None, typer.Option(help="Name of the weights whose preprocessing is used.")
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(help="Pixels per side of pictures.  [default: as the weights have it]"),
+        typer.Option(help="Pixels per side of an image.  [default: the size of the weights]"),
     ] = None,
     embedding: Annotated[
         str | None,
-        typer.Option(help="What to call the embedding in the file.  [default: the backbone]"),
+        typer.Option(help="Name of the embedding in the file.  [default: the backbone]"),
     ] = None,
     dtype: Annotated[
         VectorDtype | None,
-        typer.Option(help="float32 or float16, of the stored vectors.  [default: float32]"),
+        typer.Option(help="Dtype of the stored vectors.  [default: float32]"),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin a new file in place of one that is there.")
+        bool, typer.Option("--overwrite", help="Start a new file in place of the existing one.")
     ] = False,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Drop rows whose image the source has no more.")
+        bool, typer.Option("--prune", help="Drop rows whose image is no longer in the source.")
     ] = False,
     rehash: Annotated[
-        bool, typer.Option("--rehash", help="Read files again whose size and time are as before.")
+        bool, typer.Option("--rehash", help="Read files again even if size and time are the same.")
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try images again that failed before.")
+        bool, typer.Option("--retry-failed", help="Try unchanged images again that failed before.")
     ] = False,
     max_failures: Annotated[
-        str, typer.Option(help="How many images may fail: 10, or 5%.", metavar="N|P%")
+        str, typer.Option(help="Number or share of images that may fail.", metavar="N|P%")
     ] = "5%",
     shard_seconds: Annotated[
-        float, typer.Option(min=0, help="Work that a crash may cost, in seconds.")
+        float, typer.Option(min=0, help="Seconds of work that a crash may cost.")
     ] = 30.0,
     break_lock: Annotated[
-        bool, typer.Option("--break-lock", help="Write though another, dead, process seems to.")
+        bool, typer.Option("--break-lock", help="Write even though a dead process seems to write.")
     ] = False,
     precision: Annotated[
-        Precision, typer.Option(help="fp32, or bf16 or fp16 where the device has them.")
+        Precision, typer.Option(help="Arithmetic; bf16 and fp16 need a device that supports them.")
     ] = "fp32",
     decode: Annotated[
-        Decode, typer.Option(help="exact, or fast: large JPEGs are read at a reduced size.")
+        Decode, typer.Option(help="Way to decode; fast reads large JPEGs at a reduced size.")
     ] = "exact",
     engine: Engine = "auto",
     device: Device = "auto",
     batch_size: BatchSize = None,
     workers: Workers = None,
 ) -> None:
-    """Embed every image of a source into one HDF5 file, or bring one that is there up to date.
+    """Embed every image of a source into one HDF5 file, or bring that file up to date.
 
-    Only new and changed images are embedded. A run that was interrupted goes on when it is called
-    again; what it had done lies in OUTPUT.partial. Another backbone is put beside the one that is
-    there.
+    Only new and changed images are embedded. An interrupted run continues when it is called again;
+    its finished work lies in OUTPUT.partial. Another backbone is stored beside the first one.
 
-    Class folders become labels, and train/, val/, test/ above them splits. A table has a column
-    path, and id, label, split, group if you like. Images that cannot be read are listed in the
-    file with the reason, and do not stop the run.
+    Class folders become labels; train/, val/ and test/ folders above them become splits. A table
+    has a column path, and optionally id, label, split and group. Images that cannot be read are
+    listed in the file with the reason, and do not stop the run.
 
     featx extract photos/ -o photos.h5 --backbone resnet50
 
     featx extract train.tar val.tar -o photos.h5 --backbone mobilenet_v2 --weights mobilenet.pth
 
-    Exit codes: 0 done, 1 an error, 2 wrong usage, 3 more images failed than --max-failures, 130
-    and 143 interrupted or terminated. In all but the first the file is as it was.
+    Exit codes: 0 done, 1 error, 2 wrong usage, 3 more images failed than --max-failures, 130
+    interrupted, 143 terminated. The file changes only if the code is 0.
     """
     from featx.extraction.extract import extract as extract_to_cache
 
@@ -134,24 +135,24 @@ def extract(
 
 
 def _print_notes(report: ExtractionReport, *, prune: bool) -> None:
-    """Print what is worth knowing beside the result."""
+    """Print notes about the run on standard error."""
     if report.taken_from:
         print_note(f"took over the lock of {report.taken_from}, which is dead")
     if report.n_resumed:
-        print_note(f"went on after {report.n_resumed} images that an interrupted run had done")
+        print_note(f"continued after {report.n_resumed} images of an interrupted run")
     if report.n_damaged:
-        print_note(f"{report.n_damaged} shards of that run were damaged, and done again")
+        print_note(f"{report.n_damaged} shards of that run were damaged and embedded again")
     if report.n_removed:
-        what = "dropped" if prune else "kept: --prune drops them"
-        print_note(f"{report.n_removed} images are no longer in the source, {what}")
+        what = "and were dropped" if prune else "but were kept; --prune drops them"
+        print_note(f"{report.n_removed} images are no longer in the source {what}")
     if report.n_ignored:
-        print_note(f"passed over {report.n_ignored} files that are no images")
+        print_note(f"ignored {report.n_ignored} files that are no images")
     if report.n_failures:
         print_note(f"{report.n_failures} images failed: featx info {report.path} --failures")
 
 
 def _print_verdict(timings: Timings) -> None:
-    """Print where the time went, and what would help."""
+    """Print the time of each stage, and advice."""
     if not timings.n_images:
         return
     shares = ", ".join(f"{name} {share:.0%}" for name, share in timings.list_shares().items())

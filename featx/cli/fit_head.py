@@ -13,22 +13,27 @@ from featx.cli.printing import format_accuracy, print_json
 
 def fit_head(
     cache: CacheArgument,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The head to write.")],
-    kind: Annotated[str, typer.Option(help="logreg or linear-svm.")] = "logreg",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Head to write.")],
+    kind: Annotated[str, typer.Option(help="Kind of head.")] = "logreg",
     split: Annotated[
         str | None,
-        typer.Option(help="Rows to fit on.  [default: train, or all where there is no split]"),
+        typer.Option(help="Split to fit on.  [default: train, or all rows without splits]"),
     ] = None,
     embedding: Embedding = None,
     c: Annotated[
-        float | None, typer.Option("--C", help="Regularisation.  [default: by cross-validation]")
+        float | None,
+        typer.Option(
+            "--C", help="Inverse regularisation strength.  [default: chosen by cross-validation]"
+        ),
     ] = None,
-    cv: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5,
+    cv: Annotated[int, typer.Option(min=2, help="Number of folds of the cross-validation.")] = 5,
     class_weight: Annotated[
-        str | None, typer.Option(help="'balanced' to count classes alike.")
+        str | None, typer.Option(help="balanced: weigh all classes equally.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the existing output.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit a scikit-learn head on the embeddings of a cache.

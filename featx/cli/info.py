@@ -20,14 +20,14 @@ FAILURE_COLUMNS = ("path", "lacks", "stage", "reason")
 
 def info(
     cache: Annotated[
-        Path, typer.Argument(help="A file made by featx extract, or weights by featx fine-tune.")
+        Path, typer.Argument(help="Cache written by featx extract, or weights by featx fine-tune.")
     ],
     failures: Annotated[
-        bool, typer.Option("--failures", help="List the images without an embedding.")
+        bool, typer.Option("--failures", help="List the images that lack an embedding.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a cache holds: rows, labels, splits, failures; or how tuned weights were made.
+    """Show the content of a cache (rows, labels, splits, failures), or the origin of tuned weights.
 
     featx info photos.h5
 
@@ -59,8 +59,10 @@ def _print_weights(path: Path, *, as_json: bool) -> None:
     record = read_record(path)
     if record is None:
         raise WeightsError(
-            f"{path}: expected weights made by featx fine-tune, got others. Nothing more is known "
-            "of them."
+            subject=str(path),
+            expected="weights written by featx.fine_tune",
+            got="weights without its metadata",
+            remedy="Pass tuned weights, or a cache.",
         )
     if as_json:
         print_json(record)

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from featx.core.typing import EngineName
 
 
 def parse_count(text: str) -> int | None:
-    """Read a number, or auto, which is None."""
+    """Read a number of at least 1; ``auto`` is None."""
     if text == "auto":
         return None
     if not text.isdecimal() or int(text) < 1:
@@ -20,18 +20,23 @@ def parse_count(text: str) -> int | None:
 
 
 def _count(text: str) -> Any:
-    """Build an option whose default is auto."""
+    """Build an option with the default ``auto``."""
     return typer.Option(parser=parse_count, metavar="auto|N", help=f"{text}  [default: auto]")
 
 
-CacheArgument = Annotated[Path, typer.Argument(help="A file made by featx extract.")]
-HeadArgument = Annotated[Path, typer.Argument(help="A file made by featx fit-head.")]
+CacheArgument = Annotated[Path, typer.Argument(help="Cache written by featx extract.")]
+HeadArgument = Annotated[Path, typer.Argument(help="Head written by featx fit-head.")]
 Engine = Annotated[EngineName, typer.Option(help="Engine that runs the network.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda (all GPUs), cuda:N (one) or mps.")]
-BatchSize = Annotated[int | None, _count("Images run through the network at a time.")]
-Workers = Annotated[int | None, _count("Threads that read and decode.")]
+Device = Annotated[
+    str,
+    typer.Option(help="Device: auto, cpu, cuda (all GPUs, experimental), cuda:N (one GPU) or mps."),
+]
+BatchSize = Annotated[int | None, _count("Number of images per batch.")]
+Workers = Annotated[int | None, _count("Number of threads that read and decode.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Embedding = Annotated[
-    str | None, typer.Option(help="Which embedding, where the cache has several.")
+    str | None, typer.Option(help="Name of the embedding; needed only if the cache has several.")
 ]
-WeightsNow = Annotated[str | None, typer.Option(help="Where the backbone's weights are now.")]
+WeightsNow = Annotated[
+    str | None, typer.Option(help="Present path of the backbone's weights, if they were moved.")
+]

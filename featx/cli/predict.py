@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 def predict(
     head: HeadArgument,
     inputs: Annotated[
-        list[Path], typer.Argument(help="Images, folders, a table, tars; or one cache.")
+        list[Path], typer.Argument(help="Images, folders, a table or tars; or one cache.")
     ],
-    top: Annotated[int, typer.Option(min=1, help="Classes to tell for each image.")] = 1,
+    top: Annotated[int, typer.Option(min=1, help="Number of classes per image.")] = 1,
     weights: WeightsNow = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print a CSV table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
@@ -67,7 +67,7 @@ def predict(
         else:
             print_table(header, lines)
     if all(prediction.error for prediction in predictions):
-        print_note("not one image could be read")
+        print_note("no image could be read")
         raise typer.Exit(1)
 
 

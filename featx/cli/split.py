@@ -13,10 +13,12 @@ def split(
     cache: CacheArgument,
     val: Annotated[float, typer.Option(help="Fraction of the labelled rows.")] = 0.2,
     test: Annotated[float, typer.Option(help="Fraction of the labelled rows.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of the shuffle.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace splits.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the shuffle.")] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace existing splits.")
+    ] = False,
 ) -> None:
-    """Record a stratified train/val/test split in a cache; groups stay together.
+    """Record a stratified split in a cache: train, val and test. Groups stay together.
 
     featx split photos.h5 --val 0.2
     """

@@ -16,10 +16,10 @@ def verify(
     cache: CacheArgument,
     against: Annotated[
         list[Path] | None,
-        typer.Option(help="The source: embed a sample of it again. May be repeated."),
+        typer.Option(help="Source to embed a sample of again; may be repeated."),
     ] = None,
-    sample: Annotated[int, typer.Option(min=1, help="How many rows to embed again.")] = 100,
-    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    sample: Annotated[int, typer.Option(min=1, help="Number of rows to embed again.")] = 100,
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
     embedding: Embedding = None,
     weights: WeightsNow = None,
     engine: Engine = "auto",
@@ -33,7 +33,7 @@ def verify(
 
     featx verify photos.h5 --against photos/ --sample 100
 
-    Exit codes: 0 all is well, 1 it is not.
+    Exit codes: 0 sound, 1 damaged or different.
     """
     from featx.cache.check import verify_cache
 

@@ -232,7 +232,7 @@ def test_extract_tells_of_failed_and_ignored_files_on_stderr(place, run_cli):
     assert result.code == 0
     assert result.out.startswith("new.h5: 12 rows")
     assert result.list_notes() == [
-        "featx: passed over 1 files that are no images",
+        "featx: ignored 1 files that are no images",
         "featx: 1 images failed: featx info new.h5 --failures",
     ]
     listed = run_cli("info", "new.h5", "--failures").out
@@ -299,7 +299,7 @@ def test_evaluate_json_parses(place, run_cli):
 def test_evaluate_on_seen_rows_notes_it_on_stderr(place, run_cli):
     result = run_cli("evaluate", "head.joblib", "photos.h5", "--split", "all", "--json")
     assert json.loads(result.out)["n_seen"] == 8
-    assert result.err == "featx: 8 of 12 rows were fitted on: their scores flatter\n"
+    assert result.err == "featx: 8 of 12 rows were used to fit this head: scores are too high\n"
 
 
 def test_predict_csv_parses(place, run_cli):
@@ -330,7 +330,7 @@ def test_predict_cache_needs_no_images(place, run_cli):
 def test_predict_files_that_all_fail_ends_in_code_1(place, run_cli, form):
     result = run_cli("predict", "head.joblib", "bad.jpg", *form)
     assert result.code == 1
-    assert result.err == "featx: not one image could be read\n"
+    assert result.err == "featx: no image could be read\n"
     assert "expected an image that featx reads" in result.out
 
 

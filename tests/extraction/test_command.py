@@ -39,10 +39,10 @@ def test_extract_command_notes_what_is_worth_knowing(extract_cli: Any, folder: P
     extract_cli()
     (folder / "ants/0.png").unlink()
     assert extract_cli().err == (
-        "featx: 1 images are no longer in the source, kept: --prune drops them\n"
+        "featx: 1 images are no longer in the source but were kept; --prune drops them\n"
     )
     result = extract_cli("--prune")
-    assert result.err == "featx: 1 images are no longer in the source, dropped\n"
+    assert result.err == "featx: 1 images are no longer in the source and were dropped\n"
     assert result.out.startswith("out.h5: 7 rows, tests-tiny (dim 8), 0 embedded in ")
 
 
@@ -81,7 +81,7 @@ def test_extract_command_with_too_many_failures_ends_in_code_3(
     assert result.code == 0
     assert result.out.startswith("out.h5: 8 rows, tests-tiny (dim 8), 0 embedded in ")
     assert result.list_notes() == [
-        "featx: went on after 8 images that an interrupted run had done",
+        "featx: continued after 8 images of an interrupted run",
         "featx: 2 images failed: featx info out.h5 --failures",
     ]
 
@@ -107,7 +107,7 @@ def test_extract_command_ended_by_a_signal_can_be_run_again(
     assert result.code == 0
     assert "8 rows, tests-tiny (dim 8), 2 embedded" in result.out
     notes = result.list_notes()
-    assert notes == ["featx: went on after 6 images that an interrupted run had done"]
+    assert notes == ["featx: continued after 6 images of an interrupted run"]
 
 
 CHILD = """

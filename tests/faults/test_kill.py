@@ -40,5 +40,5 @@ def test_extract_interrupted_by_the_keyboard_says_so_and_goes_on(server, photo_f
     assert read_finished(output)
     done = server.run(words, tmp_path / "2.log")
     assert done["code"] == 0, done["stderr"]
-    assert "went on after" in done["stderr"]
+    assert "continued after" in done["stderr"]
     assert read_content(output) == expected
