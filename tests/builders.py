@@ -11,7 +11,7 @@ from featx.cache.writer import Column, write_cache
 from featx.core.fingerprint import Fingerprint
 from featx.core.provenance import Origin, Provenance
 from featx.core.rows import Failure, Row
-from featx.core.typing import Array
+from featx.core.typing import Array, Split, VectorDtype
 
 
 def build_fingerprint(backbone: str = "tiny", dim: int = 8, **changes: Any) -> Fingerprint:
@@ -46,13 +46,13 @@ def build_provenance(**changes: Any) -> Provenance:
 
 def build_info(name: str = "tiny", dim: int = 8, **changes: Any) -> EmbeddingInfo:
     """Build what stands beside an embedding; changes are fields of its fingerprint."""
-    fingerprint = build_fingerprint(**({"backbone": name, "dim": dim} | changes))
-    return EmbeddingInfo(name, fingerprint, build_provenance())
+    fields: dict[str, Any] = {"backbone": name, "dim": dim} | changes
+    return EmbeddingInfo(name, build_fingerprint(**fields), build_provenance())
 
 
 def build_rows(
     labels: Sequence[str | None],
-    splits: Sequence[str | None],
+    splits: Sequence[Split | None],
     groups: Sequence[str | None] | None = None,
 ) -> list[Row]:
     """Build one row per label; digests are all different."""
@@ -72,21 +72,22 @@ def build_rows(
     ]
 
 
+def build_column(info: EmbeddingInfo, vectors: Array, dtype: VectorDtype = "float32") -> Column:
+    """Build an embedding to write from vectors ``(n_rows, dim)``, NaN for a row without one."""
+    return Column(info, dtype, lambda start, end: np.asarray(vectors[start:end]))
+
+
 def write_vectors(
     path: Path,
     infos: Sequence[EmbeddingInfo],
     rows: Sequence[Row],
     vectors: Mapping[str, Array],
     *,
-    dtype: str = "float32",
+    dtype: VectorDtype = "float32",
     failures: Sequence[Failure] = (),
     source: str = "generated",
 ) -> Path:
-    """Write a cache of vectors that are there; NaN where a row has none. Return the path."""
-
-    def build_column(info: EmbeddingInfo) -> Column:
-        values = vectors[info.name]
-        return Column(info, dtype, lambda start, end: np.asarray(values[start:end]))
-
-    write_cache(path, rows, [build_column(i) for i in infos], failures=failures, source=source)
+    """Write a cache with such vectors, NaN for a row without one; return the path."""
+    columns = [build_column(info, vectors[info.name], dtype) for info in infos]
+    write_cache(path, rows, columns, failures=failures, source=source)
     return path

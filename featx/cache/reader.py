@@ -237,8 +237,8 @@ class Cache:
                 subject=f"{self.path}, embedding {info.name}",
                 expected="a vector for each row asked for",
                 got=f"none for {len(lacking)} of {len(numbers)}, such as {example}",
-                remedy="Add the vectors with featx.extract(source, output), or read only "
-                f"the rows of select_rows(embedding={info.name!r}).",
+                remedy="Add the vectors with featx.extract(source, output), or read only the rows "
+                "that read_present finds.",
             )
         with self._sealed.guard():
             return take_rows(self._file[f"embeddings/{info.name}/vectors"], numbers)

@@ -110,7 +110,7 @@ def open_writable(
 
         def check() -> None:
             stream.check()
-            signals.run_handlers()
+            signals.deliver()
 
         try:
             with h5py.File(stream, mode) as file:

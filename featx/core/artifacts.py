@@ -1,7 +1,7 @@
-"""What this machine keeps between runs so that the next one starts sooner.
+"""Store of artifacts: converted networks that this machine keeps for the next run.
 
-Everything in the store can be made again: it may be removed at any time, a part that is damaged is
-made anew, and where nothing can be written featx goes on without it.
+Everything in the store can be made again. It may be deleted at any time; a damaged artifact is made
+again; and if nothing can be written, featx runs without a store.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from pathlib import Path
 from typing import Any
 
 STORE_VARIABLE = "FEATX_STORE"
-"""Names the folder; default: ``featx`` where the system keeps caches."""
+"""Environment variable that names the folder. Default: ``featx`` in the system's cache folder."""
 
 MAX_BYTES = 2 << 30
-"""When more is kept, what was used longest ago is dropped."""
+"""Size above which the artifacts that were unused for longest are deleted."""
 
 _SUMS = "sums.json"
+"""Name of the file that holds the checksums of an artifact's other files."""
 
 
 def find_store() -> Path:
-    """Return the store's folder, which need not be there.
+    """Return the folder of the store; it need not exist.
 
     Raises
     ------
     OSError
-        If this process has no home, and no variable names a place.
+        If this process has no home folder and no environment variable names another one.
     """
     named = os.environ.get(STORE_VARIABLE)
     if named:
@@ -45,28 +46,44 @@ def find_store() -> Path:
 
 
 def build_key(parts: dict[str, Any], *, packages: Iterable[str], sources: Iterable[Path]) -> str:
-    """Name what depends on all of these: it is not found again once one of them is another.
+    """Build the key of an artifact from everything that it depends on.
 
     Parameters
     ----------
     parts : dict
-        JSON's types.
+        Values that the artifact depends on, in the types of JSON.
     packages : iterable of str
-        Whose versions decide.
+        Packages whose versions the artifact depends on.
     sources : iterable of Path
-        Folders of featx whose code decides.
+        Folders whose Python files, those in sub-folders included, the artifact depends on.
+
+    Returns
+    -------
+    str
+        Key of 32 hexadecimal digits. If one of the values changes, the key does too.
     """
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for package in packages:
         digest.update(f"{package} {importlib.metadata.version(package)}\n".encode())
     for folder in sources:
         for path in sorted(folder.rglob("*.py")):
-            digest.update(path.read_bytes())
+            digest.update(f"{path.relative_to(folder).as_posix()} {_digest(path)}\n".encode())
     return digest.hexdigest()[:32]
 
 
 def find_kept(key: str) -> Path | None:
-    """Return the folder that was kept under a key, if each of its files is as it was written."""
+    """Find an artifact, and check that its files are as they were written.
+
+    Parameters
+    ----------
+    key : str
+        Key of the artifact, from `build_key`.
+
+    Returns
+    -------
+    Path or None
+        Folder of the artifact; None if there is none. A damaged one is deleted.
+    """
     try:
         folder = find_store() / key
     except OSError:
@@ -80,13 +97,21 @@ def find_kept(key: str) -> Path | None:
     except (OSError, ValueError, AttributeError):
         shutil.rmtree(folder, ignore_errors=True)
         return None
-    with suppress(OSError):  # a store that others keep
+    with suppress(OSError):  # a store of another user
         os.utime(folder)
     return folder
 
 
 def keep(key: str, write: Callable[[Path], None]) -> None:
-    """Keep what `write` puts into the folder that it is given; nothing where that fails."""
+    """Keep an artifact. If it cannot be written, nothing is kept and no error is raised.
+
+    Parameters
+    ----------
+    key : str
+        Key of the artifact, from `build_key`.
+    write : callable
+        Function that writes the files of the artifact to the folder that it is called with.
+    """
     try:
         store = find_store()
         store.mkdir(parents=True, exist_ok=True)
@@ -96,7 +121,7 @@ def keep(key: str, write: Callable[[Path], None]) -> None:
             write(draft)
             sums = {path.name: _digest(path) for path in sorted(draft.iterdir())}
             (draft / _SUMS).write_text(json.dumps(sums))
-            # Another process may have kept the same meanwhile: then this one is dropped.
+            # Fails if another process has kept the same artifact meanwhile: this one is dropped.
             draft.rename(store / key)
         _drop_oldest(store)
     except OSError:
@@ -109,8 +134,8 @@ def _digest(path: Path) -> str:
 
 
 def _drop_oldest(store: Path) -> None:
-    """Bring the store below `MAX_BYTES`."""
-    # What bears no sums is not featx's own: the variable may name a folder with other things in it.
+    """Delete the artifacts that were unused for longest, until `MAX_BYTES` are left."""
+    # A folder without checksums is not an artifact: the variable may name a folder of the user.
     folders = [sums.parent for sums in store.glob(f"*/{_SUMS}")]
     folders.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
     total = 0

@@ -23,7 +23,7 @@ class HeldSignals:
         self._waiting: list[int] = []
 
     @property
-    def are_waiting(self) -> bool:
+    def is_pending(self) -> bool:
         """Whether a signal has come whose handler has not run."""
         return bool(self._waiting)
 
@@ -31,7 +31,7 @@ class HeldSignals:
         """Note a signal: the handler that is in force while signals are held."""
         self._waiting.append(number)
 
-    def run_handlers(self) -> None:
+    def deliver(self) -> None:
         """Run the handlers of all signals that have come, in the order in which they came.
 
         An exception that a handler raises, such as KeyboardInterrupt, goes to the caller.
@@ -79,4 +79,4 @@ def hold_signals(numbers: Iterable[int] | None = None) -> Iterator[HeldSignals]:
     finally:
         for number, handler in chosen.items():
             signal.signal(number, handler)
-        held.run_handlers()
+        held.deliver()

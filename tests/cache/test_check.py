@@ -1,18 +1,28 @@
 """A cache is checked as a whole."""
 
 import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
 
+import h5py
 import numpy as np
 import pytest
 
-from featx.cache.check import verify_cache
+from featx.cache.check import list_presence_problems, list_row_problems, verify_cache
 from featx.cache.reader import open_cache
-from featx.cache.writer import Column, rewrite_cache, write_cache
+from featx.cache.tables import BLOCK_ROWS
+from featx.cache.writer import rewrite_cache
 from featx.core.errors import CacheError
 from featx.core.rows import Failure
+from featx.core.typing import Stage
+from tests.builders import build_info, build_rows, write_vectors
+
+Change = Callable[[h5py.File], None]
 
 
-def test_verify_whole_cache_counts_what_it_checked(cache_path):
+def test_verify_whole_cache_counts_what_it_checked(cache_path: Path) -> None:
     found = verify_cache(cache_path)
     assert found.problems == ()
     assert (found.n_rows, found.n_vectors) == (60, 60)
@@ -20,13 +30,13 @@ def test_verify_whole_cache_counts_what_it_checked(cache_path):
         assert found.digest == cache.digest
 
 
-def test_verify_missing_file_is_refused(tmp_path):
+def test_verify_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CacheError, match="expected a cache, got no such file"):
         verify_cache(tmp_path / "none.h5")
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_verify_flipped_bit_names_its_block(cache_path, seed):
+def test_verify_flipped_bit_names_its_block(cache_path: Path, seed: int) -> None:
     data = bytearray(cache_path.read_bytes())
     place = random.Random(seed).randrange(len(data) - 64 - 32 * 2)
     data[place] ^= 1
@@ -36,7 +46,7 @@ def test_verify_flipped_bit_names_its_block(cache_path, seed):
     assert f"bytes {start} to " in problem
 
 
-def test_verify_damaged_seal_is_a_problem(cache_path):
+def test_verify_damaged_seal_is_a_problem(cache_path: Path) -> None:
     data = bytearray(cache_path.read_bytes())
     data[-1] ^= 1
     cache_path.write_bytes(data)
@@ -45,29 +55,29 @@ def test_verify_damaged_seal_is_a_problem(cache_path):
     assert "its seal" in found.problems[0]
 
 
-def set_text(name, number, text):
-    def change(file):
+def set_text(name: str, number: int, text: bytes) -> Change:
+    def change(file: h5py.File) -> None:
         file[name][number] = text
 
     return change
 
 
-def set_number(name, number, value):
-    def change(file):
+def set_number(name: str, number: int, value: float) -> Change:
+    def change(file: h5py.File) -> None:
         file[name][number] = value
 
     return change
 
 
-def drop(name):
-    def change(file):
+def drop(name: str) -> Change:
+    def change(file: h5py.File) -> None:
         del file[name]
 
     return change
 
 
-def shorten(name):
-    def change(file):
+def shorten(name: str) -> Change:
+    def change(file: h5py.File) -> None:
         values = file[name][:-1]
         del file[name]
         file.create_dataset(name, data=values)
@@ -89,22 +99,107 @@ def shorten(name):
         (shorten("rows/group"), "breaks its format"),
     ],
 )
-def test_verify_sealed_nonsense_is_found(cache_path, change, problem):
+def test_verify_sealed_nonsense_is_found(cache_path: Path, change: Change, problem: str) -> None:
     with rewrite_cache(cache_path) as file:
         change(file)
     assert any(problem in found for found in verify_cache(cache_path).problems)
 
 
+ROWS = build_rows(["bees", "ants", "ants"], [None, "train", "val"])
+
+
 @pytest.mark.parametrize(
-    ("failure", "problem"),
+    ("changes", "problem"),
     [
-        (Failure("bees/000.jpg", "", "", "decode", "broken"), "expected no vector, got one"),
-        (Failure("x.jpg", "", "", "dreaming", "broken"), "expected a stage and a reason"),
-        (Failure("x.jpg", "", "", "read", ""), "expected a stage and a reason"),
+        ({}, None),
+        ({"id": ROWS[0].id}, "expected ids to be unique, got 'bees/000.jpg' more than once"),
+        ({"digest": "ab" * 31}, f"row 'ants/001.jpg': expected a SHA-256, got '{'ab' * 31}'"),
+        ({"digest": "AB" * 32}, f"row 'ants/001.jpg': expected a SHA-256, got '{'AB' * 32}'"),
+        ({"digest": "ab" * 32 + "\n"}, "row 'ants/001.jpg': expected a SHA-256, got "),
+        ({"width": 1, "height": 1}, None),
+        ({"width": 0}, "row 'ants/001.jpg': expected a size, got 0 x 30"),
+        ({"height": -1}, "row 'ants/001.jpg': expected a size, got 40 x -1"),
+        ({"split": None}, None),
+        ({"split": "dev"}, "row 'ants/001.jpg': expected a split, got 'dev'"),
     ],
 )
-def test_verify_ledger_that_disagrees_is_found(tmp_path, make_info, make_rows, failure, problem):
-    column = Column(make_info(), "float32", lambda start, end: np.ones((end - start, 8)))
-    path = tmp_path / "c.h5"
-    write_cache(path, make_rows(["bees"], [None]), [column], failures=[failure], source="")
-    assert problem in verify_cache(path).problems[0]
+def test_list_row_problems_of_one_row(changes: dict[str, Any], problem: str | None) -> None:
+    found = list_row_problems([ROWS[0], replace(ROWS[1], **changes), ROWS[2]], 3)
+    assert len(found) == (problem is not None)
+    assert problem is None or found[0].startswith(problem)
+
+
+def test_list_row_problems_of_a_column_that_is_short() -> None:
+    assert list_row_problems(ROWS[:2], 3) == ["expected 3 rows in each column, got 2"]
+
+
+FAILURE = Failure("bees/000.jpg", "/p", "", "decode", "broken")
+
+
+@pytest.mark.parametrize(
+    ("failure", "present", "problem"),
+    [
+        (FAILURE, {"a": [0, 1, 1], "b": [0, 1, 1]}, "row 'bees/000.jpg': expected a vector"),
+        (replace(FAILURE, embedding="a"), {"a": [0, 1, 1], "b": [1, 1, 1]}, None),
+        (replace(FAILURE, embedding="b"), {"a": [1, 1, 1], "b": [0, 1, 1]}, None),
+        (replace(FAILURE, embedding="a"), {"a": [1, 1, 1]}, "expected no vector, got one"),
+        (FAILURE, {"a": [0, 1, 1], "b": [1, 1, 1]}, "expected no vector, got one"),
+        (replace(FAILURE, id="gone.jpg"), {"a": [1, 1, 1]}, None),
+        (replace(FAILURE, id="x", embedding="c"), {"a": [1, 1, 1]}, "an embedding, got 'c'"),
+        (
+            replace(FAILURE, id="x", stage=cast(Stage, "dreaming")),
+            {"a": [1, 1, 1]},
+            "a stage and a reason",
+        ),
+        (replace(FAILURE, id="x", reason=""), {"a": [1, 1, 1]}, "a stage and a reason"),
+        (replace(FAILURE, id="x"), {}, "expected an embedding, got none"),
+    ],
+)
+def test_list_presence_problems_of_one_failure(
+    failure: Failure, present: dict[str, list[int]], problem: str | None
+) -> None:
+    flags = {name: np.array(values, bool) for name, values in present.items()}
+    found = list_presence_problems([row.id for row in ROWS], flags, [failure])
+    assert len(found) == (problem is not None)
+    assert problem is None or problem in found[0]
+
+
+def test_verify_tells_every_problem_at_once(tmp_path: Path) -> None:
+    rows = [replace(ROWS[0], width=0), replace(ROWS[1], digest="")]
+    failures = [replace(FAILURE, reason="", id="x.jpg"), FAILURE]
+    vectors = {"a": np.ones((2, 8)), "b": np.full((2, 8), np.inf)}
+    infos = [build_info("a"), build_info("b")]
+    found = verify_cache(write_vectors(tmp_path / "c.h5", infos, rows, vectors, failures=failures))
+    assert found.problems == (
+        "row 'bees/000.jpg': expected a size, got 0 x 30",
+        "row 'ants/001.jpg': expected a SHA-256, got ''",
+        "embedding b: expected finite vectors, got others",
+        "failure 'x.jpg': expected a stage and a reason, got 'decode'",
+        "failure 'bees/000.jpg': expected no vector, got one",
+    )
+    assert (found.n_rows, found.n_vectors) == (2, 2)
+
+
+def test_verify_reads_every_block_of_vectors(tmp_path: Path) -> None:
+    n_rows = BLOCK_ROWS + 3
+    vectors = np.ones((n_rows, 2), np.float32)
+    vectors[-1] = np.inf, 0
+    rows = [replace(ROWS[0], id=str(number)) for number in range(n_rows)]
+    path = write_vectors(tmp_path / "c.h5", [build_info(dim=2)], rows, {"tiny": vectors})
+    assert verify_cache(path).problems == ("embedding tiny: expected finite vectors, got others",)
+
+
+def test_verify_other_dim_than_the_fingerprint_is_found(cache_path: Path) -> None:
+    with rewrite_cache(cache_path) as file:
+        values = file["embeddings/tiny/vectors"][:, :7]
+        del file["embeddings/tiny/vectors"]
+        file["embeddings/tiny/vectors"] = values
+    assert verify_cache(cache_path).problems == ("embedding tiny: expected dim 8, got 7",)
+
+
+def test_verify_other_number_of_vectors_is_found(cache_path: Path) -> None:
+    with rewrite_cache(cache_path) as file:
+        shorten("embeddings/tiny/vectors")(file)
+    found = verify_cache(cache_path)
+    assert found.problems == ("embedding tiny: expected 60 vectors, got 59",)
+    assert found.n_vectors == 0

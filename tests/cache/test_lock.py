@@ -8,13 +8,27 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
 from featx.cache import lock as lock_module
 from featx.cache.lock import CacheLock, LockOwner
 from featx.core.errors import CacheError, CacheLockedError
+
+
+class Process(subprocess.Popen[str]):
+    """A process that is spoken to in lines."""
+
+    stdin: IO[str]
+    stdout: IO[str]
+    stderr: IO[str]
+
+
+Spawn = Callable[..., Process]
+Hold = Callable[[Path], Process]
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="who is dead is told on POSIX alone")
 
@@ -53,17 +67,17 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path: Path) -> Path:
     return tmp_path / "c.h5"
 
 
 @pytest.fixture
-def spawn():
+def spawn() -> Iterator[Spawn]:
     """Start a process that runs code and speaks in lines; all end with the test."""
     started = []
 
-    def start(code, *arguments):
-        process = subprocess.Popen(
+    def start(code: str, *arguments: object) -> Process:
+        process = Process(
             [sys.executable, "-c", code, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -83,10 +97,10 @@ def spawn():
 
 
 @pytest.fixture
-def hold(spawn):
+def hold(spawn: Spawn) -> Hold:
     """Let another process hold the lock; return it."""
 
-    def start(path):
+    def start(path: Path) -> Process:
         process = spawn(HOLD, path)
         assert process.stdout.readline() == "held\n"
         return process
@@ -94,12 +108,12 @@ def hold(spawn):
     return start
 
 
-def kill(process):
+def kill(process: Process) -> None:
     process.kill()
     process.wait()
 
 
-def leave_lock(path, *, ending="lock", **changes):
+def leave_lock(path: Path, *, ending: str = "lock", **changes: Any) -> LockOwner:
     """Write a lock as another process would have left it."""
     holder = dataclasses.replace(LockOwner.of_this_process(), **changes)
     file = path.with_name(f".{path.name}.{ending}")
@@ -107,11 +121,11 @@ def leave_lock(path, *, ending="lock", **changes):
     return holder
 
 
-def list_names(path):
+def list_names(path: Path) -> list[str]:
     return sorted(file.name for file in path.parent.iterdir())
 
 
-def test_cache_lock_held_is_one_file_and_given_back_is_none(path):
+def test_cache_lock_held_is_one_file_and_given_back_is_none(path: Path) -> None:
     with CacheLock(path) as lock:
         lock.check()
         assert list_names(path) == [".c.h5.lock"]
@@ -119,23 +133,23 @@ def test_cache_lock_held_is_one_file_and_given_back_is_none(path):
     assert list_names(path) == []
 
 
-def raise_under_lock(path):
+def raise_under_lock(path: Path) -> None:
     with CacheLock(path):
         raise RuntimeError("stop")
 
 
-def test_cache_lock_on_exception_is_given_back(path):
+def test_cache_lock_on_exception_is_given_back(path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"stop"):
         raise_under_lock(path)
     assert list_names(path) == []
 
 
-def test_cache_lock_of_other_caches_are_apart(path):
+def test_cache_lock_of_other_caches_are_apart(path: Path) -> None:
     with CacheLock(path), CacheLock(path.with_name("d.h5")):
         assert list_names(path) == [".c.h5.lock", ".d.h5.lock"]
 
 
-def test_cache_lock_held_by_living_process_is_refused_naming_it(path, hold):
+def test_cache_lock_held_by_living_process_is_refused_naming_it(path: Path, hold: Hold) -> None:
     process = hold(path)
     host = LockOwner.of_this_process().host
     message = rf"c\.h5: expected to be its only writer, got process {process.pid} on {host} since"
@@ -147,29 +161,35 @@ def test_cache_lock_held_by_living_process_is_refused_naming_it(path, hold):
         assert lock.taken_from is None
 
 
-def test_cache_lock_of_killed_process_is_taken_over(path, hold):
+def test_cache_lock_of_killed_process_is_taken_over(path: Path, hold: Hold) -> None:
     process = hold(path)
     kill(process)
     assert list_names(path) == [".c.h5.lock"]
     with CacheLock(path) as lock:
         lock.check()
+        assert lock.taken_from is not None
         assert lock.taken_from.pid == process.pid
         assert list_names(path) == [".c.h5.lock"]
     assert list_names(path) == []
 
 
 @needs_proc
-def test_cache_lock_of_killed_process_nobody_waited_for_is_taken_over(path, hold):
+def test_cache_lock_of_killed_process_nobody_waited_for_is_taken_over(
+    path: Path, hold: Hold
+) -> None:
     process = hold(path)
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is a zombie
     with CacheLock(path) as lock:
+        assert lock.taken_from is not None
         assert lock.taken_from.pid == process.pid
 
 
 @needs_proc
 @pytest.mark.parametrize("changes", [{"started": "1"}, {"boot": "another"}], ids=["start", "boot"])
-def test_cache_lock_of_same_pid_but_another_process_is_taken_over(path, changes):
+def test_cache_lock_of_same_pid_but_another_process_is_taken_over(
+    path: Path, changes: dict[str, str]
+) -> None:
     holder = leave_lock(path, token="old", **changes)
     with CacheLock(path) as lock:
         assert lock.taken_from == holder
@@ -178,7 +198,9 @@ def test_cache_lock_of_same_pid_but_another_process_is_taken_over(path, changes)
 @pytest.mark.parametrize(
     "changes", [{"host": "elsewhere"}, {"pid_namespace": "pid:[1]"}], ids=["host", "container"]
 )
-def test_cache_lock_of_another_host_is_refused_though_it_seems_dead(path, changes):
+def test_cache_lock_of_another_host_is_refused_though_it_seems_dead(
+    path: Path, changes: dict[str, str]
+) -> None:
     holder = leave_lock(path, boot="another", started="1", **changes)
     message = rf"got process {holder.pid} on {holder.host} since .*pass break_lock=True"
     with pytest.raises(CacheLockedError, match=message):
@@ -186,7 +208,7 @@ def test_cache_lock_of_another_host_is_refused_though_it_seems_dead(path, change
     assert list_names(path) == [".c.h5.lock"]
 
 
-def test_cache_lock_of_another_host_is_taken_with_break_lock(path):
+def test_cache_lock_of_another_host_is_taken_with_break_lock(path: Path) -> None:
     leave_lock(path, host="elsewhere")
     leave_lock(path, ending="lock.claim", host="elsewhere")
     with CacheLock(path, break_lock=True) as lock:
@@ -194,17 +216,19 @@ def test_cache_lock_of_another_host_is_taken_with_break_lock(path):
         assert list_names(path) == [".c.h5.lock"]
 
 
-def test_cache_lock_break_lock_without_lock_gets_it(path):
+def test_cache_lock_break_lock_without_lock_gets_it(path: Path) -> None:
     with CacheLock(path, break_lock=True) as lock:
         lock.check()
         assert lock.taken_from is None
 
 
-def test_cache_lock_of_process_that_hides_its_start_is_refused(path, monkeypatch):
+def test_cache_lock_of_process_that_hides_its_start_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As another user's under a /proc mounted with hidepid."""
     leave_lock(path)
 
-    def refuse(pid, number):
+    def refuse(pid: int, number: int) -> None:
         raise PermissionError
 
     monkeypatch.setattr(os, "kill", refuse)
@@ -214,16 +238,17 @@ def test_cache_lock_of_process_that_hides_its_start_is_refused(path, monkeypatch
 
 
 @needs_proc
-def test_cache_lock_claim_of_dead_process_does_not_stand_in_the_way(path):
+def test_cache_lock_claim_of_dead_process_does_not_stand_in_the_way(path: Path) -> None:
     leave_lock(path, token="old", started="1")
     leave_lock(path, ending="lock.claim", token="claim", started="1")
     with CacheLock(path) as lock:
+        assert lock.taken_from is not None
         assert lock.taken_from.token == "old"
         assert list_names(path) == [".c.h5.lock"]
 
 
 @needs_proc
-def test_cache_lock_sweeps_what_killed_processes_left_and_nothing_else(path):
+def test_cache_lock_sweeps_what_killed_processes_left_and_nothing_else(path: Path) -> None:
     leave_lock(path, ending="lock.dead", token="dead", started="1")
     leave_lock(path, ending="lock.alive", token="alive")
     leave_lock(path.with_name("other.h5"), ending="lock.dead", token="dead", started="1")
@@ -237,18 +262,20 @@ def test_cache_lock_sweeps_what_killed_processes_left_and_nothing_else(path):
         ]
 
 
-def say(processes, line):
+def say(processes: Sequence[Process], line: object) -> None:
     for process in processes:
         process.stdin.write(f"{line}\n")
 
 
-def hear(processes):
+def hear(processes: Sequence[Process]) -> list[str]:
     return sorted(process.stdout.readline().rstrip() for process in processes)
 
 
 @needs_proc
 @pytest.mark.parametrize("is_left", [True, False], ids=["dead", "none"])
-def test_cache_lock_several_processes_at_once_exactly_one_gets_it(path, spawn, is_left):
+def test_cache_lock_several_processes_at_once_exactly_one_gets_it(
+    path: Path, spawn: Spawn, is_left: bool
+) -> None:
     processes = [spawn(COMPETE) for _ in range(4)]
     assert hear(processes) == ["ready"] * 4
     for number in range(40):
@@ -262,7 +289,7 @@ def test_cache_lock_several_processes_at_once_exactly_one_gets_it(path, spawn, i
 
 
 @needs_proc
-def test_cache_lock_two_that_saw_the_same_dead_one_are_never_both_given_it(path):
+def test_cache_lock_two_that_saw_the_same_dead_one_are_never_both_given_it(path: Path) -> None:
     """The second comes when the first has looked for the last time, and is about to remove."""
     leave_lock(path, token="old", started="1")
     moved = threading.Event()
@@ -271,7 +298,7 @@ def test_cache_lock_two_that_saw_the_same_dead_one_are_never_both_given_it(path)
     class First(CacheLock):
         n_looks = 0
 
-        def _read(self, file):
+        def _read(self, file: Path) -> LockOwner | None:
             holder = super()._read(file)
             self.n_looks += 1
             if self.n_looks == 2:
@@ -280,13 +307,13 @@ def test_cache_lock_two_that_saw_the_same_dead_one_are_never_both_given_it(path)
             return holder
 
     class Second(CacheLock):
-        def _create(self, file):
+        def _create(self, file: Path) -> bool:
             is_made = super()._create(file)
             if is_made != file.name.endswith(".claim"):  # has the lock, or met the first's claim
                 moved.set()
             return is_made
 
-    def take(kind):
+    def take(kind: type[CacheLock]) -> None:
         try:
             held.append(kind(path))
         except CacheLockedError:
@@ -299,7 +326,7 @@ def test_cache_lock_two_that_saw_the_same_dead_one_are_never_both_given_it(path)
     held[0].check()
 
 
-def test_cache_lock_broken_old_holder_is_told_and_leaves_the_new_lock(path):
+def test_cache_lock_broken_old_holder_is_told_and_leaves_the_new_lock(path: Path) -> None:
     with CacheLock(path) as old:
         new = CacheLock(path, break_lock=True)
         with pytest.raises(CacheLockedError, match=r"got the lock broken by process \d+ on"):
@@ -310,7 +337,7 @@ def test_cache_lock_broken_old_holder_is_told_and_leaves_the_new_lock(path):
     assert list_names(path) == []
 
 
-def test_cache_lock_file_removed_meanwhile_is_told(path):
+def test_cache_lock_file_removed_meanwhile_is_told(path: Path) -> None:
     with CacheLock(path) as lock:
         path.with_name(".c.h5.lock").unlink()
         with pytest.raises(CacheLockedError, match=r"got the lock broken by another process"):
@@ -318,7 +345,7 @@ def test_cache_lock_file_removed_meanwhile_is_told(path):
 
 
 @pytest.mark.parametrize("content", [b"", b'{"pid": 1', b"{}", b"[1]", b"null", b"\xff\xfe\0"])
-def test_cache_lock_damaged_file_is_refused_with_remedy(path, content):
+def test_cache_lock_damaged_file_is_refused_with_remedy(path: Path, content: bytes) -> None:
     path.with_name(".c.h5.lock").write_bytes(content)
     with pytest.raises(CacheLockedError, match=r"\.c\.h5\.lock: .*damaged file.*break_lock=True"):
         CacheLock(path)
@@ -327,15 +354,15 @@ def test_cache_lock_damaged_file_is_refused_with_remedy(path, content):
 
 
 @pytest.fixture
-def _no_links(monkeypatch):
-    def refuse(*_, **__):
+def _no_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(os, "link", refuse)
 
 
 @pytest.mark.usefixtures("_no_links")
-def test_cache_lock_without_hard_links_is_held_and_given_back(path):
+def test_cache_lock_without_hard_links_is_held_and_given_back(path: Path) -> None:
     with CacheLock(path) as lock:
         lock.check()
         with pytest.raises(CacheLockedError, match=r"expected to be its only writer"):
@@ -345,48 +372,51 @@ def test_cache_lock_without_hard_links_is_held_and_given_back(path):
 
 
 @pytest.mark.usefixtures("_no_links")
-def test_cache_lock_without_hard_links_is_taken_from_killed_process(path, hold):
+def test_cache_lock_without_hard_links_is_taken_from_killed_process(path: Path, hold: Hold) -> None:
     process = hold(path)
     kill(process)
     with CacheLock(path) as lock:
+        assert lock.taken_from is not None
         assert lock.taken_from.pid == process.pid
 
 
-def write_half(path, text, encoding):
+def write_half(path: Path, text: str, encoding: str) -> None:
     path.write_bytes(text.encode(encoding)[:20])
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def dump_half(_, stream):
+def dump_half(_: object, stream: IO[str]) -> None:
     stream.write('{"pid"')
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_cache_lock_full_disk_leaves_no_half_lock(path, monkeypatch, request, links):
+def test_cache_lock_full_disk_leaves_no_half_lock(
+    path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, links: bool
+) -> None:
     if links:
         monkeypatch.setattr(Path, "write_text", write_half)
     else:
         request.getfixturevalue("_no_links")
-        monkeypatch.setattr(lock_module.json, "dump", dump_half)
+        monkeypatch.setattr(json, "dump", dump_half)
     with pytest.raises(CacheError, match=r"c\.h5: .*got No space left on device"):
         CacheLock(path)
     assert list_names(path) == []
 
 
-def test_cache_lock_missing_folder_is_refused(tmp_path):
+def test_cache_lock_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CacheError, match=r"c\.h5: .*got No such file or directory"):
         CacheLock(tmp_path / "no" / "c.h5")
 
 
-def test_holder_of_this_process_lives():
+def test_holder_of_this_process_lives() -> None:
     holder = LockOwner.of_this_process()
     assert not holder.is_dead()
     assert str(holder).startswith(f"process {os.getpid()} on {holder.host} since 2")
     assert holder.token != LockOwner.of_this_process().token
 
 
-def test_cache_lock_ended_by_ctrl_c_is_given_back(path, hold):
+def test_cache_lock_ended_by_ctrl_c_is_given_back(path: Path, hold: Hold) -> None:
     process = hold(path)
     process.send_signal(signal.SIGINT)
     process.wait()

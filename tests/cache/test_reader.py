@@ -1,5 +1,9 @@
 """Reading a cache: rows by any index, rows without a vector, and files that are no cache."""
 
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
 import h5py
 import numpy as np
 import pytest
@@ -8,20 +12,17 @@ from featx.cache.format import FORMAT_VERSION
 from featx.cache.open import is_cache_file
 from featx.cache.reader import open_cache
 from featx.cache.seal import seal_file
-from featx.cache.writer import Column, rewrite_cache, write_cache
+from featx.cache.writer import rewrite_cache, write_cache
 from featx.core.errors import CacheError
 from featx.core.rows import Row
-from tests.builders import build_info
+from featx.core.typing import Array
+from tests.builders import build_column, build_info, build_rows
 
 N_ROWS = 600  # more than two chunks
 
 
-def build_column(info, vectors):
-    return Column(info, "float32", lambda start, end: vectors[start:end])
-
-
 @pytest.fixture(scope="module")
-def numbered(tmp_path_factory):
+def numbered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Array]:
     """A cache whose vectors differ in every row, with the vectors."""
     path = tmp_path_factory.mktemp("numbered") / "c.h5"
     vectors = np.arange(N_ROWS * 3, dtype=np.float32).reshape(N_ROWS, 3)
@@ -52,7 +53,7 @@ def numbered(tmp_path_factory):
         pytest.param(slice(8, 8), id="slice-empty"),
     ],
 )
-def test_read_vectors_by_any_index_equals_numpy(numbered, rows):
+def test_read_vectors_by_any_index_equals_numpy(numbered: tuple[Path, Array], rows: Any) -> None:
     path, vectors = numbered
     with open_cache(path) as cache:
         found = cache.read_vectors(rows=rows)
@@ -61,7 +62,7 @@ def test_read_vectors_by_any_index_equals_numpy(numbered, rows):
 
 
 @pytest.mark.parametrize("row", [N_ROWS, -N_ROWS - 1])
-def test_read_vectors_index_out_of_range_is_refused(numbered, row):
+def test_read_vectors_index_out_of_range_is_refused(numbered: tuple[Path, Array], row: int) -> None:
     path, _ = numbered
     with (
         open_cache(path) as cache,
@@ -70,27 +71,27 @@ def test_read_vectors_index_out_of_range_is_refused(numbered, row):
         cache.read_vectors(rows=np.array([0, row]))
 
 
-def test_open_cache_missing_file_says_how_to_make_one(tmp_path):
+def test_open_cache_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(CacheError, match=r"c\.h5: expected a cache, got no such file.*extract"):
         open_cache(tmp_path / "c.h5")
 
 
-def test_open_cache_folder_is_refused(tmp_path):
+def test_open_cache_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CacheError, match=r"expected a cache"):
         open_cache(tmp_path)
 
 
-def write_other_hdf5(path):
+def write_other_hdf5(path: Path) -> None:
     with h5py.File(path, "w") as file:
         file["vectors"] = np.zeros(3)
 
 
-def write_other_format(path):
+def write_other_format(path: Path) -> None:
     write_other_hdf5(path)
     seal_file(path)
 
 
-def write_sealed_text(path):
+def write_sealed_text(path: Path) -> None:
     path.write_text("no HDF5")
     seal_file(path)
 
@@ -110,13 +111,15 @@ UNSEALED = r"c\.h5: expected a sealed cache, got a file without featx's seal"
         pytest.param(write_sealed_text, r"c\.h5: expected an HDF5 file, got", id="sealed-text"),
     ],
 )
-def test_open_cache_other_file_is_refused(tmp_path, write, message):
+def test_open_cache_other_file_is_refused(
+    tmp_path: Path, write: Callable[[Path], None], message: str
+) -> None:
     write(tmp_path / "c.h5")
     with pytest.raises(CacheError, match=message):
         open_cache(tmp_path / "c.h5")
 
 
-def test_open_cache_newer_version_is_refused_naming_it(cache_path):
+def test_open_cache_newer_version_is_refused_naming_it(cache_path: Path) -> None:
     with rewrite_cache(cache_path) as file:
         file.attrs["format_version"] = FORMAT_VERSION + 1
     message = rf"expected format featx-cache version {FORMAT_VERSION}, got .*{FORMAT_VERSION + 1}"
@@ -125,7 +128,7 @@ def test_open_cache_newer_version_is_refused_naming_it(cache_path):
 
 
 @pytest.mark.parametrize("part", ["embeddings", "fingerprint", "provenance", "source", "rows"])
-def test_open_cache_that_lacks_a_part_is_refused(cache_path, part):
+def test_open_cache_that_lacks_a_part_is_refused(cache_path: Path, part: str) -> None:
     with rewrite_cache(cache_path) as file:
         if part in ("embeddings", "rows"):
             del file[part]
@@ -139,7 +142,7 @@ def test_open_cache_that_lacks_a_part_is_refused(cache_path, part):
         open_cache(cache_path)
 
 
-def test_is_cache_file_tells_hdf5_from_others(cache_path, tmp_path):
+def test_is_cache_file_tells_hdf5_from_others(cache_path: Path, tmp_path: Path) -> None:
     (tmp_path / "photos.csv").write_text("path,label")
     assert is_cache_file(cache_path)
     assert not is_cache_file(tmp_path / "photos.csv")
@@ -148,11 +151,11 @@ def test_is_cache_file_tells_hdf5_from_others(cache_path, tmp_path):
 
 
 @pytest.fixture
-def several(make_cache, make_info):
-    return make_cache(infos=[make_info("resnet18"), make_info("resnet18@layer3", dim=4)])
+def several(make_cache: Callable[..., Path]) -> Path:
+    return make_cache(infos=[build_info("resnet18"), build_info("resnet18@layer3", dim=4)])
 
 
-def test_read_vectors_of_several_without_name_lists_them(several):
+def test_read_vectors_of_several_without_name_lists_them(several: Path) -> None:
     with (
         open_cache(several) as cache,
         pytest.raises(CacheError, match=r"\(resnet18, resnet18@layer3\), got none named"),
@@ -160,7 +163,7 @@ def test_read_vectors_of_several_without_name_lists_them(several):
         cache.read_vectors()
 
 
-def test_get_info_unknown_name_shows_nearest(several):
+def test_get_info_unknown_name_shows_nearest(several: Path) -> None:
     with (
         open_cache(several) as cache,
         pytest.raises(CacheError, match=r"got 'resnet18@layer2'.*Nearest: resnet18@layer3"),
@@ -168,7 +171,7 @@ def test_get_info_unknown_name_shows_nearest(several):
         cache.get_info("resnet18@layer2")
 
 
-def test_read_vectors_of_several_by_name_gives_that_one(several):
+def test_read_vectors_of_several_by_name_gives_that_one(several: Path) -> None:
     with open_cache(several) as cache:
         assert cache.embeddings == ("resnet18", "resnet18@layer3")
         assert cache.read_vectors("resnet18@layer3").shape == (60, 4)
@@ -178,12 +181,14 @@ def test_read_vectors_of_several_by_name_gives_that_one(several):
     ("split", "expected"),
     [(None, range(60)), ("all", range(60)), ("train", range(40)), ("val", range(40, 60))],
 )
-def test_select_rows_by_split_gives_its_rows(cache_path, split, expected):
+def test_select_rows_by_split_gives_its_rows(
+    cache_path: Path, split: str | None, expected: Iterable[int]
+) -> None:
     with open_cache(cache_path) as cache:
         assert cache.select_rows(split).tolist() == list(expected)
 
 
-def test_select_rows_unknown_split_names_those_there(cache_path):
+def test_select_rows_unknown_split_names_those_there(cache_path: Path) -> None:
     with (
         open_cache(cache_path) as cache,
         pytest.raises(CacheError, match=r"expected rows in split 'test', got train, val"),
@@ -191,7 +196,7 @@ def test_select_rows_unknown_split_names_those_there(cache_path):
         cache.select_rows("test")
 
 
-def test_select_rows_without_splits_says_so(make_cache):
+def test_select_rows_without_splits_says_so(make_cache: Callable[..., Path]) -> None:
     with (
         open_cache(make_cache(splits=False)) as cache,
         pytest.raises(
@@ -201,23 +206,23 @@ def test_select_rows_without_splits_says_so(make_cache):
         cache.select_rows("val")
 
 
-def test_list_splits_are_in_order_of_use(tmp_path, make_info, make_rows):
-    rows = make_rows(["a"] * 4, ["val", None, "test", "train"])
-    columns = [build_column(make_info(dim=1), np.zeros((4, 1)))]
+def test_list_splits_are_in_order_of_use(tmp_path: Path) -> None:
+    rows = build_rows(["a"] * 4, ["val", None, "test", "train"])
+    columns = [build_column(build_info(dim=1), np.zeros((4, 1)))]
     write_cache(tmp_path / "c.h5", rows, columns, source="")
     with open_cache(tmp_path / "c.h5") as cache:
         assert cache.list_splits() == ["train", "val", "test"]
 
 
-def test_list_splits_without_splits_is_empty(make_cache):
+def test_list_splits_without_splits_is_empty(make_cache: Callable[..., Path]) -> None:
     with open_cache(make_cache(splits=False)) as cache:
         assert cache.list_splits() == []
 
 
-def test_read_arrays_leaves_out_unlabelled_rows(tmp_path, make_info, make_rows):
-    rows = make_rows(["a", None, "b", None], ["train", "train", "val", None])
+def test_read_arrays_leaves_out_unlabelled_rows(tmp_path: Path) -> None:
+    rows = build_rows(["a", None, "b", None], ["train", "train", "val", None])
     vectors = np.arange(4, dtype=np.float32)[:, None]
-    write_cache(tmp_path / "c.h5", rows, [build_column(make_info(dim=1), vectors)], source="")
+    write_cache(tmp_path / "c.h5", rows, [build_column(build_info(dim=1), vectors)], source="")
     with open_cache(tmp_path / "c.h5") as cache:
         X, y = cache.read_arrays()
         X_train, y_train = cache.read_arrays("train")
@@ -228,19 +233,19 @@ def test_read_arrays_leaves_out_unlabelled_rows(tmp_path, make_info, make_rows):
 
 
 @pytest.fixture
-def gappy(tmp_path, make_info, make_rows):
+def gappy(tmp_path: Path) -> Path:
     """Six rows; all have a vector in full, rows 1 and 4 have none in gappy."""
-    rows = make_rows(["a", "b", "a", None, "b", "a"], ["train"] * 4 + ["val"] * 2)
+    rows = build_rows(["a", "b", "a", None, "b", "a"], ["train"] * 4 + ["val"] * 2)
     full = np.arange(12, dtype=np.float32).reshape(6, 2)
     holes = -full
     holes[[1, 4]] = np.nan
-    infos = [make_info("full", dim=2), make_info("gappy", dim=2)]
+    infos = [build_info("full", dim=2), build_info("gappy", dim=2)]
     columns = [build_column(info, part) for info, part in zip(infos, (full, holes), strict=True)]
     write_cache(tmp_path / "c.h5", rows, columns, source="")
     return tmp_path / "c.h5"
 
 
-def test_read_present_tells_rows_without_vector(gappy):
+def test_read_present_tells_rows_without_vector(gappy: Path) -> None:
     with open_cache(gappy) as cache:
         assert cache.read_present("gappy").tolist() == [True, False, True, True, False, True]
         assert cache.read_present("full").tolist() == [True] * 6
@@ -255,14 +260,15 @@ def test_read_present_tells_rows_without_vector(gappy):
         ([4, 4, 1], "3 of 3, such as b/004.jpg"),
     ],
 )
-def test_read_vectors_of_rows_without_one_is_refused_with_remedy(gappy, rows, count):
-    rows = None if rows is None else np.array(rows)
+def test_read_vectors_of_rows_without_one_is_refused_with_remedy(
+    gappy: Path, rows: list[int] | None, count: str
+) -> None:
     message = rf"embedding gappy: expected a vector .*got none for {count}\. .*featx\.extract"
     with open_cache(gappy) as cache, pytest.raises(CacheError, match=message):
-        cache.read_vectors("gappy", rows)
+        cache.read_vectors("gappy", None if rows is None else np.array(rows))
 
 
-def test_select_rows_by_name_gives_those_with_a_vector(gappy):
+def test_select_rows_by_name_gives_those_with_a_vector(gappy: Path) -> None:
     with open_cache(gappy) as cache:
         rows = cache.select_rows(embedding="gappy")
         labelled = cache.select_rows("train", labelled=True, embedding="gappy")
@@ -272,7 +278,7 @@ def test_select_rows_by_name_gives_those_with_a_vector(gappy):
     assert vectors[:, 0].tolist() == [0, -4, -6, -10]
 
 
-def test_read_arrays_leaves_out_rows_without_vector(gappy):
+def test_read_arrays_leaves_out_rows_without_vector(gappy: Path) -> None:
     with open_cache(gappy) as cache:
         X, y = cache.read_arrays(embedding="gappy")
         X_full, y_full = cache.read_arrays(embedding="full")
@@ -282,19 +288,19 @@ def test_read_arrays_leaves_out_rows_without_vector(gappy):
     assert y_full.tolist() == ["a", "b", "a", "b", "a"]
 
 
-def test_cache_columns_are_read_once(cache_path):
+def test_cache_columns_are_read_once(cache_path: Path) -> None:
     with open_cache(cache_path) as cache:
         assert cache.labels is cache.labels
         assert cache.rows is cache.rows
 
 
-def test_cache_after_with_block_is_closed(cache_path):
+def test_cache_after_with_block_is_closed(cache_path: Path) -> None:
     with open_cache(cache_path) as cache:
         pass
     with pytest.raises((ValueError, KeyError), match=r"(?i)closed|invalid"):
         cache.read_vectors()
 
 
-def test_cache_repr_names_rows_and_embeddings(cache_path):
+def test_cache_repr_names_rows_and_embeddings(cache_path: Path) -> None:
     with open_cache(cache_path) as cache:
         assert repr(cache) == "<Cache cache.h5: 60 rows, tiny>"

@@ -3,19 +3,23 @@
 import contextlib
 import io
 import os
-from types import SimpleNamespace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
 from featx.cache import seal
-from featx.cache.reader import open_cache
+from featx.cache.reader import Cache, open_cache
 from featx.cache.seal import FOOTER, SealedFile, check_seal, seal_file, unseal_file
-from featx.cache.writer import Column, write_cache
+from featx.cache.writer import write_cache
 from featx.core.errors import CacheError, FeatxError
 from featx.core.rows import Failure, Row
-from tests.builders import build_info
+from featx.core.typing import Array, VectorDtype
+from tests.builders import build_column, build_info
 
 BLOCK = 512
 """Bytes per block of the small cache: damage then lies in one part of it, not in all."""
@@ -37,13 +41,22 @@ PARTS = {
 }
 
 
-def read_part(cache, name):
+def read_part(cache: Cache, name: str) -> Any:
     value = PARTS[name](cache)
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
+@dataclass(frozen=True)
+class Small:
+    """A cache in small blocks, and all that can be read of it."""
+
+    path: Path
+    content: bytes
+    expected: dict[str, Any]
+
+
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """A cache in blocks of 512 bytes: its path, bytes, and all that can be read of it."""
     path = tmp_path_factory.mktemp("small") / "c.h5"
     rng = np.random.default_rng(0)
@@ -56,31 +69,28 @@ def small(tmp_path_factory):
     failures = [Failure("bad.jpg", "/photos/bad.jpg", "", "read", "gone", "tiny")] * 5
     vectors = {"tiny": rng.normal(size=(24, 40)), "half": rng.normal(size=(24, 8))}
     vectors["half"][5] = np.nan
+    dtypes: dict[str, VectorDtype] = {"tiny": "float32", "half": "float16"}
     columns = [
-        Column(
-            build_info(name, part.shape[1]),
-            dtype,
-            lambda start, end, part=part: part[start:end],
-        )
-        for (name, part), dtype in zip(vectors.items(), ("float32", "float16"), strict=True)
+        build_column(build_info(name, part.shape[1]), part, dtypes[name])
+        for name, part in vectors.items()
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(seal, "BLOCK_SIZE", BLOCK)
         write_cache(path, rows, columns, failures=failures, source="photos")
     with open_cache(path) as cache:
         expected = {name: read_part(cache, name) for name in PARTS}
-    return SimpleNamespace(path=path, content=path.read_bytes(), expected=expected)
+    return Small(path=path, content=path.read_bytes(), expected=expected)
 
 
 @pytest.fixture
-def damaged(small, tmp_path):
+def damaged(small: Small, tmp_path: Path) -> Path:
     """A copy of the small cache, to be damaged."""
     path = tmp_path / "c.h5"
     path.write_bytes(small.content)
     return path
 
 
-def is_found(path):
+def is_found(path: Path) -> bool:
     """Tell whether a check of the whole file finds damage."""
     try:
         check_seal(path)
@@ -89,7 +99,7 @@ def is_found(path):
     return False
 
 
-def choose_bits(content):
+def choose_bits(content: bytes) -> list[int]:
     """Choose bits all over a file, and more where few bytes decide much; 520 in all."""
     rng = np.random.default_rng(1)
     n_bytes = FOOTER.unpack(content[-FOOTER.size :])[1]
@@ -101,11 +111,12 @@ def choose_bits(content):
         (n_bytes, len(content) - FOOTER.size, 30),  # digests of the blocks
         (len(content) - FOOTER.size, len(content), 30),
     ]
-    return np.concatenate([rng.integers(8 * a, 8 * b, count) for a, b, count in places]).tolist()
+    drawn = [rng.integers(8 * a, 8 * b, count).tolist() for a, b, count in places]
+    return [bit for bits in drawn for bit in bits]
 
 
 @contextlib.contextmanager
-def flip_bit(path, content, bit):
+def flip_bit(path: Path, content: bytes, bit: int) -> Iterator[None]:
     """Flip one bit of a file while the block runs."""
     place, mask = bit // 8, 1 << bit % 8
     with path.open("r+b", buffering=0) as stream:
@@ -116,7 +127,7 @@ def flip_bit(path, content, bit):
         stream.write(content[place : place + 1])
 
 
-def test_check_seal_any_flipped_bit_is_found(small, damaged):
+def test_check_seal_any_flipped_bit_is_found(small: Small, damaged: Path) -> None:
     missed = []
     for bit in choose_bits(small.content):
         with flip_bit(damaged, small.content, bit):
@@ -126,9 +137,9 @@ def test_check_seal_any_flipped_bit_is_found(small, damaged):
     check_seal(damaged)
 
 
-def read_each(path, names):
+def read_each(path: Path, names: Iterable[str]) -> dict[str, Any]:
     """Read parts in an order; None where that is refused."""
-    found = {}
+    found: dict[str, Any] = {}
     with contextlib.suppress(FeatxError), open_cache(path) as cache:
         for name in names:
             found[name] = None
@@ -137,7 +148,7 @@ def read_each(path, names):
     return found
 
 
-def test_open_cache_any_flipped_bit_is_refused_or_read_right(small, damaged):
+def test_open_cache_any_flipped_bit_is_refused_or_read_right(small: Small, damaged: Path) -> None:
     rng = np.random.default_rng(2)
     counts = {"unopened": 0, "refused": 0, "right": 0}
     for bit in choose_bits(small.content):
@@ -153,7 +164,7 @@ def test_open_cache_any_flipped_bit_is_refused_or_read_right(small, damaged):
     assert min(counts.values()) >= 50, counts
 
 
-def test_open_cache_whole_reading_finds_damage_in_any_block(small, damaged):
+def test_open_cache_whole_reading_finds_damage_in_any_block(small: Small, damaged: Path) -> None:
     n_blocks = -(-FOOTER.unpack(small.content[-FOOTER.size :])[1] // BLOCK)
     unread = []
     for number in range(n_blocks):
@@ -166,7 +177,7 @@ def test_open_cache_whole_reading_finds_damage_in_any_block(small, damaged):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_open_cache_truncated_anywhere_is_refused(small, damaged, seed):
+def test_open_cache_truncated_anywhere_is_refused(small: Small, damaged: Path, seed: int) -> None:
     opened = []
     for size in np.random.default_rng(seed).integers(0, len(small.content), 30).tolist():
         damaged.write_bytes(small.content[:size])
@@ -180,9 +191,11 @@ def test_open_cache_truncated_anywhere_is_refused(small, damaged, seed):
     [b"\0", b"\n", b"more bytes" * 99, "itself", "footer"],
     ids=["nul", "newline", "many", "itself", "footer"],
 )
-def test_open_cache_appended_bytes_are_refused(small, damaged, tail):
-    tail = {"itself": small.content, "footer": small.content[-FOOTER.size :]}.get(tail, tail)
-    damaged.write_bytes(small.content + tail)
+def test_open_cache_appended_bytes_are_refused(
+    small: Small, damaged: Path, tail: bytes | str
+) -> None:
+    named = {"itself": small.content, "footer": small.content[-FOOTER.size :]}
+    damaged.write_bytes(small.content + (named[tail] if isinstance(tail, str) else tail))
     assert is_found(damaged)
     with pytest.raises(
         CacheError, match=r"c\.h5: expected (a sealed cache|the bytes that featx wrote)"
@@ -190,7 +203,7 @@ def test_open_cache_appended_bytes_are_refused(small, damaged, tail):
         open_cache(damaged)
 
 
-def test_open_cache_changed_by_h5py_is_refused(damaged):
+def test_open_cache_changed_by_h5py_is_refused(damaged: Path) -> None:
     with h5py.File(damaged, "r+") as file:
         file["rows/width"][3] = 7
     assert is_found(damaged)
@@ -198,18 +211,18 @@ def test_open_cache_changed_by_h5py_is_refused(damaged):
 
 
 @pytest.mark.parametrize("text", ["", "no cache", "path,label\n" * 999])
-def test_check_seal_other_file_is_refused_with_remedy(tmp_path, text):
+def test_check_seal_other_file_is_refused_with_remedy(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.h5").write_text(text)
     with pytest.raises(CacheError, match=r"without featx's seal at its end.*extract again"):
         check_seal(tmp_path / "c.h5")
 
 
-def find_vectors(path):
+def find_vectors(path: Path) -> int:
     with h5py.File(path) as file:
-        return file["embeddings/tiny/vectors"].id.get_chunk_info(0).byte_offset
+        return int(file["embeddings/tiny/vectors"].id.get_chunk_info(0).byte_offset)
 
 
-def test_open_cache_damaged_vectors_labels_are_still_read(small, damaged):
+def test_open_cache_damaged_vectors_labels_are_still_read(small: Small, damaged: Path) -> None:
     place = find_vectors(damaged) + BLOCK
     with flip_bit(damaged, small.content, 8 * place):
         found = read_each(damaged, ["labels", "ids", "info", "vectors"])
@@ -219,12 +232,12 @@ def test_open_cache_damaged_vectors_labels_are_still_read(small, damaged):
     assert found["vectors"] is None
 
 
-def read_vectors(path):
+def read_vectors(path: Path) -> Array:
     with open_cache(path) as cache:
         return cache.read_vectors("tiny")
 
 
-def test_read_vectors_damaged_names_the_bytes(small, damaged):
+def test_read_vectors_damaged_names_the_bytes(small: Small, damaged: Path) -> None:
     place = find_vectors(damaged) + BLOCK
     first = place // BLOCK * BLOCK
     message = rf"got bytes {first} to {first + BLOCK} changed since\. List .* featx\.verify_cache"
@@ -236,7 +249,7 @@ def test_read_vectors_damaged_names_the_bytes(small, damaged):
 
 
 @pytest.mark.parametrize("size", [0, 1, 65535, 65536, 65537, 200_000])
-def test_seal_file_round_trip_gives_the_same_bytes(tmp_path, size):
+def test_seal_file_round_trip_gives_the_same_bytes(tmp_path: Path, size: int) -> None:
     path = tmp_path / "file"
     content = np.random.default_rng(size).bytes(size)
     path.write_bytes(content)
@@ -250,7 +263,7 @@ def test_seal_file_round_trip_gives_the_same_bytes(tmp_path, size):
     assert path.read_bytes() == content
 
 
-def test_seal_file_digest_tells_contents_apart(tmp_path):
+def test_seal_file_digest_tells_contents_apart(tmp_path: Path) -> None:
     digests = []
     for content in (b"a" * 70_000, b"a" * 70_000, b"a" * 69_999 + b"b", b"a" * 70_001):
         (tmp_path / "file").write_bytes(content)
@@ -259,7 +272,7 @@ def test_seal_file_digest_tells_contents_apart(tmp_path):
     assert len(set(digests)) == 3
 
 
-def test_unseal_file_without_seal_is_refused_and_kept(tmp_path):
+def test_unseal_file_without_seal_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"a" * 500)
     with pytest.raises(CacheError, match=r"expected a sealed cache"):
         unseal_file(tmp_path / "file")
@@ -267,7 +280,9 @@ def test_unseal_file_without_seal_is_refused_and_kept(tmp_path):
 
 
 @pytest.mark.parametrize("block_size", [64, 1000, seal.BLOCK_SIZE])
-def test_sealed_file_any_reading_equals_the_bytes(tmp_path, monkeypatch, block_size):
+def test_sealed_file_any_reading_equals_the_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_size: int
+) -> None:
     monkeypatch.setattr(seal, "BLOCK_SIZE", block_size)
     rng = np.random.default_rng(block_size)
     n_bytes = 70 * block_size + 5 if block_size < 9999 else 3 * block_size + 5
@@ -293,7 +308,9 @@ def test_sealed_file_any_reading_equals_the_bytes(tmp_path, monkeypatch, block_s
             assert sealed.tell() == plain.tell()
 
 
-def test_sealed_file_verify_joins_damaged_blocks(tmp_path, monkeypatch):
+def test_sealed_file_verify_joins_damaged_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(seal, "BLOCK_SIZE", 100)
     path = tmp_path / "file"
     path.write_bytes(bytes(950))
@@ -306,18 +323,18 @@ def test_sealed_file_verify_joins_damaged_blocks(tmp_path, monkeypatch):
         assert sealed.verify() == [(100, 300), (400, 500), (900, 950)]
 
 
-def pass_over_damage(sealed):
+def pass_over_damage(sealed: SealedFile) -> None:
     with sealed.guard(), contextlib.suppress(CacheError):
         sealed.read(1)
 
 
-def turn_damage_into_another_error(sealed):
+def turn_damage_into_another_error(sealed: SealedFile) -> None:
     with contextlib.suppress(CacheError):
         sealed.read(1)
     raise KeyError("what HDF5 made of it")
 
 
-def test_sealed_file_guard_tells_damage_that_was_passed_over(tmp_path):
+def test_sealed_file_guard_tells_damage_that_was_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(100))
     seal_file(path)
@@ -332,7 +349,7 @@ def test_sealed_file_guard_tells_damage_that_was_passed_over(tmp_path):
             pass  # what was not read now is not told now
 
 
-def test_sealed_file_guard_without_damage_lets_errors_pass(tmp_path):
+def test_sealed_file_guard_without_damage_lets_errors_pass(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(100))
     seal_file(tmp_path / "file")
     with SealedFile(tmp_path / "file") as sealed:

@@ -2,7 +2,10 @@
 
 import errno
 import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -10,19 +13,25 @@ import pytest
 
 from featx.cache import seal
 from featx.cache import shards as shards_module
+from featx.cache.format import EmbeddingInfo
 from featx.cache.shards import Shards
 from featx.core.errors import CacheError
 from featx.core.rows import Failure, Row
+from featx.core.typing import Array, VectorDtype
+from tests.builders import build_info
+
+Infos = Sequence[EmbeddingInfo]
+OpenShards = Callable[..., Shards]
 
 
-def build_rows(start, end):
+def build_rows(start: int, end: int) -> list[Row]:
     return [
         Row(f"{i}.jpg", f"/p/{i}.jpg", "ants", None, None, f"{i:064x}", 40, 30, 500 + i, 2**60 + i)
         for i in range(start, end)
     ]
 
 
-def build_vectors(start, end, infos):
+def build_vectors(start: int, end: int, infos: Infos) -> dict[str, Array]:
     """Build vectors that differ in every row, column and embedding."""
     values = np.arange(start, end, dtype=np.float32)[:, None]
     return {
@@ -32,21 +41,27 @@ def build_vectors(start, end, infos):
 
 
 @pytest.fixture
-def infos(make_info):
-    return [make_info("tiny"), make_info("tiny@conv", dim=3, layer="conv")]
+def infos() -> list[EmbeddingInfo]:
+    return [build_info("tiny"), build_info("tiny@conv", dim=3, layer="conv")]
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     return tmp_path / "c.h5.partial"
 
 
 @pytest.fixture
-def open_shards(folder, infos):
+def open_shards(folder: Path, infos: Infos) -> Iterator[OpenShards]:
     """Open the shards of the folder as a run does; all are closed after the test."""
     opened = []
 
-    def start(infos=infos, *, dtype="float32", batch_size=4, fresh=False):
+    def start(
+        infos: Infos = infos,
+        *,
+        dtype: VectorDtype = "float32",
+        batch_size: int = 4,
+        fresh: bool = False,
+    ) -> Shards:
         shards = Shards(folder, infos, dtype=dtype, batch_size=batch_size, fresh=fresh)
         opened.append(shards)
         return shards
@@ -56,7 +71,7 @@ def open_shards(folder, infos):
         shards.close()
 
 
-def append_rows(shards, infos, *runs):
+def append_rows(shards: Shards, infos: Infos, *runs: tuple[int, int]) -> None:
     """Append runs of rows, and seal one shard."""
     for start, end in runs:
         shards.append(build_rows(start, end), build_vectors(start, end, infos))
@@ -64,7 +79,7 @@ def append_rows(shards, infos, *runs):
 
 
 @pytest.fixture
-def three(folder, infos, open_shards):
+def three(folder: Path, infos: Infos, open_shards: OpenShards) -> Path:
     """A folder of three shards with rows 0 to 5, 5 to 8, and 8 to 20 of three batches."""
     shards = open_shards()
     append_rows(shards, infos, (0, 5))
@@ -74,12 +89,13 @@ def three(folder, infos, open_shards):
     return folder
 
 
-def read_row(shards, name, number):
+def read_row(shards: Shards, name: str, number: int) -> Array:
     shard, index = shards.index.locations[f"{number:064x}"]
-    return shards.read_vectors(name, shard, np.array([index]))[0]
+    vector: Array = shards.read_vectors(name, shard, np.array([index]))[0]
+    return vector
 
 
-def check_rows(shards, infos, numbers):
+def check_rows(shards: Shards, infos: Infos, numbers: Iterable[int]) -> None:
     """Make sure that these rows are there, with their vectors, and no others."""
     assert set(shards.index.locations) == {f"{number:064x}" for number in numbers}
     expected = {row.id: row for number in numbers for row in build_rows(number, number + 1)}
@@ -89,14 +105,16 @@ def check_rows(shards, infos, numbers):
             np.testing.assert_array_equal(read_row(shards, name, number), values[0])
 
 
-def list_names(folder):
+def list_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
 SHARDS = ["shard-000001.h5", "shard-000002.h5", "shard-000003.h5"]
 
 
-def test_shards_sealed_are_there_at_once(folder, infos, open_shards):
+def test_shards_sealed_are_there_at_once(
+    folder: Path, infos: Infos, open_shards: OpenShards
+) -> None:
     shards = open_shards()
     append_rows(shards, infos, (0, 5))
     append_rows(shards, infos, (5, 7))
@@ -104,20 +122,26 @@ def test_shards_sealed_are_there_at_once(folder, infos, open_shards):
     assert list_names(folder) == [*SHARDS[:2]]
 
 
-def test_shards_reopened_are_as_they_were(three, infos, open_shards):
+def test_shards_reopened_are_as_they_were(
+    three: Path, infos: Infos, open_shards: OpenShards
+) -> None:
     shards = open_shards()
     check_rows(shards, infos, range(20))
     assert shards.n_damaged == 0
     assert list_names(three) == [*SHARDS]
 
 
-def test_shards_reopened_go_on_in_a_new_shard(three, infos, open_shards):
+def test_shards_reopened_go_on_in_a_new_shard(
+    three: Path, infos: Infos, open_shards: OpenShards
+) -> None:
     append_rows(open_shards(), infos, (20, 22))
     check_rows(open_shards(), infos, range(22))
     assert list_names(three) == [*SHARDS, "shard-000004.h5"]
 
 
-def test_shards_not_sealed_are_not_there_after_reopening(three, infos, open_shards):
+def test_shards_not_sealed_are_not_there_after_reopening(
+    three: Path, infos: Infos, open_shards: OpenShards
+) -> None:
     shards = open_shards()
     shards.append(build_rows(20, 24), build_vectors(20, 24, infos))
     check_rows(shards, infos, range(20))
@@ -125,7 +149,9 @@ def test_shards_not_sealed_are_not_there_after_reopening(three, infos, open_shar
     assert list_names(three) == [*SHARDS]
 
 
-def test_shards_seal_of_nothing_writes_nothing(folder, infos, open_shards):
+def test_shards_seal_of_nothing_writes_nothing(
+    folder: Path, infos: Infos, open_shards: OpenShards
+) -> None:
     shards = open_shards()
     shards.seal()
     assert list_names(folder) == []
@@ -134,7 +160,9 @@ def test_shards_seal_of_nothing_writes_nothing(folder, infos, open_shards):
     assert list_names(folder) == [SHARDS[0]]
 
 
-def test_seal_when_due_after_its_time_seals(folder, infos, open_shards):
+def test_seal_when_due_after_its_time_seals(
+    folder: Path, infos: Infos, open_shards: OpenShards
+) -> None:
     shards = open_shards()
     shards.append(build_rows(0, 2), build_vectors(0, 2, infos))
     shards.seal_when_due(3600)
@@ -144,7 +172,12 @@ def test_seal_when_due_after_its_time_seals(folder, infos, open_shards):
     check_rows(shards, infos, range(2))
 
 
-def test_seal_when_due_with_many_bytes_seals(folder, infos, open_shards, monkeypatch):
+def test_seal_when_due_with_many_bytes_seals(
+    folder: Path,
+    infos: Infos,
+    open_shards: OpenShards,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(shards_module, "MAX_PENDING_BYTES", 4 * (8 + 3) * 4)
     shards = open_shards()
     shards.append(build_rows(0, 3), build_vectors(0, 3, infos))
@@ -155,7 +188,7 @@ def test_seal_when_due_with_many_bytes_seals(folder, infos, open_shards, monkeyp
     assert list_names(folder) == [SHARDS[0]]
 
 
-def test_shards_repeats_and_failures_alone_are_kept(infos, open_shards):
+def test_shards_repeats_and_failures_alone_are_kept(infos: Infos, open_shards: OpenShards) -> None:
     shards = open_shards()
     append_rows(shards, infos, (0, 1))
     repeat = Row("again.jpg", "/p/again.jpg", digest=f"{0:064x}", width=40, height=30, n_bytes=9)
@@ -179,7 +212,9 @@ FAILURES = [
 
 
 @pytest.mark.parametrize("reopened", [False, True])
-def test_shards_failures_with_digest_are_known_others_tried_again(infos, open_shards, reopened):
+def test_shards_failures_with_digest_are_known_others_tried_again(
+    infos: Infos, open_shards: OpenShards, reopened: bool
+) -> None:
     shards = open_shards()
     shards.append(build_rows(0, 2), build_vectors(0, 2, infos), failures=FAILURES)
     shards.seal()
@@ -195,17 +230,17 @@ def test_shards_failures_with_digest_are_known_others_tried_again(infos, open_sh
     assert set(shards.index.locations) == {f"{0:064x}", f"{1:064x}"}
 
 
-def flip_middle(path):
+def flip_middle(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 4
     path.write_bytes(content)
 
 
-def truncate(path):
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def write_other(path):
+def write_other(path: Path) -> None:
     with h5py.File(path, "w") as file:
         file["rows"] = 1
 
@@ -225,8 +260,13 @@ DAMAGES = [
     ids=["first", "middle", "last"],
 )
 def test_shards_damaged_one_is_dropped_and_the_rest_stays(
-    three, infos, open_shards, damage, number, rest
-):
+    three: Path,
+    infos: Infos,
+    open_shards: OpenShards,
+    damage: Callable[[Path], object],
+    number: int,
+    rest: Iterable[int],
+) -> None:
     damage(three / SHARDS[number])
     shards = open_shards()
     assert shards.n_damaged == 1
@@ -239,7 +279,7 @@ def test_shards_damaged_one_is_dropped_and_the_rest_stays(
     check_rows(shards, infos, range(20))
 
 
-def test_shards_all_damaged_are_counted(three, infos, open_shards):
+def test_shards_all_damaged_are_counted(three: Path, infos: Infos, open_shards: OpenShards) -> None:
     for name in SHARDS:
         flip_middle(three / name)
     shards = open_shards()
@@ -248,18 +288,22 @@ def test_shards_all_damaged_are_counted(three, infos, open_shards):
     assert list_names(three) == []
 
 
-def read_all(shards):
+def read_all(shards: Shards) -> list[Array]:
     return [read_row(shards, "tiny", number) for number in range(20)]
 
 
-def test_read_vectors_damaged_after_opening_is_refused(three, open_shards):
+def test_read_vectors_damaged_after_opening_is_refused(
+    three: Path, open_shards: OpenShards
+) -> None:
     shards = open_shards()
     flip_middle(three / SHARDS[1])
     with pytest.raises(CacheError, match=r"shard-000002\.h5: expected the bytes .*, got bytes"):
         read_all(shards)
 
 
-def test_read_vectors_damaged_where_not_yet_read_is_refused(infos, open_shards, monkeypatch):
+def test_read_vectors_damaged_where_not_yet_read_is_refused(
+    infos: Infos, open_shards: OpenShards, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(seal, "BLOCK_SIZE", 256)
     shards = open_shards()
     append_rows(shards, infos, (0, 2000))
@@ -274,7 +318,9 @@ def test_read_vectors_damaged_where_not_yet_read_is_refused(infos, open_shards, 
         shards.read_vectors("tiny", 1, np.arange(2000))
 
 
-def test_shards_drafts_of_killed_writer_are_removed(three, infos, open_shards):
+def test_shards_drafts_of_killed_writer_are_removed(
+    three: Path, infos: Infos, open_shards: OpenShards
+) -> None:
     for name in (".shard.h5", ".merged.h5"):
         (three / name).write_bytes(b"half a file")
     check_rows(open_shards(), infos, range(20))
@@ -294,9 +340,14 @@ def test_shards_drafts_of_killed_writer_are_removed(three, infos, open_shards):
     ],
 )
 def test_shards_of_another_plan_are_refused_or_dropped_when_fresh(
-    three, infos, open_shards, make_info, changes, options, message
-):
-    others = [make_info(**changes), infos[1]]
+    three: Path,
+    infos: Infos,
+    open_shards: OpenShards,
+    changes: dict[str, Any],
+    options: dict[str, Any],
+    message: str,
+) -> None:
+    others = [build_info(**changes), infos[1]]
     before = {path.name: path.read_bytes() for path in three.iterdir()}
     with pytest.raises(
         CacheError, match=rf"{message}.*Finish that .*or delete .*: rm -r .*\.partial"
@@ -310,21 +361,27 @@ def test_shards_of_another_plan_are_refused_or_dropped_when_fresh(
     assert set(open_shards(others, **options).index.rows) == {"0.jpg", "1.jpg", "2.jpg"}
 
 
-def test_shards_of_fewer_embeddings_are_refused(three, infos, open_shards):
+def test_shards_of_fewer_embeddings_are_refused(
+    three: Path, infos: Infos, open_shards: OpenShards
+) -> None:
     with pytest.raises(CacheError, match=r"got that of tiny, tiny@conv\."):
         open_shards(infos[:1])
 
 
-def test_shards_of_the_same_plan_go_on_when_fresh(three, infos, open_shards):
+def test_shards_of_the_same_plan_go_on_when_fresh(
+    three: Path, infos: Infos, open_shards: OpenShards
+) -> None:
     check_rows(open_shards(fresh=True), infos, range(20))
 
 
-def test_shards_provenance_is_no_part_of_the_plan(three, infos, open_shards):
+def test_shards_provenance_is_no_part_of_the_plan(
+    three: Path, infos: Infos, open_shards: OpenShards
+) -> None:
     later = [replace(info, provenance=replace(info.provenance, time="later")) for info in infos]
     check_rows(open_shards(later), infos, range(20))
 
 
-def test_shards_float16_vectors_come_back_rounded(infos, open_shards):
+def test_shards_float16_vectors_come_back_rounded(infos: Infos, open_shards: OpenShards) -> None:
     shards = open_shards(dtype="float16")
     append_rows(shards, infos, (0, 5))
     values = open_shards(dtype="float16").read_vectors("tiny", 1, np.arange(5))
@@ -332,7 +389,9 @@ def test_shards_float16_vectors_come_back_rounded(infos, open_shards):
     np.testing.assert_array_equal(values, build_vectors(0, 5, infos)["tiny"].astype(np.float16))
 
 
-def test_read_vectors_of_a_shard_that_another_replaced_is_refused(infos, open_shards, tmp_path):
+def test_read_vectors_of_a_shard_that_another_replaced_is_refused(
+    infos: Infos, open_shards: OpenShards, tmp_path: Path
+) -> None:
     shards = open_shards()
     append_rows(shards, infos, (0, 3))
     other = Shards(tmp_path / "other", infos, dtype="float32", batch_size=4)
@@ -342,8 +401,10 @@ def test_read_vectors_of_a_shard_that_another_replaced_is_refused(infos, open_sh
         read_row(shards, "tiny", 0)
 
 
-def test_shards_that_cannot_be_read_are_refused_not_dropped(three, open_shards, monkeypatch):
-    def fail(path):
+def test_shards_that_cannot_be_read_are_refused_not_dropped(
+    three: Path, open_shards: OpenShards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
         raise CacheError(f"{path}: expected a file that can be read, got Input/output error.")
 
     monkeypatch.setattr(shards_module, "check_seal", fail)
@@ -352,7 +413,9 @@ def test_shards_that_cannot_be_read_are_refused_not_dropped(three, open_shards, 
     assert list_names(three) == SHARDS
 
 
-def test_read_vectors_of_more_shards_than_are_kept_open_in_any_order(infos, open_shards):
+def test_read_vectors_of_more_shards_than_are_kept_open_in_any_order(
+    infos: Infos, open_shards: OpenShards
+) -> None:
     shards = open_shards()
     for number in range(20):
         append_rows(shards, infos, (3 * number, 3 * number + 3))
@@ -365,9 +428,12 @@ def test_read_vectors_of_more_shards_than_are_kept_open_in_any_order(infos, open
 
 
 def test_seal_that_fails_leaves_no_draft_and_can_be_done_again(
-    three, infos, open_shards, monkeypatch
-):
-    def fail(path):
+    three: Path,
+    infos: Infos,
+    open_shards: OpenShards,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     shards = open_shards()
@@ -382,13 +448,13 @@ def test_seal_that_fails_leaves_no_draft_and_can_be_done_again(
     check_rows(open_shards(), infos, range(23))
 
 
-def test_remove_open_shards_removes_the_folder(three, open_shards):
+def test_remove_open_shards_removes_the_folder(three: Path, open_shards: OpenShards) -> None:
     shards = open_shards()
     read_row(shards, "tiny", 3)
     shards.remove()
     assert not three.exists()
 
 
-def test_shards_without_parent_folder_are_refused(tmp_path, infos):
+def test_shards_without_parent_folder_are_refused(tmp_path: Path, infos: Infos) -> None:
     with pytest.raises(CacheError, match=r"\.partial: .*got No such file or directory"):
         Shards(tmp_path / "no" / "c.h5.partial", infos, dtype="float32", batch_size=4)

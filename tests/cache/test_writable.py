@@ -2,7 +2,10 @@
 
 import errno
 import signal
+from collections.abc import Callable
 from io import FileIO
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,13 +21,13 @@ class FailingFile(FileIO):
     fail_at = -1
     n_writes = 0
 
-    def write(self, data):
+    def write(self, data: Any) -> int:
         type(self).n_writes += 1
         if self.n_writes == self.fail_at:
             self.fail()
         return super().write(data)
 
-    def fail(self):
+    def fail(self) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -33,14 +36,14 @@ class FailingSink(WritableFile, FailingFile):
 
 
 class InterruptedSink(WritableFile, FailingFile):
-    def fail(self):
+    def fail(self) -> None:
         signal.raise_signal(signal.SIGINT)
 
 
 class ShortFile(FileIO):
     """Writes seven bytes at a time, as a system may."""
 
-    def write(self, data):
+    def write(self, data: Any) -> int:
         return super().write(data[:7])
 
 
@@ -48,14 +51,14 @@ class ShortSink(WritableFile, ShortFile):
     pass
 
 
-def write_numbers(path):
+def write_numbers(path: Path) -> None:
     with open_writable(path, "w") as (file, _):
         for name in "abc":
             file[name] = np.arange(5_000)
             file[f"text {name}"] = [f"{name} {i}" for i in range(100)]
 
 
-def check_numbers(path):
+def check_numbers(path: Path) -> None:
     with h5py.File(path) as file:
         for name in "abc":
             np.testing.assert_array_equal(file[name][:], np.arange(5_000))
@@ -65,7 +68,12 @@ def check_numbers(path):
 @pytest.mark.parametrize(
     ("kind", "error"), [(FailingSink, OSError), (InterruptedSink, KeyboardInterrupt)]
 )
-def test_open_writable_any_failed_write_or_signal_is_raised(tmp_path, monkeypatch, kind, error):
+def test_open_writable_any_failed_write_or_signal_is_raised(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[FailingSink | InterruptedSink],
+    error: type[BaseException],
+) -> None:
     monkeypatch.setattr(writable_module, "WritableFile", kind)
     monkeypatch.setattr(kind, "n_writes", 0)
     write_numbers(tmp_path / "c.h5")
@@ -84,7 +92,9 @@ def test_open_writable_any_failed_write_or_signal_is_raised(tmp_path, monkeypatc
     assert passed_over == []
 
 
-def test_open_writable_signal_waits_until_the_file_is_whole(tmp_path, monkeypatch):
+def test_open_writable_signal_waits_until_the_file_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(writable_module, "WritableFile", InterruptedSink)
     monkeypatch.setattr(InterruptedSink, "n_writes", 0)
     monkeypatch.setattr(InterruptedSink, "fail_at", 3)
@@ -93,13 +103,15 @@ def test_open_writable_signal_waits_until_the_file_is_whole(tmp_path, monkeypatc
     check_numbers(tmp_path / "c.h5")
 
 
-def test_open_writable_short_writes_are_continued(tmp_path, monkeypatch):
+def test_open_writable_short_writes_are_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(writable_module, "WritableFile", ShortSink)
     write_numbers(tmp_path / "c.h5")
     check_numbers(tmp_path / "c.h5")
 
 
-def test_open_writable_existing_file_is_changed_in_place(tmp_path):
+def test_open_writable_existing_file_is_changed_in_place(tmp_path: Path) -> None:
     write_numbers(tmp_path / "c.h5")
     with open_writable(tmp_path / "c.h5", "r+") as (file, check):
         file["a"][7] = -1
@@ -109,7 +121,7 @@ def test_open_writable_existing_file_is_changed_in_place(tmp_path):
         assert file["b"][7] == 7
 
 
-def test_open_writable_end_that_is_not_written_is_there(tmp_path):
+def test_open_writable_end_that_is_not_written_is_there(tmp_path: Path) -> None:
     with open_writable(tmp_path / "c.h5", "w") as (file, _):
         file.create_dataset("late", (50_000,), "i8")[:3] = 7
     with h5py.File(tmp_path / "c.h5") as file:  # refused where the file is too short
@@ -117,7 +129,7 @@ def test_open_writable_end_that_is_not_written_is_there(tmp_path):
     assert (tmp_path / "c.h5").stat().st_size > 8 * 50_000
 
 
-def go_on_after(path, step, passed):
+def go_on_after(path: Path, step: Callable[[], None], passed: list[str]) -> None:
     with open_writable(path, "w") as (file, check):
         file["a"] = np.arange(100_000)
         step()
@@ -125,29 +137,31 @@ def go_on_after(path, step, passed):
         passed.append("check")
 
 
-def raise_error():
+def raise_error() -> None:
     raise KeyError("what HDF5 made of it")
 
 
 @pytest.mark.parametrize("step", [lambda: None, raise_error], ids=["check", "other-error"])
-def test_open_writable_failed_write_is_told_at_once(tmp_path, monkeypatch, step):
+def test_open_writable_failed_write_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: Callable[[], None]
+) -> None:
     monkeypatch.setattr(writable_module, "WritableFile", FailingSink)
     monkeypatch.setattr(FailingSink, "n_writes", 0)
     monkeypatch.setattr(FailingSink, "fail_at", 1)
-    passed = []
+    passed: list[str] = []
     with pytest.raises(OSError, match=r"No space left on device"):
         go_on_after(tmp_path / "c.h5", step, passed)
     assert passed == []
 
 
-def test_open_writable_check_lets_a_signal_in(tmp_path):
-    passed = []
+def test_open_writable_check_lets_a_signal_in(tmp_path: Path) -> None:
+    passed: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         go_on_after(tmp_path / "c.h5", lambda: signal.raise_signal(signal.SIGINT), passed)
     assert passed == []
 
 
-def test_sink_reads_zeros_behind_the_end(tmp_path):
+def test_sink_reads_zeros_behind_the_end(tmp_path: Path) -> None:
     with WritableFile(tmp_path / "file", "w+") as sink:
         sink.write(b"abc")
         sink.seek(1)
@@ -156,7 +170,9 @@ def test_sink_reads_zeros_behind_the_end(tmp_path):
     assert buffer == b"bc\0\0\0\0"
 
 
-def test_sink_after_failed_write_reads_what_was_to_be_written(tmp_path, monkeypatch):
+def test_sink_after_failed_write_reads_what_was_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(FailingSink, "n_writes", 0)
     monkeypatch.setattr(FailingSink, "fail_at", 2)
     with FailingSink(tmp_path / "file", "w+") as sink:

@@ -5,12 +5,15 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from featx.cache.format import EmbeddingInfo
 from featx.cache.lock import CacheLock
 from featx.cache.reader import open_cache
 from featx.cache.seal import check_seal
@@ -18,6 +21,8 @@ from featx.cache.tables import BLOCK_ROWS
 from featx.cache.writer import Column, rewrite_cache, write_cache, write_splits
 from featx.core.errors import CacheError, CacheLockedError
 from featx.core.rows import Failure, Row
+from featx.core.typing import Array, VectorDtype
+from tests.builders import build_column, build_info
 
 VECTORS = np.arange(24, dtype=np.float32).reshape(3, 8) / 7
 ROWS = [
@@ -32,29 +37,25 @@ FAILURES = [
 ]
 
 
-def build_column(info, vectors, dtype="float32"):
-    return Column(info, dtype, lambda start, end: vectors[start:end])
-
-
-def write_small(path, info, **options):
+def write_small(path: Path, info: EmbeddingInfo, **options: VectorDtype) -> str:
     columns = [build_column(info, VECTORS, **options)]
     return write_cache(path, ROWS, columns, failures=FAILURES, source="photos/")
 
 
-def list_names(folder):
+def list_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_write_cache_rows_come_back_as_given(tmp_path, make_info):
-    write_small(tmp_path / "c.h5", make_info())
+def test_write_cache_rows_come_back_as_given(tmp_path: Path) -> None:
+    write_small(tmp_path / "c.h5", build_info())
     with open_cache(tmp_path / "c.h5") as cache:
         assert cache.rows == ROWS
         assert cache.source == "photos/"
         assert len(cache) == 3
 
 
-def test_write_cache_columns_come_back_as_given(tmp_path, make_info):
-    write_small(tmp_path / "c.h5", make_info())
+def test_write_cache_columns_come_back_as_given(tmp_path: Path) -> None:
+    write_small(tmp_path / "c.h5", build_info())
     with open_cache(tmp_path / "c.h5") as cache:
         assert cache.ids.tolist() == [row.id for row in ROWS]
         assert cache.paths.tolist() == [row.path for row in ROWS]
@@ -65,22 +66,22 @@ def test_write_cache_columns_come_back_as_given(tmp_path, make_info):
         assert cache.sizes.tolist() == [[640, 480], [1, 7], [0, 0]]
 
 
-def test_write_cache_failures_come_back_as_given(tmp_path, make_info):
-    write_small(tmp_path / "c.h5", make_info())
+def test_write_cache_failures_come_back_as_given(tmp_path: Path) -> None:
+    write_small(tmp_path / "c.h5", build_info())
     with open_cache(tmp_path / "c.h5") as cache:
         assert cache.failures == tuple(FAILURES)
 
 
-def test_write_cache_info_comes_back_as_given(tmp_path, make_info):
-    info = make_info()
+def test_write_cache_info_comes_back_as_given(tmp_path: Path) -> None:
+    info = build_info()
     write_small(tmp_path / "c.h5", info)
     with open_cache(tmp_path / "c.h5") as cache:
         assert cache.get_info() == info
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_write_cache_vectors_come_back_in_dtype(tmp_path, make_info, dtype):
-    write_small(tmp_path / "c.h5", make_info(), dtype=dtype)
+def test_write_cache_vectors_come_back_in_dtype(tmp_path: Path, dtype: VectorDtype) -> None:
+    write_small(tmp_path / "c.h5", build_info(), dtype=dtype)
     with open_cache(tmp_path / "c.h5") as cache:
         vectors = cache.read_vectors()
         assert cache.get_dtype() == dtype
@@ -88,8 +89,8 @@ def test_write_cache_vectors_come_back_in_dtype(tmp_path, make_info, dtype):
     np.testing.assert_array_equal(vectors, VECTORS.astype(dtype))
 
 
-def test_write_cache_file_is_read_by_plain_h5py(tmp_path, make_info):
-    write_small(tmp_path / "c.h5", make_info("resnet50"))
+def test_write_cache_file_is_read_by_plain_h5py(tmp_path: Path) -> None:
+    write_small(tmp_path / "c.h5", build_info("resnet50"))
     with h5py.File(tmp_path / "c.h5") as file:
         X = file["embeddings/resnet50/vectors"][:]
         present = file["embeddings/resnet50/present"][:]
@@ -103,8 +104,8 @@ def test_write_cache_file_is_read_by_plain_h5py(tmp_path, make_info):
     assert reasons.tolist() == [failure.reason for failure in FAILURES]
 
 
-def test_write_cache_several_embeddings_keep_their_own_vectors(tmp_path, make_info):
-    infos = [make_info("a"), make_info("a@b", dim=2, layer="b")]
+def test_write_cache_several_embeddings_keep_their_own_vectors(tmp_path: Path) -> None:
+    infos = [build_info("a"), build_info("a@b", dim=2, layer="b")]
     columns = [build_column(infos[0], VECTORS), build_column(infos[1], -VECTORS[:, :2])]
     write_cache(tmp_path / "c.h5", ROWS, columns, source="")
     with open_cache(tmp_path / "c.h5") as cache:
@@ -112,18 +113,18 @@ def test_write_cache_several_embeddings_keep_their_own_vectors(tmp_path, make_in
         np.testing.assert_array_equal(cache.read_vectors("a@b"), -VECTORS[:, :2])
 
 
-def test_write_cache_more_rows_than_a_block_keep_their_order(tmp_path, make_info):
+def test_write_cache_more_rows_than_a_block_keep_their_order(tmp_path: Path) -> None:
     n_rows = 2 * BLOCK_ROWS + 500
     vectors = np.arange(n_rows, dtype=np.float32)[:, None]
     runs = []
 
-    def read(start, end):
+    def read(start: int, end: int) -> Array:
         runs.append(end - start)
         return vectors[start:end]
 
     rows = [Row(f"{i}.jpg", "") for i in range(n_rows)]
     write_cache(
-        tmp_path / "c.h5", rows, [Column(make_info(dim=1), "float32", read)], source="photos"
+        tmp_path / "c.h5", rows, [Column(build_info(dim=1), "float32", read)], source="photos"
     )
     with open_cache(tmp_path / "c.h5") as cache:
         np.testing.assert_array_equal(cache.read_vectors(), vectors)
@@ -131,8 +132,8 @@ def test_write_cache_more_rows_than_a_block_keep_their_order(tmp_path, make_info
     assert runs == [BLOCK_ROWS, BLOCK_ROWS, 500]
 
 
-def test_write_cache_without_rows_is_an_empty_cache(tmp_path, make_info):
-    columns = [build_column(make_info(), VECTORS[:0])]
+def test_write_cache_without_rows_is_an_empty_cache(tmp_path: Path) -> None:
+    columns = [build_column(build_info(), VECTORS[:0])]
     write_cache(tmp_path / "c.h5", [], columns, failures=FAILURES, source="photos")
     with open_cache(tmp_path / "c.h5") as cache:
         assert len(cache) == 0
@@ -141,10 +142,10 @@ def test_write_cache_without_rows_is_an_empty_cache(tmp_path, make_info):
         assert cache.failures == tuple(FAILURES)
 
 
-def test_write_cache_digest_is_that_of_the_content(tmp_path, make_info):
-    first = write_small(tmp_path / "a.h5", make_info())
-    again = write_small(tmp_path / "b.h5", make_info())
-    other = write_small(tmp_path / "c.h5", make_info(decoder="another"))
+def test_write_cache_digest_is_that_of_the_content(tmp_path: Path) -> None:
+    first = write_small(tmp_path / "a.h5", build_info())
+    again = write_small(tmp_path / "b.h5", build_info())
+    other = write_small(tmp_path / "c.h5", build_info(decoder="another"))
     with open_cache(tmp_path / "a.h5") as cache:
         assert cache.digest == first
     assert again == first
@@ -152,36 +153,36 @@ def test_write_cache_digest_is_that_of_the_content(tmp_path, make_info):
     assert other != first
 
 
-def test_write_cache_replaces_old_file_and_leaves_nothing_else(tmp_path, make_info):
+def test_write_cache_replaces_old_file_and_leaves_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "c.h5").write_text("old")
-    write_small(tmp_path / "c.h5", make_info())
+    write_small(tmp_path / "c.h5", build_info())
     check_seal(tmp_path / "c.h5")
     assert list_names(tmp_path) == ["c.h5"]
 
 
-def test_write_cache_given_partial_is_written_there(tmp_path, make_info):
+def test_write_cache_given_partial_is_written_there(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     partial = tmp_path / "work" / ".merged.h5"
     seen = []
 
-    def read(start, end):
+    def read(start: int, end: int) -> Array:
         seen.append((partial.exists(), (tmp_path / "c.h5").exists()))
         return VECTORS[start:end]
 
-    columns = [Column(make_info(), "float32", read)]
+    columns = [Column(build_info(), "float32", read)]
     write_cache(tmp_path / "c.h5", ROWS, columns, source="", draft=partial)
     assert seen == [(True, False)]
     assert list_names(tmp_path) == ["c.h5", "work"]
     assert list_names(tmp_path / "work") == []
 
 
-def test_write_cache_missing_folder_is_refused(tmp_path, make_info):
+def test_write_cache_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CacheError, match=r"c\.h5: expected to write the file, got No such file"):
-        write_small(tmp_path / "no" / "c.h5", make_info())
+        write_small(tmp_path / "no" / "c.h5", build_info())
 
 
-def write_failing(path, info, error):
-    def read(start, end):
+def write_failing(path: Path, info: EmbeddingInfo, error: BaseException) -> None:
+    def read(start: int, end: int) -> Array:
         raise error
 
     late = replace(info, name="late")
@@ -191,27 +192,29 @@ def write_failing(path, info, error):
 
 @pytest.mark.parametrize("old", [None, b"old"], ids=["new", "replacing"])
 @pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt("stop")])
-def test_write_cache_read_raises_leaves_what_was_there(tmp_path, make_info, error, old):
+def test_write_cache_read_raises_leaves_what_was_there(
+    tmp_path: Path, error: BaseException, old: bytes | None
+) -> None:
     if old is not None:
         (tmp_path / "c.h5").write_bytes(old)
     with pytest.raises(type(error), match=r"stop"):
-        write_failing(tmp_path / "c.h5", make_info(), error)
+        write_failing(tmp_path / "c.h5", build_info(), error)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == (
         {} if old is None else {"c.h5": old}
     )
 
 
-def test_write_cache_read_fails_in_system_says_untouched(cache_path, make_info):
+def test_write_cache_read_fails_in_system_says_untouched(cache_path: Path) -> None:
     before = cache_path.read_bytes()
     error = OSError(errno.EIO, "Input/output error")
     with pytest.raises(CacheError, match=r"cache\.h5: .*got Input/output error.*unchanged"):
-        write_failing(cache_path, make_info(), error)
+        write_failing(cache_path, build_info(), error)
     assert cache_path.read_bytes() == before
     assert list_names(cache_path.parent) == ["cache.h5"]
 
 
-def write_interrupted(path, info, runs):
-    def read(start, end):
+def write_interrupted(path: Path, info: EmbeddingInfo, runs: list[tuple[int, int]]) -> None:
+    def read(start: int, end: int) -> Array:
         runs.append((start, end))
         signal.raise_signal(signal.SIGINT)
         return np.zeros((end - start, 8), np.float32)
@@ -220,11 +223,11 @@ def write_interrupted(path, info, runs):
     write_cache(path, rows, [Column(info, "float32", read)], source="")
 
 
-def test_write_cache_ctrl_c_ends_it_after_the_block(cache_path, make_info):
+def test_write_cache_ctrl_c_ends_it_after_the_block(cache_path: Path) -> None:
     before = cache_path.read_bytes()
-    runs = []
+    runs: list[tuple[int, int]] = []
     with pytest.raises(KeyboardInterrupt):
-        write_interrupted(cache_path, make_info(), runs)
+        write_interrupted(cache_path, build_info(), runs)
     assert runs == [(0, BLOCK_ROWS)]
     assert cache_path.read_bytes() == before
     assert list_names(cache_path.parent) == ["cache.h5"]
@@ -236,7 +239,7 @@ from pathlib import Path
 import numpy as np
 from featx.cache.writer import Column, write_cache, write_splits
 from featx.core.errors import FeatxError
-from tests.builders import build_info
+from tests.builders import build_column, build_info
 from featx.core.rows import Row
 
 def limit(size):
@@ -275,7 +278,9 @@ print(json.dumps(found))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
 @pytest.mark.parametrize("kind", ["lasting", "transient"])
-def test_write_cache_disk_full_keeps_old_bytes_and_leaves_nothing(tmp_path, kind):
+def test_write_cache_disk_full_keeps_old_bytes_and_leaves_nothing(
+    tmp_path: Path, kind: str
+) -> None:
     """HDF5 itself crashes here, or passes over it where there is room again a moment later."""
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "c.h5"), kind]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -287,8 +292,8 @@ def test_write_cache_disk_full_keeps_old_bytes_and_leaves_nothing(tmp_path, kind
         assert (is_same, left) == (True, ["c.h5"]), (size, name)
 
 
-def write_while_broken(path, info):
-    def read(start, end):
+def write_while_broken(path: Path, info: EmbeddingInfo) -> None:
+    def read(start: int, end: int) -> Array:
         CacheLock(path, break_lock=True)
         return VECTORS[start:end]
 
@@ -296,15 +301,15 @@ def write_while_broken(path, info):
         write_cache(path, ROWS, [Column(info, "float32", read)], source="", lock=lock)
 
 
-def test_write_cache_lock_broken_meanwhile_keeps_old_bytes(cache_path, make_info):
+def test_write_cache_lock_broken_meanwhile_keeps_old_bytes(cache_path: Path) -> None:
     before = cache_path.read_bytes()
     with pytest.raises(CacheLockedError, match=r"expected to be its only writer, got the lock"):
-        write_while_broken(cache_path, make_info())
+        write_while_broken(cache_path, build_info())
     assert cache_path.read_bytes() == before
     assert list_names(cache_path.parent) == [".cache.h5.lock", "cache.h5"]
 
 
-def test_write_splits_changes_splits_and_nothing_else(cache_path):
+def test_write_splits_changes_splits_and_nothing_else(cache_path: Path) -> None:
     with open_cache(cache_path) as cache:
         vectors, rows, info, digest = (
             cache.read_vectors(),
@@ -325,7 +330,7 @@ def test_write_splits_changes_splits_and_nothing_else(cache_path):
     assert list_names(cache_path.parent) == ["cache.h5"]
 
 
-def break_rewrite(path, error):
+def break_rewrite(path: Path, error: BaseException) -> None:
     with rewrite_cache(path) as file:
         file["rows/split"][:] = "test"
         file["embeddings/tiny/vectors"][:] = 0
@@ -333,7 +338,9 @@ def break_rewrite(path, error):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt("stop")])
-def test_rewrite_cache_on_exception_leaves_old_bytes(cache_path, error):
+def test_rewrite_cache_on_exception_leaves_old_bytes(
+    cache_path: Path, error: BaseException
+) -> None:
     before = cache_path.read_bytes()
     with pytest.raises(type(error), match=r"stop"):
         break_rewrite(cache_path, error)
@@ -341,7 +348,7 @@ def test_rewrite_cache_on_exception_leaves_old_bytes(cache_path, error):
     assert list_names(cache_path.parent) == ["cache.h5"]
 
 
-def test_write_splits_of_wrong_length_leaves_old_bytes(cache_path):
+def test_write_splits_of_wrong_length_leaves_old_bytes(cache_path: Path) -> None:
     before = cache_path.read_bytes()
     with pytest.raises(AssertionError):
         write_splits(cache_path, ["train"])
@@ -349,7 +356,7 @@ def test_write_splits_of_wrong_length_leaves_old_bytes(cache_path):
     assert list_names(cache_path.parent) == ["cache.h5"]
 
 
-def test_rewrite_cache_while_locked_is_refused(cache_path):
+def test_rewrite_cache_while_locked_is_refused(cache_path: Path) -> None:
     before = cache_path.read_bytes()
     with (
         CacheLock(cache_path),
@@ -359,13 +366,13 @@ def test_rewrite_cache_while_locked_is_refused(cache_path):
     assert cache_path.read_bytes() == before
 
 
-def rewrite_while_broken(path):
+def rewrite_while_broken(path: Path) -> None:
     with rewrite_cache(path) as file:
         file["rows/split"][:] = "test"
         CacheLock(path, break_lock=True)
 
 
-def test_rewrite_cache_lock_broken_meanwhile_keeps_old_bytes(cache_path):
+def test_rewrite_cache_lock_broken_meanwhile_keeps_old_bytes(cache_path: Path) -> None:
     before = cache_path.read_bytes()
     with pytest.raises(CacheLockedError, match=r"got the lock broken by process"):
         rewrite_while_broken(cache_path)
@@ -373,8 +380,10 @@ def test_rewrite_cache_lock_broken_meanwhile_keeps_old_bytes(cache_path):
     assert list_names(cache_path.parent) == [".cache.h5.lock", "cache.h5"]
 
 
-def test_rewrite_cache_of_damage_is_refused_not_sealed_anew(make_cache, make_info):
-    path = make_cache(infos=[make_info(dim=4096)])  # the vectors have blocks of their own
+def test_rewrite_cache_of_damage_is_refused_not_sealed_anew(
+    make_cache: Callable[..., Path],
+) -> None:
+    path = make_cache(infos=[build_info(dim=4096)])  # the vectors have blocks of their own
     damaged = bytearray(path.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     path.write_bytes(damaged)

@@ -3,6 +3,9 @@
 import importlib.metadata
 import os
 import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,23 +14,23 @@ from featx.core.artifacts import build_key, find_kept, find_store, keep
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store of its own, which is not there yet."""
     monkeypatch.setenv("FEATX_STORE", str(tmp_path / "store"))
     return tmp_path / "store"
 
 
-def write(**files):
+def write(**files: bytes) -> Callable[[Path], None]:
     """Return what writes such files."""
 
-    def write(folder):
+    def write(folder: Path) -> None:
         for name, content in files.items():
             (folder / name).write_bytes(content)
 
     return write
 
 
-def read(key):
+def read(key: str) -> dict[str, bytes] | None:
     """Return the files that are kept under a key, None where none are."""
     found = find_kept(key)
     if found is None:
@@ -38,51 +41,53 @@ def read(key):
 # --- keep, find_kept
 
 
-def test_keep_then_find_gives_the_files():
+def test_keep_then_find_gives_the_files() -> None:
     keep("key", write(one=b"1", two=b"22"))
     assert read("key") == {"one": b"1", "two": b"22"}
 
 
-def test_find_kept_other_key_or_no_store_is_none(folder):
+def test_find_kept_other_key_or_no_store_is_none(folder: Path) -> None:
     assert find_kept("key") is None
     assert not folder.exists()
     keep("key", write(one=b"1"))
     assert find_kept("other") is None
 
 
-def test_keep_leaves_nothing_but_what_is_kept(folder):
+def test_keep_leaves_nothing_but_what_is_kept(folder: Path) -> None:
     keep("key", write(one=b"1"))
     assert os.listdir(folder) == ["key"]
 
 
-def damage_a_byte(kept):
+def damage_a_byte(kept: Path) -> None:
     (kept / "one").write_bytes(b"11111!11")
 
 
-def shorten(kept):
+def shorten(kept: Path) -> None:
     (kept / "one").write_bytes(b"1111")
 
 
-def remove_a_file(kept):
+def remove_a_file(kept: Path) -> None:
     (kept / "one").unlink()
 
 
-def remove_sums(kept):
+def remove_sums(kept: Path) -> None:
     (kept / "sums.json").unlink()
 
 
-def damage_sums(kept):
+def damage_sums(kept: Path) -> None:
     (kept / "sums.json").write_bytes(b"\xff{")
 
 
-def replace_sums(kept):
+def replace_sums(kept: Path) -> None:
     (kept / "sums.json").write_text("[]")
 
 
 @pytest.mark.parametrize(
     "damage", [damage_a_byte, shorten, remove_a_file, remove_sums, damage_sums, replace_sums]
 )
-def test_find_kept_damaged_is_none_and_removed(folder, damage):
+def test_find_kept_damaged_is_none_and_removed(
+    folder: Path, damage: Callable[[Path], None]
+) -> None:
     keep("key", write(one=b"11111111", two=b"2"))
     damage(folder / "key")
     assert find_kept("key") is None
@@ -91,15 +96,15 @@ def test_find_kept_damaged_is_none_and_removed(folder, damage):
     assert read("key") == {"one": b"again"}
 
 
-def test_keep_where_nothing_can_be_written_goes_on_without(folder):
+def test_keep_where_nothing_can_be_written_goes_on_without(folder: Path) -> None:
     folder.write_text("a file is in the way")
     keep("key", write(one=b"1"))
     assert find_kept("key") is None
     assert folder.read_text() == "a file is in the way"
 
 
-def test_keep_without_a_home_goes_on_without(monkeypatch):
-    def fail():
+def test_keep_without_a_home_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
         raise RuntimeError("Could not determine home directory.")
 
     for name in ("FEATX_STORE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
@@ -111,8 +116,8 @@ def test_keep_without_a_home_goes_on_without(monkeypatch):
     assert find_kept("key") is None
 
 
-def test_keep_what_cannot_be_written_whole_keeps_nothing(folder):
-    def write_half(draft):
+def test_keep_what_cannot_be_written_whole_keeps_nothing(folder: Path) -> None:
+    def write_half(draft: Path) -> None:
         (draft / "one").write_bytes(b"1")
         raise OSError("No space left on device")
 
@@ -121,8 +126,8 @@ def test_keep_what_cannot_be_written_whole_keeps_nothing(folder):
     assert os.listdir(folder) == []
 
 
-def test_keep_key_that_another_kept_meanwhile_leaves_it(folder):
-    def write_late(draft):
+def test_keep_key_that_another_kept_meanwhile_leaves_it(folder: Path) -> None:
+    def write_late(draft: Path) -> None:
         keep("key", write(one=b"first"))
         (draft / "one").write_bytes(b"second")
 
@@ -131,12 +136,12 @@ def test_keep_key_that_another_kept_meanwhile_leaves_it(folder):
     assert os.listdir(folder) == ["key"]
 
 
-def test_keep_by_many_writers_at_once_keeps_one_of_them_whole(folder):
+def test_keep_by_many_writers_at_once_keeps_one_of_them_whole(folder: Path) -> None:
     n_writers = 8
     together = threading.Barrier(n_writers)
 
-    def keep_together(number):
-        def write(draft):
+    def keep_together(number: int) -> None:
+        def write(draft: Path) -> None:
             (draft / "one").write_bytes(b"%d" % number * 1000)
             (draft / "two").write_bytes(b"%d" % number)
             together.wait(60)
@@ -149,6 +154,7 @@ def test_keep_by_many_writers_at_once_keeps_one_of_them_whole(folder):
     for thread in threads:
         thread.join()
     found = read("key")
+    assert found is not None
     assert found["one"] == found["two"] * 1000
     assert os.listdir(folder) == ["key"]
 
@@ -156,11 +162,13 @@ def test_keep_by_many_writers_at_once_keeps_one_of_them_whole(folder):
 # --- what is dropped
 
 
-def use(kept, seconds):
+def use(kept: Path, seconds: int) -> None:
     os.utime(kept, (seconds, seconds))
 
 
-def test_keep_more_than_fits_drops_what_was_used_longest_ago(folder, monkeypatch):
+def test_keep_more_than_fits_drops_what_was_used_longest_ago(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number, name in enumerate("abc"):
         keep(name, write(one=bytes(1000)))
         use(folder / name, 10**9 + number)
@@ -171,7 +179,7 @@ def test_keep_more_than_fits_drops_what_was_used_longest_ago(folder, monkeypatch
     assert sorted(os.listdir(folder)) == ["a", "c", "d"]
 
 
-def test_keep_what_fits_drops_nothing(folder, monkeypatch):
+def test_keep_what_fits_drops_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep("a", write(one=bytes(1000)))
     size = sum(path.stat().st_size for path in (folder / "a").iterdir())
     monkeypatch.setattr(store, "MAX_BYTES", 2 * size)
@@ -182,7 +190,9 @@ def test_keep_what_fits_drops_nothing(folder, monkeypatch):
 # --- find_store
 
 
-def test_find_store_is_where_the_system_keeps_caches(tmp_path, monkeypatch):
+def test_find_store_is_where_the_system_keeps_caches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("FEATX_STORE")
     monkeypatch.setenv("XDG_CACHE_HOME" if os.name != "nt" else "LOCALAPPDATA", str(tmp_path))
     assert find_store() == tmp_path / "featx"
@@ -192,7 +202,7 @@ def test_find_store_is_where_the_system_keeps_caches(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def sources(tmp_path):
+def sources(tmp_path: Path) -> Path:
     """A folder of code."""
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "one.py").write_text("one = 1\n")
@@ -203,11 +213,11 @@ def sources(tmp_path):
 PARTS = {"name": "tiny", "layers": ["a", "b"], "content": None}
 
 
-def build(sources, **changes):
+def build(sources: Path, **changes: Any) -> str:
     return build_key(PARTS | changes, packages=["numpy", "h5py"], sources=[sources])
 
 
-def test_build_key_of_the_same_is_the_same(sources):
+def test_build_key_of_the_same_is_the_same(sources: Path) -> None:
     key = build(sources)
     (sources / "notes.txt").write_text("other notes")
     assert build(sources) == key
@@ -222,11 +232,13 @@ def test_build_key_of_the_same_is_the_same(sources):
     [{"name": "tinier"}, {"layers": ["b", "a"]}, {"layers": ["ab"]}, {"content": ""}, {"more": 1}],
     ids=str,
 )
-def test_build_key_of_other_parts_is_another(sources, changes):
+def test_build_key_of_other_parts_is_another(sources: Path, changes: dict[str, Any]) -> None:
     assert build(sources, **changes) != build(sources)
 
 
-def test_build_key_with_another_version_of_a_package_is_another(sources, monkeypatch):
+def test_build_key_with_another_version_of_a_package_is_another(
+    sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before, version = build(sources), importlib.metadata.version
     monkeypatch.setattr(
         importlib.metadata, "version", lambda name: version(name) + "+local" * (name == "h5py")
@@ -235,16 +247,16 @@ def test_build_key_with_another_version_of_a_package_is_another(sources, monkeyp
 
 
 @pytest.mark.parametrize("name", ["one.py", "two.py"])
-def test_build_key_with_other_code_is_another(sources, name):
+def test_build_key_with_other_code_is_another(sources: Path, name: str) -> None:
     before = build(sources)
     (sources / name).write_text("one = 2\n")
     assert build(sources) != before
 
 
-def test_keep_leaves_what_is_not_its_own(tmp_path, monkeypatch):
+def test_keep_leaves_what_is_not_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEATX_STORE", str(tmp_path))
     monkeypatch.setattr("featx.core.artifacts.MAX_BYTES", 1)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "ant.jpg").write_bytes(b"a photo, older than all")
-    keep("key", lambda folder: (folder / "part").write_bytes(b"large enough"))
+    keep("key", write(part=b"large enough"))
     assert (tmp_path / "photos" / "ant.jpg").exists()

@@ -1,6 +1,7 @@
 """What makes embeddings comparable."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,37 +20,38 @@ FINGERPRINT = Fingerprint(
 NAMES = list(FINGERPRINT.list_fields())
 
 
-def change(name):
+def change(name: str) -> Fingerprint:
     field, _, key = name.partition(".")
-    value = 512 if name == "dim" else "another"
-    return replace(FINGERPRINT, **{field: FINGERPRINT.preprocess | {key: value} if key else value})
+    value: Any = 512 if name == "dim" else "another"
+    changes: dict[str, Any] = {field: {**FINGERPRINT.preprocess, key: value} if key else value}
+    return replace(FINGERPRINT, **changes)
 
 
-def test_fingerprint_from_its_json_is_equal():
+def test_fingerprint_from_its_json_is_equal() -> None:
     assert Fingerprint.from_json(FINGERPRINT.to_json()) == FINGERPRINT
 
 
-def test_fingerprint_digest_is_stable():
+def test_fingerprint_digest_is_stable() -> None:
     # Caches and heads of older versions hold this: a change needs a new format version.
     assert FINGERPRINT.digest == "5d4765aaded5"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_fingerprint_with_one_other_field_has_another_digest(name):
+def test_fingerprint_with_one_other_field_has_another_digest(name: str) -> None:
     assert change(name).digest != FINGERPRINT.digest
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_fingerprint_lists_the_field_that_differs(name):
+def test_fingerprint_lists_the_field_that_differs(name: str) -> None:
     assert FINGERPRINT.list_differences(change(name)) == [name]
 
 
-def test_check_comparable_of_equals_passes():
+def test_check_comparable_of_equals_passes() -> None:
     check_comparable(FINGERPRINT, replace(FINGERPRINT), subject="photos.h5", remedy="Again.")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_check_comparable_names_field_with_both_values(name):
+def test_check_comparable_names_field_with_both_values(name: str) -> None:
     other = change(name)
     expected, got = FINGERPRINT.list_fields()[name], other.list_fields()[name]
     message = rf"^photos\.h5: expected {name} {expected}, got {name} {got}\. Again\.$"
@@ -57,7 +59,7 @@ def test_check_comparable_names_field_with_both_values(name):
         check_comparable(FINGERPRINT, other, subject="photos.h5", remedy="Again.")
 
 
-def test_check_comparable_names_all_fields_that_differ():
+def test_check_comparable_names_all_fields_that_differ() -> None:
     other = replace(FINGERPRINT, backbone="resnet18", dim=512)
     with pytest.raises(
         FingerprintError,

@@ -27,10 +27,10 @@ def test_hold_signals_handler_runs_at_the_end_or_when_let_in(heard: list[int]) -
     with hold_signals() as held:
         signal.raise_signal(signal.SIGUSR1)
         assert heard == []
-        assert held.are_waiting
-        held.run_handlers()
+        assert held.is_pending
+        held.deliver()
         assert heard == [signal.SIGUSR1]
-        assert not held.are_waiting
+        assert not held.is_pending
         signal.raise_signal(signal.SIGUSR1)
         assert len(heard) == 1
     assert len(heard) == 2
@@ -42,7 +42,7 @@ def test_hold_signals_of_some_lets_others_through(heard: list[int]) -> None:
     with hold_signals([signal.SIGINT]) as held:
         signal.raise_signal(signal.SIGUSR1)
         assert heard == [signal.SIGUSR1]
-        assert not held.are_waiting
+        assert not held.is_pending
 
 
 def test_hold_signals_of_none_holds_none(heard: list[int]) -> None:
@@ -56,7 +56,7 @@ def test_hold_signals_ignored_one_stays_ignored() -> None:
     try:
         with hold_signals([signal.SIGUSR1]) as held:
             signal.raise_signal(signal.SIGUSR1)
-            assert not held.are_waiting
+            assert not held.is_pending
     finally:
         signal.signal(signal.SIGUSR1, before)
 
@@ -107,8 +107,8 @@ def test_hold_signals_in_another_thread_holds_none() -> None:
 
     def hold() -> None:
         with hold_signals() as held:
-            held.run_handlers()
-            waiting.append(held.are_waiting)
+            held.deliver()
+            waiting.append(held.is_pending)
 
     thread = threading.Thread(target=hold)
     thread.start()
