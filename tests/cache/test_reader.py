@@ -15,7 +15,7 @@ from featx.cache.seal import seal_file
 from featx.cache.writer import rewrite_cache, write_cache
 from featx.core.errors import CacheError
 from featx.core.rows import Row
-from featx.core.typing import Array
+from featx.core.typing import Array, Split
 from tests.builders import build_column, build_info, build_rows
 
 N_ROWS = 600  # more than two chunks
@@ -235,7 +235,8 @@ def test_read_arrays_leaves_out_unlabelled_rows(tmp_path: Path) -> None:
 @pytest.fixture
 def gappy(tmp_path: Path) -> Path:
     """Six rows; all have a vector in full, rows 1 and 4 have none in gappy."""
-    rows = build_rows(["a", "b", "a", None, "b", "a"], ["train"] * 4 + ["val"] * 2)
+    splits: list[Split | None] = ["train", "train", "train", "train", "val", "val"]
+    rows = build_rows(["a", "b", "a", None, "b", "a"], splits)
     full = np.arange(12, dtype=np.float32).reshape(6, 2)
     holes = -full
     holes[[1, 4]] = np.nan
