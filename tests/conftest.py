@@ -6,10 +6,12 @@ import re
 import signal
 import socket
 from collections import OrderedDict
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -27,7 +29,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 COLOURS = {"ants": (200, 60, 40), "bees": (40, 90, 210)}
 
 
-def pytest_runtest_setup(item):
+def pytest_runtest_setup(item: Any) -> None:
     if item.get_closest_marker("gpu"):
         import torch  # takes seconds: only where a gpu test is run
 
@@ -36,11 +38,11 @@ def pytest_runtest_setup(item):
 
 
 @pytest.fixture(autouse=True)
-def _no_network(monkeypatch, tmp_path_factory):
+def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test downloads, nor finds weights that another program has downloaded."""
     connect = socket.socket.connect
 
-    def refuse(self, address):
+    def refuse(self: Any, address: Any) -> Any:
         if self.family in (socket.AF_INET, socket.AF_INET6):
             raise OSError(f"tests reach no network, got {address}")
         return connect(self, address)
@@ -51,13 +53,13 @@ def _no_network(monkeypatch, tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_store(tmp_path_factory):
+def _own_store(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What featx keeps between runs lies with the tests; converted networks serve them all."""
     os.environ["FEATX_STORE"] = str(tmp_path_factory.getbasetemp() / "store")
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch):
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A store of its own, which is empty."""
     folder = tmp_path / "store"
     folder.mkdir()
@@ -66,14 +68,14 @@ def store(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def shared_path():
+def shared_path() -> Any:
     """Where photos and weights lie beside the project, if they do."""
     beside = Path(__file__).resolve().parents[1].parent / "shared"
     return Path(os.environ.get("FEATX_SHARED", beside))
 
 
 @pytest.fixture
-def shared(shared_path):
+def shared(shared_path: Any) -> Any:
     """The folder of photos and weights beside the project."""
     if not shared_path.is_dir():
         pytest.skip(
@@ -82,7 +84,14 @@ def shared(shared_path):
     return shared_path
 
 
-def write_image(path, size=(40, 30), seed=0, mode="RGB", format=None, colour=None):
+def write_image(
+    path: Path,
+    size: Any = (40, 30),
+    seed: Any = 0,
+    mode: Any = "RGB",
+    format: Any = None,
+    colour: Any = None,
+) -> Any:
     """Write seeded noise, around a colour where one is given; return the path."""
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
@@ -95,13 +104,13 @@ def write_image(path, size=(40, 30), seed=0, mode="RGB", format=None, colour=Non
 
 
 @pytest.fixture(scope="session")
-def make_image():
+def make_image() -> Any:
     """`write_image`, as a factory."""
     return write_image
 
 
 @pytest.fixture
-def photos(tmp_path):
+def photos(tmp_path: Path) -> Any:
     """train/{ants,bees} with 4 photos each, val/{ants,bees} with 2, told apart by colour."""
     folder = tmp_path / "photos"
     seed = 0
@@ -115,24 +124,31 @@ def photos(tmp_path):
 
 
 @pytest.fixture
-def make_info():
+def make_info() -> Any:
     """`build_info`, as a factory."""
     return build_info
 
 
 @pytest.fixture
-def make_rows():
+def make_rows() -> Any:
     """`build_rows`, as a factory."""
     return build_rows
 
 
 @pytest.fixture
-def make_cache(tmp_path):
+def make_cache(tmp_path: Path) -> Any:
     """Write a cache of two separable classes without any network; a factory."""
 
     def make(
-        name="cache.h5", *, n_train=40, n_val=20, groups=None, splits=True, infos=None, seed=0
-    ):
+        name: str = "cache.h5",
+        *,
+        n_train: Any = 40,
+        n_val: Any = 20,
+        groups: Any = None,
+        splits: Any = True,
+        infos: Any = None,
+        seed: Any = 0,
+    ) -> Any:
         n_rows = n_train + n_val
         labels = ["ants" if i % 2 else "bees" for i in range(n_rows)]
         parts = (["train"] * n_train + ["val"] * n_val) if splits else [None] * n_rows
@@ -150,13 +166,13 @@ def make_cache(tmp_path):
 
 
 @pytest.fixture
-def cache_path(make_cache):
+def cache_path(make_cache: Any) -> Any:
     """A cache of 40 train and 20 val rows: classes ants and bees, one embedding of dim 8."""
     return make_cache()
 
 
 @pytest.fixture(scope="session")
-def tiny_backbone():
+def tiny_backbone() -> Any:
     """Name of a registered network of a few hundred weights: 32 pixels, dim 8, layer conv dim 4."""
     import torch
     from torch import nn
@@ -164,7 +180,7 @@ def tiny_backbone():
 
     from featx.backbones.load import register_backbone
 
-    layers = {
+    layers: dict[str, Any] = {
         "conv": nn.Conv2d(3, 4, 5, stride=4),
         "relu": nn.ReLU(),
         "last": nn.Conv2d(4, 8, 3, stride=2),
@@ -179,7 +195,7 @@ def tiny_backbone():
     return name
 
 
-def shrink(image):
+def shrink(image: Any) -> Any:
     """Give 8 x 8 pixels of 0..1; refuse a wide picture."""
     import torch
 
@@ -189,14 +205,14 @@ def shrink(image):
 
 
 @pytest.fixture(scope="session")
-def picky():
+def picky() -> Any:
     """A backbone that gives each channel's mean, and NaN for a black picture, as 0 / 0."""
     from torch import nn
 
     import featx
 
     class MeanOrNan(nn.Module):
-        def forward(self, batch):
+        def forward(self, batch: Any) -> Any:
             mean = batch.mean((2, 3))
             return mean * (mean / mean)
 
@@ -206,13 +222,13 @@ def picky():
 
 
 @pytest.fixture
-def good(tmp_path, make_image):
+def good(tmp_path: Path, make_image: Any) -> Any:
     """Six good images in a folder."""
     return [make_image(tmp_path / f"photos/good{i}.png", seed=i) for i in range(6)]
 
 
 @pytest.fixture
-def mixed(tmp_path, good, make_image):
+def mixed(tmp_path: Path, good: Any, make_image: Any) -> Any:
     """A folder of six good images and one that `picky` fails on at each stage, between them."""
     folder = tmp_path / "photos"
     (folder / "good0_read.jpg").symlink_to(folder / "nowhere.jpg")
@@ -223,7 +239,7 @@ def mixed(tmp_path, good, make_image):
 
 
 @pytest.fixture
-def photos_cache(photos, tiny_backbone, tmp_path):
+def photos_cache(photos: Path, tiny_backbone: str, tmp_path: Path) -> Any:
     """The cache of `photos` by `tiny_backbone`."""
     from featx.extraction.extract import extract
 
@@ -232,7 +248,7 @@ def photos_cache(photos, tiny_backbone, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def watch_batches():
+def watch_batches() -> Any:
     """In a ``with`` block, call ``act(number)`` where a batch is waited for; a factory.
 
     Batches are waited for one by one and in their order, whichever engine runs: what is raised for
@@ -241,17 +257,17 @@ def watch_batches():
     from featx.embedding.loop import RunOptions
 
     @contextmanager
-    def watch(act):
+    def watch(act: Any) -> Iterator[Any]:
         build_engine, numbers = RunOptions.build_engine, itertools.count()
 
-        def act_and_wait(wait):
+        def act_and_wait(wait: Any) -> Any:
             act(next(numbers))
             return wait()
 
-        def build_watched(*args, **options):
+        def build_watched(*args: Any, **options: Any) -> Any:
             engine = build_engine(*args, **options)
             for slot in engine.slots:
-                slot.wait = partial(act_and_wait, slot.wait)
+                setattr(slot, "wait", partial(act_and_wait, slot.wait))  # noqa: B010
             return engine
 
         with patch.object(RunOptions, "build_engine", build_watched):
@@ -264,11 +280,11 @@ def watch_batches():
 class CliResult:
     """What a command left behind."""
 
-    code: int
+    code: int | str
     out: str
     err: str
 
-    def check_error(self, message):
+    def check_error(self, message: str) -> None:
         """See that it was an error told in one line, with this in it."""
         assert self.code == 1
         assert len(self.err.splitlines()) == 1
@@ -276,7 +292,7 @@ class CliResult:
         assert message in self.err
         assert self.out == ""
 
-    def list_notes(self):
+    def list_notes(self) -> Any:
         """List what an extraction said on stderr, before the two lines on its time; these as well.
 
         How long it took is no test's business, but that it is told.
@@ -288,14 +304,14 @@ class CliResult:
 
 
 @pytest.fixture
-def run_cli(capsys):
+def run_cli(capsys: pytest.CaptureFixture[str]) -> Any:
     """Run a command in this process."""
 
-    def run(*arguments):
+    def run(*arguments: Any) -> Any:
         from featx.cli import main
 
         capsys.readouterr()
-        code = 0
+        code: int | str = 0
         try:
             main([str(argument) for argument in arguments])
         except SystemExit as end:

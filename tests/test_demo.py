@@ -1,6 +1,8 @@
 """What a newcomer runs first."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from featx.demo import write_digits
 from featx.images.decode import decode_image
 
 
-def test_write_digits_pictures_are_the_digits(tmp_path):
+def test_write_digits_pictures_are_the_digits(tmp_path: Path) -> None:
     write_digits(tmp_path)
     digits = load_digits()
     paths = sorted(tmp_path.glob("*/*.png"), key=lambda path: path.stem)
@@ -23,7 +25,7 @@ def test_write_digits_pictures_are_the_digits(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Run the demo once, as `featx demo` does; return its folder and what it printed."""
     import contextlib
     import io
@@ -39,14 +41,14 @@ def demo(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_demo_prints_the_commands_that_it_runs(demo):
+def test_demo_prints_the_commands_that_it_runs(demo: Any) -> None:
     _, text = demo
     commands = re.findall(r"^\$ featx (\S+)", text, re.M)
     assert commands == ["extract", "split", "fit-head", "evaluate", "predict", "extract", "split"]
 
 
 @pytest.mark.slow
-def test_demo_prints_the_controls_beside_the_result(demo):
+def test_demo_prints_the_controls_beside_the_result(demo: Any) -> None:
     _, text = demo
     scores = dict(re.findall(r"^  (\S.*?\S) +(0\.\d{3}) \(95", text, re.M))
     assert list(scores) == ["mini", "mini, random weights", "raw pixels"]
@@ -56,7 +58,7 @@ def test_demo_prints_the_controls_beside_the_result(demo):
 
 
 @pytest.mark.slow
-def test_demo_page_is_whole_and_fetches_nothing(demo):
+def test_demo_page_is_whole_and_fetches_nothing(demo: Any) -> None:
     folder, _ = demo
     page = (folder / "demo.html").read_text(encoding="utf-8")
     assert page.count("<img ") == 120

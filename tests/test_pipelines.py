@@ -4,20 +4,21 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 
 
-def run(*words, **options):
+def run(*words: Any, **options: Any) -> Any:
     command = [sys.executable, *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
 @pytest.mark.slow
 @pytest.mark.shared
-def test_memory_does_not_grow_with_rows(shared):
+def test_memory_does_not_grow_with_rows(shared: Path) -> None:
     done = run(PIPELINES / "benchmarks/cost.py", "--data", shared, "--rounds", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["growth_mb"] <= 200
@@ -25,14 +26,14 @@ def test_memory_does_not_grow_with_rows(shared):
 
 @pytest.mark.slow
 @pytest.mark.shared
-def test_hymenoptera_ends_in_predictions(shared):
+def test_hymenoptera_ends_in_predictions(shared: Path) -> None:
     done = run(PIPELINES / "hymenoptera.py", "--data", shared)
     assert done.returncode == 0, done.stderr
     assert "val accuracy 0.9" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["hymenoptera.py", "compare_backbones.py"])
-def test_pipeline_without_photos_says_what_to_pass(tmp_path, name):
+def test_pipeline_without_photos_says_what_to_pass(tmp_path: Path, name: str) -> None:
     done = run(PIPELINES / name, "--data", tmp_path)
     assert done.returncode == 1
     assert "Pass --data DIR" in done.stderr
@@ -41,7 +42,7 @@ def test_pipeline_without_photos_says_what_to_pass(tmp_path, name):
 
 @pytest.mark.slow
 @pytest.mark.shared
-def test_pretrain_mini_twice_or_resumed_gives_the_same_curve(shared, tmp_path):
+def test_pretrain_mini_twice_or_resumed_gives_the_same_curve(shared: Path, tmp_path: Path) -> None:
     words = [PIPELINES / "pretrain_mini.py", "--model", "mini", "--data", shared]
     words += ["--limit", 1000, "--holdout", 200, "--epochs", 1]
     curves = []

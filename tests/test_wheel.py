@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,12 +13,12 @@ PROJECT = Path(__file__).parents[1]
 UNREACHABLE = ("dns error", "error sending request", "Failed to fetch", "Connection", "timed out")
 
 
-def run(*words, **options):
+def run(*words: Any, **options: Any) -> Any:
     command = [str(word) for word in words]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
-def install(*words):
+def install(*words: Any) -> Any:
     """Run uv; skip where no package index can be reached."""
     uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.defpath]))
     if uv is None:
@@ -30,7 +31,7 @@ def install(*words):
 
 
 @pytest.mark.slow
-def test_wheel_in_an_empty_environment_runs_the_demo(tmp_path):
+def test_wheel_in_an_empty_environment_runs_the_demo(tmp_path: Path) -> None:
     install("build", "--quiet", "--wheel", "--out-dir", tmp_path / "dist", PROJECT)
     (wheel,) = (tmp_path / "dist").glob("featx-*.whl")
     install("venv", "--quiet", "--python", sys.executable, tmp_path / "venv")

@@ -29,7 +29,8 @@ def evaluate(
     scores = evaluate_head(head, cache, split=split, embedding=embedding)
     if scores.n_seen:
         print_note(
-            f"{scores.n_seen} of {scores.n_rows} rows were used to fit this head: scores are too high"
+            f"{scores.n_seen} of {scores.n_rows} rows were used to fit the head: "
+            "their scores are too high"
         )
     if scores.n_unknown:
         print_note(f"{scores.n_unknown} rows have a class that the head does not know")

@@ -6,22 +6,29 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
 
 import featx
 from featx.cache.reader import open_cache
-from featx.cli import app
+from featx.cli.app import app
 from featx.core.errors import CacheError
 from featx.fitting.fit import fit_head
 
-GROUP = typer.main.get_command(app)
+GROUP = typer.main.get_group(app)
 COMMANDS = sorted(GROUP.commands)
 
 
 @pytest.fixture
-def place(photos, photos_cache, cache_path, tmp_path, monkeypatch):
+def place(
+    photos: Path,
+    photos_cache: Path,
+    cache_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
     """A working folder with something of everything, right and wrong; the current one."""
     monkeypatch.chdir(tmp_path)
     fit_head("photos.h5", "head.joblib", C=1.0)
@@ -32,7 +39,7 @@ def place(photos, photos_cache, cache_path, tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_commands_end_to_end_do_what_they_say(place, run_cli):
+def test_commands_end_to_end_do_what_they_say(place: Any, run_cli: Any) -> None:
     result = run_cli("extract", "photos/train", "-o", "new.h5", "--backbone", "tests-tiny")
     assert (result.code, result.list_notes()) == (0, [])
     assert result.out.startswith("new.h5: 8 rows, tests-tiny (dim 8), ")
@@ -89,7 +96,7 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
             "expected backbone tests-tiny",
         ),
         (EXTEND.replace("photos ", "bad.jpg "), "which has no image in common with it"),
-        (EXTRACT.replace("new.h5", "empty"), "expected a file to write, got a folder"),
+        (EXTRACT.replace("new.h5", "empty"), "expected the path of a file, got a folder"),
         (EXTRACT.replace("tests-tiny", "resnet51"), "Nearest: resnet50"),
         (EXTRACT + " --layers conv9", "got 'conv9'. Nearest: conv"),
         (EXTRACT + " --weights gone.pth", "gone.pth: expected a weights file"),
@@ -132,13 +139,17 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         ("predict head.joblib photos --device cuda:99", "device cuda:99: expected a CUDA device"),
     ],
 )
-def test_command_with_bad_input_ends_in_one_line_and_code_1(place, run_cli, line, message):
+def test_command_with_bad_input_ends_in_one_line_and_code_1(
+    place: Any, run_cli: Any, line: str, message: str
+) -> None:
     before = sorted(path.name for path in place.iterdir())
     run_cli(*line.split()).check_error(message)
     assert sorted(path.name for path in place.iterdir()) == before
 
 
-def test_extract_cuda_where_there_is_none_is_refused(place, run_cli, monkeypatch):
+def test_extract_cuda_where_there_is_none_is_refused(
+    place: Any, run_cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -149,7 +160,7 @@ def test_extract_cuda_where_there_is_none_is_refused(place, run_cli, monkeypatch
     assert not Path("new.h5").exists()
 
 
-def test_extract_ends_with_where_the_time_went(place, run_cli):
+def test_extract_ends_with_where_the_time_went(place: Any, run_cli: Any) -> None:
     result = run_cli(*EXTRACT.split(), "--batch-size", "auto", "--workers", "auto")
     assert result.code == 0
     where, advice = result.err.splitlines()
@@ -163,7 +174,7 @@ def test_extract_ends_with_where_the_time_went(place, run_cli):
 
 
 @pytest.mark.slow
-def test_doctor_prints_rates_and_advice(place, run_cli):
+def test_doctor_prints_rates_and_advice(place: Any, run_cli: Any) -> None:
     result = run_cli("doctor", "photos", "--backbone", "lenet5", "--device", "cpu")
     assert (result.code, result.err) == (0, "")
     assert re.search(r"decode +\d+ \(exact\) and \d+ \(fast\) images/s", result.out)
@@ -208,24 +219,24 @@ def test_doctor_prints_rates_and_advice(place, run_cli):
         "fine-tune photos --cache photos.h5 -o tuned.safetensors --xml",
     ],
 )
-def test_command_used_wrongly_ends_in_code_2(run_cli, line):
+def test_command_used_wrongly_ends_in_code_2(run_cli: Any, line: str) -> None:
     result = run_cli(*line.split())
     assert result.code == 2
     assert "Usage: featx" in result.err
     assert "Error: " in result.err
 
 
-def test_debug_lets_the_error_through(run_cli, tmp_path):
+def test_debug_lets_the_error_through(run_cli: Any, tmp_path: Path) -> None:
     with pytest.raises(CacheError, match=r"expected a cache, got no such file"):
         run_cli("--debug", "info", tmp_path / "gone.h5")
 
 
-def test_version_is_printed(run_cli):
+def test_version_is_printed(run_cli: Any) -> None:
     result = run_cli("--version")
     assert (result.code, result.out) == (0, f"featx {featx.__version__}\n")
 
 
-def test_extract_tells_of_failed_and_ignored_files_on_stderr(place, run_cli):
+def test_extract_tells_of_failed_and_ignored_files_on_stderr(place: Any, run_cli: Any) -> None:
     Path("photos/train/ants/bad.jpg").write_bytes(b"no image")
     Path("photos/notes.txt").write_text("notes")
     result = run_cli(*EXTRACT.split(), "--max-failures", "1")
@@ -245,7 +256,7 @@ def test_extract_tells_of_failed_and_ignored_files_on_stderr(place, run_cli):
     assert found["failures"][0]["stage"] == "decode"
 
 
-def test_extract_options_reach_the_cache(place, run_cli):
+def test_extract_options_reach_the_cache(place: Any, run_cli: Any) -> None:
     layers = ["--layers", "penultimate", "--layers", "conv"]
     result = run_cli(*EXTRACT.split(), *layers, "--dtype", "float16", "--overwrite")
     assert result.code == 0
@@ -254,7 +265,7 @@ def test_extract_options_reach_the_cache(place, run_cli):
         assert cache.read_vectors("tests-tiny").dtype == "float16"
 
 
-def test_extract_size_reaches_the_cache_and_its_head(place, run_cli):
+def test_extract_size_reaches_the_cache_and_its_head(place: Any, run_cli: Any) -> None:
     line = EXTRACT.replace("tests-tiny", "lenet5 --size 33")
     assert run_cli(*line.split()).code == 0
     with open_cache("new.h5") as cache:
@@ -267,7 +278,7 @@ def test_extract_size_reaches_the_cache_and_its_head(place, run_cli):
     assert [one["score"] for one in found] == pytest.approx([one["score"] for one in expected])
 
 
-def test_info_json_parses(place, run_cli):
+def test_info_json_parses(place: Any, run_cli: Any) -> None:
     found = json.loads(run_cli("info", "photos.h5", "--json").out)
     assert found["n_rows"] == 12
     assert found["labels"] == {"ants": 6, "bees": 6}
@@ -276,7 +287,7 @@ def test_info_json_parses(place, run_cli):
     assert "failures" not in found
 
 
-def test_fit_head_json_parses(place, run_cli):
+def test_fit_head_json_parses(place: Any, run_cli: Any) -> None:
     found = json.loads(run_cli("fit-head", "photos.h5", "-o", "new.joblib", "--json").out)
     assert found["head"] == "new.joblib"
     assert found["classes"] == ["ants", "bees"]
@@ -286,7 +297,7 @@ def test_fit_head_json_parses(place, run_cli):
     assert Path("new.joblib").is_file()
 
 
-def test_evaluate_json_parses(place, run_cli):
+def test_evaluate_json_parses(place: Any, run_cli: Any) -> None:
     result = run_cli("evaluate", "head.joblib", "photos.h5", "--json")
     found = json.loads(result.out)
     assert found["accuracy"] == 1
@@ -296,13 +307,15 @@ def test_evaluate_json_parses(place, run_cli):
     assert result.err == ""
 
 
-def test_evaluate_on_seen_rows_notes_it_on_stderr(place, run_cli):
+def test_evaluate_on_seen_rows_notes_it_on_stderr(place: Any, run_cli: Any) -> None:
     result = run_cli("evaluate", "head.joblib", "photos.h5", "--split", "all", "--json")
     assert json.loads(result.out)["n_seen"] == 8
-    assert result.err == "featx: 8 of 12 rows were used to fit this head: scores are too high\n"
+    assert (
+        result.err == "featx: 8 of 12 rows were used to fit the head: their scores are too high\n"
+    )
 
 
-def test_predict_csv_parses(place, run_cli):
+def test_predict_csv_parses(place: Any, run_cli: Any) -> None:
     inputs = ["photos/val/ants/0.jpg", "bad.jpg", "photos/val/bees/0.jpg"]
     result = run_cli("predict", "head.joblib", *inputs, "--top", "2", "--csv")
     assert result.code == 0
@@ -315,26 +328,26 @@ def test_predict_csv_parses(place, run_cli):
     assert [bool(line["error"]) for line in lines] == [False, True, False]
 
 
-def test_predict_json_parses(place, run_cli):
+def test_predict_json_parses(place: Any, run_cli: Any) -> None:
     found = json.loads(run_cli("predict", "head.joblib", "photos/val", "--json").out)
     assert [record["label"] for record in found] == ["ants", "ants", "bees", "bees"]
     assert found[0]["error"] is None
 
 
-def test_predict_cache_needs_no_images(place, run_cli):
+def test_predict_cache_needs_no_images(place: Any, run_cli: Any) -> None:
     result = run_cli("predict", "head.joblib", "photos.h5", "--json")
     assert len(json.loads(result.out)) == 12
 
 
 @pytest.mark.parametrize("form", [[], ["--csv"], ["--json"]])
-def test_predict_files_that_all_fail_ends_in_code_1(place, run_cli, form):
+def test_predict_files_that_all_fail_ends_in_code_1(place: Any, run_cli: Any, form: Any) -> None:
     result = run_cli("predict", "head.joblib", "bad.jpg", *form)
     assert result.code == 1
     assert result.err == "featx: no image could be read\n"
     assert "expected an image that featx reads" in result.out
 
 
-def test_predict_csv_of_files_that_all_fail_has_its_columns(place, run_cli):
+def test_predict_csv_of_files_that_all_fail_has_its_columns(place: Any, run_cli: Any) -> None:
     result = run_cli("predict", "head.joblib", "bad.jpg", "--csv")
     header, line = csv.reader(io.StringIO(result.out))
     assert header == ["path", "label", "score", "error"]
@@ -342,7 +355,7 @@ def test_predict_csv_of_files_that_all_fail_has_its_columns(place, run_cli):
     assert "expected an image that featx reads" in line[3]
 
 
-def test_backbones_pattern_lists_matches(run_cli):
+def test_backbones_pattern_lists_matches(run_cli: Any) -> None:
     header, *lines = run_cli("backbones", "resnet??").out.splitlines()
     assert header.split()[:2] == ["name", "dim"]
     assert [line.split()[:2] for line in lines] == [
@@ -352,32 +365,32 @@ def test_backbones_pattern_lists_matches(run_cli):
     ]
 
 
-def test_backbones_whole_name_shows_its_weights(run_cli):
+def test_backbones_whole_name_shows_its_weights(run_cli: Any) -> None:
     out = run_cli("backbones", "resnet18").out
     assert out.startswith("resnet18: dim 512, He et al. 2015")
     assert "https://download.pytorch.org/models/resnet18-f37072fd.pth" in out
     assert "SHA-256 begins with f37072fd" in out
 
 
-def test_backbones_json_parses(run_cli):
+def test_backbones_json_parses(run_cli: Any) -> None:
     (found,) = json.loads(run_cli("backbones", "mobilenet_v2", "--json").out)
     assert found["dim"] == 1280
     assert [entry["name"] for entry in found["weights"]] == ["IMAGENET1K_V1", "IMAGENET1K_V2"]
 
 
-def test_help_lists_all_commands(run_cli):
+def test_help_lists_all_commands(run_cli: Any) -> None:
     result = run_cli("--help")
     assert result.code == 0
     for name in COMMANDS:
         assert f"\n  {name} " in result.out
 
 
-def list_examples(text):
+def list_examples(text: str | None) -> list[str]:
     return [line.strip() for line in (text or "").splitlines() if line.strip().startswith("featx ")]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_command_help_has_examples_that_parse(name):
+def test_command_help_has_examples_that_parse(name: str) -> None:
     command = GROUP.commands[name]
     examples = list_examples(command.help)
     assert examples
@@ -387,7 +400,7 @@ def test_command_help_has_examples_that_parse(name):
         command.make_context(name, arguments)  # raises on wrong usage
 
 
-def test_main_help_has_examples_that_parse():
+def test_main_help_has_examples_that_parse() -> None:
     examples = list_examples(GROUP.help)
     assert examples
     for example in examples:
@@ -396,12 +409,12 @@ def test_main_help_has_examples_that_parse():
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_command_options_are_all_explained(name):
+def test_command_options_are_all_explained(name: str) -> None:
     for parameter in GROUP.commands[name].params:
         assert getattr(parameter, "help", None), f"featx {name}: {parameter.name} has no help"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_command_is_documented_in_the_readme(name):
+def test_command_is_documented_in_the_readme(name: str) -> None:
     readme = Path(__file__).parents[2] / "README.md"
     assert f"featx {name}" in readme.read_text(encoding="utf-8")

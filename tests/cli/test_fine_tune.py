@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ FAST = " --unfreeze 1 --epochs 2 --batch-size 8 --engine torch --device cpu"
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory):
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Faint stripes of two directions, with their cache and a head."""
     folder = tmp_path_factory.mktemp("kept")
     rng = np.random.default_rng(0)
@@ -30,14 +32,14 @@ def kept(tmp_path_factory):
                 image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
                 image.save(folder / "photos" / split / label / f"{number}.png")
     cache = folder / "photos.h5"
-    options = {"engine": "torch", "device": "cpu", "progress": False}
+    options: dict[str, Any] = {"engine": "torch", "device": "cpu", "progress": False}
     featx.extract(folder / "photos", cache, backbone="lenet5", **options)
     fit_head(cache, folder / "head.joblib", C=1e-3)
     return folder
 
 
 @pytest.fixture
-def place(kept, tmp_path, monkeypatch):
+def place(kept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A working folder with photos, their cache and a head; the current one."""
     for path in kept.iterdir():
         (tmp_path / path.name).symlink_to(path)
@@ -46,11 +48,11 @@ def place(kept, tmp_path, monkeypatch):
     return tmp_path
 
 
-def list_names(folder):
+def list_names(folder: Path) -> Any:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_fine_tune_prints_epochs_scores_and_verdict(place, run_cli):
+def test_fine_tune_prints_epochs_scores_and_verdict(place: Any, run_cli: Any) -> None:
     before = list_names(place)
     result = run_cli(*(TUNE + FAST).split())
     assert result.code == 0
@@ -77,7 +79,7 @@ def test_fine_tune_prints_epochs_scores_and_verdict(place, run_cli):
     assert (record["backbone"], record["classes"]) == ("lenet5", ["columns", "rows"])
 
 
-def test_fine_tune_json_is_the_report(place, run_cli):
+def test_fine_tune_json_is_the_report(place: Any, run_cli: Any) -> None:
     result = run_cli(*(TUNE + FAST + " --max-trunk 0 --json").split())
     assert result.code == 0
     found = json.loads(result.out)
@@ -92,14 +94,14 @@ def test_fine_tune_json_is_the_report(place, run_cli):
     assert found["trunk_path"] is None
 
 
-def test_fine_tune_without_room_for_the_trunk_says_so(place, run_cli):
+def test_fine_tune_without_room_for_the_trunk_says_so(place: Any, run_cli: Any) -> None:
     result = run_cli(*(TUNE + FAST + " --max-trunk 0").split())
     assert result.code == 0
     assert "featx: the trunk's output was not kept: it would be 0.00 GB" in result.err
     assert "tuned.trunk.h5" not in list_names(place)
 
 
-def test_fine_tune_that_stops_early_says_why(place, run_cli):
+def test_fine_tune_that_stops_early_says_why(place: Any, run_cli: Any) -> None:
     options = " --lr 1e6 --optimizer sgd --warmup 0 --clip-norm 1e6 --patience 1"
     result = run_cli(*(TUNE + FAST + options).split())
     assert result.code == 0
@@ -108,15 +110,17 @@ def test_fine_tune_that_stops_early_says_why(place, run_cli):
     assert "Stay with the frozen head." in result.out
 
 
-def test_fine_tune_options_reach_the_recipe(place, run_cli, monkeypatch):
+def test_fine_tune_options_reach_the_recipe(
+    place: Any, run_cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Caught(Exception):  # noqa: N818
         pass
 
-    def catch(*args, **options):
+    def catch(*args: Any, **options: Any) -> None:
         caught.update(options, args=args)
         raise Caught
 
-    caught = {}
+    caught: dict[str, Any] = {}
     monkeypatch.setattr("featx.finetune.tune.fine_tune", catch)
     expected = Recipe(
         optimizer="sgd",
@@ -163,10 +167,12 @@ def test_fine_tune_options_reach_the_recipe(place, run_cli, monkeypatch):
     assert [str(path) for path in caught["args"][0]] == ["photos"]
 
 
-def test_fine_tune_defaults_are_the_recipes(place, run_cli, monkeypatch):
-    caught = {}
+def test_fine_tune_defaults_are_the_recipes(
+    place: Any, run_cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caught: dict[str, Any] = {}
 
-    def catch(*args, **options):
+    def catch(*args: Any, **options: Any) -> None:
         caught.update(options)
         raise featx.TuningError("caught")
 
@@ -205,14 +211,16 @@ def test_fine_tune_defaults_are_the_recipes(place, run_cli, monkeypatch):
         (TUNE + FAST + " --weights gone.pth", "gone.pth: expected a weights file"),
     ],
 )
-def test_fine_tune_with_bad_input_ends_in_one_line_and_code_1(place, run_cli, line, message):
+def test_fine_tune_with_bad_input_ends_in_one_line_and_code_1(
+    place: Any, run_cli: Any, line: str, message: str
+) -> None:
     before = list_names(place)
     run_cli(*line.split()).check_error(message)
     after = [name for name in list_names(place) if name != "tuned.trunk.h5"]  # of use to the next
     assert after == before
 
 
-def test_fine_tune_help_names_every_part_of_the_recipe(run_cli):
+def test_fine_tune_help_names_every_part_of_the_recipe(run_cli: Any) -> None:
     result = run_cli("fine-tune", "--help")
     for one in fields(Recipe):
         assert f"--{one.name.replace('_', '-')}" in result.out

@@ -6,9 +6,11 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +26,9 @@ N_PHOTOS = 160
 
 
 @pytest.fixture(scope="module")
-def photo_folder(tmp_path_factory, shared_path, make_image):
+def photo_folder(
+    tmp_path_factory: pytest.TempPathFactory, shared_path: Any, make_image: Any
+) -> Any:
     """160 real photos in class folders, or as many generated ones; two are damaged, two equal."""
     folder = tmp_path_factory.mktemp("faults") / "photos"
     real = sorted((shared_path / "data" / "hymenoptera_data").glob("*/*/*.jpg"))[:N_PHOTOS]
@@ -46,7 +50,7 @@ def photo_folder(tmp_path_factory, shared_path, make_image):
 class Server:
     """The other end of server.py."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("server.py"))],
             stdin=subprocess.PIPE,
@@ -54,32 +58,35 @@ class Server:
             text=True,
             env=os.environ | {"OMP_WAIT_POLICY": "passive"},
         )
-        assert self._process.stdout.readline() == "ready\n"
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._input, self._output = self._process.stdin, self._process.stdout
+        assert self._output.readline() == "ready\n"
 
-    def run(self, words, log, **order):
+    def run(self, words: Any, log: Any, **order: Any) -> Any:
         """Run a featx command; ended after so many seconds by a signal, if it runs that long."""
         order |= {"words": [str(word) for word in words], "log": str(log)}
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        self._input.write(json.dumps(order) + "\n")
+        self._input.flush()
+        return json.loads(self._output.readline())
 
-    def close(self):
-        self._process.stdin.close()
+    def close(self) -> None:
+        self._input.close()
         self._process.wait(60)
 
 
 @pytest.fixture(scope="module")
-def server():
+def server() -> Iterator[Any]:
     server = Server()
     yield server
     server.close()
 
 
-def extract_words(source, output, *more):
+def extract_words(source: Any, output: Any, *more: Any) -> Any:
     return ["extract", source, "-o", output, "--backbone", "mini", "--shard-seconds", "0.05", *more]
 
 
-def read_content(path):
+def read_content(path: Path) -> Any:
     """All that must be equal to the last byte: ids, labels, digests, sizes, ledger, vectors."""
     with open_cache(path) as cache:
         ledger = [(f.id, f.digest, f.stage, f.reason) for f in cache.failures]
@@ -88,9 +95,9 @@ def read_content(path):
         return [column.tolist() for column in columns], ledger, vectors, cache.embeddings
 
 
-def read_finished(output):
+def read_finished(output: Any) -> Any:
     """Digests of all contents that lie in sealed shards."""
-    finished = set()
+    finished: set[str] = set()
     for path in output.with_name(output.name + ".partial").glob("shard-*.h5"):
         try:
             check_seal(path)
@@ -103,7 +110,7 @@ def read_finished(output):
     return finished
 
 
-def read_digests(output):
+def read_digests(output: Any) -> Any:
     """Digests of all contents that the cache has, if it is there."""
     if not output.exists():
         return set()
@@ -111,22 +118,22 @@ def read_digests(output):
         return set(cache.digests.tolist())
 
 
-def read_log(log):
+def read_log(log: Any) -> Any:
     return log.read_text().split() if log.exists() else []
 
 
-def draw_delay(rng, whole):
+def draw_delay(rng: Any, whole: Any) -> Any:
     """Draw a moment: half of them anywhere, half of them near the end, where files are joined."""
     return rng.uniform(0, whole) if rng.random() < 0.5 else rng.uniform(0.75 * whole, 1.05 * whole)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Beginning:
     """Where extractions begin, and what one that nobody ends makes of it."""
 
     cache: Path | None
-    previous: tuple | None
-    reference: tuple
+    previous: tuple[Any, ...] | None
+    reference: tuple[Any, ...]
     whole_s: float
 
 
@@ -136,7 +143,9 @@ class Killing:
     They begin with nothing and over the cache of a part of the source, in turns.
     """
 
-    def __init__(self, server, photos, tmp_path, seed, ending="SIGKILL"):
+    def __init__(
+        self, server: Any, photos: Path, tmp_path: Path, seed: Any, ending: Any = "SIGKILL"
+    ) -> None:
         self.server, self.tmp_path, self.ending = server, tmp_path, ending
         self.rng = random.Random(seed)
         self.output = tmp_path / "photos.h5"
@@ -151,21 +160,23 @@ class Killing:
         self._beginnings = cycle([self._measure(None), self._measure(part)])
         self.begin_anew()
 
-    def _extract_whole(self, output):
+    def _extract_whole(self, output: Any) -> Any:
         """Extract, ended by nobody; return the seconds."""
         done = self.server.run(extract_words(self.folder, output), output.with_suffix(".log"))
         assert done["code"] == 0, done["stderr"]
         return done["seconds"]
 
-    def _measure(self, cache):
+    def _measure(self, cache: Any) -> Any:
         output = self.tmp_path / ("reference.h5" if cache is None else "reference-over-part.h5")
         if cache is not None:
             shutil.copyfile(cache, output)
         seconds = self._extract_whole(output)
         previous = None if cache is None else read_content(cache)
-        return Beginning(cache, previous, read_content(output), seconds)
+        return Beginning(
+            cache=cache, previous=previous, reference=read_content(output), whole_s=seconds
+        )
 
-    def call(self):
+    def call(self) -> Any:
         """Extract, ended at a random moment; check what is there afterwards. True when done."""
         finished = read_finished(self.output) | read_digests(self.output)
         log = self.tmp_path / f"{self.n_ended}-{self.n_done}.log"
@@ -188,7 +199,7 @@ class Killing:
         self.n_ended += 1
         return False
 
-    def _check_destination(self):
+    def _check_destination(self) -> None:
         """The file at its final path is the previous whole one, or the new whole one."""
         if not self.output.exists():
             assert self.beginning.cache is None
@@ -197,7 +208,7 @@ class Killing:
         there = read_content(self.output)
         assert there in (self.beginning.previous, self.beginning.reference)
 
-    def begin_anew(self):
+    def begin_anew(self) -> None:
         """Go back to where the next extraction begins."""
         self.output.unlink(missing_ok=True)
         self.beginning = next(self._beginnings)

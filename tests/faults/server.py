@@ -15,27 +15,27 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch  # noqa: F401
 
-import featx.embedding.loop
-import featx.extraction.extract
+import featx.embedding.loop as loop
 from featx.cli import main
 
 
-def log_decoding(path):
+def log_decoding(path: Path) -> None:
     """Append the digest of each content that is decoded, in one write that a kill cannot tear."""
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    decode = featx.embedding.loop.decode_reduced
+    decode = getattr(loop, "decode_reduced")  # noqa: B009
 
-    def logged(data, min_side):
+    def logged(data: Any, min_side: Any) -> Any:
         os.write(log, hashlib.sha256(data).hexdigest().encode() + b"\n")
         return decode(data, min_side)
 
-    featx.embedding.loop.decode_reduced = logged
+    setattr(loop, "decode_reduced", logged)  # noqa: B010
 
 
-def run_child(order):
+def run_child(order: Any) -> None:
     os.setsid()
     log_decoding(order["log"])
     stream = os.open(order["log"] + ".stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -48,11 +48,11 @@ def run_child(order):
         main(order["words"])
     except SystemExit as end:
         sys.stderr.flush()
-        os._exit(end.code or 0)
+        os._exit(int(end.code or 0))
     os._exit(0)
 
 
-def wait(pid, seconds):
+def wait(pid: Any, seconds: Any) -> Any:
     """Wait for a child, at most so long; return its status, or None."""
     descriptor = os.pidfd_open(pid)
     try:
@@ -62,7 +62,7 @@ def wait(pid, seconds):
     return os.waitpid(pid, 0)[1] if ready else None
 
 
-def wait_for_file(pid, pattern):
+def wait_for_file(pid: Any, pattern: Any) -> Any:
     """Wait until a child has made such a file; return its status if it ends before."""
     status = None
     while status is None and not glob.glob(pattern):

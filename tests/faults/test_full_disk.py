@@ -3,6 +3,9 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,11 +13,11 @@ from .conftest import extract_words, read_content, read_finished
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(tmp_path: Path) -> Iterator[Any]:
     """A file system in memory of so many bytes; a factory."""
     mounted = []
 
-    def make(size):
+    def make(size: Any) -> Any:
         folder = tmp_path / "disk"
         folder.mkdir()
         command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
@@ -32,7 +35,7 @@ def small_disk(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def expected(server, photo_folder, tmp_path_factory):
+def expected(server: Any, photo_folder: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("expected")
     done = server.run(extract_words(photo_folder, folder / "photos.h5"), folder / "log")
     assert done["code"] == 0, done["stderr"]
@@ -40,8 +43,8 @@ def expected(server, photo_folder, tmp_path_factory):
 
 
 def test_extract_on_a_full_disk_tells_and_goes_on_with_room(
-    server, photo_folder, tmp_path, small_disk, expected
-):
+    server: Any, photo_folder: Any, tmp_path: Path, small_disk: Any, expected: Any
+) -> None:
     disk = small_disk(500_000)
     output = disk / "photos.h5"
     words = extract_words(photo_folder, output)
@@ -61,8 +64,8 @@ def test_extract_on_a_full_disk_tells_and_goes_on_with_room(
 
 @pytest.mark.parametrize("limit", [pytest.param(20_000, marks=pytest.mark.slow), 100_000])
 def test_extract_under_a_file_size_limit_tells_and_goes_on_without(
-    server, photo_folder, tmp_path, expected, limit
-):
+    server: Any, photo_folder: Any, tmp_path: Path, expected: Any, limit: Any
+) -> None:
     output = tmp_path / "photos.h5"
     words = extract_words(photo_folder, output)
     done = server.run(words, tmp_path / "limited.log", max_file_bytes=limit)
@@ -78,8 +81,8 @@ def test_extract_under_a_file_size_limit_tells_and_goes_on_without(
 
 @pytest.mark.slow
 def test_extract_over_a_cache_on_a_full_disk_leaves_the_cache(
-    server, photo_folder, tmp_path, small_disk
-):
+    server: Any, photo_folder: Any, tmp_path: Path, small_disk: Any
+) -> None:
     some = tmp_path / "some"
     shutil.copytree(photo_folder, some)
     for path in sorted(some.glob("class2/*.jpg")):

@@ -1,6 +1,8 @@
 """An extraction may be ended at any moment; called again, it ends as if nothing had been."""
 
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,7 @@ from .conftest import Killing, extract_words, read_content, read_finished
 LONG = int(os.environ.get("FEATX_KILLS", "40"))
 
 
-def kill_many(killing, n_kills):
+def kill_many(killing: Any, n_kills: Any) -> None:
     while killing.n_ended < n_kills:
         if killing.call():
             killing.begin_anew()
@@ -18,17 +20,23 @@ def kill_many(killing, n_kills):
 
 
 @pytest.mark.slow
-def test_extract_killed_many_times_ends_in_the_same_bytes(server, photo_folder, tmp_path):
+def test_extract_killed_many_times_ends_in_the_same_bytes(
+    server: Any, photo_folder: Any, tmp_path: Path
+) -> None:
     kill_many(Killing(server, photo_folder, tmp_path, seed=2), LONG)
 
 
 @pytest.mark.slow
-def test_extract_terminated_at_random_moments_loses_nothing(server, photo_folder, tmp_path):
+def test_extract_terminated_at_random_moments_loses_nothing(
+    server: Any, photo_folder: Any, tmp_path: Path
+) -> None:
     killing = Killing(server, photo_folder, tmp_path, seed=3, ending="SIGTERM")
     kill_many(killing, 3)
 
 
-def test_extract_interrupted_by_the_keyboard_says_so_and_goes_on(server, photo_folder, tmp_path):
+def test_extract_interrupted_by_the_keyboard_says_so_and_goes_on(
+    server: Any, photo_folder: Any, tmp_path: Path
+) -> None:
     output = tmp_path / "photos.h5"
     words = extract_words(photo_folder, output)
     server.run(words, tmp_path / "whole.log")
