@@ -153,10 +153,18 @@ def time_merge(folder: Path) -> dict[str, float]:
     rng = np.random.default_rng(0)
     shards = Shards(folder / "work", [info], dtype="float32", batch_size=32)
     rows = [
-        Row(f"a/{number:06}.jpg", f"/data/a/{number:06}.jpg", "a", digest=f"{number:064x}",
-            width=32, height=32, n_bytes=1, mtime_ns=1)
+        Row(
+            id=f"a/{number:06}.jpg",
+            path=f"/data/a/{number:06}.jpg",
+            label="a",
+            digest=f"{number:064x}",
+            width=32,
+            height=32,
+            n_bytes=1,
+            mtime_ns=1,
+        )
         for number in range(MERGED_ROWS)
-    ]  # fmt: skip
+    ]
     for start in range(0, MERGED_ROWS, SHARD_ROWS):
         part = rows[start : start + SHARD_ROWS]
         vectors = rng.normal(size=(len(part), MERGED_DIM)).astype(np.float32)

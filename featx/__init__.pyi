@@ -5,9 +5,11 @@ from .backbones.registry import get_backbone_spec as get_backbone_spec
 from .backbones.registry import list_backbones as list_backbones
 from .cache.check import Verification as Verification
 from .cache.check import verify_cache as verify_cache
+from .cache.format import EmbeddingInfo as EmbeddingInfo
 from .cache.reader import Cache as Cache
 from .cache.reader import open_cache as open_cache
 from .core.errors import BackboneError as BackboneError
+from .core.errors import CacheDamagedError as CacheDamagedError
 from .core.errors import CacheError as CacheError
 from .core.errors import CacheLockedError as CacheLockedError
 from .core.errors import DecodeError as DecodeError
@@ -19,6 +21,11 @@ from .core.errors import SourceError as SourceError
 from .core.errors import TooManyFailuresError as TooManyFailuresError
 from .core.errors import TuningError as TuningError
 from .core.errors import WeightsError as WeightsError
+from .core.fingerprint import Fingerprint as Fingerprint
+from .core.provenance import Origin as Origin
+from .core.provenance import Provenance as Provenance
+from .core.rows import Failure as Failure
+from .core.rows import Row as Row
 from .doctor.diagnose import Diagnosis as Diagnosis
 from .doctor.diagnose import diagnose as diagnose
 from .embedding.embed import embed as embed

@@ -78,8 +78,8 @@ class WorkIndex:
             if failure.digest:
                 self.failures.setdefault(failure.digest, {})[failure.embedding] = failure
                 self.rows[failure.id] = Row(
-                    failure.id,
-                    failure.path,
+                    id=failure.id,
+                    path=failure.path,
                     digest=failure.digest,
                     n_bytes=failure.n_bytes,
                     mtime_ns=failure.mtime_ns,

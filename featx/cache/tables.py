@@ -65,7 +65,8 @@ def read_table(group: h5py.Group, kind: type[Record]) -> list[Record]:
     for name, column in zip(names, columns, strict=True):
         if name in OPTIONAL:
             column[:] = [text or None for text in column]
-    return [kind(*values) for values in zip(*columns, strict=True)]
+    records = zip(*columns, strict=True)
+    return [kind(**dict(zip(names, values, strict=True))) for values in records]
 
 
 def read_column(group: h5py.Group, name: str) -> Array:

@@ -338,7 +338,13 @@ def _fail(row: Row, stage: Stage, reason: str) -> Failure:
     reason = " ".join(reason.split())
     reason = reason if reason.isprintable() else escape_name(reason)
     return Failure(
-        row.id, row.path, row.digest, stage, reason, n_bytes=row.n_bytes, mtime_ns=row.mtime_ns
+        id=row.id,
+        path=row.path,
+        digest=row.digest,
+        stage=stage,
+        reason=reason,
+        n_bytes=row.n_bytes,
+        mtime_ns=row.mtime_ns,
     )
 
 

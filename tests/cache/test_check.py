@@ -133,7 +133,7 @@ def test_list_row_problems_of_a_column_that_is_short() -> None:
     assert list_row_problems(ROWS[:2], 3) == ["expected 3 rows in each column, got 2"]
 
 
-FAILURE = Failure("bees/000.jpg", "/p", "", "decode", "broken")
+FAILURE = Failure(id="bees/000.jpg", path="/p", digest="", stage="decode", reason="broken")
 
 
 @pytest.mark.parametrize(

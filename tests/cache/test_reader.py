@@ -27,7 +27,7 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Array]:
     path = tmp_path_factory.mktemp("numbered") / "c.h5"
     vectors = np.arange(N_ROWS * 3, dtype=np.float32).reshape(N_ROWS, 3)
     info = build_info(dim=3)
-    rows = [Row(f"{i}.jpg", "") for i in range(N_ROWS)]
+    rows = [Row(id=f"{i}.jpg", path="") for i in range(N_ROWS)]
     write_cache(path, rows, [build_column(info, vectors)], source="")
     return path, vectors
 

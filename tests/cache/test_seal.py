@@ -62,11 +62,25 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     rng = np.random.default_rng(0)
     rows = [
         Row(
-            f"ants/ü{i}.jpg", f"/photos/{i}.jpg", "ants" if i % 3 else None, "train", "a", "ab" * 32
+            id=f"ants/ü{i}.jpg",
+            path=f"/photos/{i}.jpg",
+            label="ants" if i % 3 else None,
+            split="train",
+            group="a",
+            digest="ab" * 32,
         )
         for i in range(24)
     ]
-    failures = [Failure("bad.jpg", "/photos/bad.jpg", "", "read", "gone", "tiny")] * 5
+    failures = [
+        Failure(
+            id="bad.jpg",
+            path="/photos/bad.jpg",
+            digest="",
+            stage="read",
+            reason="gone",
+            embedding="tiny",
+        )
+    ] * 5
     vectors = {"tiny": rng.normal(size=(24, 40)), "half": rng.normal(size=(24, 8))}
     vectors["half"][5] = np.nan
     dtypes: dict[str, VectorDtype] = {"tiny": "float32", "half": "float16"}

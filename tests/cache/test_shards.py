@@ -26,7 +26,18 @@ OpenShards = Callable[..., Shards]
 
 def build_rows(start: int, end: int) -> list[Row]:
     return [
-        Row(f"{i}.jpg", f"/p/{i}.jpg", "ants", None, None, f"{i:064x}", 40, 30, 500 + i, 2**60 + i)
+        Row(
+            id=f"{i}.jpg",
+            path=f"/p/{i}.jpg",
+            label="ants",
+            split=None,
+            group=None,
+            digest=f"{i:064x}",
+            width=40,
+            height=30,
+            n_bytes=500 + i,
+            mtime_ns=2**60 + i,
+        )
         for i in range(start, end)
     ]
 
@@ -191,7 +202,9 @@ def test_seal_when_due_with_many_bytes_seals(
 def test_shards_repeats_and_failures_alone_are_kept(infos: Infos, open_shards: OpenShards) -> None:
     shards = open_shards()
     append_rows(shards, infos, (0, 1))
-    repeat = Row("again.jpg", "/p/again.jpg", digest=f"{0:064x}", width=40, height=30, n_bytes=9)
+    repeat = Row(
+        id="again.jpg", path="/p/again.jpg", digest=f"{0:064x}", width=40, height=30, n_bytes=9
+    )
     none = {info.name: np.empty((0, info.fingerprint.dim), np.float32) for info in infos}
     shards.append([], none, repeats=[repeat])
     shards.seal()
@@ -204,10 +217,39 @@ def test_shards_repeats_and_failures_alone_are_kept(infos: Infos, open_shards: O
 
 
 FAILURES = [
-    Failure("unread.jpg", "/p/unread.jpg", "", "read", "Permission denied"),
-    Failure("empty.jpg", "/p/empty.jpg", "e0" * 32, "decode", "empty file", "", 0, 7),
-    Failure("nan.jpg", "/p/nan.jpg", "f0" * 32, "embed", "not finite", "tiny", 100, 8),
-    Failure("nan.jpg", "/p/nan.jpg", "f0" * 32, "embed", "not finite", "tiny@conv", 100, 8),
+    Failure(
+        id="unread.jpg", path="/p/unread.jpg", digest="", stage="read", reason="Permission denied"
+    ),
+    Failure(
+        id="empty.jpg",
+        path="/p/empty.jpg",
+        digest="e0" * 32,
+        stage="decode",
+        reason="empty file",
+        embedding="",
+        n_bytes=0,
+        mtime_ns=7,
+    ),
+    Failure(
+        id="nan.jpg",
+        path="/p/nan.jpg",
+        digest="f0" * 32,
+        stage="embed",
+        reason="not finite",
+        embedding="tiny",
+        n_bytes=100,
+        mtime_ns=8,
+    ),
+    Failure(
+        id="nan.jpg",
+        path="/p/nan.jpg",
+        digest="f0" * 32,
+        stage="embed",
+        reason="not finite",
+        embedding="tiny@conv",
+        n_bytes=100,
+        mtime_ns=8,
+    ),
 ]
 
 
@@ -225,7 +267,7 @@ def test_shards_failures_with_digest_are_known_others_tried_again(
     }
     assert set(shards.index.rows) == {"0.jpg", "1.jpg", "empty.jpg", "nan.jpg"}
     assert shards.index.rows["empty.jpg"] == Row(
-        "empty.jpg", "/p/empty.jpg", digest="e0" * 32, n_bytes=0, mtime_ns=7
+        id="empty.jpg", path="/p/empty.jpg", digest="e0" * 32, n_bytes=0, mtime_ns=7
     )
     assert set(shards.index.locations) == {f"{0:064x}", f"{1:064x}"}
 

@@ -26,14 +26,55 @@ from tests.builders import build_column, build_info
 
 VECTORS = np.arange(24, dtype=np.float32).reshape(3, 8) / 7
 ROWS = [
-    Row("ants/a.jpg", "/p/a", "ants", "train", "burst 1", "0a" * 32, 640, 480, 2**40, 2**60),
-    Row("bees/ü.png", "/p/bees/ü.png", "bees", "val", None, "0b" * 32, 1, 7, 12, -1),
-    Row("c.gif", "/p/c.gif"),
+    Row(
+        id="ants/a.jpg",
+        path="/p/a",
+        label="ants",
+        split="train",
+        group="burst 1",
+        digest="0a" * 32,
+        width=640,
+        height=480,
+        n_bytes=2**40,
+        mtime_ns=2**60,
+    ),
+    Row(
+        id="bees/ü.png",
+        path="/p/bees/ü.png",
+        label="bees",
+        split="val",
+        group=None,
+        digest="0b" * 32,
+        width=1,
+        height=7,
+        n_bytes=12,
+        mtime_ns=-1,
+    ),
+    Row(id="c.gif", path="/p/c.gif"),
 ]
 FAILURES = [
-    Failure("d.jpg", "/p/d.jpg", "0d" * 32, "decode", "empty file", n_bytes=0, mtime_ns=2**60),
-    Failure("e.jpg", "/p/e.jpg", "", "read", "No such file or directory"),
-    Failure("ä.jpg", "/p/ä.jpg", "0f" * 32, "embed", "output is not finite", "tiny@conv", 9, 8),
+    Failure(
+        id="d.jpg",
+        path="/p/d.jpg",
+        digest="0d" * 32,
+        stage="decode",
+        reason="empty file",
+        n_bytes=0,
+        mtime_ns=2**60,
+    ),
+    Failure(
+        id="e.jpg", path="/p/e.jpg", digest="", stage="read", reason="No such file or directory"
+    ),
+    Failure(
+        id="ä.jpg",
+        path="/p/ä.jpg",
+        digest="0f" * 32,
+        stage="embed",
+        reason="output is not finite",
+        embedding="tiny@conv",
+        n_bytes=9,
+        mtime_ns=8,
+    ),
 ]
 
 
@@ -122,7 +163,7 @@ def test_write_cache_more_rows_than_a_block_keep_their_order(tmp_path: Path) -> 
         runs.append(end - start)
         return vectors[start:end]
 
-    rows = [Row(f"{i}.jpg", "") for i in range(n_rows)]
+    rows = [Row(id=f"{i}.jpg", path="") for i in range(n_rows)]
     write_cache(
         tmp_path / "c.h5", rows, [Column(build_info(dim=1), "float32", read)], source="photos"
     )
@@ -219,7 +260,7 @@ def write_interrupted(path: Path, info: EmbeddingInfo, runs: list[tuple[int, int
         signal.raise_signal(signal.SIGINT)
         return np.zeros((end - start, 8), np.float32)
 
-    rows = [Row(f"{i}.jpg", "") for i in range(2 * BLOCK_ROWS)]
+    rows = [Row(id=f"{i}.jpg", path="") for i in range(2 * BLOCK_ROWS)]
     write_cache(path, rows, [Column(info, "float32", read)], source="")
 
 
@@ -251,7 +292,7 @@ def read(start, end):
     return vectors[start:end]
 
 path, is_transient = Path(sys.argv[1]), sys.argv[2] == "transient"
-rows = [Row(f"{i}.jpg", f"/photos/{i}.jpg", "ants") for i in range(300)]
+rows = [Row(id=f"{i}.jpg", path=f"/photos/{i}.jpg", label="ants") for i in range(300)]
 vectors = np.ones((300, 64), np.float32)
 info = build_info(dim=64)
 write = lambda: write_cache(path, rows, [Column(info, "float32", read)], source="")

@@ -33,14 +33,24 @@ def fail(name: str, digest: str, embedding: str = "", reason: str = "broken") ->
     """Build a line of the ledger."""
     stage: Stage = "embed" if embedding else "decode"
     return Failure(
-        name, f"/photos/{name}", digest, stage, reason, embedding, n_bytes=10, mtime_ns=7
+        id=name,
+        path=f"/photos/{name}",
+        digest=digest,
+        stage=stage,
+        reason=reason,
+        embedding=embedding,
+        n_bytes=10,
+        mtime_ns=7,
     )
 
 
 def entries(*names: str, split: Split | None = None) -> tuple[Entry, ...]:
     """Build rows of a source, before they are read."""
     return tuple(
-        Entry(Row(name, f"/photos/{name}", "ants", split), Content(f"/photos/{name}"))
+        Entry(
+            Row(id=name, path=f"/photos/{name}", label="ants", split=split),
+            Content(f"/photos/{name}"),
+        )
         for name in names
     )
 

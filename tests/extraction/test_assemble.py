@@ -105,7 +105,7 @@ def test_assemble_counts_failures_of_targets_only() -> None:
 
 
 def test_assemble_file_that_could_not_be_read_is_a_failure_and_no_row() -> None:
-    gone = Failure("a.png", "/photos/a.png", "", "read", "No such file")
+    gone = Failure(id="a.png", path="/photos/a.png", digest="", stage="read", reason="No such file")
     content = assemble_source(entries("a.png", "b.png"), inventory(base([A, B])), unread=[gone])
     assert list_ids(content) == ["b.png"]
     assert content.failures == [gone]

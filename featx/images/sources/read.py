@@ -168,7 +168,7 @@ def list_entries(images: Any) -> list[Entry]:
             path = Path(image)
             entries.extend(find_kind(path).read(path).entries)
         else:
-            entries.append(Entry(Row(str(number), f"image {number}"), InMemory(image)))
+            entries.append(Entry(Row(id=str(number), path=f"image {number}"), InMemory(image)))
     return entries
 
 
