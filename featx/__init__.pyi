@@ -39,12 +39,15 @@ from .finetune.log import Epoch as Epoch
 from .finetune.recipe import Recipe as Recipe
 from .finetune.result import TuningReport as TuningReport
 from .finetune.tune import fine_tune as fine_tune
-from .fitting.fit import evaluate as evaluate
+from .fitting.evaluate import evaluate as evaluate
 from .fitting.fit import fit_head as fit_head
-from .fitting.fit import split_cache as split_cache
+from .fitting.split import split_cache as split_cache
 from .heads.classifier import HeadClassifier as HeadClassifier
 from .heads.compare import PairedScores as PairedScores
+from .heads.evaluate import ClassScores as ClassScores
+from .heads.evaluate import CrossValidation as CrossValidation
 from .heads.evaluate import Evaluation as Evaluation
+from .heads.head import FittedOn as FittedOn
 from .heads.head import Head as Head
 from .heads.head import load_head as load_head
 from .prediction.predict import Prediction as Prediction

@@ -11,7 +11,8 @@ from sklearn.datasets import load_digits
 from sklearn.manifold import TSNE
 
 from featx.cache.reader import open_cache
-from featx.fitting.fit import evaluate, fit_head
+from featx.fitting.evaluate import evaluate
+from featx.fitting.fit import fit_head
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import Evaluation, score_predictions
 from featx.images.decode import encode_image

@@ -38,7 +38,7 @@ def main() -> None:
         print(f"{report.n_rows} embeddings in {report.elapsed_s:.1f} s")
 
         head = featx.fit_head(cache, head_path, kind="logreg", overwrite=True)
-        print(f"fitted on {head.fitted_on['n_rows']} rows, C {head.C:.3g}")
+        print(f"fitted on {head.fitted_on.n_rows} rows, C {head.params['C']:.3g}")
 
         scores = featx.evaluate(head, cache, split="val")
         low, high = scores.accuracy_ci95

@@ -1,17 +1,23 @@
 """Objects that many tests need, built from a few words: fingerprints, infos, rows, caches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from featx.cache.format import EmbeddingInfo
-from featx.cache.writer import Column, write_cache
+from featx.cache.writer import Column, rewrite_cache, write_cache
 from featx.core.fingerprint import Fingerprint
 from featx.core.provenance import Origin, Provenance
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, Split, VectorDtype
+
+MakeCache = Callable[..., Path]
+"""Type of the fixture `make_cache`."""
+
+MakeInfo = Callable[..., EmbeddingInfo]
+"""Type of the fixture `make_info`."""
 
 
 def build_fingerprint(backbone: str = "tiny", dim: int = 8, **changes: Any) -> Fingerprint:
@@ -91,3 +97,9 @@ def write_vectors(
     columns = [build_column(info, vectors[info.name], dtype) for info in infos]
     write_cache(path, rows, columns, failures=failures, source=source)
     return path
+
+
+def rewrite_values(path: Path, name: str, values: Any, rows: slice = slice(None)) -> None:
+    """Change values of a cache that is there, such as ``rows/label``, and seal it again."""
+    with rewrite_cache(path) as file:
+        file[name][rows] = values

@@ -24,7 +24,7 @@ def evaluate(
 
     featx evaluate head.joblib photos.h5 --split val
     """
-    from featx.fitting.fit import evaluate as evaluate_head
+    from featx.fitting.evaluate import evaluate as evaluate_head
 
     scores = evaluate_head(head, cache, split=split, embedding=embedding)
     if scores.n_seen:
@@ -37,7 +37,7 @@ def evaluate(
     if as_json:
         print_json(scores.to_dict())
         return
-    print(f"accuracy           {format_accuracy(scores.to_dict())}, {scores.n_rows} rows")
+    print(f"accuracy           {format_accuracy(scores)}, {scores.n_rows} rows")
     print(f"balanced accuracy  {scores.balanced_accuracy:.3f}")
     print(f"macro F1           {scores.macro_f1:.3f}")
     if scores.log_loss is not None:

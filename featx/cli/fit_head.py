@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from featx.cli.options import AsJson, CacheArgument, Embedding
 from featx.cli.printing import format_accuracy, print_json
+from featx.heads.kinds import list_kinds
 
 
 def fit_head(
     cache: CacheArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="Head to write.")],
-    kind: Annotated[str, typer.Option(help="Kind of head.")] = "logreg",
+    kind: Annotated[
+        str, typer.Option(help=f"Kind of head: {' or '.join(list_kinds())}.")
+    ] = "logreg",
     split: Annotated[
         str | None,
         typer.Option(help="Split to fit on.  [default: train, or all rows without splits]"),
@@ -28,7 +32,7 @@ def fit_head(
     ] = None,
     cv: Annotated[int, typer.Option(min=2, help="Number of folds of the cross-validation.")] = 5,
     class_weight: Annotated[
-        str | None, typer.Option(help="balanced: weigh all classes equally.")
+        Literal["balanced"] | None, typer.Option(help="balanced: weigh all classes equally.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
     overwrite: Annotated[
@@ -54,24 +58,26 @@ def fit_head(
         seed=seed,
         overwrite=overwrite,
     )
-    scores = head.cross_validation
+    held_out = head.cross_validation
     if as_json:
         print_json(
             {
                 "head": str(output),
                 "kind": head.kind,
-                "C": head.C,
+                "params": dict(head.params),
                 "classes": list(head.classes),
-                "fitted_on": head.fitted_on,
+                "fitted_on": asdict(head.fitted_on),
                 "fingerprint": head.fingerprint.digest,
-                "cross_validation": scores,
+                "cross_validation": None if held_out is None else held_out.to_dict(),
             }
         )
         return
     fitted = head.fitted_on
+    params = ", ".join(f"{name} {value:.3g}" for name, value in head.params.items())
     print(
-        f"{output}: {kind}, C {head.C:.3g}, {len(head.classes)} classes, "
-        f"{fitted['n_rows']} rows (split {fitted['split']})"
+        f"{output}: {kind}, {params}, {len(head.classes)} classes, "
+        f"{fitted.n_rows} rows (split {fitted.split})"
     )
-    if scores:
-        print(f"held-out accuracy in {scores['n_folds']} folds: {format_accuracy(scores)}")
+    if held_out is not None:
+        accuracy = format_accuracy(held_out.scores)
+        print(f"held-out accuracy in {held_out.n_folds} folds: {accuracy}")

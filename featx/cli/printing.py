@@ -6,7 +6,10 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from featx.heads.evaluate import Evaluation
 
 
 def print_json(value: Any) -> None:
@@ -49,7 +52,7 @@ def print_note(text: str) -> None:
     print(f"featx: {text}", file=sys.stderr)
 
 
-def format_accuracy(scores: dict[str, Any]) -> str:
+def format_accuracy(scores: Evaluation) -> str:
     """Write an accuracy with its interval."""
-    low, high = scores["accuracy_ci95"]
-    return f"{scores['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    low, high = scores.accuracy_ci95
+    return f"{scores.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f})"

@@ -22,7 +22,7 @@ def split(
 
     featx split photos.h5 --val 0.2
     """
-    from featx.fitting.fit import split_cache
+    from featx.fitting.split import split_cache
 
     counts = split_cache(cache, val=val, test=test, seed=seed, overwrite=overwrite)
     print(f"{cache}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))

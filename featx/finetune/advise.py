@@ -22,7 +22,7 @@ import numpy as np
 
 from featx.cache.reader import Cache
 from featx.core.errors import TuningError
-from featx.fitting.fit import opened_cache
+from featx.fitting.inputs import opened_cache
 from featx.heads.classifier import HeadClassifier
 from featx.heads.splits import build_folds, check_seed, fill_groups
 

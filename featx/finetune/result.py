@@ -158,12 +158,13 @@ def build_pair(
     head = Head(
         estimator=build_linear(weight, bias, task.head.classes),
         kind="logreg",
-        C=task.head.C,
+        params=task.head.params,
         fingerprint=fingerprint,
         origin=replace(tuned.origin, weights=str(output.resolve())),
-        fitted_on=task.head.fitted_on
-        | {"split": "train", "n_rows": len(task.digests), "fine_tuned": True},
-        cross_validation={},
+        fitted_on=replace(
+            task.head.fitted_on, split="train", n_rows=len(task.digests), fine_tuned=True
+        ),
+        cross_validation=None,
         seen=np.union1d(task.head.seen, shorten_digests(np.array(task.digests))),
     )
     return tuned, head

@@ -15,7 +15,8 @@ from featx.core.errors import HeadError, TuningError
 from featx.core.typing import PathLike
 from featx.finetune.recipe import Recipe
 from featx.finetune.train import Examples
-from featx.fitting.fit import choose_evaluated, find_comparable, fit_head
+from featx.fitting.fit import fit_head
+from featx.fitting.inputs import choose_evaluated, find_comparable
 from featx.heads.head import Head, load_head, shorten_digests
 from featx.heads.linear import fold_linear
 from featx.heads.splits import assign_splits, check_seed, fill_groups

@@ -1,1 +1,1 @@
-"""Fitting: the embeddings and labels of a cache become a head, or test one."""
+"""Fitting room: caches and heads meet here. Embeddings and labels make a head, or test one."""

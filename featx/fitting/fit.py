@@ -1,46 +1,36 @@
-"""A cache's embeddings and labels make a head, or test one."""
+"""Fit a head on the embeddings and labels of a cache."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
-from featx.cache.reader import RECORD_SPLITS, Cache, open_cache
-from featx.cache.writer import write_splits
-from featx.core.errors import CacheError, HeadError
+from featx.cache.format import EmbeddingInfo
+from featx.cache.reader import Cache
+from featx.core.errors import HeadError
 from featx.core.files import check_destination
-from featx.core.fingerprint import check_comparable
-from featx.core.typing import Split, list_choices
+from featx.core.typing import Array, PathLike, StrArray
+from featx.fitting.inputs import CacheLike, check_labels, opened_cache
 from featx.heads.classifier import HeadClassifier
-from featx.heads.evaluate import Evaluation, score_predictions
-from featx.heads.head import (
-    Head,
-    load_head,
-    shorten_digests,
-)
-from featx.heads.kinds import build_classifier
-from featx.heads.splits import assign_splits, check_seed, fill_groups
-
-CacheLike = str | os.PathLike[str] | Cache
-HeadLike = str | os.PathLike[str] | Head
+from featx.heads.evaluate import CrossValidation, score_predictions
+from featx.heads.head import FittedOn, Head, shorten_digests
+from featx.heads.kinds import ClassWeight, check_class_weight, check_strength, get_kind
+from featx.heads.splits import check_seed, fill_groups
 
 
 def fit_head(
     cache: CacheLike,
-    output: str | os.PathLike[str] | None = None,
+    output: PathLike | None = None,
     *,
     kind: str = "logreg",
     split: str | None = None,
     embedding: str | None = None,
-    C: float | str = "auto",
+    C: float | Literal["auto"] = "auto",
     cv: int = 5,
-    class_weight: Any = None,
+    class_weight: ClassWeight = None,
     seed: int = 0,
     overwrite: bool = False,
     progress: bool | None = None,
@@ -50,245 +40,176 @@ def fit_head(
     Parameters
     ----------
     cache : path or Cache
+        Cache with labels.
     output : path, optional
-        Where to save the head.
-    kind : {"logreg", "linear-svm"}
-        Logistic regression, or a linear support vector machine (no probabilities).
+        File to save the head in. Default: the head is not saved.
+    kind : str
+        Kind of the head: ``"logreg"`` for logistic regression, with probabilities, or
+        ``"linear-svm"`` for a linear support vector machine, without.
     split : str, optional
-        Rows to fit on: ``train``, ``val``, ``test`` or ``all``. Default: ``train`` where the
+        Rows to fit on: ``"train"``, ``"val"``, ``"test"`` or ``"all"``. Default: ``"train"`` if the
         cache has splits, else all labelled rows. C is chosen within these rows.
     embedding : str, optional
-        Which one, where the cache has several.
-    C, cv, class_weight
-        As `featx.HeadClassifier` takes them.
+        Name of the embedding to fit on. Default: the only one of the cache.
+    C : float or "auto"
+        Inverse strength of the L2 regularisation. ``"auto"`` chooses it by cross-validation.
+    cv : int
+        Number of folds of the cross-validation.
+    class_weight : None, "balanced" or dict
+        Weights of the classes, as scikit-learn takes them. If they are given, the search goes by
+        balanced accuracy.
     seed : int
-        Of the cross-validation.
+        Seed of the folds.
     overwrite : bool
-        Replace a file that is at `output`.
-    progress : bool, optional
-        Show a progress bar on standard error. Default: where that is a terminal.
+        Whether to replace a file that exists at `output`.
+    progress : bool or None
+        Whether to show a progress bar on standard error; None shows one if that is a terminal.
 
     Returns
     -------
     Head
-        With its held-out scores in ``cross_validation``.
+        The head, with its held-out scores in ``cross_validation``.
 
     Raises
     ------
     CacheError
         If the cache cannot be read, or has no such split or embedding.
     HeadError
-        If the rows do not make two classes, an option is out of its range, or the output's folder
-        is missing.
+        If the rows are not of at least two classes, an option is out of its range, or the output
+        cannot be written.
+
+    See Also
+    --------
+    featx.evaluate : Score a head on a cache.
+    featx.split_cache : Record a split, so that some rows are kept for the evaluation.
+    featx.HeadClassifier : The same as a scikit-learn estimator.
+
+    Examples
+    --------
+    >>> import featx
+    >>> head = featx.fit_head("photos.h5", "head.joblib")  # doctest: +SKIP
+    >>> head.params  # doctest: +SKIP
+    {'C': 0.01}
     """
     if output is not None:
-        _check_apart(Path(output), cache)
-        check_destination(Path(output), overwrite=overwrite, error=HeadError)
+        _check_output(Path(output), cache, overwrite=overwrite)
+    head_kind = get_kind(kind)
     check_seed(seed)
-    build_classifier(kind, C=1.0 if C == "auto" else float(C), class_weight=class_weight)
+    check_class_weight(class_weight)
+    if C != "auto":
+        check_strength(head_kind, float(C))
     with opened_cache(cache) as opened:
-        if split is None:
-            split = "train" if opened.list_splits() else "all"
-        info = opened.get_info(embedding)
-        rows = opened.select_rows(split, labelled=True, embedding=info.name)
-        X, y = opened.read_vectors(info.name, rows), opened.labels[rows]
-        groups, digests = fill_groups(opened.groups[rows]), opened.digests[rows]
-        _check_labels(y, f"{opened.path}, split {split}")
-        path = str(opened.path)
+        rows = FittingRows.read(opened, split=split, embedding=embedding)
     classifier = HeadClassifier(
         kind, C=C, cv=cv, class_weight=class_weight, random_state=seed, progress=progress
-    ).fit(X, y, groups)
+    ).fit(rows.X, rows.y, rows.groups)
     head = Head(
         estimator=classifier.pipeline_,
         kind=kind,
-        C=classifier.C_,
-        fingerprint=info.fingerprint,
-        origin=info.provenance.origin,
-        fitted_on={"cache": path, "split": split, "n_rows": len(y)},
-        cross_validation=_summarise_search(classifier, y),
-        seen=np.unique(shorten_digests(digests)),
+        params={head_kind.strength_name: classifier.C_},
+        fingerprint=rows.info.fingerprint,
+        origin=rows.info.provenance.origin,
+        fitted_on=rows.fitted_on,
+        cross_validation=summarise_search(classifier, rows.y),
+        seen=np.unique(shorten_digests(rows.digests)),
     )
     if output is not None:
         head.save(output, overwrite=overwrite)
     return head
 
 
-def evaluate(
-    head: HeadLike,
-    cache: CacheLike,
-    *,
-    split: str | None = None,
-    embedding: str | None = None,
-) -> Evaluation:
-    """Score a head on the labelled rows of a cache.
+@dataclass(frozen=True, kw_only=True)
+class FittingRows:
+    """The rows of a cache that a head is fitted on.
 
-    Parameters
+    Attributes
     ----------
-    head : path or Head
-    cache : path or Cache
-    split : str, optional
-        ``train``, ``val``, ``test`` or ``all``. Default: ``val``, or ``test`` where there is none.
-    embedding : str, optional
-        Which one. Default: the one that the head was fitted for.
-
-    Returns
-    -------
-    Evaluation
-
-    Raises
-    ------
-    FingerprintError
-        If the embeddings are not comparable with those that the head was fitted on.
-    CacheError
-        If the cache has no such split, or no labelled rows in it.
+    X : ndarray
+        ``(n_rows, dim)``, embeddings in their stored dtype.
+    y : ndarray of str
+        ``(n_rows,)``, labels.
+    groups : ndarray of str or None
+        ``(n_rows,)``, the group of each row; None if no row has a group.
+    digests : ndarray of str
+        ``(n_rows,)``, SHA-256 of each image.
+    info : EmbeddingInfo
+        Fingerprint and provenance of the embedding.
+    fitted_on : FittedOn
+        Cache and split that the rows come from.
     """
-    head = head if isinstance(head, Head) else load_head(head)
-    with opened_cache(cache) as opened:
-        split = split or choose_evaluated(opened)
-        name = find_comparable(opened, head, embedding=embedding)
-        rows = opened.select_rows(split, labelled=True, embedding=name)
-        if len(rows) == 0:
-            raise CacheError(
-                f"{opened.path}, split {split}: expected labelled rows, got none. "
-                "Extract from class folders, or from a table with a column label."
-            )
-        X = opened.read_vectors(name, rows)
-        y, n_seen = opened.labels[rows], head.count_seen(opened.digests[rows])
-    return score_predictions(
-        y, head.predict(X), classes=head.classes, probabilities=head.predict_proba(X), n_seen=n_seen
-    )
 
+    X: Array
+    y: StrArray
+    groups: StrArray | None
+    digests: StrArray
+    info: EmbeddingInfo
+    fitted_on: FittedOn
 
-def split_cache(
-    cache: str | os.PathLike[str],
-    *,
-    val: float = 0.2,
-    test: float = 0.0,
-    seed: int = 0,
-    overwrite: bool = False,
-) -> dict[str, int]:
-    """Record a stratified split in a cache, with groups kept together.
+    @classmethod
+    def read(cls, cache: Cache, *, split: str | None, embedding: str | None) -> FittingRows:
+        """Read the labelled rows of a split that have a vector.
 
-    Parameters
-    ----------
-    cache : path
-        Rows without a label stay without a split.
-    val, test : float
-        Fractions of the labelled rows; the rest is train.
-    seed : int
-        Of the shuffle.
-    overwrite : bool
-        Replace splits that are there.
-
-    Returns
-    -------
-    dict of str to int
-        Rows per split.
-
-    Raises
-    ------
-    CacheError
-        If the cache has splits already, or no labels.
-    HeadError
-        If rows or groups are too few for the fractions.
-    """
-    with open_cache(cache) as opened:
-        have = opened.list_splits()
-        if have and not overwrite:
-            raise CacheError(
-                f"{opened.path}: expected a cache without splits, got {', '.join(have)}. "
-                "Pass --overwrite to record another split."
-            )
-        rows = opened.select_rows(labelled=True)
-        _check_labels(opened.labels[rows], str(opened.path))
-        groups = fill_groups(opened.groups[rows])
-        splits = np.full(len(opened), "", dtype=object)
-        splits[rows] = assign_splits(opened.labels[rows], groups, val=val, test=test, seed=seed)
-        digest = opened.digest
-    write_splits(cache, list(splits), digest=digest)
-    return {name: int((splits == name).sum()) for name in list_choices(Split) if name in splits}
-
-
-def find_comparable(cache: Cache, head: Head, *, embedding: str | None = None) -> str:
-    """Name the embedding of a cache that a head may take.
-
-    Raises
-    ------
-    FingerprintError
-        If the cache has none.
-    """
-    expected = head.fingerprint
-    if embedding is None:  # the one that differs least: none at all where it is there
-        info = min(
-            (cache.get_info(name) for name in cache.embeddings),
-            key=lambda info: len(info.fingerprint.list_differences(expected)),
-        )
-    else:
+        Parameters
+        ----------
+        cache : Cache
+            Open cache.
+        split : str or None
+            Name of the split; None for train, or for all rows if the cache has no splits.
+        embedding : str or None
+            Name of the embedding; None for the only one of the cache.
+        """
+        if split is None:
+            split = "train" if cache.list_splits() else "all"
         info = cache.get_info(embedding)
-    check_comparable(
-        expected,
-        info.fingerprint,
-        subject=f"{cache.path}, embedding {info.name}, for a head of {expected.backbone}",
-        remedy=f"Extract again with --backbone {expected.backbone} and the head's weights, "
-        "or fit a head on these embeddings.",
-    )
-    return info.name
-
-
-def choose_evaluated(cache: Cache) -> str:
-    """Return the split to evaluate on where none was named: val, else test.
-
-    Raises
-    ------
-    CacheError
-        If the cache has neither.
-    """
-    have = cache.list_splits()
-    for name in ("val", "test"):
-        if name in have:
-            return name
-    raise CacheError(
-        f"{cache.path}: expected a split val or test to evaluate on, got "
-        f"{', '.join(have) or 'no splits'}. {RECORD_SPLITS}"
-    )
-
-
-def _check_apart(output: Path, cache: CacheLike) -> None:
-    """Refuse to put the head where the cache is."""
-    path = cache.path if isinstance(cache, Cache) else Path(cache)
-    if output.exists() and path.exists() and output.samefile(path):
-        raise HeadError(f"{output}: expected a file of its own, got the cache. Name another.")
-
-
-def _check_labels(y: np.ndarray[Any, Any], subject: str) -> None:
-    classes = np.unique(y)
-    if len(classes) < 2:
-        got = f"only {classes[0]!r}" if len(classes) else "no labelled rows"
-        raise HeadError(
-            f"{subject}: expected rows of at least 2 classes, got {got}. "
-            "Extract from class folders, or from a table with a column label."
+        rows = cache.select_rows(split, labelled=True, embedding=info.name)
+        X, y = cache.read_vectors(info.name, rows), cache.labels[rows]
+        check_labels(y, subject=f"{cache.path}, split {split}")
+        return cls(
+            X=X,
+            y=y,
+            groups=fill_groups(cache.groups[rows]),
+            digests=cache.digests[rows],
+            info=info,
+            fitted_on=FittedOn(cache=str(cache.path), split=split, n_rows=len(y)),
         )
 
 
-def _summarise_search(classifier: HeadClassifier, y: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Score each row as predicted by a head that has not seen it."""
+def summarise_search(classifier: HeadClassifier, y: StrArray) -> CrossValidation | None:
+    """Score each row as predicted by a head that has not seen it.
+
+    Parameters
+    ----------
+    classifier : HeadClassifier
+        Fitted classifier.
+    y : ndarray of str
+        ``(n_rows,)``, labels that the classifier was fitted on.
+
+    Returns
+    -------
+    CrossValidation or None
+        The scores of the rows that lie in a fold; None if the classifier did not search.
+    """
     search = classifier.search_
     if search is None:
-        return {}
+        return None
     rows = np.flatnonzero(search.held_out >= 0)
     predicted = classifier.classes_[search.held_out[rows]]
-    scores = score_predictions(y[rows], predicted, classes=classifier.classes_)
-    return asdict(scores) | {
-        "search": {"C": search.values.tolist(), "score": search.scores.mean(axis=1).tolist()},
-        "n_folds": search.scores.shape[1],
-    }
+    return CrossValidation(
+        scores=score_predictions(y[rows], predicted, classes=classifier.classes_),
+        n_folds=search.scores.shape[1],
+        strengths=tuple(search.values.tolist()),
+        mean_scores=tuple(search.scores.mean(axis=1).tolist()),
+    )
 
 
-@contextmanager
-def opened_cache(cache: CacheLike) -> Iterator[Cache]:
-    """Open a cache given by its path; leave one that is open to its owner."""
-    if isinstance(cache, Cache):
-        yield cache
-    else:
-        with open_cache(cache) as opened:
-            yield opened
+def _check_output(output: Path, cache: CacheLike, *, overwrite: bool) -> None:
+    """Refuse, before any work is done, a path where the head cannot be put."""
+    path = cache.path if isinstance(cache, Cache) else Path(cache)
+    if output.exists() and path.exists() and output.samefile(path):
+        raise HeadError(
+            subject=str(output),
+            expected="a file of its own for the head",
+            got="the cache",
+            remedy="Pass another path as output.",
+        )
+    check_destination(output, overwrite=overwrite, error=HeadError)

@@ -1,9 +1,9 @@
-"""A head as a scikit-learn estimator: it chooses its own C."""
+"""A head as a scikit-learn estimator that chooses its own strength of regularisation."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -15,57 +15,75 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from featx.heads.kinds import build_classifier
-from featx.heads.search import DEFAULT_C, search_C
+from featx.core.errors import HeadError
+from featx.core.typing import Array, Float32Array, IntArray
+from featx.heads.kinds import ClassWeight, check_class_weight, check_strength, get_kind
+from featx.heads.search import search_strength
 from featx.heads.splits import build_folds
 
-Array = np.ndarray[Any, Any]
 
-
-def _has_probabilities(head: HeadClassifier) -> bool:
-    return head.kind == "logreg"
+def _has_probabilities(classifier: HeadClassifier) -> bool:
+    return get_kind(classifier.kind).has_probabilities
 
 
 class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Standardise, then classify linearly, with C chosen by cross-validation.
+    """Standardise embeddings and classify them, with C chosen by cross-validation.
+
+    The estimator that `featx.fit_head` fits, for pipelines and searches of your own.
 
     Parameters
     ----------
-    kind : {"logreg", "linear-svm"}
-        Logistic regression (with probabilities) or a linear support vector machine (without).
+    kind : str
+        Kind of the head: ``"logreg"`` for logistic regression, with probabilities, or
+        ``"linear-svm"`` for a linear support vector machine, without.
     C : float or "auto"
-        Inverse strength of the regularisation; ``"auto"`` searches it, see
-        `featx.heads.search.search_C`.
+        Inverse strength of the L2 regularisation. ``"auto"`` chooses it by cross-validation: seven
+        powers of ten first, then values near the best one.
     cv : int
-        Folds of the search, stratified; fewer where rows are few.
+        Number of folds of the search, stratified. Fewer are made if rows are few.
     class_weight : None, "balanced" or dict
-        As in scikit-learn. The search then goes by balanced accuracy.
+        Weights of the classes, as scikit-learn takes them. If they are given, the search goes by
+        balanced accuracy.
     random_state : int
         Seed of the folds.
     progress : bool or None
-        Show a progress bar on standard error; None: where that is a terminal.
+        Whether to show a progress bar on standard error; None shows one if that is a terminal.
 
     Attributes
     ----------
     classes_ : ndarray
-        Class labels, sorted.
+        ``(n_classes,)``, class labels, sorted.
     C_ : float
-        The one in use.
+        The C that the classifier was fitted with.
     search_ : Search or None
-        What the search found; None where C was given, or rows were too few.
+        All values tried with their scores; None if C was given, or rows were too few for folds.
     pipeline_ : Pipeline
         ``StandardScaler`` and the classifier, fitted on all rows.
     n_features_in_ : int
-        Dimension of the embeddings.
+        Length of one embedding.
+
+    See Also
+    --------
+    featx.fit_head : Fit a head on the embeddings of a cache.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.array(["ants", "bees"] * 20)
+    >>> X = rng.normal(size=(40, 8)) + 3 * (y == "ants")[:, None]
+    >>> classifier = HeadClassifier().fit(X, y)
+    >>> classifier.predict(X[:2]).tolist()
+    ['ants', 'bees']
     """
 
     def __init__(
         self,
         kind: str = "logreg",
         *,
-        C: float | str = "auto",
+        C: float | Literal["auto"] = "auto",
         cv: int = 5,
-        class_weight: Any = None,
+        class_weight: ClassWeight = None,
         random_state: int = 0,
         progress: bool | None = False,
     ) -> None:
@@ -77,33 +95,38 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.progress = progress
 
     def fit(self, X: Array, y: Array, groups: Array | None = None) -> HeadClassifier:
-        """Fit on embeddings.
+        """Fit the classifier on labelled embeddings.
 
         Parameters
         ----------
         X : ndarray
-            ``(n_rows, dim)``; worked on in float32.
+            ``(n_rows, dim)``, embeddings; converted to float32.
         y : ndarray
             ``(n_rows,)``, class labels.
         groups : ndarray, optional
-            ``(n_rows,)``; rows of one group share a fold of the search.
+            ``(n_rows,)``, the group of each row. Rows of one group share a fold of the search.
 
         Returns
         -------
         HeadClassifier
-            Itself.
+            The estimator itself.
 
         Raises
         ------
+        HeadError
+            If all rows are of one class, the kind is unknown, or C is not above 0.
         ValueError
-            If there are fewer than two classes, or values are not finite.
+            If shapes do not agree, or values are not finite.
         """
         X, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(
-                f"y must hold at least 2 classes, got one class: {self.classes_[0]!r}."
+            raise HeadError(
+                subject="y",
+                expected="labels of at least 2 classes",
+                got=f"one class: {self.classes_[0]!r}",
+                remedy="Pass rows of another class as well.",
             )
         # Folds run in threads of their own. Threads within a matrix product wait for each other at
         # every step: with another program busy, a fit of 4000 x 1280 took 8 times longer on two.
@@ -112,45 +135,85 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._fit(X, y, codes, groups)
         return self
 
-    def _fit(self, X: Array, y: Array, codes: Array, groups: Array | None) -> None:
+    def _fit(self, X: Float32Array, y: Array, codes: IntArray, groups: Array | None) -> None:
         """Choose C on class codes, then fit on the labels themselves."""
+        kind = get_kind(self.kind)
+        check_class_weight(self.class_weight)
         self.search_ = None
-        self.C_ = DEFAULT_C
+        self.C_ = kind.default_strength
         if self.C != "auto":
             self.C_ = float(self.C)
         elif folds := build_folds(codes, groups, n_folds=self.cv, seed=self.random_state):
-            weight = self.class_weight
-            if isinstance(weight, dict):
-                weight = {code: weight.get(c, 1.0) for code, c in enumerate(self.classes_)}
-            self.search_ = search_C(
+            self.search_ = search_strength(
                 X,
                 codes,
                 folds,
-                kind=self.kind,
-                class_weight=weight,
+                kind=kind,
+                class_weight=self._weigh_codes(),
                 progress=self.progress,
             )
-            self.C_ = self.search_.C
-        classifier = build_classifier(self.kind, C=self.C_, class_weight=self.class_weight)
+            self.C_ = self.search_.best
+        check_strength(kind, self.C_)
+        classifier = kind.build(self.C_, self.class_weight)
         self.pipeline_ = Pipeline([("scale", StandardScaler()), ("classify", classifier)])
         self.pipeline_.fit(X, y)
 
+    def _weigh_codes(self) -> ClassWeight:
+        """Return the weights of the classes for class codes instead of labels."""
+        if isinstance(self.class_weight, dict):
+            weights = self.class_weight
+            return {code: weights.get(label, 1.0) for code, label in enumerate(self.classes_)}
+        return self.class_weight
+
     def predict(self, X: Array) -> Array:
-        """Predict a class label for each row: ``(n_rows,)``."""
+        """Predict a class label for each row.
+
+        Parameters
+        ----------
+        X : ndarray
+            ``(n_rows, dim)``, embeddings.
+
+        Returns
+        -------
+        ndarray
+            ``(n_rows,)``, class labels.
+        """
         X = self._check(X)
         return np.asarray(self.pipeline_.predict(X))
 
     def decision_function(self, X: Array) -> Array:
-        """Return each class's score: ``(n_rows, n_classes)``, or ``(n_rows,)`` for two classes."""
+        """Return the score of each class for each row.
+
+        Parameters
+        ----------
+        X : ndarray
+            ``(n_rows, dim)``, embeddings.
+
+        Returns
+        -------
+        ndarray
+            ``(n_rows, n_classes)``; ``(n_rows,)`` for two classes, positive for the second one.
+        """
         X = self._check(X)
         return np.asarray(self.pipeline_.decision_function(X))
 
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Array) -> Array:
-        """Return each class's probability: ``(n_rows, n_classes)``; logreg only."""
+        """Return the probability of each class for each row; kinds with probabilities only.
+
+        Parameters
+        ----------
+        X : ndarray
+            ``(n_rows, dim)``, embeddings.
+
+        Returns
+        -------
+        ndarray
+            ``(n_rows, n_classes)``.
+        """
         X = self._check(X)
         return np.asarray(self.pipeline_.predict_proba(X))
 
-    def _check(self, X: Array) -> Array:
+    def _check(self, X: Array) -> Float32Array:
         check_is_fitted(self)
         return np.asarray(validate_data(self, X, dtype=np.float32, reset=False))

@@ -1,4 +1,4 @@
-"""Two classifiers on the same rows."""
+"""Scores of two classifiers on the same rows."""
 
 from __future__ import annotations
 
@@ -8,34 +8,55 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
+from featx.core.typing import Array, IntArray
 from featx.heads.evaluate import estimate_interval
 
-Array = np.ndarray[Any, Any]
-
 N_RESAMPLES = 10_000
-"""Of the bootstrap."""
+"""Number of resamples of the bootstrap."""
+
+ALPHA = 0.05
+"""Largest p-value at which a difference counts."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PairedScores:
-    """How much better a second classifier is than a first one, on the same rows.
+    """Scores of two classifiers on the same rows, and how much better the second one is.
 
     Attributes
     ----------
     n_rows : int
+        Number of rows that both classifiers predicted.
     first, second : float
-        Accuracies.
+        Accuracy of each classifier.
     first_ci95, second_ci95 : tuple of float
-        Wilson's score intervals (Wilson 1927).
+        Ends of the 95 % score interval of each accuracy (Wilson 1927).
     gain : float
-        The second less the first.
+        Accuracy of the second classifier minus accuracy of the first one.
     gain_ci95 : tuple of float
-        By percentile bootstrap over rows, or over groups where rows have them (Efron 1979).
+        Ends of the 95 % interval of the gain, by percentile bootstrap (Efron 1979) over rows, or
+        over groups if rows have groups.
     n_only_first, n_only_second : int
-        Rows that one of the two alone has right.
+        Number of rows that only the first, and only the second, classifier predicts right.
     p_value : float
-        Of these counts if both were equally good: McNemar's exact test (McNemar 1947), which takes
-        rows for independent.
+        Probability of counts at least as unequal if both classifiers were equally good: McNemar's
+        exact test (McNemar 1947), which assumes that rows are independent.
+
+    See Also
+    --------
+    featx.Evaluation : Scores of one head.
+    featx.fine_tune : Compares the frozen head with the tuned model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y = np.array(["ants"] * 10)
+    >>> first, second = y.copy(), y.copy()
+    >>> first[:4] = "bees"
+    >>> scores = compare_predictions(y, first, second)
+    >>> scores.gain, scores.n_only_second, scores.p_value
+    (0.4, 4, 0.125)
+    >>> scores.is_better
+    False
     """
 
     n_rows: int
@@ -51,36 +72,43 @@ class PairedScores:
 
     @property
     def is_better(self) -> bool:
-        """The second is better, beyond what chance in these rows explains.
+        """Whether the second classifier is better, beyond what chance in these rows explains.
 
-        By both: on few rows the bootstrap alone is too sure of itself.
+        The interval of the gain must lie above 0, and the p-value below 0.05: on few rows the
+        bootstrap alone is too sure of itself.
         """
-        return self.gain_ci95[0] > 0 and self.p_value < 0.05
+        return self.gain_ci95[0] > 0 and self.p_value < ALPHA
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
+        """Return all fields and `is_better` as plain values, for JSON."""
         return asdict(self) | {"is_better": self.is_better}
 
 
 def compare_predictions(
     y: Array, first: Array, second: Array, *, groups: Array | None = None, seed: int = 0
 ) -> PairedScores:
-    """Compare two classifiers' predictions of the same rows.
+    """Compare the predictions of two classifiers for the same rows.
 
     Parameters
     ----------
-    y, first, second : ndarray of str
-        ``(n_rows,)``, at least one row: labels, and what each classifier says.
+    y : ndarray of str
+        ``(n_rows,)``, true labels of at least one row.
+    first, second : ndarray of str
+        ``(n_rows,)``, labels that each classifier predicts.
     groups : ndarray, optional
-        ``(n_rows,)``: rows of one group are drawn together.
+        ``(n_rows,)``, the group of each row. Rows of one group are drawn together.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    PairedScores
+        Both accuracies, their difference, and how sure it is.
     """
     is_first, is_second = np.asarray(first == y), np.asarray(second == y)
     n_rows = len(y)
-    difference = is_second.astype(int) - is_first.astype(int)
-    counts = int((difference < 0).sum()), int((difference > 0).sum())
-    p_value = binomtest(counts[0], sum(counts)).pvalue if sum(counts) else 1.0
+    difference = is_second.astype(np.int64) - is_first.astype(np.int64)
+    n_only_first, n_only_second = int((difference < 0).sum()), int((difference > 0).sum())
     return PairedScores(
         n_rows=n_rows,
         first=float(is_first.mean()),
@@ -88,15 +116,21 @@ def compare_predictions(
         second=float(is_second.mean()),
         second_ci95=estimate_interval(int(is_second.sum()), n_rows),
         gain=float(difference.mean()),
-        gain_ci95=_bootstrap(difference, groups, seed),
-        n_only_first=counts[0],
-        n_only_second=counts[1],
-        p_value=float(p_value),
+        gain_ci95=_bootstrap_mean(difference, groups, seed),
+        n_only_first=n_only_first,
+        n_only_second=n_only_second,
+        p_value=_test_counts(n_only_first, n_only_second),
     )
 
 
-def _bootstrap(difference: Array, groups: Array | None, seed: int) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of ``(n_rows,)``."""
+def _test_counts(n_only_first: int, n_only_second: int) -> float:
+    """Return the p-value of McNemar's exact test; 1 if the classifiers never differ."""
+    n_different = n_only_first + n_only_second
+    return float(binomtest(n_only_first, n_different).pvalue) if n_different else 1.0
+
+
+def _bootstrap_mean(difference: IntArray, groups: Array | None, seed: int) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of ``(n_rows,)`` values that are -1, 0 or 1."""
     rng = np.random.default_rng(seed)
     if groups is None:
         # A resample of rows is a draw of how many are -1, 0 and 1.
@@ -108,7 +142,7 @@ def _bootstrap(difference: Array, groups: Array | None, seed: int) -> tuple[floa
         codes = np.unique(groups, return_inverse=True)[1]
         sums, sizes = np.bincount(codes, difference), np.bincount(codes)
         means = np.empty(N_RESAMPLES)
-        for number in range(N_RESAMPLES):  # at once they would be gigabytes
+        for number in range(N_RESAMPLES):  # all resamples at once would take gigabytes
             chosen = rng.integers(0, len(sizes), len(sizes))
             means[number] = sums[chosen].sum() / sizes[chosen].sum()
     low, high = np.percentile(means, [2.5, 97.5])

@@ -1,7 +1,8 @@
-"""How good predictions are."""
+"""Scores of predictions on labelled rows."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,12 +10,26 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
-Array = np.ndarray[Any, Any]
+from featx.core.typing import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassScores:
-    """One class's line: its rows, and how they were predicted."""
+    """Scores of one class.
+
+    Attributes
+    ----------
+    label : str
+        Name of the class.
+    n_rows : int
+        Number of rows of the class.
+    precision : float
+        Fraction of the rows predicted as the class that are of the class; 0 if there are none.
+    recall : float
+        Fraction of the rows of the class that are predicted as the class; 0 if there are none.
+    f1 : float
+        Harmonic mean of precision and recall.
+    """
 
     label: str
     n_rows: int
@@ -23,32 +38,52 @@ class ClassScores:
     f1: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """Scores of a head on labelled rows.
 
     Attributes
     ----------
     n_rows : int
+        Number of rows that were scored.
     accuracy : float
+        Fraction of the rows that are predicted right.
     accuracy_ci95 : tuple of float
-        Wilson's score interval (Wilson 1927), which takes rows for independent: with groups, the
-        true one is wider.
+        Ends of the 95 % score interval of the accuracy (Wilson 1927). The interval assumes that
+        rows are independent: if rows form groups, the true interval is wider.
     balanced_accuracy : float
-        Mean recall over the classes that have rows.
+        Mean recall of the classes that have rows.
     macro_f1 : float
-        Mean F1 over the classes that have rows or were predicted.
+        Mean F1 of the classes that have rows or were predicted.
     log_loss : float or None
-        In nats; None without probabilities, or where rows have a class that the head does not know.
+        Mean negative logarithm of the probability of the true class, in nats. None if the head has
+        no probabilities, or some rows are of a class that the head does not know.
     classes : tuple of str
-        The order of the confusion matrix.
+        Order of the classes in the confusion matrix: those of the head, then others.
     confusion : tuple of tuple of int
-        Rows are true classes, columns predicted ones.
+        Confusion matrix: true classes in rows, predicted classes in columns.
     per_class : tuple of ClassScores
+        Scores of each class, in the same order.
     n_unknown : int
-        Rows whose class the head does not know; they count as wrong.
+        Number of rows of a class that the head does not know; these rows count as wrong.
     n_seen : int
-        Rows whose file was among those the head was fitted on: their scores flatter.
+        Number of rows whose image the head was fitted on; the scores of these rows flatter.
+
+    See Also
+    --------
+    featx.evaluate : Score a head on a cache.
+    featx.PairedScores : Scores of two classifiers on the same rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y = np.array(["ants", "ants", "bees", "bees"])
+    >>> predicted = np.array(["ants", "bees", "bees", "bees"])
+    >>> scores = score_predictions(y, predicted, classes=np.array(["ants", "bees"]))
+    >>> scores.accuracy
+    0.75
+    >>> scores.confusion
+    ((1, 1), (0, 2))
     """
 
     n_rows: int
@@ -64,12 +99,73 @@ class Evaluation:
     n_seen: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
+        """Return all fields as plain values, for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Evaluation:
+        """Return the evaluation whose fields `to_dict` returned."""
+        per_class = tuple(ClassScores(**scores) for scores in fields["per_class"])
+        return cls(**{**fields, "per_class": per_class})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossValidation:
+    """Held-out scores of a head on the rows that it was fitted on.
+
+    Attributes
+    ----------
+    scores : Evaluation
+        Scores of all rows, each predicted by a head that was fitted without the row's fold.
+    n_folds : int
+        Number of folds.
+    strengths : tuple of float
+        Strengths of the regularisation that the search tried, ascending.
+    mean_scores : tuple of float
+        Mean over the folds of each strength's score: accuracy, or balanced accuracy if the head has
+        class weights.
+
+    See Also
+    --------
+    featx.Head : The head that carries these scores.
+    """
+
+    scores: Evaluation
+    n_folds: int
+    strengths: tuple[float, ...]
+    mean_scores: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> CrossValidation:
+        """Return the object whose fields `to_dict` returned."""
+        return cls(**{**fields, "scores": Evaluation.from_dict(fields["scores"])})
 
 
 def estimate_interval(n_right: int, n_rows: int) -> tuple[float, float]:
-    """Return Wilson's 95 % score interval of a proportion."""
+    """Estimate the 95 % score interval of a proportion (Wilson 1927).
+
+    Parameters
+    ----------
+    n_right : int
+        Number of rows that count.
+    n_rows : int
+        Number of all rows, at least 1.
+
+    Returns
+    -------
+    tuple of float
+        Ends of the interval.
+
+    Examples
+    --------
+    >>> low, high = estimate_interval(8, 10)
+    >>> round(low, 3), round(high, 3)
+    (0.49, 0.943)
+    """
     interval = binomtest(n_right, n_rows).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -87,21 +183,26 @@ def score_predictions(
     Parameters
     ----------
     y, predicted : ndarray of str
-        ``(n_rows,)``, at least one row.
+        ``(n_rows,)``, true and predicted labels of at least one row.
     classes : ndarray of str
-        The head's, in the order of the columns of `probabilities`.
+        ``(n_classes,)``, classes of the head, in the order of the columns of `probabilities`.
     probabilities : ndarray, optional
-        ``(n_rows, n_classes)``.
+        ``(n_rows, n_classes)``, predicted probabilities.
     n_seen : int
-        Passed on.
+        Number of rows that the head was fitted on, for the result.
+
+    Returns
+    -------
+    Evaluation
+        The scores.
     """
     unknown = ~np.isin(y, classes)
     labels = [str(label) for label in [*classes, *np.unique(y[unknown])]]
     confusion = confusion_matrix(y, predicted, labels=labels)
-    precision, recall, f1, support = precision_recall_fscore_support(
+    precision, recall, f1, n_of_class = precision_recall_fscore_support(
         y, predicted, labels=labels, zero_division=0.0
     )
-    has_rows = support > 0
+    has_rows = n_of_class > 0
     n_right = int(np.trace(confusion))
     loss = None
     if probabilities is not None and not unknown.any():
@@ -117,8 +218,10 @@ def score_predictions(
         classes=tuple(labels),
         confusion=tuple(tuple(int(count) for count in line) for line in confusion),
         per_class=tuple(
-            ClassScores(label, int(n), float(p), float(r), float(f))
-            for label, n, p, r, f in zip(labels, support, precision, recall, f1, strict=True)
+            ClassScores(
+                label=label, n_rows=int(n), precision=float(p), recall=float(r), f1=float(f)
+            )
+            for label, n, p, r, f in zip(labels, n_of_class, precision, recall, f1, strict=True)
         ),
         n_unknown=int(unknown.sum()),
         n_seen=n_seen,

@@ -2,64 +2,102 @@
 
 from __future__ import annotations
 
-import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from featx.core.errors import HeadError
 from featx.core.files import check_destination, replacing
 from featx.core.fingerprint import Fingerprint
 from featx.core.provenance import Origin
+from featx.core.typing import Array, Float32Array, PathLike
 from featx.heads.classifier import HeadClassifier
-
-Array = np.ndarray[Any, Any]
+from featx.heads.evaluate import CrossValidation
 
 FORMAT_NAME = "featx-head"
 FORMAT_VERSION = 2
 
+FIT_ANEW = "Fit one with featx.fit_head(cache)."
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, kw_only=True)
+class FittedOn:
+    """The rows that a head was fitted on.
+
+    Attributes
+    ----------
+    cache : str
+        Path of the cache, as it was given.
+    split : str
+        Name of the split; ``"all"`` for all labelled rows.
+    n_rows : int
+        Number of rows.
+    fine_tuned : bool
+        Whether the head came out of fine-tuning, together with weights of its own.
+    """
+
+    cache: str
+    split: str
+    n_rows: int
+    fine_tuned: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Head:
-    """A classifier over embeddings of one fingerprint.
+    """A classifier for the embeddings of one fingerprint.
 
     Attributes
     ----------
     estimator : sklearn.pipeline.Pipeline
-        ``StandardScaler`` and a linear classifier, fitted on string labels.
+        ``StandardScaler`` and a classifier, fitted on string labels.
     kind : str
-        ``logreg`` or ``linear-svm``.
-    C : float
-        Inverse strength of the regularisation.
+        Kind of the head, such as ``"logreg"`` or ``"linear-svm"``.
+    params : mapping of str to float
+        Parameters that were chosen for the classifier, such as ``{"C": 0.01}``.
     fingerprint : Fingerprint
-        Of the embeddings that it takes.
+        Identity of the embeddings that the head takes.
     origin : Origin
-        How to make more of them.
-    fitted_on : dict
-        ``cache``, ``split``, ``n_rows``.
-    cross_validation : dict
-        Held-out scores on the rows that it was fitted on, as `Evaluation.to_dict` gives them,
-        ``n_folds``, and ``search`` with each ``C`` and its mean ``score``. Empty where C was given
-        or rows were too few.
+        Weights and preprocessing that make more such embeddings.
+    fitted_on : FittedOn
+        Rows that the head was fitted on.
+    cross_validation : CrossValidation or None
+        Held-out scores on these rows; None if the parameters were given, or rows were too few.
     seen : ndarray of uint64
-        Sorted; the first 16 hexadecimal digits of the digest of each file it was fitted on.
+        ``(n_images,)``, sorted: the first 16 hexadecimal digits of the SHA-256 of each image that
+        the head, or the weights that belong to it, was fitted on.
+
+    See Also
+    --------
+    featx.fit_head : Fit a head on the embeddings of a cache.
+    featx.load_head : Read a head from a file.
+    featx.evaluate : Score a head on a cache.
+
+    Examples
+    --------
+    >>> import featx
+    >>> head = featx.load_head("head.joblib")  # doctest: +SKIP
+    >>> with featx.open_cache("photos.h5") as cache:  # doctest: +SKIP
+    ...     labels = head.predict(cache.read_vectors())
     """
 
-    estimator: Any
+    estimator: Pipeline
     kind: str
-    C: float
+    params: Mapping[str, float]
     fingerprint: Fingerprint
     origin: Origin
-    fitted_on: dict[str, Any]
-    cross_validation: dict[str, Any] = field(repr=False)
-    seen: Array = field(repr=False)
+    fitted_on: FittedOn
+    cross_validation: CrossValidation | None = field(repr=False)
+    seen: NDArray[np.uint64] = field(repr=False)
 
     @property
     def classes(self) -> Array:
@@ -67,116 +105,250 @@ class Head:
         return np.asarray(self.estimator.classes_)
 
     def predict(self, X: Array) -> Array:
-        """Predict a class name for each row of embeddings: ``(n_rows,)``."""
+        """Predict a class name for each row of embeddings.
+
+        Parameters
+        ----------
+        X : ndarray
+            ``(n_rows, dim)``, embeddings of the head's fingerprint.
+
+        Returns
+        -------
+        ndarray of str
+            ``(n_rows,)``, class names.
+
+        Raises
+        ------
+        HeadError
+            If the embeddings are of another length.
+        """
         return np.asarray(self.estimator.predict(self._check(X)))
 
     def predict_proba(self, X: Array) -> Array | None:
-        """Return probabilities ``(n_rows, n_classes)``, or None where the kind has none."""
+        """Return the probability of each class for each row of embeddings.
+
+        Parameters
+        ----------
+        X : ndarray
+            ``(n_rows, dim)``, embeddings of the head's fingerprint.
+
+        Returns
+        -------
+        ndarray or None
+            ``(n_rows, n_classes)``; None if the kind of head has no probabilities.
+
+        Raises
+        ------
+        HeadError
+            If the embeddings are of another length.
+        """
         if not hasattr(self.estimator, "predict_proba"):
             return None
         return np.asarray(self.estimator.predict_proba(self._check(X)))
 
     def score_classes(self, X: Array) -> Array:
-        """Return probabilities, or else signed distances: ``(n_rows, n_classes)``."""
+        """Return the probability of each class or, without probabilities, the signed distance.
+
+        Parameters
+        ----------
+        X : ndarray
+            ``(n_rows, dim)``, embeddings of the head's fingerprint.
+
+        Returns
+        -------
+        ndarray
+            ``(n_rows, n_classes)``, also for two classes.
+
+        Raises
+        ------
+        HeadError
+            If the embeddings are of another length.
+        """
         probabilities = self.predict_proba(X)
         if probabilities is not None:
             return probabilities
         scores = np.asarray(self.estimator.decision_function(self._check(X)))
         return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
 
-    def refit(self, X: Array, y: Array) -> Any:
-        """Fit the same kind with the same C on other rows; return the estimator.
+    def refit(self, X: Array, y: Array) -> Pipeline:
+        """Fit the same kind with the same parameters on other rows.
 
-        What fine-tuning left has neither: a logistic regression then chooses its own.
-        """
-        if self.fitted_on.get("fine_tuned"):
-            return HeadClassifier().fit(self._check(X), y).pipeline_
-        with warnings.catch_warnings(), threadpool_limits(1):
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return clone(self.estimator).fit(self._check(X), y)
+        A head that came out of fine-tuning has no parameters of its own: a logistic regression that
+        chooses its C is fitted instead.
 
-    def count_seen(self, digests: Array) -> int:
-        """Count the files that the head was fitted on, by their digests."""
-        return int(np.isin(shorten_digests(digests), self.seen).sum())
+        Parameters
+        ----------
+        X : ndarray
+            ``(n_rows, dim)``, embeddings of the head's fingerprint.
+        y : ndarray of str
+            ``(n_rows,)``, labels.
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the head to a file that plain joblib and scikit-learn can read.
+        Returns
+        -------
+        Pipeline
+            The new estimator; the head stays as it is.
 
         Raises
         ------
         HeadError
-            If it cannot be written there, or something is there that is not to be replaced.
+            If the embeddings are of another length.
+        """
+        X = self._check(X)
+        if self.fitted_on.fine_tuned:
+            return HeadClassifier().fit(X, y).pipeline_
+        with warnings.catch_warnings(), threadpool_limits(1):
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return clone(self.estimator).fit(X, y)
+
+    def count_seen(self, digests: Array) -> int:
+        """Count the images that the head was fitted on.
+
+        Parameters
+        ----------
+        digests : ndarray of str
+            ``(n_rows,)``, SHA-256 of each image in hexadecimal; empty if it is not known.
+        """
+        return int(np.isin(shorten_digests(digests), self.seen).sum())
+
+    def save(self, path: PathLike, *, overwrite: bool = False) -> None:
+        """Write the head to a file that plain joblib and scikit-learn can read.
+
+        Parameters
+        ----------
+        path : path
+            File to write.
+        overwrite : bool
+            Whether to replace a file that exists.
+
+        Raises
+        ------
+        HeadError
+            If the file cannot be written, or exists and must not be replaced.
         """
         path = Path(path)
         check_destination(path, overwrite=overwrite, error=HeadError)
-        content = {"format": FORMAT_NAME, "format_version": FORMAT_VERSION} | {
-            name: getattr(self, name) for name in self.__dataclass_fields__
+        scores = self.cross_validation
+        content = {
+            "format": FORMAT_NAME,
+            "format_version": FORMAT_VERSION,
+            "estimator": self.estimator,
+            "kind": self.kind,
+            "params": dict(self.params),
+            "fingerprint": asdict(self.fingerprint),
+            "origin": asdict(self.origin),
+            "fitted_on": asdict(self.fitted_on),
+            "cross_validation": None if scores is None else scores.to_dict(),
+            "seen": self.seen,
         }
-        content["fingerprint"] = asdict(self.fingerprint)
-        content["origin"] = asdict(self.origin)
         with replacing(path, error=HeadError) as partial:
             joblib.dump(content, partial)
 
-    def _check(self, X: Array) -> Array:
+    def _check(self, X: Array) -> Float32Array:
         X = np.asarray(X, np.float32)
         dim = self.fingerprint.dim
         if X.ndim != 2 or X.shape[1] != dim:
             raise HeadError(
-                f"X: expected shape (n_rows, {dim}) for {self.fingerprint.backbone}, "
-                f"got {X.shape}. Embed with that backbone."
+                subject="X",
+                expected=f"an array of shape (n_rows, {dim})",
+                got=f"one of shape {X.shape}",
+                remedy=f"Pass embeddings of {self.fingerprint.backbone}, layer "
+                f"{self.fingerprint.layer}.",
             )
         return X
 
 
-def load_head(path: str | os.PathLike[str]) -> Head:
-    """Read a head that `Head.save` wrote.
+def load_head(path: PathLike) -> Head:
+    """Read a head that `featx.Head.save` wrote.
 
-    A joblib file is a pickle, and reading one may run code: read only heads that you trust.
+    A joblib file is a pickle, and reading a pickle may run code: read only heads that you trust.
 
     Parameters
     ----------
     path : path
+        File to read.
 
     Returns
     -------
     Head
+        The head.
 
     Raises
     ------
     HeadError
-        If the file is missing, damaged, no head, or of another version.
+        If the file is missing, damaged, no head, or of another format version.
+
+    See Also
+    --------
+    featx.fit_head : Fit a head on the embeddings of a cache.
+
+    Examples
+    --------
+    >>> import featx
+    >>> featx.load_head("head.joblib").classes  # doctest: +SKIP
+    array(['ants', 'bees'], dtype=object)
     """
     path = Path(path)
-    if not path.is_file():
-        raise HeadError(f"{path}: expected a head, got no such file. Fit one: featx fit-head.")
-    try:
-        content = joblib.load(path)
-    except Exception as error:  # unpickling raises whatever the bytes spell
-        raise HeadError(
-            f"{path}: expected a head written by featx fit-head, got {type(error).__name__} on "
-            "reading it. Fit it again."
-        ) from error
-    if not isinstance(content, dict) or content.pop("format", None) != FORMAT_NAME:
-        raise HeadError(
-            f"{path}: expected a head written by featx fit-head, got {type(content).__name__}. "
-            "Fit one: featx fit-head."
-        )
+    content = _read_content(path)
     version = content.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise HeadError(
-            f"{path}: expected head format {FORMAT_VERSION}, got {version}. "
-            "Fit it again, or install the featx that wrote it."
+            subject=str(path),
+            expected=f"head format {FORMAT_VERSION}",
+            got=str(version),
+            remedy=FIT_ANEW,
         )
     try:
-        content["fingerprint"] = Fingerprint(**content["fingerprint"])
-        content["origin"] = Origin(**content["origin"])
-        return Head(**content)
+        return _build_head(content)
     except (KeyError, TypeError) as error:
         raise HeadError(
-            f"{path}: expected a whole head, got one with {error}. Fit it again."
+            subject=str(path), expected="a whole head", got=f"one with {error}", remedy=FIT_ANEW
         ) from error
 
 
-def shorten_digests(digests: Array) -> Array:
-    """Turn hexadecimal SHA-256 digests into uint64 ``(n,)``; empty ones are left out."""
+def _read_content(path: Path) -> dict[str, Any]:
+    """Read the dict that a head file is, without the name of its format."""
+    expected = "a head that featx wrote"
+    if not path.is_file():
+        raise HeadError(subject=str(path), expected=expected, got="no such file", remedy=FIT_ANEW)
+    try:
+        content = joblib.load(path)
+    except Exception as error:  # unpickling raises whatever the bytes spell
+        got = f"a file that cannot be read ({type(error).__name__})"
+        raise HeadError(subject=str(path), expected=expected, got=got, remedy=FIT_ANEW) from error
+    if not isinstance(content, dict) or content.pop("format", None) != FORMAT_NAME:
+        got = f"a pickle of another kind ({type(content).__name__})"
+        raise HeadError(subject=str(path), expected=expected, got=got, remedy=FIT_ANEW)
+    return content
+
+
+def _build_head(content: Mapping[str, Any]) -> Head:
+    """Build a head from the fields of its file."""
+    scores = content["cross_validation"]
+    records = {
+        "fingerprint": Fingerprint(**content["fingerprint"]),
+        "origin": Origin(**content["origin"]),
+        "fitted_on": FittedOn(**content["fitted_on"]),
+        "cross_validation": None if scores is None else CrossValidation.from_dict(scores),
+    }
+    return Head(**{**content, **records})
+
+
+def shorten_digests(digests: Array) -> NDArray[np.uint64]:
+    """Shorten SHA-256 digests to their first 64 bits.
+
+    Parameters
+    ----------
+    digests : ndarray of str
+        ``(n,)``, hexadecimal digests; empty ones are left out.
+
+    Returns
+    -------
+    ndarray of uint64
+        ``(n_known,)``, in the same order.
+
+    Examples
+    --------
+    >>> shorten_digests(np.array(["00000000000000ff" + 48 * "0", ""])).tolist()
+    [255]
+    """
     return np.array([int(digest[:16], 16) for digest in digests if digest], np.uint64)

@@ -1,58 +1,203 @@
-"""The kinds of heads, as scikit-learn classifiers for standardised features."""
+"""The kinds of heads, as values: what each kind can do, and how to build its classifier.
+
+scikit-learn is imported when a classifier is built, so that the kinds can be listed at once.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
-
-from sklearn.linear_model import LogisticRegression
-from sklearn.svm import LinearSVC
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from featx.core.errors import HeadError, suggest
 
-KINDS = ("logreg", "linear-svm")
-"""Names of heads: logistic regression, and a linear support vector machine."""
+ClassWeight = Literal["balanced"] | dict[Any, float] | None
+"""Weights of the classes as scikit-learn takes them; None weighs all rows alike."""
 
 MAX_ITER = 1000
-"""Of the solver. Separable classes under weak regularisation never converge, and need not."""
+"""Most iterations of a solver. Separable classes under weak regularisation never converge, and need
+not."""
 
 SVM_TOLERANCE = 1e-3
-"""Of liblinear, whose time is most of a search for a linear-svm."""
+"""Tolerance of liblinear, which takes most of the time of a search for a ``linear-svm``."""
 
 
-def build_classifier(kind: str, *, C: float, class_weight: Any) -> Any:
-    """Build an unfitted classifier.
+@dataclass(frozen=True, kw_only=True)
+class HeadKind:
+    """One kind of head: its name, its capabilities, and the builder of its classifier.
+
+    Attributes
+    ----------
+    name : str
+        Name on the command line and in head files.
+    title : str
+        Name in prose.
+    has_probabilities : bool
+        Whether the classifier has ``predict_proba``.
+    is_linear : bool
+        Whether one matrix can stand for a fitted head; see `featx.heads.linear.fold_linear`.
+    warm_starts : bool
+        Whether the classifier can start a fit from its last one, by the parameter ``warm_start``.
+    strength_name : str
+        Name of the classifier's parameter that a search chooses.
+    grid : tuple of float
+        Powers of ten of the strength that a search tries first, ascending.
+    default_strength : float
+        Strength of a head whose rows are too few to choose one.
+    build : callable
+        Function that takes the strength and the `ClassWeight`, and returns an unfitted
+        scikit-learn classifier for standardised features.
+    """
+
+    name: str
+    title: str
+    has_probabilities: bool
+    is_linear: bool
+    warm_starts: bool
+    strength_name: str
+    grid: tuple[float, ...]
+    default_strength: float
+    build: Callable[[float, ClassWeight], Any]
+
+
+def _build_logreg(strength: float, class_weight: ClassWeight) -> Any:
+    """Build a multinomial logistic regression.
+
+    L-BFGS keeps float32, in which it is three to four times faster than in float64.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=strength, class_weight=class_weight, max_iter=MAX_ITER)
+
+
+def _build_linear_svm(strength: float, class_weight: ClassWeight) -> Any:
+    """Build one linear support vector machine per class, with squared hinge loss, by liblinear."""
+    from sklearn.svm import LinearSVC
+
+    # The random generator of the dual solver is shared by all threads of the process: a search in
+    # threads would differ from run to run. The primal solver draws nothing.
+    return LinearSVC(
+        C=strength, class_weight=class_weight, max_iter=MAX_ITER, dual=False, tol=SVM_TOLERANCE
+    )
+
+
+# The grids: on standardised features of 500 to 4,000 dimensions the best C lies within them. If it
+# lies at an end, the search goes on beyond that end.
+KINDS = (
+    HeadKind(
+        name="logreg",
+        title="logistic regression",
+        has_probabilities=True,
+        is_linear=True,
+        warm_starts=True,
+        strength_name="C",
+        grid=(-6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0),
+        default_strength=1e-2,
+        build=_build_logreg,
+    ),
+    HeadKind(
+        name="linear-svm",
+        title="linear support vector machine",
+        has_probabilities=False,
+        is_linear=True,
+        warm_starts=False,
+        strength_name="C",
+        grid=(-7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0),
+        default_strength=1e-2,
+        build=_build_linear_svm,
+    ),
+)
+"""All kinds of heads; the first one is the default."""
+
+
+def list_kinds() -> list[str]:
+    """List the names of all kinds of heads, sorted.
+
+    Examples
+    --------
+    >>> list_kinds()
+    ['linear-svm', 'logreg']
+    """
+    return sorted(kind.name for kind in KINDS)
+
+
+def get_kind(name: str) -> HeadKind:
+    """Return the kind of head of that name.
 
     Parameters
     ----------
-    kind : {"logreg", "linear-svm"}
-        ``logreg`` is multinomial, by L-BFGS, which keeps float32 and so is three to four times
-        faster than in float64. ``linear-svm`` is one-vs-rest
-        with squared hinge loss, by liblinear.
-    C : float
-        Inverse strength of the L2 regularisation.
-    class_weight : None, "balanced" or dict
-        As scikit-learn takes it.
+    name : str
+        One of the names that `list_kinds` lists.
+
+    Returns
+    -------
+    HeadKind
+        The kind, with its capabilities.
 
     Raises
     ------
     HeadError
-        If the kind is unknown, or an option out of its range.
+        If no kind has the name; the message shows the nearest names.
+
+    Examples
+    --------
+    >>> get_kind("logreg").title
+    'logistic regression'
     """
-    if not 0 < C < math.inf:
-        raise HeadError(f"C: expected a number above 0, got {C:g}. Leave it out to have it chosen.")
+    for kind in KINDS:
+        if kind.name == name:
+            return kind
+    names = list_kinds()
+    raise HeadError(
+        subject="kind",
+        expected=f"one of {', '.join(names)}",
+        got=repr(name),
+        remedy=suggest(str(name), names),
+    )
+
+
+def check_strength(kind: HeadKind, strength: float) -> None:
+    """Refuse a strength of the regularisation that no classifier takes.
+
+    Parameters
+    ----------
+    kind : HeadKind
+        Kind of the head, which names the strength.
+    strength : float
+        Value to check.
+
+    Raises
+    ------
+    HeadError
+        If the strength is not a finite number above 0.
+    """
+    if not 0 < strength < math.inf:
+        raise HeadError(
+            subject=kind.strength_name,
+            expected="a finite number above 0",
+            got=f"{strength:g}",
+            remedy="Leave it out to have it chosen by cross-validation.",
+        )
+
+
+def check_class_weight(class_weight: object) -> None:
+    """Refuse class weights that scikit-learn does not take.
+
+    Parameters
+    ----------
+    class_weight : object
+        Value to check; see `ClassWeight`.
+
+    Raises
+    ------
+    HeadError
+        If the value is not None, ``"balanced"`` or a dict.
+    """
     if not (class_weight in (None, "balanced") or isinstance(class_weight, dict)):
         raise HeadError(
-            f"class_weight: expected None, 'balanced' or a dict, got {class_weight!r}. Fix it."
+            subject="class_weight",
+            expected="None, 'balanced' or a dict of weights",
+            got=repr(class_weight),
+            remedy="Pass class_weight='balanced' to count all classes alike.",
         )
-    if kind == "logreg":
-        return LogisticRegression(C=C, class_weight=class_weight, max_iter=MAX_ITER)
-    if kind == "linear-svm":
-        # The dual solver's random generator is one for all threads of the process: a search in
-        # threads would differ from run to run. The primal one draws nothing.
-        return LinearSVC(
-            C=C, class_weight=class_weight, max_iter=MAX_ITER, dual=False, tol=SVM_TOLERANCE
-        )
-    raise HeadError(
-        f"head: expected a kind among {', '.join(KINDS)}, got {kind!r}. {suggest(kind, KINDS)}"
-    )

@@ -1,4 +1,4 @@
-"""A head as one matrix, and one matrix as a head."""
+"""Turn a fitted head into one matrix, and one matrix into a fitted head."""
 
 from __future__ import annotations
 
@@ -6,45 +6,50 @@ from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model._base import LinearClassifierMixin
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
 
 from featx.core.errors import HeadError
+from featx.core.typing import Array, Float64Array
+from featx.heads.kinds import KINDS
 
-Array = np.ndarray[Any, Any]
 
-
-def fold_linear(estimator: Any) -> tuple[Array, Array]:
+def fold_linear(estimator: Any) -> tuple[Float64Array, Float64Array]:
     """Fold the scaler of a fitted head into its linear classifier.
 
     Parameters
     ----------
     estimator : Pipeline
-        ``StandardScaler``, then ``LogisticRegression`` or ``LinearSVC``.
+        ``StandardScaler``, then a linear classifier of scikit-learn, both fitted.
 
     Returns
     -------
-    weight, bias : ndarray
-        float64 ``(n_classes, dim)`` and ``(n_classes,)``: ``X @ weight.T + bias`` is the head's
-        decision function. Of two classes the first has the logit 0.
+    weight : ndarray of float64
+        ``(n_classes, dim)``.
+    bias : ndarray of float64
+        ``(n_classes,)``: ``X @ weight.T + bias`` is the decision function of the head. If there are
+        two classes, the logit of the first one is 0.
 
     Raises
     ------
     HeadError
-        If a step is none that one matrix can stand for.
+        If the estimator has other steps, which one matrix cannot stand for.
     """
     steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else []
-    names = [type(step).__name__ for step in steps] or [type(estimator).__name__]
-    kinds = (StandardScaler, (LogisticRegression, LinearSVC))
-    if len(steps) != len(kinds) or not all(map(isinstance, steps, kinds)):
+    expected = (StandardScaler, LinearClassifierMixin)
+    if len(steps) != len(expected) or not all(map(isinstance, steps, expected)):
+        linear_kinds = " or ".join(f"kind={kind.name!r}" for kind in KINDS if kind.is_linear)
         raise HeadError(
-            "head: expected a StandardScaler and a linear classifier, which one layer of a network "
-            f"can stand for, got {', '.join(names)}. Fit one: featx fit-head --kind logreg."
+            subject="head",
+            expected="a StandardScaler and a linear classifier, which one layer of a network can "
+            "stand for",
+            got=", ".join(type(step).__name__ for step in steps or [estimator]),
+            remedy=f"Fit one with featx.fit_head(cache) and {linear_kinds}.",
         )
     scaler, classifier = steps
     dim = classifier.coef_.shape[1]
-    # A scaler that is told to leave the mean may know it all the same.
+    # A scaler with with_mean=False may have a mean all the same, which it does not subtract.
     mean = np.asarray(scaler.mean_, np.float64) if scaler.with_mean else np.zeros(dim)
     scale = np.ones(dim) if scaler.scale_ is None else np.asarray(scaler.scale_, np.float64)
     weight = np.asarray(classifier.coef_, np.float64) / scale
@@ -56,7 +61,7 @@ def fold_linear(estimator: Any) -> tuple[Array, Array]:
 
 
 def build_linear(weight: Array, bias: Array, classes: Array) -> Pipeline:
-    """Build a fitted head of a matrix: what `fold_linear` undoes.
+    """Build a fitted head from a matrix: the inverse of `fold_linear`.
 
     Parameters
     ----------
@@ -70,10 +75,10 @@ def build_linear(weight: Array, bias: Array, classes: Array) -> Pipeline:
     Returns
     -------
     Pipeline
-        A ``StandardScaler`` that changes nothing, and a ``LogisticRegression`` whose
-        probabilities are the softmax of the logits.
+        A ``StandardScaler`` that changes nothing, and a ``LogisticRegression`` whose probabilities
+        are the softmax of the logits ``X @ weight.T + bias``.
     """
-    if len(classes) == 2:  # scikit-learn keeps the difference alone
+    if len(classes) == 2:  # scikit-learn keeps the difference of two classes only
         weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
     dim = weight.shape[1]
     classifier = LogisticRegression()

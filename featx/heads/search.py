@@ -1,8 +1,14 @@
-"""Choose C by cross-validation: a coarse path, then finer steps around the best."""
+"""Choose the strength of the regularisation by cross-validation.
+
+The search tries powers of ten of the strength: a coarse grid first, then values beyond the grid if
+its end is best, then values between. `search_exponents` decides which values to try; `FoldFitter`
+fits and scores them; `Trials` keeps the results and says which value is best.
+"""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,178 +19,313 @@ from sklearn.metrics import recall_score
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from featx.heads.kinds import build_classifier
-from featx.heads.splits import Folds
+from featx.core.typing import Array, Float32Array, Float64Array, IntArray
+from featx.heads.kinds import ClassWeight, HeadKind
+from featx.heads.splits import Fold, Folds
 
-Array = np.ndarray[Any, Any]
+Exponents = tuple[float, ...]
+"""Powers of ten of the strength."""
 
-COARSE_EXPONENTS = {
-    "logreg": (-6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0),
-    "linear-svm": (-7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0),
-}
-"""Powers of ten of C tried first. On standardised features of 500 to 4,000 dimensions the best C
-lies within; where it lies at an end, the path is continued."""
-
-MAX_LONGER = 2
-"""Values by which the path is continued."""
+MAX_BEYOND = 2
+"""Most values that the search tries beyond the ends of the grid."""
 
 FINE_STEPS = (0.5, 0.25)
-"""Steps in powers of ten, each tried on both sides of the best so far."""
+"""Steps in powers of ten, each tried on both sides of the best value so far."""
 
-DEFAULT_C = 1e-2
-"""Taken where rows are too few to cross-validate."""
+NO_FOLD = -1
+"""Class code of a row that no fold tested."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Search:
-    """What a search for C found.
+    """The result of a search for the strength of the regularisation.
 
     Attributes
     ----------
-    C : float
-        The best; of equals the middle one.
-    values : ndarray
-        ``(n_values,)``, every C tried, ascending.
-    scores : ndarray
-        ``(n_values, n_folds)``, of each C on each fold.
-    held_out : ndarray of int
-        ``(n_rows,)``, each row's class as predicted by a head that has seen neither the row nor,
-        in the choice of its C, the row's fold; -1 for rows in no fold.
+    best : float
+        The best value; the middle one, if several score the same.
+    values : ndarray of float64
+        ``(n_values,)``, all values tried, ascending.
+    scores : ndarray of float64
+        ``(n_values, n_folds)``, the score of each value on each fold.
+    held_out : ndarray of int64
+        ``(n_rows,)``, the class code of each row as predicted by a head that has not seen the row,
+        and whose strength was chosen without the row's fold; -1 for rows that are in no fold.
     """
 
-    C: float
-    values: Array
-    scores: Array
-    held_out: Array
+    best: float
+    values: Float64Array
+    scores: Float64Array
+    held_out: IntArray
 
 
-def search_C(
-    X: Array,
-    y: Array,
-    folds: Folds,
-    *,
-    kind: str,
-    class_weight: Any,
-    progress: bool | None = False,
-) -> Search:
-    """Choose C.
+def find_best(scores: Array) -> int:
+    """Find the value with the best mean score.
 
-    Seven values a decade apart are tried in ascending order (logistic regression starts each fit
-    from the one before); where an end of the path is best, it goes on by up to two; then half and
-    quarter decades around the best. At most thirteen values, where a grid of the same resolution
-    takes forty-five.
+    If values score the same, the middle one is taken: on few rows many values do, and the middle
+    one is the furthest from those that underfit and from those that overfit.
 
     Parameters
     ----------
-    X : ndarray
-        ``(n_rows, dim)``.
-    y : ndarray of int
-        ``(n_rows,)``, class codes.
-    folds : list of (train, test)
-        Indices.
-    kind, class_weight
-        As `build_classifier` takes them. Scores are accuracies, or balanced accuracies where
-        `class_weight` is set.
-    progress : bool or None
-        Show a progress bar on standard error; None: where that is a terminal.
+    scores : ndarray
+        ``(n_values, n_folds)``, in the order of the values.
 
     Returns
     -------
-    Search
+    int
+        Index of the value.
+
+    Examples
+    --------
+    >>> find_best(np.array([[0.5, 0.5], [1.0, 0.8], [0.9, 0.9], [0.8, 1.0]]))
+    2
     """
-    classifiers = [build_classifier(kind, C=1.0, class_weight=class_weight) for _ in folds]
-    if kind == "logreg":
-        for classifier in classifiers:
-            classifier.set_params(warm_start=True)
-    disable = None if progress is None else not progress
-    with tqdm(desc="choosing C", total=0, unit=" fits", disable=disable) as bar:
-        path = _Path(X, y, folds, classifiers, bar, class_weight is not None)
-        path.try_exponents(COARSE_EXPONENTS[kind])
-        for _ in range(MAX_LONGER):
-            best = path.best_exponent
-            if best == min(path.scores):
-                path.try_exponents((best - 1,))
-            elif best == max(path.scores):
-                path.try_exponents((best + 1,))
-        for step in FINE_STEPS:
-            best = path.best_exponent
-            path.try_exponents((best - step, best + step))
-    return path.conclude()
+    means = scores.mean(axis=1)
+    best = np.flatnonzero(np.isclose(means, means.max(), rtol=0, atol=1e-9))
+    return int(best[(len(best) - 1) // 2])
+
+
+def find_beyond(tried: Iterable[float], best: float) -> Exponents:
+    """Find the exponent that lies beyond the end of those tried, if the best one is that end.
+
+    Parameters
+    ----------
+    tried : iterable of float
+        Exponents tried so far.
+    best : float
+        The best one of them.
+
+    Returns
+    -------
+    tuple of float
+        One exponent, a decade away from the best one; empty if the best one is no end.
+
+    Examples
+    --------
+    >>> find_beyond((-2.0, -1.0, 0.0), best=0.0)
+    (1.0,)
+    >>> find_beyond((-2.0, -1.0, 0.0), best=-1.0)
+    ()
+    """
+    tried = tuple(tried)
+    if best == min(tried):
+        return (best - 1,)
+    return (best + 1,) if best == max(tried) else ()
+
+
+def search_exponents(grid: Exponents, evaluate: Callable[[Exponents], float]) -> None:
+    """Try a grid of exponents, then others near the best: at most ``len(grid) + 6``.
+
+    Parameters
+    ----------
+    grid : tuple of float
+        Exponents to try first, ascending, a decade apart.
+    evaluate : callable
+        Function that tries the exponents that it is given, and returns the best one of all so far.
+    """
+    tried = list(grid)
+    best = evaluate(grid)
+    for _ in range(MAX_BEYOND):
+        if beyond := find_beyond(tried, best):
+            tried.extend(beyond)
+            best = evaluate(beyond)
+    for step in FINE_STEPS:
+        best = evaluate((best - step, best + step))
 
 
 @dataclass
-class _Path:
-    """Values of C tried so far, with their scores and predictions on each fold."""
+class Trials:
+    """The exponents tried so far, with their scores and predictions on each fold.
 
-    X: Array
-    y: Array
+    Attributes
+    ----------
+    folds : list of (ndarray, ndarray)
+        Rows of the training part and of the test part of each fold.
+    n_rows : int
+        Number of rows of the data.
+    scores : dict of float to list of float
+        Scores of each exponent, one per fold.
+    predicted : dict of float to ndarray
+        Class codes ``(n_rows,)`` that each exponent predicted.
+    """
+
     folds: Folds
-    classifiers: list[Any]
-    bar: Any
-    balanced: bool
+    n_rows: int
     scores: dict[float, list[float]] = field(default_factory=dict)
-    predicted: dict[float, Array] = field(default_factory=dict)
+    predicted: dict[float, IntArray] = field(default_factory=dict)
+
+    def add(
+        self, exponent: float, scores: Sequence[float], predictions: Sequence[IntArray]
+    ) -> None:
+        """Keep the scores and predictions of one exponent.
+
+        Parameters
+        ----------
+        exponent : float
+            The exponent tried.
+        scores : sequence of float
+            One score per fold.
+        predictions : sequence of ndarray
+            Class codes of the test rows of each fold.
+        """
+        self.scores[exponent] = list(scores)
+        self.predicted[exponent] = np.full(self.n_rows, NO_FOLD)
+        for (_, test), codes in zip(self.folds, predictions, strict=True):
+            self.predicted[exponent][test] = codes
 
     @property
-    def best_exponent(self) -> float:
-        """The best value; of equals the middle one."""
-        exponents = sorted(self.scores)
-        return exponents[_find_best(np.array([self.scores[e] for e in exponents]))]
+    def best(self) -> float:
+        """The best exponent so far."""
+        exponents, scores = self._list_scores()
+        return float(exponents[find_best(scores)])
 
-    def try_exponents(self, exponents: tuple[float, ...]) -> None:
-        """Fit and score each value on each fold."""
-        for exponent in exponents:
-            self.scores[exponent] = []
-            self.predicted[exponent] = np.full(len(self.y), -1)
-        self.bar.total += len(exponents) * len(self.folds)
-        fit = functools.partial(self._fit_fold, exponents)
-        with ThreadPoolExecutor(min(joblib.cpu_count(), len(self.folds))) as pool:
-            predictions = list(pool.map(fit, self.folds, self.classifiers))
-        for (_, test), by_exponent in zip(self.folds, predictions, strict=True):
-            for exponent, predicted in zip(exponents, by_exponent, strict=True):
-                self.predicted[exponent][test] = predicted
-                self.scores[exponent].append(self._score(self.y[test], predicted))
+    def conclude(self) -> Search:
+        """Choose the best value of all folds, and for each fold the best value of the others."""
+        exponents, scores = self._list_scores()
+        held_out = np.full(self.n_rows, NO_FOLD)
+        for number, (_, test) in enumerate(self.folds):
+            # A single fold has no others.
+            others = np.delete(scores, number, axis=1) if len(self.folds) > 1 else scores
+            held_out[test] = self.predicted[exponents[find_best(others)]][test]
+        values = np.array([10**exponent for exponent in exponents])
+        return Search(
+            best=float(values[find_best(scores)]), values=values, scores=scores, held_out=held_out
+        )
+
+    def _list_scores(self) -> tuple[list[float], Float64Array]:
+        """Return exponents, ascending, and scores ``(n_values, n_folds)``."""
+        exponents = sorted(self.scores)
+        return exponents, np.array([self.scores[exponent] for exponent in exponents])
+
+
+def score_codes(y: IntArray, predicted: IntArray, *, balanced: bool) -> float:
+    """Score predicted class codes by accuracy, or by mean recall of the classes in `y`.
+
+    Parameters
+    ----------
+    y, predicted : ndarray of int64
+        ``(n_rows,)``, true and predicted class codes.
+    balanced : bool
+        Whether all classes count alike.
+    """
+    if balanced:
+        return float(recall_score(y, predicted, labels=np.unique(y), average="macro"))
+    return float(np.mean(y == predicted))
+
+
+class FoldFitter:
+    """Fits heads on the training part of each fold, and scores them on the test part.
+
+    Parameters
+    ----------
+    X : ndarray of float32 or float64
+        ``(n_rows, dim)``.
+    y : ndarray of int64
+        ``(n_rows,)``, class codes.
+    folds : list of (ndarray, ndarray)
+        Rows of the training part and of the test part of each fold.
+    kind : HeadKind
+        Kind of the heads.
+    class_weight : None, "balanced" or dict
+        Weights of the class codes; if given, scores are balanced accuracies.
+    """
+
+    def __init__(
+        self,
+        X: Float32Array | Float64Array,
+        y: IntArray,
+        folds: Folds,
+        *,
+        kind: HeadKind,
+        class_weight: ClassWeight,
+    ) -> None:
+        self.X, self.y, self.kind = X, y, kind
+        self.balanced = class_weight is not None
+        self.trials = Trials(folds, len(y))
+        # One classifier per fold: a warm start goes on from the last fit of the same fold.
+        self.classifiers = [kind.build(kind.default_strength, class_weight) for _ in folds]
+        if kind.warm_starts:
+            for classifier in self.classifiers:
+                classifier.set_params(warm_start=True)
+
+    def evaluate(self, exponents: Exponents, *, bar: Any) -> float:
+        """Try exponents on each fold, and return the best one of all so far.
+
+        Parameters
+        ----------
+        exponents : tuple of float
+            Exponents to try, in this order.
+        bar : tqdm
+            Progress bar, which counts fits.
+        """
+        folds = self.trials.folds
+        bar.total += len(exponents) * len(folds)
+        fit = functools.partial(self._fit_fold, exponents, bar)
+        with ThreadPoolExecutor(min(joblib.cpu_count(), len(folds))) as pool:
+            by_fold = list(pool.map(fit, folds, self.classifiers))
+        for exponent, predictions in zip(exponents, zip(*by_fold, strict=True), strict=True):
+            scores = [
+                score_codes(self.y[test], codes, balanced=self.balanced)
+                for (_, test), codes in zip(folds, predictions, strict=True)
+            ]
+            self.trials.add(exponent, scores, predictions)
+        return self.trials.best
 
     def _fit_fold(
-        self, exponents: tuple[float, ...], fold: tuple[Array, Array], classifier: Any
-    ) -> list[Array]:
-        """Return the predictions on a fold's test rows, for each value."""
+        self, exponents: Exponents, bar: Any, fold: Fold, classifier: Any
+    ) -> list[IntArray]:
+        """Return the class codes of a fold's test rows as predicted with each exponent."""
         train, test = fold
         scaler = StandardScaler().fit(self.X[train])
         X_train, X_test = scaler.transform(self.X[train]), scaler.transform(self.X[test])
         predictions = []
         for exponent in exponents:
-            classifier.set_params(C=10**exponent)
+            classifier.set_params(**{self.kind.strength_name: 10**exponent})
             classifier.fit(X_train, self.y[train])
             predictions.append(classifier.predict(X_test))
-            self.bar.update()
+            bar.update()
         return predictions
 
-    def _score(self, y: Array, predicted: Array) -> float:
-        if self.balanced:
-            return float(recall_score(y, predicted, labels=np.unique(y), average="macro"))
-        return float(np.mean(y == predicted))
 
-    def conclude(self) -> Search:
-        """Choose the best, and for each fold the best by the others alone."""
-        exponents = np.array(sorted(self.scores))
-        scores = np.array([self.scores[exponent] for exponent in exponents])
-        held_out = np.full(len(self.y), -1)
-        for number, (_, test) in enumerate(self.folds):
-            # With a single fold there are no others.
-            others = np.delete(scores, number, axis=1) if len(self.folds) > 1 else scores
-            chosen = exponents[_find_best(others)]
-            held_out[test] = self.predicted[chosen][test]
-        values = np.array([10**exponent for exponent in exponents.tolist()])
-        return Search(float(values[_find_best(scores)]), values, scores, held_out)
+def search_strength(
+    X: Float32Array | Float64Array,
+    y: IntArray,
+    folds: Folds,
+    *,
+    kind: HeadKind,
+    class_weight: ClassWeight,
+    progress: bool | None = False,
+) -> Search:
+    """Choose the strength of the regularisation.
 
+    The values of the kind's grid are tried in ascending order, so that a kind that starts warm
+    starts each fit from the one before. If an end of the grid is best, up to two more values follow
+    beyond it; then half and quarter decades around the best value. At most thirteen values are
+    tried, where a grid of the same resolution takes forty-five.
 
-def _find_best(scores: Array) -> int:
-    """Return the best line of ``(n_values, n_folds)``; of equals the middle one.
+    Parameters
+    ----------
+    X : ndarray of float32 or float64
+        ``(n_rows, dim)``.
+    y : ndarray of int64
+        ``(n_rows,)``, class codes.
+    folds : list of (ndarray, ndarray)
+        Rows of the training part and of the test part of each fold.
+    kind : HeadKind
+        Kind of the head.
+    class_weight : None, "balanced" or dict
+        Weights of the class codes. If they are given, scores are balanced accuracies, else
+        accuracies.
+    progress : bool or None
+        Whether to show a progress bar on standard error; None shows one if that is a terminal.
 
-    On few rows many values score the same: the middle of them is the furthest from both those
-    that underfit and those that overfit.
+    Returns
+    -------
+    Search
+        The best value, and all values tried with their scores.
     """
-    means = scores.mean(axis=1)
-    best = np.flatnonzero(np.isclose(means, means.max(), rtol=0, atol=1e-9))
-    return int(best[(len(best) - 1) // 2])
+    fitter = FoldFitter(X, y, folds, kind=kind, class_weight=class_weight)
+    disable = None if progress is None else not progress
+    with tqdm(desc=f"choosing {kind.strength_name}", total=0, unit=" fits", disable=disable) as bar:
+        search_exponents(kind.grid, functools.partial(fitter.evaluate, bar=bar))
+    return fitter.trials.conclude()

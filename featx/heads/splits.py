@@ -1,27 +1,41 @@
-"""Ways to part rows: folds for cross-validation, and train/val/test splits."""
+"""Ways to part rows: folds for cross-validation, and the splits train, val and test."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from featx.core.errors import HeadError
+from featx.core.typing import Array, IntArray, StrArray
 
-Array = np.ndarray[Any, Any]
-Folds = list[tuple[Array, Array]]
+Fold = tuple[IntArray, IntArray]
+"""Rows of the training part and of the test part."""
+
+Folds = list[Fold]
+
+MAX_SEED = 2**32 - 1
 
 
-def fill_groups(groups: Array) -> Array | None:
-    """Give each row without a group one of its own; None where no row has a group.
+def fill_groups(groups: StrArray) -> StrArray | None:
+    """Give each row without a group a group of its own.
 
     Parameters
     ----------
     groups : ndarray of str
-        ``(n_rows,)``, empty for none.
+        ``(n_rows,)``, empty for rows without a group.
+
+    Returns
+    -------
+    ndarray of str or None
+        ``(n_rows,)``; None if no row has a group.
+
+    Examples
+    --------
+    >>> fill_groups(np.array(["a", "", "a"], dtype=object)).tolist()
+    ['g:a', 'row:1', 'g:a']
     """
     if not (groups != "").any():
         return None
@@ -29,61 +43,76 @@ def fill_groups(groups: Array) -> Array | None:
 
 
 def check_seed(seed: int) -> None:
-    """Refuse a seed that numpy's generator does not take.
+    """Refuse a seed that numpy's random generator does not take.
+
+    Parameters
+    ----------
+    seed : int
+        Value to check.
 
     Raises
     ------
     HeadError
+        If the seed is negative or too large.
     """
-    if not 0 <= seed < 2**32:
-        raise HeadError(f"seed: expected 0 to {2**32 - 1}, got {seed}. Pass such a number.")
+    if not 0 <= seed <= MAX_SEED:
+        raise HeadError(
+            subject="seed",
+            expected=f"a number from 0 to {MAX_SEED}",
+            got=str(seed),
+            remedy="Pass seed=0 or another number in this range.",
+        )
 
 
 def build_folds(y: Array, groups: Array | None, *, n_folds: int, seed: int) -> Folds:
-    """Part rows into stratified folds, keeping groups together.
+    """Part rows into stratified folds and keep groups together.
 
     Parameters
     ----------
     y : ndarray
-        ``(n_rows,)``.
+        ``(n_rows,)``, labels or class codes.
     groups : ndarray or None
-        ``(n_rows,)``.
+        ``(n_rows,)``, the group of each row.
     n_folds : int
-        Fewer are made where no class, or not as many groups, would fill them.
+        Number of folds. Fewer are made if the largest class has fewer rows, or if there are fewer
+        groups.
     seed : int
-        Of the shuffle.
+        Seed of the shuffle.
 
     Returns
     -------
-    list of (train, test)
-        Indices. Folds whose training part lacks all classes but one are left out, so that the
-        list may be empty.
+    list of (ndarray, ndarray)
+        Rows of the training part and of the test part of each fold. Folds whose training part has
+        one class only are left out, so that the list may be empty.
     """
     largest = int(np.unique(y, return_counts=True)[1].max())
     n_folds = min(n_folds, largest, len(y) if groups is None else len(np.unique(groups)))
     if n_folds < 2:
         return []
-    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-    splitter = kind(n_folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():  # classes of fewer rows than folds are dealt with here
+    splitter_class = StratifiedKFold if groups is None else StratifiedGroupKFold
+    splitter = splitter_class(n_folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():  # about classes with fewer rows than folds, which are welcome
         warnings.simplefilter("ignore", UserWarning)
         folds = list(splitter.split(np.zeros(len(y)), y, groups))
     return [(train, test) for train, test in folds if len(test) and len(np.unique(y[train])) > 1]
 
 
-def assign_splits(y: Array, groups: Array | None, *, val: float, test: float, seed: int) -> Array:
-    """Part labelled rows into train, val and test: stratified, groups kept together.
+def assign_splits(
+    y: Array, groups: Array | None, *, val: float, test: float, seed: int
+) -> StrArray:
+    """Part labelled rows into train, val and test: stratified, with groups kept together.
 
     Parameters
     ----------
     y : ndarray of str
-        ``(n_rows,)``.
+        ``(n_rows,)``, labels.
     groups : ndarray or None
-        ``(n_rows,)``.
+        ``(n_rows,)``, the group of each row.
     val, test : float
-        Fractions of the rows, 0 for none; groups make them approximate.
+        Fractions of the rows for val and for test, 0 for none. With groups the fractions are
+        approximate.
     seed : int
-        Of the shuffle.
+        Seed of the shuffle.
 
     Returns
     -------
@@ -93,52 +122,69 @@ def assign_splits(y: Array, groups: Array | None, *, val: float, test: float, se
     Raises
     ------
     HeadError
-        If a fraction is none, or rows or groups are too few for it.
+        If the fractions leave no rows for train, or rows or groups are too few for them.
+
+    Examples
+    --------
+    >>> y = np.array(["ants", "bees"] * 4)
+    >>> splits = assign_splits(y, None, val=0.25, test=0.0, seed=0)
+    >>> (splits == "train").sum(), (splits == "val").sum()
+    (np.int64(6), np.int64(2))
     """
     if min(val, test) < 0 or not 0 < val + test < 1:
         raise HeadError(
-            f"split: expected val and test that leave rows to train on, got {val:g} and {test:g}. "
-            "Pass fractions such as --val 0.2."
+            subject="val, test",
+            expected="fractions of at least 0 whose sum is above 0 and below 1",
+            got=f"{val:g} and {test:g}",
+            remedy="Pass val=0.2 or other fractions that leave rows to fit on.",
         )
     check_seed(seed)
     splits = np.full(len(y), "train", dtype=object)
     rest = np.arange(len(y))
     for name, fraction in (("test", test), ("val", val)):
         if fraction:
-            size = round(fraction * len(y))
-            chosen = _choose(y[rest], None if groups is None else groups[rest], size, seed)
+            n_wanted = round(fraction * len(y))
+            chosen = _choose(y[rest], None if groups is None else groups[rest], n_wanted, seed)
             splits[rest[chosen]] = name
             rest = np.delete(rest, chosen)
     return splits
 
 
-def _choose(y: Array, groups: Array | None, size: int, seed: int) -> Array:
-    """Choose about `size` rows, with the classes in proportion; indices."""
-    labels, counts = np.unique(y, return_counts=True)
-    if groups is not None:
-        # Folds of at most half the size, so that some number of them comes near to it.
-        n_folds = min(len(np.unique(groups)), max(20, math.ceil(2 * len(y) / max(size, 1))))
-        folds = build_folds(y, groups, n_folds=n_folds, seed=seed)
-        chosen: list[int] = []
-        for _, fold in folds:
-            # Take a fold where that comes nearer to the size than leaving it.
-            if abs(len(chosen) + len(fold) - size) < abs(len(chosen) - size):
-                chosen.extend(fold)
+def _choose(y: Array, groups: Array | None, n_wanted: int, seed: int) -> IntArray:
+    """Choose about so many rows, with the classes in proportion; return their indices."""
+    if groups is None:
+        chosen = _choose_rows(y, n_wanted, seed)
     else:
-        # A class of one row stays on the training side, where it can be learnt.
-        common = np.flatnonzero(np.isin(y, labels[counts > 1]))
-        n_classes = int((counts > 1).sum())
-        if not n_classes <= size <= len(common) - n_classes:
-            chosen = []
-        else:
-            chosen = train_test_split(
-                common, test_size=size, random_state=seed, stratify=y[common]
-            )[1]
+        chosen = _choose_groups(y, groups, n_wanted, seed)
     if len(chosen) == 0:
-        what = "rows" if groups is None else "groups"
+        counts = np.unique(y, return_counts=True)[1]
         raise HeadError(
-            f"split: expected {what} enough for {size} of {len(y)} rows with every class among "
-            f"them, got {len(labels)} classes of {counts.min()} to {counts.max()} rows. "
-            "Label more rows, or pass another fraction."
+            subject="val, test",
+            expected=f"enough {'rows' if groups is None else 'groups'} to take {n_wanted} of "
+            f"{len(y)} rows with every class among them",
+            got=f"{len(counts)} classes of {counts.min()} to {counts.max()} rows",
+            remedy="Label more rows, or pass another fraction.",
         )
+    return chosen
+
+
+def _choose_rows(y: Array, n_wanted: int, seed: int) -> IntArray:
+    """Choose rows; a class of one row stays on the training side, so that it can be learnt."""
+    labels, counts = np.unique(y, return_counts=True)
+    common = np.flatnonzero(np.isin(y, labels[counts > 1]))
+    n_classes = int((counts > 1).sum())
+    if not n_classes <= n_wanted <= len(common) - n_classes:
+        return common[:0]
+    _, chosen = train_test_split(common, test_size=n_wanted, random_state=seed, stratify=y[common])
     return np.asarray(chosen)
+
+
+def _choose_groups(y: Array, groups: Array, n_wanted: int, seed: int) -> IntArray:
+    """Choose whole groups: add stratified folds as long as each brings the size nearer."""
+    # Folds of at most half the size, so that some number of them comes near to it.
+    n_folds = min(len(np.unique(groups)), max(20, math.ceil(2 * len(y) / max(n_wanted, 1))))
+    chosen: list[int] = []
+    for _, fold in build_folds(y, groups, n_folds=n_folds, seed=seed):
+        if abs(len(chosen) + len(fold) - n_wanted) < abs(len(chosen) - n_wanted):
+            chosen.extend(fold)
+    return np.array(chosen, np.int64)

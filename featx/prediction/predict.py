@@ -13,7 +13,7 @@ from featx.cache.open import is_cache_file
 from featx.cache.reader import open_cache
 from featx.core.errors import FeatxError, SourceError
 from featx.core.typing import PathLike
-from featx.fitting.fit import HeadLike, find_comparable
+from featx.fitting.inputs import HeadLike, find_comparable
 from featx.heads.head import Head, load_head
 from featx.images.manifest import Entry
 from featx.images.sources.read import list_entries

@@ -118,20 +118,25 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         ("backbones resnet51", "Nearest: resnet50"),
         ("split photos.h5", "expected a cache without splits, got train, val"),
         ("split photos.h5 --overwrite --val 1.5", "got 1.5 and 0"),
-        ("split photos.h5 --overwrite --val 0.01", "expected rows enough for 0 of 12"),
+        ("split photos.h5 --overwrite --val 0.01", "expected enough rows to take 0 of 12"),
         ("fit-head gone.h5 -o new.joblib", "gone.h5: expected a cache, got no such file"),
         ("fit-head photos.h5 -o no/new.joblib", "no/new.joblib: expected an existing folder"),
         ("fit-head photos.h5 -o new.joblib --kind svm", "got 'svm'. "),
         ("fit-head photos.h5 -o new.joblib --split test", "expected rows in split 'test'"),
         ("fit-head photos.h5 -o new.joblib --embedding x", "expected one of its embeddings"),
         ("fit-head photos.h5 -o new.joblib --C 0", "C: expected"),
-        ("fit-head photos.h5 -o new.joblib --class-weight heavy", "class_weight: expected"),
         ("fit-head photos.h5 -o new.joblib --seed -1", "seed: expected"),
-        ("evaluate gone.joblib photos.h5", "gone.joblib: expected a head, got no such file"),
-        ("evaluate photos.h5 head.joblib", "photos.h5: expected a head written by featx fit-head"),
+        (
+            "evaluate gone.joblib photos.h5",
+            "gone.joblib: expected a head that featx wrote, got no such file",
+        ),
+        ("evaluate photos.h5 head.joblib", "photos.h5: expected a head that featx wrote"),
         ("evaluate head.joblib cache.h5", "expected backbone tests-tiny"),
         ("evaluate head.joblib photos.h5 --split test", "in split 'test', got train, val"),
-        ("predict gone.joblib photos", "gone.joblib: expected a head, got no such file"),
+        (
+            "predict gone.joblib photos",
+            "gone.joblib: expected a head that featx wrote, got no such file",
+        ),
         ("predict head.joblib gone", "gone: expected a folder, table, tar or image"),
         ("predict head.joblib empty", "empty: expected at least one image"),
         ("predict head.joblib cache.h5", "expected backbone tests-tiny"),
@@ -207,6 +212,7 @@ def test_doctor_prints_rates_and_advice(place: Any, run_cli: Any) -> None:
         "split photos.h5 --val much",
         "fit-head photos.h5",
         "fit-head photos.h5 -o new.joblib --cv 1",
+        "fit-head photos.h5 -o new.joblib --class-weight heavy",
         "evaluate head.joblib",
         "predict head.joblib",
         "predict head.joblib photos --top 0",
@@ -291,9 +297,9 @@ def test_fit_head_json_parses(place: Any, run_cli: Any) -> None:
     found = json.loads(run_cli("fit-head", "photos.h5", "-o", "new.joblib", "--json").out)
     assert found["head"] == "new.joblib"
     assert found["classes"] == ["ants", "bees"]
-    assert found["C"] > 0
+    assert found["params"]["C"] > 0
     assert found["fitted_on"]["n_rows"] == 8
-    assert found["cross_validation"]["n_rows"] == 8
+    assert found["cross_validation"]["scores"]["n_rows"] == 8
     assert Path("new.joblib").is_file()
 
 

@@ -23,7 +23,8 @@ from featx.core.errors import (
 )
 from featx.engines.choose import choose_engine
 from featx.extraction.extract import extract
-from featx.fitting.fit import evaluate, fit_head
+from featx.fitting.evaluate import evaluate
+from featx.fitting.fit import fit_head
 from featx.images.manifest import Manifest
 from featx.images.sources.read import read_manifest
 

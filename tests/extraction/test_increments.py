@@ -18,7 +18,9 @@ from featx.core.errors import (
     FingerprintError,
     TooManyFailuresError,
 )
-from featx.fitting.fit import evaluate, fit_head, split_cache
+from featx.fitting.evaluate import evaluate
+from featx.fitting.fit import fit_head
+from featx.fitting.split import split_cache
 from featx.images.content import Content
 from featx.prediction.predict import predict
 from tests.extraction.caches import (
@@ -309,8 +311,8 @@ def test_fit_head_leaves_out_rows_that_its_embedding_lacks(
     uneven: Path, other_backbone: str
 ) -> None:
     head = fit_head(uneven, embedding=other_backbone, C=1.0)
-    assert head.fitted_on["n_rows"] == 8
-    assert fit_head(uneven, embedding="tests-tiny", C=1.0).fitted_on["n_rows"] == 10
+    assert head.fitted_on.n_rows == 8
+    assert fit_head(uneven, embedding="tests-tiny", C=1.0).fitted_on.n_rows == 10
 
 
 def test_evaluate_leaves_out_rows_that_its_embedding_lacks(

@@ -35,7 +35,8 @@ from featx.finetune.recipe import Recipe
 from featx.finetune.result import TuningReport, build_classifier, save_weights
 from featx.finetune.train import Training
 from featx.finetune.tune import fine_tune
-from featx.fitting.fit import evaluate, fit_head
+from featx.fitting.evaluate import evaluate
+from featx.fitting.fit import fit_head
 from featx.heads.compare import PairedScores, compare_predictions
 from featx.heads.head import load_head
 from featx.images.content import Content
@@ -519,7 +520,7 @@ def test_tuned_head_knows_its_weights_by_their_final_place(tuned):
         head.fingerprint.weights_digest
         == load_backbone("lenet5", weights=str(tuned.path)).weights_digest
     )
-    assert head.fitted_on["fine_tuned"] is True
+    assert head.fitted_on.fine_tuned
 
 
 def test_tuned_head_refuses_embeddings_of_the_untuned_weights(tuned, scene):

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -9,15 +11,20 @@ import pytest
 
 from featx.core.errors import HeadError
 from featx.core.provenance import Origin
+from featx.core.typing import Float32Array
 from featx.heads.classifier import HeadClassifier
-from featx.heads.head import Head, load_head, shorten_digests
+from featx.heads.evaluate import CrossValidation, score_predictions
+from featx.heads.head import FittedOn, Head, load_head, shorten_digests
+from featx.heads.kinds import list_kinds
 from tests.builders import build_fingerprint
 
 DIGESTS = np.array(["0a" * 32, "", "ff" * 32])
 FINGERPRINT = build_fingerprint(dim=4)
 
 
-def build_head(labels=("2", "10", "ants"), kind="logreg"):
+def build_head(
+    labels: tuple[str, ...] = ("2", "10", "ants"), kind: str = "logreg"
+) -> tuple[Head, Float32Array]:
     """Build a head on generated rows; return it with them."""
     rng = np.random.default_rng(0)
     codes = np.arange(60) % len(labels)
@@ -26,22 +33,27 @@ def build_head(labels=("2", "10", "ants"), kind="logreg"):
     head = Head(
         estimator=HeadClassifier(kind, C=1.0).fit(X, y).pipeline_,
         kind=kind,
-        C=1.0,
+        params={"C": 1.0},
         fingerprint=FINGERPRINT,
         origin=Origin(weights="random:0"),
-        fitted_on={"cache": "c.h5", "split": "train", "n_rows": 60},
-        cross_validation={"accuracy": 0.5},
+        fitted_on=FittedOn(cache="c.h5", split="train", n_rows=60),
+        cross_validation=CrossValidation(
+            scores=score_predictions(y, y[::-1], classes=np.array(sorted(labels))),
+            n_folds=5,
+            strengths=(0.1, 1.0),
+            mean_scores=(0.25, 0.5),
+        ),
         seen=np.unique(shorten_digests(DIGESTS)),
     )
     return head, X
 
 
-@pytest.mark.parametrize("kind", ["logreg", "linear-svm"])
-def test_head_saved_and_loaded_is_the_same(tmp_path, kind):
+@pytest.mark.parametrize("kind", list_kinds())
+def test_head_saved_and_loaded_is_the_same(tmp_path: Path, kind: str) -> None:
     head, X = build_head(kind=kind)
     head.save(tmp_path / "head.joblib")
     loaded = load_head(tmp_path / "head.joblib")
-    for name in ("kind", "C", "fingerprint", "origin", "fitted_on", "cross_validation"):
+    for name in ("kind", "params", "fingerprint", "origin", "fitted_on", "cross_validation"):
         assert getattr(loaded, name) == getattr(head, name)
     assert loaded.classes.tolist() == head.classes.tolist() == ["10", "2", "ants"]
     np.testing.assert_array_equal(loaded.seen, head.seen)
@@ -49,7 +61,7 @@ def test_head_saved_and_loaded_is_the_same(tmp_path, kind):
     np.testing.assert_array_equal(loaded.score_classes(X), head.score_classes(X))
 
 
-def test_head_file_is_read_by_plain_joblib_without_featx(tmp_path):
+def test_head_file_is_read_by_plain_joblib_without_featx(tmp_path: Path) -> None:
     head, _ = build_head()
     head.save(tmp_path / "head.joblib")
     code = (
@@ -65,20 +77,24 @@ def test_head_file_is_read_by_plain_joblib_without_featx(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no pickle at all", b"\x80\x04]", b"\x89HDF\r\n\x1a\n"])
-def test_load_head_of_garbage_is_refused(tmp_path, content):
+def test_load_head_of_garbage_is_refused(tmp_path: Path, content: Any) -> None:
     (tmp_path / "head.joblib").write_bytes(content)
-    with pytest.raises(HeadError, match=r"head.joblib: expected a head written by .*on reading"):
+    with pytest.raises(
+        HeadError, match=r"head.joblib: expected a head that featx wrote, got a file that "
+    ):
         load_head(tmp_path / "head.joblib")
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"format": "other"}, {}, "text", np.zeros(3)])
-def test_load_head_of_another_pickle_is_refused(tmp_path, content):
+def test_load_head_of_another_pickle_is_refused(tmp_path: Path, content: Any) -> None:
     joblib.dump(content, tmp_path / "head.joblib")
-    with pytest.raises(HeadError, match=r"expected a head written by featx fit-head, got"):
+    with pytest.raises(
+        HeadError, match=r"expected a head that featx wrote, got a pickle of another kind "
+    ):
         load_head(tmp_path / "head.joblib")
 
 
-def test_load_head_of_another_version_is_refused_naming_both(tmp_path):
+def test_load_head_of_another_version_is_refused_naming_both(tmp_path: Path) -> None:
     head, _ = build_head()
     head.save(tmp_path / "head.joblib")
     content = joblib.load(tmp_path / "head.joblib")
@@ -87,29 +103,31 @@ def test_load_head_of_another_version_is_refused_naming_both(tmp_path):
         load_head(tmp_path / "head.joblib")
 
 
-def test_load_head_missing_file_says_how_to_fit_one(tmp_path):
-    with pytest.raises(HeadError, match=r"got no such file\. Fit one: featx fit-head"):
+def test_load_head_missing_file_says_how_to_fit_one(tmp_path: Path) -> None:
+    with pytest.raises(HeadError, match=r"got no such file\. Fit one with featx.fit_head"):
         load_head(tmp_path / "head.joblib")
 
 
-def test_head_save_in_missing_folder_is_refused(tmp_path):
+def test_head_save_in_missing_folder_is_refused(tmp_path: Path) -> None:
     head, _ = build_head()
     with pytest.raises(HeadError, match=r"got none\. Run: mkdir -p"):
         head.save(tmp_path / "no" / "head.joblib")
 
 
-def test_head_save_on_a_folder_is_refused(tmp_path):
+def test_head_save_on_a_folder_is_refused(tmp_path: Path) -> None:
     head, _ = build_head()
-    with pytest.raises(HeadError, match=r"expected a file .*got a folder"):
+    with pytest.raises(HeadError, match=r"expected the path of a file, got a folder"):
         head.save(tmp_path)
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt("disk full")])
-def test_head_save_that_fails_keeps_old_file(tmp_path, monkeypatch, error):
+def test_head_save_that_fails_keeps_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
     head, _ = build_head()
     (tmp_path / "head.joblib").write_text("old")
 
-    def dump(content, path):
+    def dump(content: object, path: Path) -> None:
         path.write_text("half")
         raise error
 
@@ -122,13 +140,15 @@ def test_head_save_that_fails_keeps_old_file(tmp_path, monkeypatch, error):
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (4,), (2, 2, 4)])
-def test_head_predict_of_wrong_shape_names_both(shape):
+def test_head_predict_of_wrong_shape_names_both(shape: tuple[int, ...]) -> None:
     head, _ = build_head()
-    with pytest.raises(HeadError, match=r"X: expected shape \(n_rows, 4\) for tiny, got"):
+    with pytest.raises(
+        HeadError, match=r"X: expected an array of shape \(n_rows, 4\), got one of shape"
+    ):
         head.predict(np.zeros(shape))
 
 
-def test_head_scores_of_two_classes_by_svm_have_two_columns():
+def test_head_scores_of_two_classes_by_svm_have_two_columns() -> None:
     head, X = build_head(labels=("a", "b"), kind="linear-svm")
     scores = head.score_classes(X)
     assert scores.shape == (60, 2)
@@ -137,8 +157,8 @@ def test_head_scores_of_two_classes_by_svm_have_two_columns():
     assert head.predict_proba(X) is None
 
 
-@pytest.mark.parametrize("kind", ["logreg", "linear-svm"])
-def test_head_refit_on_its_own_rows_gives_the_same(kind):
+@pytest.mark.parametrize("kind", list_kinds())
+def test_head_refit_on_its_own_rows_gives_the_same(kind: str) -> None:
     head, X = build_head(kind=kind)
     again = head.refit(X, np.array(["2", "10", "ants"])[np.arange(60) % 3])
     assert again is not head.estimator
@@ -148,19 +168,19 @@ def test_head_refit_on_its_own_rows_gives_the_same(kind):
         )
 
 
-@pytest.mark.parametrize("kind", ["logreg", "linear-svm"])
-def test_head_refit_on_other_rows_leaves_the_head_as_it_is(kind):
+@pytest.mark.parametrize("kind", list_kinds())
+def test_head_refit_on_other_rows_leaves_the_head_as_it_is(kind: str) -> None:
     head, X = build_head(kind=kind)
     before = head.score_classes(X)
     other = head.refit(10 * X[::2], np.array(["x", "y"])[np.arange(30) % 2])
     assert other.classes_.tolist() == ["x", "y"]
     np.testing.assert_allclose(other["scale"].mean_, 10 * X[::2].mean(axis=0), rtol=1e-5)
-    assert other.get_params()["classify__C"] == head.C
+    assert other.get_params()["classify__C"] == head.params["C"]
     assert head.classes.tolist() == ["10", "2", "ants"]
     np.testing.assert_array_equal(head.score_classes(X), before)
 
 
-def test_head_refit_keeps_its_c_and_class_weight():
+def test_head_refit_keeps_its_c_and_class_weight() -> None:
     head, X = build_head()
     y = np.array(["2", "10", "ants"])[np.arange(60) % 3]
     head.estimator.set_params(classify__C=0.01, classify__class_weight={"ants": 5.0})
@@ -169,7 +189,7 @@ def test_head_refit_keeps_its_c_and_class_weight():
     np.testing.assert_array_equal(again["classify"].coef_, expected["classify"].coef_)
 
 
-def test_head_refit_works_in_float32_and_without_warnings(recwarn):
+def test_head_refit_works_in_float32_and_without_warnings(recwarn: pytest.WarningsRecorder) -> None:
     head, X = build_head()
     head.estimator.set_params(classify__max_iter=1)
     again = head.refit(X.astype(np.float64), np.arange(60) % 2)
@@ -177,24 +197,26 @@ def test_head_refit_works_in_float32_and_without_warnings(recwarn):
     assert list(recwarn) == []
 
 
-def test_head_refit_of_wrong_shape_is_refused():
+def test_head_refit_of_wrong_shape_is_refused() -> None:
     head, _ = build_head()
-    with pytest.raises(HeadError, match=r"X: expected shape \(n_rows, 4\) for tiny, got \(3, 5\)"):
+    with pytest.raises(
+        HeadError, match=r"X: expected an array of shape \(n_rows, 4\), got one of shape \(3, 5\)"
+    ):
         head.refit(np.zeros((3, 5)), np.array(["a", "b", "a"]))
 
 
-def test_head_count_seen_counts_only_known_digests():
+def test_head_count_seen_counts_only_known_digests() -> None:
     head, _ = build_head()
     assert head.count_seen(np.array(["0a" * 32, "0b" * 32, "", "ff" * 32, "ff" * 32])) == 3
 
 
-def test_head_repr_leaves_bulk_out():
+def test_head_repr_leaves_bulk_out() -> None:
     head, _ = build_head()
     assert "seen" not in repr(head)
     assert "fingerprint" in repr(head)
 
 
-def test_head_save_over_a_file_is_refused(tmp_path):
+def test_head_save_over_a_file_is_refused(tmp_path: Path) -> None:
     head, _ = build_head()
     (tmp_path / "head.joblib").write_text("precious")
     with pytest.raises(HeadError, match=r"expected a new file, got one that exists"):
@@ -202,13 +224,24 @@ def test_head_save_over_a_file_is_refused(tmp_path):
     assert (tmp_path / "head.joblib").read_text() == "precious"
 
 
-@pytest.mark.parametrize("change", [{"C": None}, {"surplus": 1}, {"fingerprint": {"dim": 4}}])
-def test_load_head_with_other_fields_is_refused(tmp_path, change):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"params": None},
+        {"surplus": 1},
+        {"fingerprint": {"dim": 4}},
+        {"origin": {}},
+        {"fitted_on": {"cache": "c.h5"}},
+        {"cross_validation": {"n_folds": 5}},
+    ],
+    ids=str,
+)
+def test_load_head_with_other_fields_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     path = tmp_path / "head.joblib"
     build_head()[0].save(path)
     content = joblib.load(path) | change
-    if change == {"C": None}:
-        del content["C"]
+    if change == {"params": None}:
+        del content["params"]
     joblib.dump(content, path)
     with pytest.raises(HeadError, match=r"expected a whole head"):
         load_head(path)

@@ -88,19 +88,21 @@ def test_assign_splits_with_many_groups_comes_near_any_fraction(val):
 )
 def test_assign_splits_fractions_that_leave_nothing_are_refused(val, test):
     y = np.array(["a", "b"] * 20)
-    with pytest.raises(HeadError, match=r"expected val and test that leave rows to train on, got"):
+    with pytest.raises(
+        HeadError, match=r"^val, test: expected fractions .* above 0 and below 1, got"
+    ):
         assign_splits(y, None, val=val, test=test, seed=0)
 
 
 def test_assign_splits_too_few_rows_are_refused():
     y = np.array(["a", "a", "b", "b", "c", "c"])
-    with pytest.raises(HeadError, match=r"expected rows enough for 1 of 6.*got 3 classes"):
+    with pytest.raises(HeadError, match=r"expected enough rows to take 1 of 6.*got 3 classes"):
         assign_splits(y, None, val=0.2, test=0, seed=0)
 
 
 def test_assign_splits_too_few_groups_are_refused():
     y = np.array(["a"] * 10 + ["b"] * 10)
-    with pytest.raises(HeadError, match=r"expected groups enough for 4 of 20"):
+    with pytest.raises(HeadError, match=r"expected enough groups to take 4 of 20"):
         assign_splits(y, y, val=0.2, test=0, seed=0)
 
 

@@ -140,7 +140,9 @@ def test_predict_without_inputs_is_refused(head):
 
 
 def test_predict_with_a_missing_head_is_refused(tmp_path, photos):
-    with pytest.raises(HeadError, match=r"no\.joblib: expected a head, got no such file"):
+    with pytest.raises(
+        HeadError, match=r"no\.joblib: expected a head that featx wrote, got no such file"
+    ):
         predict(tmp_path / "no.joblib", photos)
 
 

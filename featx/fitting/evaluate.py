@@ -1,0 +1,80 @@
+"""Score a head on the labelled rows of a cache."""
+
+from __future__ import annotations
+
+from featx.core.errors import CacheError
+from featx.fitting.inputs import (
+    CacheLike,
+    HeadLike,
+    choose_evaluated,
+    find_comparable,
+    opened_cache,
+    read_head,
+)
+from featx.heads.evaluate import Evaluation, score_predictions
+
+
+def evaluate(
+    head: HeadLike,
+    cache: CacheLike,
+    *,
+    split: str | None = None,
+    embedding: str | None = None,
+) -> Evaluation:
+    """Score a head on the labelled rows of a cache.
+
+    Parameters
+    ----------
+    head : path or Head
+        Head to score.
+    cache : path or Cache
+        Cache with labels.
+    split : str, optional
+        Rows to score: ``"train"``, ``"val"``, ``"test"`` or ``"all"``. Default: ``"val"``, or
+        ``"test"`` if the cache has no val rows.
+    embedding : str, optional
+        Name of the embedding. Default: the one that the head was fitted for.
+
+    Returns
+    -------
+    Evaluation
+        The scores, with the number of rows that the head was fitted on.
+
+    Raises
+    ------
+    FingerprintError
+        If the embeddings are not comparable with those that the head was fitted on.
+    CacheError
+        If the cache has no such split, or no labelled rows in it.
+    HeadError
+        If the head cannot be read.
+
+    See Also
+    --------
+    featx.fit_head : Fit a head on the embeddings of a cache.
+    featx.split_cache : Record a split to evaluate on.
+
+    Examples
+    --------
+    >>> import featx
+    >>> scores = featx.evaluate("head.joblib", "photos.h5")  # doctest: +SKIP
+    >>> scores.accuracy  # doctest: +SKIP
+    0.9281045751633987
+    """
+    head = read_head(head)
+    with opened_cache(cache) as opened:
+        split = split or choose_evaluated(opened)
+        name = find_comparable(opened, head, embedding=embedding)
+        rows = opened.select_rows(split, labelled=True, embedding=name)
+        if len(rows) == 0:
+            raise CacheError(
+                subject=f"{opened.path}, split {split}",
+                expected="labelled rows",
+                got="none",
+                remedy="Extract from class folders, or from a table with a column label.",
+            )
+        X = opened.read_vectors(name, rows)
+        y, n_seen = opened.labels[rows], head.count_seen(opened.digests[rows])
+    return score_predictions(
+        y, head.predict(X), classes=head.classes, probabilities=head.predict_proba(X), n_seen=n_seen
+    )

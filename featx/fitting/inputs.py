@@ -1,0 +1,144 @@
+"""Inputs of fitting: caches and heads, given by path or as objects, and what is used of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from featx.cache.reader import RECORD_SPLITS, Cache, open_cache
+from featx.core.errors import CacheError, HeadError
+from featx.core.fingerprint import check_comparable
+from featx.core.typing import Array, PathLike, Split
+from featx.heads.head import Head, load_head
+
+CacheLike = PathLike | Cache
+"""A cache: its path, or the open cache."""
+
+HeadLike = PathLike | Head
+"""A head: the path of its file, or the head."""
+
+
+@contextmanager
+def opened_cache(cache: CacheLike) -> Iterator[Cache]:
+    """Open a cache that is given by its path; leave an open cache to its owner.
+
+    Parameters
+    ----------
+    cache : path or Cache
+        Cache to open.
+    """
+    if isinstance(cache, Cache):
+        yield cache
+    else:
+        with open_cache(cache) as opened:
+            yield opened
+
+
+def read_head(head: HeadLike) -> Head:
+    """Return a head that is given by its path or as an object.
+
+    Parameters
+    ----------
+    head : path or Head
+        Head to return.
+
+    Raises
+    ------
+    HeadError
+        If the file cannot be read as a head.
+    """
+    return head if isinstance(head, Head) else load_head(head)
+
+
+def find_comparable(cache: Cache, head: Head, *, embedding: str | None = None) -> str:
+    """Find the embedding of a cache that a head can take.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    head : Head
+        Head that gets the embedding.
+    embedding : str, optional
+        Name of the embedding to take. Default: the one that differs least from the embedding that
+        the head was fitted on.
+
+    Returns
+    -------
+    str
+        Name of the embedding.
+
+    Raises
+    ------
+    FingerprintError
+        If the embedding is not comparable with the one that the head was fitted on.
+    """
+    expected = head.fingerprint
+    if embedding is None:
+        info = min(
+            (cache.get_info(name) for name in cache.embeddings),
+            key=lambda info: len(info.fingerprint.list_differences(expected)),
+        )
+    else:
+        info = cache.get_info(embedding)
+    check_comparable(
+        expected,
+        info.fingerprint,
+        subject=f"{cache.path}, embedding {info.name}, for a head of {expected.backbone}",
+        remedy=f"Extract again with backbone={expected.backbone!r} and the weights of the head, or "
+        "fit a head on these embeddings with featx.fit_head(cache).",
+    )
+    return info.name
+
+
+def choose_evaluated(cache: Cache) -> Split:
+    """Choose the split to evaluate on, if none was named: val, or else test.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+
+    Raises
+    ------
+    CacheError
+        If the cache has neither split.
+    """
+    have = cache.list_splits()
+    if "val" in have:
+        return "val"
+    if "test" in have:
+        return "test"
+    raise CacheError(
+        subject=str(cache.path),
+        expected="a split val or test to evaluate on",
+        got=", ".join(have) or "no splits",
+        remedy=RECORD_SPLITS,
+    )
+
+
+def check_labels(y: Array, *, subject: str) -> None:
+    """Refuse labels that a classifier cannot be fitted on.
+
+    Parameters
+    ----------
+    y : ndarray of str
+        ``(n_rows,)``, labels of the rows that have one.
+    subject : str
+        Name of these rows, for the error.
+
+    Raises
+    ------
+    HeadError
+        If the labels are of fewer than two classes.
+    """
+    classes = np.unique(y)
+    if len(classes) < 2:
+        raise HeadError(
+            subject=subject,
+            expected="rows of at least 2 classes",
+            got=f"only {classes[0]!r}" if len(classes) else "no labelled rows",
+            remedy="Extract from class folders, or from a table with a column label.",
+        )

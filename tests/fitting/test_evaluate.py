@@ -1,0 +1,113 @@
+"""Scoring heads on caches."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featx.cache.reader import open_cache
+from featx.core.errors import CacheError, FingerprintError
+from featx.fitting.evaluate import evaluate
+from featx.fitting.fit import fit_head
+from tests.builders import MakeCache, MakeInfo, rewrite_values
+
+
+def test_evaluate_without_split_takes_val(cache_path: Path) -> None:
+    scores = evaluate(fit_head(cache_path), cache_path)
+    assert scores.n_rows == 20
+    assert scores.accuracy > 0.9
+    assert scores.log_loss is not None
+
+
+def test_evaluate_without_split_nor_val_takes_test(cache_path: Path) -> None:
+    rewrite_values(cache_path, "rows/split", "test", slice(50, 60))
+    rewrite_values(cache_path, "rows/split", "", slice(40, 50))
+    assert evaluate(fit_head(cache_path), cache_path).n_rows == 10
+
+
+def test_evaluate_svm_has_no_log_loss(cache_path: Path) -> None:
+    scores = evaluate(fit_head(cache_path, kind="linear-svm"), cache_path)
+    assert scores.log_loss is None
+    assert scores.accuracy > 0.9
+
+
+def test_evaluate_wrong_labels_are_wrong(cache_path: Path) -> None:
+    head = fit_head(cache_path)
+    with open_cache(cache_path) as cache:
+        swapped = np.where(cache.labels == "ants", "bees", "ants").astype(object)
+    rewrite_values(cache_path, "rows/label", swapped)
+    assert evaluate(head, cache_path).accuracy < 0.1
+
+
+@pytest.mark.parametrize(("split", "n_seen"), [("train", 40), ("val", 0), ("all", 40)])
+def test_evaluate_reports_rows_that_were_fitted_on(
+    cache_path: Path, split: str, n_seen: int
+) -> None:
+    assert evaluate(fit_head(cache_path), cache_path, split=split).n_seen == n_seen
+
+
+def test_evaluate_split_not_there_names_those_there(cache_path: Path) -> None:
+    head = fit_head(cache_path)
+    with pytest.raises(CacheError, match=r"expected rows in split 'test', got train, val"):
+        evaluate(head, cache_path, split="test")
+
+
+def test_evaluate_without_labels_is_refused(cache_path: Path) -> None:
+    head = fit_head(cache_path)
+    rewrite_values(cache_path, "rows/label", "", slice(40, 60))
+    with pytest.raises(CacheError, match=r"split val: expected labelled rows, got none"):
+        evaluate(head, cache_path)
+
+
+def test_evaluate_class_that_the_head_does_not_know_is_counted(cache_path: Path) -> None:
+    head = fit_head(cache_path)
+    rewrite_values(cache_path, "rows/label", "cats", slice(40, 45))
+    scores = evaluate(head, cache_path)
+    assert scores.n_unknown == 5
+    assert scores.accuracy <= 15 / 20
+
+
+def test_evaluate_embeddings_of_another_fingerprint_are_refused_naming_both(
+    cache_path: Path, make_cache: MakeCache, make_info: MakeInfo
+) -> None:
+    other = make_cache("other.h5", infos=[make_info(weights_digest="cd" * 32, precision="bf16")])
+    head = fit_head(cache_path)
+    message = (
+        rf"other\.h5, embedding tiny.*expected weights_digest {'ab' * 32}, precision fp32, "
+        rf"got weights_digest {'cd' * 32}, precision bf16"
+    )
+    with pytest.raises(FingerprintError, match=message):
+        evaluate(head, other)
+
+
+def test_evaluate_of_several_embeddings_takes_the_matching_one(
+    cache_path: Path, several: Path
+) -> None:
+    head = fit_head(several, embedding="tiny")
+    assert head.fingerprint.layer == "penultimate"
+    assert evaluate(head, several).n_rows == 20
+    assert evaluate(fit_head(cache_path), several).n_rows == 20
+    other = fit_head(several, embedding="tiny@conv")
+    assert other.fingerprint.layer == "conv"
+    assert evaluate(other, several).n_rows == 20
+
+
+def test_evaluate_embedding_named_that_does_not_match_is_refused(several: Path) -> None:
+    head = fit_head(several, embedding="tiny")
+    with pytest.raises(FingerprintError, match=r"embedding tiny@conv.*layer penultimate, dim 8"):
+        evaluate(head, several, embedding="tiny@conv")
+
+
+def test_evaluate_of_several_none_matching_is_a_fingerprint_error(several: Path) -> None:
+    head = fit_head(several, embedding="tiny")
+    head = replace(head, fingerprint=replace(head.fingerprint, precision="bf16"))
+    with pytest.raises(FingerprintError, match=r"precision"):
+        evaluate(head, several)
+
+
+def test_evaluate_without_val_and_test_says_what_is_asked_for(make_cache: MakeCache) -> None:
+    path = make_cache(splits=None)
+    head = fit_head(path)
+    with pytest.raises(CacheError, match=r"expected a split val or test .*got no splits"):
+        evaluate(head, path)

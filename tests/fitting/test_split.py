@@ -1,0 +1,70 @@
+"""Recording splits in caches."""
+
+from pathlib import Path
+
+import pytest
+
+from featx.cache.reader import open_cache
+from featx.core.errors import CacheError, HeadError
+from featx.fitting.split import split_cache
+from tests.builders import MakeCache, rewrite_values
+
+
+def test_split_cache_records_what_it_returns(make_cache: MakeCache) -> None:
+    path = make_cache(splits=False)
+    counts = split_cache(path, val=0.2, test=0.1)
+    assert counts == {"train": 42, "val": 12, "test": 6}
+    with open_cache(path) as cache:
+        found = {name: len(cache.select_rows(name)) for name in cache.list_splits()}
+        y = cache.labels[cache.select_rows("val")]
+    assert found == counts
+    assert sorted(y) == ["ants"] * 6 + ["bees"] * 6
+
+
+def test_split_cache_with_splits_is_refused_and_kept(cache_path: Path) -> None:
+    before = cache_path.read_bytes()
+    with pytest.raises(CacheError, match=r"expected a cache without splits, got train, val"):
+        split_cache(cache_path)
+    assert cache_path.read_bytes() == before
+
+
+def test_split_cache_overwrite_replaces_splits(cache_path: Path) -> None:
+    assert split_cache(cache_path, val=0, test=0.5, overwrite=True) == {"train": 30, "test": 30}
+    with open_cache(cache_path) as cache:
+        assert cache.list_splits() == ["train", "test"]
+
+
+def test_split_cache_leaves_unlabelled_rows_without_split(make_cache: MakeCache) -> None:
+    path = make_cache(splits=False)
+    rewrite_values(path, "rows/label", "", slice(0, 20))
+    assert split_cache(path, val=0.25) == {"train": 30, "val": 10}
+    with open_cache(path) as cache:
+        assert (cache.splits[:20] == "").all()
+        assert (cache.splits[20:] != "").all()
+
+
+def test_split_cache_keeps_groups_together(make_cache: MakeCache) -> None:
+    groups = [f"g{i // 4}" for i in range(60)]
+    path = make_cache(splits=False, groups=groups)
+    split_cache(path, val=0.3)
+    with open_cache(path) as cache:
+        pairs = set(zip(cache.groups, cache.splits, strict=True))
+    assert len(pairs) == 15
+    assert {split for _, split in pairs} == {"train", "val"}
+
+
+def test_split_cache_same_seed_is_the_same(make_cache: MakeCache) -> None:
+    found = []
+    for seed in (5, 5, 6):
+        path = make_cache(splits=False)
+        split_cache(path, seed=seed)
+        with open_cache(path) as cache:
+            found.append(cache.splits.tolist())
+    assert found[0] == found[1] != found[2]
+
+
+def test_split_cache_without_labels_is_refused(make_cache: MakeCache) -> None:
+    path = make_cache(splits=False)
+    rewrite_values(path, "rows/label", "")
+    with pytest.raises(HeadError, match=r"got no labelled rows"):
+        split_cache(path)
