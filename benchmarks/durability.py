@@ -77,7 +77,7 @@ def append_bare(photos: Path, output: Path, backbone: featx.Backbone) -> None:
 
 
 def compare_with_bare(
-    data: Path, weights: Path, folder: Path, rounds: int, n_copies: int
+    data: Path, weights: Path, folder: Path, *, rounds: int, n_copies: int
 ) -> dict[str, float]:
     """Time both, interleaved."""
     photos = folder / "photos"
@@ -201,7 +201,9 @@ def main() -> None:
         folder = Path(name)
         print("merge", json.dumps(time_merge(folder)), flush=True)
         print("no-op", json.dumps(time_noop(data, folder, options.rounds)), flush=True)
-        compared = compare_with_bare(data, weights, folder, options.rounds, options.copies)
+        compared = compare_with_bare(
+            data, weights, folder, rounds=options.rounds, n_copies=options.copies
+        )
         print("bare loop", json.dumps(compared), flush=True)
 
 

@@ -34,7 +34,7 @@ class Photos(Dataset[torch.Tensor]):
         return pixels
 
 
-def embed(folder: str, output: str, name: str, weights: str = "", device: str = "cpu") -> None:
+def embed(folder: str, output: str, name: str, weights: str = "", *, device: str = "cpu") -> None:
     """Embed, and keep all in memory until the end."""
     torch.manual_seed(0)
     network = torchvision.models.get_model(name, weights=None)
@@ -57,4 +57,4 @@ def embed(folder: str, output: str, name: str, weights: str = "", device: str = 
 
 
 if __name__ == "__main__":
-    embed(*sys.argv[1:])
+    embed(*sys.argv[1:5], device=(sys.argv[5:] or ["cpu"])[0])

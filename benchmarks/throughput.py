@@ -70,7 +70,7 @@ def list_engines(options: argparse.Namespace) -> list[str]:
 
 
 def extract(
-    folder: str, output: str, backbone: str, weights: str, how: str, *, device: str
+    folder: str, output: str, backbone: str, weights: str, *, how: str, device: str
 ) -> None:
     """Extract in this process, and print what it took."""
     engine, precision = how.split()
@@ -215,7 +215,8 @@ def main() -> None:
     if options.child:
         kind, *words = options.child
         if kind == "extract":
-            extract(*words, device=options.device)
+            *words, how = words
+            extract(*words, how=how, device=options.device)
         else:
             backbone = featx.load_backbone(words[1], weights=words[2])
             print(json.dumps(measure_bounds(Path(words[0]), backbone, options)))

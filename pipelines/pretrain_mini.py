@@ -178,6 +178,7 @@ def train_epoch(
     optimizer: torch.optim.Optimizer,
     images: Images,
     recipe: Recipe,
+    *,
     epoch: int,
     seed: int,
     device: torch.device,
@@ -339,7 +340,7 @@ def main(arguments: list[str] | None = None) -> None:
     for epoch in range(len(rows) + 1, recipe.epochs + 1):
         begin = time.monotonic()
         rate, loss, accuracy = train_epoch(
-            model, optimizer, train, recipe, epoch, options.seed, device
+            model, optimizer, train, recipe, epoch=epoch, seed=options.seed, device=device
         )
         row: dict[str, object] = {
             "epoch": epoch,

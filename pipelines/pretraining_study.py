@@ -138,7 +138,9 @@ def train(images: Images, recipe: Recipe, *, seed: int, hidden: bool) -> Mini:
     release = hide_quarters(model) if hidden else None
     optimizer = make_optimizer(model, recipe)
     for epoch in range(1, recipe.epochs + 1):
-        train_epoch(model, optimizer, images, recipe, epoch, seed, torch.device("cpu"))
+        train_epoch(
+            model, optimizer, images, recipe, epoch=epoch, seed=seed, device=torch.device("cpu")
+        )
     if release is not None:
         release.remove()
     return model

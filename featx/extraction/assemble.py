@@ -51,8 +51,8 @@ def assemble(
     inventory: Inventory,
     entries: Sequence[Entry],
     infos: Sequence[EmbeddingInfo],
-    unread: Mapping[str, Failure],
     *,
+    unread: Mapping[str, Failure],
     prune: bool,
 ) -> CacheContent:
     """Join the rows of a source to what is known of their contents.

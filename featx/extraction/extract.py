@@ -26,7 +26,7 @@ from featx.extraction.workspace import Workspace, open_workspace
 from featx.images.manifest import Manifest
 
 
-def extract(
+def extract(  # noqa: PLR0913
     source: PathLike | Sequence[PathLike] | Manifest,
     output: PathLike,
     *,
@@ -198,7 +198,9 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
         known = {} if base is None else {name: base.get_info(name) for name in base.embeddings}
         n_new = len(shards.index.locations) if inventory.adds_vectors else 0
         infos = list_infos(known, workspace.infos, n_new)
-        content = assemble(plan, inventory, manifest.entries, infos, unread, prune=request.prune)
+        content = assemble(
+            plan, inventory, manifest.entries, infos, unread=unread, prune=request.prune
+        )
         plan.limit.check(content.n_failed, content.failures)
         is_changed = commit(request.output, workspace, inventory, content)
         return ExtractionReport(

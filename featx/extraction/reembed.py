@@ -57,7 +57,7 @@ class Comparison:
     problems: tuple[str, ...]
 
 
-def compare_with_source(
+def compare_with_source(  # noqa: PLR0913
     cache: PathLike,
     source: PathLike | Sequence[PathLike],
     *,

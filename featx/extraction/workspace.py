@@ -104,7 +104,7 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
         dtype, batch_size = choose_storage(base, names, request.dtype, request.run.batch_size)
         run = replace(request.run, batch_size=batch_size or find_batch_size(work_dir))
         engine = run.build_engine(backbone, request.precision, n_images=len(manifest))
-        infos = _build_infos(request, backbone, engine, names, manifest)
+        infos = _build_infos(request, backbone, names, build_provenance(backbone, engine, manifest))
         if base is not None:
             check_fingerprints(base, infos)
         start_s = time.perf_counter() - start
@@ -152,12 +152,10 @@ def _read_source(source: PathLike | Sequence[PathLike] | Manifest, output: Path)
 def _build_infos(
     request: ExtractionRequest,
     backbone: Backbone,
-    engine: Engine,
     names: Sequence[str],
-    manifest: Manifest,
+    provenance: Provenance,
 ) -> tuple[EmbeddingInfo, ...]:
     """Describe the requested embeddings: what makes them comparable, and who computes them."""
-    provenance = build_provenance(backbone, engine, manifest)
     fingerprints = (
         build_fingerprint(backbone, layer, precision=request.precision, decode=request.decode)
         for layer in backbone.layers

@@ -36,7 +36,7 @@ def assemble_source(
         given,
         source,
         [build_info(name) for name in names],
-        {failure.id: failure for failure in unread},
+        unread={failure.id: failure for failure in unread},
         prune=prune,
     )
 
