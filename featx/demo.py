@@ -1,4 +1,4 @@
-"""The first thing a newcomer runs: the whole of featx on data that is already on the machine."""
+"""The first command of a newcomer: every step of featx on data that is already on the machine."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from featx.report.page import (
 )
 
 N_SAMPLES = 12
-"""Images shown of each class."""
+"""Number of images shown of each class."""
 
 
 def run_demo(folder: Path, run: Callable[[list[str]], object]) -> Path:
-    """Classify the handwritten digits that come with scikit-learn, and make a page of it.
+    """Classify the handwritten digits that come with scikit-learn, and write a page about it.
 
-    The 1,797 digits (Alpaydin and Kaynak 1998, UCI; 8 × 8 pixels) are written out as PNGs in class
-    folders, as a user's own photos would lie, and go through every command. Beside the result
-    stand two controls on the same rows: the same head on raw pixels, and on the same network with
-    random weights.
+    The 1,797 digits (Alpaydin and Kaynak 1998, UCI; 8 × 8 pixels) are written as PNG files into
+    class folders, like a user's own images, and go through every command. Two controls on the same
+    rows stand beside the result: the same head on raw pixels, and on the same network with random
+    weights.
 
     Parameters
     ----------
     folder : Path
-        Where all is written; made if it is not there, and its files of an earlier demo replaced.
+        Folder of all output; files of an earlier demo are replaced.
     run : callable
-        Takes the words of a featx command and runs it.
+        Function that runs a featx command, given as a list of words.
 
     Returns
     -------
     Path
-        The page.
+        Path of the page.
     """
     images, cache, head = folder / "digits", folder / "digits.h5", folder / "head.joblib"
     random_cache = folder / "random.h5"
@@ -106,7 +106,7 @@ def write_digits(folder: Path) -> None:
 
 
 def evaluate_pixels(cache: Path) -> Evaluation:
-    """Fit and score the same kind of head on raw pixels, over the same rows as a cache."""
+    """Fit and score the same kind of head on raw pixels, on the same rows as in a cache."""
     with open_cache(cache) as opened:
         splits, labels = opened.splits, opened.labels
         numbers = [int(Path(path).stem) for path in opened.paths]
@@ -122,7 +122,7 @@ def evaluate_pixels(cache: Path) -> Evaluation:
 
 
 def write_demo_page(page: Path, cache: Path, images: Path, scores: dict[str, Evaluation]) -> None:
-    """Make the page: samples, map, comparison and confusion matrix."""
+    """Write the page: samples, map, comparison and confusion matrix."""
     with open_cache(cache) as opened:
         vectors, labels = opened.read_vectors(), opened.labels
     points = TSNE(random_state=0, init="pca").fit_transform(vectors)
@@ -142,7 +142,7 @@ def write_demo_page(page: Path, cache: Path, images: Path, scores: dict[str, Eva
             ("The images", "A few of each class, 8 × 8 pixels.", render_samples(samples)),
             (
                 "The embeddings",
-                "Every image is a point; images that the network finds alike lie together. "
+                "Every image is a point; images that the network finds similar lie together. "
                 f"Made by t-SNE from {vectors.shape[1]} numbers per image; the network has never "
                 "seen a digit.",
                 render_map(points, labels),
@@ -155,7 +155,7 @@ def write_demo_page(page: Path, cache: Path, images: Path, scores: dict[str, Eva
                 ),
             ),
             (
-                "Which digits are taken for which",
+                "Which digits are mistaken for which",
                 "Confusion matrix of mini's head on the held-out rows.",
                 render_confusion(mini.classes, mini.confusion),
             ),

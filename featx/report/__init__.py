@@ -1,1 +1,1 @@
-"""One self-contained HTML page with its pictures: nothing is fetched when it is opened."""
+"""Report: one self-contained HTML page with its images; opening it fetches nothing."""

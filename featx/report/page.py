@@ -1,19 +1,18 @@
-"""Parts of a page as HTML, and the page."""
+"""Render parts of a page as HTML, and write the page."""
 
 from __future__ import annotations
 
 import base64
 import html
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from featx.core.typing import Array, PathLike
 
-# Paul Tol's "muted" scheme, told apart by colour-blind readers too; ten colours with black.
+# Paul Tol's "muted" scheme, which colour-blind readers can tell apart; ten colours with grey.
 COLOURS = (
     *("#cc6677", "#332288", "#ddcc77", "#117733", "#88ccee"),
     *("#882255", "#44aa99", "#999933", "#aa4499", "#555555"),
@@ -32,7 +31,7 @@ th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 1
 
 
 def render_table(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    """Render a table; floats with three decimals."""
+    """Render a table; numbers have three decimals."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
     body = "".join(
         "<tr>" + "".join(f"<td>{_format_cell(cell)}</td>" for cell in line) + "</tr>"
@@ -42,28 +41,28 @@ def render_table(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
 
 
 def render_samples(samples: Mapping[str, Sequence[bytes]]) -> str:
-    """Render a few images of each class, each a whole PNG file, one line per class."""
+    """Render a few images of each class, given as the bytes of PNG files, one line per class."""
     lines = []
     for label, images in samples.items():
         sources = (base64.b64encode(image).decode() for image in images)
         name = html.escape(label)
-        pictures = "".join(
+        tags = "".join(
             f'<img alt="{name}" src="data:image/png;base64,{source}">' for source in sources
         )
-        lines.append(f"<tr><th>{name}</th><td>{pictures}</td></tr>")
+        lines.append(f"<tr><th>{name}</th><td>{tags}</td></tr>")
     return f'<table class="samples">{"".join(lines)}</table>'
 
 
 def render_map(points: Array, labels: Array, *, size: int = 620) -> str:
-    """Render a scatter plot of ``(n_rows, 2)`` points, coloured by label."""
+    """Render a scatter plot of points ``(n_rows, 2)``, coloured by label."""
     classes = sorted(set(labels.tolist()))
     low, high = points.min(axis=0), points.max(axis=0)
-    places = 12 + (points - low) / np.maximum(high - low, 1e-9) * (size - 24)
+    positions = 12 + (points - low) / np.maximum(high - low, 1e-9) * (size - 24)
     dots = []
     for code, label in enumerate(classes):
         colour = COLOURS[code % len(COLOURS)]
         circles = "".join(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>' for x, y in places[labels == label]
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>' for x, y in positions[labels == label]
         )
         name = html.escape(label)
         dots.append(f'<g fill="{colour}" fill-opacity=".75"><title>{name}</title>{circles}</g>')
@@ -77,7 +76,7 @@ def render_map(points: Array, labels: Array, *, size: int = 620) -> str:
 
 
 def render_confusion(classes: Sequence[str], confusion: Sequence[Sequence[int]]) -> str:
-    """Render a confusion matrix, true classes down and predicted ones across."""
+    """Render a confusion matrix: a line per true class, a column per predicted class."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in classes)
     lines = []
     for row, (name, counts) in enumerate(zip(classes, confusion, strict=True)):
@@ -91,18 +90,18 @@ def render_confusion(classes: Sequence[str], confusion: Sequence[Sequence[int]])
     return f'<table class="confusion"><tr>{corner}{head}</tr>{"".join(lines)}</table>'
 
 
-def write_page(
-    path: str | os.PathLike[str], title: str, sections: Sequence[tuple[str, str, str]]
-) -> None:
-    """Write a page.
+def write_page(path: PathLike, title: str, sections: Sequence[tuple[str, str, str]]) -> None:
+    """Write a page of several sections.
 
     Parameters
     ----------
     path : path
-        An ``.html`` file.
+        Path of the ``.html`` file.
     title : str
-    sections : sequence of (heading, note, HTML)
-        Heading and note are text; the third comes from the functions of this module.
+        Title of the page.
+    sections : sequence of (str, str, str)
+        Heading, note and content of each section. Heading and note are text, the content is HTML
+        from the functions of this module.
     """
     body = "".join(
         f'<h2>{html.escape(heading)}</h2><p class="note">{html.escape(note)}</p>{content}'
@@ -121,7 +120,7 @@ def _format_cell(cell: Any) -> str:
 
 
 def _shade(share: float, right: bool) -> str:
-    """Return a background: green for what is right, red for what is wrong, none for nothing."""
+    """Return a background colour: green for right, red for wrong, none for an empty cell."""
     if not share:
         return "none"
     colour = "17, 119, 51" if right else "204, 102, 119"
