@@ -14,8 +14,9 @@ import pytest
 from featx.cache import seal
 from featx.cache import shards as shards_module
 from featx.cache.format import EmbeddingInfo
-from featx.cache.shards import Shards
-from featx.core.errors import CacheError
+from featx.cache.lock import CacheLock
+from featx.cache.shards import Shards, describe_difference, find_batch_size, list_embeddings
+from featx.core.errors import CacheError, CacheLockedError
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, VectorDtype
 from tests.builders import build_info
@@ -500,3 +501,52 @@ def test_remove_open_shards_removes_the_folder(three: Path, open_shards: OpenSha
 def test_shards_without_parent_folder_are_refused(tmp_path: Path, infos: Infos) -> None:
     with pytest.raises(CacheError, match=r"\.partial: .*got No such file or directory"):
         Shards(tmp_path / "no" / "c.h5.partial", infos, dtype="float32", batch_size=4)
+
+
+def test_seal_under_a_broken_lock_writes_no_shard(folder: Path, infos: Infos) -> None:
+    cache = folder.with_name("c.h5")
+    with CacheLock(cache) as lock:
+        shards = Shards(folder, infos, dtype="float32", batch_size=4, lock=lock)
+        append_rows(shards, infos, (0, 3))
+        shards.append(build_rows(3, 5), build_vectors(3, 5, infos))
+        with CacheLock(cache, break_lock=True):
+            with pytest.raises(CacheLockedError, match=r"c\.h5: .* got the lock broken by process"):
+                shards.seal()
+            with pytest.raises(CacheLockedError, match=r"c\.h5: .* got the lock broken by process"):
+                shards.remove()
+    assert list_names(folder) == [SHARDS[0]]
+    assert set(shards.index.rows) == {"0.jpg", "1.jpg", "2.jpg"}
+
+
+def test_shards_under_the_lock_are_written_and_removed(folder: Path, infos: Infos) -> None:
+    with CacheLock(folder.with_name("c.h5")) as lock:
+        shards = Shards(folder, infos, dtype="float32", batch_size=4, lock=lock)
+        append_rows(shards, infos, (0, 3))
+        assert list_names(folder) == [SHARDS[0]]
+        shards.remove()
+        assert not folder.exists()
+
+
+PLAN = {"embeddings": {"a": {"dim": 8, "layer": "x"}}, "dtype": "float32", "batch_size": 4}
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"embeddings": {"b": {}, "a": {}}}, "that of a, b"),
+        ({"embeddings": {"a": {"dim": 8, "layer": "y"}}}, "another layer of a: y"),
+        ({"dtype": "float16"}, "dtype float16 in place of float32"),
+        ({"batch_size": 8}, "batch_size 8 in place of 4"),
+        ({"dtype": "float16", "batch_size": 8}, "dtype float16 in place of float32"),
+    ],
+)
+def test_describe_difference_names_the_first(changes: dict[str, Any], difference: str) -> None:
+    assert describe_difference(PLAN, PLAN | changes) == difference
+
+
+def test_find_batch_size_and_embeddings_of_unfinished_work(three: Path, tmp_path: Path) -> None:
+    flip_middle(three / SHARDS[0])
+    assert find_batch_size(three) == 4
+    assert list_embeddings(three) == ("tiny", "tiny@conv")
+    assert find_batch_size(tmp_path / "none") is None
+    assert list_embeddings(tmp_path / "none") == ()

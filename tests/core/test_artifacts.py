@@ -246,10 +246,20 @@ def test_build_key_with_another_version_of_a_package_is_another(
     assert build(sources) != before
 
 
-@pytest.mark.parametrize("name", ["one.py", "two.py"])
+@pytest.mark.parametrize("name", ["one.py", "two.py", "below/three.py", "below/deep/four.py"])
 def test_build_key_with_other_code_is_another(sources: Path, name: str) -> None:
     before = build(sources)
+    (sources / name).parent.mkdir(parents=True, exist_ok=True)
     (sources / name).write_text("one = 2\n")
+    changed = build(sources)
+    assert changed != before
+    (sources / name).write_text("one = 3\n")
+    assert build(sources) not in (before, changed)
+
+
+def test_build_key_with_code_under_another_name_is_another(sources: Path) -> None:
+    before = build(sources)
+    (sources / "one.py").rename(sources / "two.py")
     assert build(sources) != before
 
 

@@ -1,0 +1,30 @@
+"""Closed vocabularies."""
+
+import pytest
+
+from featx.core.errors import DecodeError, FeatxError
+from featx.core.typing import Decode, Precision, Split, VectorDtype, check_choice, list_choices
+
+
+def test_list_choices_are_in_order() -> None:
+    assert list_choices(Split) == ("train", "val", "test")
+    assert list_choices(VectorDtype) == ("float32", "float16")
+
+
+@pytest.mark.parametrize("value", ["fp32", "bf16", "fp16"])
+def test_check_choice_takes_a_word(value: str) -> None:
+    check_choice("precision", value, Precision)
+
+
+@pytest.mark.parametrize("value", ["fp64", "", None, 32, "FP32"])
+def test_check_choice_refuses_another_value(value: object) -> None:
+    with pytest.raises(FeatxError) as caught:
+        check_choice("precision", value, Precision)
+    assert caught.value.subject == "precision"
+    assert caught.value.expected == "fp32, bf16 or fp16"
+    assert caught.value.got == repr(value)
+
+
+def test_check_choice_raises_the_given_error_with_the_nearest_word() -> None:
+    with pytest.raises(DecodeError, match=r"expected exact or fast, got 'fats'\. Nearest: fast\."):
+        check_choice("decode", "fats", Decode, error=DecodeError)
