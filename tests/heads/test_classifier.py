@@ -29,7 +29,7 @@ def build_blobs(
     return X, np.array(labels)[codes]
 
 
-@parametrize_with_checks([HeadClassifier(kind, cv=2) for kind in list_kinds()])
+@parametrize_with_checks([HeadClassifier(kind, cv=2) for kind in list_kinds()])  # type: ignore[untyped-decorator]
 def test_classifier_keeps_scikit_learn_contract(
     estimator: HeadClassifier, check: Callable[[HeadClassifier], None]
 ) -> None:

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from featx.core.typing import Array
 from featx.heads.compare import compare_predictions
 from featx.heads.evaluate import estimate_interval
 
 
-def build(both=0, only_first=0, only_second=0, neither=0):
+def build(
+    both: int = 0, only_first: int = 0, only_second: int = 0, neither: int = 0
+) -> tuple[Array, Array, Array]:
     """Make labels and two predictions of them: so many right by both, by one, by none."""
     parts = [("a", "a", both), ("a", "b", only_first), ("b", "a", only_second), ("b", "c", neither)]
     first = np.array([x for x, _, count in parts for _ in range(count)])
@@ -20,21 +23,21 @@ def build(both=0, only_first=0, only_second=0, neither=0):
     return np.full(len(first), "a"), first, second
 
 
-def measure_width(interval):
+def measure_width(interval: tuple[float, float]) -> float:
     return interval[1] - interval[0]
 
 
-def compute_mcnemar(n_first, n_second):
+def compute_mcnemar(n_first: int, n_second: int) -> float:
     """Sum the binomial tail by hand."""
     n = n_first + n_second
     tail = sum(math.comb(n, k) for k in range(min(n_first, n_second) + 1)) / 2**n
-    return min(1.0, 2 * tail)
+    return float(min(1.0, 2 * tail))
 
 
 # --- counts
 
 
-def test_compare_predictions_counts_rows_as_a_table_does():
+def test_compare_predictions_counts_rows_as_a_table_does() -> None:
     found = compare_predictions(*build(both=10, only_first=2, only_second=5, neither=3))
     assert found.n_rows == 20
     assert (found.n_only_first, found.n_only_second) == (2, 5)
@@ -49,21 +52,21 @@ def test_compare_predictions_counts_rows_as_a_table_does():
 @pytest.mark.parametrize(
     "counts", [(0, 1), (1, 1), (0, 6), (6, 0), (3, 9), (9, 3), (40, 60), (500, 400)], ids=str
 )
-def test_compare_predictions_p_value_is_mcnemars_exact_one(counts):
+def test_compare_predictions_p_value_is_mcnemars_exact_one(counts: tuple[int, int]) -> None:
     first, second = counts
     found = compare_predictions(*build(both=7, only_first=first, only_second=second, neither=4))
     assert found.p_value == pytest.approx(compute_mcnemar(first, second))
     assert found.p_value == pytest.approx(binomtest(second, first + second, 0.5).pvalue)
 
 
-def test_compare_predictions_rows_that_both_have_alike_do_not_move_the_p_value():
+def test_compare_predictions_rows_that_both_have_alike_do_not_move_the_p_value() -> None:
     few = compare_predictions(*build(only_first=2, only_second=9))
     many = compare_predictions(*build(both=500, only_first=2, only_second=9, neither=100))
     assert many.p_value == few.p_value
     assert many.gain < few.gain
 
 
-def test_compare_predictions_exchanged_has_the_opposite_gain():
+def test_compare_predictions_exchanged_has_the_opposite_gain() -> None:
     y, first, second = build(both=50, only_first=5, only_second=20, neither=10)
     one, other = compare_predictions(y, first, second), compare_predictions(y, second, first)
     assert other.gain == -one.gain
@@ -73,13 +76,13 @@ def test_compare_predictions_exchanged_has_the_opposite_gain():
     np.testing.assert_allclose(other.gain_ci95, np.negative(one.gain_ci95)[::-1], atol=0.02)
 
 
-def test_compare_predictions_order_of_rows_does_not_matter():
+def test_compare_predictions_order_of_rows_does_not_matter() -> None:
     rows = build(both=50, only_first=5, only_second=20, neither=10)
     order = np.random.default_rng(0).permutation(85)
     assert compare_predictions(*(part[order] for part in rows)) == compare_predictions(*rows)
 
 
-def test_compare_predictions_of_objects_equal_those_of_text():
+def test_compare_predictions_of_objects_equal_those_of_text() -> None:
     rows = build(both=5, only_first=1, only_second=3, neither=2)
     objects = [part.astype(object) for part in rows]
     assert compare_predictions(*objects) == compare_predictions(*rows)
@@ -88,7 +91,7 @@ def test_compare_predictions_of_objects_equal_those_of_text():
 # --- is_better
 
 
-def test_compare_predictions_of_equals_has_no_gain():
+def test_compare_predictions_of_equals_has_no_gain() -> None:
     y, first, _ = build(both=30, only_second=10)
     for groups in (None, np.arange(40) // 4):
         found = compare_predictions(y, first, first, groups=groups)
@@ -99,7 +102,9 @@ def test_compare_predictions_of_equals_has_no_gain():
 
 
 @pytest.mark.parametrize("groups", [None, np.arange(200) // 2], ids=["rows", "groups"])
-def test_compare_predictions_clearly_better_is_better_and_not_the_reverse(groups):
+def test_compare_predictions_clearly_better_is_better_and_not_the_reverse(
+    groups: Array | None,
+) -> None:
     y, first, second = build(both=140, only_first=10, only_second=40, neither=10)
     order = np.random.default_rng(0).permutation(200)
     y, first, second = y[order], first[order], second[order]
@@ -111,7 +116,7 @@ def test_compare_predictions_clearly_better_is_better_and_not_the_reverse(groups
     assert not reverse.is_better
 
 
-def test_compare_predictions_better_by_chance_is_not_better():
+def test_compare_predictions_better_by_chance_is_not_better() -> None:
     found = compare_predictions(*build(both=70, only_first=8, only_second=12, neither=10))
     assert found.gain > 0
     assert found.gain_ci95[0] < 0 < found.gain_ci95[1]
@@ -119,7 +124,9 @@ def test_compare_predictions_better_by_chance_is_not_better():
 
 
 @pytest.mark.parametrize(("low", "is_better"), [(-0.01, False), (0.0, False), (0.01, True)])
-def test_paired_scores_are_better_where_the_interval_lies_above_0(low, is_better):
+def test_paired_scores_are_better_where_the_interval_lies_above_0(
+    low: float, is_better: bool
+) -> None:
     found = compare_predictions(*build(both=100, only_second=50))
     assert replace(found, gain_ci95=(low, 0.5)).is_better is is_better
 
@@ -127,7 +134,7 @@ def test_paired_scores_are_better_where_the_interval_lies_above_0(low, is_better
 # --- the interval
 
 
-def test_compare_predictions_interval_is_the_normal_one_of_many_rows():
+def test_compare_predictions_interval_is_the_normal_one_of_many_rows() -> None:
     rows = build(both=2000, only_first=300, only_second=500, neither=1200)
     found = compare_predictions(*rows)
     variance = 800 / 4000 - found.gain**2
@@ -136,13 +143,15 @@ def test_compare_predictions_interval_is_the_normal_one_of_many_rows():
 
 
 @pytest.mark.parametrize("grouped", [False, True], ids=["rows", "groups"])
-def test_compare_predictions_interval_covers_the_true_gain(grouped, monkeypatch):
+def test_compare_predictions_interval_covers_the_true_gain(
+    grouped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Classifiers of known accuracies, drawn anew: about 95 of 100 intervals hold the true gain.
     # Groups are of 5 rows that are all right or all wrong, as shots of one thing may be.
     monkeypatch.setattr("featx.heads.compare.N_RESAMPLES", 200)
     rng = np.random.default_rng(0)
     size = 5 if grouped else 1
-    covered = [[], []]
+    covered: list[list[bool]] = [[], []]
     for _ in range(100):
         first, second = (
             np.repeat(np.where(rng.random(120) < share, "a", "b"), size) for share in (0.6, 0.7)
@@ -155,7 +164,7 @@ def test_compare_predictions_interval_covers_the_true_gain(grouped, monkeypatch)
     assert by_row < 0.75 if grouped else 0.89 <= by_row < 1
 
 
-def test_compare_predictions_groups_of_one_row_equal_rows():
+def test_compare_predictions_groups_of_one_row_equal_rows() -> None:
     rows = build(both=100, only_first=20, only_second=40, neither=40)
     by_row = compare_predictions(*rows)
     by_group = compare_predictions(*rows, groups=np.arange(200))
@@ -163,7 +172,7 @@ def test_compare_predictions_groups_of_one_row_equal_rows():
     assert replace(by_group, gain_ci95=by_row.gain_ci95) == by_row
 
 
-def test_compare_predictions_groups_widen_the_interval_of_rows_that_repeat():
+def test_compare_predictions_groups_widen_the_interval_of_rows_that_repeat() -> None:
     rows = [
         np.repeat(part, 9) for part in build(both=50, only_first=10, only_second=20, neither=20)
     ]
@@ -177,7 +186,7 @@ def test_compare_predictions_groups_widen_the_interval_of_rows_that_repeat():
     assert not by_group.is_better
 
 
-def test_compare_predictions_groups_weigh_by_their_rows():
+def test_compare_predictions_groups_weigh_by_their_rows() -> None:
     # One group of 90 rows gains nothing, ten of one row gain all: 0.1, and never near 10 / 11.
     rows = build(both=90, only_second=10)
     groups = np.concatenate([np.zeros(90, int), np.arange(1, 11)])
@@ -187,7 +196,9 @@ def test_compare_predictions_groups_weigh_by_their_rows():
 
 
 @pytest.mark.parametrize("groups", [None, np.arange(100) // 2], ids=["rows", "groups"])
-def test_compare_predictions_same_seed_gives_the_same(groups, monkeypatch):
+def test_compare_predictions_same_seed_gives_the_same(
+    groups: Array | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("featx.heads.compare.N_RESAMPLES", 200)
     rows = build(both=50, only_first=12, only_second=21, neither=17)
     first, again, other = (
@@ -198,7 +209,7 @@ def test_compare_predictions_same_seed_gives_the_same(groups, monkeypatch):
     assert replace(other, gain_ci95=first.gain_ci95) == first
 
 
-def test_paired_scores_to_dict_is_json():
+def test_paired_scores_to_dict_is_json() -> None:
     found = compare_predictions(*build(both=100, only_first=2, only_second=50, neither=3))
     values = json.loads(json.dumps(found.to_dict()))
     assert values["is_better"] is True

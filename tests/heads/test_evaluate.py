@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from featx.core.typing import Array
 from featx.heads.evaluate import estimate_interval, score_predictions
 
 CLASSES = np.array(["1", "10", "2", "ants"])
 
 
-def build_random(n_rows=300, seed=0):
+def build_random(n_rows: int = 300, seed: int = 0) -> tuple[Array, Array, Array]:
     """Labels, probabilities and the predictions that follow from them."""
     rng = np.random.default_rng(seed)
     y = rng.choice(CLASSES, n_rows, p=[0.5, 0.3, 0.15, 0.05])
@@ -29,11 +30,13 @@ def build_random(n_rows=300, seed=0):
         (1, 29, 0.0061, 0.1718),
     ],
 )
-def test_estimate_interval_is_the_published_one(n_right, n_rows, low, high):
+def test_estimate_interval_is_the_published_one(
+    n_right: int, n_rows: int, low: float, high: float
+) -> None:
     assert estimate_interval(n_right, n_rows) == pytest.approx((low, high), abs=5e-5)
 
 
-def test_score_predictions_has_interval_of_its_accuracy():
+def test_score_predictions_has_interval_of_its_accuracy() -> None:
     y = np.array(["a"] * 29)
     predicted = np.array(["a"] + ["b"] * 28)
     scores = score_predictions(y, predicted, classes=np.array(["a", "b"]))
@@ -42,7 +45,7 @@ def test_score_predictions_has_interval_of_its_accuracy():
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_score_predictions_equal_scikit_learns(seed):
+def test_score_predictions_equal_scikit_learns(seed: int) -> None:
     y, predicted, probabilities = build_random(seed=seed)
     scores = score_predictions(y, predicted, classes=CLASSES, probabilities=probabilities)
     assert scores.n_rows == 300
@@ -53,7 +56,7 @@ def test_score_predictions_equal_scikit_learns(seed):
     assert (scores.n_unknown, scores.n_seen) == (0, 0)
 
 
-def test_score_predictions_per_class_equal_scikit_learns():
+def test_score_predictions_per_class_equal_scikit_learns() -> None:
     y, predicted, _ = build_random()
     report = metrics.classification_report(y, predicted, output_dict=True)
     scores = score_predictions(y, predicted, classes=CLASSES)
@@ -66,7 +69,7 @@ def test_score_predictions_per_class_equal_scikit_learns():
         assert line.f1 == pytest.approx(expected["f1-score"])
 
 
-def test_score_predictions_confusion_has_true_classes_in_rows():
+def test_score_predictions_confusion_has_true_classes_in_rows() -> None:
     y = np.array(["a", "a", "a", "b"])
     predicted = np.array(["a", "b", "b", "b"])
     scores = score_predictions(y, predicted, classes=np.array(["a", "b"]))
@@ -74,7 +77,7 @@ def test_score_predictions_confusion_has_true_classes_in_rows():
     assert scores.classes == ("a", "b")
 
 
-def test_score_predictions_unknown_classes_count_as_wrong():
+def test_score_predictions_unknown_classes_count_as_wrong() -> None:
     y = np.array(["a", "b", "zebra", "aardvark"])
     predicted = np.array(["a", "b", "a", "b"])
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.9, 0.1], [0.3, 0.7]])
@@ -89,19 +92,19 @@ def test_score_predictions_unknown_classes_count_as_wrong():
     assert scores.confusion == ((1, 0, 0, 0), (0, 1, 0, 0), (0, 1, 0, 0), (1, 0, 0, 0))
 
 
-def test_score_predictions_without_probabilities_have_no_log_loss():
+def test_score_predictions_without_probabilities_have_no_log_loss() -> None:
     y, predicted, _ = build_random()
     assert score_predictions(y, predicted, classes=CLASSES).log_loss is None
 
 
-def test_score_predictions_class_without_rows_is_left_out_of_means():
+def test_score_predictions_class_without_rows_is_left_out_of_means() -> None:
     y = np.array(["a", "a", "b", "b"])
     scores = score_predictions(y, y, classes=np.array(["a", "b", "c"]))
     assert scores.balanced_accuracy == 1
     assert scores.macro_f1 == 1
 
 
-def test_score_predictions_class_predicted_without_rows_lowers_macro_f1():
+def test_score_predictions_class_predicted_without_rows_lowers_macro_f1() -> None:
     y = np.array(["a", "a", "b", "b"])
     predicted = np.array(["a", "a", "b", "c"])
     scores = score_predictions(y, predicted, classes=np.array(["a", "b", "c"]))
@@ -109,19 +112,19 @@ def test_score_predictions_class_predicted_without_rows_lowers_macro_f1():
     assert scores.balanced_accuracy == pytest.approx(0.75)
 
 
-def test_score_predictions_single_class_among_rows_has_a_log_loss():
+def test_score_predictions_single_class_among_rows_has_a_log_loss() -> None:
     y = np.array(["a", "a"])
     probabilities = np.array([[0.5, 0.5], [0.25, 0.75]])
     scores = score_predictions(y, y, classes=np.array(["a", "b"]), probabilities=probabilities)
     assert scores.log_loss == pytest.approx(-(np.log(0.5) + np.log(0.25)) / 2)
 
 
-def test_score_predictions_passes_n_seen_on():
+def test_score_predictions_passes_n_seen_on() -> None:
     y = np.array(["a", "b"])
     assert score_predictions(y, y, classes=y, n_seen=7).n_seen == 7
 
 
-def test_evaluation_to_dict_is_json():
+def test_evaluation_to_dict_is_json() -> None:
     y, predicted, probabilities = build_random()
     scores = score_predictions(y, predicted, classes=CLASSES, probabilities=probabilities)
     assert json.loads(json.dumps(scores.to_dict()))["confusion"] == [

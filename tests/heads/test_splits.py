@@ -4,37 +4,40 @@ import numpy as np
 import pytest
 
 from featx.core.errors import HeadError
+from featx.core.typing import Array, StrArray
 from featx.heads.splits import assign_splits, build_folds, fill_groups
 
 SEEDS = [0, 1, 2, 3]
 
 
-def count(splits, name):
+def count(splits: StrArray, name: str) -> int:
     return int((splits == name).sum())
 
 
-def list_straddling(splits, groups):
+def list_straddling(splits: StrArray, groups: Array) -> list[str]:
     return [g for g in np.unique(groups) if len(np.unique(splits[groups == g].astype(str))) > 1]
 
 
-def test_fill_groups_without_any_is_none():
+def test_fill_groups_without_any_is_none() -> None:
     assert fill_groups(np.array(["", "", ""])) is None
 
 
-def test_fill_groups_gives_rows_without_one_their_own():
+def test_fill_groups_gives_rows_without_one_their_own() -> None:
     groups = fill_groups(np.array(["a", "", "a", "", "1"]))
+    assert groups is not None
     assert groups[0] == groups[2]
     assert len(set(groups)) == 4
 
 
-def test_fill_groups_does_not_confuse_names_with_row_numbers():
+def test_fill_groups_does_not_confuse_names_with_row_numbers() -> None:
     groups = fill_groups(np.array(["", "row:0", "0", "g:0"]))
+    assert groups is not None
     assert len(set(groups)) == 4
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("val", "test"), [(0.2, 0.0), (0.0, 0.25), (0.1, 0.2), (0.5, 0.25)])
-def test_assign_splits_takes_classes_in_proportion(val, test, seed):
+def test_assign_splits_takes_classes_in_proportion(val: float, test: float, seed: int) -> None:
     y = np.array(["a"] * 120 + ["b"] * 60 + ["c"] * 20)
     splits = assign_splits(y, None, val=val, test=test, seed=seed)
     for label, n_rows in (("a", 120), ("b", 60), ("c", 20)):
@@ -47,7 +50,7 @@ def test_assign_splits_takes_classes_in_proportion(val, test, seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_assign_splits_never_parts_a_group(seed):
+def test_assign_splits_never_parts_a_group(seed: int) -> None:
     rng = np.random.default_rng(seed)
     groups = np.sort(rng.integers(0, 60, 300)).astype(str)
     y = np.array(["a", "b", "c"])[groups.astype(int) % 3]
@@ -59,7 +62,7 @@ def test_assign_splits_never_parts_a_group(seed):
 
 
 @pytest.mark.parametrize("groups", [None, np.repeat(np.arange(50), 2)])
-def test_assign_splits_with_same_seed_is_the_same(groups):
+def test_assign_splits_with_same_seed_is_the_same(groups: Array | None) -> None:
     y = np.array(["a", "b"] * 50)
     first, second, other = (
         assign_splits(y, groups, val=0.2, test=0.1, seed=seed) for seed in (3, 3, 4)
@@ -69,14 +72,14 @@ def test_assign_splits_with_same_seed_is_the_same(groups):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_assign_splits_class_of_one_row_stays_in_train(seed):
+def test_assign_splits_class_of_one_row_stays_in_train(seed: int) -> None:
     y = np.array(["a"] * 20 + ["b"] * 20 + ["rare"])
     splits = assign_splits(y, None, val=0.2, test=0.2, seed=seed)
     assert splits[-1] == "train"
 
 
 @pytest.mark.parametrize("val", [pytest.param(0.02, marks=pytest.mark.slow), 0.05, 0.3])
-def test_assign_splits_with_many_groups_comes_near_any_fraction(val):
+def test_assign_splits_with_many_groups_comes_near_any_fraction(val: float) -> None:
     groups = np.repeat(np.arange(500), 2)
     y = np.repeat(np.array(["a", "b"] * 250), 2)
     splits = assign_splits(y, groups, val=val, test=0, seed=0)
@@ -86,7 +89,7 @@ def test_assign_splits_with_many_groups_comes_near_any_fraction(val):
 @pytest.mark.parametrize(
     ("val", "test"), [(0, 0), (-0.1, 0.2), (0.5, 0.5), (1.2, 0), (0.2, -0.1), (float("nan"), 0)]
 )
-def test_assign_splits_fractions_that_leave_nothing_are_refused(val, test):
+def test_assign_splits_fractions_that_leave_nothing_are_refused(val: float, test: float) -> None:
     y = np.array(["a", "b"] * 20)
     with pytest.raises(
         HeadError, match=r"^val, test: expected fractions .* above 0 and below 1, got"
@@ -94,20 +97,20 @@ def test_assign_splits_fractions_that_leave_nothing_are_refused(val, test):
         assign_splits(y, None, val=val, test=test, seed=0)
 
 
-def test_assign_splits_too_few_rows_are_refused():
+def test_assign_splits_too_few_rows_are_refused() -> None:
     y = np.array(["a", "a", "b", "b", "c", "c"])
     with pytest.raises(HeadError, match=r"expected enough rows to take 1 of 6.*got 3 classes"):
         assign_splits(y, None, val=0.2, test=0, seed=0)
 
 
-def test_assign_splits_too_few_groups_are_refused():
+def test_assign_splits_too_few_groups_are_refused() -> None:
     y = np.array(["a"] * 10 + ["b"] * 10)
     with pytest.raises(HeadError, match=r"expected enough groups to take 4 of 20"):
         assign_splits(y, y, val=0.2, test=0, seed=0)
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-def test_build_folds_test_each_row_once(grouped):
+def test_build_folds_test_each_row_once(grouped: bool) -> None:
     y = np.repeat([0, 1, 2], 20)
     groups = np.repeat(np.arange(30), 2) if grouped else None
     folds = build_folds(y, groups, n_folds=5, seed=0)
@@ -119,7 +122,7 @@ def test_build_folds_test_each_row_once(grouped):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_build_folds_keep_groups_together(seed):
+def test_build_folds_keep_groups_together(seed: int) -> None:
     rng = np.random.default_rng(seed)
     y, groups = rng.integers(0, 2, 80), rng.integers(0, 12, 80)
     folds = build_folds(y, groups, n_folds=5, seed=seed)
@@ -128,7 +131,7 @@ def test_build_folds_keep_groups_together(seed):
         assert not set(groups[train]) & set(groups[test])
 
 
-def test_build_folds_with_same_seed_are_the_same():
+def test_build_folds_with_same_seed_are_the_same() -> None:
     y = np.repeat([0, 1], 20)
     first, second, other = (
         [test.tolist() for _, test in build_folds(y, None, n_folds=4, seed=seed)]
@@ -146,9 +149,12 @@ def test_build_folds_with_same_seed_are_the_same():
         pytest.param([0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 2, 2, 3, 3], 4, id="groups"),
     ],
 )
-def test_build_folds_of_tiny_sets_are_fewer(y, groups, n_folds):
-    groups = None if groups is None else np.array(groups)
-    folds = build_folds(np.array(y), groups, n_folds=5, seed=0)
+def test_build_folds_of_tiny_sets_are_fewer(
+    y: list[int], groups: list[int] | None, n_folds: int
+) -> None:
+    folds = build_folds(
+        np.array(y), None if groups is None else np.array(groups), n_folds=5, seed=0
+    )
     assert 1 <= len(folds) <= n_folds
     for train, test in folds:
         assert len(test)
@@ -163,6 +169,6 @@ def test_build_folds_of_tiny_sets_are_fewer(y, groups, n_folds):
         pytest.param([0, 0, 1, 1], [0, 0, 1, 1], id="group-is-class"),
     ],
 )
-def test_build_folds_where_impossible_are_none(y, groups):
-    groups = None if groups is None else np.array(groups)
-    assert build_folds(np.array(y), groups, n_folds=5, seed=0) == []
+def test_build_folds_where_impossible_are_none(y: list[int], groups: list[int] | None) -> None:
+    groups_given = None if groups is None else np.array(groups)
+    assert build_folds(np.array(y), groups_given, n_folds=5, seed=0) == []
