@@ -21,7 +21,7 @@ from featx.heads.kinds import ClassWeight, check_class_weight, check_strength, g
 from featx.heads.splits import check_seed, fill_groups
 
 
-def fit_head(
+def fit_head(  # noqa: PLR0913
     cache: CacheLike,
     output: PathLike | None = None,
     *,

@@ -48,11 +48,12 @@ def fold_linear(estimator: Any) -> tuple[Float64Array, Float64Array]:
             remedy=f"Fit one with featx.fit_head(cache) and {linear_kinds}.",
         )
     scaler, classifier = steps
-    dim = classifier.coef_.shape[1]
+    coef = np.atleast_2d(np.asarray(classifier.coef_, np.float64))
+    dim = coef.shape[1]
     # A scaler with with_mean=False may have a mean all the same, which it does not subtract.
     mean = np.asarray(scaler.mean_, np.float64) if scaler.with_mean else np.zeros(dim)
     scale = np.ones(dim) if scaler.scale_ is None else np.asarray(scaler.scale_, np.float64)
-    weight = np.asarray(classifier.coef_, np.float64) / scale
+    weight = coef / scale
     bias = np.broadcast_to(np.asarray(classifier.intercept_, np.float64), len(weight))
     bias = bias - weight @ mean
     if len(weight) == 1:
