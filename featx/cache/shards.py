@@ -103,8 +103,8 @@ class Shards:
         self._lock = lock
         self._digests: dict[int, str] = {}
         self._infos = infos
-        self._dtype = np.dtype(dtype)
-        self._row_bytes = sum(info.fingerprint.dim for info in infos) * self._dtype.itemsize
+        self._dtype: VectorDtype = dtype
+        self._row_bytes = sum(info.fingerprint.dim for info in infos) * np.dtype(dtype).itemsize
         self._last = 0
         self._clear()
         self._opened: dict[int, tuple[contextlib.ExitStack, h5py.File, SealedFile]] = {}
@@ -235,7 +235,7 @@ class Shards:
             group = file.create_group("vectors")
             for info in self._infos:
                 shape = len(rows), info.fingerprint.dim
-                dataset = create_vectors(group, info.name, *shape, self._dtype.name)
+                dataset = create_vectors(group, info.name, shape, self._dtype)
                 parts = [batch.vectors[info.name] for batch in self._pending if batch.rows]
                 if parts:
                     dataset[:] = np.concatenate(parts)

@@ -11,7 +11,7 @@ import numpy as np
 
 from featx.cache.format import ElementKind, stamp_element
 from featx.core.rows import Failure, Row
-from featx.core.typing import Array, IntArray, StrArray
+from featx.core.typing import Array, IntArray, StrArray, VectorDtype
 
 Record = TypeVar("Record", Row, Failure)
 
@@ -88,7 +88,9 @@ def _list_columns(kind: type[Row] | type[Failure]) -> list[str]:
     return [field.name for field in fields(kind)]
 
 
-def create_vectors(group: h5py.Group, name: str, n_rows: int, dim: int, dtype: str) -> h5py.Dataset:
+def create_vectors(
+    group: h5py.Group, name: str, shape: tuple[int, int], dtype: VectorDtype
+) -> h5py.Dataset:
     """Create a dataset for vectors, in chunks of whole rows.
 
     Parameters
@@ -97,13 +99,14 @@ def create_vectors(group: h5py.Group, name: str, n_rows: int, dim: int, dtype: s
         The group that the dataset is created in.
     name : str
         Name of the dataset.
-    n_rows, dim : int
-        Shape of the dataset.
+    shape : (int, int)
+        Number of rows and dim.
     dtype : {"float32", "float16"}
         Dtype of the stored vectors.
     """
+    n_rows, dim = shape
     chunks = (min(CHUNK_ROWS, n_rows), dim) if n_rows else None
-    return group.create_dataset(name, (n_rows, dim), dtype, chunks=chunks)
+    return group.create_dataset(name, shape, dtype, chunks=chunks)
 
 
 Reading = Literal["nothing", "run", "span", "points"]

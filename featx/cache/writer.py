@@ -107,7 +107,8 @@ def _write_column(file: h5py.File, column: Column, n_rows: int, check: Callable[
     group = file.create_group(f"embeddings/{column.info.name}")
     stamp_element(group, "embedding")
     column.info.write_attributes(group)
-    vectors = create_vectors(group, "vectors", n_rows, column.info.fingerprint.dim, column.dtype)
+    shape = n_rows, column.info.fingerprint.dim
+    vectors = create_vectors(group, "vectors", shape, column.dtype)
     present = np.zeros(n_rows, np.uint8)
     for start in range(0, n_rows, BLOCK_ROWS):
         end = min(start + BLOCK_ROWS, n_rows)

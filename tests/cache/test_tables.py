@@ -91,7 +91,7 @@ def test_take_rows_reads_once_and_as_chosen(rows: list[int], expected: list[Any]
 def test_create_vectors_in_chunks_of_whole_rows(
     file: h5py.File, n_rows: int, chunks: tuple[int, int] | None, dtype: VectorDtype
 ) -> None:
-    dataset = create_vectors(file, "vectors", n_rows, 3, dtype)
+    dataset = create_vectors(file, "vectors", (n_rows, 3), dtype)
     assert (dataset.shape, dataset.dtype, dataset.chunks) == ((n_rows, 3), dtype, chunks)
 
 
