@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 UV := $(BIN)/uv
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test test-long test-faults lint format lock bench clean
+.PHONY: demo test test-long test-faults lint format docs lock bench clean
 
 demo: $(READY)
 	$(BIN)/featx demo
@@ -30,10 +30,15 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# The pages in site/, of which none fetches anything from the internet. Warnings are errors.
+docs: $(READY)
+	$(BIN)/python docs/generate_cli.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 # Names versions only, with markers for each platform; no index.
 lock: $(READY)
 	$(UV) pip compile --quiet --universal --upgrade --no-header --no-annotate --no-emit-index-url \
-	  --no-emit-find-links --all-extras --group dev pyproject.toml -o requirements.lock
+	  --no-emit-find-links --all-extras --group dev --group docs pyproject.toml -o requirements.lock
 
 bench: $(READY)
 	$(BIN)/python benchmarks/startup.py
@@ -41,7 +46,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/durability.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache
 
 # uv takes a quarter of pip's time, but does not read pip's configuration: where an index is known to
 # pip alone, pip goes on. Compiled once here: importing torch from sources takes 14 s, from bytecode 4.

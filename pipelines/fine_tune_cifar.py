@@ -4,8 +4,9 @@ For each number of training images per class: a frozen head, the top block tuned
 tuned, all on the same 10,000 test images. The images of a small number are among those of a larger
 one, so that one cache, and one trunk file for each cut, grow with them.
 
-    python pipelines/fine_tune_cifar.py --work /tmp/cifar --table docs/fine_tuning.csv
-    python pipelines/fine_tune_cifar.py --plot docs/fine_tuning.png --table docs/fine_tuning.csv
+    python pipelines/fine_tune_cifar.py --work /tmp/cifar --table docs/how_to/fine_tuning.csv
+    python pipelines/fine_tune_cifar.py --plot docs/how_to/fine_tuning.png \
+        --table docs/how_to/fine_tuning.csv
 """
 
 from __future__ import annotations

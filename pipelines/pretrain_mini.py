@@ -151,7 +151,8 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
 def hide_quarters(model: Mini) -> RemovableHandle:
     """Let the classifier see only the last part of mini's embedding while it is trained.
 
-    Trained through both parts, mini was worse at its own classes and at others (docs/embedded.md).
+    Trained through both parts, mini was worse at its own classes and at others
+    (docs/how_to/bundled.md).
     """
     nn.init.zeros_(model.fc.weight[:, : model.n_quarters])
     return model.quarters.register_forward_hook(lambda *call: torch.zeros_like(call[-1]))
