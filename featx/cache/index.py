@@ -1,12 +1,63 @@
-"""What an unfinished extraction has done, in memory: contents by digest, and rows by id."""
+"""Unfinished work in memory: the plan of an extraction, and the contents and rows that are done."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
+from featx.core.fingerprint import Fingerprint
 from featx.core.rows import Failure, Row
+from featx.core.typing import VectorDtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkPlan:
+    """The decisions that all shards of one extraction share.
+
+    Attributes
+    ----------
+    embeddings : mapping of str to Fingerprint
+        Fingerprint of each embedding that is computed, by name.
+    dtype : {"float32", "float16"}
+        Dtype of the stored vectors.
+    batch_size : int
+        Number of rows in every batch.
+    """
+
+    embeddings: Mapping[str, Fingerprint]
+    dtype: VectorDtype
+    batch_size: int
+
+    def to_json(self) -> str:
+        """Write the fields as one JSON object with sorted keys."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> WorkPlan:
+        """Read the text that `to_json` wrote."""
+        fields = json.loads(text)
+        embeddings = {name: Fingerprint(**one) for name, one in fields["embeddings"].items()}
+        return cls(**{**fields, "embeddings": embeddings})
+
+    def describe_difference(self, other: WorkPlan) -> str:
+        """Describe the first decision of another plan that differs from this one.
+
+        Parameters
+        ----------
+        other : WorkPlan
+            Plan of another extraction.
+        """
+        if self.embeddings.keys() != other.embeddings.keys():
+            return f"that of {', '.join(sorted(other.embeddings))}"
+        for name, fingerprint in self.embeddings.items():
+            for field_name in fingerprint.list_differences(other.embeddings[name]):
+                value = other.embeddings[name].list_fields().get(field_name, "-")
+                return f"another {field_name} of {name}: {value}"
+        if self.dtype != other.dtype:
+            return f"dtype {other.dtype} in place of {self.dtype}"
+        return f"batch_size {other.batch_size} in place of {self.batch_size}"
 
 
 class Location(NamedTuple):

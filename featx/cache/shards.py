@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from featx.cache.format import EmbeddingInfo, FileKind, stamp_file
-from featx.cache.index import WorkIndex
+from featx.cache.index import WorkIndex, WorkPlan
 from featx.cache.lock import CacheLock
 from featx.cache.open import open_sealed
 from featx.cache.seal import SealedFile, check_seal, seal_file
@@ -108,11 +106,11 @@ class Shards:
         self._last = 0
         self._clear()
         self._opened: dict[int, tuple[contextlib.ExitStack, h5py.File, SealedFile]] = {}
-        self._plan = {
-            "embeddings": {info.name: json.loads(info.fingerprint.to_json()) for info in infos},
-            "dtype": dtype,
-            "batch_size": batch_size,
-        }
+        self._plan = WorkPlan(
+            embeddings={info.name: info.fingerprint for info in infos},
+            dtype=dtype,
+            batch_size=batch_size,
+        )
         with explain_errors(folder, error=CacheError):
             folder.mkdir(exist_ok=True)
             sync_folder(folder.parent)
@@ -133,7 +131,7 @@ class Shards:
         try:
             check_seal(path)
             with open_sealed(path, KIND) as (file, sealed):
-                digest, plan = sealed.digest, json.loads(file.attrs["plan"])
+                digest, plan = sealed.digest, WorkPlan.from_json(file.attrs["plan"])
                 rows, repeats = (read_table(file[name], Row) for name in ("rows", "repeats"))
                 failures = read_table(file["failures"], Failure)
         except CacheDamagedError:
@@ -149,7 +147,7 @@ class Shards:
             raise CacheError(
                 subject=str(self.folder),
                 expected="the unfinished work of this extraction",
-                got=describe_difference(self._plan, plan),
+                got=self._plan.describe_difference(plan),
                 remedy="Finish that extraction with the arguments that it was begun with, or "
                 f"delete its work with: rm -r {self.folder}",
             )
@@ -228,7 +226,7 @@ class Shards:
     ) -> None:
         with open_writable(path, "w") as (file, _):
             stamp_file(file, KIND)
-            file.attrs["plan"] = json.dumps(self._plan)
+            file.attrs["plan"] = self._plan.to_json()
             write_table(file, "rows", Row, rows)
             write_table(file, "repeats", Row, repeats)
             write_table(file, "failures", Failure, failures)
@@ -300,47 +298,15 @@ class Shards:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def find_batch_size(folder: Path) -> int | None:
-    """Find the batch size of unfinished work, which the next run must use; None if there is none.
+def find_plan(folder: Path) -> WorkPlan | None:
+    """Find the plan of unfinished work, which the next run must follow; None if there is none.
 
     Parameters
     ----------
     folder : Path
         Work folder of an extraction; it need not exist.
     """
-    plan = _find_plan(folder)
-    return None if plan is None else int(plan["batch_size"])
-
-
-def list_embeddings(folder: Path) -> tuple[str, ...]:
-    """List the embeddings that unfinished work computes.
-
-    Parameters
-    ----------
-    folder : Path
-        Work folder of an extraction; it need not exist.
-    """
-    plan = _find_plan(folder)
-    return () if plan is None else tuple(plan["embeddings"])
-
-
-def _find_plan(folder: Path) -> dict[str, Any] | None:
-    """Read the plan from the first sound shard of a folder."""
     for path in sorted(folder.glob("shard-*.h5")):
         with contextlib.suppress(CacheDamagedError), open_sealed(path, KIND) as (file, _):
-            plan: dict[str, Any] = json.loads(file.attrs["plan"])
-            return plan
+            return WorkPlan.from_json(file.attrs["plan"])
     return None
-
-
-def describe_difference(expected: Mapping[str, Any], got: Mapping[str, Any]) -> str:
-    """Describe the first difference between the plans of two extractions."""
-    names = sorted(expected["embeddings"]), sorted(got["embeddings"])
-    if names[0] != names[1]:
-        return f"that of {', '.join(names[1])}"
-    for name in names[0]:
-        for field, value in expected["embeddings"][name].items():
-            if got["embeddings"][name][field] != value:
-                return f"another {field} of {name}: {got['embeddings'][name][field]}"
-    field = next(key for key in ("dtype", "batch_size") if expected[key] != got[key])
-    return f"{field} {got[field]} in place of {expected[field]}"

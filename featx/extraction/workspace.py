@@ -17,7 +17,7 @@ from featx.backbones.backbone import Backbone
 from featx.cache.format import EmbeddingInfo
 from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache, open_cache
-from featx.cache.shards import Shards, find_batch_size
+from featx.cache.shards import Shards, find_plan
 from featx.core.errors import CacheError
 from featx.core.files import name_work_dir, remove_drafts
 from featx.core.provenance import Provenance
@@ -102,7 +102,10 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
         names = name_embeddings(name, backbone.layers)
         work_dir = name_work_dir(output)
         dtype, batch_size = choose_storage(base, names, request.dtype, request.run.batch_size)
-        run = replace(request.run, batch_size=batch_size or find_batch_size(work_dir))
+        plan = find_plan(work_dir)
+        if batch_size is None and plan is not None:  # interrupted work continues with its own
+            batch_size = plan.batch_size
+        run = replace(request.run, batch_size=batch_size)
         engine = run.build_engine(backbone, request.precision, n_images=len(manifest))
         infos = _build_infos(request, backbone, names, build_provenance(backbone, engine, manifest))
         if base is not None:

@@ -19,7 +19,7 @@ from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import ImageClassification
 from featx.backbones.views import View
 from featx.cache.reader import open_cache
-from featx.cache.shards import list_embeddings
+from featx.cache.shards import find_plan
 from featx.core.errors import FingerprintError, TuningError
 from featx.core.files import name_work_dir
 from featx.core.typing import Decode
@@ -169,7 +169,8 @@ class KeptFeatures:
         run = self.run
         is_foreign = _is_foreign(self.path, run)
         # One that was interrupted goes first: no other is begun beside its unfinished work.
-        unfinished = list_embeddings(name_work_dir(self.path))
+        plan = find_plan(name_work_dir(self.path))
+        unfinished = plan.embeddings if plan else ()
         views = sorted(
             range(self.n_views + 1), key=lambda view: run.name_view(view) not in unfinished
         )

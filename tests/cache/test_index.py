@@ -1,9 +1,13 @@
 """What an unfinished extraction has done, by digest and by id."""
 
 from dataclasses import replace
+from typing import Any
 
-from featx.cache.index import Location, WorkIndex
+import pytest
+
+from featx.cache.index import Location, WorkIndex, WorkPlan
 from featx.core.rows import Failure, Row
+from tests.builders import build_fingerprint
 
 A = Row(id="a", path="/a", label="ants", digest="aa", width=4, height=3, n_bytes=7, mtime_ns=8)
 B = Row(id="b", path="/b", digest="bb", width=5, height=6)
@@ -43,3 +47,40 @@ def test_index_of_two_runs_are_apart() -> None:
     first = WorkIndex()
     first.add(1, [A], [], [BROKEN])
     assert WorkIndex() == WorkIndex(locations={}, sizes={}, rows={}, failures={})
+
+
+PLAN = WorkPlan(
+    embeddings={"a": build_fingerprint(), "b": build_fingerprint(preprocess={"resize": 256})},
+    dtype="float32",
+    batch_size=4,
+)
+
+
+def test_plan_from_its_json_is_equal() -> None:
+    assert WorkPlan.from_json(PLAN.to_json()) == PLAN
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"embeddings": {"b": PLAN.embeddings["b"]}}, "that of b"),
+        ({"embeddings": {"d": PLAN.embeddings["b"], "c": PLAN.embeddings["b"]}}, "that of c, d"),
+        (
+            {"embeddings": {**PLAN.embeddings, "a": build_fingerprint(layer="y")}},
+            "another layer of a: y",
+        ),
+        (
+            {"embeddings": {**PLAN.embeddings, "b": build_fingerprint(preprocess={"resize": 9})}},
+            "another preprocess.resize of b: 9",
+        ),
+        (
+            {"embeddings": {**PLAN.embeddings, "b": build_fingerprint(preprocess={})}},
+            "another preprocess.resize of b: -",
+        ),
+        ({"dtype": "float16"}, "dtype float16 in place of float32"),
+        ({"batch_size": 8}, "batch_size 8 in place of 4"),
+        ({"dtype": "float16", "batch_size": 8}, "dtype float16 in place of float32"),
+    ],
+)
+def test_plan_describes_the_first_difference(changes: dict[str, Any], difference: str) -> None:
+    assert PLAN.describe_difference(replace(PLAN, **changes)) == difference

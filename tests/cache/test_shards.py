@@ -14,8 +14,9 @@ import pytest
 from featx.cache import seal
 from featx.cache import shards as shards_module
 from featx.cache.format import EmbeddingInfo
+from featx.cache.index import WorkPlan
 from featx.cache.lock import CacheLock
-from featx.cache.shards import Shards, describe_difference, find_batch_size, list_embeddings
+from featx.cache.shards import Shards, find_plan
 from featx.core.errors import CacheError, CacheLockedError
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, VectorDtype
@@ -527,26 +528,10 @@ def test_shards_under_the_lock_are_written_and_removed(folder: Path, infos: Info
         assert not folder.exists()
 
 
-PLAN = {"embeddings": {"a": {"dim": 8, "layer": "x"}}, "dtype": "float32", "batch_size": 4}
-
-
-@pytest.mark.parametrize(
-    ("changes", "difference"),
-    [
-        ({"embeddings": {"b": {}, "a": {}}}, "that of a, b"),
-        ({"embeddings": {"a": {"dim": 8, "layer": "y"}}}, "another layer of a: y"),
-        ({"dtype": "float16"}, "dtype float16 in place of float32"),
-        ({"batch_size": 8}, "batch_size 8 in place of 4"),
-        ({"dtype": "float16", "batch_size": 8}, "dtype float16 in place of float32"),
-    ],
-)
-def test_describe_difference_names_the_first(changes: dict[str, Any], difference: str) -> None:
-    assert describe_difference(PLAN, PLAN | changes) == difference
-
-
-def test_find_batch_size_and_embeddings_of_unfinished_work(three: Path, tmp_path: Path) -> None:
+def test_find_plan_of_unfinished_work_reads_the_first_sound_shard(
+    three: Path, infos: Infos, tmp_path: Path
+) -> None:
     flip_middle(three / SHARDS[0])
-    assert find_batch_size(three) == 4
-    assert list_embeddings(three) == ("tiny", "tiny@conv")
-    assert find_batch_size(tmp_path / "none") is None
-    assert list_embeddings(tmp_path / "none") == ()
+    fingerprints = {info.name: info.fingerprint for info in infos}
+    assert find_plan(three) == WorkPlan(embeddings=fingerprints, dtype="float32", batch_size=4)
+    assert find_plan(tmp_path / "none") is None
