@@ -17,7 +17,9 @@ FILES = {
     "featx/a/__init__.py": "",
     "featx/a/one.py": "def f():\n    from featx.b import two\n    return two\n",
     "featx/b/__init__.py": "",
-    "featx/b/two.py": "from featx.a import one\n\n\nclass Box:\n    def open(self):\n        return one\n",
+    "featx/b/two.py": (
+        "from featx.a import one\n\n\nclass Box:\n    def open(self):\n        return one\n"
+    ),
     "tests/test_it.py": "def test_it():\n    assert True\n",
 }
 
