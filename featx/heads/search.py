@@ -133,7 +133,7 @@ def search_exponents(grid: Exponents, evaluate: Callable[[Exponents], float]) ->
         best = evaluate((best - step, best + step))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Trials:
     """The exponents tried so far, with their scores and predictions on each fold.
 
@@ -241,7 +241,7 @@ class FoldFitter:
     ) -> None:
         self.X, self.y, self.kind = X, y, kind
         self.balanced = class_weight is not None
-        self.trials = Trials(folds, len(y))
+        self.trials = Trials(folds=folds, n_rows=len(y))
         # One classifier per fold: a warm start goes on from the last fit of the same fold.
         self.classifiers = [kind.build(kind.default_strength, class_weight) for _ in folds]
         if kind.warm_starts:

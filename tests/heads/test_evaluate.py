@@ -7,7 +7,12 @@ import pytest
 from sklearn import metrics
 
 from featx.core.typing import Array
-from featx.heads.evaluate import estimate_interval, score_predictions
+from featx.heads.evaluate import (
+    CrossValidation,
+    Evaluation,
+    estimate_interval,
+    score_predictions,
+)
 
 CLASSES = np.array(["1", "10", "2", "ants"])
 
@@ -130,3 +135,23 @@ def test_evaluation_to_dict_is_json() -> None:
     assert json.loads(json.dumps(scores.to_dict()))["confusion"] == [
         list(line) for line in scores.confusion
     ]
+
+
+def test_evaluation_from_dict_is_what_to_dict_was_made_of() -> None:
+    y, predicted, probabilities = build_random()
+    scores = score_predictions(y, predicted, classes=CLASSES, probabilities=probabilities, n_seen=3)
+    assert Evaluation.from_dict(scores.to_dict()) == scores
+
+
+def test_cross_validation_from_dict_is_what_to_dict_was_made_of() -> None:
+    y, predicted, _ = build_random()
+    found = CrossValidation(
+        scores=score_predictions(y, predicted, classes=CLASSES),
+        n_folds=4,
+        strengths=(0.1, 1.0),
+        mean_scores=(0.5, 0.25),
+    )
+    assert CrossValidation.from_dict(found.to_dict()) == found
+    values = json.loads(json.dumps(found.to_dict()))
+    assert values["scores"]["n_rows"] == 300
+    assert (values["n_folds"], values["strengths"]) == (4, [0.1, 1.0])

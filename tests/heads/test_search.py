@@ -124,7 +124,7 @@ FOLDS: Folds = [
 
 def build_trials(scores: dict[float, list[float]]) -> Trials:
     """Return trials in which exponent e predicts class 10 + e for each row of a fold."""
-    trials = Trials(FOLDS, 5)
+    trials = Trials(folds=FOLDS, n_rows=5)
     for exponent, of_folds in scores.items():
         trials.add(exponent, of_folds, [np.full(2, 10 + int(exponent))] * 2)
     return trials
@@ -148,7 +148,7 @@ def test_trials_conclude_chooses_for_each_fold_by_the_other_folds_alone() -> Non
 
 
 def test_trials_conclude_with_a_single_fold_chooses_by_that_fold() -> None:
-    trials = Trials(FOLDS[:1], 5)
+    trials = Trials(folds=FOLDS[:1], n_rows=5)
     trials.add(0.0, [0.3], [np.array([7, 8])])
     trials.add(1.0, [0.6], [np.array([5, 6])])
     found = trials.conclude()
