@@ -131,6 +131,19 @@ def test_paired_scores_are_better_where_the_interval_lies_above_0(
     assert replace(found, gain_ci95=(low, 0.5)).is_better is is_better
 
 
+@pytest.mark.parametrize(
+    ("n_only_second", "is_better"), [(4, False), (5, False), (6, True), (7, True)]
+)
+def test_paired_scores_of_few_rows_are_better_only_if_the_exact_test_agrees(
+    n_only_second: int, is_better: bool
+) -> None:
+    # Five rows gained and none lost: the interval lies above 0, and p is 2 / 2**5 = 0.0625.
+    found = compare_predictions(*build(both=5, only_second=n_only_second))
+    assert found.gain_ci95[0] > 0
+    assert (found.p_value < 0.05) is is_better
+    assert found.is_better is is_better
+
+
 # --- the interval
 
 
