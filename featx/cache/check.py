@@ -69,7 +69,7 @@ def verify_cache(path: PathLike) -> Verification:
 
     Examples
     --------
-    >>> featx.verify_cache("photos.h5").problems  # doctest: +SKIP
+    >>> featx.verify_cache("photos.h5").problems
     ()
     """
     path = Path(path)

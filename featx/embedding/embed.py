@@ -173,9 +173,9 @@ def embed(
 
     Examples
     --------
-    >>> X = featx.embed(["ant.jpg", "bee.jpg"], backbone="resnet18")
+    >>> X = featx.embed(["ant.jpg", "bee.jpg"], backbone="mini")
     >>> X.shape
-    (2, 512)
+    (2, 768)
     """
     check_choice("decode", decode, Decode, error=DecodeError)
     options = RunOptions(engine, device, batch_size, workers, progress)

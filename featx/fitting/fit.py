@@ -87,9 +87,9 @@ def fit_head(  # noqa: PLR0913
     Examples
     --------
     >>> import featx
-    >>> head = featx.fit_head("photos.h5", "head.joblib")  # doctest: +SKIP
-    >>> head.params  # doctest: +SKIP
-    {'C': 0.01}
+    >>> head = featx.fit_head("photos.h5", "new.joblib", C=0.01)
+    >>> head.kind, head.params
+    ('logreg', {'C': 0.01})
     """
     if output is not None:
         _check_output(Path(output), cache, overwrite=overwrite)

@@ -54,8 +54,8 @@ def split_cache(
     Examples
     --------
     >>> import featx
-    >>> featx.split_cache("photos.h5", val=0.2)  # doctest: +SKIP
-    {'train': 318, 'val': 79}
+    >>> featx.split_cache("photos.h5", val=0.25, overwrite=True)
+    {'train': 9, 'val': 3}
     """
     with open_cache(cache) as opened:
         have = opened.list_splits()

@@ -85,9 +85,11 @@ class Head:
     Examples
     --------
     >>> import featx
-    >>> head = featx.load_head("head.joblib")  # doctest: +SKIP
-    >>> with featx.open_cache("photos.h5") as cache:  # doctest: +SKIP
+    >>> head = featx.load_head("head.joblib")
+    >>> with featx.open_cache("photos.h5") as cache:
     ...     labels = head.predict(cache.read_vectors())
+    >>> len(labels)
+    12
     """
 
     estimator: Pipeline
@@ -284,7 +286,7 @@ def load_head(path: PathLike) -> Head:
     Examples
     --------
     >>> import featx
-    >>> featx.load_head("head.joblib").classes  # doctest: +SKIP
+    >>> featx.load_head("head.joblib").classes
     array(['ants', 'bees'], dtype=object)
     """
     path = Path(path)
