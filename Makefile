@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+OLDEST := .venv-oldest
 UV := $(BIN)/uv
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test test-long test-faults lint format docs lock bench clean
+.PHONY: demo test test-long test-faults test-oldest lint format docs lock bench clean
 
 demo: $(READY)
 	$(BIN)/featx demo
@@ -20,6 +21,10 @@ test-long: $(READY)
 # Any number of extractions killed at random moments; 40 of them are part of test-long.
 test-faults: $(READY)
 	FEATX_KILLS=$(or $(KILLS),40) $(BIN)/pytest tests/faults -m slow
+
+# The oldest versions that pyproject.toml promises, resolved by uv into an environment of their own.
+test-oldest: $(OLDEST)/.ready
+	$(OLDEST)/bin/pytest -m "not slow" -n 2 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -46,7 +51,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/durability.py
 
 clean:
-	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) site .mypy_cache .pytest_cache .ruff_cache
 
 # uv takes a quarter of pip's time, but does not read pip's configuration: where an index is known to
 # pip alone, pip goes on. Compiled once here: importing torch from sources takes 14 s, from bytecode 4.
@@ -60,3 +65,10 @@ $(READY): requirements.lock pyproject.toml
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable . || \
 	  $(PIP) install --no-deps --editable .
 	touch $(READY)
+
+$(OLDEST)/.ready: pyproject.toml $(READY)
+	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(UV) pip install --quiet --compile-bytecode --python $(OLDEST)/bin/python \
+	  --resolution lowest-direct --all-extras --group dev -r pyproject.toml
+	$(UV) pip install --quiet --python $(OLDEST)/bin/python --no-deps --editable .
+	touch $@
