@@ -57,8 +57,8 @@ def open_cache(path: PathLike) -> Cache:
     --------
     >>> with featx.open_cache("photos.h5") as cache:
     ...     X, y = cache.read_arrays(split="train")
-    >>> X.shape, X.dtype, sorted(set(y))
-    ((8, 768), dtype('float32'), ['ants', 'bees'])
+    >>> X.shape, sorted(set(y))
+    ((8, 768), ['ants', 'bees'])
     """
     return Cache(path)
 
@@ -81,6 +81,13 @@ class Cache:
         Source of the rows, as the user named it.
     digest : str
         SHA-256 that stands for every byte of the file, hexadecimal.
+
+    Examples
+    --------
+    >>> with featx.open_cache("photos.h5") as cache:
+    ...     rows = cache.select_rows("val", labelled=True)
+    ...     print(len(cache), cache.embeddings, cache.list_splits(), cache.ids[rows[0]])
+    12 ('mini',) ['train', 'val'] val/ants/0.jpg
     """
 
     def __init__(self, path: PathLike) -> None:

@@ -1,6 +1,7 @@
 """Any changed byte is found, and is never read as data."""
 
 import contextlib
+import errno
 import io
 import os
 from collections.abc import Iterable, Iterator
@@ -371,3 +372,27 @@ def test_sealed_file_guard_without_damage_lets_errors_pass(tmp_path: Path) -> No
             assert sealed.read(1) == b"\0"
         with pytest.raises(KeyError, match=r"unknown"), sealed.guard():
             raise KeyError("unknown")
+
+
+class UnreadableFile(io.FileIO):
+    """A file on a disk that fails."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_sealed_file_that_cannot_be_read_is_refused_in_one_line(
+    damaged: Path, monkeypatch: pytest.MonkeyPatch, is_open: bool
+) -> None:
+    def open_file(path: Path, mode: str, buffering: int) -> io.FileIO:
+        if is_open:
+            return UnreadableFile(path)
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", open_file)
+    with pytest.raises(CacheError) as caught:
+        SealedFile(damaged)
+    assert type(caught.value) is CacheError  # damage is something else: a shard would be deleted
+    assert caught.value.got == ("Input/output error" if is_open else "Permission denied")
+    assert caught.value.subject == str(damaged)
