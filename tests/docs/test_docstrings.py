@@ -1,0 +1,116 @@
+"""Public docstrings describe every parameter by a full noun phrase."""
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer.main
+
+import featx
+from featx.cli.app import app
+
+# A description that begins so hangs on a word before it: "Of the sample." for "Seed of the sample."
+FORBIDDEN = {"of", "as", "what", "where", "that", "whose", "which", "how"}
+
+SECTION = re.compile(r"^(\S[^\n]*)\n-{3,}$", re.M)
+
+
+def iter_public() -> Iterator[Any]:
+    """Yield every public function and class, and the public methods of the classes."""
+    for name in sorted(featx.__all__):
+        value = getattr(featx, name)
+        if not callable(value):
+            continue
+        yield pytest.param(value, id=name)
+        if not inspect.isclass(value):
+            continue
+        for method, member in vars(value).items():
+            function = getattr(member, "__func__", member)
+            if not method.startswith("_") and inspect.isfunction(function):
+                yield pytest.param(function, id=f"{name}.{method}")
+
+
+def read_sections(value: Any) -> dict[str, str]:
+    """Split a numpydoc docstring into its sections by their titles."""
+    parts = SECTION.split(inspect.getdoc(value) or "")
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def read_fields(section: str) -> dict[str, str]:
+    """Return the descriptions of a section of parameters by the line that names them."""
+    fields: dict[str, str] = {}
+    name = None
+    for line in section.splitlines():
+        if line and not line.startswith(" "):
+            name = line
+            fields[name] = ""
+        elif name is not None and line:
+            fields[name] = f"{fields[name]} {line.strip()}".strip()
+    return fields
+
+
+def list_described(value: Any) -> dict[str, str]:
+    """Return the description of every parameter and attribute, by its name."""
+    sections = read_sections(value)
+    described = {}
+    for title in ("Parameters", "Attributes"):
+        for names, text in read_fields(sections.get(title, "")).items():
+            for name in names.partition(" : ")[0].split(","):
+                described[name.strip().lstrip("*")] = text
+    return described
+
+
+def list_expected(value: Any) -> set[str]:
+    """List the parameters that a reader may pass; of a dataclass, its public fields."""
+    if dataclasses.is_dataclass(value):
+        return {field.name for field in dataclasses.fields(value) if not field.name.startswith("_")}
+    if inspect.isclass(value) and issubclass(value, Exception):
+        return set()
+    return set(inspect.signature(value).parameters) - {"self", "cls"}
+
+
+def test_read_fields_joins_lines_and_keeps_names() -> None:
+    text = "seed : int\n    Seed of the\n    sample.\n\nX, y : ndarray\n    Arrays.\n"
+    assert read_fields(text) == {"seed : int": "Seed of the sample.", "X, y : ndarray": "Arrays."}
+
+
+@pytest.mark.parametrize("value", iter_public())
+def test_every_parameter_is_described(value: Any) -> None:
+    described = list_described(value)
+    assert {name for name in list_expected(value) if not described.get(name)} == set()
+
+
+@pytest.mark.parametrize("value", iter_public())
+def test_no_description_begins_in_the_middle_of_a_sentence(value: Any) -> None:
+    first_words = {
+        name: re.split(r"\W", text, maxsplit=1)[0].lower()
+        for title, section in read_sections(value).items()
+        if title in ("Parameters", "Attributes", "Returns", "Yields")
+        for name, text in read_fields(section).items()
+        if text
+    }
+    assert {name: word for name, word in first_words.items() if word in FORBIDDEN} == {}
+
+
+@pytest.mark.parametrize("value", iter_public())
+def test_no_public_docstring_names_a_private_module(value: Any) -> None:
+    named = re.findall(r"\bfeatx(?:\.\w+)+", inspect.getdoc(value) or "")
+    public = {f"featx.{name}" for name in featx.__all__}
+    unknown = {
+        name
+        for name in named
+        if not any(name == known or name.startswith(f"{known}.") for known in public)
+    }
+    assert unknown == set()
+
+
+@pytest.mark.parametrize("command", sorted(typer.main.get_group(app).commands))
+def test_no_help_text_begins_in_the_middle_of_a_sentence(command: str) -> None:
+    texts = [
+        str(getattr(parameter, "help", "") or "")
+        for parameter in typer.main.get_group(app).commands[command].params
+    ]
+    assert [text for text in texts if re.split(r"\W", text)[0].lower() in FORBIDDEN] == []
