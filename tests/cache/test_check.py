@@ -180,10 +180,11 @@ def test_verify_tells_every_problem_at_once(tmp_path: Path) -> None:
     assert (found.n_rows, found.n_vectors) == (2, 2)
 
 
-def test_verify_reads_every_block_of_vectors(tmp_path: Path) -> None:
+@pytest.mark.parametrize("row", [0, BLOCK_ROWS - 1, BLOCK_ROWS, -1])
+def test_verify_reads_every_vector(tmp_path: Path, row: int) -> None:
     n_rows = BLOCK_ROWS + 3
     vectors = np.ones((n_rows, 2), np.float32)
-    vectors[-1] = np.inf, 0
+    vectors[row] = np.inf, 0
     rows = [replace(ROWS[0], id=str(number)) for number in range(n_rows)]
     path = write_vectors(tmp_path / "c.h5", [build_info(dim=2)], rows, {"tiny": vectors})
     assert verify_cache(path).problems == ("embedding tiny: expected finite vectors, got others",)

@@ -187,3 +187,50 @@ def test_sink_after_failed_write_reads_what_was_to_be_written(
             sink.check()
     assert buffer == b" DIxx\0\0\0\0\0en"
     assert (tmp_path / "file").read_bytes() == b"on disk"
+
+
+class UnreadableFile(FileIO):
+    def readinto(self, buffer: Any, /) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+class UnreadableSink(WritableFile, UnreadableFile):
+    pass
+
+
+def test_sink_failed_read_is_told_and_reads_as_zeros(tmp_path: Path) -> None:
+    with UnreadableSink(tmp_path / "file", "w+") as sink:
+        sink.write(b"abc")
+        sink.check()
+        sink.seek(0)
+        buffer = bytearray(b"\xff" * 4)
+        assert sink.readinto(buffer) == 4
+        with pytest.raises(OSError, match=r"Input/output error"):
+            sink.check()
+    assert buffer == bytes(4)
+
+
+def test_sink_tells_the_first_of_several_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Sink(WritableFile, UnreadableFile, FailingFile):
+        pass
+
+    monkeypatch.setattr(Sink, "fail_at", 1)
+    with Sink(tmp_path / "file", "w+") as sink:
+        sink.write(b"abc")
+        sink.readinto(bytearray(2))
+        with pytest.raises(OSError, match=r"No space left"):
+            sink.check()
+
+
+@pytest.mark.parametrize(("size", "returned"), [(7, 7), (0, 0), (None, 0)])
+def test_sink_truncate_after_an_error_answers_as_if_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int | None, returned: int
+) -> None:
+    monkeypatch.setattr(FailingSink, "n_writes", 0)
+    monkeypatch.setattr(FailingSink, "fail_at", 1)
+    with FailingSink(tmp_path / "file", "w+") as sink:
+        sink.write(b"abc")
+        assert sink.truncate(size) == returned
+    assert (tmp_path / "file").stat().st_size == 0

@@ -13,13 +13,14 @@ import h5py
 import numpy as np
 import pytest
 
+from featx.cache import writer as writer_module
 from featx.cache.format import EmbeddingInfo
 from featx.cache.lock import CacheLock
 from featx.cache.reader import open_cache
-from featx.cache.seal import check_seal
+from featx.cache.seal import check_seal, seal_file
 from featx.cache.tables import BLOCK_ROWS
 from featx.cache.writer import Column, rewrite_cache, write_cache, write_splits
-from featx.core.errors import CacheError, CacheLockedError
+from featx.core.errors import CacheDamagedError, CacheError, CacheLockedError
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, VectorDtype
 from tests.builders import build_column, build_info
@@ -432,3 +433,32 @@ def test_rewrite_cache_of_damage_is_refused_not_sealed_anew(
         write_splits(path, ["test"] * 60)
     assert path.read_bytes() == damaged
     assert list_names(path.parent) == ["cache.h5"]
+
+
+def write_large(path: Path) -> None:
+    column = build_column(build_info(dim=50_000), np.ones((3, 50_000), np.float32))
+    write_cache(path, ROWS, [column], source="photos/")
+
+
+def write_other_splits(path: Path) -> None:
+    write_splits(path, ["val"] * 60)
+
+
+@pytest.mark.parametrize("write", [write_large, write_other_splits])
+def test_bytes_that_the_disk_changed_are_found_before_the_old_file_goes(
+    cache_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None]
+) -> None:
+    before = cache_path.read_bytes()
+
+    def seal_and_damage(path: Path) -> str:
+        digest = seal_file(path)
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1  # among the vectors, which opening the cache does not read
+        path.write_bytes(data)
+        return digest
+
+    monkeypatch.setattr(writer_module, "seal_file", seal_and_damage)
+    with pytest.raises(CacheDamagedError, match=r"changed since"):
+        write(cache_path)
+    assert cache_path.read_bytes() == before
+    assert list_names(cache_path.parent) == ["cache.h5"]

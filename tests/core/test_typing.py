@@ -1,14 +1,39 @@
 """Closed vocabularies."""
 
+from typing import Any
+
 import pytest
 
 from featx.core.errors import DecodeError, FeatxError
-from featx.core.typing import Decode, Precision, Split, VectorDtype, check_choice, list_choices
+from featx.core.typing import (
+    Decode,
+    EngineName,
+    OptimizerName,
+    Precision,
+    Split,
+    Stage,
+    TrainPrecision,
+    VectorDtype,
+    check_choice,
+    list_choices,
+)
 
 
-def test_list_choices_are_in_order() -> None:
-    assert list_choices(Split) == ("train", "val", "test")
-    assert list_choices(VectorDtype) == ("float32", "float16")
+@pytest.mark.parametrize(
+    ("vocabulary", "words"),
+    [
+        (EngineName, "auto torch openvino"),
+        (Precision, "fp32 bf16 fp16"),
+        (Decode, "exact fast"),
+        (VectorDtype, "float32 float16"),
+        (Split, "train val test"),
+        (Stage, "read decode preprocess embed"),
+        (OptimizerName, "adamw sgd"),
+        (TrainPrecision, "fp32 bf16"),
+    ],
+)
+def test_list_choices_are_in_order(vocabulary: Any, words: str) -> None:
+    assert list_choices(vocabulary) == tuple(words.split())
 
 
 @pytest.mark.parametrize("value", ["fp32", "bf16", "fp16"])
