@@ -95,8 +95,8 @@ class Evaluation:
     classes: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     per_class: tuple[ClassScores, ...]
-    n_unknown: int = 0
-    n_seen: int = 0
+    n_unknown: int
+    n_seen: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values, for JSON."""

@@ -16,6 +16,8 @@ from featx.core.errors import HeadError
 from featx.core.typing import Array, Float32Array
 from featx.heads.classifier import HeadClassifier
 from featx.heads.kinds import ClassWeight, get_kind, list_kinds
+from featx.heads.search import search_strength
+from featx.heads.splits import build_folds
 
 
 def build_blobs(
@@ -104,6 +106,33 @@ def test_classifier_auto_uses_what_the_search_found() -> None:
     assert head.search_ is not None
     assert head.search_.best == head.C_
     assert head.pipeline_["classify"].C == head.C_
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "expected"),
+    [
+        (None, None),
+        ("balanced", "balanced"),
+        ({"rare": 20.0, "usual": 2.0}, {0: 20.0, 1: 2.0}),
+        ({"rare": 20.0}, {0: 20.0, 1: 1.0}),
+        ({"usual": 0.5}, {0: 1.0, 1: 0.5}),
+    ],
+    ids=str,
+)
+def test_classifier_searches_with_the_weights_of_class_codes(
+    class_weight: ClassWeight, expected: ClassWeight
+) -> None:
+    rng = np.random.default_rng(0)
+    y = np.array(["usual"] * 50 + ["rare"] * 10)
+    X = (rng.normal(size=(60, 3)) + (y == "rare")[:, None]).astype(np.float32)
+    found = HeadClassifier(cv=2, class_weight=class_weight).fit(X, y).search_
+    codes = (y == "usual").astype(np.int64)
+    folds = build_folds(codes, None, n_folds=2, seed=0)
+    kind = get_kind("logreg")
+    by_code = search_strength(X, codes, folds, kind=kind, class_weight=expected)
+    assert found is not None
+    np.testing.assert_array_equal(found.scores, by_code.scores)
+    np.testing.assert_array_equal(found.held_out, by_code.held_out)
 
 
 def test_classifier_too_few_rows_to_search_takes_the_default() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from featx.core.errors import HeadError
 from featx.core.typing import Array, StrArray
-from featx.heads.splits import assign_splits, build_folds, fill_groups
+from featx.heads.splits import assign_splits, build_folds, check_seed, fill_groups
 
 SEEDS = [0, 1, 2, 3]
 
@@ -107,6 +107,20 @@ def test_assign_splits_too_few_groups_are_refused() -> None:
     y = np.array(["a"] * 10 + ["b"] * 10)
     with pytest.raises(HeadError, match=r"expected enough groups to take 4 of 20"):
         assign_splits(y, y, val=0.2, test=0, seed=0)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
+def test_check_seed_accepts_what_numpy_takes(seed: int) -> None:
+    check_seed(seed)
+    np.random.RandomState(seed)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_check_seed_refuses_what_numpy_refuses(seed: int) -> None:
+    with pytest.raises(HeadError, match=rf"^seed: expected a number from 0 to .*, got {seed}\. "):
+        check_seed(seed)
+    with pytest.raises(ValueError, match=r"between 0 and 2\*\*32 - 1"):
+        np.random.RandomState(seed)
 
 
 @pytest.mark.parametrize("grouped", [False, True])
