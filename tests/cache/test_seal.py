@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import io
 import os
 from collections.abc import Iterable, Iterator
@@ -396,3 +397,16 @@ def test_sealed_file_that_cannot_be_read_is_refused_in_one_line(
     assert type(caught.value) is CacheError  # damage is something else: a shard would be deleted
     assert caught.value.got == ("Input/output error" if is_open else "Permission denied")
     assert caught.value.subject == str(damaged)
+
+
+@pytest.mark.parametrize("size", [0, 10, 65536, 65537, 150_000])
+def test_seal_file_layout_is_that_of_the_format(tmp_path: Path, size: int) -> None:
+    content = np.random.default_rng(size).bytes(size)
+    (tmp_path / "file").write_bytes(content)
+    digest = seal_file(tmp_path / "file")
+    blocks = [content[start : start + 65536] for start in range(0, size, 65536)]
+    table = b"".join(hashlib.sha256(block).digest() for block in blocks)
+    head = b"featx-seal-1\r\n\x1a\n" + size.to_bytes(8, "little") + (65536).to_bytes(8, "little")
+    total = hashlib.sha256(head + table).digest()
+    assert (tmp_path / "file").read_bytes() == content + table + head + total
+    assert digest == total.hex()
