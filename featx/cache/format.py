@@ -100,8 +100,8 @@ def check_file_stamp(file: h5py.File, kind: FileKind, path: Path) -> None:
             subject=str(path),
             expected=f"format {kind} version {FORMAT_VERSION}",
             got=f"{name} version {version}",
-            remedy="Make a new one with featx.extract(source, output), or install the featx that "
-            "wrote the file.",
+            remedy="Make a new one with featx.extract(source, output=path), or install the featx "
+            "that wrote the file.",
         )
 
 

@@ -33,7 +33,7 @@ def check_exists(path: Path) -> None:
             subject=str(path),
             expected="a cache",
             got="no such file",
-            remedy="Make one with featx.extract(source, output).",
+            remedy="Make one with featx.extract(source, output=path).",
         )
 
 
@@ -72,7 +72,7 @@ def open_sealed(path: PathLike, kind: FileKind) -> Iterator[tuple[h5py.File, Sea
                     subject=str(path),
                     expected="an HDF5 file",
                     got=str(error).splitlines()[0],
-                    remedy="Extract again with featx.extract(source, output).",
+                    remedy="Extract again with featx.extract(source, output=path).",
                 ) from error
         with file:
             with sealed.guard():

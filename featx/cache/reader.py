@@ -109,7 +109,7 @@ class Cache:
                     subject=str(self.path),
                     expected="a whole cache",
                     got=f"one that lacks {error}",
-                    remedy="Extract again with featx.extract(source, output).",
+                    remedy="Extract again with featx.extract(source, output=path).",
                 ) from error
             self._stack = stack.pop_all()
         self.embeddings = tuple(self._infos)
@@ -246,8 +246,8 @@ class Cache:
                 subject=f"{self.path}, embedding {info.name}",
                 expected="a vector for each row asked for",
                 got=f"none for {len(lacking)} of {len(numbers)}, such as {example}",
-                remedy="Add the vectors with featx.extract(source, output), or read only the rows "
-                "that read_present finds.",
+                remedy="Add the vectors with featx.extract(source, output=path), or read only the "
+                "rows that read_present finds.",
             )
         with self._sealed.guard():
             return take_rows(self._file[f"embeddings/{info.name}/vectors"], numbers)

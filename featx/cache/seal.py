@@ -31,7 +31,7 @@ KEPT_BLOCKS = 64
 
 
 def seal_file(path: Path) -> str:
-    """Append a seal to a finished file, and flush both to the disk.
+    """Append a seal to a finished file. The caller flushes the file to the disk.
 
     Parameters
     ----------
@@ -48,8 +48,6 @@ def seal_file(path: Path) -> str:
         n_bytes = stream.seek(0, os.SEEK_END)
         digest = _digest_seal(table, n_bytes, BLOCK_SIZE)
         stream.write(table + FOOTER.pack(MAGIC, n_bytes, BLOCK_SIZE, digest))
-        stream.flush()
-        os.fsync(stream.fileno())
     return digest.hex()
 
 
@@ -138,7 +136,7 @@ class SealedFile(io.RawIOBase):
                 expected="a sealed cache",
                 got="a file without featx's seal at its end: truncated, changed by another "
                 "program, or not written by featx",
-                remedy="Restore a copy, or extract again with featx.extract(source, output).",
+                remedy="Restore a copy, or extract again with featx.extract(source, output=path).",
             )
         _, self._n_bytes, self._block_size, digest = FOOTER.unpack(footer)
         table_size = size - FOOTER.size - self._n_bytes
