@@ -10,15 +10,15 @@ import typer
 
 from featx.cli.options import AsJson, CacheArgument, Embedding
 from featx.cli.printing import format_accuracy, print_json
-from featx.heads.kinds import list_kinds
+from featx.heads.kinds import KINDS
+
+KIND_HELP = " or ".join(f"{kind.name} ({kind.title})" for kind in KINDS)
 
 
 def fit_head(
     cache: CacheArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="Head to write.")],
-    kind: Annotated[
-        str, typer.Option(help=f"Kind of head: {' or '.join(list_kinds())}.")
-    ] = "logreg",
+    kind: Annotated[str, typer.Option(help=f"Kind of head: {KIND_HELP}.")] = "logreg",
     split: Annotated[
         str | None,
         typer.Option(help="Split to fit on.  [default: train, or all rows without splits]"),
