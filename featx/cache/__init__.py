@@ -1,1 +1,1 @@
-"""Cache room: one HDF5 file of rows, embeddings and failures. Knows no torch."""
+"""Cache: one HDF5 file of rows, embeddings and failures. No module here imports torch."""

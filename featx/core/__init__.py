@@ -1,1 +1,1 @@
-"""Core: what every other package of featx speaks of."""
+"""Core: the errors, types, records and files that every other package of featx uses."""

@@ -6,10 +6,17 @@ from pathlib import Path
 import h5py
 import pytest
 
-from featx.cache.format import FORMAT_VERSION, check_embedding_names
+from featx.cache.format import (
+    ELEMENTS,
+    FORMAT_VERSION,
+    ElementKind,
+    FileKind,
+    check_embedding_names,
+)
 from featx.cache.reader import open_cache
 from featx.cache.writer import rewrite_cache
 from featx.core.errors import CacheError
+from featx.core.typing import list_choices
 
 Change = Callable[[h5py.File], None]
 
@@ -47,6 +54,12 @@ def test_file_carries_format_and_version_in_plain_sight(cache_path: Path) -> Non
         "failures": ("failures", 1),
         "embeddings/tiny": ("embedding", 1),
     }
+
+
+def test_kinds_are_those_of_the_format() -> None:
+    assert list_choices(FileKind) == ("featx-cache", "featx-shard")
+    assert list_choices(ElementKind) == tuple(ELEMENTS)
+    assert ELEMENTS == {"rows": 1, "failures": 1, "embedding": 1}
 
 
 def set_attribute(group: str, name: str, value: object) -> Change:
