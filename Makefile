@@ -7,7 +7,7 @@ OLDEST := .venv-oldest
 UV := $(BIN)/uv
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test test-long test-faults test-oldest lint format docs lock bench clean
+.PHONY: demo test test-long test-faults test-oldest lint format docs lock bench mutants clean
 
 demo: $(READY)
 	$(BIN)/featx demo
@@ -49,6 +49,10 @@ bench: $(READY)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/cost.py
 	$(BIN)/python benchmarks/durability.py
+
+# Small faults in the code, of which the tests should notice nine in ten.
+mutants: $(READY)
+	$(BIN)/python benchmarks/mutants.py -n $(or $(N),200) --seed $(or $(SEED),0)
 
 clean:
 	rm -rf $(VENV) $(OLDEST) site .mypy_cache .pytest_cache .ruff_cache
