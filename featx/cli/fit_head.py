@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from featx.cli.options import AsJson, CacheArgument, Embedding
 from featx.cli.printing import format_accuracy, print_json
-from featx.heads.kinds import KINDS
+from featx.heads.kinds import KINDS, ClassWeighting
 
 KIND_HELP = " or ".join(f"{kind.name} ({kind.title})" for kind in KINDS)
 
@@ -32,7 +32,7 @@ def fit_head(
     ] = None,
     cv: Annotated[int, typer.Option(min=2, help="Number of folds of the cross-validation.")] = 5,
     class_weight: Annotated[
-        Literal["balanced"] | None, typer.Option(help="balanced: weigh all classes equally.")
+        ClassWeighting | None, typer.Option(help="balanced: weigh all classes equally.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
     overwrite: Annotated[

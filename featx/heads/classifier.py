@@ -22,6 +22,31 @@ from featx.heads.search import search_strength
 from featx.heads.splits import build_folds
 
 
+def weigh_codes(class_weight: ClassWeight, classes: Array) -> ClassWeight:
+    """Turn weights of labels into weights of class codes.
+
+    Parameters
+    ----------
+    class_weight : None, "balanced" or dict
+        Weights by label; a label without a weight has the weight 1.
+    classes : ndarray
+        ``(n_classes,)``, labels in the order of their codes.
+
+    Returns
+    -------
+    None, "balanced" or dict
+        Weights by class code.
+
+    Examples
+    --------
+    >>> weigh_codes({"bees": 2.0}, np.array(["ants", "bees"]))
+    {0: 1.0, 1: 2.0}
+    """
+    if isinstance(class_weight, dict):
+        return {code: class_weight.get(label, 1.0) for code, label in enumerate(classes.tolist())}
+    return class_weight
+
+
 def _has_probabilities(classifier: HeadClassifier) -> bool:
     return get_kind(classifier.kind).has_probabilities
 
@@ -149,7 +174,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 codes,
                 folds,
                 kind=kind,
-                class_weight=self._weigh_codes(),
+                class_weight=weigh_codes(self.class_weight, self.classes_),
                 progress=self.progress,
             )
             self.C_ = self.search_.best
@@ -157,13 +182,6 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classifier = kind.build(self.C_, self.class_weight)
         self.pipeline_ = Pipeline([("scale", StandardScaler()), ("classify", classifier)])
         self.pipeline_.fit(X, y)
-
-    def _weigh_codes(self) -> ClassWeight:
-        """Return the weights of the classes for class codes instead of labels."""
-        if isinstance(self.class_weight, dict):
-            weights = self.class_weight
-            return {code: weights.get(label, 1.0) for code, label in enumerate(self.classes_)}
-        return self.class_weight
 
     def predict(self, X: Array) -> Array:
         """Predict a class label for each row.

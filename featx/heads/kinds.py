@@ -8,11 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from featx.core.errors import HeadError, suggest
 
-ClassWeight = Literal["balanced"] | dict[Any, float] | None
+ClassWeighting = Literal["balanced"]
+"""Rules by which the weights of the classes follow from the rows."""
+
+ClassWeight = ClassWeighting | dict[Any, float] | None
 """Weights of the classes as scikit-learn takes them; None weighs all rows alike."""
 
 MAX_ITER = 1000
@@ -194,7 +197,7 @@ def check_class_weight(class_weight: object) -> None:
     HeadError
         If the value is not None, ``"balanced"`` or a dict.
     """
-    if not (class_weight in (None, "balanced") or isinstance(class_weight, dict)):
+    if not (class_weight in (None, *get_args(ClassWeighting)) or isinstance(class_weight, dict)):
         raise HeadError(
             subject="class_weight",
             expected="None, 'balanced' or a dict of weights",

@@ -11,10 +11,11 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_limits
 
 from featx.core.errors import HeadError
 from featx.core.typing import Array, Float32Array
-from featx.heads.classifier import HeadClassifier
+from featx.heads.classifier import HeadClassifier, weigh_codes
 from featx.heads.kinds import ClassWeight, get_kind, list_kinds
 from featx.heads.search import search_strength
 from featx.heads.splits import build_folds
@@ -119,17 +120,22 @@ def test_classifier_auto_uses_what_the_search_found() -> None:
     ],
     ids=str,
 )
-def test_classifier_searches_with_the_weights_of_class_codes(
+def test_weigh_codes_goes_by_the_order_of_the_classes(
     class_weight: ClassWeight, expected: ClassWeight
 ) -> None:
+    assert weigh_codes(class_weight, np.array(["rare", "usual"])) == expected
+
+
+def test_classifier_searches_with_the_weights_of_class_codes() -> None:
     rng = np.random.default_rng(0)
     y = np.array(["usual"] * 50 + ["rare"] * 10)
     X = (rng.normal(size=(60, 3)) + (y == "rare")[:, None]).astype(np.float32)
-    found = HeadClassifier(cv=2, class_weight=class_weight).fit(X, y).search_
+    found = HeadClassifier(cv=2, class_weight={"rare": 20.0}).fit(X, y).search_
     codes = (y == "usual").astype(np.int64)
     folds = build_folds(codes, None, n_folds=2, seed=0)
     kind = get_kind("logreg")
-    by_code = search_strength(X, codes, folds, kind=kind, class_weight=expected)
+    with threadpool_limits(1):
+        by_code = search_strength(X, codes, folds, kind=kind, class_weight={0: 20.0, 1: 1.0})
     assert found is not None
     np.testing.assert_array_equal(found.scores, by_code.scores)
     np.testing.assert_array_equal(found.held_out, by_code.held_out)
