@@ -36,7 +36,8 @@ from featx.core.fingerprint import Fingerprint
 from featx.core.provenance import Origin, Provenance
 from featx.core.rows import Row
 from featx.core.typing import Array
-from featx.embedding.loop import RunOptions, iter_embedded
+from featx.embedding.loop import iter_embedded
+from featx.embedding.options import RunOptions
 from featx.extraction.inventory import BaseIndex, Inventory
 from featx.images.sources.read import read_manifest
 

@@ -33,7 +33,7 @@ from shared import build_parser
 import featx
 from featx.backbones.backbone import Backbone
 from featx.doctor.diagnose import combine, measure_decoding, measure_forward
-from featx.embedding.loop import RunOptions, count_workers
+from featx.embedding.options import RunOptions, count_workers
 from featx.engines.choose import list_precisions
 from featx.images.sources.read import read_manifest
 
@@ -50,7 +50,9 @@ def measure_bounds(folder: Path, backbone: Backbone, options: argparse.Namespace
     for name in list_engines(options):
         engine, precision = name.split()
         built = [
-            RunOptions(engine, options.device, size).build_engine(backbone, precision)
+            RunOptions(engine=engine, device=options.device, batch_size=size).build_engine(
+                backbone, precision
+            )
             for size in sizes
         ]
         best = max(built, key=lambda one: measure_forward(one, seconds, 1))

@@ -29,6 +29,7 @@ from .core.rows import Row as Row
 from .doctor.diagnose import Diagnosis as Diagnosis
 from .doctor.diagnose import diagnose as diagnose
 from .embedding.embed import embed as embed
+from .embedding.options import RunOptions as RunOptions
 from .extraction.extract import extract as extract
 from .extraction.reembed import Comparison as Comparison
 from .extraction.reembed import compare_with_source as compare_with_source

@@ -254,7 +254,7 @@ def watch_batches() -> Any:
     Batches are waited for one by one and in their order, whichever engine runs: what is raised for
     one leaves all before it done. It is called in the thread that feeds the network.
     """
-    from featx.embedding.loop import RunOptions
+    from featx.embedding.options import RunOptions
 
     @contextmanager
     def watch(act: Any) -> Iterator[Any]:

@@ -76,8 +76,8 @@ def extract(
     ] = "exact",
     engine: Engine = "auto",
     device: Device = "auto",
-    batch_size: BatchSize = None,
-    workers: Workers = None,
+    batch_size: BatchSize = "auto",
+    workers: Workers = "auto",
 ) -> None:
     """Embed every image of a source into one HDF5 file, or bring that file up to date.
 

@@ -81,7 +81,7 @@ def fine_tune(
     ] = False,
     engine: Engine = "auto",
     device: Device = "auto",
-    workers: Workers = None,
+    workers: Workers = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Let the top blocks of the cache's backbone go on learning, and see whether it helped.

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from featx.core.typing import EngineName
+from featx.core.typing import Count, EngineName
 
 
-def parse_count(text: str) -> int | None:
-    """Read a number of at least 1; ``auto`` is None."""
+def parse_count(text: str) -> Count:
+    """Read a number of at least 1, or ``auto``."""
     if text == "auto":
-        return None
+        return "auto"
     if not text.isdecimal() or int(text) < 1:
         raise typer.BadParameter(f"expected auto or a number of at least 1, got {text!r}.")
     return int(text)
@@ -21,7 +21,7 @@ def parse_count(text: str) -> int | None:
 
 def _count(text: str) -> Any:
     """Build an option with the default ``auto``."""
-    return typer.Option(parser=parse_count, metavar="auto|N", help=f"{text}  [default: auto]")
+    return typer.Option(parser=parse_count, metavar="auto|N", help=text)
 
 
 CacheArgument = Annotated[Path, typer.Argument(help="Cache written by featx extract.")]
@@ -31,8 +31,8 @@ Device = Annotated[
     str,
     typer.Option(help="Device: auto, cpu, cuda (all GPUs, experimental), cuda:N (one GPU) or mps."),
 ]
-BatchSize = Annotated[int | None, _count("Number of images per batch.")]
-Workers = Annotated[int | None, _count("Number of threads that read and decode.")]
+BatchSize = Annotated[Any, _count("Number of images per batch.")]
+Workers = Annotated[Any, _count("Number of threads that read and decode.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Embedding = Annotated[
     str | None, typer.Option(help="Name of the embedding; needed only if the cache has several.")

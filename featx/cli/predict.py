@@ -34,8 +34,8 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     engine: Engine = "auto",
     device: Device = "auto",
-    batch_size: BatchSize = None,
-    workers: Workers = None,
+    batch_size: BatchSize = "auto",
+    workers: Workers = "auto",
 ) -> None:
     """Predict the classes of images.
 

@@ -24,7 +24,7 @@ def verify(
     weights: WeightsNow = None,
     engine: Engine = "auto",
     device: Device = "auto",
-    workers: Workers = None,
+    workers: Workers = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Check every byte of a cache, and that rows, vectors, fingerprints and failures agree.

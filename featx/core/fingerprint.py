@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from featx.core.errors import FingerprintError
+from featx.core.typing import Precision
 
 Identity = Mapping[str, Any]
 """One decision as versioned data, in JSON types: ``{"kind": "image-classification/1", …}``."""
@@ -46,7 +47,7 @@ class Fingerprint:
     layer: str
     preprocess: Identity
     decoder: str
-    precision: str
+    precision: Precision
     dim: int
 
     def to_json(self) -> str:

@@ -30,6 +30,9 @@ else:  # numpy takes 80 ms to import, which the help of the command line must no
 
 PathLike = str | os.PathLike[str]
 
+Count = int | Literal["auto"]
+"""A number of at least 1, or ``"auto"`` to let featx decide."""
+
 EngineName = Literal["auto", "torch", "openvino"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Decode = Literal["exact", "fast"]

@@ -23,7 +23,7 @@ from featx.backbones.backbone import Backbone
 from featx.core.errors import FeatxError
 from featx.core.typing import PathLike
 from featx.embedding.embed import resolve_backbone
-from featx.embedding.loop import RunOptions, count_workers
+from featx.embedding.options import RunOptions, count_workers
 from featx.engines.choose import choose_engine, list_precisions
 from featx.engines.engine import Engine, Slot
 from featx.images.content import Content
@@ -129,7 +129,7 @@ def diagnose(
         write_mb_per_s = measure_writing(Path(scratch))
     forward = {
         (engine, precision): measure_forward(
-            RunOptions(engine, device).build_engine(known, precision), seconds
+            RunOptions(engine=engine, device=device).build_engine(known, precision), seconds
         )
         for engine in list_engines(device)
         for precision in list_precisions(engine, device)

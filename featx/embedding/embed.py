@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from featx.backbones.lazy import recall_backbone
 from featx.core.errors import BackboneError, DecodeError, FingerprintError, WeightsError
 from featx.core.fingerprint import Fingerprint, check_comparable
 from featx.core.provenance import Origin
-from featx.core.typing import Decode, check_choice
-from featx.embedding.loop import RunOptions, iter_embedded
+from featx.core.typing import Decode, Precision, check_choice
+from featx.embedding.loop import iter_embedded
+from featx.embedding.options import RunKeywords, RunOptions
 from featx.images.decode import DECODERS
 from featx.images.sources.read import list_entries
 
@@ -103,7 +104,7 @@ def restore_backbone(
 
 
 def build_fingerprint(
-    backbone: Backbone, layer: str, *, precision: str, decode: Decode = "exact"
+    backbone: Backbone, layer: str, *, precision: Precision, decode: Decode = "exact"
 ) -> Fingerprint:
     """Say what makes embeddings of this backbone comparable."""
     return Fingerprint(
@@ -137,13 +138,9 @@ def embed(
     weights: str = "DEFAULT",
     layer: str = PENULTIMATE,
     size: int | None = None,
-    precision: str = "fp32",
-    decode: str = "exact",
-    engine: str = "auto",
-    device: str = "auto",
-    batch_size: int | None = None,
-    workers: int | None = None,
-    progress: bool | None = None,
+    precision: Precision = "fp32",
+    decode: Decode = "exact",
+    **run: Unpack[RunKeywords],
 ) -> Array:
     """Embed a few images, for a notebook.
 
@@ -158,8 +155,8 @@ def embed(
         As `featx.load_backbone` takes them; for a name only.
     precision, decode : str
         As `featx.extract` takes them.
-    engine, device, batch_size, workers, progress
-        As in `featx.embedding.loop.RunOptions`.
+    **run
+        Options that change the speed, not the result: see `featx.RunOptions`.
 
     Returns
     -------
@@ -178,7 +175,7 @@ def embed(
     (2, 768)
     """
     check_choice("decode", decode, Decode, error=DecodeError)
-    options = RunOptions(engine, device, batch_size, workers, progress)
+    options = RunOptions(**run)
     options.check_precision(precision)
     backbone = resolve_backbone(backbone, weights=weights, layers=[layer], size=size)
     if len(backbone.layers) > 1:

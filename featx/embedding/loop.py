@@ -27,8 +27,8 @@ from featx.backbones.backbone import Backbone
 from featx.core.errors import FeatxError
 from featx.core.rows import Failure, Row
 from featx.core.typing import Stage
+from featx.embedding.options import RunOptions
 from featx.embedding.timings import Laps, Timings
-from featx.engines.choose import build_engine, check_precision, choose_engine
 from featx.engines.engine import Engine, Slot
 from featx.images.content import Content, InMemory
 from featx.images.decode import decode_reduced
@@ -49,61 +49,6 @@ MIN_AHEAD = 64
 
 READY_BYTES = 8 << 20
 """Vectors that may wait for the caller: so that the network goes on while a shard is written."""
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How to run, which does not change what comes out.
-
-    Attributes
-    ----------
-    engine : str
-        ``auto``, ``torch`` or ``openvino``.
-    device : str
-        ``auto``, ``cpu``, ``cuda`` (all GPUs of the machine), ``cuda:N`` or ``mps``.
-    batch_size : int or None
-        Rows run at a time; None: what the engine runs best with.
-    workers : int or None
-        Threads that read and decode; None: as many as `count_workers` says.
-    progress : bool or None
-        Show a progress bar on standard error; None: where that is a terminal.
-    """
-
-    engine: str = "auto"
-    device: str = "auto"
-    batch_size: int | None = None
-    workers: int | None = None
-    progress: bool | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "workers"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise FeatxError(f"{name}: expected at least 1, got {value}. Pass more, or none.")
-        choose_engine(self.engine, self.device)  # before weights are fetched for nothing
-
-    def check_precision(self, precision: str) -> None:
-        """Refuse a precision that the device lacks."""
-        check_precision(precision, *choose_engine(self.engine, self.device))
-
-    def build_engine(
-        self, backbone: Backbone, precision: str = "fp32", *, n_images: int = 0
-    ) -> Engine:
-        """Build what runs the network, over so many images."""
-        return build_engine(
-            backbone,
-            engine=self.engine,
-            device=self.device,
-            precision=precision,
-            batch_size=self.batch_size,
-            n_images=n_images,
-        )
-
-
-def count_workers() -> int:
-    """Count the threads that read and decode: one for each core that this process may use."""
-    # On a cluster these are fewer than the machine has.
-    return max(2, int(joblib.cpu_count()))
 
 
 @dataclass(frozen=True)
@@ -171,7 +116,7 @@ def iter_embedded(
         Filled with where time went.
     """
     timings = Timings() if timings is None else timings
-    workers = options.workers or count_workers()
+    workers = options.n_workers
     bar = tqdm(
         total=len(entries),
         unit=" images",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from featx.cache.format import EmbeddingInfo
 from featx.cache.writer import Column, write_cache
 from featx.core.rows import Row
 from featx.core.typing import Array, Decode, PathLike, Precision, VectorDtype
-from featx.embedding.loop import RunOptions, iter_embedded
+from featx.embedding.loop import iter_embedded
+from featx.embedding.options import RunKeywords, RunOptions
 from featx.embedding.timings import Timings
 from featx.extraction.assemble import CacheContent, assemble, list_infos
 from featx.extraction.fill import embed_missing
@@ -46,7 +47,7 @@ def extract(  # noqa: PLR0913
     max_failures: int | str = "5%",
     break_lock: bool = False,
     shard_seconds: float = 30.0,
-    **run: Any,
+    **run: Unpack[RunKeywords],
 ) -> ExtractionReport:
     """Embed every image of a source into one HDF5 file, or bring that file up to date.
 

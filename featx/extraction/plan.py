@@ -9,7 +9,7 @@ from typing import Any
 from featx.cache.reader import Cache
 from featx.core.errors import CacheError
 from featx.core.rows import Failure, Row
-from featx.core.typing import VectorDtype, list_choices
+from featx.core.typing import Count, VectorDtype, list_choices
 from featx.extraction.checks import FailureLimit, count_allowed
 from featx.extraction.inventory import FileState, Inventory
 from featx.images.manifest import Entry, Manifest
@@ -86,8 +86,8 @@ def plan_extraction(
 
 
 def choose_storage(
-    base: Cache | None, names: Sequence[str], dtype: VectorDtype | None, batch_size: int | None
-) -> tuple[VectorDtype, int | None]:
+    base: Cache | None, names: Sequence[str], dtype: VectorDtype | None, batch_size: Count
+) -> tuple[VectorDtype, Count]:
     """Choose dtype and batch size of vectors: an embedding that is extended keeps its own.
 
     Parameters
@@ -98,8 +98,8 @@ def choose_storage(
         Names of the requested embeddings.
     dtype : {"float32", "float16"}, optional
         Requested dtype. Default: float32 for a new embedding.
-    batch_size : int, optional
-        Requested number of rows per batch. Default: the engine's choice for a new embedding.
+    batch_size : int or "auto"
+        Requested number of rows per batch; ``"auto"`` is the engine's choice for a new embedding.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def choose_storage(
         provenance = base.get_info(name).provenance
         have: dict[str, Any] = {"dtype": base.get_dtype(name), "batch_size": provenance.batch_size}
         for argument, requested in (("dtype", dtype), ("batch_size", batch_size)):
-            if requested not in (None, have[argument]):
+            if requested not in (None, "auto", have[argument]):
                 raise CacheError(
                     subject=f"{base.path}, embedding {name}",
                     expected=f"{argument} {have[argument]}, with which it was started",

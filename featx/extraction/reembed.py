@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 
@@ -13,9 +14,10 @@ from featx.cache.reader import open_cache
 from featx.core.errors import CacheError
 from featx.core.rows import Row
 from featx.core.similarity import compute_cosines
-from featx.core.typing import Array, EngineName, PathLike, VectorDtype
+from featx.core.typing import Array, PathLike, VectorDtype
 from featx.embedding.embed import find_decode, restore_backbone
-from featx.embedding.loop import EmbeddedBatch, RunOptions, iter_embedded
+from featx.embedding.loop import EmbeddedBatch, iter_embedded
+from featx.embedding.options import RunOptions, SharedRunKeywords
 from featx.images.sources.read import read_manifest
 
 MIN_COSINE = {"fp32": 0.99999, "bf16": 0.98, "fp16": 0.999}
@@ -57,7 +59,7 @@ class Comparison:
     problems: tuple[str, ...]
 
 
-def compare_with_source(  # noqa: PLR0913
+def compare_with_source(
     cache: PathLike,
     source: PathLike | Sequence[PathLike],
     *,
@@ -65,10 +67,7 @@ def compare_with_source(  # noqa: PLR0913
     embedding: str | None = None,
     weights: str | None = None,
     seed: int = 0,
-    engine: EngineName = "auto",
-    device: str = "auto",
-    workers: int | None = None,
-    progress: bool | None = None,
+    **run: Unpack[SharedRunKeywords],
 ) -> Comparison:
     """Embed a random sample of a cache's rows again, and compare the vectors.
 
@@ -86,8 +85,9 @@ def compare_with_source(  # noqa: PLR0913
         Present path or name of the backbone's weights. Default: the ones that the cache records.
     seed : int
         Seed of the random sample.
-    engine, device, workers, progress
-        Options that change the speed, not the result: see `featx.RunOptions`.
+    **run
+        Options that change the speed, not the result: see `featx.RunOptions`. All of them except
+        ``batch_size``.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def compare_with_source(  # noqa: PLR0913
     backbone = restore_backbone(
         fingerprint, provenance.origin, weights=weights, subject=drawn.subject
     )
-    options = RunOptions(engine, device, provenance.batch_size, workers, progress)
+    options = RunOptions(**run, batch_size=provenance.batch_size)
     running = options.build_engine(backbone, fingerprint.precision, n_images=len(todo))
     batches = iter_embedded(
         todo,

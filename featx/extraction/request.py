@@ -10,7 +10,7 @@ from featx.backbones.backbone import Backbone
 from featx.core.errors import CacheError, DecodeError
 from featx.core.files import check_destination
 from featx.core.typing import Decode, PathLike, Precision, VectorDtype, check_choice
-from featx.embedding.loop import RunOptions
+from featx.embedding.options import RunOptions
 from featx.extraction.checks import count_allowed
 from featx.images.manifest import Manifest
 

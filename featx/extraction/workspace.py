@@ -103,7 +103,7 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
         work_dir = name_work_dir(output)
         dtype, batch_size = choose_storage(base, names, request.dtype, request.run.batch_size)
         plan = find_plan(work_dir)
-        if batch_size is None and plan is not None:  # interrupted work continues with its own
+        if batch_size == "auto" and plan is not None:  # interrupted work continues with its own
             batch_size = plan.batch_size
         run = replace(request.run, batch_size=batch_size)
         engine = run.build_engine(backbone, request.precision, n_images=len(manifest))

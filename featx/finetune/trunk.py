@@ -22,8 +22,9 @@ from featx.cache.reader import open_cache
 from featx.cache.shards import find_plan
 from featx.core.errors import FingerprintError, TuningError
 from featx.core.files import name_work_dir
-from featx.core.typing import Decode
-from featx.embedding.loop import EmbeddedBatch, RunOptions, iter_embedded
+from featx.core.typing import Decode, Precision
+from featx.embedding.loop import EmbeddedBatch, iter_embedded
+from featx.embedding.options import RunOptions
 from featx.engines.engine import Engine
 from featx.extraction.checks import is_other_source
 from featx.extraction.extract import extract
@@ -76,7 +77,7 @@ class TrunkRun:
     entries: tuple[Entry, ...]
     digests: tuple[str, ...]
     options: RunOptions
-    precision: str
+    precision: Precision
     decode: Decode
     seed: int
 

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from featx.core.errors import TuningError
 from featx.core.files import check_destination, explain_errors
 from featx.core.typing import PathLike
 from featx.embedding.embed import find_decode, restore_backbone
-from featx.embedding.loop import RunOptions
+from featx.embedding.options import RunOptions, SharedRunKeywords
 from featx.engines.choose import check_precision, choose_device
 from featx.finetune.advise import Advice, advise
 from featx.finetune.cut import CutNetwork, cut_backbone
@@ -54,10 +54,7 @@ def fine_tune(
     resume: bool = False,
     overwrite: bool = False,
     break_lock: bool = False,
-    engine: str = "auto",
-    device: str = "auto",
-    workers: int | None = None,
-    progress: bool | None = None,
+    **run: Unpack[SharedRunKeywords],
 ) -> TuningReport:
     """Let the top blocks of a cache's backbone go on learning, from a fitted head on.
 
@@ -99,8 +96,9 @@ def fine_tune(
         Replace what is at the output, and drop an unfinished run.
     break_lock : bool
         Write although another process seems to: only if it is dead.
-    engine, device, workers, progress
-        As in `featx.embedding.loop.RunOptions`.
+    **run
+        Options that change the speed, not the result: see `featx.RunOptions`. All of them except
+        ``batch_size``.
 
     Returns
     -------
@@ -120,14 +118,14 @@ def fine_tune(
     """
     recipe = recipe or Recipe()
     paths = Paths.build(output, trunk)
-    options = RunOptions(engine, device, None, workers, progress)
-    place = _choose_place(device, recipe)
+    options = RunOptions(**run)
+    place = _choose_place(options.device, recipe)
     check_destination(paths.output, overwrite=True, error=TuningError)
     with CacheLock(paths.output, break_lock=break_lock), open_cache(cache) as opened:
         sources = [source] if isinstance(source, str | os.PathLike) else list(source)
         heads = [head] if isinstance(head, str | os.PathLike) else []
         paths.check([opened.path, *sources, *heads], overwrite=overwrite, resume=resume)
-        task = Task.build(opened, source, head, embedding, split, recipe, progress)
+        task = Task.build(opened, source, head, embedding, split, recipe, options.progress)
         unfreeze, advice = _settle_blocks(opened, unfreeze, task.name, recipe.seed)
         info = opened.get_info(task.name)
         backbone = restore_backbone(
@@ -135,7 +133,7 @@ def fine_tune(
         )
         paths.check_apart([backbone.weights])
         cut = cut_backbone(backbone, unfreeze)
-        run = TrunkRun(
+        trunk_run = TrunkRun(
             cut.trunk,
             opened.source,
             task.entries,
@@ -145,13 +143,13 @@ def fine_tune(
             find_decode(info.fingerprint),
             recipe.seed,
         )
-        excess = describe_excess(run, paths.trunk, recipe.views, max_trunk_bytes)
-        kept = None if excess else KeptFeatures(run, paths.trunk, recipe.views)
+        excess = describe_excess(trunk_run, paths.trunk, recipe.views, max_trunk_bytes)
+        kept = None if excess else KeptFeatures(trunk_run, paths.trunk, recipe.views)
         # What it refuses, it refuses before the trunk is run.
         training = Training(
             cut,
             build_classifier(task.start),
-            kept or LiveFeatures(run),
+            kept or LiveFeatures(trunk_run),
             task.examples,
             recipe,
             device=place,
@@ -164,7 +162,7 @@ def fine_tune(
         trunk_s = time.perf_counter() - start
         paths.folder.mkdir(exist_ok=True)
         start = time.perf_counter()
-        training.run(resume=resume, progress=progress)
+        training.run(resume=resume, progress=options.progress)
         train_s = time.perf_counter() - start
         if training.best_epoch == 0:  # the head itself then, with all its rows
             training.classifier.load_state_dict(build_classifier(task.head.estimator).state_dict())
@@ -173,7 +171,7 @@ def fine_tune(
         draft = paths.folder / paths.output.name
         save_weights(draft, cut.network, training.classifier, record)
         tuned, tuned_head = build_pair(draft, paths.output, training.classifier, task)
-        scores = compare(opened, task, tuned, tuned_head, run)
+        scores = compare(opened, task, tuned, tuned_head, trunk_run)
         record["scores"] = scores.to_dict()
         save_weights(paths.output, cut.network, training.classifier, record)
         tuned_head.save(paths.head, overwrite=True)

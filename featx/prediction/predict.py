@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from featx.images.manifest import Entry
 from featx.images.sources.read import list_entries
 
 if TYPE_CHECKING:
-    from featx.embedding.loop import RunOptions
+    from featx.embedding.options import RunKeywords, RunOptions
 
 Array = np.ndarray[Any, Any]
 
@@ -61,11 +61,7 @@ def predict(
     *,
     top: int = 1,
     weights: str | None = None,
-    engine: str = "auto",
-    device: str = "auto",
-    batch_size: int | None = None,
-    workers: int | None = None,
-    progress: bool | None = None,
+    **run: Unpack[RunKeywords],
 ) -> list[Prediction]:
     """Predict the classes of images, or of the rows of a cache.
 
@@ -79,8 +75,8 @@ def predict(
     weights : str, optional
         Where the backbone's weights are now. Default: where the head's embeddings had them from.
         Others than those are refused.
-    engine, device, batch_size, workers, progress
-        As in `featx.embedding.loop.RunOptions`.
+    **run
+        Options that change the speed, not the result: see `featx.RunOptions`.
 
     Returns
     -------
@@ -108,10 +104,9 @@ def predict(
         )
     if caches:
         return list(_iter_from_cache(head, caches[0], top))
-    from featx.embedding.loop import RunOptions  # a cache needs no torch
+    from featx.embedding.options import RunOptions  # a cache needs no torch
 
-    options = RunOptions(engine, device, batch_size, workers, progress)
-    return _predict_images(head, list_entries(paths), top, weights, options)
+    return _predict_images(head, list_entries(paths), top, weights, RunOptions(**run))
 
 
 def _predict_images(

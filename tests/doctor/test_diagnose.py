@@ -6,7 +6,7 @@ import pytest
 import featx
 from featx.doctor.diagnose import _advise, combine, draw_photo, measure_decoding, measure_forward
 from featx.embedding.embed import resolve_backbone
-from featx.embedding.loop import RunOptions, count_workers
+from featx.embedding.options import RunOptions, count_workers
 from featx.engines.choose import list_precisions
 from featx.images.decode import decode_image, encode_image
 from featx.images.sources.read import list_entries

@@ -12,7 +12,8 @@ from torch import nn
 
 import featx
 from featx.core.errors import DeviceError, FeatxError
-from featx.embedding.loop import RunOptions, iter_embedded
+from featx.embedding.loop import iter_embedded
+from featx.embedding.options import RunOptions
 from featx.embedding.timings import Timings
 from featx.images.decode import decode_reduced
 from featx.images.sources.read import list_entries, read_manifest
@@ -71,7 +72,7 @@ def test_iter_embedded_failures_carry_their_stage_and_reason(mixed, picky):
     }
     assert got["good0_read.jpg"] == ("read", "No such file or directory")
     assert got["good1_decode.jpg"][0] == "decode"
-    assert "begins with b'not\\nfoun'" in got["good1_decode.jpg"][1]
+    assert "begin with b'not\\nfoun'" in got["good1_decode.jpg"][1]
     assert got["good2_preprocess.png"] == ("preprocess", "ValueError: too wide")
     assert got["good3_embed.png"] == ("embed", "the network's output is not finite")
     assert all("\n" not in failure.reason for failure in failures)
@@ -320,7 +321,9 @@ def test_iter_embedded_fills_in_the_timings(mixed, picky):
 @pytest.mark.parametrize("name", ["batch_size", "workers"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_run_options_below_one_is_refused(name, value):
-    with pytest.raises(FeatxError, match=f"^{name}: expected at least 1, got {value}"):
+    with pytest.raises(
+        FeatxError, match=f"^{name}: expected .auto. or a number of at least 1, got {value}"
+    ):
         RunOptions(**{name: value})
 
 

@@ -17,7 +17,8 @@ import torch
 
 import featx
 from featx.core.errors import DeviceError
-from featx.embedding.loop import RunOptions, iter_embedded
+from featx.embedding.loop import iter_embedded
+from featx.embedding.options import RunOptions
 from featx.engines import choose, fleet, fleet_process
 from featx.engines.choose import build_engine, choose_device, list_precisions
 from featx.engines.fleet import Fleet

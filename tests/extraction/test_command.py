@@ -116,7 +116,7 @@ import threading
 from functools import partial
 from featx.cache.shards import Shards
 from featx.cli import main
-from featx.embedding.loop import RunOptions
+from featx.embedding.options import RunOptions
 
 build, numbers = RunOptions.build_engine, iter(range(9))
 seal, sealed = Shards.seal_when_due, threading.Semaphore(0)

@@ -381,7 +381,7 @@ def test_extract_keeps_dtype_and_batch_size_of_the_cache(
 ) -> None:
     run(folder, dtype="float16")
     put(folder / "ants/8.png", 8)
-    report = run(folder, batch_size=None)
+    report = run(folder, batch_size="auto")
     check_fresh(report, folder, dtype="float16")
     with open_cache(report.path) as cache:
         assert cache.get_dtype() == "float16"

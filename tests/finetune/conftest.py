@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 
 from featx.backbones.load import load_backbone
-from featx.embedding.loop import RunOptions
+from featx.embedding.options import RunOptions
 from featx.finetune.cut import cut_backbone
 from featx.finetune.trunk import TrunkRun
 from featx.images.sources.read import read_manifest
@@ -39,7 +39,7 @@ def build_run(folder, lenet):
             manifest.source,
             manifest.entries,
             tuple(sha256(data).hexdigest() for data in files),
-            RunOptions("torch", "cpu", 4, 2, False),
+            RunOptions(engine="torch", device="cpu", batch_size=4, workers=2, progress=False),
             "fp32",
             "exact",
             0,

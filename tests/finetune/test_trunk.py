@@ -14,7 +14,7 @@ from featx.backbones.load import load_backbone
 from featx.cache.lock import LockOwner
 from featx.cache.reader import open_cache
 from featx.core.errors import CacheError, CacheLockedError, TooManyFailuresError, TuningError
-from featx.embedding.loop import RunOptions
+from featx.embedding.options import RunOptions
 from featx.finetune.trunk import (
     KeptFeatures,
     LiveFeatures,

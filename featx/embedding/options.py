@@ -1,0 +1,137 @@
+"""Run options: what changes the speed of a run and not its result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+import joblib
+
+from featx.backbones.backbone import Backbone
+from featx.core.errors import FeatxError
+from featx.core.typing import Count, EngineName, Precision
+from featx.engines.choose import build_engine, check_precision, choose_engine
+from featx.engines.engine import Engine
+
+
+class SharedRunKeywords(TypedDict, total=False):
+    """The run options of calls that decide about the batch size themselves."""
+
+    engine: EngineName
+    device: str
+    workers: Count
+    progress: bool | None
+
+
+class RunKeywords(SharedRunKeywords, total=False):
+    """The run options as keywords of a call; see `RunOptions`."""
+
+    batch_size: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options that change the speed of a run, not its result.
+
+    Every call that runs a network takes these options as keywords.
+
+    Attributes
+    ----------
+    engine : {"auto", "torch", "openvino"}
+        Library that runs the network. ``auto`` is OpenVINO on a CPU if it is installed, else
+        PyTorch.
+    device : {"auto", "cpu", "cuda", "cuda:N", "mps"}
+        Device that runs the network. ``auto`` is the first CUDA GPU, else MPS, else the CPU.
+        ``cuda`` is all GPUs of the machine; several GPUs are experimental.
+    batch_size : int or "auto"
+        Number of images that go through the network at a time. ``auto`` is the size that the
+        engine runs best with, or fewer if the device has too little memory.
+    workers : int or "auto"
+        Number of threads that read and decode images. ``auto`` is one per core that this process
+        may use, and at least two.
+    progress : bool, optional
+        True to show a progress bar on standard error. Default: only if that is a terminal.
+
+    Raises
+    ------
+    FeatxError
+        If a number is smaller than 1.
+    DeviceError
+        If this machine lacks the device, or the engine does not run on it.
+    MissingExtraError
+        If the engine is not installed.
+
+    Examples
+    --------
+    >>> featx.RunOptions(device="cpu", workers=4)
+    RunOptions(engine='auto', device='cpu', batch_size='auto', workers=4, progress=None)
+    """
+
+    engine: EngineName = "auto"
+    device: str = "auto"
+    batch_size: Count = "auto"
+    workers: Count = "auto"
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "workers"):
+            value = getattr(self, name)
+            if value != "auto" and not (isinstance(value, int) and value >= 1):
+                raise FeatxError(
+                    subject=name,
+                    expected="'auto' or a number of at least 1",
+                    got=repr(value),
+                    remedy="Pass 'auto' to let featx decide.",
+                )
+        choose_engine(self.engine, self.device)  # before weights are fetched for nothing
+
+    @property
+    def n_workers(self) -> int:
+        """Number of threads that read and decode images."""
+        return count_workers() if self.workers == "auto" else self.workers
+
+    def check_precision(self, precision: Precision) -> None:
+        """Refuse a precision that the device lacks.
+
+        Raises
+        ------
+        DeviceError
+            If the device lacks the precision, or only imitates it.
+        """
+        check_precision(precision, *choose_engine(self.engine, self.device))
+
+    def build_engine(
+        self, backbone: Backbone, precision: Precision = "fp32", *, n_images: int = 0
+    ) -> Engine:
+        """Build an engine that runs a backbone.
+
+        Parameters
+        ----------
+        backbone : Backbone
+            The network to run.
+        precision : {"fp32", "bf16", "fp16"}
+            Arithmetic of the network.
+        n_images : int
+            Number of images to expect; for many images the network is compiled.
+
+        Raises
+        ------
+        DeviceError
+            If the device lacks the precision, or has too little memory.
+        BackboneError
+            If OpenVINO was requested and cannot run the network as PyTorch does.
+        """
+        return build_engine(
+            backbone,
+            engine=self.engine,
+            device=self.device,
+            precision=precision,
+            batch_size=None if self.batch_size == "auto" else self.batch_size,
+            n_images=n_images,
+        )
+
+
+def count_workers() -> int:
+    """Count the threads that read and decode images: one per core that this process may use."""
+    # On a cluster these are fewer than the machine has.
+    return max(2, int(joblib.cpu_count()))
