@@ -198,6 +198,23 @@ def test_find_store_is_where_the_system_keeps_caches(
     assert find_store() == tmp_path / "featx"
 
 
+def test_find_store_without_variables_is_below_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FEATX_STORE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert find_store() == tmp_path / ".cache" / "featx"
+
+
+def test_keep_makes_the_folders_above_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEATX_STORE", str(tmp_path / "not" / "yet" / "there"))
+    keep("key", write(one=b"1"))
+    assert read("key") == {"one": b"1"}
+
+
 # --- build_key
 
 
