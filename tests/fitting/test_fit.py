@@ -1,5 +1,6 @@
 """Fitting heads on caches."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from featx.core.provenance import Origin
 from featx.core.typing import Array
 from featx.fitting.evaluate import evaluate
 from featx.fitting.fit import fit_head
+from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import Evaluation
 from featx.heads.head import FittedOn, Head, load_head
 from tests.builders import MakeCache, MakeInfo, rewrite_values
@@ -56,6 +58,14 @@ def test_fit_head_cross_validates_within_its_rows(cache_path: Path) -> None:
     assert found.scores.accuracy > 0.9
     assert len(found.strengths) == len(found.mean_scores)
     assert list(found.strengths) == sorted(found.strengths)
+
+
+def test_fit_head_defaults_are_those_of_the_classifier() -> None:
+    ours = inspect.signature(fit_head).parameters
+    theirs = inspect.signature(HeadClassifier).parameters
+    pairs = {"seed": "random_state"} | {name: name for name in ("kind", "C", "cv", "class_weight")}
+    for name, other in pairs.items():
+        assert ours[name].default == theirs[other].default
 
 
 def test_fit_head_without_splits_holds_every_row_out_once(make_cache: MakeCache) -> None:

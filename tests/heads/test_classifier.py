@@ -39,6 +39,17 @@ def test_classifier_keeps_scikit_learn_contract(
     check(estimator)
 
 
+def test_classifier_defaults_are_stated() -> None:
+    assert HeadClassifier().get_params() == {
+        "kind": "logreg",
+        "C": "auto",
+        "cv": 5,
+        "class_weight": None,
+        "random_state": 0,
+        "progress": False,
+    }
+
+
 @pytest.mark.parametrize("C", [0.001, 0.1, 10.0])
 def test_classifier_logreg_predicts_as_plain_pipeline(C: float) -> None:
     X, y = build_blobs()
