@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import argparse
 import ast
-import contextlib
 import dataclasses
 import importlib
 import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -28,11 +26,12 @@ import threading
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
 import pytest
+from forks import Job, run_jobs
 from mutations import Mutant, list_mutants
 
 ROOT = Path(__file__).parents[1]
@@ -213,74 +212,6 @@ def read_allowed(path: Path) -> set[tuple[str, str, str, str]]:
     return {(e["file"], e["function"], e["original"], e["mutated"]) for e in entries}
 
 
-@dataclasses.dataclass
-class Job:
-    """Work for one forked process, in one of the copies of the project."""
-
-    run: Callable[[Path], int]
-    limit_s: float
-    done: Callable[[Path, int | None], None]
-    before: Callable[[Path], None] | None = None
-
-
-def run_jobs(jobs: Iterable[Job], trees: Sequence[Path]) -> None:
-    """Run jobs, one per copy of the project at a time; a job past its limit is killed."""
-    waiting = iter(jobs)
-    free = list(trees)
-    running: dict[int, tuple[Job, Path, float]] = {}
-    try:
-        while True:
-            while free and (job := next(waiting, None)) is not None:
-                tree = free.pop()
-                if job.before is not None:
-                    job.before(tree)
-                running[_fork(job, tree)] = (job, tree, time.monotonic() + job.limit_s)
-            if not running:
-                return
-            time.sleep(0.02)
-            for pid, (job, tree, deadline) in list(running.items()):
-                ended, status = os.waitpid(pid, os.WNOHANG)
-                code: int | None = os.waitstatus_to_exitcode(status) if ended else None
-                if not ended and time.monotonic() < deadline:
-                    continue
-                _kill(pid)
-                if not ended:
-                    os.waitpid(pid, 0)
-                del running[pid]
-                job.done(tree, code)
-                free.append(tree)
-    finally:
-        for pid in running:
-            _kill(pid)
-
-
-def _kill(pid: int) -> None:
-    """End a forked process and what it started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
-
-
-def _fork(job: Job, tree: Path) -> int:
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 3
-    try:
-        os.setsid()
-        with open(tree.with_suffix(".log"), "w") as log, open(os.devnull) as nothing:
-            os.dup2(nothing.fileno(), 0)
-            os.dup2(log.fileno(), 1)
-            os.dup2(log.fileno(), 2)
-        os.chdir(tree)
-        sys.path[:0] = [str(tree)]
-        os.environ["PYTHONPATH"] = str(tree)
-        code = int(job.run(tree))
-    finally:
-        sys.stdout.flush()
-        os._exit(code)
-
-
 def copy_project(target: Path) -> Path:
     """Copy the files of the project that git knows or would take."""
     command = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
@@ -313,7 +244,7 @@ def map_tests(folders: Sequence[str], trees: Sequence[Path]) -> dict[str, Reache
             for test, (seconds, functions) in reached.items():
                 tests[test] = Reached(seconds, frozenset(functions))
 
-        return Job(run, MAP_LIMIT_S, done)
+        return Job(run=run, limit_s=MAP_LIMIT_S, done=done)
 
     run_jobs([build_job(folder) for folder in folders if (ROOT / "tests" / folder).is_dir()], trees)
     for test in failed:
@@ -327,10 +258,9 @@ def run_mutants(
     sources: Mapping[str, str],
     tests: Mapping[str, Reached],
     trees: Sequence[Path],
-) -> tuple[int, list[Mutant]]:
-    """Show each fault to its tests; return the number noticed, and those that lived."""
-    outcomes: Counter[bool] = Counter()
-    survivors: list[Mutant] = []
+) -> Counter[str]:
+    """Show each fault to its tests; count those that are noticed, are ended, or live."""
+    outcomes: Counter[str] = Counter()
 
     def build_job(mutant: Mutant) -> Job:
         source = sources[mutant.path]
@@ -345,27 +275,28 @@ def run_mutants(
             # Bytecode of the same second and size would be taken for that of the next fault.
             sys.dont_write_bytecode = True
             os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-            return (
-                pytest.main([*OPTIONS, *files], plugins=[ChoicePlugin(chosen, tests)])
-                if files
-                else 5
-            )
+            if not files:
+                return pytest.ExitCode.NO_TESTS_COLLECTED
+            return pytest.main([*OPTIONS, *files], plugins=[ChoicePlugin(chosen, tests)])
 
         def done(tree: Path, code: int | None) -> None:
             (tree / mutant.path).write_text(source)
-            shutil.copystat(ROOT / mutant.path, tree / mutant.path)  # its bytecode stays valid
-            lived = code in (0, 5)
-            outcomes[lived] += 1
-            if lived:
-                survivors.append(mutant)
-                before_it, after_it = mutant.show(source)
-                print(f"\n{mutant.path}:{mutant.line} {mutant.function}: {len(chosen)} tests pass")
-                print(f"  - {before_it}\n  + {after_it}", flush=True)
+            if code is None:
+                outcome = f"ended after {limit_s:.0f} s"
+            elif code in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+                outcome = f"lives, {len(chosen)} tests pass"
+            else:
+                outcome = "noticed"
+            outcomes[outcome.split()[0]] += 1
+            if outcome != "noticed":
+                original, mutated = mutant.show(source)
+                print(f"\n{mutant.path}:{mutant.line} {mutant.function}: {outcome}")
+                print(f"  - {original}\n  + {mutated}", flush=True)
 
-        return Job(run, limit_s, done, before)
+        return Job(run=run, limit_s=limit_s, done=done, before=before)
 
     run_jobs(map(build_job, mutants), trees)
-    return outcomes[False], survivors
+    return outcomes
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -402,14 +333,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tests = map_tests(options.tests, trees)
         mapped = time.monotonic()
         print(f"{len(tests)} tests pass without a fault, in {mapped - start:.0f} s", flush=True)
-        n_noticed, survivors = run_mutants(mutants, sources, tests, trees)
-    n_run = n_noticed + len(survivors)
-    share = n_noticed / n_run if n_run else 1.0
+        outcomes = run_mutants(mutants, sources, tests, trees)
+    n_run = len(mutants)
+    n_noticed = n_run - outcomes["lives"]
+    share = n_noticed / max(n_run, 1)
     elapsed = time.monotonic() - mapped
     print(
-        f"\nnoticed {n_noticed} of {n_run} faults: {share:.3f}, at least {options.least} is asked; "
-        f"{len(drawn) - len(mutants)} more may live\n"
-        f"{elapsed:.0f} s for the faults, {elapsed / max(n_run, 1):.1f} s each"
+        f"\nnoticed {n_noticed} of {n_run} faults, {outcomes['ended']} of them since the tests did not "
+        f"end: {share:.3f}; at least {options.least} is asked. {len(drawn) - n_run} more were drawn "
+        f"that may live.\n{elapsed:.0f} s for the faults, {elapsed / max(n_run, 1):.1f} s each"
     )
     sys.exit(share < options.least)
 

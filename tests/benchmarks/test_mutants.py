@@ -13,7 +13,8 @@ import pytest
 
 # Scripts find each other in their own folder.
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-from mutants import ROOT, Job, Reached, choose_tests, draw_mutants, read_allowed, run_jobs
+from forks import Job, run_jobs
+from mutants import ROOT, Reached, choose_tests, draw_mutants, read_allowed
 from mutations import Mutant, list_mutants
 
 
@@ -168,7 +169,7 @@ def test_run_jobs_tells_exit_codes_and_kills_what_hangs(tmp_path: Path) -> None:
         def done(tree: Path, code: int | None) -> None:
             codes[name] = code
 
-        return Job(run, limit_s, done)
+        return Job(run=run, limit_s=limit_s, done=done)
 
     def hang(tree: Path) -> int:
         time.sleep(60)
