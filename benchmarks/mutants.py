@@ -314,8 +314,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for module in options.modules:
         path = ROOT / module
         if not path.exists():
-            print(f"not there: {module}")
-        paths += sorted(path.rglob("*.py")) if path.is_dir() else [path] * path.exists()
+            parser.error(f"{module}: expected a module or folder of featx, got nothing there")
+        paths += sorted(path.rglob("*.py")) if path.is_dir() else [path]
     sources = {str(path.relative_to(ROOT)): path.read_text() for path in paths}
     drawn = draw_mutants(sources, options.n, options.seed)
     allowed = read_allowed(Path(__file__).with_name("mutants_allowed.toml"))
@@ -339,10 +339,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     share = n_noticed / max(n_run, 1)
     elapsed = time.monotonic() - mapped
     print(
-        f"\nnoticed {n_noticed} of {n_run} faults, {outcomes['ended']} of them since the tests did not "
-        f"end: {share:.3f}; at least {options.least} is asked. {len(drawn) - n_run} more were drawn "
-        f"that may live.\n{elapsed:.0f} s for the faults, {elapsed / max(n_run, 1):.1f} s each"
+        f"\nnoticed {n_noticed} of {n_run} faults: {share:.3f}, at least {options.least} is asked"
     )
+    print(f"{outcomes['ended']} of the noticed hung; {len(drawn) - n_run} more drawn ones may live")
+    print(f"{elapsed:.0f} s for the faults, {elapsed / max(n_run, 1):.1f} s each")
     sys.exit(share < options.least)
 
 
