@@ -12,10 +12,11 @@ from featx.core.errors import CacheError, HeadError
 from featx.core.provenance import Origin
 from featx.core.typing import Array
 from featx.fitting.evaluate import evaluate
-from featx.fitting.fit import fit_head
+from featx.fitting.fit import fit_head, summarise_search
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import Evaluation
 from featx.heads.head import FittedOn, Head, load_head
+from featx.heads.search import Search
 from tests.builders import MakeCache, MakeInfo, rewrite_values
 
 
@@ -66,6 +67,28 @@ def test_fit_head_defaults_are_those_of_the_classifier() -> None:
     pairs = {"seed": "random_state"} | {name: name for name in ("kind", "C", "cv", "class_weight")}
     for name, other in pairs.items():
         assert ours[name].default == theirs[other].default
+
+
+def test_summarise_search_scores_the_rows_that_lie_in_a_fold() -> None:
+    classifier = HeadClassifier()
+    classifier.classes_ = np.array(["ants", "bees"])
+    classifier.search_ = Search(
+        best=1.0,
+        values=np.array([0.1, 1.0]),
+        scores=np.array([[0.5, 0.25, 0.75], [1.0, 0.5, 0.0]]),
+        held_out=np.array([0, 1, 1, -1, -1]),
+    )
+    found = summarise_search(classifier, np.array(["ants", "ants", "bees", "bees", "ants"], object))
+    assert found is not None
+    assert found.scores.confusion == ((1, 1), (0, 1))
+    assert (found.n_folds, found.strengths) == (3, (0.1, 1.0))
+    assert found.mean_scores == (0.5, 0.5)
+
+
+def test_summarise_search_without_a_search_is_none() -> None:
+    classifier = HeadClassifier(C=1.0)
+    classifier.search_ = None
+    assert summarise_search(classifier, np.array(["ants"], object)) is None
 
 
 def test_fit_head_without_splits_holds_every_row_out_once(make_cache: MakeCache) -> None:

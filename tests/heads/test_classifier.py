@@ -1,6 +1,7 @@
 """HeadClassifier as a scikit-learn estimator."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from featx.core.errors import HeadError
 from featx.core.typing import Array, Float32Array
@@ -103,6 +104,19 @@ def test_classifier_one_class_is_refused_naming_it(kind: str) -> None:
         ValueError, match=r"^y: expected labels of at least 2 classes, got one class: .*ants"
     ):
         HeadClassifier(kind).fit(np.zeros((5, 2)), np.array(["ants"] * 5))
+
+
+def test_classifier_fits_in_one_thread_of_each_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_threads: set[int] = set()
+    logreg = get_kind("logreg")
+
+    def build(strength: float, class_weight: ClassWeight) -> Any:
+        n_threads.update(library["num_threads"] for library in threadpool_info())
+        return logreg.build(strength, class_weight)
+
+    monkeypatch.setattr("featx.heads.kinds.KINDS", (replace(logreg, build=build),))
+    HeadClassifier(C=1.0).fit(*build_blobs())
+    assert n_threads == {1}
 
 
 def test_classifier_with_C_skips_the_search() -> None:

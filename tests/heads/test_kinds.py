@@ -39,7 +39,7 @@ def test_kind_builds_a_classifier_that_keeps_its_promises(kind: HeadKind) -> Non
     params = classifier.get_params()
     assert params[kind.strength_name] == 0.5
     assert params["class_weight"] == "balanced"
-    assert not kind.warm_starts or "warm_start" in params
+    assert kind.warm_starts == ("warm_start" in params)
     fitted = make_pipeline(StandardScaler(), classifier).fit(X, y)
     assert np.mean(fitted.predict(X) == y) > 0.9
     assert hasattr(fitted, "predict_proba") == kind.has_probabilities
@@ -47,6 +47,9 @@ def test_kind_builds_a_classifier_that_keeps_its_promises(kind: HeadKind) -> Non
         weight, bias = fold_linear(fitted)
         found = X @ weight.T + bias
         np.testing.assert_allclose(found, fitted.decision_function(X), rtol=1e-3, atol=1e-3)
+    else:
+        with pytest.raises(HeadError, match=r"a linear classifier"):
+            fold_linear(fitted)
 
 
 @pytest.mark.parametrize("name", list_kinds())

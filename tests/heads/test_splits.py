@@ -103,6 +103,23 @@ def test_assign_splits_too_few_rows_are_refused() -> None:
         assign_splits(y, None, val=0.2, test=0, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("n_wanted", "is_possible"), [(1, False), (2, True), (3, True), (4, True), (5, False)]
+)
+def test_assign_splits_needs_a_row_of_each_class_on_both_sides(
+    n_wanted: int, is_possible: bool
+) -> None:
+    y = np.array(["a", "a", "a", "b", "b", "b"])
+    if is_possible:
+        splits = assign_splits(y, None, val=n_wanted / 6, test=0, seed=0)
+        assert count(splits, "val") == n_wanted
+        for name in ("train", "val"):
+            assert set(y[splits == name]) == {"a", "b"}
+    else:
+        with pytest.raises(HeadError, match=rf"enough rows to take {n_wanted} of 6 rows"):
+            assign_splits(y, None, val=n_wanted / 6, test=0, seed=0)
+
+
 def test_assign_splits_too_few_groups_are_refused() -> None:
     y = np.array(["a"] * 10 + ["b"] * 10)
     with pytest.raises(HeadError, match=r"expected enough groups to take 4 of 20"):
