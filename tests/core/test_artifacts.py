@@ -287,3 +287,16 @@ def test_keep_leaves_what_is_not_its_own(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "photos" / "ant.jpg").write_bytes(b"a photo, older than all")
     keep("key", write(part=b"large enough"))
     assert (tmp_path / "photos" / "ant.jpg").exists()
+
+
+def test_keep_writes_to_a_hidden_folder(folder: Path) -> None:
+    drafts: list[Path] = []
+
+    def write_one(draft: Path) -> None:
+        (draft / "one").write_bytes(b"1")
+        drafts.append(draft)
+
+    keep("key", write_one)
+    (draft,) = drafts
+    assert draft.parent.parent == folder
+    assert draft.parent.name.startswith(".")
