@@ -300,3 +300,17 @@ def test_keep_writes_to_a_hidden_folder(folder: Path) -> None:
     (draft,) = drafts
     assert draft.parent.parent == folder
     assert draft.parent.name.startswith(".")
+
+
+def test_find_kept_damaged_that_cannot_be_deleted_is_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("a store of another user")
+
+    keep("key", write(one=b"11111111"))
+    damage_a_byte(folder / "key")
+    for name in ("unlink", "rmdir"):
+        monkeypatch.setattr(os, name, refuse)
+    assert find_kept("key") is None
+    assert (folder / "key").is_dir()
