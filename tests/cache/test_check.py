@@ -1,4 +1,4 @@
-"""A cache is checked as a whole."""
+"""A check of a cache reports every problem that a reader could meet."""
 
 import random
 from collections.abc import Callable

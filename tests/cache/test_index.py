@@ -1,4 +1,4 @@
-"""What an unfinished extraction has done, by digest and by id."""
+"""Unfinished work is indexed by digest and by id, and has a plan."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""One writer at a time: who is refused, who may take over, and who gets it of several."""
+"""A cache has one writer: others are refused, and only a dead process loses its lock."""
 
 import dataclasses
 import errno

@@ -1,4 +1,4 @@
-"""Reading a cache: rows by any index, rows without a vector, and files that are no cache."""
+"""A cache is read by any index; rows without a vector and other files are refused."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

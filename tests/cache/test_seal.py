@@ -1,4 +1,4 @@
-"""Any changed byte is found, and is never read as data."""
+"""Any changed byte is found, and no changed byte is read as data."""
 
 import contextlib
 import errno

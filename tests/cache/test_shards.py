@@ -1,4 +1,4 @@
-"""What an unfinished extraction keeps, and what it does again."""
+"""An interrupted extraction keeps its sound shards, and loses its damaged ones."""
 
 import errno
 import os

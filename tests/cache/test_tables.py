@@ -1,4 +1,4 @@
-"""Columns and vectors: what comes back, and which way of reading is chosen."""
+"""Columns and vectors come back as they were written, by the way of reading that is fastest."""
 
 from collections.abc import Iterator
 from pathlib import Path

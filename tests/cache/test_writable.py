@@ -1,4 +1,4 @@
-"""What HDF5 is told of a failed write or a signal: nothing, and the caller all."""
+"""HDF5 does not see a failed write or a signal; the caller does."""
 
 import errno
 import signal
@@ -31,11 +31,11 @@ class FailingFile(FileIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-class FailingSink(WritableFile, FailingFile):
+class FailingWritableFile(WritableFile, FailingFile):
     pass
 
 
-class InterruptedSink(WritableFile, FailingFile):
+class InterruptedWritableFile(WritableFile, FailingFile):
     def fail(self) -> None:
         signal.raise_signal(signal.SIGINT)
 
@@ -47,7 +47,7 @@ class ShortFile(FileIO):
         return super().write(data[:7])
 
 
-class ShortSink(WritableFile, ShortFile):
+class ShortWritableFile(WritableFile, ShortFile):
     pass
 
 
@@ -66,12 +66,13 @@ def check_numbers(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "error"), [(FailingSink, OSError), (InterruptedSink, KeyboardInterrupt)]
+    ("kind", "error"),
+    [(FailingWritableFile, OSError), (InterruptedWritableFile, KeyboardInterrupt)],
 )
 def test_open_writable_any_failed_write_or_signal_is_raised(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    kind: type[FailingSink | InterruptedSink],
+    kind: type[FailingWritableFile | InterruptedWritableFile],
     error: type[BaseException],
 ) -> None:
     monkeypatch.setattr(writable_module, "WritableFile", kind)
@@ -79,7 +80,7 @@ def test_open_writable_any_failed_write_or_signal_is_raised(
     write_numbers(tmp_path / "c.h5")
     check_numbers(tmp_path / "c.h5")
     n_writes = kind.n_writes
-    passed_over = []
+    not_raised = []
     for number in range(1, n_writes + 1):
         monkeypatch.setattr(kind, "n_writes", 0)
         monkeypatch.setattr(kind, "fail_at", number)
@@ -87,17 +88,17 @@ def test_open_writable_any_failed_write_or_signal_is_raised(
             write_numbers(tmp_path / "c.h5")
         except error:
             continue
-        passed_over.append(number)
+        not_raised.append(number)
     assert n_writes > 10
-    assert passed_over == []
+    assert not_raised == []
 
 
 def test_open_writable_signal_waits_until_the_file_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writable_module, "WritableFile", InterruptedSink)
-    monkeypatch.setattr(InterruptedSink, "n_writes", 0)
-    monkeypatch.setattr(InterruptedSink, "fail_at", 3)
+    monkeypatch.setattr(writable_module, "WritableFile", InterruptedWritableFile)
+    monkeypatch.setattr(InterruptedWritableFile, "n_writes", 0)
+    monkeypatch.setattr(InterruptedWritableFile, "fail_at", 3)
     with pytest.raises(KeyboardInterrupt):
         write_numbers(tmp_path / "c.h5")
     check_numbers(tmp_path / "c.h5")
@@ -106,7 +107,7 @@ def test_open_writable_signal_waits_until_the_file_is_whole(
 def test_open_writable_short_writes_are_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writable_module, "WritableFile", ShortSink)
+    monkeypatch.setattr(writable_module, "WritableFile", ShortWritableFile)
     write_numbers(tmp_path / "c.h5")
     check_numbers(tmp_path / "c.h5")
 
@@ -145,9 +146,9 @@ def raise_error() -> None:
 def test_open_writable_failed_write_is_told_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: Callable[[], None]
 ) -> None:
-    monkeypatch.setattr(writable_module, "WritableFile", FailingSink)
-    monkeypatch.setattr(FailingSink, "n_writes", 0)
-    monkeypatch.setattr(FailingSink, "fail_at", 1)
+    monkeypatch.setattr(writable_module, "WritableFile", FailingWritableFile)
+    monkeypatch.setattr(FailingWritableFile, "n_writes", 0)
+    monkeypatch.setattr(FailingWritableFile, "fail_at", 1)
     passed: list[str] = []
     with pytest.raises(OSError, match=r"No space left on device"):
         go_on_after(tmp_path / "c.h5", step, passed)
@@ -161,30 +162,30 @@ def test_open_writable_check_lets_a_signal_in(tmp_path: Path) -> None:
     assert passed == []
 
 
-def test_sink_reads_zeros_behind_the_end(tmp_path: Path) -> None:
-    with WritableFile(tmp_path / "file", "w+") as sink:
-        sink.write(b"abc")
-        sink.seek(1)
+def test_writable_file_reads_zeros_behind_the_end(tmp_path: Path) -> None:
+    with WritableFile(tmp_path / "file", "w+") as stream:
+        stream.write(b"abc")
+        stream.seek(1)
         buffer = bytearray(b"\xff" * 6)
-        assert sink.readinto(buffer) == 6
+        assert stream.readinto(buffer) == 6
     assert buffer == b"bc\0\0\0\0"
 
 
-def test_sink_after_failed_write_reads_what_was_to_be_written(
+def test_writable_file_after_failed_write_reads_what_was_to_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FailingSink, "n_writes", 0)
-    monkeypatch.setattr(FailingSink, "fail_at", 2)
-    with FailingSink(tmp_path / "file", "w+") as sink:
+    monkeypatch.setattr(FailingWritableFile, "n_writes", 0)
+    monkeypatch.setattr(FailingWritableFile, "fail_at", 2)
+    with FailingWritableFile(tmp_path / "file", "w+") as stream:
         for place, data in ((0, b"on disk"), (3, b"DISK"), (12, b"end"), (5, b"xx")):
-            sink.seek(place)
-            sink.write(data)
-        sink.truncate(20)
-        sink.seek(2)
+            stream.seek(place)
+            stream.write(data)
+        stream.truncate(20)
+        stream.seek(2)
         buffer = bytearray(b"\xff" * 12)
-        sink.readinto(buffer)
+        stream.readinto(buffer)
         with pytest.raises(OSError, match=r"No space left on device"):
-            sink.check()
+            stream.check()
     assert buffer == b" DIxx\0\0\0\0\0en"
     assert (tmp_path / "file").read_bytes() == b"on disk"
 
@@ -194,43 +195,43 @@ class UnreadableFile(FileIO):
         raise OSError(errno.EIO, "Input/output error")
 
 
-class UnreadableSink(WritableFile, UnreadableFile):
+class UnreadableWritableFile(WritableFile, UnreadableFile):
     pass
 
 
-def test_sink_failed_read_is_told_and_reads_as_zeros(tmp_path: Path) -> None:
-    with UnreadableSink(tmp_path / "file", "w+") as sink:
-        sink.write(b"abc")
-        sink.check()
-        sink.seek(0)
+def test_writable_file_failed_read_is_told_and_reads_as_zeros(tmp_path: Path) -> None:
+    with UnreadableWritableFile(tmp_path / "file", "w+") as stream:
+        stream.write(b"abc")
+        stream.check()
+        stream.seek(0)
         buffer = bytearray(b"\xff" * 4)
-        assert sink.readinto(buffer) == 4
+        assert stream.readinto(buffer) == 4
         with pytest.raises(OSError, match=r"Input/output error"):
-            sink.check()
+            stream.check()
     assert buffer == bytes(4)
 
 
-def test_sink_tells_the_first_of_several_errors(
+def test_writable_file_tells_the_first_of_several_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Sink(WritableFile, UnreadableFile, FailingFile):
+    class Both(WritableFile, UnreadableFile, FailingFile):
         pass
 
-    monkeypatch.setattr(Sink, "fail_at", 1)
-    with Sink(tmp_path / "file", "w+") as sink:
-        sink.write(b"abc")
-        sink.readinto(bytearray(2))
+    monkeypatch.setattr(Both, "fail_at", 1)
+    with Both(tmp_path / "file", "w+") as stream:
+        stream.write(b"abc")
+        stream.readinto(bytearray(2))
         with pytest.raises(OSError, match=r"No space left"):
-            sink.check()
+            stream.check()
 
 
 @pytest.mark.parametrize(("size", "returned"), [(7, 7), (0, 0), (None, 0)])
-def test_sink_truncate_after_an_error_answers_as_if_done(
+def test_writable_file_truncate_after_an_error_answers_as_if_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int | None, returned: int
 ) -> None:
-    monkeypatch.setattr(FailingSink, "n_writes", 0)
-    monkeypatch.setattr(FailingSink, "fail_at", 1)
-    with FailingSink(tmp_path / "file", "w+") as sink:
-        sink.write(b"abc")
-        assert sink.truncate(size) == returned
+    monkeypatch.setattr(FailingWritableFile, "n_writes", 0)
+    monkeypatch.setattr(FailingWritableFile, "fail_at", 1)
+    with FailingWritableFile(tmp_path / "file", "w+") as stream:
+        stream.write(b"abc")
+        assert stream.truncate(size) == returned
     assert (tmp_path / "file").stat().st_size == 0

@@ -1,4 +1,4 @@
-"""Writing a cache: what comes back, and what a write that fails leaves behind."""
+"""A cache comes back as it was written; a write that fails leaves the old cache."""
 
 import errno
 import json
