@@ -216,13 +216,15 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
-        """Swap an arithmetic operator, except between strings and types."""
+        """Swap an arithmetic operator, except between strings; leave unions of types alone."""
+        if isinstance(node.op, ast.BitOr) and not self._function_lines[-1]:
+            return
         words = any(
             isinstance(side, ast.Constant | ast.JoinedStr) and not _is_number(side)
             for side in (node.left, node.right)
         )
         operator = ARITHMETIC.get(type(node.op))
-        if operator is not None and not words and self._function_lines[-1]:
+        if operator is not None and not words:
             self.add(node, f"({ast.unparse(ast.BinOp(node.left, operator(), node.right))})")
         self.generic_visit(node)
 

@@ -40,6 +40,7 @@ def build_mutant(path: str = "featx/cache/seal.py", function_line: int = 10) -> 
         ("x = a and b or c", {"x = (a or b) or c", "x = ((a and b) and c)"}),
         ("x = not a", {"x = (a)"}),
         ("x = a + b * c", {"x = (a - b * c)", "x = a + (b / c)"}),
+        ("x = a | b", {"x = (a & b)"}),
         ("x -= a", {"x += a"}),
         ("x = min(a, b)", {"x = max(a, b)"}),
         ("x = a[b:c]", {"x = a[:c]", "x = a[b:]"}),
@@ -81,6 +82,7 @@ def test_list_mutants_changes_each_decision(line: str, faults: set[str]) -> None
         "@cache(maxsize=1)\ndef f(): ...",
         "if TYPE_CHECKING:\n    x = 1",
         "Names = int | str",
+        "Weight = Literal['balanced'] | None",
     ],
 )
 def test_list_mutants_leaves_words_and_types_alone(source: str) -> None:
