@@ -1,73 +1,88 @@
-"""A frozen network with all that is known of it; the network itself is loaded when it is run."""
+"""A frozen network and everything that is known about it; the network is loaded on first use."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from featx.backbones.preprocess import Preprocess
 from featx.core.provenance import Origin
 
 if TYPE_CHECKING:
-    from featx.backbones.embedder import Embedder
-
-PENULTIMATE = "penultimate"
-"""The default layer: the input of the last Linear, or a user's network's own output."""
+    from featx.backbones.embedder import FrozenNetwork
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A frozen network that turns pictures into embeddings.
+    """A frozen network that turns images into embeddings.
+
+    `featx.load_backbone` builds it. The network itself is loaded on the first use of `module`.
 
     Attributes
     ----------
     name : str
-        Of the architecture.
+        Name of the architecture.
     dims : mapping of str to int
-        Length of the embedding, per layer that is read.
+        Length of the embedding of each layer that is read, by the name of the layer.
     preprocess : Preprocess
-        What belongs to the weights.
+        Preprocessing of the images.
     pixel_shape : tuple of int
-        Of one prepared image.
-    weights : str
-        How they were asked for; a file as an absolute path.
+        Shape of one prepared image.
     weights_digest : str
-        SHA-256 over the tensors, the same for every layer of one network.
-    preprocess_from : str or None
-        The named weights whose preprocessing it is; None for a network's own.
-    size : int or None
-        Pixels per side, where others were asked for than belong to the weights.
+        SHA-256 over the tensors, hexadecimal; the same for every layer of one network.
+    origin : Origin
+        Answers that load this backbone again: weights, preprocessing and size.
     is_builtin : bool
-        One of featx's own names: its code is told by the versions of featx and torchvision.
+        Whether the code of the network belongs to featx or torchvision, so that their versions
+        identify it.
+    load_module : callable
+        Function without arguments that returns the network; `module` calls it once.
     """
 
     name: str
     dims: Mapping[str, int]
     preprocess: Preprocess
     pixel_shape: tuple[int, ...]
-    weights: str
     weights_digest: str
-    preprocess_from: str | None = None
-    size: int | None = None
+    origin: Origin
     is_builtin: bool = False
-    _load: Callable[[], Embedder] = field(kw_only=True, repr=False, compare=False)
+    load_module: Callable[[], FrozenNetwork] = field(repr=False, compare=False)
 
     @functools.cached_property
-    def module(self) -> Embedder:
-        """The network, in eval mode, without gradients.
+    def module(self) -> FrozenNetwork:
+        """The network, in eval mode and without gradients.
 
-        Takes float32 ``(n, 3, height, width)`` and returns one float32 ``(n, dim)`` per layer.
+        It takes float32 ``(n, 3, height, width)`` and returns one float32 ``(n, dim)`` per layer.
         """
-        return self._load()
-
-    @property
-    def origin(self) -> Origin:
-        """How to load this backbone again."""
-        return Origin(weights=self.weights, preprocess_from=self.preprocess_from, size=self.size)
+        return self.load_module()
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers that are read."""
         return tuple(self.dims)
+
+    def with_module(
+        self, module: FrozenNetwork, *, dims: Mapping[str, int] | None = None
+    ) -> Backbone:
+        """Return this backbone with a network that is loaded already.
+
+        Parameters
+        ----------
+        module : FrozenNetwork
+            The network.
+        dims : mapping of str to int, optional
+            Length of the embedding of each layer of `module`. Default: as before.
+
+        Returns
+        -------
+        Backbone
+            A backbone that can be pickled if its network and its preprocessing can.
+        """
+        load_module = functools.partial(_return, module)
+        return replace(self, load_module=load_module, dims=self.dims if dims is None else dims)
+
+
+def _return(module: FrozenNetwork) -> FrozenNetwork:
+    return module

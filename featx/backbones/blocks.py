@@ -1,4 +1,4 @@
-"""The blocks of a network, counted from its classifier, and the cut between two of them."""
+"""The blocks of a network, counted from its classifier, and the cut between two blocks."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ import torch
 from torch import fx, nn
 
 from featx.backbones.embedder import cut_classifier
-from featx.backbones.registry import BackboneSpec
+from featx.backbones.spec import BackboneSpec
+from featx.backbones.tracing import TRACING_LOCK
 from featx.core.errors import BackboneError
 
 
 @dataclass(frozen=True)
 class Block:
-    """A unit that fine-tuning unfreezes.
+    """The unit that fine-tuning unfreezes.
 
     Attributes
     ----------
     name : str
-        Path of its module, or of the first of its modules.
+        Path of the module, or of the first module if the block has several.
     modules : tuple of str
-        Paths of all modules in it that have parameters.
+        Paths of all modules of the block that have parameters.
     n_parameters : int
+        Number of parameters of the block.
     """
 
     name: str
@@ -34,34 +36,52 @@ class Block:
 
 
 def list_blocks_of(spec: BackboneSpec) -> list[Block]:
-    """List the blocks of a backbone, the one nearest to its classifier first.
+    """List the blocks of a backbone.
+
+    Parameters
+    ----------
+    spec : BackboneSpec
+        The backbone.
+
+    Returns
+    -------
+    list of Block
+        Blocks, the one nearest to the classifier first.
 
     Raises
     ------
     BackboneError
-        If they are not known: of a network of the user's own.
+        If the backbone is a network of the user, whose blocks are not known.
     """
     if not spec.blocks:
         raise BackboneError(
-            f"{spec.name}: expected one of featx's own backbones, got a network whose blocks are "
-            "not known. See: featx backbones."
+            subject=spec.name,
+            expected="one of featx's own backbones",
+            got="a network whose blocks are not known",
+            remedy="List the backbones with featx.list_backbones().",
         )
     network = cut_classifier(spec.build(), spec.classifier, pool=spec.pool)
     return list_blocks(network.eval(), spec.blocks)
 
 
 def list_blocks(network: nn.Module, pattern: str) -> list[Block]:
-    """List the blocks of a network without its classifier, the one nearest to it first.
+    """List the blocks of a network.
 
     Parameters
     ----------
     network : nn.Module
-        In eval mode, its classifier taken off.
+        Network in eval mode, without its classifier.
     pattern : str
-        Regular expression: modules whose paths begin with the same match belong together. What
-        matches nothing, or has no weights but for a normalisation, belongs to the block before it.
+        Regular expression. Modules whose paths begin with the same match belong to one block. A
+        module that does not match, or whose only weights are those of a normalisation, belongs to
+        the block before it.
+
+    Returns
+    -------
+    list of Block
+        Blocks, the one nearest to the classifier first.
     """
-    groups = _group_nodes(fx.symbolic_trace(network), pattern)
+    groups = _group_nodes(_trace(network), pattern)
     blocks = []
     for name, nodes in groups:
         modules = [str(node.target) for node in nodes if node.op == "call_module"]
@@ -77,48 +97,57 @@ def list_blocks(network: nn.Module, pattern: str) -> list[Block]:
 def cut_network(
     network: nn.Module, pattern: str, n_top: int
 ) -> tuple[fx.GraphModule, fx.GraphModule]:
-    """Cut a network before its last blocks.
+    """Cut a network in two parts before its last blocks.
 
     Parameters
     ----------
-    network, pattern
-        As in `list_blocks`. Its modules are shared with what is returned.
+    network : nn.Module
+        Network in eval mode, without its classifier. Both parts share its modules.
+    pattern : str
+        Regular expression, as `list_blocks` takes it.
     n_top : int
-        Blocks above the cut, at least 1.
+        Number of blocks above the cut, at least 1.
 
     Returns
     -------
     trunk, top : GraphModule
-        ``top(trunk(batch))`` is ``network(batch)``. The trunk of a cut before the first block
-        returns its input.
+        Parts for which ``top(trunk(batch))`` equals ``network(batch)``. A cut before the first
+        block gives a trunk that returns its input.
 
     Raises
     ------
     BackboneError
         If more than one tensor crosses the cut.
     """
-    traced = fx.symbolic_trace(network)
+    traced = _trace(network)
     groups = _group_nodes(traced, pattern)
     name, nodes = groups[-n_top]
     order = list(traced.graph.nodes)
     start = min(order.index(node) for node in nodes)
     crossing = _list_crossing(order, start)
-    # What has no parameters may run on either side: chunks and concatenations before a block.
+    # Nodes without parameters, such as a chunk before a block, may run on either side.
     while not _is_one(crossing) and start and not _has_parameters(traced, order[start - 1]):
         start -= 1
         crossing = _list_crossing(order, start)
     if not _is_one(crossing):
         raise BackboneError(
-            f"block {name}: expected one tensor to enter it, got {len(crossing)}. "
-            "Unfreeze one block more, or one less."
+            subject=f"block {name}",
+            expected="one tensor that enters it",
+            got=str(len(crossing)),
+            remedy="Unfreeze one block more, or one less.",
         )
     trunk = _build_part(traced, order[:start], None, crossing[0])
     top = _build_part(traced, order[start:], crossing[0], None)
     return trunk, top
 
 
+def _trace(network: nn.Module) -> fx.GraphModule:
+    with TRACING_LOCK:
+        return fx.symbolic_trace(network)
+
+
 def _group_nodes(traced: fx.GraphModule, pattern: str) -> list[tuple[str, list[fx.Node]]]:
-    """Part the nodes of a graph into blocks, in the order they run."""
+    """Group the nodes of a graph into blocks, in the order in which they run."""
     groups: list[tuple[str, list[fx.Node]]] = []
     for node in traced.graph.nodes:
         match = re.match(pattern, str(node.target)) if node.op == "call_module" else None
@@ -136,7 +165,7 @@ def _group_nodes(traced: fx.GraphModule, pattern: str) -> list[tuple[str, list[f
 
 
 def _list_crossing(order: Sequence[fx.Node], start: int) -> list[fx.Node]:
-    """List what is computed before a place in the order and used behind it."""
+    """List the nodes before a position whose output is used at or behind the position."""
     behind = set(order[start:])
     return [
         node
@@ -146,7 +175,7 @@ def _list_crossing(order: Sequence[fx.Node], start: int) -> list[fx.Node]:
 
 
 def _is_one(crossing: Sequence[fx.Node]) -> bool:
-    """Tell whether a single tensor crosses, and not a tuple of which parts are taken behind."""
+    """Return whether one tensor crosses, and not a tuple whose items are taken behind the cut."""
     return len(crossing) == 1 and not any(
         user.target is operator.getitem and isinstance(user.args[1], int)
         for user in crossing[0].users
@@ -154,14 +183,14 @@ def _is_one(crossing: Sequence[fx.Node]) -> bool:
 
 
 def _has_parameters(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Tell whether a node is a module with parameters, or the input."""
+    """Return whether a node is a module with parameters, or the input."""
     if node.op == "call_module":
         return any(True for _ in traced.get_submodule(str(node.target)).parameters())
     return node.op == "placeholder"
 
 
 def _has_weights(traced: fx.GraphModule, nodes: Sequence[fx.Node]) -> bool:
-    """Tell whether a matrix or a kernel is among the parameters of some nodes."""
+    """Return whether any parameter of the nodes is a matrix or a kernel."""
     modules = [traced.get_submodule(str(n.target)) for n in nodes if n.op == "call_module"]
     return any(tensor.ndim > 1 for module in modules for tensor in module.parameters())
 
@@ -182,12 +211,12 @@ def _build_part(
     entry: fx.Node | None,
     result: fx.Node | None,
 ) -> fx.GraphModule:
-    """Build a module of some nodes of a graph, which begins at `entry` and returns `result`."""
+    """Build a module from nodes of a graph; it begins at `entry` and returns `result`."""
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     if entry is not None:
         copies[entry] = graph.placeholder("features")
-        # Parameters that stand in the graph by themselves may be fetched before the cut.
+        # Parameters that are nodes of their own may stand before the cut.
         for node in traced.graph.nodes:
             if node.op == "get_attr" and node not in nodes:
                 copies[node] = graph.node_copy(node)

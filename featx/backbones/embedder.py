@@ -1,4 +1,4 @@
-"""A network cut to yield embeddings: its classifier taken off, or read at other layers."""
+"""Turn a network into one that returns embeddings: without its classifier, or read at layers."""
 
 from __future__ import annotations
 
@@ -8,21 +8,27 @@ import torch
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-from featx.backbones.backbone import PENULTIMATE
+from featx.backbones.spec import PENULTIMATE
+from featx.backbones.tracing import TRACING_LOCK
 from featx.core.errors import BackboneError, suggest
 
 
 def cut_classifier(network: nn.Module, classifier: str, *, pool: bool) -> nn.Module:
-    """Take the classifier off, in place.
+    """Remove the classifier of a network, in place.
 
     Parameters
     ----------
     network : nn.Module
-        Returned again.
+        The network.
     classifier : str
-        Path of the module to take off; empty: none.
+        Path of the module to remove; empty to remove none.
     pool : bool
-        Average over the picture in its place.
+        Whether average pooling over the image takes the place of the module.
+
+    Returns
+    -------
+    nn.Module
+        The same network.
     """
     if classifier:
         replacement: nn.Module = nn.AdaptiveAvgPool2d(1) if pool else nn.Identity()
@@ -30,31 +36,49 @@ def cut_classifier(network: nn.Module, classifier: str, *, pool: bool) -> nn.Mod
     return network
 
 
-class Embedder(nn.Module):
-    """Run a cut network and pool what is spatial: one ``(n, dim)`` tensor per layer.
+class FrozenNetwork(nn.Module):
+    """Base class of what an engine runs: one float32 ``(n, dim)`` tensor per layer.
+
+    Attributes
+    ----------
+    network : nn.Module
+        The network inside, in eval mode.
+    """
+
+    network: nn.Module
+
+    def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Embed float32 ``(n, 3, height, width)``: one float32 ``(n, dim)`` per layer."""
+        raise NotImplementedError
+
+
+class Embedder(FrozenNetwork):
+    """Read a network at its layers, and average spatial outputs over the image.
 
     Parameters
     ----------
     network : nn.Module
-        In eval mode, its classifier taken off.
+        The network without its classifier. It is put into eval mode and frozen.
     layers : sequence of str
-        `PENULTIMATE` or names of nodes in its graph, such as ``layer3`` or ``features.12``.
+        `PENULTIMATE`, or names of nodes in the graph of the network, such as ``layer3``.
     classifier : str
-        Path of the module that was taken off; empty for the network's own output.
+        Path of the module that was removed; empty if none was.
     example : Tensor
         One input, float32 ``(1, 3, height, width)``.
     name : str
-        The backbone's, for errors.
+        Name of the backbone, for errors.
 
     Attributes
     ----------
+    layers : tuple of str
+        Names of the layers, in the order of the outputs.
     dims : tuple of int
-        Length of each layer's embedding.
+        Length of the embedding of each layer.
 
     Raises
     ------
     BackboneError
-        If a layer is unknown, or puts out no ``(n, dim)`` or spatial tensor.
+        If a layer is unknown, or its output is neither ``(n, dim)`` nor spatial.
     """
 
     def __init__(
@@ -76,21 +100,25 @@ class Embedder(nn.Module):
             for layer, output in self.run_network(example).items():
                 if not isinstance(output, torch.Tensor):
                     raise BackboneError(
-                        f"{name}, layer {layer!r}: expected an output of one tensor, got "
-                        f"{type(output).__name__}. Read another layer."
+                        subject=f"{name}, layer {layer!r}",
+                        expected="an output of one tensor",
+                        got=type(output).__name__,
+                        remedy="Read another layer.",
                     )
             self._channel_axes = _find_channel_axes(self, example)
             outputs = self(example)
         for layer, output in zip(self.layers, outputs, strict=True):
             if output.ndim != 2:
                 raise BackboneError(
-                    f"{name}, layer {layer!r}: expected an output of (n, dim) or (n, channels, "
-                    f"height, width), got {output.ndim} axes. Read another layer."
+                    subject=f"{name}, layer {layer!r}",
+                    expected="an output of (n, dim) or (n, channels, height, width)",
+                    got=f"{output.ndim} axes",
+                    remedy="Read another layer.",
                 )
         self.dims = tuple(output.shape[1] for output in outputs)
 
     def run_network(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return each layer's output as the network gives it."""
+        """Return the output of each layer as the network gives it, not averaged."""
         output = self.network(batch)
         return dict(output) if self._extracts else {PENULTIMATE: output}
 
@@ -107,51 +135,60 @@ class Embedder(nn.Module):
 
 
 def _extract(network: nn.Module, layers: Sequence[str], classifier: str, name: str) -> nn.Module:
-    """Trace the network and keep what the layers need."""
+    """Trace a network, and keep the part that the layers need."""
     try:
-        nodes = get_graph_node_names(network)[1]
-    except Exception as error:  # torch.fx raises whatever the traced code does
+        with TRACING_LOCK:
+            nodes = get_graph_node_names(network)[1]
+    except Exception as error:  # torch.fx passes on whatever the traced code raises
         raise BackboneError(
-            f"{name}: expected a network that torch.fx can trace, got {type(error).__name__}: "
-            f"{error}. Read its own output instead of layers."
+            subject=name,
+            expected="a network that torch.fx can trace",
+            got=f"{type(error).__name__}: {error}",
+            remedy="Read its own output instead of layers.",
         ) from error
-    # A module's path stands for its last node: "layer3" for "layer3.5.relu_2".
+    # The path of a module stands for its last node: "layer3" for "layer3.5.relu_2".
     last = {path: node for node in nodes for path in _list_prefixes(node)}
     known = last | {PENULTIMATE: last[classifier] if classifier else nodes[-1]}
     for layer in layers:
         if layer not in known:
             paths = [path for path, _ in network.named_modules() if path]
             raise BackboneError(
-                f"{name}: expected a layer of its graph, got {layer!r}. "
-                f"{suggest(layer, [PENULTIMATE, *paths])}"
+                subject=name,
+                expected="a layer of its graph",
+                got=repr(layer),
+                remedy=suggest(layer, [PENULTIMATE, *paths]),
             )
     by_node: dict[str, str] = {known[layer]: layer for layer in layers}
     if len(by_node) < len(layers):
         raise BackboneError(
-            f"{name}: expected layers that differ, got {', '.join(layers)}. Name each node once."
+            subject=name,
+            expected="different layers",
+            got=", ".join(layers),
+            remedy="Name each layer once.",
         )
-    extractor: nn.Module = create_feature_extractor(network, return_nodes=by_node)
+    with TRACING_LOCK:
+        extractor: nn.Module = create_feature_extractor(network, return_nodes=by_node)
     return extractor
 
 
 def _list_prefixes(node: str) -> list[str]:
-    """List the paths of the modules that a node lies in, and the node's own."""
+    """List the paths of the modules around a node, and the path of the node itself."""
     parts = node.split(".")
     return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
 
 def _find_channel_axes(embedder: Embedder, example: torch.Tensor) -> dict[str, int]:
-    """Tell channels-first from channels-last outputs: only pictures' sides follow the input's.
+    """Find the axis of the channels in each spatial output.
 
-    A picture made wider widens the last axis of ``(n, c, h, w)`` and the one before it of
-    ``(n, h, w, c)``.
+    Doubling the width of the input doubles the last axis of ``(n, c, h, w)``, and the second last
+    axis of ``(n, h, w, c)``.
     """
     narrow = embedder.run_network(example)
     if not any(output.ndim == 4 for output in narrow.values()):
         return {}
     try:
         wide = embedder.run_network(torch.cat([example, example], dim=3))  # (1, 3, h, 2w)
-    except RuntimeError:  # a network of one input size; the zoo's all take any
+    except RuntimeError:  # a network of the user that takes one size only
         return {}
     return {
         layer: 3 if output.ndim == 4 and output.shape[2] != wide[layer].shape[2] else 1

@@ -1,104 +1,145 @@
-"""What is known of a backbone that was loaded before, without loading it: torch is not imported."""
+"""Descriptions of backbones that were loaded before: they spare the import of torch."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featx.backbones.backbone import PENULTIMATE, Backbone
+from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import ImageClassification
+from featx.backbones.request import BackboneRequest
 from featx.core.artifacts import build_key, find_kept, keep
 from featx.core.errors import WeightsError
+from featx.core.provenance import Origin
 
 if TYPE_CHECKING:
-    from featx.backbones.embedder import Embedder
+    from featx.backbones.embedder import FrozenNetwork
 
 PACKAGES = ("torch", "torchvision")
-"""Whose versions decide which network a name and a seed stand for."""
+"""Packages whose versions decide which network a name and a seed stand for."""
 
 _FILE = "backbone.json"
 
 
-def recall_backbone(
-    name: str,
-    *,
-    weights: str = "DEFAULT",
-    layers: Sequence[str] = (PENULTIMATE,),
-    preprocess: str | None = None,
-    size: int | None = None,
-) -> Backbone:
-    """Do as `load_backbone` does, but leave the network for later where all else is known.
+def build_request_key(request: BackboneRequest) -> str:
+    """Name a request in the store.
 
-    Weights from a file are told by its content, named ones by their name.
+    Parameters
+    ----------
+    request : BackboneRequest
+        The request. A file of weights is identified by its content and name, not by its folder.
+
+    Returns
+    -------
+    str
+        Key that changes with the request, with the content of the file, and with the versions of
+        `PACKAGES` and the code of the backbones.
     """
-    layers = tuple(layers) or (PENULTIMATE,)
-    file = Path(weights).expanduser()
     content = None
-    if file.is_file():
-        with file.open("rb") as stream:
+    if request.file is not None:
+        with request.file.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").hexdigest()
-    asked = {
-        "name": name,
-        "weights": file.name if content else weights,
+    parts = {
+        "name": request.name,
+        "weights": request.file.name if request.file else request.weights,
         "content": content,
-        "layers": layers,
-        "preprocess": preprocess,
-        "size": size,
+        "layers": request.layers,
+        "preprocess": request.preprocess,
+        "size": request.size,
     }
-    key = build_key(asked, packages=PACKAGES, sources=[Path(__file__).parent])
+    return build_key(parts, packages=PACKAGES, sources=[Path(__file__).parent])
 
-    def load() -> Backbone:
-        from featx.backbones.load import load_backbone
 
-        return load_backbone(name, weights=weights, layers=layers, preprocess=preprocess, size=size)
+def find_backbone(
+    key: str, request: BackboneRequest, build: Callable[[BackboneRequest], Backbone]
+) -> Backbone | None:
+    """Find the description of a backbone that was loaded before.
 
+    Parameters
+    ----------
+    key : str
+        Name of the request in the store.
+    request : BackboneRequest
+        The request.
+    build : callable
+        Function that builds the backbone of a request; it is called on first use of the network.
+
+    Returns
+    -------
+    Backbone or None
+        The backbone, without its network; None if the store has no description.
+    """
     found = find_kept(key)
     if found is None:
-        backbone = load()
-        if backbone.is_builtin:
-            keep(key, lambda folder: _write(folder / _FILE, backbone))
-        return backbone
-    record = json.loads((found / _FILE).read_text(encoding="utf-8"))
+        return None
+    stored = json.loads((found / _FILE).read_text(encoding="utf-8"))
 
-    def load_module() -> Embedder:
-        loaded = load()
-        if loaded.weights_digest != record["weights_digest"]:
+    def load_module() -> FrozenNetwork:
+        loaded = build(request)
+        if loaded.weights_digest != stored["weights_digest"]:
             raise WeightsError(
-                f"{name}, weights {weights}: expected the tensors that these weights had before, "
-                f"got others. Somebody changes them just now: try again."
+                subject=f"{request.name}, weights {request.weights}",
+                expected="the tensors that these weights had before",
+                got="other tensors",
+                remedy="Another program is changing the weights: wait for it, and try again.",
             )
         return loaded.module
 
-    return Backbone(
-        name,
-        record["dims"],
-        ImageClassification(**{key: _freeze(part) for key, part in record["pixels"].items()}),
-        tuple(record["pixel_shape"]),
-        str(file.resolve()) if record["is_file"] else weights,
-        record["weights_digest"],
-        record["preprocess_from"],
-        record["size"],
-        is_builtin=True,
-        _load=load_module,
-    )
+    return _from_json(stored, request, load_module)
 
 
-def _write(path: Path, backbone: Backbone) -> None:
+def keep_backbone(key: str, backbone: Backbone) -> None:
+    """Keep the description of a backbone in the store.
+
+    Parameters
+    ----------
+    key : str
+        Name of the request in the store.
+    backbone : Backbone
+        One of featx's own backbones, whose preprocessing is `ImageClassification`.
+    """
+    text = json.dumps(_to_json(backbone))
+
+    def write(folder: Path) -> None:
+        (folder / _FILE).write_text(text, encoding="utf-8")
+
+    keep(key, write)
+
+
+def _to_json(backbone: Backbone) -> dict[str, Any]:
     assert isinstance(backbone.preprocess, ImageClassification)
-    record = {
+    return {
         "dims": dict(backbone.dims),
-        "pixels": asdict(backbone.preprocess),
+        "preprocess": asdict(backbone.preprocess),
         "pixel_shape": backbone.pixel_shape,
-        "is_file": Path(backbone.weights).is_absolute(),
         "weights_digest": backbone.weights_digest,
-        "preprocess_from": backbone.preprocess_from,
-        "size": backbone.size,
+        "origin": asdict(backbone.origin),
+        "is_file": Path(backbone.origin.weights).is_absolute(),
     }
-    path.write_text(json.dumps(record), encoding="utf-8")
+
+
+def _from_json(
+    stored: dict[str, Any], request: BackboneRequest, load_module: Callable[[], FrozenNetwork]
+) -> Backbone:
+    origin = Origin(**stored["origin"])
+    if stored["is_file"] and request.file is not None:
+        origin = replace(origin, weights=str(request.file.resolve()))
+    return Backbone(
+        name=request.name,
+        dims=stored["dims"],
+        preprocess=ImageClassification(
+            **{name: _freeze(value) for name, value in stored["preprocess"].items()}
+        ),
+        pixel_shape=tuple(stored["pixel_shape"]),
+        weights_digest=stored["weights_digest"],
+        origin=origin,
+        is_builtin=True,
+        load_module=load_module,
+    )
 
 
 def _freeze(value: Any) -> Any:

@@ -1,81 +1,83 @@
-"""From RGB pixels to what a network takes, in two steps.
+"""Preprocessing: RGB pixels become the input of a network, in two steps.
 
-The first step (`prepare`) runs once per image in a worker and yields small uint8 pixels; the second
-(`normalise`) runs once per batch on the device.
+The first step (`prepare`) runs once per image, in a worker, and returns small uint8 pixels. The
+second step (`normalise`) runs once per batch, on the device.
 """
 
 from __future__ import annotations
 
 import functools
-import types
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from featx.core.errors import BackboneError, DecodeError
+from featx.core.errors import DecodeError
 from featx.core.fingerprint import Identity
+from featx.core.typing import Array, Interpolation, UInt8Array
 
 if TYPE_CHECKING:
     import torch
 
-Array = np.ndarray[Any, Any]
-
 MAX_ASPECT = 200
-"""Sides of an image may differ by this factor: resizing the short side of a 20,000 × 3 strip would
-take gigabytes."""
+"""Largest ratio of the sides of an image. Resizing the shorter side of a strip of 20,000 × 3 pixels
+would take gigabytes."""
 
-
-FILTERS = {"nearest": 0, "bilinear": 2, "bicubic": 3}
-"""Pillow's numbers of them."""
+FILTERS: dict[Interpolation, int] = {"nearest": 0, "bilinear": 2, "bicubic": 3}
+"""Number of each filter in Pillow."""
 
 
 class Preprocess(Protocol):
-    """What a backbone asks of its preprocessing."""
+    """The methods that every preprocessing has."""
 
     @property
     def min_side(self) -> int | None:
-        """What the shorter side of a reduced picture must keep; None: it must not be reduced."""
+        """Smallest shorter side of an image decoded at reduced size; None for full size only."""
 
     def prepare(self, image: Any, *, exact: bool = True) -> Array:
-        """Turn one upright RGB image into an array, all of one shape."""
+        """Turn one upright RGB image into an array, whose shape is the same for all images."""
 
     def normalise(self, batch: torch.Tensor) -> torch.Tensor:
-        """Turn stacked arrays into the network's input, float32 ``(n, 3, height, width)``."""
+        """Turn stacked arrays into the input of the network, float32 ``(n, 3, height, width)``."""
 
     def build_example(self) -> Array:
-        """Make what `prepare` gives for a black picture."""
+        """Return the array that `prepare` gives for a black image."""
 
     def identify(self) -> Identity:
-        """Return versioned data for the fingerprint: equal data, equal pixels."""
+        """Return versioned data for the fingerprint: equal data promises equal pixels."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageClassification:
-    """Resize the short side, crop the centre, normalise: torchvision's classification presets.
+    """Resize the shorter side, crop the centre, normalise, as the presets of torchvision do.
 
-    Equal to ``weights.transforms()`` on a Pillow image: the resize and crop are torchvision's own.
+    The result equals ``weights.transforms()`` of torchvision on a Pillow image.
 
     Attributes
     ----------
     resize_size, crop_size : int
-        Pixels.
-    interpolation : {"bilinear", "bicubic"}
-        Pillow's filter, which is antialiased.
+        Length of the shorter side after resizing, and of both sides after cropping, in pixels.
+    interpolation : {"nearest", "bilinear", "bicubic"}
+        Filter of Pillow, which is antialiased.
     mean, std : tuple of float
-        Per channel, for pixels in 0..1.
+        Mean and standard deviation per channel, for pixels in 0..1.
     """
 
     resize_size: int
     crop_size: int
-    interpolation: str
+    interpolation: Interpolation
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     @classmethod
     def from_torchvision(cls, transform: Any) -> ImageClassification:
-        """Read the numbers of ``weights.transforms()``."""
+        """Read the numbers of a preset.
+
+        Parameters
+        ----------
+        transform : torchvision.transforms._presets.ImageClassification
+            The preset, as ``weights.transforms()`` returns it.
+        """
         return cls(
             resize_size=transform.resize_size[0],
             crop_size=transform.crop_size[0],
@@ -85,28 +87,42 @@ class ImageClassification:
         )
 
     def resized(self, size: int) -> ImageClassification:
-        """Return the same for pictures whose shorter side becomes `size`, none of it cropped."""
+        """Return the same preprocessing with another size.
+
+        Parameters
+        ----------
+        size : int
+            Length of the shorter side after resizing and of the crop, in pixels, so that nothing
+            of a square image is cut off.
+        """
         return replace(self, resize_size=size, crop_size=size)
 
     @property
     def min_side(self) -> int:
-        """What the shorter side of a picture must keep where it is decoded at a reduced size."""
+        """Smallest shorter side of an image decoded at reduced size, in pixels."""
         return self.resize_size
 
-    def prepare(self, image: Any, *, exact: bool = True) -> Array:
-        """Resize and crop one RGB image to uint8 ``(crop_size, crop_size, 3)``.
+    def prepare(self, image: Any, *, exact: bool = True) -> UInt8Array:
+        """Resize and crop one image.
 
         Parameters
         ----------
         image : PIL.Image.Image
+            Upright image of mode RGB.
         exact : bool
-            To the last bit as torchvision does; otherwise in one step, which spares what the crop
-            drops: one value in a hundred is one off, with the bicubic filter some are more.
+            True to equal torchvision to the last bit. False to resize and crop in one step, which
+            skips pixels outside the crop: one value in a hundred differs by one, with the bicubic
+            filter a few differ by more.
+
+        Returns
+        -------
+        ndarray of uint8
+            Pixels ``(crop_size, crop_size, 3)``.
 
         Raises
         ------
-        ValueError
-            If one side is more than `MAX_ASPECT` times the other.
+        DecodeError
+            If one side is more than `MAX_ASPECT` times as long as the other.
         """
         (width, height), size = image.size, self.crop_size
         short, long = min(width, height), max(width, height)
@@ -119,30 +135,41 @@ class ImageClassification:
             )
         long = int(self.resize_size * long / short)
         new = (self.resize_size, long) if width <= height else (long, self.resize_size)
-        # torchvision rounds halves to even, as Python does.
+        # torchvision rounds halves to even, and so does Python.
         left, top = (round((side - size) / 2) for side in new)
         resample = FILTERS[self.interpolation]
         if not exact:
             x, y = width / new[0], height / new[1]
             box = (left * x, top * y, (left + size) * x, (top + size) * y)
             return np.asarray(image.resize((size, size), resample, box))
-        # Pillow resizes rows, rounds, then columns: done one by one, columns that the crop drops
-        # are never computed.
+        # Pillow resizes rows, rounds, and resizes columns. One after the other, columns outside
+        # the crop are never computed.
         rows = image.resize((new[0], height), resample).crop((left, 0, left + size, height))
         return np.asarray(rows.resize((size, new[1]), resample).crop((0, top, size, top + size)))
 
     def normalise(self, batch: torch.Tensor) -> torch.Tensor:
-        """Turn uint8 ``(n, h, w, 3)`` into float32 ``(n, 3, h, w)``, channels last in memory."""
+        """Normalise a batch.
+
+        Parameters
+        ----------
+        batch : Tensor of uint8
+            Pixels ``(n, height, width, 3)``.
+
+        Returns
+        -------
+        Tensor of float32
+            Input of the network ``(n, 3, height, width)``, channels last in memory.
+        """
         pixels = batch.permute(0, 3, 1, 2).float().div(255)
         mean, std = (_build_constant(part, batch.device) for part in (self.mean, self.std))
         return (pixels - mean) / std
 
-    def build_example(self) -> Array:
-        """Make what `prepare` gives for a black picture."""
+    def build_example(self) -> UInt8Array:
+        """Return the pixels that `prepare` gives for a black image."""
         return np.zeros((self.crop_size, self.crop_size, 3), np.uint8)
 
     def identify(self) -> Identity:
-        """Return kind and numbers, in JSON types."""
+        """Return kind, version and numbers for the fingerprint, in JSON types."""
         return {
             "kind": "image-classification/1",
             "resize": self.resize_size,
@@ -153,7 +180,7 @@ class ImageClassification:
         }
 
     def describe(self) -> str:
-        """Write the numbers in one line, for a reader."""
+        """Write the numbers as one line for a reader; never compare this text."""
         mean, std = (", ".join(f"{value:g}" for value in part) for part in (self.mean, self.std))
         return (
             f"resize {self.resize_size} {self.interpolation} antialiased, "
@@ -163,66 +190,8 @@ class ImageClassification:
 
 @functools.cache
 def _build_constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
-    """Put one value per channel on a device, once: each copy would wait for what runs there."""
+    """Copy one value per channel to a device, once: every copy waits for what the device runs."""
     import torch
 
     with torch.inference_mode(False):
         return torch.tensor(values, device=device).view(-1, 1, 1)
-
-
-@dataclass(frozen=True)
-class CustomTransform:
-    """A user's own transform: any callable from a Pillow image to a float tensor ``(3, h, w)``."""
-
-    transform: Callable[[Any], Any]
-
-    @property
-    def min_side(self) -> None:
-        """Nothing is known of it: pictures come in full size."""
-
-    def prepare(self, image: Any, *, exact: bool = True) -> Array:  # noqa: ARG002
-        """Apply the transform to one image, always as it is."""
-        return np.asarray(self.transform(image), dtype=np.float32)
-
-    def normalise(self, batch: torch.Tensor) -> torch.Tensor:
-        """Leave the batch as the transform made it."""
-        return batch
-
-    def build_example(self) -> Array:
-        """Apply the transform to a black picture.
-
-        Raises
-        ------
-        BackboneError
-            If it gives something else than a float tensor ``(3, height, width)``.
-        """
-        import torch
-        from torchvision.transforms.functional import to_pil_image
-
-        black = to_pil_image(torch.zeros(3, 64, 64, dtype=torch.uint8))
-        array = self.prepare(black)
-        if array.ndim != 3 or array.shape[0] != 3:
-            raise BackboneError(
-                f"transform: expected it to give a tensor (3, height, width), got {array.shape}. "
-                "End it with torchvision's ToTensor and Normalize."
-            )
-        return array
-
-    def identify(self) -> Identity:
-        """Return the name of the transform: its own repr, or a function's full name.
-
-        Raises
-        ------
-        BackboneError
-            If neither says what it does, since a fingerprint could not either.
-        """
-        text = " ".join(repr(self.transform).split())
-        if isinstance(self.transform, types.FunctionType):
-            text = f"{self.transform.__module__}.{self.transform.__qualname__}"
-        # What follows these words, or stands behind them, is not told.
-        if any(word in text for word in (" at 0x", "<lambda>", "<locals>", "Lambda()")):
-            raise BackboneError(
-                f"transform: expected a repr that names what it does, got {text}. "
-                "Use torchvision's transforms, a function of a module, or a class with a __repr__."
-            )
-        return {"kind": "custom/1", "transform": text}

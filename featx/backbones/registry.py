@@ -1,130 +1,150 @@
-"""One record per backbone, found by name."""
+"""All backbones by name: those that the zoos list, and those that the user registered."""
 
 from __future__ import annotations
 
 import fnmatch
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import functools
+from collections.abc import Callable, Iterable, Mapping
 
-from featx.backbones.weights import WeightsEntry
+from featx.backbones import torchvision_zoo
+from featx.backbones.bundled import specs as bundled_specs
+from featx.backbones.spec import BackboneSpec
 from featx.core.errors import BackboneError, suggest
 
-if TYPE_CHECKING:
-    from torch import nn
+ZOOS: tuple[Callable[[], Iterable[BackboneSpec]], ...] = (
+    torchvision_zoo.list_specs,
+    bundled_specs.list_specs,
+)
+"""Functions that list the backbones of one zoo each."""
+
+_registered: dict[str, BackboneSpec] = {}
+"""Backbones that the user registered in this process."""
 
 
-@dataclass(frozen=True)
-class BackboneSpec:
-    """All that is known of a backbone before it is built.
+def collect_specs(specs: Iterable[BackboneSpec]) -> dict[str, BackboneSpec]:
+    """Collect backbones by name.
 
-    Attributes
+    Parameters
     ----------
-    name : str
-        As torchvision calls it.
-    dim : int or None
-        Length of its penultimate embedding; None where it is known only once the network ran.
-    paper : str
-        Where the architecture comes from.
-    build : callable
-        Returns the network, freshly initialised.
-    list_weights : callable
-        Returns its named weights, the default last.
-    classifier : str
-        Path of the module that is taken off; empty where nothing is.
-    pool : bool
-        The classifier holds the pooling too (SqueezeNet), so pooling takes its place.
-    preprocess : Preprocess or None
-        For weights that bring none of their own; None: that of the first named weights.
-    own_weights : bool
-        The network that `build` returns has the weights it is to have.
-    rename : callable or None
-        Brings tensor names of older weight files to the present ones.
-    is_builtin : bool
-        Its code comes with featx or torchvision.
-    blocks : str
-        Regular expression by which its modules make up blocks, see `list_blocks`; empty: they are
-        not known.
-    """
+    specs : iterable of BackboneSpec
+        Backbones with different names.
 
-    name: str
-    dim: int | None
-    paper: str
-    build: Callable[[], nn.Module]
-    list_weights: Callable[[], tuple[WeightsEntry, ...]] = tuple
-    classifier: str = ""
-    pool: bool = False
-    preprocess: Any = None
-    own_weights: bool = False
-    rename: Callable[[str], str] | None = None
-    is_builtin: bool = False
-    blocks: str = ""
-
-
-_REGISTRY: dict[str, BackboneSpec] = {}
-
-
-def register_spec(spec: BackboneSpec) -> None:
-    """Add a backbone.
+    Returns
+    -------
+    dict of str to BackboneSpec
+        The backbones by name.
 
     Raises
     ------
     BackboneError
-        If its name is taken, or cannot stand in a cache.
+        If a name comes twice.
     """
-    if not re.fullmatch(r"[\w.+-]+", spec.name):
-        raise BackboneError(
-            f"backbone {spec.name!r}: expected a name of letters, digits and . _ + -, got others. "
-            "Rename it."
-        )
-    if spec.name in _REGISTRY:
-        raise BackboneError(
-            f"backbone {spec.name!r}: expected a new name, got one that is registered. Rename it."
-        )
-    _REGISTRY[spec.name] = spec
+    by_name: dict[str, BackboneSpec] = {}
+    for spec in specs:
+        if spec.name in by_name:
+            raise BackboneError(
+                subject=f"backbone {spec.name!r}",
+                expected="a new name",
+                got="a name that is taken",
+                remedy="Choose another name.",
+            )
+        by_name[spec.name] = spec
+    return by_name
+
+
+@functools.cache
+def _collect_zoos() -> Mapping[str, BackboneSpec]:
+    return collect_specs(spec for list_specs in ZOOS for spec in list_specs())
+
+
+def add_spec(spec: BackboneSpec) -> None:
+    """Add a backbone of the user, for this process.
+
+    Parameters
+    ----------
+    spec : BackboneSpec
+        The backbone.
+
+    Raises
+    ------
+    BackboneError
+        If its name is taken.
+    """
+    collect_specs([*_collect_zoos().values(), *_registered.values(), spec])
+    _registered[spec.name] = spec
 
 
 def list_backbones(pattern: str = "*") -> list[str]:
-    """List the names of all backbones that match a pattern, sorted.
+    """List the names of backbones.
 
     Parameters
     ----------
     pattern : str
-        With ``*`` and ``?`` as in a shell; a word without them matches anywhere in the name.
+        Pattern with ``*`` and ``?`` as in a shell. A word without them matches any part of a name.
+
+    Returns
+    -------
+    list of str
+        Matching names, sorted.
+
+    See Also
+    --------
+    get_backbone_spec : Describe one backbone.
+    load_backbone : Load a backbone with its weights.
+    register_backbone : Add a network of your own.
 
     Examples
     --------
-    >>> list_backbones("resnet*")
+    >>> import featx
+    >>> featx.list_backbones("resnet*")
     ['resnet101', 'resnet152', 'resnet18', 'resnet34', 'resnet50']
+    >>> featx.list_backbones("alex")
+    ['alexnet']
     """
-    load_zoo()
     if not any(sign in pattern for sign in "*?["):
         pattern = f"*{pattern}*"
-    return sorted(fnmatch.filter(_REGISTRY, pattern))
+    return sorted(fnmatch.filter([*_collect_zoos(), *_registered], pattern))
 
 
 def get_backbone_spec(name: str) -> BackboneSpec:
-    """Return the record of a backbone.
+    """Describe a backbone without building it.
+
+    Parameters
+    ----------
+    name : str
+        Name of the backbone, one of `list_backbones`.
+
+    Returns
+    -------
+    BackboneSpec
+        Length of the embedding, publication, named weights and more.
 
     Raises
     ------
     BackboneError
-        If there is none of that name, with the closest.
+        If there is no backbone of this name; the error shows the nearest names.
+
+    See Also
+    --------
+    list_backbones : List all names.
+    load_backbone : Load a backbone with its weights.
+
+    Examples
+    --------
+    >>> import featx
+    >>> spec = featx.get_backbone_spec("mini")
+    >>> spec.dim
+    768
+    >>> [entry.name for entry in spec.list_weights()]
+    ['CIFAR10_V1']
     """
-    load_zoo()
-    if name not in _REGISTRY:
+    spec = _registered.get(name) or _collect_zoos().get(name)
+    if spec is None:
+        names = list_backbones()
         raise BackboneError(
-            f"backbone: expected one of {len(_REGISTRY)} names, got {name!r}. "
-            f"{suggest(name, sorted(_REGISTRY))} List them: featx backbones."
+            subject="backbone",
+            expected=f"one of {len(names)} names",
+            got=repr(name),
+            remedy=f"{suggest(name, names)} List all names with featx.list_backbones().",
         )
-    return _REGISTRY[name]
-
-
-def load_zoo() -> None:
-    """Register the built-in backbones, whose modules know this one and not the reverse."""
-    from featx.backbones import torchvision_zoo
-    from featx.backbones.bundled import specs
-
-    torchvision_zoo.register_zoo()
-    specs.register_embedded()
+    return spec

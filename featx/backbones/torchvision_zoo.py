@@ -1,118 +1,133 @@
-"""Every classification convnet that torchvision ships, cut before its last Linear."""
+"""The zoo of torchvision: all its convnets for classification, cut before the last Linear.
+
+To add a backbone, add its name and dimension to a family, or add a family.
+"""
 
 from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from featx.backbones.preprocess import ImageClassification
-from featx.backbones.registry import BackboneSpec, register_spec
+from featx.backbones.spec import BackboneSpec
 from featx.backbones.weights import WeightsEntry
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Family:
-    """Networks of one paper, cut at one place."""
+    """Networks of one paper, which have the classifier at the same path.
+
+    Attributes are those of `BackboneSpec`, but for ``dims``, the dimension of each network by its
+    name, and ``options``, keyword arguments of torchvision's builder.
+    """
 
     paper: str
     classifier: str
     blocks: str
     dims: dict[str, int]
     pool: bool = False
-    rename: Any = None
+    rename: Callable[[str], str] | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 
 def _rename_densenet(name: str) -> str:
-    """``denselayer1.norm.1.weight``, as in the published files, is ``denselayer1.norm1.weight``."""
+    """Turn ``denselayer1.norm.1.weight`` of published files into ``denselayer1.norm1.weight``."""
     return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name)
 
 
-# Both networks would otherwise normalise their input once more for named weights only, and the
-# same weights from a file would give another embedding. The auxiliary heads serve training.
+# Without transform_input both networks would normalise their input a second time for named weights
+# only, and the same weights from a file would give another embedding. Auxiliary heads are for
+# training only.
 _INCEPTION_OPTIONS = {"transform_input": True, "aux_logits": False, "init_weights": False}
 
 _FAMILIES = (
     _Family(
-        "Krizhevsky 2014, arXiv:1404.5997",
-        "classifier.6",
-        r"features\.\d+|classifier\.\d+",
-        {"alexnet": 4096},
+        paper="Krizhevsky 2014, arXiv:1404.5997",
+        classifier="classifier.6",
+        blocks=r"features\.\d+|classifier\.\d+",
+        dims={"alexnet": 4096},
     ),
     _Family(
-        "Simonyan and Zisserman 2014, arXiv:1409.1556",
-        "classifier.6",
-        r"features\.\d+|classifier\.\d+",
-        {f"vgg{depth}{bn}": 4096 for depth in (11, 13, 16, 19) for bn in ("", "_bn")},
+        paper="Simonyan and Zisserman 2014, arXiv:1409.1556",
+        classifier="classifier.6",
+        blocks=r"features\.\d+|classifier\.\d+",
+        dims={f"vgg{depth}{bn}": 4096 for depth in (11, 13, 16, 19) for bn in ("", "_bn")},
     ),
     _Family(
-        "Szegedy et al. 2014, arXiv:1409.4842",
-        "fc",
-        r"conv\d|inception\d\w",
-        {"googlenet": 1024},
+        paper="Szegedy et al. 2014, arXiv:1409.4842",
+        classifier="fc",
+        blocks=r"conv\d|inception\d\w",
+        dims={"googlenet": 1024},
         options=_INCEPTION_OPTIONS,
     ),
     _Family(
-        "Szegedy et al. 2015, arXiv:1512.00567",
-        "fc",
-        r"Conv2d_\w+|Mixed_\w+",
-        {"inception_v3": 2048},
+        paper="Szegedy et al. 2015, arXiv:1512.00567",
+        classifier="fc",
+        blocks=r"Conv2d_\w+|Mixed_\w+",
+        dims={"inception_v3": 2048},
         options=_INCEPTION_OPTIONS,
     ),
     _Family(
-        "He et al. 2015, arXiv:1512.03385",
-        "fc",
-        r"conv1|layer\d\.\d+",
-        {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048, "resnet152": 2048},
+        paper="He et al. 2015, arXiv:1512.03385",
+        classifier="fc",
+        blocks=r"conv1|layer\d\.\d+",
+        dims={
+            "resnet18": 512,
+            "resnet34": 512,
+            "resnet50": 2048,
+            "resnet101": 2048,
+            "resnet152": 2048,
+        },
     ),
     _Family(
-        "Xie et al. 2016, arXiv:1611.05431",
-        "fc",
-        r"conv1|layer\d\.\d+",
-        {"resnext50_32x4d": 2048, "resnext101_32x8d": 2048, "resnext101_64x4d": 2048},
+        paper="Xie et al. 2016, arXiv:1611.05431",
+        classifier="fc",
+        blocks=r"conv1|layer\d\.\d+",
+        dims={"resnext50_32x4d": 2048, "resnext101_32x8d": 2048, "resnext101_64x4d": 2048},
     ),
     _Family(
-        "Zagoruyko and Komodakis 2016, arXiv:1605.07146",
-        "fc",
-        r"conv1|layer\d\.\d+",
-        {"wide_resnet50_2": 2048, "wide_resnet101_2": 2048},
+        paper="Zagoruyko and Komodakis 2016, arXiv:1605.07146",
+        classifier="fc",
+        blocks=r"conv1|layer\d\.\d+",
+        dims={"wide_resnet50_2": 2048, "wide_resnet101_2": 2048},
     ),
     _Family(
-        "Huang et al. 2016, arXiv:1608.06993",
-        "classifier",
-        r"features\.(?:conv0|denseblock\d|transition\d)",
-        {"densenet121": 1024, "densenet161": 2208, "densenet169": 1664, "densenet201": 1920},
+        paper="Huang et al. 2016, arXiv:1608.06993",
+        classifier="classifier",
+        blocks=r"features\.(?:conv0|denseblock\d|transition\d)",
+        dims={"densenet121": 1024, "densenet161": 2208, "densenet169": 1664, "densenet201": 1920},
         rename=_rename_densenet,
     ),
     _Family(
-        "Iandola et al. 2016, arXiv:1602.07360",
-        "classifier",
-        r"features\.\d+",
-        {"squeezenet1_0": 512, "squeezenet1_1": 512},
+        paper="Iandola et al. 2016, arXiv:1602.07360",
+        classifier="classifier",
+        blocks=r"features\.\d+",
+        dims={"squeezenet1_0": 512, "squeezenet1_1": 512},
         pool=True,
     ),
     _Family(
-        "Sandler et al. 2018, arXiv:1801.04381",
-        "classifier.1",
-        r"features\.\d+",
-        {"mobilenet_v2": 1280},
+        paper="Sandler et al. 2018, arXiv:1801.04381",
+        classifier="classifier.1",
+        blocks=r"features\.\d+",
+        dims={"mobilenet_v2": 1280},
     ),
     _Family(
-        "Howard et al. 2019, arXiv:1905.02244",
-        "classifier.3",
-        r"features\.\d+|classifier\.\d+",
-        {"mobilenet_v3_small": 1024, "mobilenet_v3_large": 1280},
+        paper="Howard et al. 2019, arXiv:1905.02244",
+        classifier="classifier.3",
+        blocks=r"features\.\d+|classifier\.\d+",
+        dims={"mobilenet_v3_small": 1024, "mobilenet_v3_large": 1280},
     ),
     _Family(
-        "Ma et al. 2018, arXiv:1807.11164",
-        "fc",
-        r"conv\d|stage\d\.\d+",
-        {
+        paper="Ma et al. 2018, arXiv:1807.11164",
+        classifier="fc",
+        blocks=r"conv\d|stage\d\.\d+",
+        dims={
             "shufflenet_v2_x0_5": 1024,
             "shufflenet_v2_x1_0": 1024,
             "shufflenet_v2_x1_5": 1024,
@@ -120,16 +135,16 @@ _FAMILIES = (
         },
     ),
     _Family(
-        "Tan et al. 2018, arXiv:1807.11626",
-        "classifier.1",
-        r"layers\.\d+(?:\.\d+)?",
-        {"mnasnet0_5": 1280, "mnasnet0_75": 1280, "mnasnet1_0": 1280, "mnasnet1_3": 1280},
+        paper="Tan et al. 2018, arXiv:1807.11626",
+        classifier="classifier.1",
+        blocks=r"layers\.\d+(?:\.\d+)?",
+        dims={"mnasnet0_5": 1280, "mnasnet0_75": 1280, "mnasnet1_0": 1280, "mnasnet1_3": 1280},
     ),
     _Family(
-        "Tan and Le 2019, arXiv:1905.11946",
-        "classifier.1",
-        r"features\.\d+\.\d+",
-        {
+        paper="Tan and Le 2019, arXiv:1905.11946",
+        classifier="classifier.1",
+        blocks=r"features\.\d+\.\d+",
+        dims={
             "efficientnet_b0": 1280,
             "efficientnet_b1": 1280,
             "efficientnet_b2": 1408,
@@ -141,16 +156,16 @@ _FAMILIES = (
         },
     ),
     _Family(
-        "Tan and Le 2021, arXiv:2104.00298",
-        "classifier.1",
-        r"features\.\d+\.\d+",
-        {"efficientnet_v2_s": 1280, "efficientnet_v2_m": 1280, "efficientnet_v2_l": 1280},
+        paper="Tan and Le 2021, arXiv:2104.00298",
+        classifier="classifier.1",
+        blocks=r"features\.\d+\.\d+",
+        dims={"efficientnet_v2_s": 1280, "efficientnet_v2_m": 1280, "efficientnet_v2_l": 1280},
     ),
     _Family(
-        "Radosavovic et al. 2020, arXiv:2003.13678",
-        "fc",
-        r"stem|trunk_output\.block\d\.block\d-\d+",
-        {
+        paper="Radosavovic et al. 2020, arXiv:2003.13678",
+        classifier="fc",
+        blocks=r"stem|trunk_output\.block\d\.block\d-\d+",
+        dims={
             "regnet_x_400mf": 400,
             "regnet_x_800mf": 672,
             "regnet_x_1_6gf": 912,
@@ -169,10 +184,10 @@ _FAMILIES = (
         },
     ),
     _Family(
-        "Liu et al. 2022, arXiv:2201.03545",
-        "classifier.2",
-        r"features\.[02468]|features\.\d\.\d+",
-        {
+        paper="Liu et al. 2022, arXiv:2201.03545",
+        classifier="classifier.2",
+        blocks=r"features\.[02468]|features\.\d\.\d+",
+        dims={
             "convnext_tiny": 768,
             "convnext_small": 768,
             "convnext_base": 1024,
@@ -182,25 +197,24 @@ _FAMILIES = (
 )
 
 
-@functools.cache
-def register_zoo() -> None:
-    """Register all of them, once."""
-    for family in _FAMILIES:
-        for name, dim in family.dims.items():
-            register_spec(
-                BackboneSpec(
-                    name=name,
-                    dim=dim,
-                    paper=family.paper,
-                    build=functools.partial(_build, name, family.options),
-                    list_weights=functools.partial(_list_weights, name),
-                    classifier=family.classifier,
-                    pool=family.pool,
-                    rename=family.rename,
-                    is_builtin=True,
-                    blocks=family.blocks,
-                )
-            )
+def list_specs() -> tuple[BackboneSpec, ...]:
+    """List the backbones of torchvision."""
+    return tuple(
+        BackboneSpec(
+            name=name,
+            dim=dim,
+            paper=family.paper,
+            build=functools.partial(_build, name, family.options),
+            list_weights=functools.partial(_list_weights, name),
+            classifier=family.classifier,
+            pool=family.pool,
+            rename=family.rename,
+            is_builtin=True,
+            blocks=family.blocks,
+        )
+        for family in _FAMILIES
+        for name, dim in family.dims.items()
+    )
 
 
 def _build(name: str, options: dict[str, Any]) -> nn.Module:
@@ -214,7 +228,7 @@ def _list_weights(name: str) -> tuple[WeightsEntry, ...]:
     import torchvision
 
     weights = torchvision.models.get_model_weights(name)
-    # torchvision's DEFAULT is an alias: put the weights that it stands for last.
+    # DEFAULT of torchvision is an alias: put the weights that it stands for last.
     ordered = sorted(weights, key=lambda member: member is weights.DEFAULT)
     return tuple(
         WeightsEntry(

@@ -1,4 +1,4 @@
-"""Augmented readings of pictures, each the same whenever it is read again."""
+"""Augmented views of images: random crops and flips that repeat exactly."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ import numpy as np
 
 from featx.backbones.preprocess import FILTERS, ImageClassification
 from featx.core.fingerprint import Identity
+from featx.core.typing import UInt8Array
 
 if TYPE_CHECKING:
     import torch
 
-Array = np.ndarray[Any, Any]
-
 MIN_AREA = 0.35
-"""Of a random crop, relative to the picture. ImageNet's own 0.08 is for hundreds of epochs."""
+"""Smallest area of a random crop, relative to the image. 0.08, as used for ImageNet, is for
+hundreds of epochs."""
 
 MAX_RATIO = 4 / 3
-"""Between the sides of a random crop."""
+"""Largest ratio of the sides of a random crop."""
 
 
 @dataclass(frozen=True)
 class View:
-    """One augmented reading of pictures: a random crop, flipped in half of the cases.
+    """One augmented view of each image: a random crop, flipped in half of the cases.
 
-    What is drawn depends on the seed, the view and the picture alone.
+    The crop depends on the seed, the number of the view and the image alone.
 
     Attributes
     ----------
     base : ImageClassification
-        The preprocessing proper.
+        The preprocessing without augmentation.
     number : int
-        Which view, from 1.
+        Number of the view, from 1.
     seed : int
+        Seed of the random crops.
     """
 
     base: ImageClassification
@@ -45,11 +46,24 @@ class View:
 
     @property
     def min_side(self) -> int:
-        """Enough for the smallest crop, where a picture is decoded at a reduced size."""
+        """Smallest shorter side of an image decoded at reduced size: enough for any crop."""
         return math.ceil(self.base.crop_size / math.sqrt(MIN_AREA))
 
-    def prepare(self, image: Any, *, exact: bool = True) -> Array:  # noqa: ARG002
-        """Crop, flip and resize one RGB image to uint8 ``(crop_size, crop_size, 3)``."""
+    def prepare(self, image: Any, *, exact: bool = True) -> UInt8Array:  # noqa: ARG002
+        """Crop, flip and resize one image.
+
+        Parameters
+        ----------
+        image : PIL.Image.Image
+            Upright image of mode RGB.
+        exact : bool
+            Has no effect: crop and resize are always one step.
+
+        Returns
+        -------
+        ndarray of uint8
+            Pixels ``(crop_size, crop_size, 3)``.
+        """
         small = image.resize((16, 16), FILTERS["nearest"])
         rng = np.random.default_rng([self.seed, self.number, zlib.crc32(small.tobytes())])
         width, height = image.size
@@ -63,15 +77,15 @@ class View:
         return pixels[:, ::-1] if rng.random() < 0.5 else pixels
 
     def normalise(self, batch: torch.Tensor) -> torch.Tensor:
-        """As the preprocessing proper."""
+        """Normalise a batch as `base` does."""
         return self.base.normalise(batch)
 
-    def build_example(self) -> Array:
-        """As the preprocessing proper."""
+    def build_example(self) -> UInt8Array:
+        """Return the pixels that `base` gives for a black image."""
         return self.base.build_example()
 
     def identify(self) -> Identity:
-        """Return kind and numbers, those of the preprocessing proper among them."""
+        """Return kind, version and numbers for the fingerprint, those of `base` included."""
         return {
             **self.base.identify(),
             "kind": "random-view/1",

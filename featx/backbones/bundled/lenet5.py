@@ -8,7 +8,7 @@ from torch import Tensor, nn
 class LeNet5(nn.Module):
     """LeNet-5 for colour images of 32 x 32 pixels.
 
-    The layers bear the names of the paper: C1 (6 maps, 5 x 5), S2, C3 (16 maps, 5 x 5), S4,
+    The layers have the names of the paper: C1 (6 maps, 5 x 5), S2, C3 (16 maps, 5 x 5), S4,
     C5 (120 units), F6 (84 units) and the output. The 84 activations of F6 are the embedding.
 
     Parameters

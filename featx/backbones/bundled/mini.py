@@ -1,4 +1,4 @@
-"""The compact residual network behind the embedded backbone ``mini``."""
+"""The compact residual network behind the bundled backbone ``mini``."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class Mini(nn.Module):
 
     Four resolutions halve from the stem on (1/2, 1/4, 1/8, 1/16 of the input) while the channels
     double (32, 64, 128, 256); the last three carry one residual block each. The embedding joins
-    two readings: the third resolution averaged over each quarter of the picture (2 x 2 x 128),
-    which keeps shape and place, and the last one averaged over the picture (256), which is nearer
-    to what the network was trained to tell. Inputs of at least 32 x 32 pixels are accepted; the
-    weights of featx were trained at 64 x 64.
+    two averages: the third resolution over each quarter of the image (2 x 2 x 128), which keeps
+    shape and position, and the last resolution over the whole image (256), which is nearer to the
+    classes that the network was trained on. Inputs of at least 32 x 32 pixels are accepted; the
+    bundled weights were trained at 64 x 64.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Mini(nn.Module):
     fc : nn.Linear
         The classifier. Replaced by ``nn.Identity()``, the network returns the embedding.
     n_quarters : int
-        Length of the embedding's first part.
+        Length of the first part of the embedding, that of the quarters.
 
     Notes
     -----

@@ -1,0 +1,150 @@
+"""Find the file of named weights on this machine, or download it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import urllib.error
+from collections.abc import Sequence
+from pathlib import Path
+
+from featx.backbones.weights import WeightsEntry
+from featx.core.errors import WeightsError
+
+WEIGHTS_DIR_VARIABLE = "FEATX_WEIGHTS_DIR"
+"""Environment variable that names a folder of weights; featx looks there before any download."""
+
+
+def fetch_weights(entry: WeightsEntry) -> Path:
+    """Find the file of named weights, and download it if it is not on this machine.
+
+    featx looks among its bundled files, in the folder that `WEIGHTS_DIR_VARIABLE` names, and in the
+    folder where torch hub keeps downloads.
+
+    Parameters
+    ----------
+    entry : WeightsEntry
+        The named weights.
+
+    Returns
+    -------
+    Path
+        The file, whose SHA-256 was checked.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be downloaded, or its SHA-256 is wrong.
+    """
+    if entry.file:
+        check_digest(entry.file, entry.digest_prefix)
+        return entry.file
+    folders = list_folders()
+    file = find_file(entry, folders)
+    return file if file is not None else download_weights(entry, folders[-1])
+
+
+def list_folders() -> list[Path]:
+    """List the folders that may hold downloaded weights; the last one receives downloads."""
+    import torch
+
+    by_hand = os.environ.get(WEIGHTS_DIR_VARIABLE)
+    return [
+        *([Path(by_hand).expanduser()] if by_hand else []),
+        Path(torch.hub.get_dir()) / "checkpoints",
+    ]
+
+
+def find_file(entry: WeightsEntry, folders: Sequence[Path]) -> Path | None:
+    """Find the file of named weights in some folders.
+
+    Parameters
+    ----------
+    entry : WeightsEntry
+        The named weights.
+    folders : sequence of Path
+        Folders in the order in which to look.
+
+    Returns
+    -------
+    Path or None
+        The first file found, whose SHA-256 was checked.
+
+    Raises
+    ------
+    WeightsError
+        If the SHA-256 of the file is wrong.
+    """
+    for folder in folders:
+        file = folder / entry.file_name
+        if file.is_file():
+            check_digest(file, entry.digest_prefix)
+            return file
+    return None
+
+
+def download_weights(entry: WeightsEntry, folder: Path) -> Path:
+    """Download named weights.
+
+    Parameters
+    ----------
+    entry : WeightsEntry
+        The named weights.
+    folder : Path
+        Folder that receives the file.
+
+    Returns
+    -------
+    Path
+        The file, whose SHA-256 was checked.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be downloaded or written, or its SHA-256 is wrong.
+    """
+    import torch
+
+    file = folder / entry.file_name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(
+            entry.url, str(file), entry.digest_prefix, progress=sys.stderr.isatty()
+        )
+    except (OSError, urllib.error.URLError, RuntimeError) as error:  # RuntimeError: wrong digest
+        raise WeightsError(
+            subject=f"weights {entry.name}",
+            expected=f"the file {entry.url}",
+            got=str(error),
+            remedy="Without internet: download that file on another machine (its SHA-256 begins "
+            f"with {entry.digest_prefix}), put it into a folder, and name the folder in "
+            f"{WEIGHTS_DIR_VARIABLE}; or pass weights=FILE.",
+        ) from error
+    return file
+
+
+def check_digest(file: Path, prefix: str) -> None:
+    """Refuse a file with another content than expected.
+
+    Parameters
+    ----------
+    file : Path
+        The file to check.
+    prefix : str
+        First digits of the SHA-256 that the file must have.
+
+    Raises
+    ------
+    WeightsError
+        If the SHA-256 of the file begins with other digits.
+    """
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if not digest.startswith(prefix):
+        raise WeightsError(
+            subject=str(file),
+            expected=f"a SHA-256 that begins with {prefix}",
+            got=digest,
+            remedy="The file is damaged, or it is another file: download it again.",
+        )

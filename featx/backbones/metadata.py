@@ -1,0 +1,145 @@
+"""What `featx.fine_tune` writes into a file of weights beside the tensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from featx.core.errors import WeightsError
+
+METADATA_KEY = "featx"
+"""Key of a ``.safetensors`` file's metadata that holds the JSON text of `WeightsMetadata`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsMetadata:
+    """How fine-tuned weights were made, and how they are to be loaded.
+
+    Attributes
+    ----------
+    backbone : str
+        Name of the architecture.
+    preprocess_from : str or None
+        Name of the weights whose preprocessing was used; None for a preprocessing of the backbone.
+    size : int or None
+        Pixels per side, if the user replaced the size that belongs to the weights.
+    classes : tuple of str
+        Names of the classes, in the order of the classifier's outputs.
+    from_weights, from_weights_digest : str
+        Weights that training began with, as requested, and their digest.
+    blocks : tuple of str
+        Names of the blocks that were trained, the one nearest to the classifier first.
+    recipe : mapping
+        Settings of the training, in JSON types.
+    precision, device : str
+        Arithmetic of the training, and the device that it ran on.
+    n_train, n_holdout : int
+        Number of images learnt from, and of images that decided when to stop.
+    best_epoch : int
+        Number of the epoch whose weights were kept.
+    holdout_loss, holdout_accuracy : float
+        Loss and accuracy of that epoch on the holdout.
+    stopped : str
+        Reason why training ended before its last epoch; empty if it did not.
+    time : str
+        End of the training, ISO 8601, UTC.
+    versions : mapping of str to str
+        Version of each package that took part.
+    """
+
+    backbone: str
+    preprocess_from: str | None
+    size: int | None
+    classes: tuple[str, ...] = ()
+    from_weights: str = ""
+    from_weights_digest: str = ""
+    blocks: tuple[str, ...] = ()
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    precision: str = ""
+    device: str = ""
+    n_train: int = 0
+    n_holdout: int = 0
+    best_epoch: int = 0
+    holdout_loss: float = 0.0
+    holdout_accuracy: float = 0.0
+    stopped: str = ""
+    time: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Write the fields as one JSON object."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> WeightsMetadata:
+        """Read the text that `to_json` wrote.
+
+        Parameters
+        ----------
+        text : str
+            One JSON object.
+
+        Raises
+        ------
+        ValueError
+            If the text is no such object.
+        """
+        fields = json.loads(text)
+        if not isinstance(fields, dict):
+            raise ValueError(f"metadata {text!r}")
+        try:
+            metadata = cls(**{name: _freeze(value) for name, value in fields.items()})
+        except TypeError as error:
+            raise ValueError(f"metadata {text!r}") from error
+        is_whole = (
+            isinstance(metadata.backbone, str)
+            and isinstance(metadata.preprocess_from, str | None)
+            and isinstance(metadata.size, int | None)
+        )
+        if not is_whole:
+            raise ValueError(f"metadata {text!r}")
+        return metadata
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def read_metadata(file: Path) -> WeightsMetadata | None:
+    """Read what `featx.fine_tune` wrote into a file of weights.
+
+    Parameters
+    ----------
+    file : Path
+        The file of weights.
+
+    Returns
+    -------
+    WeightsMetadata or None
+        None for a file that another program made.
+
+    Raises
+    ------
+    WeightsError
+        If the file is a damaged ``.safetensors`` file.
+    """
+    if file.suffix != ".safetensors":
+        return None
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            metadata = opened.metadata() or {}
+        if METADATA_KEY not in metadata:
+            return None
+        return WeightsMetadata.from_json(metadata[METADATA_KEY])
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(
+            subject=str(file),
+            expected="a whole .safetensors file",
+            got=str(error),
+            remedy="Copy the file again, or make it anew.",
+        ) from error

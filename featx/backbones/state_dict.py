@@ -1,0 +1,143 @@
+"""Tensors by name: read them from a file, put them into a network, and digest them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featx.core.errors import WeightsError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_COUNTER = "num_batches_tracked"
+"""Last part of the name of a tensor that counts batches. It changes nothing in eval mode, and
+older files lack it."""
+
+
+def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
+    """Read tensors by name from a ``.pth`` or ``.safetensors`` file. No code in the file is run.
+
+    Parameters
+    ----------
+    file : Path
+        The file: a state dict, or a training checkpoint that holds one as ``state_dict`` or
+        ``model``.
+
+    Returns
+    -------
+    dict of str to Tensor
+        The tensors, without the ``module.`` that data-parallel training puts before names.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be read or holds anything else.
+    """
+    import torch
+
+    try:
+        loaded = _read_file(file)
+    except Exception as error:  # pickle, zip and safetensors raise errors without a common base
+        text = " ".join(str(error).split())[:200]
+        raise _refuse(file, f"{type(error).__name__}: {text}") from error
+    for key in ("state_dict", "model"):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+    names = list(loaded) if isinstance(loaded, Mapping) else []
+    if not names or not all(isinstance(loaded[name], torch.Tensor) for name in names):
+        raise _refuse(file, type(loaded).__name__)
+    return {name.removeprefix("module."): loaded[name] for name in names}
+
+
+def _read_file(file: Path) -> Any:
+    import torch
+
+    if file.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(file)
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _refuse(file: Path, got: str) -> WeightsError:
+    return WeightsError(
+        subject=str(file),
+        expected="a state dict (tensors by name)",
+        got=got,
+        remedy="Save it with torch.save(model.state_dict(), path).",
+    )
+
+
+def load_into(
+    module: nn.Module,
+    state: Mapping[str, torch.Tensor],
+    *,
+    ignored: Collection[str],
+    subject: str,
+) -> None:
+    """Put tensors into a network; refuse tensors that are missing, misshapen or unknown.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The network, without its classifier.
+    state : mapping of str to Tensor
+        Tensors by name.
+    ignored : collection of str
+        First parts of the names of tensors that the network does not need, such as those of the
+        classifier (``fc``).
+    subject : str
+        Path of the file that the tensors come from, for the error.
+
+    Raises
+    ------
+    WeightsError
+        If the tensors do not fit the network; the error names them.
+    """
+    expected = module.state_dict()
+    missing = [name for name in expected if name not in state and not name.endswith(_COUNTER)]
+    misshapen = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    unknown = [name for name in state if name not in expected and name.split(".")[0] not in ignored]
+    for problem, names in (("missing", missing), ("misshapen", misshapen), ("unknown", unknown)):
+        if names:
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            raise WeightsError(
+                subject=subject,
+                expected=f"the {len(expected)} tensors of the backbone",
+                got=f"{problem}: {shown}",
+                remedy="Check that the file belongs to this backbone.",
+            )
+    # Without the version in its metadata, MNASNet would convert or refuse the tensors as old ones.
+    versioned = type(expected)((name, state.get(name, expected[name])) for name in expected)
+    versioned._metadata = expected._metadata  # type: ignore[attr-defined]
+    module.load_state_dict(versioned)
+
+
+def digest_weights(module: nn.Module) -> str:
+    """Digest all tensors of a network.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The network.
+
+    Returns
+    -------
+    str
+        SHA-256 over names, dtypes, shapes and bytes in the order of names, hexadecimal.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        if not name.endswith(_COUNTER):
+            array = tensor.detach().cpu().contiguous().numpy()
+            digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+            digest.update(array.reshape(-1).view("u1"))
+    return digest.hexdigest()
