@@ -1,8 +1,10 @@
 from .backbones.backbone import Backbone as Backbone
+from .backbones.custom import register_backbone as register_backbone
 from .backbones.load import load_backbone as load_backbone
-from .backbones.load import register_backbone as register_backbone
 from .backbones.registry import get_backbone_spec as get_backbone_spec
 from .backbones.registry import list_backbones as list_backbones
+from .backbones.spec import BackboneSpec as BackboneSpec
+from .backbones.weights import WeightsEntry as WeightsEntry
 from .cache.check import Verification as Verification
 from .cache.check import verify_cache as verify_cache
 from .cache.format import EmbeddingInfo as EmbeddingInfo

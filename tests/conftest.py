@@ -178,7 +178,7 @@ def tiny_backbone() -> Any:
     from torch import nn
     from torchvision import transforms
 
-    from featx.backbones.load import register_backbone
+    from featx.backbones.custom import register_backbone
 
     layers: dict[str, Any] = {
         "conv": nn.Conv2d(3, 4, 5, stride=4),

@@ -48,6 +48,9 @@ class WeightsMetadata:
         End of the training, ISO 8601, UTC.
     versions : mapping of str to str
         Version of each package that took part.
+    scores : mapping
+        Comparison of the tuned weights with the frozen head, in JSON types; empty before it was
+        made.
     """
 
     backbone: str
@@ -68,6 +71,7 @@ class WeightsMetadata:
     stopped: str = ""
     time: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    scores: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Write the fields as one JSON object."""

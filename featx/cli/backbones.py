@@ -11,7 +11,7 @@ from featx.cli.options import AsJson
 from featx.cli.printing import print_json, print_table
 
 if TYPE_CHECKING:
-    from featx.backbones.registry import BackboneSpec
+    from featx.backbones.spec import BackboneSpec
 
 
 def backbones(

@@ -54,20 +54,23 @@ def info(
 
 
 def _print_weights(path: Path, *, as_json: bool) -> None:
-    from featx.backbones.weights import read_record
+    from dataclasses import asdict
 
-    record = read_record(path)
-    if record is None:
+    from featx.backbones.metadata import read_metadata
+
+    metadata = read_metadata(path)
+    if metadata is None:
         raise WeightsError(
             subject=str(path),
             expected="weights written by featx.fine_tune",
             got="weights without its metadata",
             remedy="Pass tuned weights, or a cache.",
         )
+    fields = asdict(metadata)
     if as_json:
-        print_json(record)
+        print_json(fields)
         return
-    for key, value in record.items():
+    for key, value in fields.items():
         if isinstance(value, dict):
             value = ", ".join(f"{name} {part}" for name, part in value.items())
         print(f"{key:20} {value}")

@@ -8,8 +8,9 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from featx.backbones.backbone import PENULTIMATE, Backbone
-from featx.backbones.lazy import recall_backbone
+from featx.backbones.backbone import Backbone
+from featx.backbones.load import load_backbone
+from featx.backbones.spec import PENULTIMATE
 from featx.core.errors import BackboneError, DecodeError, FingerprintError, WeightsError
 from featx.core.fingerprint import Fingerprint, check_comparable
 from featx.core.provenance import Origin
@@ -38,7 +39,7 @@ def resolve_backbone(
         If one that is loaded comes with options that it could not follow.
     """
     if isinstance(backbone, str):
-        return recall_backbone(
+        return load_backbone(
             backbone, weights=weights, layers=layers, preprocess=preprocess, size=size
         )
     if (weights, tuple(layers), preprocess, size) != ("DEFAULT", (PENULTIMATE,), None, None):
@@ -76,7 +77,7 @@ def restore_backbone(
         If they are not there.
     """
     try:
-        backbone = recall_backbone(
+        backbone = load_backbone(
             fingerprint.backbone,
             weights=weights or origin.weights,
             layers=[fingerprint.layer],

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import multiprocessing
 import pickle
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +15,6 @@ from featx.backbones.backbone import Backbone
 from featx.core.errors import DeviceError
 from featx.engines.engine import Engine, Slot
 from featx.engines.fleet_process import REMEDY, Room, build, serve
-
-if TYPE_CHECKING:
-    from featx.backbones.embedder import Embedder
 
 Array = np.ndarray[Any, Any]
 
@@ -167,7 +162,7 @@ class _Slot(Room, Slot):
 
 def _pack(backbone: Backbone, **how: Any) -> bytes:
     """Pickle what a process needs, weights and all: a pipe would leave tensors where they are."""
-    loaded = replace(backbone, _load=functools.partial(_get, backbone.module))
+    loaded = backbone.with_module(backbone.module)
     try:
         return pickle.dumps((build, loaded, how))
     except Exception as error:  # whatever a class raises that was not made for it
@@ -176,7 +171,3 @@ def _pack(backbone: Backbone, **how: Any) -> bytes:
             f"pickled, got {type(error).__name__}: {error}. Name their parts in a module, or "
             f"{REMEDY}."
         ) from error
-
-
-def _get(module: Embedder) -> Embedder:
-    return module

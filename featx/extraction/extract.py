@@ -9,7 +9,8 @@ from typing import Unpack
 
 import numpy as np
 
-from featx.backbones.backbone import PENULTIMATE, Backbone
+from featx.backbones.backbone import Backbone
+from featx.backbones.spec import PENULTIMATE
 from featx.cache.format import EmbeddingInfo
 from featx.cache.writer import Column, write_cache
 from featx.core.rows import Row

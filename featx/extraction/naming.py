@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from featx.backbones.backbone import PENULTIMATE
+from featx.backbones.spec import PENULTIMATE
 from featx.cache.format import check_embedding_names
 
 

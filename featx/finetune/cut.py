@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from featx.backbones.backbone import Backbone
 from featx.backbones.blocks import Block, cut_network, list_blocks
+from featx.backbones.embedder import FrozenNetwork
 from featx.backbones.preprocess import ImageClassification
 from featx.backbones.registry import get_backbone_spec
 from featx.core.errors import TuningError
 
 
-class Trunk(nn.Module):
+class Trunk(FrozenNetwork):
     """The lower part of a network, its feature map flattened: what an engine runs."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -81,9 +82,6 @@ def cut_backbone(backbone: Backbone, n_top: int) -> CutNetwork:
     example = torch.from_numpy(backbone.preprocess.build_example()[None])
     with torch.inference_mode():
         shape = tuple(lower(backbone.preprocess.normalise(example)).shape[1:])
-    trunk = replace(
-        backbone,
-        dims={f"before-{blocks[n_top - 1].name}": math.prod(shape)},
-        _load=lambda: module,  # type: ignore[arg-type, return-value]
-    )
+    dims = {f"before-{blocks[n_top - 1].name}": math.prod(shape)}
+    trunk = backbone.with_module(module, dims=dims)
     return CutNetwork(network, trunk, top, tuple(blocks[:n_top]), shape)

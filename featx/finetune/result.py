@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,10 +12,11 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from featx.backbones.backbone import PENULTIMATE, Backbone
-from featx.backbones.lazy import recall_backbone
+from featx.backbones.backbone import Backbone
+from featx.backbones.load import load_backbone
+from featx.backbones.metadata import METADATA_KEY, WeightsMetadata
 from featx.backbones.registry import get_backbone_spec
-from featx.backbones.weights import RECORD
+from featx.backbones.spec import PENULTIMATE
 from featx.cache.reader import Cache
 from featx.embedding.embed import build_fingerprint, find_decode
 from featx.embedding.loop import iter_embedded
@@ -128,7 +128,7 @@ def build_classifier(estimator: Any) -> nn.Linear:
 
 
 def save_weights(
-    path: Path, network: nn.Module, classifier: nn.Linear, record: dict[str, Any]
+    path: Path, network: nn.Module, classifier: nn.Linear, metadata: WeightsMetadata
 ) -> None:
     """Write network, classifier and what is to be known of them, whole or not at all.
 
@@ -137,11 +137,11 @@ def save_weights(
     TuningError
         If the disk is full or the like.
     """
-    prefix = get_backbone_spec(record["backbone"]).classifier
+    prefix = get_backbone_spec(metadata.backbone).classifier
     state = dict(network.state_dict())
     state |= {f"{prefix}.{name}": tensor for name, tensor in classifier.state_dict().items()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    write_whole(path, save(tensors, metadata={RECORD: json.dumps(record)}))
+    write_whole(path, save(tensors, metadata={METADATA_KEY: metadata.to_json()}))
 
 
 def build_pair(
@@ -149,7 +149,7 @@ def build_pair(
 ) -> tuple[Backbone, Head]:
     """Read the tuned backbone back from its file, and make the head that belongs to it."""
     frozen = task.head.fingerprint
-    tuned = recall_backbone(frozen.backbone, weights=str(draft))
+    tuned = load_backbone(frozen.backbone, weights=str(draft))
     fingerprint = build_fingerprint(
         tuned, PENULTIMATE, precision=frozen.precision, decode=find_decode(frozen)
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.backbones.backbone import PENULTIMATE
+from featx.backbones.spec import PENULTIMATE
 from featx.cache.reader import Cache
 from featx.core.errors import HeadError, TuningError
 from featx.core.typing import PathLike

@@ -9,12 +9,13 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Unpack
 
 import numpy as np
 
 from featx.backbones.backbone import Backbone
+from featx.backbones.metadata import WeightsMetadata
 from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache, open_cache
 from featx.core.errors import TuningError
@@ -131,7 +132,7 @@ def fine_tune(
         backbone = restore_backbone(
             info.fingerprint, info.provenance.origin, subject=str(cache), weights=weights
         )
-        paths.check_apart([backbone.weights])
+        paths.check_apart([backbone.origin.weights])
         cut = cut_backbone(backbone, unfreeze)
         trunk_run = TrunkRun(
             cut.trunk,
@@ -166,14 +167,14 @@ def fine_tune(
         train_s = time.perf_counter() - start
         if training.best_epoch == 0:  # the head itself then, with all its rows
             training.classifier.load_state_dict(build_classifier(task.head.estimator).state_dict())
-        record = _describe(backbone, cut, task, training)
+        metadata = _describe(backbone, cut, task, training)
         # The very file that is compared, but for what the comparison found.
         draft = paths.folder / paths.output.name
-        save_weights(draft, cut.network, training.classifier, record)
+        save_weights(draft, cut.network, training.classifier, metadata)
         tuned, tuned_head = build_pair(draft, paths.output, training.classifier, task)
         scores = compare(opened, task, tuned, tuned_head, trunk_run)
-        record["scores"] = scores.to_dict()
-        save_weights(paths.output, cut.network, training.classifier, record)
+        metadata = replace(metadata, scores=scores.to_dict())
+        save_weights(paths.output, cut.network, training.classifier, metadata)
         tuned_head.save(paths.head, overwrite=True)
         with explain_errors(paths.log, error=TuningError):
             os.replace(paths.folder / LOG, paths.log)
@@ -256,25 +257,26 @@ def _digest(*arrays: Array) -> str:
 
 def _describe(
     backbone: Backbone, cut: CutNetwork, task: Task, training: Training
-) -> dict[str, Any]:
-    """Say how the weights were made, in JSON's types."""
-    return {
-        "backbone": backbone.name,
-        "preprocess_from": backbone.preprocess_from,
-        "size": backbone.size,
-        "classes": task.head.classes.tolist(),
-        "from_weights": backbone.weights,
-        "from_weights_digest": backbone.weights_digest,
-        "blocks": [block.name for block in cut.blocks],
-        "recipe": asdict(training.recipe),
-        "precision": training.learner.precision,
-        "device": str(training.device),
-        "n_train": len(task.examples.train),
-        "n_holdout": len(task.examples.holdout),
-        "best_epoch": training.best_epoch,
-        "holdout_loss": training.history[training.best_epoch].holdout_loss,
-        "holdout_accuracy": training.history[training.best_epoch].holdout_accuracy,
-        "stopped": training.stopped,
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {name: importlib.metadata.version(name) for name in ("featx", "torch")},
-    }
+) -> WeightsMetadata:
+    """Describe how the weights were made."""
+    best = training.history[training.best_epoch]
+    return WeightsMetadata(
+        backbone=backbone.name,
+        preprocess_from=backbone.origin.preprocess_from,
+        size=backbone.origin.size,
+        classes=tuple(task.head.classes.tolist()),
+        from_weights=backbone.origin.weights,
+        from_weights_digest=backbone.weights_digest,
+        blocks=tuple(block.name for block in cut.blocks),
+        recipe=asdict(training.recipe),
+        precision=training.learner.precision,
+        device=str(training.device),
+        n_train=len(task.examples.train),
+        n_holdout=len(task.examples.holdout),
+        best_epoch=training.best_epoch,
+        holdout_loss=best.holdout_loss,
+        holdout_accuracy=best.holdout_accuracy,
+        stopped=training.stopped,
+        time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        versions={name: importlib.metadata.version(name) for name in ("featx", "torch")},
+    )

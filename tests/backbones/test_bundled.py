@@ -17,8 +17,8 @@ import featx
 from featx.backbones.bundled.lenet5 import LeNet5
 from featx.backbones.bundled.mini import Mini
 from featx.backbones.bundled.specs import LENET5, MINI
+from featx.backbones.fetch import fetch_weights
 from featx.backbones.load import load_backbone
-from featx.backbones.weights import fetch_weights
 from featx.core.errors import WeightsError
 
 EMBEDDED = {"mini": (MINI, Mini, 4_000_000), "lenet5": (LENET5, LeNet5, 400_000)}

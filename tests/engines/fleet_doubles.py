@@ -8,6 +8,7 @@ import numpy as np
 from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import ImageClassification
 from featx.core.errors import DeviceError
+from featx.core.provenance import Origin
 from featx.engines.engine import Engine, Slot
 
 REFUSE_START, LACK_MEMORY, FAIL, HANG, DIE = 251, 252, 253, 254, 255
@@ -71,6 +72,16 @@ def build(backbone, **how):
 
 def build_backbone(module=None):
     """Build the backbone of it all, whose network may be anything."""
-    preprocess = ImageClassification(2, 2, "bilinear", (0.0,) * 3, (1.0,) * 3)
+    preprocess = ImageClassification(
+        resize_size=2, crop_size=2, interpolation="bilinear", mean=(0.0,) * 3, std=(1.0,) * 3
+    )
     dims = {"sum": 1, "process": 2}
-    return Backbone("double", dims, preprocess, (2, 2, 3), "none", "", _load=lambda: module)
+    return Backbone(
+        name="double",
+        dims=dims,
+        preprocess=preprocess,
+        pixel_shape=(2, 2, 3),
+        weights_digest="",
+        origin=Origin(weights="none"),
+        load_module=lambda: module,
+    )

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 import featx
-from featx.backbones.load import load_backbone, register_backbone
+from featx.backbones.custom import register_backbone
+from featx.backbones.load import load_backbone
 from featx.core.errors import BackboneError, DeviceError
 from featx.core.similarity import compute_cosines
 from featx.engines import openvino_engine, torch_engine

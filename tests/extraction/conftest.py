@@ -55,7 +55,7 @@ def other_backbone() -> Any:
     from torch import nn
     from torchvision import transforms
 
-    from featx.backbones.load import register_backbone
+    from featx.backbones.custom import register_backbone
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
@@ -72,7 +72,7 @@ def fragile_backbone() -> Any:
     from torch import nn
     from torchvision import transforms
 
-    from featx.backbones.load import register_backbone
+    from featx.backbones.custom import register_backbone
 
     class Fragile(nn.Module):
         def forward(self, batch: Any) -> Any:

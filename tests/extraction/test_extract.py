@@ -163,7 +163,7 @@ def test_extract_not_finite_output_is_a_failure(
     from torch import nn
     from torchvision import transforms
 
-    from featx.backbones.load import register_backbone
+    from featx.backbones.custom import register_backbone
 
     class Fragile(nn.Module):
         def forward(self, x: Any) -> Any:
@@ -355,7 +355,7 @@ def refuse_work(*args: Any, **kwargs: Any) -> None:
 
 
 def refuse_loading(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.embedding.embed.recall_backbone", refuse_work)
+    monkeypatch.setattr("featx.embedding.embed.load_backbone", refuse_work)
 
 
 def test_extract_over_what_is_no_cache_is_refused_before_any_work(

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from featx.backbones.load import load_backbone
-from featx.backbones.weights import digest_weights
+from featx.backbones.state_dict import digest_weights
 from featx.core.errors import BackboneError, TuningError
 from featx.engines.torch_engine import TorchEngine
 from featx.finetune import cut as cutting

@@ -17,7 +17,7 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 
 import featx
 from featx.backbones.load import load_backbone
-from featx.backbones.weights import digest_weights, read_record, read_state_dict
+from featx.backbones.state_dict import digest_weights, read_state_dict
 from featx.cache.reader import open_cache
 from featx.cache.writer import rewrite_cache
 from featx.core.errors import (
@@ -46,6 +46,11 @@ CLASSES = ("checks", "columns", "rows")
 COUNTS = {"train": 14, "val": 6, "test": 3}
 HOW = {"engine": "torch", "device": "cpu", "progress": False}
 RECIPE = Recipe(epochs=2, batch_size=8, lr=3e-3, warmup=0)
+
+
+def read_tuned(path):
+    """Read the metadata of tuned weights, as a dictionary."""
+    return asdict(read_metadata(path))
 
 
 def draw_texture(label, rng, size=40):
@@ -224,7 +229,7 @@ def test_warm_start_on_a_gpu_is_that_of_the_cpu(make_scene, catch_training, tmp_
     assert np.abs(got - expected).max() <= 1e-2 * np.abs(expected).max()
     report = tune(scene, tmp_path / "gpu.safetensors", head=head, device="cuda:0")
     assert math.isfinite(report.history[-1].train_loss)
-    assert read_record(report.path)["device"] == "cuda:0"
+    assert read_tuned(report.path)["device"] == "cuda:0"
 
 
 @pytest.mark.parametrize(
@@ -443,10 +448,10 @@ def test_fine_tune_log_is_the_history(tuned):
 
 
 def test_fine_tune_record_says_how_the_weights_were_made(tuned, scene):
-    record = read_record(tuned.path)
+    record = read_tuned(tuned.path)
     assert record["backbone"] == "lenet5"
-    assert record["classes"] == list(CLASSES)
-    assert record["blocks"] == ["f6", "c5"]
+    assert record["classes"] == tuple(CLASSES)
+    assert record["blocks"] == ("f6", "c5")
     assert (record["n_train"], record["n_holdout"]) == (34, 8)
     assert record["recipe"] == asdict(replace(RECIPE, epochs=4))
     assert record["best_epoch"] == tuned.best_epoch
@@ -548,7 +553,7 @@ def test_tuned_weights_can_be_tuned_again(tuned, tuned_cache, scene, tmp_path):
         recipe=replace(RECIPE, epochs=1),
     )
     assert report.scores.first == tuned.scores.second
-    record = read_record(report.path)
+    record = read_tuned(report.path)
     assert record["from_weights"] == str(tuned.path.resolve())
     digest = load_backbone("lenet5", weights=str(tuned.path)).weights_digest
     assert record["from_weights_digest"] == digest
@@ -1077,7 +1082,7 @@ def test_fine_tune_of_weights_that_were_moved_takes_them_from_where_they_are(
         tune(again, tmp_path / "t.safetensors", **options)
     elsewhere = str(tmp_path / "elsewhere.safetensors")
     report = tune(again, tmp_path / "t.safetensors", weights=elsewhere, **options)
-    assert read_record(report.path)["from_weights"] == elsewhere
+    assert read_tuned(report.path)["from_weights"] == elsewhere
 
 
 def test_fine_tune_fits_a_head_where_none_is_given(scene, tmp_path):
