@@ -1,7 +1,11 @@
 """Blocks as fine-tuning counts them, and the cut between two."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
 from featx.backbones.blocks import cut_network, list_blocks, list_blocks_of
 from featx.backbones.embedder import cut_classifier
@@ -28,7 +32,7 @@ TOPS = {
 }
 
 
-def build(name):
+def build(name: str) -> tuple[nn.Module, str]:
     spec = get_backbone_spec(name)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -37,7 +41,7 @@ def build(name):
 
 
 @pytest.mark.parametrize("name", TOPS)
-def test_blocks_hold_every_parameter_and_are_counted_from_the_classifier(name):
+def test_blocks_hold_every_parameter_and_are_counted_from_the_classifier(name: str) -> None:
     network, pattern = build(name)
     blocks = list_blocks(network, pattern)
     assert [block.name for block in blocks[:3]] == TOPS[name]
@@ -47,7 +51,7 @@ def test_blocks_hold_every_parameter_and_are_counted_from_the_classifier(name):
 
 
 @pytest.mark.parametrize("name", [name for name in TOPS if name not in ("alexnet", "vgg11_bn")])
-def test_cut_network_parts_give_what_the_whole_gives(name):
+def test_cut_network_parts_give_what_the_whole_gives(name: str) -> None:
     network, pattern = build(name)
     side = {"lenet5": 32, "mini": 64}.get(name, 96)
     batch = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
@@ -59,7 +63,7 @@ def test_cut_network_parts_give_what_the_whole_gives(name):
             assert torch.equal(top(trunk(batch)), whole)
 
 
-def test_cut_network_top_has_the_parameters_of_its_blocks_alone():
+def test_cut_network_top_has_the_parameters_of_its_blocks_alone() -> None:
     network, pattern = build("mobilenet_v2")
     blocks = list_blocks(network, pattern)
     _, top = cut_network(network, pattern, 3)
@@ -67,12 +71,12 @@ def test_cut_network_top_has_the_parameters_of_its_blocks_alone():
     assert got == sum(block.n_parameters for block in blocks[:3])
 
 
-def test_list_blocks_of_a_network_of_ones_own_is_refused(tiny_backbone):
+def test_list_blocks_of_a_network_of_ones_own_is_refused(tiny_backbone: str) -> None:
     with pytest.raises(BackboneError, match=r"tests-tiny: expected one of featx's own backbones"):
         list_blocks_of(get_backbone_spec(tiny_backbone))
 
 
-def test_backbones_blocks_prints_them(run_cli):
+def test_backbones_blocks_prints_them(run_cli: Callable[..., Any]) -> None:
     result = run_cli("backbones", "mobilenet_v2", "--blocks")
     assert (result.code, result.err) == (0, "")
     assert result.out.splitlines()[1].split() == ["1", "features.18", "412160"]

@@ -1,11 +1,16 @@
 """Embeddings read at layers: which tensor it is, and over which axes it is averaged."""
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 import featx
+from featx.backbones.backbone import Backbone
 from featx.backbones.embedder import Embedder, cut_classifier
 from featx.backbones.load import load_backbone
 from featx.core.errors import BackboneError
@@ -13,7 +18,7 @@ from featx.core.errors import BackboneError
 EXAMPLE = torch.zeros(1, 3, 32, 32)
 
 
-def build_small():
+def build_small() -> nn.Sequential:
     """Make a network with two blocks, a pool and a classifier ``fc``."""
     torch.manual_seed(0)
     network = nn.Sequential()
@@ -25,23 +30,23 @@ def build_small():
     return network.eval()
 
 
-def embed_small(layers):
+def embed_small(layers: Sequence[str]) -> Embedder:
     network = cut_classifier(build_small(), "fc", pool=False)
     return Embedder(network, layers, classifier="fc", example=EXAMPLE, name="small")
 
 
 @pytest.fixture(scope="module")
-def batch():
+def batch() -> torch.Tensor:
     return torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
-def run(backbone, batch):
+def run(backbone: Backbone, batch: torch.Tensor) -> dict[str, torch.Tensor]:
     with torch.inference_mode():
         outputs = backbone.module(batch)
     return dict(zip(backbone.layers, outputs, strict=True))
 
 
-def capture(network, path, batch):
+def capture(network: nn.Module, path: str, batch: torch.Tensor) -> torch.Tensor:
     """Run a network and return what a module of it gave."""
     outputs = []
     hook = network.get_submodule(path).register_forward_hook(lambda m, i, out: outputs.append(out))
@@ -54,19 +59,19 @@ def capture(network, path, batch):
 # --- cut_classifier
 
 
-def test_cut_classifier_leaves_its_input(batch):
+def test_cut_classifier_leaves_its_input(batch: torch.Tensor) -> None:
     network = build_small()
     expected = network.flatten(network.pool(network.layer2(network.layer1(batch))))
     assert torch.equal(cut_classifier(network, "fc", pool=False)(batch), expected)
 
 
-def test_cut_classifier_with_pool_averages_over_the_picture(batch):
+def test_cut_classifier_with_pool_averages_over_the_image(batch: torch.Tensor) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 9, 1)).eval()
     expected = network[0](batch).mean((2, 3), keepdim=True)
     torch.testing.assert_close(cut_classifier(network, "1", pool=True)(batch), expected)
 
 
-def test_cut_classifier_without_one_changes_nothing(batch):
+def test_cut_classifier_without_one_changes_nothing(batch: torch.Tensor) -> None:
     network = build_small()
     assert cut_classifier(network, "", pool=False) is network
     assert network(batch).shape == (2, 2)
@@ -75,7 +80,7 @@ def test_cut_classifier_without_one_changes_nothing(batch):
 # --- layers of the zoo
 
 
-def test_load_backbone_layer_of_resnet_is_its_output_averaged(batch):
+def test_load_backbone_layer_of_resnet_is_its_output_averaged(batch: torch.Tensor) -> None:
     backbone = load_backbone("resnet18", weights="random:0", layers=["layer3"])
     whole = load_backbone("resnet18", weights="random:0").module.network
     expected = capture(whole, "layer3", batch).mean((2, 3))
@@ -83,7 +88,7 @@ def test_load_backbone_layer_of_resnet_is_its_output_averaged(batch):
     torch.testing.assert_close(run(backbone, batch)["layer3"], expected)
 
 
-def test_load_backbone_penultimate_with_a_layer_is_one_pass(batch):
+def test_load_backbone_penultimate_with_a_layer_is_one_pass(batch: torch.Tensor) -> None:
     backbone = load_backbone(
         "resnet18", weights="random:0", layers=["layer3", "penultimate", "layer4.0"]
     )
@@ -102,7 +107,7 @@ def test_load_backbone_penultimate_with_a_layer_is_one_pass(batch):
     assert calls.count(nn.Conv2d) == 20
 
 
-def test_load_backbone_layers_do_not_change_the_digest():
+def test_load_backbone_layers_do_not_change_the_digest() -> None:
     one = load_backbone("squeezenet1_1", weights="random:0")
     two = load_backbone("squeezenet1_1", weights="random:0", layers=["features.3", "penultimate"])
     assert one.weights_digest == two.weights_digest
@@ -111,7 +116,9 @@ def test_load_backbone_layers_do_not_change_the_digest():
 @pytest.mark.parametrize(
     ("name", "dim"), [("squeezenet1_1", 512), ("mobilenet_v3_small", 1024), ("googlenet", 1024)]
 )
-def test_load_backbone_penultimate_read_from_the_graph_is_the_same(batch, name, dim):
+def test_load_backbone_penultimate_read_from_the_graph_is_the_same(
+    batch: torch.Tensor, name: str, dim: int
+) -> None:
     layer = {"googlenet": "inception4a"}.get(name, "features.3")
     both = load_backbone(name, weights="random:0", layers=["penultimate", layer])
     alone = load_backbone(name, weights="random:0")
@@ -119,7 +126,9 @@ def test_load_backbone_penultimate_read_from_the_graph_is_the_same(batch, name, 
     torch.testing.assert_close(run(both, batch)["penultimate"], run(alone, batch)["penultimate"])
 
 
-def test_load_backbone_convnext_channels_last_node_is_averaged_over_the_picture(batch):
+def test_load_backbone_convnext_channels_last_node_is_averaged_over_the_image(
+    batch: torch.Tensor,
+) -> None:
     node = "features.1.0.block.2"  # LayerNorm over (n, h, w, 96), inside a block
     backbone = load_backbone("convnext_tiny", weights="random:0", layers=[node, "features.1"])
     whole = load_backbone("convnext_tiny", weights="random:0").module.network
@@ -138,7 +147,7 @@ def test_load_backbone_convnext_channels_last_node_is_averaged_over_the_picture(
 @pytest.mark.parametrize(
     ("layer", "nearest"), [("layer5", "layer4"), ("layr4", "layer4"), ("penultimat", "penultimate")]
 )
-def test_load_backbone_unknown_layer_shows_the_nearest(layer, nearest):
+def test_load_backbone_unknown_layer_shows_the_nearest(layer: str, nearest: str) -> None:
     with pytest.raises(
         BackboneError,
         match=rf"^resnet18: expected a layer .*, got '{layer}'\. Nearest: .*\b{nearest}\b",
@@ -157,45 +166,45 @@ def test_load_backbone_unknown_layer_shows_the_nearest(layer, nearest):
     ],
     ids=", ".join,
 )
-def test_embedder_same_node_twice_is_refused(layers):
-    with pytest.raises(BackboneError, match="small: expected layers that differ, got"):
+def test_embedder_same_node_twice_is_refused(layers: list[str]) -> None:
+    with pytest.raises(BackboneError, match="small: expected different layers, got"):
         embed_small(layers)
 
 
-def test_embedder_output_of_three_axes_is_refused():
+def test_embedder_output_of_three_axes_is_refused() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(2), nn.AdaptiveAvgPool1d(1))
     with pytest.raises(BackboneError, match=r"layer '1': expected an output of .* got 3 axes"):
         Embedder(network.eval(), ["1"], classifier="", example=EXAMPLE, name="small")
 
 
-def test_load_backbone_node_that_gives_a_tuple_is_refused():
+def test_load_backbone_node_that_gives_a_tuple_is_refused() -> None:
     with pytest.raises(BackboneError, match=r"layer 'stage2\.1\.chunk': expected an output of"):
         load_backbone("shufflenet_v2_x0_5", weights="random:0", layers=["stage2.1.chunk"])
 
 
-def test_load_backbone_one_part_of_a_tuple_is_read():
+def test_load_backbone_one_part_of_a_tuple_is_read() -> None:
     layer = "stage2.1.getitem"
     backbone = load_backbone("shufflenet_v2_x0_5", weights="random:0", layers=[layer])
     assert backbone.dims == {layer: 24}
 
 
-def choose_by_value(batch):
+def choose_by_value(batch: torch.Tensor) -> torch.Tensor:
     return batch if batch.sum() > 0 else -batch
 
 
 class Untraceable(nn.Module):
     """Decides by values, which torch.fx cannot follow."""
 
-    def forward(self, batch):
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
         return choose_by_value(batch).mean((2, 3))
 
 
-def test_embedder_layers_of_an_untraceable_network_are_refused():
+def test_embedder_layers_of_an_untraceable_network_are_refused() -> None:
     with pytest.raises(BackboneError, match=r"small: expected a network that torch\.fx can trace"):
         Embedder(Untraceable().eval(), ["layer1"], classifier="", example=EXAMPLE, name="small")
 
 
-def test_embedder_own_output_of_an_untraceable_network_is_read(batch):
+def test_embedder_own_output_of_an_untraceable_network_is_read(batch: torch.Tensor) -> None:
     embedder = Embedder(
         Untraceable().eval(), ["penultimate"], classifier="", example=EXAMPLE, name="small"
     )
@@ -205,7 +214,7 @@ def test_embedder_own_output_of_an_untraceable_network_is_read(batch):
 # --- averaging
 
 
-def test_embedder_spatial_layers_equal_torchvisions_extractor(batch):
+def test_embedder_spatial_layers_equal_torchvisions_extractor(batch: torch.Tensor) -> None:
     embedder = embed_small(["layer1", "layer2", "penultimate"])
     extractor = create_feature_extractor(build_small(), ["layer1", "layer2", "flatten"])
     with torch.inference_mode():
@@ -219,12 +228,12 @@ def test_embedder_spatial_layers_equal_torchvisions_extractor(batch):
 class ChannelsLast(nn.Module):
     """Puts out (n, h, w, channels)."""
 
-    def forward(self, batch):
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
         return batch.permute(0, 2, 3, 1)
 
 
-@pytest.mark.parametrize("size", [32, 3], ids=["large picture", "as many pixels as channels"])
-def test_embedder_channels_last_output_keeps_its_channels(size):
+@pytest.mark.parametrize("size", [32, 3], ids=["large image", "as many pixels as channels"])
+def test_embedder_channels_last_output_keeps_its_channels(size: Any) -> None:
     embedder = Embedder(
         ChannelsLast().eval(),
         ["penultimate"],
@@ -236,14 +245,14 @@ def test_embedder_channels_last_output_keeps_its_channels(size):
     torch.testing.assert_close(embedder(batch)[0], batch.mean((2, 3)))
 
 
-def test_embedder_is_frozen_and_in_eval_mode():
+def test_embedder_is_frozen_and_in_eval_mode() -> None:
     network = build_small().train()
     embedder = Embedder(network, ["penultimate"], classifier="", example=EXAMPLE, name="small")
     assert not any(module.training for module in embedder.modules())
     assert not any(tensor.requires_grad for tensor in embedder.parameters())
 
 
-def test_embed_layer_reads_that_layer(make_image, tmp_path):
+def test_embed_layer_reads_that_layer(make_image: Callable[..., Path], tmp_path: Path) -> None:
     image = make_image(tmp_path / "1.png")
     got = featx.embed(image, backbone="squeezenet1_1", weights="random:0", layer="features.3")
     assert got.shape == (1, 128)

@@ -1,11 +1,13 @@
-"""A backbone recalled is the one that was loaded, and is not loaded for it."""
+"""A backbone that was loaded before is described without loading it again."""
 
 import dataclasses
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,8 +16,9 @@ from safetensors.torch import save_file
 
 import featx
 from featx.backbones.backbone import Backbone
-from featx.backbones.lazy import recall_backbone
-from featx.backbones.load import load_backbone
+from featx.backbones.load import build_backbone, load_backbone
+from featx.backbones.preprocess import ImageClassification
+from featx.backbones.request import build_request
 from featx.core.artifacts import find_kept
 from featx.core.errors import BackboneError, WeightsError
 
@@ -26,17 +29,22 @@ pytestmark = pytest.mark.usefixtures("store")
 
 
 @pytest.fixture
-def save(tmp_path):
-    """Save a network's tensors in a file, with a record or without; return its path. A factory."""
+def save(tmp_path: Path) -> Callable[..., Path]:
+    """Save a network's tensors in a file, with metadata or without; return its path. A factory."""
 
-    def save(name="mine.pth", seed=0, architecture="squeezenet1_1", record=None):
+    def save(
+        name: str = "mine.pth",
+        seed: int = 0,
+        architecture: str = "squeezenet1_1",
+        metadata: dict[str, Any] | None = None,
+    ) -> Path:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             state = torchvision.models.get_model(architecture).state_dict()
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         if path.suffix == ".safetensors":
-            save_file(state, path, metadata=record and {"featx": json.dumps(record)})
+            save_file(state, path, metadata=metadata and {"featx": json.dumps(metadata)})
         else:
             torch.save(state, path)
         return path
@@ -45,20 +53,25 @@ def save(tmp_path):
 
 
 @pytest.fixture
-def refuse_loading(monkeypatch):
+def refuse_loading(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Let every network that would be loaded from here on be an error; a function."""
 
-    def refuse(*args, **options):
+    def refuse(*args: Any, **options: Any) -> None:
         raise AssertionError("a network was loaded")
 
-    return lambda: monkeypatch.setattr("featx.backbones.load.load_backbone", refuse)
+    return lambda: monkeypatch.setattr("featx.backbones.build.build_network", refuse)
 
 
-def read_fields(backbone):
+def build(name: str, **options: Any) -> Backbone:
+    """Load a backbone without the store."""
+    return build_backbone(build_request(name, **options))
+
+
+def read_fields(backbone: Backbone) -> dict[str, Any]:
     return {name: getattr(backbone, name) for name in FIELDS}
 
 
-# --- what is recalled
+# --- what is described
 
 
 @pytest.mark.parametrize(
@@ -76,22 +89,26 @@ def read_fields(backbone):
     ],
     ids=str,
 )
-def test_recall_backbone_again_equals_the_loaded_in_every_field(name, options, refuse_loading):
-    loaded = load_backbone(name, **options)
-    first = recall_backbone(name, **options)
+def test_load_backbone_again_equals_the_loaded_in_every_field(
+    name: str, options: dict[str, Any], refuse_loading: Callable[[], None]
+) -> None:
+    loaded = build(name, **options)
+    first = load_backbone(name, **options)
     refuse_loading()
-    again = recall_backbone(name, **options)
+    again = load_backbone(name, **options)
     assert read_fields(first) == read_fields(again) == read_fields(loaded)
     assert list(again.dims) == list(loaded.dims)
     assert again.layers == loaded.layers
+    assert isinstance(again.preprocess, ImageClassification)
+    assert isinstance(loaded.preprocess, ImageClassification)
     assert again.preprocess.describe() == loaded.preprocess.describe()
     for field in FIELDS:
         assert type(getattr(again, field)) is type(getattr(loaded, field))
 
 
-def test_recall_backbone_module_is_the_loaded_network():
-    recall_backbone("mini")
-    recalled, loaded = recall_backbone("mini"), load_backbone("mini")
+def test_load_backbone_module_is_the_loaded_network() -> None:
+    load_backbone("mini")
+    recalled, loaded = load_backbone("mini"), build("mini")
     assert "module" not in vars(recalled)
     batch = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     (got,), (expected,) = recalled.module(batch), loaded.module(batch)
@@ -100,11 +117,11 @@ def test_recall_backbone_module_is_the_loaded_network():
 
 
 @pytest.mark.slow
-def test_recall_backbone_in_a_new_process_imports_no_torch(tmp_path):
+def test_load_backbone_in_a_new_process_imports_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys, json\n"
-        "from featx.backbones.lazy import recall_backbone\n"
-        "backbone = recall_backbone('mini')\n"
+        "from featx.backbones.load import load_backbone\n"
+        "backbone = load_backbone('mini')\n"
         "print(json.dumps(['torch' in sys.modules, backbone.weights_digest]))\n"
     )
     found = [
@@ -115,11 +132,13 @@ def test_recall_backbone_in_a_new_process_imports_no_torch(tmp_path):
         )
         for _ in range(2)
     ]
-    digest = load_backbone("mini").weights_digest
+    digest = build("mini").weights_digest
     assert found == [[True, digest], [False, digest]]
 
 
-def test_embed_in_a_new_process_imports_no_torch_the_second_time(tmp_path, make_image):
+def test_embed_in_a_new_process_imports_no_torch_the_second_time(
+    tmp_path: Path, make_image: Callable[..., Path]
+) -> None:
     code = (
         "import sys, featx\n"
         f"X = featx.embed({str(make_image(tmp_path / 'a.png'))!r}, backbone='mini',"
@@ -139,32 +158,39 @@ def test_embed_in_a_new_process_imports_no_torch_the_second_time(tmp_path, make_
 # --- files
 
 
-def test_recall_backbone_file_of_changed_content_is_another_backbone(save):
+def test_load_backbone_file_of_changed_content_is_another_backbone(
+    save: Callable[..., Path],
+) -> None:
     file = save(seed=0)
-    first = recall_backbone("squeezenet1_1", weights=str(file))
+    first = load_backbone("squeezenet1_1", weights=str(file))
     save(seed=1)
-    second = recall_backbone("squeezenet1_1", weights=str(file))
+    second = load_backbone("squeezenet1_1", weights=str(file))
     assert second.weights_digest != first.weights_digest
-    assert second.weights_digest == load_backbone("squeezenet1_1", weights=str(file)).weights_digest
+    assert second.weights_digest == build("squeezenet1_1", weights=str(file)).weights_digest
 
 
-def test_recall_backbone_file_that_was_moved_is_known_at_its_new_place(save, refuse_loading):
-    first = recall_backbone("squeezenet1_1", weights=str(save()))
+def test_load_backbone_file_that_was_moved_is_known_at_its_new_place(
+    save: Callable[..., Path], refuse_loading: Callable[[], None]
+) -> None:
+    first = load_backbone("squeezenet1_1", weights=str(save()))
     moved = save("other/mine.pth")
     refuse_loading()
-    again = recall_backbone("squeezenet1_1", weights=str(moved))
-    assert again.weights == str(moved.resolve())
-    assert read_fields(again) | {"weights": ""} == read_fields(first) | {"weights": ""}
+    again = load_backbone("squeezenet1_1", weights=str(moved))
+    assert again.origin == dataclasses.replace(first.origin, weights=str(moved.resolve()))
+    assert read_fields(again) | {"origin": ""} == read_fields(first) | {"origin": ""}
 
 
-def test_recall_backbone_file_is_named_by_its_absolute_path(save, monkeypatch):
+def test_load_backbone_file_is_named_by_its_absolute_path(
+    save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = save()
     monkeypatch.chdir(file.parent)
     for _ in range(2):
-        assert recall_backbone("squeezenet1_1", weights="mine.pth").weights == str(file.resolve())
+        found = load_backbone("squeezenet1_1", weights="mine.pth")
+        assert found.origin.weights == str(file.resolve())
     monkeypatch.setenv("HOME", str(file.parent))
-    found = recall_backbone("squeezenet1_1", weights=str(Path("~", "mine.pth")))
-    assert found.weights == str(file.resolve())
+    found = load_backbone("squeezenet1_1", weights=str(Path("~", "mine.pth")))
+    assert found.origin.weights == str(file.resolve())
 
 
 @pytest.mark.parametrize(
@@ -175,60 +201,70 @@ def test_recall_backbone_file_is_named_by_its_absolute_path(save, monkeypatch):
         ("mobilenet_v2-b0353104.pth", "IMAGENET1K_V1"),
     ],
 )
-def test_recall_backbone_file_name_chooses_the_preprocessing(save, file_name, member):
+def test_load_backbone_file_name_chooses_the_preprocessing(
+    save: Callable[..., Path], file_name: str, member: Any
+) -> None:
     # The same tensors under another name: what is known of them must not be taken for these.
-    recall_backbone("mobilenet_v2", weights=str(save("x.pth", architecture="mobilenet_v2")))
+    load_backbone("mobilenet_v2", weights=str(save("x.pth", architecture="mobilenet_v2")))
     file = save(file_name, architecture="mobilenet_v2")
     for _ in range(2):
-        recalled = recall_backbone("mobilenet_v2", weights=str(file))
-        assert recalled.preprocess_from == member
-        loaded = load_backbone("mobilenet_v2", weights=str(file))
+        recalled = load_backbone("mobilenet_v2", weights=str(file))
+        assert recalled.origin.preprocess_from == member
+        loaded = build("mobilenet_v2", weights=str(file))
         assert recalled.preprocess == loaded.preprocess
 
 
-def test_recall_backbone_file_with_a_record_is_as_recorded(save, refuse_loading):
-    record = {"backbone": "squeezenet1_1", "preprocess_from": "IMAGENET1K_V1", "size": 48}
-    options = {"weights": str(save("mine.safetensors", record=record))}
-    loaded = load_backbone("squeezenet1_1", **options)
-    first = recall_backbone("squeezenet1_1", **options)
+def test_load_backbone_file_with_metadata_is_loaded_as_they_say(
+    save: Callable[..., Path], refuse_loading: Callable[[], None]
+) -> None:
+    metadata = {"backbone": "squeezenet1_1", "preprocess_from": "IMAGENET1K_V1", "size": 48}
+    options = {"weights": str(save("mine.safetensors", metadata=metadata))}
+    loaded = build("squeezenet1_1", **options)
+    first = load_backbone("squeezenet1_1", **options)
     refuse_loading()
-    again = recall_backbone("squeezenet1_1", **options)
+    again = load_backbone("squeezenet1_1", **options)
     assert read_fields(first) == read_fields(again) == read_fields(loaded)
-    assert again.size == 48
+    assert again.origin.size == 48
 
 
-def test_recall_backbone_file_of_another_record_is_another_backbone(save):
-    record = {"backbone": "squeezenet1_1", "preprocess_from": "IMAGENET1K_V1"}
+def test_load_backbone_file_of_other_metadata_is_another_backbone(
+    save: Callable[..., Path],
+) -> None:
+    metadata = {"backbone": "squeezenet1_1", "preprocess_from": "IMAGENET1K_V1"}
     found = [
-        recall_backbone(
+        load_backbone(
             "squeezenet1_1",
-            weights=str(save("mine.safetensors", record=record | {"size": size})),
+            weights=str(save("mine.safetensors", metadata=metadata | {"size": size})),
         )
         for size in (48, 64)
     ]
-    assert [backbone.size for backbone in found] == [48, 64]
+    assert [backbone.origin.size for backbone in found] == [48, 64]
     assert found[0].weights_digest == found[1].weights_digest
 
 
-def test_recall_backbone_file_called_like_weights_does_not_stand_for_them(save, monkeypatch):
+def test_load_backbone_file_called_like_weights_does_not_stand_for_them(
+    save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = save("DEFAULT")
     monkeypatch.chdir(file.parent)
-    assert recall_backbone("mini").weights == "DEFAULT"
-    assert recall_backbone("mini").weights == "DEFAULT"
+    assert load_backbone("mini").origin.weights == "DEFAULT"
+    assert load_backbone("mini").origin.weights == "DEFAULT"
 
 
-def test_recall_backbone_file_that_is_gone_is_refused(save):
+def test_load_backbone_file_that_is_gone_is_refused(save: Callable[..., Path]) -> None:
     file = save()
-    recall_backbone("squeezenet1_1", weights=str(file))
+    load_backbone("squeezenet1_1", weights=str(file))
     file.unlink()
-    with pytest.raises(WeightsError, match=r"mine\.pth: expected a weights file, got nothing"):
-        recall_backbone("squeezenet1_1", weights=str(file))
+    with pytest.raises(WeightsError, match=r"mine\.pth: expected a file of weights, got nothing"):
+        load_backbone("squeezenet1_1", weights=str(file))
 
 
-def test_recall_backbone_weights_changed_before_the_module_is_loaded_are_refused(save):
+def test_load_backbone_weights_changed_before_the_module_is_loaded_are_refused(
+    save: Callable[..., Path],
+) -> None:
     file = save(seed=0)
-    recall_backbone("squeezenet1_1", weights=str(file))
-    recalled = recall_backbone("squeezenet1_1", weights=str(file))
+    load_backbone("squeezenet1_1", weights=str(file))
+    recalled = load_backbone("squeezenet1_1", weights=str(file))
     save(seed=1)
     with pytest.raises(WeightsError, match=r"mine\.pth: expected the tensors .* had before"):
         recalled.module  # noqa: B018
@@ -248,46 +284,48 @@ def test_recall_backbone_weights_changed_before_the_module_is_loaded_are_refused
     ],
     ids=str,
 )
-def test_recall_backbone_of_another_request_is_loaded(name, options):
-    recall_backbone("squeezenet1_1", weights="random:0")
-    recalled = recall_backbone(name, **options)
-    assert read_fields(recalled) == read_fields(load_backbone(name, **options))
+def test_load_backbone_of_another_request_is_loaded(name: str, options: dict[str, Any]) -> None:
+    load_backbone("squeezenet1_1", weights="random:0")
+    recalled = load_backbone(name, **options)
+    assert read_fields(recalled) == read_fields(build(name, **options))
 
 
-def test_recall_backbone_registered_network_is_never_kept(store, tiny_backbone):
-    loaded = load_backbone(tiny_backbone)
+def test_load_backbone_registered_network_is_never_kept(store: Path, tiny_backbone: str) -> None:
+    loaded = build(tiny_backbone)
     for _ in range(2):
-        assert recall_backbone(tiny_backbone).weights_digest == loaded.weights_digest
+        assert load_backbone(tiny_backbone).weights_digest == loaded.weights_digest
         assert os.listdir(store) == []
 
 
-def test_recall_backbone_registered_network_that_was_changed_is_the_changed_one(store):
+def test_load_backbone_registered_network_that_was_changed_is_the_changed_one(store: Path) -> None:
     from torch import nn
     from torchvision import transforms
 
     network = nn.Conv2d(3, 2, 3)
-    featx.register_backbone("records-changing", network, transform=transforms.ToTensor())
-    before = recall_backbone("records-changing")
+    featx.register_backbone("lazy-changing", network, transform=transforms.ToTensor())
+    before = load_backbone("lazy-changing")
     with torch.no_grad():
         network.weight += 1
-    assert recall_backbone("records-changing").weights_digest != before.weights_digest
+    assert load_backbone("lazy-changing").weights_digest != before.weights_digest
 
 
-def test_recall_backbone_damaged_record_is_loaded_again(store):
-    expected = read_fields(recall_backbone("mini"))
-    (record,) = store.glob("*/backbone.json")
-    record.write_text(record.read_text().replace("bilinear", "bicubic"))
-    assert read_fields(recall_backbone("mini")) == expected
-    assert "bilinear" in record.read_text()
-    assert find_kept(record.parent.name) is not None
+def test_load_backbone_damaged_description_is_loaded_again(store: Path) -> None:
+    expected = read_fields(load_backbone("mini"))
+    (description,) = store.glob("*/backbone.json")
+    description.write_text(description.read_text().replace("bilinear", "bicubic"))
+    assert read_fields(load_backbone("mini")) == expected
+    assert "bilinear" in description.read_text()
+    assert find_kept(description.parent.name) is not None
 
 
-def test_recall_backbone_without_a_store_is_loaded_each_time(tmp_path, monkeypatch):
+def test_load_backbone_without_a_store_is_loaded_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     blocked = tmp_path / "blocked"
     blocked.write_text("a file is in the way")
     monkeypatch.setenv("FEATX_STORE", str(blocked))
     for _ in range(2):
-        assert read_fields(recall_backbone("mini")) == read_fields(load_backbone("mini"))
+        assert read_fields(load_backbone("mini")) == read_fields(build("mini"))
 
 
 @pytest.mark.parametrize(
@@ -301,8 +339,10 @@ def test_recall_backbone_without_a_store_is_loaded_each_time(tmp_path, monkeypat
         ("mini", {"size": 8}, BackboneError, "mini, size 8: expected a size that the network"),
     ],
 )
-def test_recall_backbone_refuses_what_load_backbone_refuses(store, name, options, error, message):
+def test_load_backbone_keeps_nothing_of_what_it_refuses(
+    store: Path, name: str, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
     for _ in range(2):
         with pytest.raises(error, match=message):
-            recall_backbone(name, **options)
+            load_backbone(name, **options)
     assert os.listdir(store) == []

@@ -2,6 +2,9 @@
 
 import math
 import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,14 +45,14 @@ INCEPTIONS = ("googlenet", "inception_v3")
 """Whose published weights take an input that is normalised once more."""
 
 
-def read_memory():
+def read_memory() -> int:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return 0
 
 
-def mark(name):
+def mark(name: str) -> Any:
     marks = [] if name in SMALLEST else [pytest.mark.slow]
     if name == "regnet_y_128gf":
         small = read_memory() < 16 * 2**30
@@ -57,7 +60,7 @@ def mark(name):
     return pytest.param(name, marks=marks)
 
 
-def build_torchvision(name, state=None):
+def build_torchvision(name: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
     """Build torchvision's own network as its published weights are used; any classifier."""
     options = {"init_weights": False, "aux_logits": False} if name in INCEPTIONS else {}
     network = torchvision.models.get_model(name, weights=None, **options)
@@ -69,7 +72,7 @@ def build_torchvision(name, state=None):
     return network.eval()
 
 
-def run_to_last_linear(network, batch):
+def run_to_last_linear(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
     """Return the input of the last Linear; SqueezeNet, which has none: the pooled features."""
     linears = [module for module in network.modules() if isinstance(module, nn.Linear)]
     with torch.inference_mode():
@@ -81,7 +84,7 @@ def run_to_last_linear(network, batch):
     return inputs[0]
 
 
-def measure_difference(got, expected):
+def measure_difference(got: Any, expected: Any) -> float:
     """Return the largest relative difference among rows."""
     got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
     assert got.shape == expected.shape
@@ -91,7 +94,7 @@ def measure_difference(got, expected):
 # --- the contract
 
 
-def test_zoo_holds_every_convnet_of_torchvision():
+def test_zoo_holds_every_convnet_of_torchvision() -> None:
     registered = [
         name for name in featx.list_backbones() if name in torchvision.models.list_models()
     ]
@@ -99,12 +102,12 @@ def test_zoo_holds_every_convnet_of_torchvision():
     assert len(ZOO) == 68
 
 
-def test_zoo_smallest_are_of_the_zoo():
+def test_zoo_smallest_are_of_the_zoo() -> None:
     assert set(SMALLEST) < set(ZOO)
 
 
 @pytest.mark.parametrize("name", [mark(name) for name in ZOO])
-def test_zoo_backbone_keeps_the_contract(name):
+def test_zoo_backbone_keeps_the_contract(name: str) -> None:
     backbone = load_backbone(name, weights="random:0")
     batch = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -125,7 +128,7 @@ def test_zoo_backbone_keeps_the_contract(name):
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_zoo_named_weights_stand_with_their_default_last(name):
+def test_zoo_named_weights_stand_with_their_default_last(name: str) -> None:
     theirs = torchvision.models.get_model_weights(name)
     entries = get_backbone_spec(name).list_weights()
     assert {entry.name for entry in entries} == {member.name for member in theirs}
@@ -140,7 +143,7 @@ def test_zoo_named_weights_stand_with_their_default_last(name):
 # --- files whose names or versions differ
 
 
-def randomise(network, seed=0):
+def randomise(network: nn.Module, seed: int = 0) -> nn.Module:
     """Give BatchNorm statistics that matter, as training would."""
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
@@ -150,7 +153,7 @@ def randomise(network, seed=0):
     return network.eval()
 
 
-def compare_file(name, network, file):
+def compare_file(name: str, network: nn.Module, file: Path) -> float:
     """Measure how far the file's backbone is from the network that it was saved from."""
     batch = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     backbone = load_backbone(name, weights=str(file))
@@ -160,7 +163,9 @@ def compare_file(name, network, file):
 
 
 @pytest.mark.parametrize("name", INCEPTIONS)
-def test_zoo_inception_file_with_auxiliary_heads_equals_its_network(name, tmp_path):
+def test_zoo_inception_file_with_auxiliary_heads_equals_its_network(
+    name: str, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     network = torchvision.models.get_model(
         name, weights=None, transform_input=True, aux_logits=True, init_weights=False
@@ -172,7 +177,7 @@ def test_zoo_inception_file_with_auxiliary_heads_equals_its_network(name, tmp_pa
     assert compare_file(name, network, tmp_path / "mine.pth") <= 1e-4
 
 
-def test_zoo_densenet_file_with_old_names_equals_its_network(tmp_path):
+def test_zoo_densenet_file_with_old_names_equals_its_network(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = randomise(torchvision.models.densenet121())
     state = network.state_dict()
@@ -189,7 +194,7 @@ def test_zoo_densenet_file_with_old_names_equals_its_network(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mnasnet0_5", "mnasnet1_0"])
-def test_zoo_mnasnet_file_equals_its_network(name, tmp_path):
+def test_zoo_mnasnet_file_equals_its_network(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = randomise(torchvision.models.get_model(name, weights=None))
     torch.save(network.state_dict(), tmp_path / "mine.pth")
@@ -199,7 +204,7 @@ def test_zoo_mnasnet_file_equals_its_network(name, tmp_path):
 # --- equality with a plain script, on photos
 
 
-def choose_photos(shared, n_photos=32):
+def choose_photos(shared: Path, n_photos: int = 32) -> list[Path]:
     paths = sorted((shared / "data/hymenoptera_data/val").rglob("*.jpg"))
     upright = []
     for path in paths[:: max(1, len(paths) // (2 * n_photos))]:
@@ -210,7 +215,7 @@ def choose_photos(shared, n_photos=32):
     return upright[:n_photos]
 
 
-def run_plain_script(name, file, paths):
+def run_plain_script(name: str, file: Path, paths: Sequence[Path]) -> torch.Tensor:
     """Embed as one would by hand: torchvision's transforms, fp32, one batch."""
     transform = torchvision.models.get_model_weights(name).IMAGENET1K_V1.transforms()
     network = torchvision.models.get_model(name, weights=None)
@@ -229,7 +234,7 @@ def run_plain_script(name, file, paths):
         ("squeezenet1_1", "squeezenet1_1-imagenet.pth"),
     ],
 )
-def test_embed_shared_weights_equals_plain_script(shared, name, file):
+def test_embed_shared_weights_equals_plain_script(shared: Path, name: str, file: Any) -> None:
     paths = choose_photos(shared)
     file = shared / "weights" / file
     got = featx.embed(paths, backbone=name, weights=str(file), device="cpu")
@@ -246,7 +251,7 @@ def test_embed_shared_weights_equals_plain_script(shared, name, file):
         pytest.param("efficientnet_b0", marks=pytest.mark.slow),
     ],
 )
-def test_embed_random_weights_equals_plain_script(shared, name, tmp_path):
+def test_embed_random_weights_equals_plain_script(shared: Path, name: str, tmp_path: Path) -> None:
     paths = choose_photos(shared)
     torch.manual_seed(1)
     network = randomise(torchvision.models.get_model(name, weights=None))

@@ -1,7 +1,8 @@
-"""Augmented readings of pictures."""
+"""Augmented views of images."""
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,38 +15,38 @@ from featx.backbones.views import MIN_AREA, View
 BASE = LENET5.preprocess
 
 
-def draw_picture(seed=0, size=(60, 44)):
+def draw_image(seed: int = 0, size: tuple[int, int] = (60, 44)) -> Image.Image:
     pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), np.uint8)
     return Image.fromarray(pixels)
 
 
 @pytest.fixture
-def view():
+def view() -> View:
     return View(BASE, 1, 0)
 
 
-def test_view_of_a_picture_is_always_the_same(view):
-    first = view.prepare(draw_picture())
+def test_view_of_an_image_is_always_the_same(view: View) -> None:
+    first = view.prepare(draw_image())
     assert (first.shape, first.dtype) == ((32, 32, 3), np.uint8)
-    np.testing.assert_array_equal(view.prepare(draw_picture()), first)
-    np.testing.assert_array_equal(replace(view).prepare(draw_picture(), exact=False), first)
+    np.testing.assert_array_equal(view.prepare(draw_image()), first)
+    np.testing.assert_array_equal(replace(view).prepare(draw_image(), exact=False), first)
 
 
 @pytest.mark.parametrize("change", [{"number": 2}, {"seed": 1}])
-def test_view_of_another_number_or_seed_is_another(view, change):
+def test_view_of_another_number_or_seed_is_another(view: View, change: Any) -> None:
     other = replace(view, **change)
-    assert not np.array_equal(other.prepare(draw_picture()), view.prepare(draw_picture()))
+    assert not np.array_equal(other.prepare(draw_image()), view.prepare(draw_image()))
     assert other.identify() != view.identify()
 
 
-def build_ramp(number, size=64):
-    """Red grows to the right, green downwards; blue tells pictures apart."""
+def build_ramp(number: int, size: int = 64) -> Image.Image:
+    """Red grows to the right, green downwards; blue tells images apart."""
     ramp = np.linspace(0, 255, size).astype(np.uint8)
     red, green = np.meshgrid(ramp, ramp)
     return Image.fromarray(np.stack([red, green, np.full_like(red, number)], axis=2))
 
 
-def test_view_of_many_pictures_crops_and_flips_each_in_its_own_way(view):
+def test_view_of_many_images_crops_and_flips_each_in_its_own_way(view: View) -> None:
     corners = []
     n_flipped = 0
     for number in range(200):
@@ -65,19 +66,19 @@ def test_view_of_many_pictures_crops_and_flips_each_in_its_own_way(view):
 
 @pytest.mark.parametrize("size", [(300, 1), (1, 300), (1, 1), (4000, 7), (33, 2000)])
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_view_of_a_strip_is_a_picture_like_any(size, number):
-    pixels = View(BASE, number, 0).prepare(draw_picture(size=size))
+def test_view_of_a_strip_is_an_image_like_any(size: Any, number: int) -> None:
+    pixels = View(BASE, number, 0).prepare(draw_image(size=size))
     assert (pixels.shape, pixels.dtype) == ((32, 32, 3), np.uint8)
 
 
-def test_view_min_side_is_enough_for_its_smallest_crop(view):
+def test_view_min_side_is_enough_for_its_smallest_crop(view: View) -> None:
     # A square crop of the smallest area has this side, and is not enlarged.
     assert view.min_side * math.sqrt(MIN_AREA) >= 32
     assert view.min_side < 60
 
 
-def test_view_normalises_as_the_preprocessing_proper(view):
-    pixels = torch.from_numpy(np.array(draw_picture(size=(32, 32)))[None])
+def test_view_normalises_as_the_preprocessing_proper(view: View) -> None:
+    pixels = torch.from_numpy(np.array(draw_image(size=(32, 32)))[None])
     assert torch.equal(view.normalise(pixels), BASE.normalise(pixels))
     np.testing.assert_array_equal(view.build_example(), BASE.build_example())
     shared = {key: value for key, value in BASE.identify().items() if key != "kind"}

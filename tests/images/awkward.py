@@ -21,9 +21,12 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, features
+
+from featx.core.typing import UInt8Array
 
 NOBODY = 65534
 """Root may read any file: as root, the extraction is run as this user."""
@@ -71,16 +74,25 @@ class Case:
 CASES: dict[str, Case] = {}
 
 
-def add(name, write, outcome, id=None, **expected):
+def add(
+    name: str, write: Callable[[Path], object], outcome: str, id: str | None = None, **expected: Any
+) -> None:
     assert name not in CASES, name
     CASES[name] = Case(name, write, outcome, name if id is None else id, **expected)
 
 
-def write_bytes(data, path):
+def write_bytes(data: bytes | Callable[[], bytes], path: Path) -> None:
     path.write_bytes(data() if callable(data) else data)
 
 
-def embedded(name, data, pixels=None, size=None, tolerance=0, id=None):
+def embedded(
+    name: str,
+    data: bytes | Callable[[], bytes],
+    pixels: Any = None,
+    size: tuple[int, int] | None = None,
+    tolerance: int = 0,
+    id: str | None = None,
+) -> None:
     """Expect a row; the size is that of the pixels where they are an array."""
     if size is None:
         size = np.shape(pixels)[1::-1] if np.ndim(pixels) == 3 else SIZE
@@ -88,7 +100,13 @@ def embedded(name, data, pixels=None, size=None, tolerance=0, id=None):
     add(name, write, "embedded", id, size=size, pixels=pixels, tolerance=tolerance)
 
 
-def failed(name, data, reason, id=None, stage="decode"):
+def failed(
+    name: str,
+    data: bytes | Callable[[], bytes],
+    reason: str,
+    id: str | None = None,
+    stage: str = "decode",
+) -> None:
     """Expect a line in the ledger."""
     write = functools.partial(write_bytes, data)
     add(name, write, "failed", id, stage=stage, reason=reason)
@@ -107,25 +125,31 @@ JPEG_NOISE = 6
 RED, BLUE, WHITE, BLACK = (255, 0, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 
 
-def encode(image, format, **options):
+def encode(image: Image.Image | UInt8Array, format: str, **options: Any) -> bytes:
     image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     stream = io.BytesIO()
     image.save(stream, format=format, **options)
     return stream.getvalue()
 
 
-def encode_jpeg(image=PICTURE, **options):
+def encode_jpeg(image: Image.Image | UInt8Array = PICTURE, **options: Any) -> bytes:
     """Without subsampling: colours stay where they are."""
     return encode(image, "JPEG", **({"quality": 95, "subsampling": 0} | options))
 
 
-def encode_noise(seed):
+def encode_noise(seed: int) -> bytes:
     """Encode a plain photo of its own."""
     noise = np.random.default_rng(seed).integers(0, 64, (48, 64, 3), dtype=np.uint8)
     return encode_jpeg(PICTURE // 2 + noise)
 
 
-def encode_fill(format, colour=RED, mode="RGB", size=(2, 1), **options):
+def encode_fill(
+    format: str,
+    colour: Any = RED,
+    mode: str = "RGB",
+    size: tuple[int, int] = (2, 1),
+    **options: Any,
+) -> bytes:
     return encode(Image.new(mode, size, colour), format, **options)
 
 
@@ -135,12 +159,12 @@ SCAN = JPEG.index(b"\xff\xda") + 14
 """Where the entropy-coded data of `JPEG` begins."""
 
 
-def build_gray(*values):
+def build_gray(*values: int) -> UInt8Array:
     """Expect one line of gray pixels."""
     return np.repeat(np.uint8(values)[None, :, None], 3, axis=2)
 
 
-def build_line(*colours):
+def build_line(*colours: Any) -> UInt8Array:
     """Expect one line of pixels."""
     return np.uint8([colours])
 
@@ -148,11 +172,13 @@ def build_line(*colours):
 # --- formats written by hand
 
 
-def build_png_chunk(name, data):
+def build_png_chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">L", len(data)) + name + data + struct.pack(">L", zlib.crc32(name + data))
 
 
-def build_png(size, depth, colour, raw, *chunks):
+def build_png(
+    size: tuple[int, int], depth: int, colour: int, raw: bytes | None, *chunks: bytes
+) -> bytes:
     """Write a PNG out of rows that carry their filter byte; chunks go before the pixels."""
     header = struct.pack(">LLBBBBB", *size, depth, colour, 0, 0, 0)
     return b"".join(
@@ -166,12 +192,12 @@ def build_png(size, depth, colour, raw, *chunks):
     )
 
 
-def insert_png_chunk(name, data):
+def insert_png_chunk(name: bytes, data: bytes) -> bytes:
     """Put a chunk behind the header of `PNG`."""
     return PNG[:33] + build_png_chunk(name, data) + PNG[33:]
 
 
-def break_checksum(name):
+def break_checksum(name: bytes) -> bytes:
     """Zero the checksum of the first chunk of that name in `PNG`."""
     start = PNG.index(name)
     (length,) = struct.unpack(">L", PNG[start - 4 : start])
@@ -179,7 +205,7 @@ def break_checksum(name):
     return PNG[:end] + bytes(4) + PNG[end + 4 :]
 
 
-def build_interlaced_png():
+def build_interlaced_png() -> bytes:
     """Write `PICTURE` in the seven passes of Adam7."""
     passes = ["0088", "4088", "0448", "2044", "0224", "1022", "0112"]
     raw = b""
@@ -191,11 +217,13 @@ def build_interlaced_png():
     return plain[:8] + build_png_chunk(b"IHDR", header) + plain[33:]
 
 
-def build_big_endian(*values):
+def build_big_endian(*values: int) -> bytes:
     return struct.pack(f">{len(values)}H", *values)
 
 
-def build_tiff(size, bits, photometric, data, *entries, order="<"):
+def build_tiff(
+    size: tuple[int, int], bits: Any, photometric: int, data: bytes, *entries: Any, order: str = "<"
+) -> bytes:
     """Write a TIFF of one strip; entries are (tag, type 3 or 4, values), by ascending tag."""
     letters = {3: "H", 4: "L"}
     found = [
@@ -223,7 +251,14 @@ def build_tiff(size, bits, photometric, data, *entries, order="<"):
     return start + body + bytes(4) + tail + data
 
 
-def build_bmp(size, bits, data, compression=0, palette=b"", masks=b""):
+def build_bmp(
+    size: tuple[int, int],
+    bits: int,
+    data: bytes,
+    compression: int = 0,
+    palette: bytes = b"",
+    masks: bytes = b"",
+) -> bytes:
     header = struct.pack(
         "<LllHHLLllLL", 40, *size, 1, bits, compression, len(data), 0, 0, len(palette) // 4, 0
     )
@@ -238,7 +273,14 @@ def build_bmp(size, bits, data, compression=0, palette=b"", masks=b""):
     )
 
 
-def build_gif(size, indices, *, screen=None, at=(0, 0), transparent=None):
+def build_gif(
+    size: tuple[int, int],
+    indices: Any,
+    *,
+    screen: tuple[int, int] | None = None,
+    at: tuple[int, int] = (0, 0),
+    transparent: int | None = None,
+) -> bytes:
     """Write a GIF of red, blue, lime and black; its codes are not compressed."""
     bits = "".join(f"{code:03b}"[::-1] for index in indices for code in (4, index))
     bits += f"{5:03b}"[::-1]
@@ -257,23 +299,23 @@ def build_gif(size, indices, *, screen=None, at=(0, 0), transparent=None):
     )
 
 
-def build_segment(marker, data):
+def build_segment(marker: int, data: bytes) -> bytes:
     """Write a segment of a JPEG."""
     return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
 
 
-def insert_segment(marker, data):
+def insert_segment(marker: int, data: bytes) -> bytes:
     """Put a segment at the beginning of `JPEG`."""
     return JPEG[:2] + build_segment(marker, data) + JPEG[2:]
 
 
-def patch_frame(offset, data):
+def patch_frame(offset: int, data: bytes) -> bytes:
     """Overwrite bytes behind the marker of `JPEG`'s frame header."""
     start = JPEG.index(b"\xff\xc0") + offset
     return JPEG[:start] + data + JPEG[start + len(data) :]
 
 
-def damage_scan(count):
+def damage_scan(count: int) -> bytes:
     """Overwrite that many bytes of `JPEG`'s entropy-coded data, without making a marker."""
     rng = np.random.default_rng(0)
     data = bytearray(JPEG)
@@ -283,7 +325,7 @@ def damage_scan(count):
     return bytes(data)
 
 
-def build_ycck():
+def build_ycck() -> bytes:
     """Write red as Photoshop does: YCbCr of the inverted inks, and black inverted."""
     red_ink = np.array([0, 255, 255])  # cyan, magenta, yellow
     luma, blue, red = Image.new("RGB", (1, 1), tuple(red_ink)).convert("YCbCr").getpixel((0, 0))
@@ -294,7 +336,7 @@ def build_ycck():
     return bytes(data)
 
 
-def build_arithmetic():
+def build_arithmetic() -> bytes:
     """Write a JPEG of one progressive scan, arithmetic-coded: any bits, even none, are a picture.
 
     Pillow cannot.
@@ -310,7 +352,7 @@ def build_arithmetic():
     )
 
 
-def can_decode(data):
+def can_decode(data: bytes) -> bool:
     """Tell whether this build of Pillow decodes it."""
     try:
         with Image.open(io.BytesIO(data)) as image:
@@ -320,7 +362,7 @@ def can_decode(data):
     return True
 
 
-def build_exif(*entries):
+def build_exif(*entries: Any) -> bytes:
     """Write EXIF out of (tag, type, count, four bytes)."""
     body = b"".join(
         struct.pack("<HHL", tag, kind, n) + value.ljust(4, b"\0") for tag, kind, n, value in entries
@@ -744,18 +786,18 @@ failed("same-failure-2.png", b"the same text", NOT_READ)
 # --- links, and what is no file
 
 
-def link(target, path):
+def link(target: str, path: Path) -> None:
     path.symlink_to(target)
 
 
-def link_again(path):
+def link_again(path: Path) -> None:
     """Write an image, and links back to its folder and to the one above."""
     path.write_bytes(PNG)
     path.with_name("again").symlink_to(".")
     path.with_name("above").symlink_to("..")
 
 
-def bind_socket(path):
+def bind_socket(path: Path) -> None:
     # By its name alone: a socket's path must be short.
     here = os.getcwd()
     os.chdir(path.parent)
@@ -766,7 +808,7 @@ def bind_socket(path):
         os.chdir(here)
 
 
-def lock(path):
+def lock(path: Path) -> None:
     path.write_bytes(JPEG)
     path.chmod(0)
 
@@ -798,12 +840,12 @@ add("locked-without-suffix", lock, "ignored")
 # --- changed under our hands: `tamper` does so when the bytes are read
 
 
-def become_pipe(path):
+def become_pipe(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
 
 
-def grow(path):
+def grow(path: Path) -> None:
     with path.open("ab") as stream:
         stream.write(b"more")
 
@@ -820,13 +862,13 @@ for name, (_, reason) in (BEFORE_READING | AFTER_READING).items():
     failed(name, encode_noise(len(name)), reason, stage="read")
 
 
-def tamper():
+def tamper() -> None:
     """Change some files of the corpus while featx reads them, in this process and for good."""
     from featx.images.content import Content
 
     read = Content.read
 
-    def read_tampered(self, size=None):
+    def read_tampered(self: Content, size: int | None = None) -> bytes:
         path = Path(self.file)
         change, _ = BEFORE_READING.get(path.name, (None, None))
         if size is None and change:
@@ -847,7 +889,7 @@ GOOD = {f"{chr(ord('b') + number)}.jpg": number for number in range(N_GOOD)}
 """Plain photos by name, each with its seed."""
 
 
-def write_corpus(folder):
+def write_corpus(folder: Path) -> set[str]:
     """Write all files, the good ones also alone; return names that this file system refuses.
 
     They come to lie in ``all`` and ``good``, and belong to the user who will read them.
@@ -873,7 +915,7 @@ def write_corpus(folder):
     return refused
 
 
-def extract_corpus(folder):
+def extract_corpus(folder: Path) -> None:
     """Extract the good files alone, then all as a user with few rights; print what came of it."""
     from featx.extraction.extract import extract
 

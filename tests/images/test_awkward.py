@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from featx.cache.reader import open_cache
+from featx.core.typing import Float32Array
 from featx.images.decode import decode_image
 
 from . import awkward
@@ -40,21 +42,21 @@ class Extracted:
     alone: dict
     stderr: str
 
-    def skip_refused(self, case):
+    def skip_refused(self, case: awkward.Case) -> None:
         if case.name in self.refused:
             pytest.skip("this file system refuses the name or the kind of file")
 
-    def list_expected(self, outcome):
+    def list_expected(self, outcome: str) -> list[awkward.Case]:
         return [case for case in CASES if case.outcome == outcome and case.name not in self.refused]
 
 
-def read_vectors(path):
+def read_vectors(path: Path) -> dict[str, Float32Array]:
     with open_cache(path) as cache:
         return dict(zip(cache.ids.tolist(), cache.read_vectors(), strict=True))
 
 
 @pytest.fixture(scope="module")
-def extracted():
+def extracted() -> Iterator[Extracted]:
     """The corpus, extracted once, in a process that may not read everything."""
     # Not below pytest's own folder, which only its owner may enter.
     with tempfile.TemporaryDirectory(prefix="featx-awkward-") as name:
@@ -83,17 +85,17 @@ def extracted():
         )
 
 
-def test_corpus_has_enough_cases():
+def test_corpus_has_enough_cases() -> None:
     assert len(CASES) >= 60
     assert len(awkward.GOOD) >= 12
 
 
-def name_case(case):
+def name_case(case: awkward.Case) -> str:
     return ascii(case.id)[1:-1][:60]
 
 
 @pytest.mark.parametrize("case", FILES, ids=name_case)
-def test_extract_awkward_file_has_its_outcome(extracted, case):
+def test_extract_awkward_file_has_its_outcome(extracted: Extracted, case: awkward.Case) -> None:
     extracted.skip_refused(case)
     row = extracted.rows.get(case.id)
     failures = [failure for failure in extracted.failures if failure.id == case.id]
@@ -112,7 +114,7 @@ def test_extract_awkward_file_has_its_outcome(extracted, case):
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case.outcome == "passed over"], ids=name_case
 )
-def test_extract_hidden_or_no_file_is_passed_over(extracted, case):
+def test_extract_hidden_or_no_file_is_passed_over(extracted: Extracted, case: awkward.Case) -> None:
     extracted.skip_refused(case)
     assert os.path.lexists(extracted.folder / case.name)
     found = [*extracted.rows, *(failure.id for failure in extracted.failures)]
@@ -121,7 +123,9 @@ def test_extract_hidden_or_no_file_is_passed_over(extracted, case):
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("case", [case for case in CASES if case.pixels is not None], ids=name_case)
-def test_decode_awkward_file_gives_the_colours_of_the_rules(extracted, case):
+def test_decode_awkward_file_gives_the_colours_of_the_rules(
+    extracted: Extracted, case: awkward.Case
+) -> None:
     extracted.skip_refused(case)
     image = decode_image((extracted.folder / case.name).read_bytes())
     pixels = np.asarray(image).astype(int)
@@ -129,20 +133,20 @@ def test_decode_awkward_file_gives_the_colours_of_the_rules(extracted, case):
     assert np.abs(pixels - expected).max() <= case.tolerance
 
 
-def test_extract_good_neighbours_are_byte_identical_to_them_alone(extracted):
+def test_extract_good_neighbours_are_byte_identical_to_them_alone(extracted: Extracted) -> None:
     assert set(extracted.alone) == set(awkward.GOOD)
     for name, vector in extracted.alone.items():
         assert extracted.vectors[name].tobytes() == vector.tobytes(), name
     assert len({vector.tobytes() for vector in extracted.alone.values()}) == len(awkward.GOOD)
 
 
-def test_extract_good_neighbours_lie_among_awkward_files(extracted):
+def test_extract_good_neighbours_lie_among_awkward_files(extracted: Extracted) -> None:
     ids = sorted([*extracted.rows, *(failure.id for failure in extracted.failures)])
     places = [ids.index(name) for name in sorted(awkward.GOOD)]
     assert np.count_nonzero(np.diff(places) > 1) >= len(places) // 2
 
 
-def test_extract_failures_say_where_why_and_of_which_content(extracted):
+def test_extract_failures_say_where_why_and_of_which_content(extracted: Extracted) -> None:
     for failure in extracted.failures:
         assert failure.stage in ("read", "decode", "preprocess", "embed"), failure
         assert failure.reason, failure
@@ -156,7 +160,7 @@ def test_extract_failures_say_where_why_and_of_which_content(extracted):
         assert failure.digest == hashlib.sha256(data).hexdigest()
 
 
-def test_extract_ids_and_paths_are_one_printable_line_and_unique(extracted):
+def test_extract_ids_and_paths_are_one_printable_line_and_unique(extracted: Extracted) -> None:
     found = [*extracted.rows.values(), *extracted.failures]
     ids = [one.id for one in found]
     assert len(ids) == len(set(ids))
@@ -167,7 +171,7 @@ def test_extract_ids_and_paths_are_one_printable_line_and_unique(extracted):
         assert text.encode("utf-8").decode("utf-8") == text
 
 
-def test_extract_rows_failures_and_ignored_add_up_to_the_files(extracted):
+def test_extract_rows_failures_and_ignored_add_up_to_the_files(extracted: Extracted) -> None:
     counts = {outcome: len(extracted.list_expected(outcome)) for outcome in ("failed", "ignored")}
     counts["embedded"] = len(extracted.list_expected("embedded")) + len(awkward.GOOD)
     report = extracted.report
@@ -176,7 +180,7 @@ def test_extract_rows_failures_and_ignored_add_up_to_the_files(extracted):
     assert report["n_ignored"] == counts["ignored"]
 
 
-def test_extract_same_content_is_embedded_once(extracted):
+def test_extract_same_content_is_embedded_once(extracted: Extracted) -> None:
     digests = {row.digest for row in extracted.rows.values()}
     assert extracted.report["n_embedded"] == len(digests) < len(extracted.rows)
     by_digest = {}
@@ -185,14 +189,14 @@ def test_extract_same_content_is_embedded_once(extracted):
     assert {len(found) for found in by_digest.values()} == {1}
 
 
-def test_extract_orientations_are_embedded_alike(extracted):
+def test_extract_orientations_are_embedded_alike(extracted: Extracted) -> None:
     names = [f"orientation-{number}.jpg" for number in range(1, 9)]
     vectors = np.stack([extracted.vectors[name] for name in names])
     spread = np.stack(list(extracted.alone.values())).std(axis=0).max()
     assert np.abs(vectors - vectors[0]).max() < spread / 2
 
 
-def test_extract_awkward_folder_prints_nothing(extracted):
+def test_extract_awkward_folder_prints_nothing(extracted: Extracted) -> None:
     # libtiff itself writes there, in C, and Pillow does not let it be told not to.
     lines = extracted.stderr.splitlines()
     assert [line for line in lines if not line.startswith("tempfile.tif: ")] == []

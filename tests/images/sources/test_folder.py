@@ -2,37 +2,40 @@
 
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from featx.core.errors import SourceError
 from featx.images.layout import read_layout
+from featx.images.manifest import Manifest
 from featx.images.names import escape_name
 from featx.images.sources.folder import read_folder
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX file names and links")
 
 
-def touch(folder, *names):
+def touch(folder: Path, *names: str) -> None:
     """Write empty files: by their suffix they are rows already."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
 
 
-def list_places(manifest):
+def list_places(manifest: Manifest) -> dict[str, tuple[str | None, str | None]]:
     return {e.row.id: (e.row.split, e.row.label) for e in manifest.entries}
 
 
-def list_ids(manifest):
+def list_ids(manifest: Manifest) -> list[str]:
     return [entry.row.id for entry in manifest.entries]
 
 
 # --- what folders mean
 
 
-def test_read_folder_class_folders_give_labels(tmp_path):
+def test_read_folder_class_folders_give_labels(tmp_path: Path) -> None:
     touch(tmp_path, "ants/1.jpg", "bees/1.jpg")
     assert list_places(read_folder(tmp_path)) == {
         "ants/1.jpg": (None, "ants"),
@@ -40,12 +43,12 @@ def test_read_folder_class_folders_give_labels(tmp_path):
     }
 
 
-def test_read_folder_flat_gives_no_labels(tmp_path):
+def test_read_folder_flat_gives_no_labels(tmp_path: Path) -> None:
     touch(tmp_path, "1.jpg", "2.jpg")
     assert list_places(read_folder(tmp_path)) == {"1.jpg": (None, None), "2.jpg": (None, None)}
 
 
-def test_read_folder_split_folders_give_splits_and_labels(photos):
+def test_read_folder_split_folders_give_splits_and_labels(photos: Path) -> None:
     manifest = read_folder(photos)
     places = [(e.row.split, e.row.label) for e in manifest.entries]
     assert places.count(("train", "ants")) == 4
@@ -66,12 +69,14 @@ def test_read_folder_split_folders_give_splits_and_labels(photos):
         ("test", "test"),
     ],
 )
-def test_read_folder_split_alias_gives_its_split(tmp_path, name, split):
+def test_read_folder_split_alias_gives_its_split(
+    tmp_path: Path, name: str, split: str | None
+) -> None:
     touch(tmp_path, f"{name}/ants/1.jpg")
     assert list_places(read_folder(tmp_path)) == {f"{name}/ants/1.jpg": (split, "ants")}
 
 
-def test_read_folder_split_without_classes_gives_no_labels(tmp_path):
+def test_read_folder_split_without_classes_gives_no_labels(tmp_path: Path) -> None:
     touch(tmp_path, "train/1.jpg", "test/2.jpg")
     assert list_places(read_folder(tmp_path)) == {
         "train/1.jpg": ("train", None),
@@ -79,12 +84,12 @@ def test_read_folder_split_without_classes_gives_no_labels(tmp_path):
     }
 
 
-def test_read_folder_image_beside_split_folders_has_no_split(tmp_path):
+def test_read_folder_image_beside_split_folders_has_no_split(tmp_path: Path) -> None:
     touch(tmp_path, "train/ants/1.jpg", "stray.jpg")
     assert list_places(read_folder(tmp_path))["stray.jpg"] == (None, None)
 
 
-def test_read_folder_nested_class_is_the_top_folder(tmp_path):
+def test_read_folder_nested_class_is_the_top_folder(tmp_path: Path) -> None:
     touch(tmp_path, "ants/red/1.jpg", "ants/black/2.jpg", "bees/3.jpg")
     assert list_places(read_folder(tmp_path)) == {
         "ants/red/1.jpg": (None, "ants"),
@@ -93,12 +98,12 @@ def test_read_folder_nested_class_is_the_top_folder(tmp_path):
     }
 
 
-def test_read_folder_nested_class_below_split_is_the_second_folder(tmp_path):
+def test_read_folder_nested_class_below_split_is_the_second_folder(tmp_path: Path) -> None:
     touch(tmp_path, "train/ants/red/1.jpg")
     assert list_places(read_folder(tmp_path)) == {"train/ants/red/1.jpg": ("train", "ants")}
 
 
-def test_read_folder_class_called_train_is_a_class(tmp_path):
+def test_read_folder_class_called_train_is_a_class(tmp_path: Path) -> None:
     touch(tmp_path, "bus/1.jpg", "plane/2.jpg", "train/3.jpg")
     assert list_places(read_folder(tmp_path)) == {
         "bus/1.jpg": (None, "bus"),
@@ -107,18 +112,18 @@ def test_read_folder_class_called_train_is_a_class(tmp_path):
     }
 
 
-def test_read_folder_split_with_classes_beside_others_is_refused(tmp_path):
+def test_read_folder_split_with_classes_beside_others_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "train/ants/1.jpg", "more/2.jpg")
     with pytest.raises(SourceError, match=r"got both \(train beside more\)\. Move the other"):
         read_folder(tmp_path)
 
 
-def test_read_folder_folder_without_images_decides_nothing(tmp_path):
+def test_read_folder_folder_without_images_decides_nothing(tmp_path: Path) -> None:
     touch(tmp_path, "train/ants/1.jpg", "docs/readme.txt")
     assert list_places(read_folder(tmp_path)) == {"train/ants/1.jpg": ("train", "ants")}
 
 
-def test_read_layout_of_no_paths_is_empty():
+def test_read_layout_of_no_paths_is_empty() -> None:
     assert read_layout([], subject="photos") == []
 
 
@@ -126,23 +131,25 @@ def test_read_layout_of_no_paths_is_empty():
 
 
 @pytest.mark.parametrize("name", ["._x.jpg", ".x.jpg", ".hidden/x.jpg", "ants/.thumbs/x.jpg"])
-def test_read_folder_hidden_is_passed_over(tmp_path, name):
+def test_read_folder_hidden_is_passed_over(tmp_path: Path, name: str) -> None:
     touch(tmp_path, "ants/1.jpg", name)
     assert list_ids(read_folder(tmp_path)) == ["ants/1.jpg"]
 
 
-def test_read_folder_image_under_a_lying_suffix_is_a_row(tmp_path, make_image):
+def test_read_folder_image_under_a_lying_suffix_is_a_row(
+    tmp_path: Path, make_image: Callable[..., Path]
+) -> None:
     make_image(tmp_path / "photo.dat", format="PNG")
     make_image(tmp_path / "no_suffix", format="JPEG")
     assert list_ids(read_folder(tmp_path)) == ["no_suffix", "photo.dat"]
 
 
-def test_read_folder_text_under_an_image_suffix_is_a_row(tmp_path):
+def test_read_folder_text_under_an_image_suffix_is_a_row(tmp_path: Path) -> None:
     (tmp_path / "photo.JPG").write_text("not found")
     assert list_ids(read_folder(tmp_path)) == ["photo.JPG"]
 
 
-def test_read_folder_notes_are_ignored_and_counted(tmp_path):
+def test_read_folder_notes_are_ignored_and_counted(tmp_path: Path) -> None:
     touch(tmp_path, "1.jpg")
     (tmp_path / "notes.txt").write_text("taken in June")
     (tmp_path / "empty").touch()
@@ -151,7 +158,9 @@ def test_read_folder_notes_are_ignored_and_counted(tmp_path):
     assert manifest.n_ignored == 2
 
 
-def test_read_folder_two_files_of_one_basename_are_two_rows(tmp_path, make_image):
+def test_read_folder_two_files_of_one_basename_are_two_rows(
+    tmp_path: Path, make_image: Callable[..., Path]
+) -> None:
     make_image(tmp_path / "ants/1.png", seed=1)
     make_image(tmp_path / "bees/1.png", seed=2)
     ants, bees = read_folder(tmp_path).entries
@@ -161,14 +170,16 @@ def test_read_folder_two_files_of_one_basename_are_two_rows(tmp_path, make_image
     assert ants.content.read() != bees.content.read()
 
 
-def test_read_folder_row_path_opens_the_image(tmp_path, make_image):
+def test_read_folder_row_path_opens_the_image(
+    tmp_path: Path, make_image: Callable[..., Path]
+) -> None:
     make_image(tmp_path / "ants/1.png")
     (entry,) = read_folder(tmp_path).entries
     with Image.open(entry.row.path) as image:
         assert image.size == (40, 30)
 
 
-def test_read_folder_order_is_sorted_however_files_were_made(tmp_path):
+def test_read_folder_order_is_sorted_however_files_were_made(tmp_path: Path) -> None:
     names = ["b/2.jpg", "a/10.jpg", "a/9.jpg", "B/1.jpg", "c.jpg", "a/z/1.jpg"]
     touch(tmp_path / "one", *names)
     touch(tmp_path / "two", *reversed(names))
@@ -182,7 +193,7 @@ def test_read_folder_order_is_sorted_however_files_were_made(tmp_path):
 
 @posix
 @pytest.mark.parametrize("target", [".", "..", "../ants"])
-def test_read_folder_link_loop_ends(tmp_path, target):
+def test_read_folder_link_loop_ends(tmp_path: Path, target: str) -> None:
     touch(tmp_path, "photos/ants/1.jpg")
     (tmp_path / "photos/ants/again").symlink_to(target)
     ids = list_ids(read_folder(tmp_path / "photos"))
@@ -191,7 +202,7 @@ def test_read_folder_link_loop_ends(tmp_path, target):
 
 
 @posix
-def test_read_folder_linked_folder_is_followed(tmp_path):
+def test_read_folder_linked_folder_is_followed(tmp_path: Path) -> None:
     touch(tmp_path, "store/1.jpg", "photos/bees/2.jpg")
     (tmp_path / "photos/ants").symlink_to(tmp_path / "store")
     assert list_places(read_folder(tmp_path / "photos")) == {
@@ -201,7 +212,7 @@ def test_read_folder_linked_folder_is_followed(tmp_path):
 
 
 @posix
-def test_read_folder_dangling_link_with_image_suffix_is_a_row(tmp_path):
+def test_read_folder_dangling_link_with_image_suffix_is_a_row(tmp_path: Path) -> None:
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
     (entry,) = read_folder(tmp_path).entries
     assert entry.row.id == "gone.jpg"
@@ -210,7 +221,7 @@ def test_read_folder_dangling_link_with_image_suffix_is_a_row(tmp_path):
 
 
 @posix
-def test_read_folder_link_to_itself_ends_nothing(tmp_path):
+def test_read_folder_link_to_itself_ends_nothing(tmp_path: Path) -> None:
     touch(tmp_path, "1.jpg")
     (tmp_path / "self.jpg").symlink_to("self.jpg")
     assert "1.jpg" in list_ids(read_folder(tmp_path))
@@ -218,7 +229,7 @@ def test_read_folder_link_to_itself_ends_nothing(tmp_path):
 
 @posix
 @pytest.mark.parametrize("name", ["pipe", "pipe.jpg"])
-def test_read_folder_pipe_is_ignored(tmp_path, name):
+def test_read_folder_pipe_is_ignored(tmp_path: Path, name: str) -> None:
     touch(tmp_path, "1.jpg")
     os.mkfifo(tmp_path / name)
     assert list_ids(read_folder(tmp_path)) == ["1.jpg"]
@@ -226,7 +237,7 @@ def test_read_folder_pipe_is_ignored(tmp_path, name):
 
 @posix
 @pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may list any folder")
-def test_read_folder_unreadable_folder_is_an_error(tmp_path):
+def test_read_folder_unreadable_folder_is_an_error(tmp_path: Path) -> None:
     touch(tmp_path, "1.jpg", "closed/2.jpg")
     (tmp_path / "closed").chmod(0)
     try:
@@ -236,7 +247,7 @@ def test_read_folder_unreadable_folder_is_an_error(tmp_path):
         (tmp_path / "closed").chmod(0o700)
 
 
-def test_read_folder_missing_folder_is_an_error(tmp_path):
+def test_read_folder_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="nowhere: expected a folder that can be listed"):
         read_folder(tmp_path / "nowhere")
 
@@ -244,7 +255,7 @@ def test_read_folder_missing_folder_is_an_error(tmp_path):
 # --- nothing there
 
 
-def test_read_folder_empty_says_where_and_what_next(tmp_path):
+def test_read_folder_empty_says_where_and_what_next(tmp_path: Path) -> None:
     with pytest.raises(
         SourceError, match=r"expected at least one image, got none among 0 files\. Name a fol"
     ) as caught:
@@ -252,13 +263,13 @@ def test_read_folder_empty_says_where_and_what_next(tmp_path):
     assert str(caught.value).startswith(str(tmp_path))
 
 
-def test_read_folder_without_images_counts_the_others(tmp_path):
+def test_read_folder_without_images_counts_the_others(tmp_path: Path) -> None:
     touch(tmp_path, "a.txt", "b.md")
     with pytest.raises(SourceError, match="got none among 2 files"):
         read_folder(tmp_path)
 
 
-def test_read_folder_of_tars_says_to_pass_them(tmp_path):
+def test_read_folder_of_tars_says_to_pass_them(tmp_path: Path) -> None:
     touch(tmp_path, "a.tar")
     with pytest.raises(SourceError, match=r"Name the tars themselves: .*/\*\.tar"):
         read_folder(tmp_path)
@@ -279,7 +290,9 @@ def test_read_folder_of_tars_says_to_pass_them(tmp_path):
         ("Ameise ß 蟻.jpg".encode(), "Ameise ß 蟻.jpg"),
     ],
 )
-def test_read_folder_odd_name_is_escaped_and_can_be_read(tmp_path, name, id):
+def test_read_folder_odd_name_is_escaped_and_can_be_read(
+    tmp_path: Path, name: str, id: str
+) -> None:
     path = os.path.join(os.fsencode(tmp_path), name)
     try:
         with open(path, "wb") as stream:
@@ -294,13 +307,13 @@ def test_read_folder_odd_name_is_escaped_and_can_be_read(tmp_path, name, id):
 
 
 @posix
-def test_read_folder_odd_class_name_is_escaped(tmp_path):
+def test_read_folder_odd_class_name_is_escaped(tmp_path: Path) -> None:
     touch(tmp_path, "red\nants/1.jpg")
     (entry,) = read_folder(tmp_path).entries
     assert entry.row.label == "red\\u000aants"
 
 
-def test_escape_name_keeps_different_names_apart():
+def test_escape_name_keeps_different_names_apart() -> None:
     names = [
         "a\nb",
         "a\\nb",

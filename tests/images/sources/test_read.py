@@ -1,54 +1,62 @@
 """What the user points at is told apart, and a notebook's lists keep their order."""
 
 import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from featx.core.errors import SourceError
+from featx.images.manifest import Manifest
 from featx.images.sources.read import list_entries, read_manifest
 
 
-def list_ids(manifest):
+def list_ids(manifest: Manifest) -> list[str]:
     return [entry.row.id for entry in manifest.entries]
 
 
-def write_tar(path, *files):
+def write_tar(path: Path, *files: Any) -> Path:
     with tarfile.open(path, "w") as archive:
         for file in files:
             archive.add(file, arcname=file.name)
     return path
 
 
-def test_read_manifest_folder_gives_its_rows(photos):
+def test_read_manifest_folder_gives_its_rows(photos: Path) -> None:
     manifest = read_manifest(photos)
     assert len(manifest) == 12
     assert manifest.source == str(photos)
 
 
-def test_read_manifest_path_as_text_equals_path(photos):
+def test_read_manifest_path_as_text_equals_path(photos: Path) -> None:
     assert read_manifest(str(photos)) == read_manifest(photos)
 
 
-def test_read_manifest_csv_gives_its_rows(tmp_path):
+def test_read_manifest_csv_gives_its_rows(tmp_path: Path) -> None:
     table = tmp_path / "photos.csv"
     table.write_text("path,label\na.jpg,ants\n")
     assert [entry.row.label for entry in read_manifest(table).entries] == ["ants"]
 
 
-def test_read_manifest_tar_gives_its_rows(tmp_path, make_image):
+def test_read_manifest_tar_gives_its_rows(tmp_path: Path, make_image: Callable[..., Path]) -> None:
     tar = write_tar(tmp_path / "photos.tar", make_image(tmp_path / "1.png"))
     assert list_ids(read_manifest(tar)) == ["1.png"]
 
 
-def test_read_manifest_several_tars_carry_their_names(tmp_path, make_image):
+def test_read_manifest_several_tars_carry_their_names(
+    tmp_path: Path, make_image: Callable[..., Path]
+) -> None:
     image = make_image(tmp_path / "1.png")
     tars = [write_tar(tmp_path / name, image) for name in ("b.tar", "a.tar")]
     assert list_ids(read_manifest(tars)) == ["b.tar/1.png", "a.tar/1.png"]
 
 
-def test_read_manifest_single_image_is_one_row(tmp_path, make_image):
+def test_read_manifest_single_image_is_one_row(
+    tmp_path: Path, make_image: Callable[..., Path]
+) -> None:
     image = make_image(tmp_path / "ants/1.png")
     manifest = read_manifest(image)
     (entry,) = manifest.entries
@@ -57,7 +65,9 @@ def test_read_manifest_single_image_is_one_row(tmp_path, make_image):
     assert entry.content.read() == image.read_bytes()
 
 
-def test_read_manifest_several_files_and_folders_carry_paths_in_ids(photos, make_image):
+def test_read_manifest_several_files_and_folders_carry_paths_in_ids(
+    photos: Path, make_image: Callable[..., Path]
+) -> None:
     image = make_image(photos.parent / "one.png")
     ids = list_ids(read_manifest([image, photos / "val", photos / "train"]))
     assert ids[0] == str(image)
@@ -66,14 +76,18 @@ def test_read_manifest_several_files_and_folders_carry_paths_in_ids(photos, make
 
 
 @pytest.mark.parametrize("kind", ["image", "folder"])
-def test_read_manifest_same_image_twice_is_refused(tmp_path, make_image, kind):
+def test_read_manifest_same_image_twice_is_refused(
+    tmp_path: Path, make_image: Callable[..., Path], kind: str
+) -> None:
     image = make_image(tmp_path / "ants/1.png")
     first = image if kind == "image" else tmp_path
     with pytest.raises(SourceError, match=r"expected each image once, got '.*ants/1\.png' again"):
         read_manifest([first, image])
 
 
-def test_read_manifest_several_tables_of_the_same_names_keep_all_rows(tmp_path, make_image):
+def test_read_manifest_several_tables_of_the_same_names_keep_all_rows(
+    tmp_path: Path, make_image: Callable[..., Path]
+) -> None:
     for name in ("one", "two"):
         make_image(tmp_path / name / "1.png")
         (tmp_path / name / "t.csv").write_text("path\n1.png\n")
@@ -81,20 +95,24 @@ def test_read_manifest_several_tables_of_the_same_names_keep_all_rows(tmp_path, 
     assert list_ids(read_manifest(tables)) == [f"{table}/1.png" for table in tables]
 
 
-def test_read_manifest_several_sources_add_up_what_is_ignored(tmp_path, make_image):
+def test_read_manifest_several_sources_add_up_what_is_ignored(
+    tmp_path: Path, make_image: Callable[..., Path]
+) -> None:
     for name in ("one", "two"):
         make_image(tmp_path / name / "1.png")
         (tmp_path / name / "notes.txt").write_text("text")
     assert read_manifest([tmp_path / "one", tmp_path / "two"]).n_ignored == 2
 
 
-def test_read_manifest_folder_called_like_a_table_is_a_folder(tmp_path, make_image):
+def test_read_manifest_folder_called_like_a_table_is_a_folder(
+    tmp_path: Path, make_image: Callable[..., Path]
+) -> None:
     make_image(tmp_path / "photos.csv/1.png")
     assert list_ids(read_manifest(tmp_path / "photos.csv")) == ["1.png"]
 
 
 @pytest.mark.parametrize("name", ["nowhere", "nowhere.csv", "nowhere.tar", "nowhere.jpg"])
-def test_read_manifest_missing_source_is_refused(tmp_path, name):
+def test_read_manifest_missing_source_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(
         SourceError, match=rf"{name}: expected a folder, table, tar or image, got n"
     ):
@@ -104,18 +122,24 @@ def test_read_manifest_missing_source_is_refused(tmp_path, name):
 @pytest.mark.parametrize(
     "name", ["nowhere", "nowhere.jpg", "nowhere.csv", "nowhere.parquet", "nowhere.tar"]
 )
-def test_read_manifest_missing_source_among_several_is_refused(tmp_path, photos, name):
+def test_read_manifest_missing_source_among_several_is_refused(
+    tmp_path: Path, photos: Path, name: str
+) -> None:
     with pytest.raises(SourceError, match=name):
         read_manifest([photos, tmp_path / name])
 
 
-def test_read_manifest_missing_tar_among_tars_is_refused(tmp_path, make_image):
+def test_read_manifest_missing_tar_among_tars_is_refused(
+    tmp_path: Path, make_image: Callable[..., Path]
+) -> None:
     tar = write_tar(tmp_path / "photos.tar", make_image(tmp_path / "1.png"))
     with pytest.raises(SourceError, match=r"gone\.tar: expected a folder, table, tar or image"):
         read_manifest([tar, tmp_path / "gone.tar"])
 
 
-def test_list_entries_missing_image_fails_when_read(tmp_path, make_image):
+def test_list_entries_missing_image_fails_when_read(
+    tmp_path: Path, make_image: Callable[..., Path]
+) -> None:
     image = make_image(tmp_path / "1.png")
     gone = list_entries([image, tmp_path / "gone.jpg"])[1]
     with pytest.raises(FileNotFoundError, match=r"gone.jpg"):
@@ -125,7 +149,7 @@ def test_list_entries_missing_image_fails_when_read(tmp_path, make_image):
 @pytest.mark.parametrize(
     "name", ["p.tar.gz", "p.tgz", "p.zip", "p.tar.bz2", "p.tar.xz", "p.tar.zst"]
 )
-def test_read_manifest_compressed_archive_is_refused_with_remedy(tmp_path, name):
+def test_read_manifest_compressed_archive_is_refused_with_remedy(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"\x1f\x8b")
     with pytest.raises(
         SourceError, match=r"expected a plain \.tar, got a compressed archive\. Dec"
@@ -133,7 +157,7 @@ def test_read_manifest_compressed_archive_is_refused_with_remedy(tmp_path, name)
         read_manifest(tmp_path / name)
 
 
-def test_read_manifest_of_nothing_is_refused():
+def test_read_manifest_of_nothing_is_refused() -> None:
     with pytest.raises(SourceError, match="expected at least one path, got none"):
         read_manifest([])
 
@@ -141,13 +165,15 @@ def test_read_manifest_of_nothing_is_refused():
 # --- list_entries
 
 
-def test_list_entries_keeps_order_and_repeats(tmp_path, make_image):
+def test_list_entries_keeps_order_and_repeats(
+    tmp_path: Path, make_image: Callable[..., Path]
+) -> None:
     one, two = make_image(tmp_path / "1.png"), make_image(tmp_path / "2.png", seed=1)
     ids = [entry.row.id for entry in list_entries([two, str(one), two])]
     assert ids == [str(two), str(one), str(two)]
 
 
-def test_list_entries_folder_stands_for_its_images(photos):
+def test_list_entries_folder_stands_for_its_images(photos: Path) -> None:
     assert len(list_entries(photos)) == 12
     assert len(list_entries([photos, photos])) == 24
 
@@ -165,18 +191,18 @@ def test_list_entries_folder_stands_for_its_images(photos):
     ],
     ids=["Pillow", "array", "gray array", "batch", "mixed list", "generator", "empty list"],
 )
-def test_list_entries_of_images_in_memory_counts_them(images, n_entries):
+def test_list_entries_of_images_in_memory_counts_them(images: Any, n_entries: int) -> None:
     entries = list_entries(images)
     assert len(entries) == n_entries
     assert [entry.row.id for entry in entries] == [str(number) for number in range(n_entries)]
 
 
-def test_list_entries_batch_gives_each_image():
+def test_list_entries_batch_gives_each_image() -> None:
     batch = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
     for entry, image in zip(list_entries(batch), batch, strict=True):
         np.testing.assert_array_equal(entry.content.image, image)
 
 
-def test_list_entries_missing_folder_is_refused(tmp_path):
+def test_list_entries_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"gone: expected a folder, table, tar or image"):
         list_entries([tmp_path / "gone"])

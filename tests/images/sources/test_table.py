@@ -1,22 +1,26 @@
 """A CSV or Parquet table becomes rows, and each error names table, line and column."""
 
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from featx.core.errors import SourceError
+from featx.images.manifest import Manifest
 from featx.images.sources.table import read_table
 
 HEADER = "path,id,label,split,group\n"
 
 
-def write_csv(folder, text):
+def write_csv(folder: Path, text: str | bytes) -> Path:
     table = folder / "photos.csv"
     table.write_bytes(text if isinstance(text, bytes) else text.encode())
     return table
 
 
-def write_parquet(folder, columns):
+def write_parquet(folder: Path, columns: dict[str, list[Any]]) -> Path:
     pyarrow = pytest.importorskip("pyarrow", reason="needs featx[parquet]")
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs featx[parquet]")
     table = folder / "photos.parquet"
@@ -24,12 +28,12 @@ def write_parquet(folder, columns):
     return table
 
 
-def list_rows(manifest):
+def list_rows(manifest: Manifest) -> list[tuple[str | None, ...]]:
     rows = (entry.row for entry in manifest.entries)
     return [(row.id, row.label, row.split, row.group) for row in rows]
 
 
-def test_read_table_csv_takes_all_columns(tmp_path):
+def test_read_table_csv_takes_all_columns(tmp_path: Path) -> None:
     table = write_csv(tmp_path, HEADER + "a.jpg,one,ants,train,p1\nb.jpg,two,bees,valid,p2\n")
     assert list_rows(read_table(table)) == [
         ("one", "ants", "train", "p1"),
@@ -37,7 +41,7 @@ def test_read_table_csv_takes_all_columns(tmp_path):
     ]
 
 
-def test_read_table_parquet_takes_all_columns(tmp_path):
+def test_read_table_parquet_takes_all_columns(tmp_path: Path) -> None:
     columns = {
         "path": ["a.jpg", "b.jpg"],
         "id": ["one", "two"],
@@ -51,17 +55,19 @@ def test_read_table_parquet_takes_all_columns(tmp_path):
     ]
 
 
-def test_read_table_without_optional_columns_uses_the_path_as_id(tmp_path):
+def test_read_table_without_optional_columns_uses_the_path_as_id(tmp_path: Path) -> None:
     table = write_csv(tmp_path, "path\nants/a.jpg\n")
     assert list_rows(read_table(table)) == [("ants/a.jpg", None, None, None)]
 
 
-def test_read_table_empty_optional_cells_are_none(tmp_path):
+def test_read_table_empty_optional_cells_are_none(tmp_path: Path) -> None:
     table = write_csv(tmp_path, HEADER + "a.jpg,,,,\n")
     assert list_rows(read_table(table)) == [("a.jpg", None, None, None)]
 
 
-def test_read_table_relative_path_is_relative_to_the_table(tmp_path, make_image, monkeypatch):
+def test_read_table_relative_path_is_relative_to_the_table(
+    tmp_path: Path, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = make_image(tmp_path / "deep/ants/a.png")
     table = write_csv(tmp_path / "deep", "path\nants/a.png\n")
     monkeypatch.chdir(tmp_path)
@@ -70,7 +76,7 @@ def test_read_table_relative_path_is_relative_to_the_table(tmp_path, make_image,
     assert entry.content.read() == image.read_bytes()
 
 
-def test_read_table_absolute_path_stays(tmp_path, make_image):
+def test_read_table_absolute_path_stays(tmp_path: Path, make_image: Callable[..., Path]) -> None:
     image = make_image(tmp_path / "elsewhere/a.png")
     (tmp_path / "tables").mkdir()
     table = write_csv(tmp_path / "tables", f"path\n{image}\n")
@@ -79,7 +85,7 @@ def test_read_table_absolute_path_stays(tmp_path, make_image):
     assert entry.content.read() == image.read_bytes()
 
 
-def test_read_table_missing_image_is_a_row_until_it_is_read(tmp_path):
+def test_read_table_missing_image_is_a_row_until_it_is_read(tmp_path: Path) -> None:
     (entry,) = read_table(write_csv(tmp_path, "path\ngone.jpg\n")).entries
     with pytest.raises(FileNotFoundError, match=r"gone.jpg"):
         entry.content.read()
@@ -98,26 +104,26 @@ def test_read_table_missing_image_is_a_row_until_it_is_read(tmp_path):
     ],
     ids=["byte-order mark", "no end of line", "blanks", "empty lines", "quotes", "extra", "twice"],
 )
-def test_read_table_csv_variant_gives_the_same_row(tmp_path, text):
+def test_read_table_csv_variant_gives_the_same_row(tmp_path: Path, text: str) -> None:
     assert list_rows(read_table(write_csv(tmp_path, text))) == [("a.jpg", "ants", None, None)]
 
 
-def test_read_table_csv_quoted_comma_and_quote_are_kept(tmp_path):
+def test_read_table_csv_quoted_comma_and_quote_are_kept(tmp_path: Path) -> None:
     table = write_csv(tmp_path, 'path,label\n"a,b.jpg","say ""ant"""\n')
     assert list_rows(read_table(table)) == [("a,b.jpg", 'say "ant"', None, None)]
 
 
-def test_read_table_keeps_the_order_of_its_lines(tmp_path):
+def test_read_table_keeps_the_order_of_its_lines(tmp_path: Path) -> None:
     table = write_csv(tmp_path, "path\nc.jpg\na.jpg\nb.jpg\n")
     assert [row[0] for row in list_rows(read_table(table))] == ["c.jpg", "a.jpg", "b.jpg"]
 
 
-def test_read_table_one_file_under_two_ids_is_two_rows(tmp_path):
+def test_read_table_one_file_under_two_ids_is_two_rows(tmp_path: Path) -> None:
     table = write_csv(tmp_path, "path,id\na.jpg,one\na.jpg,two\n")
     assert [row[0] for row in list_rows(read_table(table))] == ["one", "two"]
 
 
-def test_read_table_odd_id_is_escaped(tmp_path):
+def test_read_table_odd_id_is_escaped(tmp_path: Path) -> None:
     (row,) = list_rows(read_table(write_csv(tmp_path, 'path,id\na.jpg,"one\ntwo"\n')))
     assert row[0] == "one\\u000atwo"
 
@@ -160,20 +166,22 @@ def test_read_table_odd_id_is_escaped(tmp_path):
         "endless cell",
     ],
 )
-def test_read_table_wrong_csv_is_refused_with_its_place(tmp_path, text, message):
+def test_read_table_wrong_csv_is_refused_with_its_place(
+    tmp_path: Path, text: str, message: str
+) -> None:
     table = write_csv(tmp_path, text)
     with pytest.raises(SourceError, match=message) as caught:
         read_table(table)
     assert str(caught.value).startswith(str(table))
 
 
-def test_read_table_wrong_column_name_shows_the_nearest(tmp_path):
+def test_read_table_wrong_column_name_shows_the_nearest(tmp_path: Path) -> None:
     table = write_csv(tmp_path, "paths,label\na.jpg,ants\n")
     with pytest.raises(SourceError, match=r"holds the paths\. Nearest: paths"):
         read_table(table)
 
 
-def test_read_table_parquet_missing_values_are_none(tmp_path):
+def test_read_table_parquet_missing_values_are_none(tmp_path: Path) -> None:
     columns = {
         "path": ["a.jpg", "b.jpg"],
         "label": [None, "bees"],
@@ -186,17 +194,17 @@ def test_read_table_parquet_missing_values_are_none(tmp_path):
     ]
 
 
-def test_read_table_parquet_nan_label_is_no_label(tmp_path):
+def test_read_table_parquet_nan_label_is_no_label(tmp_path: Path) -> None:
     table = write_parquet(tmp_path, {"path": ["a.jpg", "b.jpg"], "label": [math.nan, 1.0]})
     assert [row[1] for row in list_rows(read_table(table))] == [None, "1.0"]
 
 
-def test_read_table_parquet_integers_become_text(tmp_path):
+def test_read_table_parquet_integers_become_text(tmp_path: Path) -> None:
     table = write_parquet(tmp_path, {"path": ["a.jpg"], "id": [7], "label": [0], "group": [12]})
     assert list_rows(read_table(table)) == [("7", "0", None, "12")]
 
 
-def test_read_table_parquet_extra_columns_are_passed_over(tmp_path):
+def test_read_table_parquet_extra_columns_are_passed_over(tmp_path: Path) -> None:
     table = write_parquet(tmp_path, {"width": [3], "path": ["a.jpg"], "sizes": [[1, 2]]})
     assert list_rows(read_table(table)) == [("a.jpg", None, None, None)]
 
@@ -211,14 +219,16 @@ def test_read_table_parquet_extra_columns_are_passed_over(tmp_path):
     ],
     ids=["no path column", "no path", "bad split", "duplicate"],
 )
-def test_read_table_wrong_parquet_is_refused_with_its_place(tmp_path, columns, message):
+def test_read_table_wrong_parquet_is_refused_with_its_place(
+    tmp_path: Path, columns: dict[str, list[Any]], message: str
+) -> None:
     table = write_parquet(tmp_path, columns)
     with pytest.raises(SourceError, match=message) as caught:
         read_table(table)
     assert str(caught.value).startswith(str(table))
 
 
-def test_read_table_text_called_parquet_is_refused(tmp_path):
+def test_read_table_text_called_parquet_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="needs featx[parquet]")
     table = tmp_path / "photos.parquet"
     table.write_text("path\na.jpg\n")

@@ -5,14 +5,20 @@ import io
 import json
 import tarfile
 import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from featx.core.errors import SourceError
+from featx.images.manifest import Manifest
 from featx.images.sources.tar import read_tars
 
 
-def write_tar(path, members, format=tarfile.GNU_FORMAT):
+def write_tar(
+    path: Path, members: Iterable[tuple[str, bytes | str]], format: int = tarfile.GNU_FORMAT
+) -> Path:
     """Write a tar of (name, bytes) in the order given; a str for bytes is a link's target."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w", format=format) as archive:
@@ -27,12 +33,12 @@ def write_tar(path, members, format=tarfile.GNU_FORMAT):
     return path
 
 
-def list_places(manifest):
+def list_places(manifest: Manifest) -> dict[str, tuple[str | None, str | None]]:
     return {e.row.id: (e.row.split, e.row.label) for e in manifest.entries}
 
 
 @pytest.fixture
-def jpegs(tmp_path, make_image):
+def jpegs(tmp_path: Path, make_image: Callable[..., Path]) -> list[bytes]:
     """Four different small files."""
     paths = [make_image(tmp_path / "jpegs" / f"{seed}.jpg", seed=seed) for seed in range(4)]
     return [path.read_bytes() for path in paths]
@@ -57,14 +63,16 @@ def jpegs(tmp_path, make_image):
     ],
     ids=lambda value: value[0] if isinstance(value[0], str) else "",
 )
-def test_read_tars_member_folders_give_splits_and_labels(tmp_path, names, expected):
+def test_read_tars_member_folders_give_splits_and_labels(
+    tmp_path: Path, names: Any, expected: Any
+) -> None:
     tar = write_tar(tmp_path / "photos.tar", [(name, b"") for name in names])
     places = list_places(read_tars([tar]))
     assert list(places.values()) == expected
     assert list(places) == [name.removeprefix("./") for name in names]
 
 
-def test_read_tars_split_folders_beside_others_are_refused(tmp_path):
+def test_read_tars_split_folders_beside_others_are_refused(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "photos.tar", [("train/ants/1.jpg", b""), ("more/2.jpg", b"")])
     with pytest.raises(SourceError, match=r"photos\.tar: .*got both \(train beside more\)"):
         read_tars([tar])
@@ -82,17 +90,19 @@ def test_read_tars_split_folders_beside_others_are_refused(tmp_path):
         ("trains.tar", None),
     ],
 )
-def test_read_tars_split_in_the_name_holds_for_its_members(tmp_path, name, split):
+def test_read_tars_split_in_the_name_holds_for_its_members(
+    tmp_path: Path, name: str, split: str | None
+) -> None:
     tar = write_tar(tmp_path / name, [("ants/1.jpg", b"")])
     assert list_places(read_tars([tar])) == {"ants/1.jpg": (split, "ants")}
 
 
-def test_read_tars_split_folder_comes_before_the_tars_name(tmp_path):
+def test_read_tars_split_folder_comes_before_the_tars_name(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "photos-train.tar", [("val/ants/1.jpg", b"")])
     assert list_places(read_tars([tar])) == {"val/ants/1.jpg": ("val", "ants")}
 
 
-def test_read_tars_several_carry_their_names_in_ids(tmp_path, jpegs):
+def test_read_tars_several_carry_their_names_in_ids(tmp_path: Path, jpegs: list[bytes]) -> None:
     one = write_tar(tmp_path / "b-train.tar", [("ants/1.jpg", jpegs[0])])
     two = write_tar(tmp_path / "a-val.tar", [("ants/1.jpg", jpegs[1])])
     manifest = read_tars([one, two])
@@ -103,7 +113,7 @@ def test_read_tars_several_carry_their_names_in_ids(tmp_path, jpegs):
     assert [entry.content.read() for entry in manifest.entries] == jpegs[:2]
 
 
-def test_read_tars_of_one_name_are_refused(tmp_path):
+def test_read_tars_of_one_name_are_refused(tmp_path: Path) -> None:
     one = write_tar(tmp_path / "one/photos.tar", [("1.jpg", b"")])
     two = write_tar(tmp_path / "two/photos.tar", [("1.jpg", b"")])
     with pytest.raises(SourceError, match=r"got a second photos\.tar\. Rename one"):
@@ -113,7 +123,7 @@ def test_read_tars_of_one_name_are_refused(tmp_path):
 # --- WebDataset
 
 
-def test_read_tars_cls_gives_the_label(tmp_path):
+def test_read_tars_cls_gives_the_label(tmp_path: Path) -> None:
     members = [
         ("1.cls", b"ants\n"),
         ("1.jpg", b""),
@@ -129,31 +139,31 @@ def test_read_tars_cls_gives_the_label(tmp_path):
     }
 
 
-def test_read_tars_json_gives_label_split_and_group(tmp_path):
+def test_read_tars_json_gives_label_split_and_group(tmp_path: Path) -> None:
     fields = {"label": 3, "split": "validation", "group": "p1", "width": 40}
     members = [("a/1.jpg", b""), ("a/1.json", json.dumps(fields).encode())]
     (entry,) = read_tars([write_tar(tmp_path / "shard.tar", members)]).entries
     assert (entry.row.label, entry.row.split, entry.row.group) == ("3", "val", "p1")
 
 
-def test_read_tars_json_fields_are_optional(tmp_path):
+def test_read_tars_json_fields_are_optional(tmp_path: Path) -> None:
     members = [("ants/1.jpg", b""), ("ants/1.json", b'{"split": null, "label": "", "group": 4}')]
     (entry,) = read_tars([write_tar(tmp_path / "photos-val.tar", members)]).entries
     assert (entry.row.label, entry.row.split, entry.row.group) == ("ants", "val", "4")
 
 
-def test_read_tars_cls_that_is_empty_is_no_label(tmp_path):
+def test_read_tars_cls_that_is_empty_is_no_label(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "shard.tar", [("1.jpg", b""), ("1.cls", b"\n")])
     assert list_places(read_tars([tar])) == {"1.jpg": (None, None)}
 
 
-def test_read_tars_key_ends_at_the_first_dot(tmp_path):
+def test_read_tars_key_ends_at_the_first_dot(tmp_path: Path) -> None:
     members = [("v1.0/1.left.jpg", b""), ("v1.0/1.cls", b"ants"), ("v1.0/2.jpg", b"")]
     places = list_places(read_tars([write_tar(tmp_path / "shard.tar", members)]))
     assert places == {"v1.0/1.left.jpg": (None, "ants"), "v1.0/2.jpg": (None, "v1.0")}
 
 
-def test_read_tars_sidecar_of_another_folder_says_nothing(tmp_path):
+def test_read_tars_sidecar_of_another_folder_says_nothing(tmp_path: Path) -> None:
     members = [("a/1.jpg", b""), ("b/1.jpg", b""), ("b/1.cls", b"bees")]
     places = list_places(read_tars([write_tar(tmp_path / "shard.tar", members)]))
     assert places == {"a/1.jpg": (None, "a"), "b/1.jpg": (None, "bees")}
@@ -170,7 +180,9 @@ def test_read_tars_sidecar_of_another_folder_says_nothing(tmp_path):
     ],
     ids=["no json", "a list", "empty", "latin-1", "bad split"],
 )
-def test_read_tars_wrong_sidecar_is_refused_by_name(tmp_path, name, data, message):
+def test_read_tars_wrong_sidecar_is_refused_by_name(
+    tmp_path: Path, name: str, data: Any, message: str
+) -> None:
     tar = write_tar(tmp_path / "shard.tar", [("1.jpg", b""), (name, data)])
     with pytest.raises(SourceError, match=rf"shard\.tar, member '{name}': {message}"):
         read_tars([tar])
@@ -179,7 +191,7 @@ def test_read_tars_wrong_sidecar_is_refused_by_name(tmp_path, name, data, messag
 # --- what is a row
 
 
-def test_read_tars_contents_equal_the_original_bytes(tmp_path, jpegs):
+def test_read_tars_contents_equal_the_original_bytes(tmp_path: Path, jpegs: list[bytes]) -> None:
     long_name = "ants/" + "x" * 200 + ".jpg"
     names = ["ants/1.jpg", long_name, "bees/ä 蟻.jpg", "bees/2.jpg"]
     for format in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
@@ -190,26 +202,26 @@ def test_read_tars_contents_equal_the_original_bytes(tmp_path, jpegs):
         assert entries[0].row.path == str(tar / "ants/1.jpg")
 
 
-def test_read_tars_prefix_of_a_member_ends_with_the_member(tmp_path):
+def test_read_tars_prefix_of_a_member_ends_with_the_member(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "photos.tar", [("1.jpg", b"abc"), ("2.jpg", b"x" * 600)])
     first, second = read_tars([tar]).entries
     assert first.content.read(32) == b"abc"
     assert second.content.read(32) == b"x" * 32
 
 
-def test_read_tars_order_is_that_of_the_tar(tmp_path):
+def test_read_tars_order_is_that_of_the_tar(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "photos.tar", [(f"{name}.jpg", b"") for name in "cab"])
     assert list(list_places(read_tars([tar]))) == ["c.jpg", "a.jpg", "b.jpg"]
 
 
-def test_read_tars_member_is_told_by_content_or_suffix(tmp_path, jpegs):
+def test_read_tars_member_is_told_by_content_or_suffix(tmp_path: Path, jpegs: list[bytes]) -> None:
     members = [("1.dat", jpegs[0]), ("2.jpg", b"text"), ("notes.txt", b"text"), ("3", jpegs[1])]
     manifest = read_tars([write_tar(tmp_path / "photos.tar", members)])
     assert list(list_places(manifest)) == ["1.dat", "2.jpg", "3"]
     assert manifest.n_ignored == 1
 
 
-def test_read_tars_later_duplicate_wins(tmp_path, jpegs):
+def test_read_tars_later_duplicate_wins(tmp_path: Path, jpegs: list[bytes]) -> None:
     members = [("1.jpg", jpegs[0]), ("2.jpg", jpegs[1]), ("./1.jpg", jpegs[2])]
     entries = read_tars([write_tar(tmp_path / "photos.tar", members)]).entries
     contents = {entry.row.id: entry.content.read() for entry in entries}
@@ -217,23 +229,25 @@ def test_read_tars_later_duplicate_wins(tmp_path, jpegs):
 
 
 @pytest.mark.parametrize("target", ["1.jpg", "/etc/hostname", "../outside.jpg"])
-def test_read_tars_symlink_is_ignored(tmp_path, jpegs, target):
+def test_read_tars_symlink_is_ignored(tmp_path: Path, jpegs: list[bytes], target: str) -> None:
     tar = write_tar(tmp_path / "photos.tar", [("1.jpg", jpegs[0]), ("2.jpg", target)])
     assert list(list_places(read_tars([tar]))) == ["1.jpg"]
 
 
 @pytest.mark.parametrize("name", ["ants/._1.jpg", ".cache/1.jpg", "./.x.jpg"])
-def test_read_tars_hidden_is_passed_over(tmp_path, name):
+def test_read_tars_hidden_is_passed_over(tmp_path: Path, name: str) -> None:
     tar = write_tar(tmp_path / "photos.tar", [("ants/1.jpg", b""), (name, b"")])
     assert list(list_places(read_tars([tar]))) == ["ants/1.jpg"]
 
 
-def test_read_tars_odd_name_is_escaped(tmp_path):
+def test_read_tars_odd_name_is_escaped(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "photos.tar", [("a\nb.jpg", b""), ("c\udcff.jpg", b"")])
     assert list(list_places(read_tars([tar]))) == ["a\\u000ab.jpg", "c\\xff.jpg"]
 
 
-def test_read_tars_unpacks_nothing(tmp_path, jpegs, monkeypatch):
+def test_read_tars_unpacks_nothing(
+    tmp_path: Path, jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     tar = write_tar(tmp_path / "photos.tar", [("ants/1.jpg", jpegs[0]), ("ants/1.cls", b"bees")])
     here, temporary = tmp_path / "here", tmp_path / "temporary"
     here.mkdir()
@@ -250,13 +264,13 @@ def test_read_tars_unpacks_nothing(tmp_path, jpegs, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["../1.jpg", "ants/../../1.jpg", "/1.jpg", "/etc/1.jpg"])
-def test_read_tars_member_that_climbs_out_is_refused(tmp_path, name):
+def test_read_tars_member_that_climbs_out_is_refused(tmp_path: Path, name: str) -> None:
     tar = write_tar(tmp_path / "photos.tar", [("ok.jpg", b""), (name, b"")])
     with pytest.raises(SourceError, match=rf"member '{name}': expected a path inside"):
         read_tars([tar])
 
 
-def test_read_tars_compressed_is_refused_with_remedy(tmp_path):
+def test_read_tars_compressed_is_refused_with_remedy(tmp_path: Path) -> None:
     plain = write_tar(tmp_path / "plain.tar", [("1.jpg", b"")])
     packed = tmp_path / "photos.tar"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
@@ -265,20 +279,20 @@ def test_read_tars_compressed_is_refused_with_remedy(tmp_path):
 
 
 @pytest.mark.parametrize("data", [b"", b"notes\n" * 400], ids=["empty", "text"])
-def test_read_tars_other_file_is_refused(tmp_path, data):
+def test_read_tars_other_file_is_refused(tmp_path: Path, data: Any) -> None:
     tar = tmp_path / "photos.tar"
     tar.write_bytes(data)
     with pytest.raises(SourceError, match=r"photos\.tar: expected a plain tar"):
         read_tars([tar])
 
 
-def test_read_tars_without_images_is_refused(tmp_path):
+def test_read_tars_without_images_is_refused(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "photos.tar", [("notes.txt", b"text"), ("more.txt", b"text")])
     with pytest.raises(SourceError, match=r"got none among 2 files. Name members class/"):
         read_tars([tar])
 
 
-def damage(tar, jpegs, change):
+def damage(tar: Path, jpegs: list[bytes], change: Callable[[bytes, list[int]], bytes]) -> list[str]:
     """Write a tar of three images, change its bytes, and return which of them are lost silently."""
     names = ["1.jpg", "2.jpg", "3.jpg"]
     write_tar(tar, zip(names, jpegs[:3], strict=True))
@@ -315,18 +329,20 @@ def damage(tar, jpegs, change):
         "header overwritten",
     ],
 )
-def test_read_tars_damaged_loses_nothing_silently(tmp_path, jpegs, change):
+def test_read_tars_damaged_loses_nothing_silently(
+    tmp_path: Path, jpegs: list[bytes], change: Any
+) -> None:
     assert damage(tmp_path / "photos.tar", jpegs, change) == []
 
 
-def test_read_tars_truncated_in_a_sidecar_is_a_source_error(tmp_path):
+def test_read_tars_truncated_in_a_sidecar_is_a_source_error(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "shard.tar", [("1.jpg", b""), ("1.cls", b"ants" * 200)])
     tar.write_bytes(tar.read_bytes()[: 2 * 512 + 100])
     with pytest.raises(SourceError, match=r"shard\.tar"):
         read_tars([tar])
 
 
-def test_read_tars_cut_after_listing_fails_when_read(tmp_path, jpegs):
+def test_read_tars_cut_after_listing_fails_when_read(tmp_path: Path, jpegs: list[bytes]) -> None:
     tar = write_tar(tmp_path / "photos.tar", [("1.jpg", jpegs[0]), ("2.jpg", jpegs[1])])
     first, second = read_tars([tar]).entries
     tar.write_bytes(tar.read_bytes()[: second.content.offset + 100])
@@ -335,7 +351,7 @@ def test_read_tars_cut_after_listing_fails_when_read(tmp_path, jpegs):
         second.content.read()
 
 
-def test_read_tars_one_class_per_tar_keeps_the_classes(tmp_path):
+def test_read_tars_one_class_per_tar_keeps_the_classes(tmp_path: Path) -> None:
     tars = [
         write_tar(
             tmp_path / f"{name}.tar", [(f"{name}/day1/0.jpg", b""), (f"{name}/day2/1.jpg", b"")]
@@ -345,20 +361,20 @@ def test_read_tars_one_class_per_tar_keeps_the_classes(tmp_path):
     assert {label for _, label in list_places(read_tars(tars)).values()} == {"cat", "dog"}
 
 
-def test_read_tars_single_folder_below_the_top_is_no_wrapper(tmp_path):
+def test_read_tars_single_folder_below_the_top_is_no_wrapper(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "x.tar", [("cat/day1/0.jpg", b""), ("cat/day1/1.jpg", b"")])
     assert {label for _, label in list_places(read_tars([tar])).values()} == {"cat"}
 
 
 @pytest.mark.parametrize("name", ["annotations.json", "ants/list.json", "classes.cls"])
-def test_read_tars_json_beside_no_image_is_passed_over(tmp_path, name):
+def test_read_tars_json_beside_no_image_is_passed_over(tmp_path: Path, name: str) -> None:
     tar = write_tar(tmp_path / "x.tar", [("ants/1.jpg", b""), (name, b"[1, 2]")])
     manifest = read_tars([tar])
     assert list_places(manifest) == {"ants/1.jpg": (None, "ants")}
     assert manifest.n_ignored == 1
 
 
-def test_read_tars_hard_link_is_its_targets_bytes(tmp_path, jpegs):
+def test_read_tars_hard_link_is_its_targets_bytes(tmp_path: Path, jpegs: list[bytes]) -> None:
     path = write_tar(tmp_path / "x.tar", [("ants/1.jpg", jpegs[0])])
     with tarfile.open(path, "a") as archive:
         info = tarfile.TarInfo("ants/2.jpg")

@@ -1,0 +1,203 @@
+"""Tensors by name: what a file may hold, and what fits a network."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from featx.backbones.state_dict import digest_weights, load_into, read_state_dict
+from featx.core.errors import WeightsError
+
+from .builders import build_network
+
+
+def cut(network: nn.Sequential) -> nn.Sequential:
+    network.fc = nn.Identity()
+    return network
+
+
+# --- read_state_dict
+
+
+def check_equal(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
+    assert set(state) == set(expected)
+    for name, tensor in expected.items():
+        assert torch.equal(state[name], tensor), name
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"state_dict": state, "epoch": 3},
+        lambda state: {"model": state, "optimizer": {"lr": 0.1}},
+        lambda state: {f"module.{name}": tensor for name, tensor in state.items()},
+        lambda state: {"state_dict": {f"module.{name}": t for name, t in state.items()}},
+    ],
+    ids=["plain", "state_dict", "model", "module.", "both"],
+)
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin"])
+def test_read_state_dict_torch_file_gives_its_tensors(
+    tmp_path: Path, wrap: Callable[[dict[str, torch.Tensor]], Any], suffix: str
+) -> None:
+    state = build_network().state_dict()
+    torch.save(wrap(state), tmp_path / f"mine{suffix}")
+    check_equal(read_state_dict(tmp_path / f"mine{suffix}"), state)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_read_state_dict_safetensors_gives_its_tensors(tmp_path: Path, prefix: str) -> None:
+    state = build_network().state_dict()
+    save_file(
+        {f"{prefix}{name}": tensor for name, tensor in state.items()}, tmp_path / "m.safetensors"
+    )
+    check_equal(read_state_dict(tmp_path / "m.safetensors"), state)
+
+
+@pytest.mark.parametrize("name", ["mine.pth", "mine.safetensors"])
+@pytest.mark.parametrize("data", [b"", b"no weights at all\n" * 9], ids=["empty", "text"])
+def test_read_state_dict_other_file_is_refused_in_one_line(
+    tmp_path: Path, name: str, data: Any
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(WeightsError, match=rf"{name}: expected a state dict .*, got [^\n]+\Z"):
+        read_state_dict(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "value", [[1, 2], {}, {"epoch": 3}, {"fc.weight": torch.zeros(2), "epoch": 3}, torch.zeros(2)]
+)
+def test_read_state_dict_of_no_tensors_by_name_is_refused(tmp_path: Path, value: Any) -> None:
+    torch.save(value, tmp_path / "mine.pth")
+    with pytest.raises(WeightsError, match=r"expected a state dict \(tensors by name\), got"):
+        read_state_dict(tmp_path / "mine.pth")
+
+
+def test_read_state_dict_truncated_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.pth"
+    torch.save(build_network().state_dict(), file)
+    file.write_bytes(file.read_bytes()[:-500])
+    with pytest.raises(WeightsError, match="expected a state dict"):
+        read_state_dict(file)
+
+
+class Malicious:
+    """Leaves a file behind where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
+        return open, (str(self.path), "w")
+
+
+def test_read_state_dict_pickle_of_other_objects_is_refused_and_not_run(tmp_path: Path) -> None:
+    proof = tmp_path / "proof"
+    torch.save({"fc.weight": torch.zeros(2), "hook": Malicious(proof)}, tmp_path / "mine.pth")
+    with pytest.raises(WeightsError, match=r"expected a state dict .*, got UnpicklingError"):
+        read_state_dict(tmp_path / "mine.pth")
+    assert not proof.exists()
+
+
+def test_read_state_dict_whole_pickled_network_is_refused(tmp_path: Path) -> None:
+    torch.save(build_network(), tmp_path / "mine.pth")
+    with pytest.raises(
+        WeightsError, match=r"Save it with torch\.save\(model\.state_dict\(\), path"
+    ):
+        read_state_dict(tmp_path / "mine.pth")
+
+
+# --- load_into
+
+
+def test_load_into_puts_every_tensor_in() -> None:
+    state = build_network(seed=1).state_dict()
+    network = cut(build_network(seed=2))
+    load_into(network, state, ignored=["fc"], subject="mine.pth")
+    check_equal(network.state_dict(), {n: t for n, t in state.items() if not n.startswith("fc")})
+
+
+@pytest.mark.parametrize("n_classes", [1, 7])
+def test_load_into_classifier_of_any_class_count_is_passed_over(n_classes: int) -> None:
+    state = build_network(seed=1, n_classes=n_classes).state_dict()
+    network = cut(build_network(seed=2))
+    load_into(network, state, ignored=["fc"], subject="mine.pth")
+    assert torch.equal(network.conv.weight, state["conv.weight"])
+
+
+def test_load_into_file_without_classifier_is_fine() -> None:
+    state = cut(build_network(seed=1)).state_dict()
+    network = cut(build_network(seed=2))
+    load_into(network, state, ignored=["fc"], subject="mine.pth")
+    assert torch.equal(network.conv.weight, state["conv.weight"])
+
+
+def test_load_into_counts_of_batches_may_lack() -> None:
+    state = build_network(seed=1).state_dict()
+    del state["bn.num_batches_tracked"]
+    network = cut(build_network(seed=2))
+    load_into(network, state, ignored=["fc"], subject="mine.pth")
+    assert torch.equal(network.conv.weight, state["conv.weight"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bn.running_mean": None}, "got missing: bn.running_mean. Check"),
+        (
+            {"conv.weight": torch.zeros(4, 3, 5, 5)},
+            r"got misshapen: conv\.weight \(4, 3, 5, 5\) instead of \(4, 3, 3, 3\)\. Check",
+        ),
+        ({"conv2.weight": torch.zeros(2)}, "got unknown: conv2.weight. Check"),
+        (
+            {f"conv{i}.weight": torch.zeros(2) for i in range(2, 7)},
+            "got unknown: conv2.weight, conv3.weight, conv4.weight and 2 more. Check",
+        ),
+        (
+            {"conv.weight": None, "conv.bias": torch.zeros(9)},
+            "got missing: conv.weight. Check",
+        ),
+    ],
+    ids=["missing", "misshapen", "unknown", "many", "missing before misshapen"],
+)
+def test_load_into_other_tensors_are_refused_by_name(change: Any, message: str) -> None:
+    state = build_network().state_dict() | change
+    state = {name: tensor for name, tensor in state.items() if tensor is not None}
+    network = cut(build_network())
+    with pytest.raises(WeightsError, match=f"^mine.pth: expected the 7 tensors .*{message}"):
+        load_into(network, state, ignored=["fc"], subject="mine.pth")
+
+
+def test_load_into_refused_file_changes_nothing() -> None:
+    state = build_network(seed=1).state_dict() | {"conv2.weight": torch.zeros(2)}
+    network = cut(build_network(seed=2))
+    before = digest_weights(network)
+    with pytest.raises(WeightsError, match="unknown"):
+        load_into(network, state, ignored=["fc"], subject="mine.pth")
+    assert digest_weights(network) == before
+
+
+# --- digest_weights
+
+
+def test_digest_weights_equal_tensors_give_equal_digests() -> None:
+    assert digest_weights(build_network(1)) == digest_weights(build_network(1))
+
+
+def test_digest_weights_another_value_gives_another_digest() -> None:
+    network = build_network(1)
+    before = digest_weights(network)
+    with torch.no_grad():
+        network.conv.bias[0] += 1e-6
+    assert digest_weights(network) != before
+
+
+def test_digest_weights_count_of_batches_does_not_matter() -> None:
+    network = build_network(1)
+    before = digest_weights(network)
+    network.bn.num_batches_tracked += 1
+    assert digest_weights(network) == before
