@@ -17,6 +17,7 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 
 import featx
 from featx.backbones.load import load_backbone
+from featx.backbones.metadata import read_metadata
 from featx.backbones.state_dict import digest_weights, read_state_dict
 from featx.cache.reader import open_cache
 from featx.cache.writer import rewrite_cache
