@@ -146,14 +146,14 @@ def test_resolve_backbone_loaded_one_keeps_its_size():
 def test_restore_backbone_has_the_size_of_the_embeddings(size):
     backbone = featx.load_backbone("mini", size=size)
     fingerprint = build_fingerprint(backbone, "penultimate", precision="fp32")
-    origin = Origin(weights="DEFAULT", preprocess_from=backbone.preprocess_from, size=size)
+    origin = Origin(weights="DEFAULT", preprocess_from=backbone.origin.preprocess_from, size=size)
     restored = restore_backbone(fingerprint, origin, subject="the head")
-    assert (restored.size, restored.preprocess) == (size, backbone.preprocess)
+    assert (restored.origin.size, restored.preprocess) == (size, backbone.preprocess)
 
 
 def test_restore_backbone_of_another_size_is_refused():
     backbone = featx.load_backbone("mini", size=40)
     fingerprint = build_fingerprint(backbone, "penultimate", precision="fp32")
-    origin = Origin(weights="DEFAULT", preprocess_from=backbone.preprocess_from, size=48)
+    origin = Origin(weights="DEFAULT", preprocess_from=backbone.origin.preprocess_from, size=48)
     with pytest.raises(FingerprintError, match=r"expected .*resize 40.*got .*resize 48"):
         restore_backbone(fingerprint, origin, subject="the head")
