@@ -29,12 +29,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 import pytest
 from forks import Job, run_jobs
 from mutations import Mutant, list_mutants
 
 ROOT = Path(__file__).parents[1]
+
+Outcome = Literal["noticed", "hangs", "lives"]
 
 MODULES = (
     "featx/core",
@@ -253,14 +256,22 @@ def map_tests(folders: Sequence[str], trees: Sequence[Path]) -> dict[str, Reache
     return tests
 
 
+def judge(code: int | None) -> Outcome:
+    """Judge a fault by the exit code of pytest, which is None if the tests had to be ended."""
+    if code is None:
+        return "hangs"
+    passed = code in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    return "lives" if passed else "noticed"
+
+
 def run_mutants(
     mutants: Iterable[Mutant],
     sources: Mapping[str, str],
     tests: Mapping[str, Reached],
     trees: Sequence[Path],
-) -> Counter[str]:
-    """Show each fault to its tests; count those that are noticed, are ended, or live."""
-    outcomes: Counter[str] = Counter()
+) -> Counter[Outcome]:
+    """Show each fault to its tests; count what becomes of them."""
+    outcomes: Counter[Outcome] = Counter()
 
     def build_job(mutant: Mutant) -> Job:
         source = sources[mutant.path]
@@ -281,16 +292,12 @@ def run_mutants(
 
         def done(tree: Path, code: int | None) -> None:
             (tree / mutant.path).write_text(source)
-            if code is None:
-                outcome = f"ended after {limit_s:.0f} s"
-            elif code in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-                outcome = f"lives, {len(chosen)} tests pass"
-            else:
-                outcome = "noticed"
-            outcomes[outcome.split()[0]] += 1
+            outcome = judge(code)
+            outcomes[outcome] += 1
             if outcome != "noticed":
                 original, mutated = mutant.show(source)
-                print(f"\n{mutant.path}:{mutant.line} {mutant.function}: {outcome}")
+                place = f"{mutant.path}:{mutant.line} {mutant.function}"
+                print(f"\n{place}: {outcome} ({len(chosen)} tests)")
                 print(f"  - {original}\n  + {mutated}", flush=True)
 
         return Job(run=run, limit_s=limit_s, done=done, before=before)
@@ -335,13 +342,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{len(tests)} tests pass without a fault, in {mapped - start:.0f} s", flush=True)
         outcomes = run_mutants(mutants, sources, tests, trees)
     n_run = len(mutants)
-    n_noticed = n_run - outcomes["lives"]
+    n_noticed = outcomes["noticed"] + outcomes["hangs"]
     share = n_noticed / max(n_run, 1)
     elapsed = time.monotonic() - mapped
     print(
         f"\nnoticed {n_noticed} of {n_run} faults: {share:.3f}, at least {options.least} is asked"
     )
-    print(f"{outcomes['ended']} of the noticed hung; {len(drawn) - n_run} more drawn ones may live")
+    print(f"{outcomes['hangs']} of the noticed hung; {len(drawn) - n_run} more drawn ones may live")
     print(f"{elapsed:.0f} s for the faults, {elapsed / max(n_run, 1):.1f} s each")
     sys.exit(share < options.least)
 

@@ -14,7 +14,7 @@ import pytest
 # Scripts find each other in their own folder.
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from forks import Job, run_jobs
-from mutants import ROOT, Reached, choose_tests, draw_mutants, read_allowed
+from mutants import ROOT, Reached, choose_tests, draw_mutants, read_allowed, run_mutants
 from mutations import Mutant, list_mutants
 
 
@@ -192,6 +192,33 @@ def test_run_jobs_tells_exit_codes_and_kills_what_hangs(tmp_path: Path) -> None:
     ]
     run_jobs(jobs, trees)
     assert codes == {"hangs": None, "fails": 1, "passes": 0, "dies": -9}
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")  # Python 3.12
+def test_run_mutants_counts_each_fault_as_its_tests_judge_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    module, source = "featx/core/x.py", "def f(a):\n    return a + 1\n\ndef g(a):\n    close(a)\n"
+    test = """
+        from pathlib import Path
+
+        def test_f():
+            names = {}
+            exec(Path("featx/core/x.py").read_text(), names)
+            assert names["f"](1) == 2
+    """
+    tree = tmp_path / "copy"
+    for path, text in ((module, source), ("tests/core/test_x.py", dedent(test))):
+        (tree / path).parent.mkdir(parents=True)
+        (tree / path).write_text(text)
+    tests = {"tests/core/test_x.py::test_f": Reached(0.1, frozenset())}
+    first, *_, last = list_mutants(module, source)
+    outcomes = run_mutants([first, last], {module: source}, tests, [tree])
+    assert outcomes == {"noticed": 1, "lives": 1}
+    report = capfd.readouterr().out
+    assert report.count("lives") == 1
+    assert f"{module}:5 g: lives (1 tests)\n  - close(a)\n  + pass\n" in report
+    assert (tree / module).read_text() == source
 
 
 def test_read_allowed_compares_by_words(tmp_path: Path) -> None:
