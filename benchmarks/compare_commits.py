@@ -139,6 +139,7 @@ class Findings:
         self.n_different += bool(differences)
         shown = "; ".join(differences[:5])
         self.lines.append((what, f"DIFFERENT: {shown}" if differences else f"same{size}"))
+        print(f"  {what}", file=sys.stderr, flush=True)
 
     def add_json(self, what: str, old: str, new: str) -> None:
         """Record the comparison of two JSON texts: values differ, names may."""
