@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from featx.doctor.diagnose import draw_photo
+from featx.doctor.measure import generate_image
 
 
 def write_photos(data: Path, folder: Path, n_photos: int, seed: int = 0) -> None:
@@ -29,7 +29,7 @@ def write_photos(data: Path, folder: Path, n_photos: int, seed: int = 0) -> None
     names = iter(rng.permutation(n_photos))
     n_sources = len(sources) or 400
     for index in range(min(n_sources, n_photos)):
-        picture = _read(sources[index]) if sources else Image.fromarray(draw_photo(rng))
+        picture = _read(sources[index]) if sources else Image.fromarray(generate_image(rng))
         for number in range(index, n_photos, n_sources):
             crop = _crop(picture, rng) if number >= n_sources else picture
             crop.save(folder / "a" / f"{next(names):05}.jpg", quality=int(rng.integers(80, 96)))

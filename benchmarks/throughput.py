@@ -32,7 +32,8 @@ from shared import build_parser
 
 import featx
 from featx.backbones.backbone import Backbone
-from featx.doctor.diagnose import combine, measure_decoding, measure_forward
+from featx.doctor.diagnose import combine
+from featx.doctor.measure import measure_decoding, measure_network
 from featx.embedding.options import RunOptions, count_workers
 from featx.engines.choose import list_precisions
 from featx.images.sources.read import read_manifest
@@ -55,8 +56,8 @@ def measure_bounds(folder: Path, backbone: Backbone, options: argparse.Namespace
             )
             for size in sizes
         ]
-        best = max(built, key=lambda one: measure_forward(one, seconds, 1))
-        forward[name] = measure_forward(best, seconds, N_TRIES)
+        best = max(built, key=lambda one: measure_network(one, seconds, 1))
+        forward[name] = measure_network(best, seconds, N_TRIES)
     return {"decode": decode, "forward": forward}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 
+from typer.main import get_group
+
 from featx.cli.app import app
 from featx.cli.flags import render_error
 from featx.core.errors import FeatxError
@@ -26,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     except FeatxError as error:
         if len(rest) < len(arguments):
             raise
-        print(f"featx: {render_error(error, app)}", file=sys.stderr)
+        print(f"featx: {render_error(error, get_group(app))}", file=sys.stderr)
         sys.exit(error.exit_code)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from featx.cli.flags import translate_for
 from featx.cli.options import AsJson, Device
 from featx.cli.printing import print_json, print_table
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def doctor(
+    context: typer.Context,
     source: Annotated[
         list[Path] | None,
         typer.Argument(help="Images to sample.  [default: generated images]"),
@@ -41,18 +43,18 @@ def doctor(
     print_table(
         ["engine", "precision", "decode", "network alone (images/s)", "extraction (images/s)"],
         [
-            [engine, precision, name, round(found.forward[engine, precision]), round(rate)]
+            [engine, precision, name, round(found.network[engine, precision]), round(rate)]
             for (engine, precision, name), rate in found.expected.items()
         ],
     )
     print("\nFor featx extract:")
     for line in found.advice:
-        print(f"  {line}")
+        print(f"  {translate_for(context, line)}")
 
 
 def _list_measures(found: Diagnosis) -> dict[str, object]:
-    """Bring it into JSON's types: words joined with a blank where keys are tuples."""
+    """Convert a diagnosis to JSON types: the words of a key are joined by blanks."""
     fields = dict(vars(found))
-    for name in ("forward", "expected"):
+    for name in ("network", "expected"):
         fields[name] = {" ".join(key): rate for key, rate in fields[name].items()}
     return fields

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import typer
+from typer.core import TyperGroup as Group
 
 from featx.core.errors import FeatxError
 
@@ -45,10 +46,10 @@ class Flag:
     is_switch: bool
 
 
-def list_flags(app: typer.Typer) -> dict[str, Flag]:
+def list_flags(group: Group) -> dict[str, Flag]:
     """List the options of all commands by the name of their Python argument."""
     flags: dict[str, Flag] = {}
-    for command in typer.main.get_group(app).commands.values():
+    for command in group.commands.values():
         for parameter in command.params:
             long = [text for text in parameter.opts if text.startswith("--")]
             if parameter.name and long:
@@ -56,14 +57,21 @@ def list_flags(app: typer.Typer) -> dict[str, Flag]:
     return flags
 
 
-def render_error(error: FeatxError, app: typer.Typer) -> str:
+def render_error(error: FeatxError, group: Group) -> str:
     """Write an error in one line, in the words of the command line."""
-    flags = list_flags(app)
+    flags = list_flags(group)
     if not error.expected:
         return str(error)
     subject = flags[error.subject].text if error.subject in flags else error.subject
-    remedy = translate(error.remedy, flags, set(typer.main.get_group(app).commands))
+    remedy = translate(error.remedy, flags, set(group.commands))
     return f"{subject}: {error.reason}. {remedy}".rstrip()
+
+
+def translate_for(context: typer.Context, text: str) -> str:
+    """Translate a sentence of the library within a running command."""
+    group = context.find_root().command
+    assert isinstance(group, Group)
+    return translate(text, list_flags(group), set(group.commands))
 
 
 def translate(text: str, flags: Mapping[str, Flag], commands: set[str]) -> str:

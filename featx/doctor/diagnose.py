@@ -1,82 +1,61 @@
-"""What this machine can do: how fast it decodes, runs a network and writes, and which flags fit."""
+"""Measure what this machine can do, and recommend options."""
 
 from __future__ import annotations
 
 import importlib.util
-import itertools
-import math
 import os
 import tempfile
-import time
-from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import joblib
-import numpy as np
 
-from featx.backbones.backbone import Backbone
 from featx.core.errors import FeatxError
-from featx.core.typing import PathLike
+from featx.core.typing import Decode, EngineName, PathLike, Precision
+from featx.doctor.measure import list_sample, measure_decoding, measure_network, measure_writing
 from featx.embedding.embed import resolve_backbone
 from featx.embedding.options import RunOptions, count_workers
 from featx.engines.choose import choose_engine, list_precisions
-from featx.engines.engine import Engine, Slot
-from featx.images.content import Content
-from featx.images.decode import decode_reduced, encode_image
-from featx.images.manifest import Entry
-from featx.images.sources.read import list_entries, read_manifest
-
-Array = np.ndarray[Any, Any]
-
-N_SAMPLE = 200
-"""Images that are decoded."""
-
-N_TRIES = 3
-"""The best of so many counts: other work on the machine only ever slows one down."""
-
-N_WRITTEN = 64 << 20
-"""Bytes that are written."""
 
 WORTH = 1.15
-"""A flag that makes a run faster by less is not recommended."""
+"""Smallest ratio of speeds for which an option is recommended."""
+
+Way = tuple[EngineName, Precision]
+"""One way to run a network."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What a machine can do.
+    """Speeds of a machine, and advice.
 
     Attributes
     ----------
     n_cores : int
-        That this process may use.
+        Number of cores that this process may use.
     device : str
-        Where networks run by default.
+        Device on which networks run.
     decode : dict of str to float
-        Images/s, all cores: ``exact`` and ``fast``.
+        Images per second on all cores, by way to decode: ``exact`` and ``fast``.
     workers : int
-        Threads with which exact decoding was the fastest.
-    forward : dict of (str, str) to float
-        Images/s through the network, per engine and precision.
+        Number of threads with which exact decoding was fastest.
+    network : dict of (str, str) to float
+        Images per second through the network alone, by engine and precision.
     write_mb_per_s : float
-        To the disk, flushed.
+        MB per second written and flushed to the disk.
     expected : dict of (str, str, str) to float
-        Images/s of an extraction, per engine, precision and decode.
+        Images per second of a whole extraction, by engine, precision and way to decode.
     advice : tuple of str
-        What to pass or to install.
+        Options to pass or packages to install.
     """
 
     n_cores: int
     device: str
-    decode: dict[str, float]
+    decode: Mapping[Decode, float]
     workers: int
-    forward: dict[tuple[str, str], float]
+    network: Mapping[Way, float]
     write_mb_per_s: float
-    expected: dict[tuple[str, str, str], float]
+    expected: Mapping[tuple[EngineName, Precision, Decode], float]
     advice: tuple[str, ...]
 
 
@@ -88,209 +67,160 @@ def diagnose(
     folder: PathLike = ".",
     seconds: float = 1.0,
 ) -> Diagnosis:
-    """Measure this machine with a backbone.
+    """Measure how fast this machine decodes, runs a network and writes.
 
     Parameters
     ----------
     source : path or sequence of paths, optional
-        Images to decode, as `featx.extract` takes them; a sample is read. Default: drawn ones of
-        500 × 375 pixels.
+        Images to decode, given as to `featx.extract`; a sample of them is read. Default: generated
+        images of 500 × 375 pixels.
     backbone : str
-        Its speed does not depend on its weights: random ones are taken.
+        Name of the network. It runs with random weights, which do not change its speed.
     device : str
-        As in `featx.embedding.loop.RunOptions`.
+        Device on which the network runs: see `featx.RunOptions`.
     folder : path
-        Where writing is measured.
+        Folder in which writing is measured.
     seconds : float
-        How long each of the measurements of the network takes.
+        Duration of each measurement of the network, in seconds.
+
+    Returns
+    -------
+    Diagnosis
+        Speeds and advice.
 
     Raises
     ------
+    FeatxError
+        If the folder is not writable.
     SourceError, BackboneError, DeviceError
-        If the source, the backbone or the device cannot be had.
+        If source, backbone or device are missing.
+
+    See Also
+    --------
+    featx.extract : Use the recommended options.
     """
     device = choose_engine("auto", device)[1]
     if not os.access(folder, os.W_OK):
         raise FeatxError(
-            f"{folder}: expected a folder one may write to, got none. Name another: --folder."
+            subject="folder",
+            expected="a writable folder",
+            got=str(folder),
+            remedy="Pass another folder=PATH.",
         )
+    network = resolve_backbone(backbone, weights="random:0")
+    n_cores = int(joblib.cpu_count())
     with tempfile.TemporaryDirectory(prefix=".featx-doctor-", dir=folder) as scratch:
-        entries = _list_sample(source, Path(scratch))
-        known = resolve_backbone(backbone, weights="random:0")
-        n_cores = int(joblib.cpu_count())
+        entries = list_sample(source, Path(scratch))
         by_workers = {
-            workers: measure_decoding(entries, known, workers=workers)
+            workers: measure_decoding(entries, network, workers=workers)
             for workers in sorted({count_workers(), 2 * count_workers()})
         }
-        # More threads than cores must earn it.
-        workers = max(by_workers, key=lambda n: by_workers[n] / (1 if n <= n_cores else WORTH))
-        decode = {"exact": by_workers[workers]}
-        decode["fast"] = measure_decoding(entries, known, workers=workers, decode="fast")
+        workers = choose_workers(by_workers, n_cores)
+        decode: dict[Decode, float] = {
+            "exact": by_workers[workers],
+            "fast": measure_decoding(entries, network, workers=workers, decode="fast"),
+        }
         write_mb_per_s = measure_writing(Path(scratch))
-    forward = {
-        (engine, precision): measure_forward(
-            RunOptions(engine=engine, device=device).build_engine(known, precision), seconds
-        )
-        for engine in list_engines(device)
-        for precision in list_precisions(engine, device)
-    }
+    speeds: dict[Way, float] = {}
+    for engine in list_engines(device):
+        for precision in list_precisions(engine, device):
+            running = RunOptions(engine=engine, device=device).build_engine(network, precision)
+            speeds[engine, precision] = measure_network(running, seconds)
     expected = {
-        (*how, name): combine(rate, network, device)
-        for how, network in forward.items()
+        (*way, name): combine(rate, speed, device)
+        for way, speed in speeds.items()
         for name, rate in decode.items()
     }
     return Diagnosis(
-        n_cores,
-        device,
-        decode,
-        workers,
-        forward,
-        write_mb_per_s,
-        expected,
-        tuple(_advise(expected, workers, write_mb_per_s, sum(known.dims.values()), device)),
+        n_cores=n_cores,
+        device=device,
+        decode=decode,
+        workers=workers,
+        network=speeds,
+        write_mb_per_s=write_mb_per_s,
+        expected=expected,
+        advice=(
+            *advise_engine(expected, device=device),
+            *advise_workers(workers),
+            *advise_options(expected),
+            *advise_disk(expected, write_mb_per_s, sum(network.dims.values())),
+        )
+        or ("nothing: the defaults are the best",),
     )
 
 
-def combine(decode: float, forward: float, device: str) -> float:
-    """Say what two rates make together: on a CPU both need the same cores, a GPU runs beside."""
-    return 1 / (1 / decode + 1 / forward) if device == "cpu" else min(decode, forward)
+def choose_workers(by_workers: Mapping[int, float], n_cores: int) -> int:
+    """Choose the number of threads that decode fastest; more threads than cores must pay."""
+    return max(by_workers, key=lambda n: by_workers[n] / (1 if n <= n_cores else WORTH))
 
 
-def measure_decoding(
-    entries: Sequence[Entry],
-    backbone: Backbone,
-    *,
-    workers: int,
-    decode: str = "exact",
-    n_tries: int = N_TRIES,
-) -> float:
-    """Read, decode and preprocess, and drop what comes out: images/s, the best of some tries."""
-    is_exact = decode == "exact"
-
-    def prepare(entry: Entry) -> None:
-        assert isinstance(entry.content, Content)
-        with suppress(Exception):  # an image that is none is no matter here
-            min_side = None if is_exact else backbone.preprocess.min_side
-            image, _ = decode_reduced(entry.content.read_whole()[0], min_side)
-            backbone.preprocess.prepare(image, exact=is_exact)
-
-    rates = []
-    with ThreadPoolExecutor(workers) as pool:
-        for _ in range(n_tries):
-            start = time.perf_counter()
-            deque(pool.map(prepare, entries), maxlen=0)
-            rates.append(len(entries) / (time.perf_counter() - start))
-    return max(rates)
+def combine(decode: float, network: float, device: str) -> float:
+    """Combine two speeds: on a CPU both need the same cores, a GPU runs beside them."""
+    return 1 / (1 / decode + 1 / network) if device == "cpu" else min(decode, network)
 
 
-def measure_forward(engine: Engine, seconds: float, n_tries: int = N_TRIES) -> float:
-    """Run batches from memory for some seconds: images/s, the best of some tries."""
-    # So many run at a time: in whole rounds none of them idles while the last ones finish.
-    n_beside = max(1, len(engine.slots) - 1)
-    _time_batches(engine, n_beside)  # warms it up
-    n_rounds = max(3, math.ceil(seconds / _time_batches(engine, n_beside)))
-    n_batches = n_rounds * n_beside
-    return max(
-        n_batches * engine.batch_size / _time_batches(engine, n_batches) for _ in range(n_tries)
-    )
-
-
-def _time_batches(engine: Engine, n_batches: int) -> float:
-    """Run some batches, all slots kept busy: seconds."""
-    flying: deque[Slot] = deque()
-    start = time.perf_counter()
-    for slot in itertools.islice(itertools.cycle(engine.slots), n_batches):
-        if len(flying) == len(engine.slots):
-            flying.popleft().wait()
-        slot.start(engine.batch_size)
-        flying.append(slot)
-    while flying:
-        flying.popleft().wait()
-    return time.perf_counter() - start
-
-
-def measure_writing(folder: Path) -> float:
-    """Write a file and flush it to the disk: MB/s, the best of some tries."""
-    data = os.urandom(1 << 20)
-    rates = []
-    for _ in range(N_TRIES):
-        start = time.perf_counter()
-        with (folder / "written").open("wb") as stream:
-            for _ in range(N_WRITTEN // len(data)):
-                stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        rates.append(N_WRITTEN / 1e6 / (time.perf_counter() - start))
-    return max(rates)
-
-
-def draw_photo(rng: np.random.Generator) -> Array:
-    """Draw clouds with some grain, about as hard to decode as a photo: uint8 ``(375, 500, 3)``."""
-    y, x = np.mgrid[0:375, 0:500] / 100  # (375, 500) each
-    waves = rng.uniform(-3, 3, (8, 3, 3))
-    clouds = np.zeros((375, 500, 3))
-    for fx, fy, phase in waves:
-        clouds += np.sin(fx * x[..., None] + fy * y[..., None] + phase)
-    grain = rng.normal(0, 14, (375, 500, 3))
-    photo: Array = np.clip(128 + 24 * clouds + grain, 0, 255).astype(np.uint8)
-    return photo
-
-
-def _list_sample(source: PathLike | Sequence[PathLike] | None, folder: Path) -> list[Entry]:
-    """Draw from the source, or draw pictures."""
-    rng = np.random.default_rng(0)
-    if source is None:
-        for number in range(20):
-            (folder / f"{number}.jpg").write_bytes(encode_image(draw_photo(rng), "JPEG"))
-        return list_entries(sorted(folder.glob("*.jpg"))) * (N_SAMPLE // 20)
-    entries = read_manifest(source).entries
-    chosen = rng.choice(len(entries), min(N_SAMPLE, len(entries)), replace=False)
-    return [entries[number] for number in sorted(chosen)]
-
-
-def list_engines(device: str) -> list[str]:
-    """List the engines that run on a device and are installed."""
+def list_engines(device: str) -> list[EngineName]:
+    """List the installed engines that run on a device, the default first."""
     has_openvino = device == "cpu" and importlib.util.find_spec("openvino")
     return ["openvino", "torch"] if has_openvino else ["torch"]
 
 
-def _advise(
-    expected: dict[tuple[str, str, str], float],
-    workers: int,
-    write_mb_per_s: float,
-    dim: int,
-    device: str,
-) -> list[str]:
-    """Say which flags make an extraction faster."""
-    engines = [
-        engine for engine, precision, decode in expected if (precision, decode) == ("fp32", "exact")
-    ]
-    rates = {engine: expected[engine, "fp32", "exact"] for engine in engines}
-    best = max(rates, key=lambda engine: rates[engine])
+Speeds = Mapping[tuple[EngineName, Precision, Decode], float]
+"""Images per second of an extraction, by engine, precision and way to decode."""
+
+
+def _find_best(expected: Speeds) -> EngineName:
+    """Find the engine that is fastest with the default precision and way to decode."""
+    rates = {way[0]: rate for way, rate in expected.items() if way[1:] == ("fp32", "exact")}
+    return max(rates, key=lambda engine: rates[engine])
+
+
+def advise_engine(expected: Speeds, *, device: str) -> list[str]:
+    """Recommend another engine than the default, if it pays."""
+    engines = [way[0] for way in expected if way[1:] == ("fp32", "exact")]
     advice = []
-    if device == "cpu" and "openvino" not in rates:
+    if device == "cpu" and "openvino" not in engines:
         advice.append("pip install featx[cpu]: OpenVINO is several times faster on a CPU")
-    if best != engines[0] and rates[best] > WORTH * rates[engines[0]]:
-        advice.append(f"--engine {best}: {rates[best] / rates[engines[0]]:.1f} times as fast")
-    if workers > count_workers():
-        advice.append(f"--workers {workers}: more than cores decode faster here")
-    now = rates[best]
-    faster = {
-        precision: expected[best, precision, "exact"] / now
-        for engine, precision, decode in expected
-        if engine == best and decode == "exact"
-    }
-    precision = max(faster, key=lambda name: faster[name])
-    if faster[precision] > WORTH:
-        advice.append(
-            f"--precision {precision}: {faster[precision]:.1f} times as fast, "
-            "cosines to fp32 mostly above 0.999"
-        )
-    gain = max(
-        expected[best, name, "fast"] / expected[best, name, "exact"] for name in ("fp32", precision)
-    )
+    best = _find_best(expected)
+    gain = expected[best, "fp32", "exact"] / expected[engines[0], "fp32", "exact"]
     if gain > WORTH:
-        advice.append(f"--decode fast: up to {gain:.1f} times as fast, pixels differ a little")
-    if write_mb_per_s * 1e6 < 4 * max(expected.values()) * dim * 4:
-        advice.append("another disk for the output: this one is hardly faster than the embeddings")
-    return advice or ["nothing: the defaults are the best"]
+        advice.append(f"engine={best}: {gain:.1f} times as fast")
+    return advice
+
+
+def advise_workers(workers: int) -> list[str]:
+    """Recommend more threads than the default, if they pay."""
+    if workers > count_workers():
+        return [f"workers={workers}: more threads than cores decode faster here"]
+    return []
+
+
+def advise_options(expected: Speeds) -> list[str]:
+    """Recommend another precision or way to decode, if it pays."""
+    best = _find_best(expected)
+    default = expected[best, "fp32", "exact"]
+    gains = {
+        way[1]: rate / default
+        for way, rate in expected.items()
+        if way[0] == best and way[2] == "exact"
+    }
+    precision = max(gains, key=lambda name: gains[name])
+    advice = []
+    if gains[precision] > WORTH:
+        advice.append(
+            f"precision={precision}: {gains[precision]:.1f} times as fast, "
+            "cosines to fp32 are mostly above 0.999"
+        )
+    both: tuple[Precision, Precision] = ("fp32", precision)
+    gain = max(expected[best, name, "fast"] / expected[best, name, "exact"] for name in both)
+    if gain > WORTH:
+        advice.append(f"decode=fast: up to {gain:.1f} times as fast, pixels differ a little")
+    return advice
+
+
+def advise_disk(expected: Speeds, write_mb_per_s: float, dim: int) -> list[str]:
+    """Recommend another disk, if this one is hardly faster than the embeddings."""
+    bytes_per_s = 4 * dim * max(expected.values())
+    if write_mb_per_s * 1e6 < 4 * bytes_per_s:
+        return ["another disk for the output: this one is hardly faster than the embeddings"]
+    return []

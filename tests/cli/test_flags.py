@@ -1,6 +1,7 @@
 """Python arguments and calls in an error become flags and commands."""
 
 import pytest
+from typer.main import get_group
 
 from featx.cli.app import app
 from featx.cli.flags import Flag, list_flags, render_error, translate
@@ -13,6 +14,7 @@ FLAGS = {
     "max_failures": Flag("--max-failures", False),
     "val": Flag("--val", False),
 }
+GROUP = get_group(app)
 COMMANDS = {"extract", "fit-head", "split"}
 
 
@@ -38,7 +40,7 @@ def test_translate_text_is_in_the_words_of_the_command_line(text: str, expected:
 
 
 def test_list_flags_knows_switches_from_options() -> None:
-    flags = list_flags(app)
+    flags = list_flags(GROUP)
     assert flags["overwrite"] == Flag("--overwrite", True)
     assert flags["batch_size"] == Flag("--batch-size", False)
     assert flags["shard_seconds"] == Flag("--shard-seconds", False)
@@ -48,7 +50,7 @@ def test_render_error_of_an_argument_names_its_flag() -> None:
     error = FeatxError(
         subject="batch_size", expected="at least 1", got="0", remedy="Pass batch_size=auto."
     )
-    assert render_error(error, app) == (
+    assert render_error(error, GROUP) == (
         "--batch-size: expected at least 1, got 0. Pass --batch-size auto."
     )
 
@@ -57,6 +59,6 @@ def test_render_error_of_a_file_keeps_its_name() -> None:
     error = CacheError(
         subject="a_cache.h5", expected="a cache", got="nothing", remedy="Run featx.extract."
     )
-    assert render_error(error, app) == (
+    assert render_error(error, GROUP) == (
         "a_cache.h5: expected a cache, got nothing. Run featx extract."
     )
