@@ -302,8 +302,9 @@ def load_head(path: PathLike) -> Head:
     try:
         return _build_head(content)
     except (KeyError, TypeError) as error:
+        got = f"one whose fields do not fit ({error})"
         raise HeadError(
-            subject=str(path), expected="a whole head", got=f"one with {error}", remedy=FIT_ANEW
+            subject=str(path), expected="a whole head", got=got, remedy=FIT_ANEW
         ) from error
 
 
