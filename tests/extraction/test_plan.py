@@ -109,6 +109,7 @@ def made_up_cache(dtype: str = "float16", batch_size: int = 4) -> Cache:
         pytest.param(made_up_cache(), [OTHER], None, 3, ("float32", 3), id="beside another"),
         pytest.param(made_up_cache(), [TARGET], None, None, ("float16", 4), id="as it was begun"),
         pytest.param(made_up_cache(), [TARGET], "float16", 4, ("float16", 4), id="the same"),
+        pytest.param(made_up_cache(), [OTHER, TARGET], None, None, ("float16", 4), id="new first"),
         pytest.param(
             made_up_cache(), [TARGET, OTHER], None, None, ("float16", 4), id="grows along"
         ),
