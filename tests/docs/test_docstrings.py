@@ -95,18 +95,6 @@ def test_no_description_begins_in_the_middle_of_a_sentence(value: Any) -> None:
     assert {name: word for name, word in first_words.items() if word in FORBIDDEN} == {}
 
 
-@pytest.mark.parametrize("value", iter_public())
-def test_no_public_docstring_names_a_private_module(value: Any) -> None:
-    named = re.findall(r"\bfeatx(?:\.\w+)+", inspect.getdoc(value) or "")
-    public = {f"featx.{name}" for name in featx.__all__}
-    unknown = {
-        name
-        for name in named
-        if not any(name == known or name.startswith(f"{known}.") for known in public)
-    }
-    assert unknown == set()
-
-
 @pytest.mark.parametrize("command", sorted(typer.main.get_group(app).commands))
 def test_no_help_text_begins_in_the_middle_of_a_sentence(command: str) -> None:
     texts = [
