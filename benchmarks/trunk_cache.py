@@ -111,7 +111,7 @@ def run(
         unfreeze=case.unfreeze,
         recipe=featx.Recipe(epochs=1, lr=1e-4),
         trunk=cache.with_suffix(f".trunk-{case.unfreeze}.h5"),
-        max_trunk_bytes=limit,
+        max_trunk_gb=limit,
         overwrite=True,
         device=arguments.device,
         progress=False,

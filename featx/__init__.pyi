@@ -37,6 +37,9 @@ from .extraction.reembed import Comparison as Comparison
 from .extraction.reembed import compare_with_source as compare_with_source
 from .extraction.report import ExtractionReport as ExtractionReport
 from .finetune.advise import Advice as Advice
+from .finetune.advise import CurvePoint as CurvePoint
+from .finetune.advise import MeasuredGain as MeasuredGain
+from .finetune.advise import Measurement as Measurement
 from .finetune.advise import advise as advise
 from .finetune.log import Epoch as Epoch
 from .finetune.recipe import Recipe as Recipe

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def advise(
     cache: CacheArgument,
     embedding: Embedding = None,
-    seed: Annotated[int, typer.Option(help="Seed of the learning curve.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the rows that are drawn for the learning curve.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Estimate from the embeddings whether fine-tuning will pay, and how many blocks to unfreeze.
@@ -38,7 +40,8 @@ def advise(
 
 
 def print_advice(found: Advice) -> None:
-    """Print the reasons and the verdict."""
+    """Print the reasons, the verdict, and the command that follows it."""
     for reason in found.reasons:
         print(reason)
-    print(f"\n{found.verdict}")
+    command = f" Run: featx fine-tune --unfreeze {found.unfreeze}" if found.unfreeze else ""
+    print(f"\n{found.verdict}{command}")

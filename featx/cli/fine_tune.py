@@ -11,6 +11,7 @@ import typer
 from featx.cli.advise import print_advice
 from featx.cli.options import AsJson, Device, Embedding, Engine, WeightsNow, Workers
 from featx.cli.printing import print_json, print_note, print_table
+from featx.core.typing import OptimizerName, TrainPrecision
 from featx.finetune.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -19,85 +20,116 @@ if TYPE_CHECKING:
 
 def fine_tune(
     source: Annotated[
-        list[Path], typer.Argument(help="What the cache was extracted from: folder, table, tars.")
+        list[Path],
+        typer.Argument(help="Source that the cache was extracted from: a folder, a table or tars."),
     ],
-    cache: Annotated[Path, typer.Option(help="The cache, with splits: featx split.")],
+    cache: Annotated[Path, typer.Option(help="Cache with labels and splits.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The tuned weights to write, .safetensors.")
+        Path, typer.Option("--output", "-o", help="Tuned weights to write, .safetensors.")
     ],
     head: Annotated[
-        Path | None, typer.Option(help="Fitted head to begin with.  [default: one is fitted]")
+        Path | None, typer.Option(help="Fitted head to begin with.  [default: fit one]")
     ] = None,
     unfreeze: Annotated[
-        str, typer.Option(help="Blocks, counted from the classifier; auto: as featx advise says.")
+        str,
+        typer.Option(
+            metavar="auto|N",
+            help="Number of blocks to train, counted from the classifier; auto follows the advice "
+            "of featx advise.",
+        ),
     ] = "auto",
     embedding: Embedding = None,
     split: Annotated[
-        str | None, typer.Option(help="To compare on: val or test.  [default: val, else test]")
+        str | None,
+        typer.Option(help="Split to compare on: val or test.  [default: val, else test]"),
     ] = None,
     weights: WeightsNow = None,
-    epochs: Annotated[int, typer.Option(help="At most.")] = Recipe.epochs,
-    lr: Annotated[float, typer.Option(help="Learning rate of the topmost block.")] = Recipe.lr,
-    lr_decay: Annotated[float, typer.Option(help="Of it, for each block below.")] = Recipe.lr_decay,
-    optimizer: Annotated[str, typer.Option(help="adamw or sgd.")] = Recipe.optimizer,
+    epochs: Annotated[int, typer.Option(help="Largest number of epochs.")] = Recipe.epochs,
+    lr: Annotated[
+        float, typer.Option(help="Largest learning rate of the topmost block.")
+    ] = Recipe.lr,
+    lr_decay: Annotated[
+        float, typer.Option(help="Learning rate of a block, relative to the block above it.")
+    ] = Recipe.lr_decay,
+    optimizer: Annotated[
+        OptimizerName, typer.Option(help="Rule that turns gradients into steps.")
+    ] = Recipe.optimizer,
     weight_decay: Annotated[
-        float, typer.Option(help="Of matrices and kernels.")
+        float, typer.Option(help="Weight decay of matrices and kernels.")
     ] = Recipe.weight_decay,
     warmup: Annotated[
-        float, typer.Option(help="Share of steps in which rates rise.")
+        float, typer.Option(help="Share of all steps in which the learning rates rise.")
     ] = Recipe.warmup,
-    batch_size: Annotated[int, typer.Option(help="Images per step.")] = Recipe.batch_size,
+    train_batch_size: Annotated[
+        int, typer.Option(help="Number of images in one training step.")
+    ] = Recipe.train_batch_size,
     clip_norm: Annotated[
         float, typer.Option(help="Largest norm of the gradient.")
     ] = Recipe.clip_norm,
     label_smoothing: Annotated[
-        float, typer.Option(help="Given to all classes alike.")
+        float, typer.Option(help="Share of each label that is spread over all classes.")
     ] = Recipe.label_smoothing,
     patience: Annotated[
-        int, typer.Option(help="Epochs without a better holdout.")
+        int, typer.Option(help="Epochs in a row without a better holdout that end training.")
     ] = Recipe.patience,
     views: Annotated[
-        int, typer.Option(help="Augmented readings of each image; 0: images as they are.")
+        int,
+        typer.Option(help="Augmented readings of each image; 0 trains on the images as they are."),
     ] = Recipe.views,
     train_batchnorm: Annotated[
-        bool, typer.Option("--train-batchnorm", help="Let BatchNorm learn its statistics.")
+        bool, typer.Option("--train-batchnorm", help="Update the statistics of BatchNorm layers.")
     ] = False,
     precision: Annotated[
-        str | None, typer.Option(help="fp32 or bf16.  [default: bf16 on a GPU that has it]")
+        TrainPrecision | None,
+        typer.Option(
+            help="Arithmetic of training.  [default: bf16 on a GPU that supports it, else fp32]"
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of holdout, order, views and dropout.")] = Recipe.seed,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the holdout, the order, the views and dropout.")
+    ] = Recipe.seed,
     trunk: Annotated[
         Path | None,
-        typer.Option(help="Where the trunk's output is kept.  [default: OUTPUT, .trunk.h5]"),
+        typer.Option(help="Cache for the output of the trunk.  [default: OUTPUT, .trunk.h5]"),
     ] = None,
-    max_trunk: Annotated[
+    max_trunk_gb: Annotated[
         float | None,
-        typer.Option(min=0, help="GB that it may take; 0: run the trunk in each epoch."),
+        typer.Option(
+            min=0,
+            help="Largest size of the output of the trunk in gigabytes; 0 runs the trunk in each "
+            "epoch.  [default: half of the free disk and memory]",
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the output, and drop an unfinished run.")
+    ] = False,
     break_lock: Annotated[
-        bool, typer.Option("--break-lock", help="Write though another, dead, process seems to.")
+        bool,
+        typer.Option(
+            "--break-lock",
+            help="Write even if another process, which is dead, seems to write the output.",
+        ),
     ] = False,
     engine: Engine = "auto",
     device: Device = "auto",
     workers: Workers = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Let the top blocks of the cache's backbone go on learning, and see whether it helped.
+    """Train the top blocks of the backbone of a cache, and tell whether that helped.
 
-    The frozen trunk runs once over every training image; each epoch runs the unfrozen blocks alone.
-    Beside the tuned weights lie a head that belongs to them and the log of epochs. In the end the
-    frozen head and the tuned model are compared on images that neither has seen.
+    The frozen trunk below the top blocks runs once over every training image; each epoch runs the
+    top blocks alone. A head that belongs to the tuned weights and the log of epochs are written
+    beside them. In the end, the frozen head and the tuned model are compared on images that neither
+    has seen.
 
     featx fine-tune photos/ --cache photos.h5 --head head.joblib --unfreeze 2 -o tuned.safetensors
 
-    A run that was interrupted leaves OUTPUT.partial, and goes on with --resume.
+    An interrupted run leaves OUTPUT.partial; --resume continues it.
     """
     from featx.finetune.tune import fine_tune as tune
 
     given: dict[str, Any] = dict(locals())
-    recipe = Recipe(**{one.name: given[one.name] for one in fields(Recipe)})
     report = tune(
         source,
         cache,
@@ -107,9 +139,9 @@ def fine_tune(
         embedding=embedding,
         split=split,
         weights=weights,
-        recipe=recipe,
+        recipe=Recipe(**{number.name: given[number.name] for number in fields(Recipe)}),
         trunk=trunk,
-        max_trunk_bytes=None if max_trunk is None else int(max_trunk * 1e9),
+        max_trunk_gb=max_trunk_gb,
         resume=resume,
         overwrite=overwrite,
         break_lock=break_lock,
@@ -129,7 +161,7 @@ def _print_report(report: TuningReport) -> None:
         print()
     print(
         f"{report.backbone}: {', '.join(report.blocks)} unfrozen, {report.n_train} images to learn "
-        f"from, {report.n_holdout} to stop by\n"
+        f"from, {report.n_holdout} that tell when to stop\n"
     )
     print_table(
         ["epoch", "train loss", "holdout loss", "holdout accuracy", "images/s", "seconds"],
@@ -146,21 +178,21 @@ def _print_report(report: TuningReport) -> None:
         ],
     )
     train_s = sum(line.seconds for line in report.history)
-    print(f"\nweights of epoch {report.best_epoch} kept, {train_s:.1f} s of training")
+    print(f"\nkept the weights of epoch {report.best_epoch}; {train_s:.1f} s of training")
     if not report.best_epoch:
         print_note(
             "no epoch was better on the holdout than the head by more than a standard error: the "
-            "network is as it was"
+            "network is unchanged"
         )
     if report.stopped:
         print_note(f"stopped: {report.stopped}")
     if report.trunk_path is None:
-        print_note(f"the trunk's output was not kept: {report.trunk_excess}")
+        print_note(f"the output of the trunk was not kept: {report.trunk_excess}")
     else:
         size = report.trunk_path.stat().st_size / 1e6
         print_note(
-            f"the trunk's output is in {report.trunk_path} ({size:.0f} MB, "
-            f"{report.trunk_s:.1f} s): the next run finds it there"
+            f"the output of the trunk is in {report.trunk_path} ({size:.0f} MB, "
+            f"{report.trunk_s:.1f} s); the next run reads it again"
         )
     scores = report.scores
     print()

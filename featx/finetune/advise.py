@@ -1,55 +1,56 @@
-"""Whether fine-tuning will pay, from embeddings that are there.
+"""Advice from the embeddings alone: whether fine-tuning will pay.
 
-The rule, and the measurements that it rests on:
+The rule, and the measurement behind it:
 
-1. Heads are fitted on a growing part of the rows and scored on rows held out: the learning curve.
-2. Of the frozen head's errors fine-tuning has taken a part away that grows with the rows per class:
-   `MEASURED`, interpolated over their logarithm. Times the errors that the curve ends at, this is
-   the gain to expect of the top block, and of more blocks.
-3. Below `MIN_GAIN` it is not worth the time: stay frozen. Otherwise the top block; or more, where
-   that gains `MIN_GAIN` above it, or is all that gains so much.
+1. Heads are fitted on a growing part of the rows, and scored on held-out rows: the learning curve.
+2. Fine-tuning removes a share of the errors of the frozen head. `MEASURED` holds that share by the
+   number of rows per class, for one backbone on one data set; between the measured numbers it is
+   interpolated over their logarithm. The share times the errors at the end of the curve is the gain
+   to expect of the top block, and of more blocks.
+3. A gain below `MIN_GAIN` is not worth the time: stay frozen. Otherwise unfreeze the top block; or
+   more blocks, if they gain `MIN_GAIN` more than the top block, or if they alone gain that much.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from featx.cache.reader import Cache
 from featx.core.errors import TuningError
+from featx.core.typing import Array, PathLike
 from featx.fitting.inputs import opened_cache
 from featx.heads.classifier import HeadClassifier
 from featx.heads.splits import build_folds, check_seed, fill_groups
 
-Array = np.ndarray[Any, Any]
-
 MIN_GAIN = 0.01
-"""Of accuracy: what costs minutes, and binds the embeddings to one task, should gain a point."""
+"""Least gain in accuracy that pays: fine-tuning costs minutes, and binds embeddings to one task."""
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
-"""Of the rows that the curve's heads are fitted on."""
+"""Shares of the rows that the heads of the curve are fitted on."""
 
 MAX_ROWS = 10_000
-"""Rows that the curve is drawn with; of more, so many are drawn."""
+"""Largest number of rows behind the curve; of more rows, this many are drawn at random."""
 
 SHARE_OF_BLOCKS = 0.25
-"""What "more blocks" stands for: this part of all blocks of a network."""
+"""Share of all blocks of a network that "more blocks" stands for."""
 
 
 @dataclass(frozen=True)
-class Case:
-    """What fine-tuning gained once: `pipelines/fine_tune_cifar.py` measures these.
+class MeasuredGain:
+    """The gain of fine-tuning at one number of rows per class.
 
     Attributes
     ----------
     rows_per_class : float
+        Number of training rows per class.
     top, more : float
-        Part of the frozen head's errors that one block, or a quarter of them, took away.
+        Share of the errors of the frozen head that the top block, and a quarter of the blocks,
+        removed.
     """
 
     rows_per_class: float
@@ -57,90 +58,166 @@ class Case:
     more: float
 
 
-MEASURED = (
-    Case(50, 0.0, 0.0),
-    Case(200, 0.0, 0.193),
-    Case(500, -0.022, 0.325),
-    Case(1000, 0.0, 0.363),
-    Case(2000, 0.036, 0.390),
-    Case(5000, 0.117, 0.450),
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """The gains of fine-tuning, and what they were measured on.
+
+    `pipelines/fine_tune_cifar.py` measures them.
+
+    Attributes
+    ----------
+    backbone : str
+        Name of the backbone, with ImageNet weights.
+    data : str
+        Name of the data set.
+    size : int
+        Pixels per side of an image as the network sees it.
+    n_test : int
+        Number of test images.
+    gains : tuple of MeasuredGain
+        Gains by rows per class, ascending.
+    """
+
+    backbone: str
+    data: str
+    size: int
+    n_test: int
+    gains: tuple[MeasuredGain, ...]
+
+    def interpolate(self, per_class: float) -> tuple[float, float]:
+        """Interpolate the gains over the logarithm of the number of rows per class.
+
+        Parameters
+        ----------
+        per_class : float
+            Number of rows per class; beyond the measured numbers, the nearest one counts.
+
+        Returns
+        -------
+        top, more : float
+            Share of the errors that the top block, and a quarter of the blocks, remove.
+        """
+        logs = [math.log(gain.rows_per_class) for gain in self.gains]
+        at = math.log(max(per_class, 1))
+        top = np.interp(at, logs, [gain.top for gain in self.gains])
+        more = np.interp(at, logs, [gain.more for gain in self.gains])
+        return float(top), float(more)
+
+
+MEASURED = Measurement(
+    backbone="mobilenet_v2",
+    data="CIFAR-10",
+    size=96,
+    n_test=10_000,
+    gains=(
+        MeasuredGain(50, 0.0, 0.0),
+        MeasuredGain(200, 0.0, 0.193),
+        MeasuredGain(500, -0.022, 0.325),
+        MeasuredGain(1000, 0.0, 0.363),
+        MeasuredGain(2000, 0.036, 0.390),
+        MeasuredGain(5000, 0.117, 0.450),
+    ),
 )
-"""By rows per class."""
+"""The measurement behind the advice."""
 
 
 @dataclass(frozen=True)
-class Point:
-    """One point of a learning curve."""
+class CurvePoint:
+    """One point of a learning curve.
+
+    Attributes
+    ----------
+    rows_per_class : float
+        Number of rows per class that the head was fitted on.
+    accuracy : float
+        Accuracy of the head on held-out rows.
+    """
 
     rows_per_class: float
     accuracy: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Advice:
-    """Whether to fine-tune, and why.
+    """The advice whether to fine-tune, with its reasons.
 
     Attributes
     ----------
     unfreeze : int
-        Blocks, counted from the classifier; 0: stay frozen.
-    curve : tuple of Point
-        Held-out accuracy of heads on more and more of the rows.
+        Number of blocks to unfreeze, counted from the classifier; 0 to stay frozen.
+    curve : tuple of CurvePoint
+        Held-out accuracy of heads, by the number of rows that they were fitted on.
     gain_top, gain_more : float
-        Accuracy to be expected above the frozen head's, of one block and of a quarter of them.
+        Expected gain in accuracy over the frozen head, of one block and of a quarter of the blocks.
     reasons : tuple of str
+        Sentences that explain the advice, and say what it was measured on.
+    measured : Measurement
+        Backbone, data and gains behind the advice.
+
+    See Also
+    --------
+    advise : Gives the advice.
     """
 
     unfreeze: int
-    curve: tuple[Point, ...]
+    curve: tuple[CurvePoint, ...]
     gain_top: float
     gain_more: float
     reasons: tuple[str, ...]
+    measured: Measurement
 
     @property
     def verdict(self) -> str:
-        """What to do."""
+        """The advice in one sentence."""
         if not self.unfreeze:
             return "Stay frozen."
-        if self.unfreeze == 1:
-            return "Unfreeze the top block: featx fine-tune --unfreeze 1."
-        return (
-            f"Unfreeze the top {self.unfreeze} blocks: featx fine-tune --unfreeze {self.unfreeze}."
-        )
+        blocks = "block" if self.unfreeze == 1 else f"{self.unfreeze} blocks"
+        return f"Unfreeze the top {blocks}."
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
+        """Return the fields and the verdict as plain values, for JSON."""
         return asdict(self) | {"verdict": self.verdict}
 
 
-def advise(
-    cache: str | os.PathLike[str] | Cache, *, embedding: str | None = None, seed: int = 0
-) -> Advice:
-    """Say whether fine-tuning will pay, and how much of it, from the embeddings alone.
+def advise(cache: PathLike | Cache, *, embedding: str | None = None, seed: int = 0) -> Advice:
+    """Advise whether fine-tuning will pay, and how many blocks to unfreeze.
+
+    The advice reads the embeddings alone; no network is run.
 
     Parameters
     ----------
     cache : path or Cache
-        With labels; where it has splits, the split ``train`` alone is looked at.
+        Cache with labels. If it has splits, only the rows of the split ``train`` are read.
     embedding : str, optional
-        Which one, where the cache has several.
+        Name of the embedding, if the cache has several.
     seed : int
-        Of the rows that are drawn.
+        Seed of the rows that are drawn for the learning curve.
 
     Returns
     -------
     Advice
+        The number of blocks to unfreeze, the expected gains and the reasons.
 
     Raises
     ------
     CacheError
         If the cache cannot be read, or has no such embedding.
     HeadError
-        If the seed is none that scikit-learn takes.
+        If the seed is out of its range.
     BackboneError
-        If its network is one whose blocks featx does not know.
+        If the blocks of the backbone are not known.
     TuningError
-        If the labelled rows do not make a curve.
+        If there are too few labelled rows for a learning curve.
+
+    See Also
+    --------
+    fine_tune : Follows the advice with ``unfreeze="auto"``.
+
+    Examples
+    --------
+    >>> advice = featx.advise("photos.h5")  # doctest: +SKIP
+    >>> advice.verdict  # doctest: +SKIP
+    'Stay frozen.'
     """
     check_seed(seed)
     with opened_cache(cache) as opened:
@@ -158,88 +235,118 @@ def advise(
         X, y[chosen], None if groups is None else groups[chosen], seed=seed, subject=subject
     )
     choice = choose_blocks(per_class, curve)
-    unfreeze = choice.n_parts
-    if unfreeze > 1:
-        unfreeze = count_more(info.fingerprint.backbone)
-    return Advice(unfreeze, curve, choice.gain_top, choice.gain_more, choice.reasons)
+    n_blocks = 0 if choice.part == "none" else 1
+    if choice.part == "more":
+        n_blocks = count_more_blocks(info.fingerprint.backbone)
+    return Advice(
+        unfreeze=n_blocks,
+        curve=curve,
+        gain_top=choice.gain_top,
+        gain_more=choice.gain_more,
+        reasons=choice.reasons,
+        measured=MEASURED,
+    )
 
 
 def draw_curve(
     X: Array, y: Array, groups: Array | None, *, seed: int, subject: str
-) -> tuple[Point, ...]:
-    """Score heads, fitted on more and more of the rows, on a fifth that is held out.
+) -> tuple[CurvePoint, ...]:
+    """Fit heads on a growing part of the rows, and score them on a fifth that is held out.
 
     Parameters
     ----------
     X : ndarray
-        ``(n_rows, dim)``.
+        Embeddings ``(n_rows, dim)``.
     y : ndarray of str
-        ``(n_rows,)``.
+        Labels ``(n_rows,)``.
     groups : ndarray or None
-        ``(n_rows,)``.
+        Groups ``(n_rows,)``; rows of one group stay together.
     seed : int
+        Seed of the folds and of the order of the rows.
     subject : str
-        Whose rows they are, for the error.
+        Name of the cache and the split, for the error.
+
+    Returns
+    -------
+    tuple of CurvePoint
+        Points by their number of rows, ascending; at least one.
+
+    Raises
+    ------
+    TuningError
+        If there are fewer than two classes, or too few rows of them.
     """
     counts = np.unique(y, return_counts=True)[1] if len(y) else np.zeros(0, int)
     folds = build_folds(y, groups, n_folds=5, seed=seed) if len(counts) > 1 else []
-    # Where a class is held out whole, the curve would have no end.
+    # A fold that holds a whole class out cannot give the end of the curve.
     folds = [pair for pair in folds if len(np.unique(y[pair[0]])) == len(counts)]
     if not folds:
         raise TuningError(
-            f"{subject}: expected labelled rows of at least 2 classes for a learning curve, some "
-            f"of each to learn from and others to score, got {len(counts)} classes of at least "
-            f"{min(counts, default=0)} rows. Label more rows."
+            subject=subject,
+            expected="labelled rows of at least 2 classes for a learning curve, some of each class "
+            "to learn from and others to score",
+            got=f"{len(counts)} classes of at least {min(counts, default=0)} rows",
+            remedy="Label more rows.",
         )
     train, test = folds[0]
     train = np.random.default_rng(seed).permutation(train)
     head = HeadClassifier(random_state=seed)
-    points: list[Point] = []
+    points: list[CurvePoint] = []
     for share in sorted(SHARES, reverse=True):
         part = train[: max(2, round(share * len(train)))]
         n_classes = len(np.unique(y[part]))
         if n_classes < len(counts):
-            break  # smaller parts lack classes: they say nothing
+            break  # a smaller part lacks a class and would say nothing
         head.fit(X[part], y[part], None if groups is None else groups[part])
-        # All the others take the C that all rows chose: the search is most of the time.
+        # All smaller parts take the C that all rows chose: the search is most of the time.
         head.set_params(C=head.C_)
         accuracy = float((head.predict(X[test]) == y[test]).mean())
-        points.append(Point(len(part) / n_classes, accuracy))
+        points.append(CurvePoint(len(part) / n_classes, accuracy))
     return tuple(points[::-1])
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What the rule says: 0 to stay frozen, 1 for the top block, 2 for more."""
+@dataclass(frozen=True, kw_only=True)
+class BlockChoice:
+    """The result of the rule.
 
-    n_parts: int
+    Attributes
+    ----------
+    part : {"none", "top", "more"}
+        Part of the network to unfreeze: none, the top block, or a quarter of the blocks.
+    gain_top, gain_more : float
+        Expected gains in accuracy.
+    reasons : tuple of str
+        Sentences that explain the choice.
+    """
+
+    part: Literal["none", "top", "more"]
     gain_top: float
     gain_more: float
     reasons: tuple[str, ...]
 
 
 def choose_blocks(
-    per_class: float, curve: Sequence[Point], *, measured: Sequence[Case] = MEASURED
-) -> Choice:
+    per_class: float, curve: Sequence[CurvePoint], *, measured: Measurement = MEASURED
+) -> BlockChoice:
     """Apply the rule of this module.
 
     Parameters
     ----------
     per_class : float
-        Labelled rows per class.
-    curve : sequence of Point
-        By rows; at least one.
-    measured : sequence of Case
-        By rows per class.
+        Number of labelled rows per class.
+    curve : sequence of CurvePoint
+        Points by their number of rows, ascending; at least one.
+    measured : Measurement
+        Measured gains of fine-tuning.
+
+    Returns
+    -------
+    BlockChoice
+        The part of the network to unfreeze, and why.
     """
     errors = 1 - curve[-1].accuracy
-    logs = [math.log(case.rows_per_class) for case in measured]
-    at = math.log(max(per_class, 1))
-    part_top, part_more = (
-        float(np.interp(at, logs, [getattr(case, name) for case in measured]))
-        for name in ("top", "more")
-    )
-    gain_top, gain_more = part_top * errors, part_more * errors
+    share_top, share_more = measured.interpolate(per_class)
+    gain_top, gain_more = share_top * errors, share_more * errors
     reasons = [
         f"The frozen head is wrong for {100 * errors:.1f} % of held-out rows, with "
         f"{per_class:.0f} labelled rows per class."
@@ -247,24 +354,30 @@ def choose_blocks(
     if len(curve) > 1:
         step = curve[-1].accuracy - curve[-2].accuracy
         reasons.append(
-            f"Twice the rows brought it {100 * step:+.1f} points last"
-            + (": more labels help too." if step >= MIN_GAIN else ": it is near what it can do.")
+            f"The last doubling of the rows changed its accuracy by {100 * step:+.1f} points"
+            + (
+                ": more labels will help too."
+                if step >= MIN_GAIN
+                else ": more labels will hardly help."
+            )
         )
     reasons.append(
-        f"With so many rows per class fine-tuning has taken {100 * part_top:.0f} % of such errors "
-        f"away with one block, {100 * part_more:.0f} % with a quarter of them: "
-        f"{100 * gain_top:+.1f} and {100 * gain_more:+.1f} points here."
+        f"With so many rows per class, fine-tuning {measured.backbone} on {measured.data} at "
+        f"{measured.size} pixels, the one case that was measured, removed {100 * share_top:.0f} % "
+        f"of such errors with one block and {100 * share_more:.0f} % with a quarter of the blocks: "
+        f"{100 * gain_top:+.1f} and {100 * gain_more:+.1f} points here, if your data behave alike."
     )
-    n_parts = 0
+    part: Literal["none", "top", "more"] = "none"
     if gain_more >= MIN_GAIN + max(0, gain_top) or gain_top < MIN_GAIN <= gain_more:
-        n_parts = 2
+        part = "more"
     elif gain_top >= MIN_GAIN:
-        n_parts = 1
-    return Choice(n_parts, gain_top, gain_more, tuple(reasons))
+        part = "top"
+    return BlockChoice(part=part, gain_top=gain_top, gain_more=gain_more, reasons=tuple(reasons))
 
 
-def count_more(backbone: str) -> int:
-    """Count the blocks that "more" stands for in a network, at least 2 of them where it has two."""
+def count_more_blocks(backbone: str) -> int:
+    """Count a quarter of the blocks of a backbone: at least two, if it has two."""
+    # torch takes a second to load, and most advice is to stay frozen.
     from featx.backbones.blocks import list_blocks_of
     from featx.backbones.registry import get_backbone_spec
 

@@ -1,4 +1,4 @@
-"""A backbone in two parts: the trunk, which stays frozen, and the top blocks."""
+"""A backbone cut in two: the trunk, which stays frozen, and the top blocks."""
 
 from __future__ import annotations
 
@@ -18,33 +18,44 @@ from featx.core.errors import TuningError
 
 
 class Trunk(FrozenNetwork):
-    """The lower part of a network, its feature map flattened: what an engine runs."""
+    """The lower part of a network with a flattened feature map; engines run it."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """From float32 ``(n, 3, height, width)`` to one ``(n, dim)``."""
+        """Compute flattened feature maps.
+
+        Parameters
+        ----------
+        batch : Tensor
+            float32 ``(n, 3, height, width)``.
+
+        Returns
+        -------
+        tuple of Tensor
+            One float32 ``(n, dim)``.
+        """
         return (self.network(batch).flatten(1),)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CutNetwork:
-    """A network in two parts.
+    """A network cut in two.
 
     Attributes
     ----------
     network : nn.Module
-        The whole, without its classifier; a copy, whose modules the parts share.
+        The whole network without its classifier: a copy, whose modules the two parts share.
     trunk : Backbone
-        The lower part: its embedding is the flattened feature map.
+        The lower part; its embedding is the flattened feature map.
     top : nn.Module
         The upper part, from the feature map to the embedding ``(n, dim)``.
     blocks : tuple of Block
-        Those in the upper part, the one nearest to the classifier first.
+        Blocks of the upper part, the one nearest to the classifier first.
     shape : tuple of int
-        Of one feature map.
+        Shape of one feature map, such as ``(channels, height, width)``.
     """
 
     network: nn.Module
@@ -55,27 +66,43 @@ class CutNetwork:
 
 
 def cut_backbone(backbone: Backbone, n_top: int) -> CutNetwork:
-    """Cut a backbone before its last blocks.
+    """Cut a backbone below its last blocks.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The backbone; it is left as it is.
+    n_top : int
+        Number of blocks in the upper part, at least 1.
+
+    Returns
+    -------
+    CutNetwork
+        A copy of the network, cut in two.
 
     Raises
     ------
     TuningError
-        If it has not so many, or they are not known.
+        If the backbone has fewer blocks, or its blocks are not known.
     BackboneError
         If more than one tensor crosses the cut.
     """
     pattern = get_backbone_spec(backbone.name).blocks
     if not pattern or not isinstance(backbone.preprocess, ImageClassification):
         raise TuningError(
-            f"{backbone.name}: expected one of featx's own backbones, got a network whose blocks "
-            "are not known. See: featx backbones."
+            subject=f"backbone {backbone.name}",
+            expected="a backbone that featx ships",
+            got="a network whose blocks are not known",
+            remedy="Choose one of featx.list_backbones().",
         )
     network = copy.deepcopy(backbone.module.network).eval()
     blocks = list_blocks(network, pattern)
     if not 1 <= n_top <= len(blocks):
         raise TuningError(
-            f"unfreeze: expected 1 to {len(blocks)} blocks of {backbone.name}, got {n_top}. "
-            f"List them: featx backbones {backbone.name} --blocks."
+            subject="unfreeze",
+            expected=f"1 to {len(blocks)} blocks of {backbone.name}",
+            got=str(n_top),
+            remedy=f"List the blocks with: featx backbones {backbone.name} --blocks.",
         )
     lower, top = cut_network(network, pattern, n_top)
     module = Trunk(lower).eval()
@@ -84,4 +111,6 @@ def cut_backbone(backbone: Backbone, n_top: int) -> CutNetwork:
         shape = tuple(lower(backbone.preprocess.normalise(example)).shape[1:])
     dims = {f"before-{blocks[n_top - 1].name}": math.prod(shape)}
     trunk = backbone.with_module(module, dims=dims)
-    return CutNetwork(network, trunk, top, tuple(blocks[:n_top]), shape)
+    return CutNetwork(
+        network=network, trunk=trunk, top=top, blocks=tuple(blocks[:n_top]), shape=shape
+    )

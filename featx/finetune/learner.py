@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from featx.core.typing import TrainPrecision
 from featx.engines.choose import list_precisions
 from featx.engines.threads import open_pool
 from featx.finetune.cut import CutNetwork
@@ -24,17 +25,26 @@ from featx.finetune.recipe import Recipe
 class Learner(nn.Module):
     """The unfrozen blocks and the classifier.
 
-    On a CPU a batch is learnt from in parts, each by one thread: threads that share their work wait
-    for each other at every layer, and where other programs are busy several times as long.
+    On a CPU, each thread computes the gradients of one part of a batch: threads that share a layer
+    wait for each other at every layer, several times as long if other programs are busy.
 
     Parameters
     ----------
     cut : CutNetwork
-        Its upper part is trained in place.
+        Network whose upper part is trained in place.
     classifier : nn.Linear
-        Trained in place.
+        Last layer, trained in place.
     recipe : Recipe
+        Numbers of the training.
     device : torch.device
+        Device to train on.
+
+    Attributes
+    ----------
+    precision : {"fp32", "bf16"}
+        Arithmetic of training.
+    n_parts : int
+        Number of parts of a batch.
     """
 
     def __init__(
@@ -50,17 +60,28 @@ class Learner(nn.Module):
         _seed_dropout(cut.top, self._chance)
         self.requires_grad_(True).to(device)
         self.to(memory_format=torch.channels_last)
-        # What normalisations learn, they learn from the whole batch.
-        is_alone = device.type != "cpu" or recipe.train_batchnorm
-        self.set_parts(1 if is_alone else int(joblib.cpu_count()))
+        # Normalisations that learn must see the whole batch.
+        is_whole = device.type != "cpu" or recipe.train_batchnorm
+        self.set_parts(1 if is_whole else int(joblib.cpu_count()))
 
     def set_parts(self, n_parts: int) -> None:
-        """Set in how many parts a batch is learnt from; the last bits depend on it, and dropout."""
+        """Set the number of parts of a batch; dropout and the last bits of a sum depend on it."""
         self.n_parts = n_parts
         self._pool = open_pool(n_parts) if n_parts > 1 else None
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """From flattened feature maps ``(n, dim)`` to float32 logits ``(n, n_classes)``."""
+        """Compute logits.
+
+        Parameters
+        ----------
+        maps : Tensor
+            Flattened feature maps float32 ``(n, dim)``.
+
+        Returns
+        -------
+        Tensor
+            float32 ``(n, n_classes)``.
+        """
         maps = maps.to(self._device, non_blocking=True).reshape(-1, *self._shape)
         if maps.ndim == 4:
             maps = maps.contiguous(memory_format=torch.channels_last)
@@ -70,7 +91,18 @@ class Learner(nn.Module):
         return logits.float()
 
     def predict(self, maps: torch.Tensor) -> torch.Tensor:
-        """Return the logits of feature maps, on the CPU."""
+        """Compute logits in eval mode.
+
+        Parameters
+        ----------
+        maps : Tensor
+            Flattened feature maps float32 ``(n, dim)``.
+
+        Returns
+        -------
+        Tensor
+            float32 ``(n, n_classes)``, on the CPU.
+        """
         self.eval()
 
         def run(part: torch.Tensor) -> torch.Tensor:
@@ -81,7 +113,7 @@ class Learner(nn.Module):
         return torch.cat(self._map(run, [(part,) for part in maps.chunk(self.n_parts)]))
 
     def compute_gradients(self, maps: torch.Tensor, y: torch.Tensor, *, step: int) -> float:
-        """Compute the mean loss of a batch, and put its gradients in place.
+        """Compute the mean loss of a batch, and set the gradients of all parameters.
 
         Parameters
         ----------
@@ -90,9 +122,14 @@ class Learner(nn.Module):
         y : Tensor
             Class codes ``(n,)``.
         step : int
-            Which one since the beginning: dropout draws by it, and by the seed.
+            Number of the step since the beginning; dropout is drawn from it and from the seed.
+
+        Returns
+        -------
+        float
+            Cross-entropy with label smoothing, in nats.
         """
-        # One image may have no variance to learn.
+        # The variance of a single image may be no number.
         set_train(self, train_batchnorm=self._recipe.train_batchnorm and len(maps) > 1)
         parameters = list(self.parameters())
 
@@ -111,11 +148,12 @@ class Learner(nn.Module):
             return loss.item(), torch.autograd.grad(loss, parameters, allow_unused=True)
 
         parts = zip(maps.chunk(self.n_parts), y.chunk(self.n_parts), strict=True)
-        found = self._map(run, [(number, *part) for number, part in enumerate(parts)])
-        for parameter, *gradients in zip(parameters, *(one for _, one in found), strict=True):
-            known = [gradient for gradient in gradients if gradient is not None]
-            parameter.grad = functools.reduce(torch.add, known) if known else None
-        return math.fsum(loss for loss, _ in found)
+        results = self._map(run, [(number, *part) for number, part in enumerate(parts)])
+        per_part = [gradients for _, gradients in results]
+        for parameter, *gradients in zip(parameters, *per_part, strict=True):
+            present = [gradient for gradient in gradients if gradient is not None]
+            parameter.grad = functools.reduce(torch.add, present) if present else None
+        return math.fsum(loss for loss, _ in results)
 
     def _map(self, function: Any, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         if self._pool is None:
@@ -124,7 +162,7 @@ class Learner(nn.Module):
 
 
 class _Dropout(nn.Module):
-    """Dropout that draws from its own thread's generator: threads that share one draw in turn."""
+    """Dropout with one generator per thread: threads that share a generator draw in any order."""
 
     def __init__(self, p: float, chance: threading.local) -> None:
         super().__init__()
@@ -138,13 +176,13 @@ class _Dropout(nn.Module):
 
 
 def _seed_dropout(top: nn.Module, chance: threading.local) -> None:
-    """Replace dropout by one that a seed decides."""
+    """Replace every dropout layer by one that draws from a seeded generator."""
     for path, module in list(top.named_modules()):
         if isinstance(module, nn.Dropout):
             top.set_submodule(path, _Dropout(module.p, chance))
 
 
-def choose_precision(device: torch.device) -> str:
-    """Take bf16 on a GPU that has it: its range is that of fp32, so no loss needs scaling."""
-    is_able = device.type == "cuda" and "bf16" in list_precisions("torch", str(device))
-    return "bf16" if is_able else "fp32"
+def choose_precision(device: torch.device) -> TrainPrecision:
+    """Choose bf16 on a GPU that supports it: its range is that of fp32, so no loss is scaled."""
+    supports = device.type == "cuda" and "bf16" in list_precisions("torch", str(device))
+    return "bf16" if supports else "fp32"

@@ -1,4 +1,4 @@
-"""BatchNorm while its network is fine-tuned: statistics stay, unless they are asked to learn."""
+"""BatchNorm in fine-tuning: statistics are kept unless the caller asks to update them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from featx.core.errors import TuningError
 
 
 def set_train(module: nn.Module, *, train_batchnorm: bool) -> None:
-    """Let dropout drop; normalisations keep their statistics unless they are to learn."""
+    """Set a module to training mode.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Module to set; its dropout layers drop.
+    train_batchnorm : bool
+        Update the statistics of BatchNorm layers; they are kept otherwise.
+    """
     module.train()
     if not train_batchnorm:
         for part in module.modules():
@@ -18,23 +26,35 @@ def set_train(module: nn.Module, *, train_batchnorm: bool) -> None:
 
 
 def check_statistics(top: nn.Module, name: str) -> None:
-    """Refuse to train normalisations that were folded into the convolutions before them.
+    """Refuse to train BatchNorm layers that were folded into the convolutions before them.
+
+    Parameters
+    ----------
+    top : nn.Module
+        Unfrozen blocks.
+    name : str
+        Name of the backbone, for the error.
 
     Raises
     ------
     TuningError
-        If they have none, or all have the mean 0 and the variance 1.
+        If there are no BatchNorm layers, or all have the mean 0 and the variance 1.
     """
-    found = [part for part in top.modules() if isinstance(part, _BatchNorm)]
-    if not found:
+    norms = [part for part in top.modules() if isinstance(part, _BatchNorm)]
+    if not norms:
         raise TuningError(
-            f"{name}: expected BatchNorm in the blocks to train, got none. Leave it out."
+            subject="train_batchnorm",
+            expected=f"BatchNorm in the top blocks of {name}",
+            got="none",
+            remedy="Leave train_batchnorm out.",
         )
-    if all(_is_identity(part) for part in found):
+    if all(_is_identity(part) for part in norms):
         raise TuningError(
-            f"{name}: expected BatchNorm with statistics to go on learning, got ones of mean 0 and "
-            "variance 1: they were folded into the convolutions. Leave BatchNorm as it is, or take "
-            "weights that are not folded."
+            subject="train_batchnorm",
+            expected=f"BatchNorm in the top blocks of {name} with statistics to update",
+            got="mean 0 and variance 1 everywhere, because the statistics of these weights were "
+            "folded into the convolutions",
+            remedy="Leave train_batchnorm out, or use weights that are not folded.",
         )
 
 

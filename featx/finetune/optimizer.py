@@ -1,4 +1,4 @@
-"""Which learning rate each block gets, and what steps along the gradient."""
+"""The optimizer, and the learning rate and weight decay of each parameter."""
 
 from __future__ import annotations
 
@@ -15,14 +15,21 @@ from featx.finetune.recipe import Recipe
 def build_optimizer(
     recipe: Recipe, top: nn.Module, classifier: nn.Module, blocks: Sequence[Block]
 ) -> torch.optim.Optimizer:
-    """Build the optimizer, each group of parameters with its largest rate as ``lr_peak``.
+    """Build the optimizer; the largest learning rate of a group of parameters is ``lr_peak``.
 
     Parameters
     ----------
     recipe : Recipe
+        Numbers of the training.
     top, classifier : nn.Module
+        Modules to train.
     blocks : sequence of Block
-        Of the top, the one nearest to the classifier first.
+        Blocks of the top, the one nearest to the classifier first.
+
+    Returns
+    -------
+    Optimizer
+        AdamW or SGD; its first group holds the classifier.
     """
     groups = list_groups(recipe, top, classifier, blocks)
     if recipe.optimizer == "sgd":
@@ -33,7 +40,7 @@ def build_optimizer(
 def list_groups(
     recipe: Recipe, top: nn.Module, classifier: nn.Module, blocks: Sequence[Block]
 ) -> list[dict[str, Any]]:
-    """Part the parameters by block, and by whether they decay; see `build_optimizer`."""
+    """Divide the parameters by block, and by whether they decay; see `build_optimizer`."""
     named = [(0, parameter) for parameter in classifier.parameters()]
     named += [(_find_depth(path, blocks), tensor) for path, tensor in top.named_parameters()]
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
@@ -50,8 +57,8 @@ def list_groups(
 
 
 def _find_depth(path: str, blocks: Sequence[Block]) -> int:
-    """Tell how many blocks lie above a parameter's."""
+    """Count the blocks above the block that holds a parameter."""
     for depth, block in enumerate(blocks):
         if any(path.startswith(f"{name}.") for name in (block.name, *block.modules)):
             return depth
-    return 0  # behind the last block: ConvNeXt's last normalisation
+    return 0  # behind the last block: the last normalisation of ConvNeXt

@@ -1,8 +1,7 @@
-"""Where the files of a fine-tuning go."""
+"""The files of a fine-tuning."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,20 +9,21 @@ from pathlib import Path
 
 from featx.core.errors import TuningError
 from featx.core.files import check_destination, name_work_dir, remove_drafts
+from featx.core.typing import PathLike
 
 
-@dataclass(frozen=True)
-class Paths:
-    """Where everything goes.
+@dataclass(frozen=True, kw_only=True)
+class TuningPaths:
+    """The files that a fine-tuning writes.
 
     Attributes
     ----------
     output, head, log : Path
-        What comes out.
+        Tuned weights, the head that belongs to them, and the log of epochs.
     folder : Path
-        Of unfinished work.
+        Folder of unfinished work.
     trunk : Path
-        What the trunk put out.
+        Cache with the output of the trunk.
     """
 
     output: Path
@@ -33,42 +33,53 @@ class Paths:
     trunk: Path
 
     @classmethod
-    def build(cls, output: str | os.PathLike[str], trunk: str | os.PathLike[str] | None) -> Paths:
-        """Derive all of them from the output's name.
+    def build(cls, output: PathLike, trunk: PathLike | None) -> TuningPaths:
+        """Derive all paths from the path of the tuned weights.
+
+        Parameters
+        ----------
+        output : path
+            Tuned weights, ``.safetensors``.
+        trunk : path or None
+            Cache with the output of the trunk. Default: beside the output, ``.trunk.h5``.
 
         Raises
         ------
         TuningError
-            If that is none for weights.
+            If the output has another suffix.
         """
         output = Path(output)
         if output.suffix != ".safetensors":
             raise TuningError(
-                f"{output}: expected a name that ends in .safetensors, got another. Rename it."
+                subject=str(output),
+                expected="a name that ends in .safetensors",
+                got=f"one that ends in {output.suffix}" if output.suffix else "no suffix",
+                remedy=f"Pass {output.with_suffix('.safetensors').name!r} as the output.",
             )
         return cls(
-            output,
-            output.with_suffix(".joblib"),
-            output.with_suffix(".log.csv"),
-            name_work_dir(output),
-            Path(trunk) if trunk is not None else output.with_suffix(".trunk.h5"),
+            output=output,
+            head=output.with_suffix(".joblib"),
+            log=output.with_suffix(".log.csv"),
+            folder=name_work_dir(output),
+            trunk=Path(trunk) if trunk is not None else output.with_suffix(".trunk.h5"),
         )
 
-    def check(
-        self, inputs: Iterable[str | os.PathLike[str]], *, overwrite: bool, resume: bool
-    ) -> None:
-        """Refuse, before any work is done, what would fail after it, or replace what is read.
+    def check(self, inputs: Iterable[PathLike], *, overwrite: bool, resume: bool) -> None:
+        """Refuse, before any work is done, destinations that cannot be written or are inputs.
 
         Parameters
         ----------
         inputs : iterable of path
-            What the run reads.
-        overwrite, resume
-            As `featx.fine_tune` takes them.
+            Files that the run reads.
+        overwrite : bool
+            Replace outputs that are there, and drop an unfinished run.
+        resume : bool
+            Continue an unfinished run.
 
         Raises
         ------
         TuningError
+            If a destination cannot be written, is an input, or an unfinished run is there.
         """
         self.check_apart(inputs)
         # A run that was ended while it put its files in place has left some of them.
@@ -80,21 +91,32 @@ class Paths:
         if self.folder.exists() and not resume:
             if not overwrite:
                 raise TuningError(
-                    f"{self.folder}: expected no unfinished run, got one. Pass --resume to go on "
-                    "with it, or --overwrite to begin anew."
+                    subject=str(self.folder),
+                    expected="no unfinished run",
+                    got="one",
+                    remedy="Pass resume=True to continue it, or overwrite=True to begin anew.",
                 )
             shutil.rmtree(self.folder)
 
-    def check_apart(self, inputs: Iterable[str | os.PathLike[str]]) -> None:
-        """Refuse to replace what is read.
+    def check_apart(self, inputs: Iterable[PathLike]) -> None:
+        """Refuse to replace a file that the run reads.
+
+        Parameters
+        ----------
+        inputs : iterable of path
+            Files that the run reads.
 
         Raises
         ------
         TuningError
+            If a destination is one of the inputs.
         """
         read = [path for path in map(Path, inputs) if path.exists()]
         for path in (self.output, self.head, self.log, self.trunk):
             if path.exists() and any(path.samefile(one) for one in read):
                 raise TuningError(
-                    f"{path}: expected a file of its own, got one that is read. Name another."
+                    subject=str(path),
+                    expected="a file of its own",
+                    got="a file that the run reads",
+                    remedy="Pass another path.",
                 )

@@ -1,106 +1,141 @@
-"""How to train: every number of it."""
+"""The numbers that decide how the top blocks are trained."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from featx.core.errors import TuningError, suggest
-
-OPTIMIZERS = ("adamw", "sgd")
+from featx.core.errors import TuningError
+from featx.core.typing import OptimizerName, TrainPrecision, check_choice
 
 MIN_WARMUP = 50
-"""Steps. AdamW's first ones change every weight by the whole rate, whatever its gradient: on forty
-images, a step per epoch, three of them unlearnt what the head knew."""
+"""Least number of warm-up steps. The first steps of AdamW change every weight by the whole rate,
+whatever its gradient is: with forty images, one step per epoch, three steps lost what the head
+knew."""
+
+LEAST_COUNTS = {"train_batch_size": 1, "epochs": 1, "patience": 1, "views": 0, "seed": 0}
+
+RANGES = {
+    "lr": (0, 1_000_000),  # far beyond use; the optimizers fail on values beyond float32
+    "lr_decay": (0, 1),
+    "weight_decay": (0, 1_000_000),
+    "warmup": (0, 1),
+    "clip_norm": (0, math.inf),
+    "label_smoothing": (0, 1),
+}
+
+MAY_BE_ZERO = ("weight_decay", "warmup", "label_smoothing")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How the top blocks are trained.
+    """The numbers that decide how the top blocks are trained.
 
-    Attributes
+    Parameters
     ----------
     optimizer : {"adamw", "sgd"}
-        AdamW (Loshchilov and Hutter 2019), or SGD with a Nesterov momentum of 0.9.
+        Rule that turns gradients into steps: AdamW (Loshchilov and Hutter 2019), or SGD with a
+        Nesterov momentum of 0.9.
     lr : float
-        Of the topmost block and the classifier.
+        Largest learning rate of the topmost block and of the classifier.
     lr_decay : float
-        What each block below has of the rate of the one above it (Howard and Ruder 2018).
+        Learning rate of a block, relative to the block above it (Howard and Ruder 2018).
     weight_decay : float
-        Of matrices and kernels; biases and normalisations have none.
+        Weight decay of matrices and kernels; biases and normalisations have none.
     epochs : int
-        At most.
+        Largest number of epochs.
     warmup : float
-        Share of all steps in which the rates rise, but at least 50 steps, unless it is 0; then they
-        fall by a cosine (Loshchilov and Hutter 2017).
-    batch_size : int
+        Share of all steps in which the learning rates rise, but at least 50 steps; 0 for no
+        warm-up. After the warm-up, the rates fall by a cosine (Loshchilov and Hutter 2017).
+    train_batch_size : int
+        Number of images in one step.
     clip_norm : float
-        Largest norm of the gradient.
+        Largest norm of the gradient; longer gradients are shortened to it.
     label_smoothing : float
-        Share of each label that is given to all classes alike.
+        Share of each label that is spread evenly over all classes.
     patience : int
-        Epochs without a better holdout after which training ends.
+        Number of epochs in a row without a better holdout that ends training.
     views : int
-        Augmented readings of each image, taken in turn, one an epoch; 0: the images as they are.
+        Number of augmented readings of each image; epochs take them in turn. 0 trains on the
+        images as they are.
     train_batchnorm : bool
-        Let normalisations in the top blocks go on learning their statistics.
-    precision : {"fp32", "bf16"} or None
-        Of the arithmetic; None: bf16 on a GPU that has it, else fp32.
+        Update the statistics of BatchNorm layers in the top blocks.
+    precision : {"fp32", "bf16"}, optional
+        Arithmetic of training. Default: bf16 on a GPU that supports it, else fp32.
     seed : int
-        Of holdout, order, views and dropout.
+        Seed of the holdout, the order of images, the views and dropout.
+
+    Raises
+    ------
+    TuningError
+        If a value is out of its range.
+
+    See Also
+    --------
+    fine_tune : Trains by a recipe.
+
+    Examples
+    --------
+    >>> import featx
+    >>> recipe = featx.Recipe(epochs=20, views=4)
+    >>> recipe.epochs, recipe.lr
+    (20, 0.001)
     """
 
-    optimizer: str = "adamw"
+    optimizer: OptimizerName = "adamw"
     lr: float = 1e-3
     lr_decay: float = 0.8
     weight_decay: float = 0.05
     epochs: int = 10
     warmup: float = 0.1
-    batch_size: int = 64
+    train_batch_size: int = 64
     clip_norm: float = 1.0
     label_smoothing: float = 0.1
     patience: int = 5
     views: int = 0
     train_batchnorm: bool = False
-    precision: str | None = None
+    precision: TrainPrecision | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
-            raise TuningError(
-                f"optimizer: expected {' or '.join(OPTIMIZERS)}, got {self.optimizer!r}. "
-                f"{suggest(self.optimizer, OPTIMIZERS)}"
-            )
-        if self.precision not in (None, "fp32", "bf16"):
-            raise TuningError(
-                f"precision: expected fp32 or bf16 to train in, got {self.precision!r}. Fix it."
-            )
-        at_least = {"epochs": 1, "batch_size": 1, "patience": 1, "views": 0, "seed": 0}
-        for name, least in at_least.items():
+        check_choice("optimizer", self.optimizer, OptimizerName, error=TuningError)
+        if self.precision is not None:
+            check_choice("precision", self.precision, TrainPrecision, error=TuningError)
+        for name, least in LEAST_COUNTS.items():
             if getattr(self, name) < least:
                 raise TuningError(
-                    f"{name}: expected at least {least}, got {getattr(self, name)}. Pass more."
+                    subject=name,
+                    expected=f"at least {least}",
+                    got=str(getattr(self, name)),
+                    remedy=f"Pass {least} or more.",
                 )
-        ranges = {
-            "lr": (0, 1_000_000),  # far beyond use; the optimizers fail on what is no float32
-            "lr_decay": (0, 1),
-            "weight_decay": (0, 1_000_000),
-            "warmup": (0, 1),
-            "clip_norm": (0, math.inf),
-            "label_smoothing": (0, 1),
-        }
-        for name, (low, high) in ranges.items():
+        for name, (low, high) in RANGES.items():
             value = getattr(self, name)
-            may_be_zero = name in ("weight_decay", "warmup", "label_smoothing")
+            may_be_zero = name in MAY_BE_ZERO
             if not (low <= value <= high) or (value == low and not may_be_zero):
-                above = "at least" if may_be_zero else "above"
+                above = "of at least" if may_be_zero else "above"
                 raise TuningError(
-                    f"{name}: expected a number {above} {low}, and at most {high}, got {value}. "
-                    "Fix it."
+                    subject=name,
+                    expected=f"a number {above} {low} and at most {high}",
+                    got=str(value),
+                    remedy=f"Pass such a number; the default is {getattr(type(self), name)}.",
                 )
 
     def scale_rate(self, step: int, n_steps: int) -> float:
-        """Return what a step has of the largest learning rate: warm-up, then a cosine."""
+        """Return the learning rate of a step, relative to the largest one.
+
+        Parameters
+        ----------
+        step : int
+            Number of the step, from 0.
+        n_steps : int
+            Number of steps of the whole training.
+
+        Returns
+        -------
+        float
+            Above 0 and at most 1: a linear warm-up, then a cosine.
+        """
         n_warmup = max(MIN_WARMUP, round(self.warmup * n_steps)) if self.warmup else 0
         if step < n_warmup:
             return (step + 1) / (n_warmup + 1)

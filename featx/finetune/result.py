@@ -1,11 +1,12 @@
-"""What comes out: tuned weights with a head of their own, and whether they are better."""
+"""The result of a fine-tuning: tuned weights, the head that belongs to them, and their scores."""
 
 from __future__ import annotations
 
+import importlib.metadata
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,7 +14,6 @@ from safetensors.torch import save
 from torch import nn
 
 from featx.backbones.backbone import Backbone
-from featx.backbones.load import load_backbone
 from featx.backbones.metadata import METADATA_KEY, WeightsMetadata
 from featx.backbones.registry import get_backbone_spec
 from featx.backbones.spec import PENULTIMATE
@@ -21,46 +21,55 @@ from featx.cache.reader import Cache
 from featx.embedding.embed import build_fingerprint, find_decode
 from featx.embedding.loop import iter_embedded
 from featx.finetune.advise import Advice
+from featx.finetune.data import TuningData
 from featx.finetune.log import Epoch, write_whole
-from featx.finetune.task import Task
+from featx.finetune.train import Training
 from featx.finetune.trunk import TrunkRun, check_batch
 from featx.heads.compare import PairedScores, compare_predictions
 from featx.heads.head import Head, shorten_digests
 from featx.heads.linear import build_linear, fold_linear
 from featx.heads.splits import fill_groups
 
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class TuningReport:
-    """What a fine-tuning did, and whether it helped.
+    """The report of a fine-tuning, with the verdict whether it helped.
 
     Attributes
     ----------
     path, head_path, log_path : Path
-        The tuned weights, the head that belongs to them, and the log of epochs.
+        Tuned weights, the head that belongs to them, and the log of epochs.
     backbone : str
+        Name of the architecture.
     blocks : tuple of str
-        That were unfrozen, the one nearest to the classifier first.
+        Names of the unfrozen blocks, the one nearest to the classifier first.
     n_train, n_holdout : int
-        Images learnt from, and those of the split train that said when to stop.
+        Number of images to learn from, and of images of the split train that told when to stop.
     history : tuple of Epoch
-        Epoch 0 is the fitted head.
+        Epochs in their order; epoch 0 is the fitted head.
     best_epoch : int
-        Whose weights are kept.
+        Number of the epoch whose weights are kept; 0 if no epoch was surely better than the head.
     stopped : str
-        Why training ended before its last epoch; empty if it did not.
+        Sentence that says why training ended before its last epoch; empty if it did not.
     split : str
-        That frozen and tuned were compared on.
+        Split that the frozen head and the tuned model are compared on.
     scores : PairedScores
-        The frozen head is the first, the tuned model the second.
+        Scores of the frozen head, the first, and of the tuned model, the second.
     advice : Advice or None
-        What ``auto`` went by.
+        Advice that chose the blocks; None if the caller chose them.
     trunk_path : Path or None
-        Where the trunk's output is kept; None where it was run in each epoch.
+        Cache with the output of the trunk; None if the trunk was run in each epoch.
     trunk_excess : str
-        Why it is not kept.
+        Sentence that says why the output of the trunk is not kept; empty if it is.
     trunk_s, train_s : float
-        Seconds of this call for the trunk, and for the epochs.
+        Seconds that this call spent on the trunk, and on training.
+
+    See Also
+    --------
+    fine_tune : Returns the report.
     """
 
     path: Path
@@ -83,7 +92,7 @@ class TuningReport:
 
     @property
     def verdict(self) -> str:
-        """What to use from now on, and why."""
+        """Two sentences: the gain with its interval, and the model to use from now on."""
         scores = self.scores
         low, high = scores.gain_ci95
         gain = (
@@ -97,27 +106,71 @@ class TuningReport:
         return f"Tuning did not help for certain: {gain}. Stay with the frozen head."
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
+        """Return the fields and the verdict as plain values, for JSON."""
         return asdict(self) | {"scores": self.scores.to_dict(), "verdict": self.verdict}
 
 
-def build_classifier(estimator: Any) -> nn.Linear:
-    """Build the layer whose logits are a fitted head's decision function.
+def build_metadata(
+    backbone: Backbone, data: TuningData, training: Training, *, time: str
+) -> WeightsMetadata:
+    """Collect how tuned weights were made.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The backbone that training began with.
+    data : TuningData
+        The data of the fine-tuning.
+    training : Training
+        The finished training.
+    time : str
+        End of the training, ISO 8601, UTC.
+
+    Returns
+    -------
+    WeightsMetadata
+        The metadata, without scores.
+    """
+    best = training.history[training.best_epoch]
+    return WeightsMetadata(
+        backbone=backbone.name,
+        preprocess_from=backbone.origin.preprocess_from,
+        size=backbone.origin.size,
+        classes=tuple(data.head.classes.tolist()),
+        from_weights=backbone.origin.weights,
+        from_weights_digest=backbone.weights_digest,
+        blocks=training.request.identity.blocks,
+        recipe=asdict(training.recipe),
+        precision=training.learner.precision,
+        device=str(training.device),
+        n_train=len(data.examples.train),
+        n_holdout=len(data.examples.holdout),
+        best_epoch=training.best_epoch,
+        holdout_loss=best.holdout_loss,
+        holdout_accuracy=best.holdout_accuracy,
+        stopped=training.stopped,
+        time=time,
+        versions={name: importlib.metadata.version(name) for name in ("featx", "torch")},
+    )
+
+
+def build_linear_layer(estimator: Pipeline) -> nn.Linear:
+    """Build the layer whose logits are the decision function of a fitted head.
 
     Parameters
     ----------
     estimator : Pipeline
-        As `featx.heads.linear.fold_linear` takes it.
+        Scaler and linear classifier, as `featx.heads.linear.fold_linear` takes them.
 
     Returns
     -------
     nn.Linear
-        From ``(n, dim)`` to ``(n, n_classes)``.
+        Layer from ``(n, dim)`` to ``(n, n_classes)``.
 
     Raises
     ------
     HeadError
-        If a step is none that one layer can stand for.
+        If no single layer equals the head.
     """
     weight, bias = fold_linear(estimator)
     layer = nn.Linear(weight.shape[1], weight.shape[0])
@@ -130,12 +183,23 @@ def build_classifier(estimator: Any) -> nn.Linear:
 def save_weights(
     path: Path, network: nn.Module, classifier: nn.Linear, metadata: WeightsMetadata
 ) -> None:
-    """Write network, classifier and what is to be known of them, whole or not at all.
+    """Write a network, its classifier and its metadata, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        File to write or replace, ``.safetensors``.
+    network : nn.Module
+        The whole network without its classifier.
+    classifier : nn.Linear
+        Last layer.
+    metadata : WeightsMetadata
+        How the weights were made.
 
     Raises
     ------
     TuningError
-        If the disk is full or the like.
+        If the file cannot be written.
     """
     prefix = get_backbone_spec(metadata.backbone).classifier
     state = dict(network.state_dict())
@@ -144,50 +208,88 @@ def save_weights(
     write_whole(path, save(tensors, metadata={METADATA_KEY: metadata.to_json()}))
 
 
-def build_pair(
-    draft: Path, output: Path, classifier: nn.Linear, task: Task
-) -> tuple[Backbone, Head]:
-    """Read the tuned backbone back from its file, and make the head that belongs to it."""
-    frozen = task.head.fingerprint
-    tuned = load_backbone(frozen.backbone, weights=str(draft))
+def build_tuned_head(
+    tuned: Backbone, output: Path, classifier: nn.Linear, data: TuningData
+) -> Head:
+    """Build the head that belongs to tuned weights.
+
+    Parameters
+    ----------
+    tuned : Backbone
+        The tuned backbone.
+    output : Path
+        Final path of the tuned weights.
+    classifier : nn.Linear
+        Last layer after training.
+    data : TuningData
+        The data of the fine-tuning.
+
+    Returns
+    -------
+    Head
+        Logistic regression with the matrix of the classifier.
+    """
+    frozen, digests = data.head.fingerprint, data.train.digests
     fingerprint = build_fingerprint(
         tuned, PENULTIMATE, precision=frozen.precision, decode=find_decode(frozen)
     )
     weight = classifier.weight.detach().numpy()
     bias = classifier.bias.detach().numpy()
-    head = Head(
-        estimator=build_linear(weight, bias, task.head.classes),
+    fitted_on = replace(data.head.fitted_on, split="train", n_rows=len(digests), fine_tuned=True)
+    return Head(
+        estimator=build_linear(weight, bias, data.head.classes),
         kind="logreg",
-        params=task.head.params,
+        params=data.head.params,
         fingerprint=fingerprint,
         origin=replace(tuned.origin, weights=str(output.resolve())),
-        fitted_on=replace(
-            task.head.fitted_on, split="train", n_rows=len(task.digests), fine_tuned=True
-        ),
+        fitted_on=fitted_on,
         cross_validation=None,
-        seen=np.union1d(task.head.seen, shorten_digests(np.array(task.digests))),
+        seen=np.union1d(data.head.seen, shorten_digests(digests)),
     )
-    return tuned, head
 
 
 def compare(
-    cache: Cache, task: Task, tuned: Backbone, tuned_head: Head, run: TrunkRun
+    cache: Cache, data: TuningData, run: TrunkRun, *, tuned: Backbone, tuned_head: Head
 ) -> PairedScores:
-    """Let the frozen head and the tuned pair predict the same images."""
-    rows, n_seen = task.test_rows, 0
-    engine = run.options.build_engine(tuned, run.precision, n_images=len(rows))
-    digests = cache.digests[rows].tolist()
-    parts = []
+    """Compare the frozen head and the tuned model on the same images.
+
+    Parameters
+    ----------
+    cache : Cache
+        Cache with the frozen embeddings.
+    data : TuningData
+        The data of the fine-tuning; its test rows are predicted.
+    run : TrunkRun
+        Options, precision and decoding of the network.
+    tuned : Backbone
+        The tuned backbone.
+    tuned_head : Head
+        The head that belongs to it.
+
+    Returns
+    -------
+    PairedScores
+        Scores of the frozen head, the first, and of the tuned model, the second.
+
+    Raises
+    ------
+    TuningError
+        If an image cannot be read, or changed after it was extracted.
+    """
+    test = data.test
+    engine = run.options.build_engine(tuned, run.precision, n_images=len(test))
+    digests = test.digests.tolist()
+    parts, n_seen = [], 0
     with closing(
-        iter_embedded(task.tested, tuned, engine, run.options, decode=run.decode)
+        iter_embedded(data.test_entries, tuned, engine, run.options, decode=run.decode)
     ) as batches:
         for batch in batches:
             check_batch(batch, digests[n_seen : n_seen + len(batch)])
             n_seen += len(batch)
             parts.append(batch.vectors[PENULTIMATE])
     return compare_predictions(
-        cache.labels[rows],
-        task.head.predict(cache.read_vectors(task.name, rows)),
+        test.labels,
+        data.head.predict(cache.read_vectors(data.embedding, test.rows)),
         tuned_head.predict(np.concatenate(parts)),
-        groups=fill_groups(cache.groups[rows]),
+        groups=fill_groups(test.groups),
     )

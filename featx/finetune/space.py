@@ -1,46 +1,88 @@
-"""Whether there is room to keep what the trunk puts out."""
+"""Free memory and disk space: decide whether the output of the trunk is kept."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from featx.cache.reader import open_cache
 from featx.finetune.trunk import TrunkRun
 
 
-def describe_excess(run: TrunkRun, path: Path, n_views: int, limit: int | None) -> str:
-    """Say why the trunk's output is not kept; nothing where it can be.
+@dataclass(frozen=True)
+class FreeSpace:
+    """The space that this process may take.
+
+    Attributes
+    ----------
+    memory : int
+        Free memory in bytes.
+    disk : int
+        Free bytes on the disk, those that the output of the trunk already takes among them.
+    """
+
+    memory: int
+    disk: int
+
+
+def measure_space(run: TrunkRun, path: Path, n_views: int) -> FreeSpace:
+    """Measure the space for the output of a trunk.
 
     Parameters
     ----------
     run : TrunkRun
+        The trunk and its images.
     path : Path
-        Where it would be kept.
+        Cache that would hold the output.
     n_views : int
-        Beside the plain one.
-    limit : int or None
-        In bytes. Default: half of the memory that is free, for the one view that is held there,
-        and half of the room on the disk.
+        Number of views, without the plain one.
+
+    Returns
+    -------
+    FreeSpace
+        Free memory, and free disk at the path.
     """
-    one, all_views = run.count_bytes(1), run.count_bytes(n_views + 1)
-    if limit is not None:
-        bounds = [(all_views, limit, "it may be")]
+    free = shutil.disk_usage(path.parent).free
+    return FreeSpace(find_free_memory(), free + _count_kept_bytes(run, path, n_views))
+
+
+def describe_excess(
+    one_view: int, all_views: int, *, max_bytes: int | None, space: FreeSpace
+) -> str:
+    """Say why the output of the trunk is not kept.
+
+    Parameters
+    ----------
+    one_view, all_views : int
+        Sizes in bytes of the one view that is held in memory, and of all views on the disk.
+    max_bytes : int or None
+        Largest size of all views. Default: half of the free memory for the one view, and half of
+        the free disk for all.
+    space : FreeSpace
+        Free memory and disk.
+
+    Returns
+    -------
+    str
+        The size and the limit that it exceeds; empty if the output can be kept.
+    """
+    if max_bytes is not None:
+        limits = [(all_views, max_bytes, "max_trunk_gb is")]
     else:
-        room = shutil.disk_usage(path.parent).free + _count_kept(run, path, n_views)
-        bounds = [
-            (one, find_free_memory() // 2, "half of the free memory is"),
-            (all_views, room // 2, "half of the free disk is"),
+        limits = [
+            (one_view, space.memory // 2, "half of the free memory is"),
+            (all_views, space.disk // 2, "half of the free disk is"),
         ]
-    for size, bound, what in bounds:
-        if size > bound:
-            return f"it would be {size / 1e9:.2f} GB, {what} {bound / 1e9:.2f} GB"
+    for size, limit, name in limits:
+        if size > limit:
+            return f"it would be {size / 1e9:.2f} GB, {name} {limit / 1e9:.2f} GB"
     return ""
 
 
-def _count_kept(run: TrunkRun, path: Path, n_views: int) -> int:
-    """Return what is there already of the views to be kept, in bytes."""
+def _count_kept_bytes(run: TrunkRun, path: Path, n_views: int) -> int:
+    """Count the bytes of the views to keep that are already there."""
     if not path.exists():
         return 0
     names = {run.name_view(view) for view in range(n_views + 1)}
@@ -49,7 +91,7 @@ def _count_kept(run: TrunkRun, path: Path, n_views: int) -> int:
 
 
 def find_free_memory() -> int:
-    """Return the bytes that this process may take without others being swapped out."""
+    """Return the number of bytes that this process may take before the system swaps."""
     try:
         text = Path("/proc/meminfo").read_text(encoding="ascii")
         kilobytes = next(
@@ -64,7 +106,7 @@ def find_free_memory() -> int:
 
 
 def _list_group_limits(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
-    """List what is left of each limit that a container or a batch queue has set (cgroup 2)."""
+    """List the bytes left below each limit of a container or a batch queue (cgroup 2)."""
     try:
         lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -79,7 +121,7 @@ def _list_group_limits(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
         except OSError:
             continue
         if limit != "max":
-            # Files that were read lately count as used, and yet make room when it is needed.
+            # The cache of recently read files counts as used, but is given back on demand.
             cached = dict(zip(stat[::2], stat[1::2], strict=True)).get("inactive_file", "0")
             left.append(int(limit) - int(used) + int(cached))
     return left

@@ -1,15 +1,13 @@
-"""The training loop: plain steps over what the trunk puts out, and a checkpoint each epoch."""
+"""The training loop: plain steps over the output of the trunk."""
 
 from __future__ import annotations
 
-import io
 import math
 import signal
-import threading
 import time
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, astuple, dataclass, field
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,327 +17,339 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from featx.core.errors import DeviceError, TuningError
+from featx.core.errors import DeviceError
 from featx.core.files import remove_drafts
+from featx.core.signals import HeldSignals, hold_signals
+from featx.core.typing import IntArray
+from featx.finetune.checkpoint import Checkpoint, TrainingIdentity
 from featx.finetune.cut import CutNetwork
 from featx.finetune.learner import Learner
-from featx.finetune.log import Epoch, is_sure, rank, write_log, write_whole
+from featx.finetune.log import Epoch, write_log
 from featx.finetune.optimizer import build_optimizer
 from featx.finetune.recipe import Recipe
+from featx.finetune.selection import EarlyStopping, ModelSelection
 from featx.finetune.trunk import Features
-
-Array = np.ndarray[Any, Any]
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
-CAUGHT = (signal.SIGINT, signal.SIGTERM)
+
+HELD = (signal.SIGINT, signal.SIGTERM)
+"""Signals that wait for the end of a step."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Which images are learnt from, and which tell when to stop.
+    """Images to learn from, and images that tell when to stop.
 
     Attributes
     ----------
     train, holdout : ndarray of int
         Numbers of images, as `Features` takes them.
     y : ndarray of int
-        Class codes, by number.
+        Class code of every image, in the order of the numbers.
     """
 
-    train: Array
-    holdout: Array
-    y: Array
+    train: IntArray
+    holdout: IntArray
+    y: IntArray
 
 
-@dataclass
-class _State:
-    """Where a training stands: everything that a checkpoint must hold beside the tensors."""
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequest:
+    """Everything that one training needs.
+
+    Attributes
+    ----------
+    cut : CutNetwork
+        Network whose upper part is trained in place.
+    classifier : nn.Linear
+        Last layer, trained in place.
+    features : Features
+        Output of the trunk, image by image.
+    examples : Examples
+        Images to learn from, and images that tell when to stop.
+    identity : TrainingIdentity
+        Everything that decides the result, the recipe among it.
+    device : str
+        Device to train on, such as ``"cuda:0"``.
+    folder : Path
+        Existing folder for the checkpoint and the log.
+    """
+
+    cut: CutNetwork
+    classifier: nn.Linear
+    features: Features
+    examples: Examples
+    identity: TrainingIdentity
+    device: str
+    folder: Path
+
+    @property
+    def recipe(self) -> Recipe:
+        """The numbers of the training."""
+        return self.identity.recipe
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """The point that a training has reached.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Number of the epoch, from 1, and of the next step in it, from 0.
+    loss_sum : float
+        Sum of the losses of the images that were seen in the epoch.
+    n_seen : int
+        Number of images that were seen in the epoch.
+    seconds : float
+        Seconds of training in the epoch.
+    history : list of Epoch
+        Epochs that are finished.
+    """
 
     epoch: int = 1
     step: int = 0
     loss_sum: float = 0.0
     n_seen: int = 0
     seconds: float = 0.0
-    best_epoch: int = 0
-    is_sure: bool = False
-    stopped: str = ""
     history: list[Epoch] = field(default_factory=list)
+
+    def finish_epoch(self, epoch: Epoch) -> None:
+        """Add a finished epoch, and begin the next one."""
+        self.history.append(epoch)
+        self.epoch, self.step = epoch.epoch + 1, 0
+        self.loss_sum, self.n_seen, self.seconds = 0.0, 0, 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state in plain values."""
+        return asdict(self)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the state that `state_dict` returned."""
+        history = [Epoch(**line) for line in state["history"]]
+        for name, value in {**state, "history": history}.items():
+            setattr(self, name, value)
 
 
 class Training:
-    """Trains the upper part of a network and its classifier.
+    """The training of the upper part of a network and of its classifier.
 
     Parameters
     ----------
-    cut : CutNetwork
-        Its modules are trained in place.
-    classifier : nn.Linear
-        Trained in place.
-    features : Features
-    examples : Examples
-    recipe : Recipe
-    device : str
-    folder : Path
-        Of checkpoint and log, there already.
-    plan : dict
-        What else decides the result, in JSON's types: a run goes on only with the same.
+    request : TrainingRequest
+        Everything that the training needs.
 
     Attributes
     ----------
-    history : list of Epoch
-    best_epoch : int
-        Whose weights are kept; 0 where no epoch was surely better than the head.
-    stopped : str
-        Why training ended before its last epoch; empty if it did not.
+    progress : Progress
+        The point that the training has reached.
+    selection : ModelSelection
+        The best epoch so far.
+    stopping : EarlyStopping
+        Why and when the training ends early.
     """
 
-    def __init__(
-        self,
-        cut: CutNetwork,
-        classifier: nn.Linear,
-        features: Features,
-        examples: Examples,
-        recipe: Recipe,
-        *,
-        device: str,
-        folder: Path,
-        plan: dict[str, Any],
-    ) -> None:
-        self.cut, self.classifier, self.features = cut, classifier, features
-        self.examples, self.recipe, self.folder = examples, recipe, folder
-        self.device = torch.device(device)
-        self.plan = plan | asdict(recipe)
-        self.learner = Learner(cut, classifier, recipe, self.device)
-        self.optimizer = build_optimizer(recipe, cut.top, classifier, cut.blocks)
-        self._y = torch.from_numpy(examples.y)
-        self._state = _State()
+    def __init__(self, request: TrainingRequest) -> None:
+        self.request, self.recipe = request, request.recipe
+        self.device = torch.device(request.device)
+        cut, classifier = request.cut, request.classifier
+        self.learner = Learner(cut, classifier, self.recipe, self.device)
+        self.optimizer = build_optimizer(self.recipe, cut.top, classifier, cut.blocks)
+        self.progress, self.selection = Progress(), ModelSelection()
+        self.stopping = EarlyStopping(self.recipe.patience, self.recipe.epochs)
+        self._checkpoint = Checkpoint(request.folder / CHECKPOINT, request.identity)
+        self._y = torch.from_numpy(request.examples.y)
         self._start = self._copy_weights()
         self._best: dict[str, torch.Tensor] = {}
-        self._head_right = torch.empty(0, dtype=torch.bool)
-        self._signal = 0
-        self._before: dict[int, Any] = {}
 
     @property
     def history(self) -> list[Epoch]:
-        """The epochs that were finished."""
-        return self._state.history
+        """The finished epochs."""
+        return self.progress.history
 
     @property
     def best_epoch(self) -> int:
-        """Whose weights are kept."""
-        return self._state.best_epoch
+        """Number of the epoch whose weights are kept; 0 for the head before any step."""
+        return self.selection.choose_winner()
 
     @property
     def stopped(self) -> str:
-        """Why training ended early."""
-        return self._state.stopped
+        """Sentence that says why training ended early; empty if it did not."""
+        return self.stopping.reason
 
     def run(self, *, resume: bool = False, progress: bool | None = None) -> None:
-        """Train, and put the best weights in place.
+        """Train, and load the best weights into the network.
 
         Parameters
         ----------
         resume : bool
-            Go on after the folder's checkpoint, if there is one.
+            Continue from the checkpoint in the folder, if there is one.
         progress : bool, optional
-            Show a progress bar on standard error. Default: where that is a terminal.
+            Show a progress bar on standard error. Default: show it if standard error is a
+            terminal.
 
         Raises
         ------
         TuningError
-            If the checkpoint is of another run, or cannot be written; the one before it is whole.
+            If the checkpoint belongs to another training, or cannot be written; the checkpoint
+            that was there stays whole.
         DeviceError
-            If its memory is too small for a batch.
+            If the memory of the device is too small for a batch.
         """
         for name in (CHECKPOINT, LOG):
-            remove_drafts(self.folder / name)
-        total = self.recipe.epochs * len(self.examples.train)
+            remove_drafts(self.request.folder / name)
+        total = self.recipe.epochs * len(self.request.examples.train)
         bar = tqdm(total=total, unit=" images", disable=None if progress is None else not progress)
-        with self._catch_signals(), bar:
+        with hold_signals(HELD) as signals, bar:
             try:
-                if resume and self._load():
-                    # The run may have been ended before it wrote the last line.
-                    write_log(self.folder / LOG, self.history)
-                else:
-                    self._finish_epoch(0, math.nan)
+                self._begin(resume=resume)
                 bar.update(self._count_done())
-                while self._state.epoch <= self.recipe.epochs and not self._state.stopped:
-                    self._run_epoch(bar)
+                while self.progress.epoch <= self.recipe.epochs and not self.stopped:
+                    self._run_epoch(bar, signals)
             except torch.OutOfMemoryError as error:
                 raise DeviceError(
-                    f"{self.device}: expected memory for batches of {self.recipe.batch_size}, got "
-                    "none left. Pass a smaller --batch-size."
+                    subject=f"device {self.device}",
+                    expected=f"memory for batches of {self.recipe.train_batch_size} images",
+                    got="no memory left",
+                    remedy="Pass a smaller train_batch_size.",
                 ) from error
-            self._choose_weights()
+            self.learner.load_state_dict(self._best if self.best_epoch else self._start)
         self.learner.requires_grad_(False).eval().cpu()
 
-    def predict(self, numbers: Array) -> torch.Tensor:
-        """Return the logits of images, in the pictures as they are: float32 ``(n, n_classes)``."""
+    def predict(self, numbers: IntArray) -> torch.Tensor:
+        """Compute the logits of images as they are, without augmentation.
+
+        Parameters
+        ----------
+        numbers : ndarray of int
+            Numbers of the images.
+
+        Returns
+        -------
+        Tensor
+            float32 ``(n, n_classes)``, on the CPU.
+        """
         with closing(self._iter_features(numbers, view=0)) as batches:
             return torch.cat([self.learner.predict(maps) for maps in batches])
 
-    def _iter_features(self, numbers: Array, view: int) -> Generator[torch.Tensor]:
-        batch_size = self.recipe.batch_size
-        with closing(self.features.iter_batches(numbers, batch_size, view)) as batches:
-            for batch in batches:
-                yield torch.from_numpy(batch)
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a checkpoint must hold: tensors and plain values."""
+        return {
+            "progress": self.progress.state_dict(),
+            "selection": self.selection.state_dict(),
+            "stopping": self.stopping.state_dict(),
+            "learner": self.learner.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self._best,
+            "device": self.device.type,
+            "n_parts": self.learner.n_parts,
+        }
 
-    def _run_epoch(self, bar: Any) -> None:
-        """Train one epoch, from wherever it was left."""
-        state, recipe = self._state, self.recipe
-        order = np.random.default_rng([recipe.seed, state.epoch]).permutation(self.examples.train)
-        view = (state.epoch - 1) % recipe.views + 1 if recipe.views else 0
-        n_steps = math.ceil(len(order) / recipe.batch_size)
-        start, before = time.perf_counter(), state.seconds
-        rest = order[state.step * recipe.batch_size :]
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the state that `state_dict` returned."""
+        self.progress.load_state_dict(state["progress"])
+        self.selection.load_state_dict(state["selection"])
+        self.stopping.load_state_dict(state["stopping"])
+        if state["device"] == self.device.type:  # even if the number of cores is another one
+            self.learner.set_parts(state["n_parts"])
+        self.learner.load_state_dict(state["learner"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._best = state["best"]
+
+    def _begin(self, *, resume: bool) -> None:
+        """Load the checkpoint, or score the head as epoch 0."""
+        state = self._checkpoint.read() if resume else None
+        if state is None:
+            self._finish_epoch(math.nan)
+        else:
+            self.load_state_dict(state)
+            # The run may have been ended before it wrote the last line.
+            write_log(self.request.folder / LOG, self.history)
+
+    def _run_epoch(self, bar: Any, signals: HeldSignals) -> None:
+        """Train one epoch, or the rest of it, and score the holdout."""
+        progress, recipe = self.progress, self.recipe
+        train = self.request.examples.train
+        order = np.random.default_rng([recipe.seed, progress.epoch]).permutation(train)
+        view = (progress.epoch - 1) % recipe.views + 1 if recipe.views else 0
+        start, before = time.perf_counter(), progress.seconds
+        rest = order[progress.step * recipe.train_batch_size :]
         with closing(self._iter_features(rest, view)) as batches:
             for maps in batches:
-                first = state.step * recipe.batch_size
-                y = self._y[order[first : first + len(maps)]]
-                loss = self._step(maps, y, (state.epoch - 1) * n_steps + state.step, n_steps)
+                first = progress.step * recipe.train_batch_size
+                loss = self._step(maps, self._y[order[first : first + len(maps)]])
                 if not math.isfinite(loss):
-                    state.stopped = (
-                        f"the loss or its gradient was not finite in epoch {state.epoch}, step "
-                        f"{state.step + 1}. Try a smaller lr"
+                    self.stopping.stop(
+                        "the loss or its gradient was not finite in epoch "
+                        f"{progress.epoch}, step {progress.step + 1}; a smaller lr may help"
                     )
-                    self._save()
+                    self._checkpoint.write(self.state_dict())
                     return
-                state.step += 1
-                state.loss_sum += loss * len(maps)
-                state.n_seen += len(maps)
-                state.seconds = before + time.perf_counter() - start
+                progress.step += 1
+                progress.loss_sum += loss * len(maps)
+                progress.n_seen += len(maps)
+                progress.seconds = before + time.perf_counter() - start
                 bar.update(len(maps))
-                if self._signal:
-                    self._save()
-                    self._raise_signal()
-        self._finish_epoch(state.epoch, state.loss_sum / state.n_seen)
+                if signals.is_pending:
+                    self._checkpoint.write(self.state_dict())
+                    signals.deliver()
+        self._finish_epoch(progress.loss_sum / progress.n_seen)
         last = self.history[-1]
         bar.set_postfix_str(f"holdout loss {last.holdout_loss:.3f}, {last.holdout_accuracy:.3f}")
 
-    def _step(self, maps: torch.Tensor, y: torch.Tensor, step: int, n_steps: int) -> float:
-        """Learn from one batch; return its loss."""
-        scale = self.recipe.scale_rate(step, n_steps * self.recipe.epochs)
+    def _step(self, maps: torch.Tensor, y: torch.Tensor) -> float:
+        """Take one step along the gradient; return the loss, NaN if either is not finite."""
+        recipe, progress = self.recipe, self.progress
+        n_steps = math.ceil(len(self.request.examples.train) / recipe.train_batch_size)
+        step = (progress.epoch - 1) * n_steps + progress.step
+        scale = recipe.scale_rate(step, recipe.epochs * n_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["lr_peak"] * scale
         loss = self.learner.compute_gradients(maps, y, step=step)
-        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), self.recipe.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), recipe.clip_norm)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             return math.nan
         self.optimizer.step()
         return loss
 
-    def _finish_epoch(self, epoch: int, train_loss: float) -> None:
-        """Score the holdout, keep what is best, and write down where training stands."""
-        state = self._state
-        logits = self.predict(self.examples.holdout)
-        y = self._y[self.examples.holdout]
-        loss = float(functional.cross_entropy(logits, y))
-        right = logits.argmax(1) == y
-        accuracy = float(right.float().mean())
-        lr = self.optimizer.param_groups[0]["lr"] if epoch else 0.0
-        rate = state.n_seen / state.seconds if state.seconds else 0.0
-        line = Epoch(epoch, train_loss, loss, accuracy, lr, state.seconds, rate)
-        if not epoch:
-            self._head_right = right
-        sure = is_sure(right, self._head_right)
-        best = self.history[state.best_epoch] if self.history else None
-        if best is None or rank(line, sure=sure) > rank(best, sure=state.is_sure):
-            state.best_epoch, state.is_sure = epoch, sure
+    def _finish_epoch(self, train_loss: float) -> None:
+        """Score the holdout, keep the best weights, and write the checkpoint and the log."""
+        progress = self.progress
+        number = progress.epoch if self.history else 0
+        holdout = self.request.examples.holdout
+        logits, y = self.predict(holdout), self._y[holdout]
+        correct = logits.argmax(1) == y
+        epoch = Epoch(
+            epoch=number,
+            train_loss=train_loss,
+            holdout_loss=float(functional.cross_entropy(logits, y)),
+            holdout_accuracy=float(correct.float().mean()),
+            lr=self.optimizer.param_groups[0]["lr"] if number else 0.0,
+            seconds=progress.seconds,
+            images_per_s=progress.n_seen / progress.seconds if progress.seconds else 0.0,
+        )
+        is_best = self.selection.update(epoch, correct.numpy())
+        if is_best:
             self._best = self._copy_weights()
-        self.history.append(line)
-        if epoch - state.best_epoch >= self.recipe.patience and epoch < self.recipe.epochs:
-            state.stopped = (
-                f"no epoch after epoch {state.best_epoch} was better on the holdout, for "
-                f"{self.recipe.patience} epochs"
-            )
-        state.epoch, state.step = epoch + 1, 0
-        state.loss_sum, state.n_seen, state.seconds = 0.0, 0, 0.0
-        self._save()
-        write_log(self.folder / LOG, self.history)
+        self.stopping.update(number, is_best=is_best)
+        progress.finish_epoch(epoch)
+        self._checkpoint.write(self.state_dict())
+        write_log(self.request.folder / LOG, self.history)
 
-    def _choose_weights(self) -> None:
-        """Put the best weights in place; those of the head, where they seem so by chance."""
-        if self._state.is_sure:
-            self.learner.load_state_dict(self._best)
-        else:
-            self._state.best_epoch = 0
-            self.learner.load_state_dict(self._start)
+    def _iter_features(self, numbers: IntArray, view: int) -> Generator[torch.Tensor]:
+        batch_size = self.recipe.train_batch_size
+        features = self.request.features
+        with closing(features.iter_batches(numbers, batch_size, view)) as batches:
+            for batch in batches:
+                yield torch.from_numpy(batch)
 
     def _copy_weights(self) -> dict[str, torch.Tensor]:
         state = self.learner.state_dict()
         return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 
     def _count_done(self) -> int:
-        n_train = len(self.examples.train)
-        return (self._state.epoch - 1) * n_train + self._state.step * self.recipe.batch_size
-
-    def _save(self) -> None:
-        """Write the checkpoint: whole, or the one before it stays."""
-        state = asdict(self._state) | {"history": [astuple(line) for line in self.history]}
-        content = {
-            "plan": self.plan,
-            "state": state,
-            "learner": self.learner.state_dict(),
-            "best": self._best,
-            "head_right": self._head_right,
-            "place": self.device.type,
-            "n_parts": self.learner.n_parts,
-            "optimizer": self.optimizer.state_dict(),
-        }
-        buffer = io.BytesIO()  # torch turns a full disk into an error of its own
-        torch.save(content, buffer)
-        write_whole(self.folder / CHECKPOINT, buffer.getbuffer())
-
-    def _load(self) -> bool:
-        """Take up the checkpoint; False where there is none."""
-        path = self.folder / CHECKPOINT
-        if not path.is_file():
-            return False
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # pickle and zip raise kinds with no common base
-            raise TuningError(
-                f"{path}: expected a whole checkpoint, got {type(error).__name__}. "
-                "Begin anew with --overwrite."
-            ) from error
-        differing = [key for key in self.plan if content["plan"].get(key) != self.plan[key]]
-        if differing:
-            raise TuningError(
-                f"{path}: expected a checkpoint of the same run, got one with another "
-                f"{', '.join(differing)}. Pass what that run was given, or begin anew with "
-                "--overwrite."
-            )
-        history = [Epoch(*line) for line in content["state"].pop("history")]
-        self._state = _State(**content["state"], history=history)
-        self._best, self._head_right = content["best"], content["head_right"]
-        if content["place"] == self.device.type:  # though the cores be others
-            self.learner.set_parts(content["n_parts"])
-        self.learner.load_state_dict(content["learner"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        return True
-
-    @contextmanager
-    def _catch_signals(self) -> Iterator[None]:
-        """Let a step that is under way end before Ctrl-C or SIGTERM takes effect."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def note(number: int, _frame: object) -> None:
-            self._signal = number
-
-        self._before = {number: signal.signal(number, note) for number in CAUGHT}
-        try:
-            yield
-        finally:
-            for number, handler in self._before.items():
-                signal.signal(number, handler)
-        if self._signal:
-            signal.raise_signal(self._signal)
-
-    def _raise_signal(self) -> None:
-        """Do what the signal would have done."""
-        number, self._signal = self._signal, 0
-        signal.signal(number, self._before[number])
-        signal.raise_signal(number)
+        """Count the images of the epochs and steps that are done."""
+        n_train = len(self.request.examples.train)
+        done = self.progress.step * self.recipe.train_batch_size
+        return (self.progress.epoch - 1) * n_train + done

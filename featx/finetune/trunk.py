@@ -1,7 +1,7 @@
-"""What the frozen trunk puts out: computed once and kept, or whenever it is asked for.
+"""The output of the frozen trunk: computed once and kept, or computed whenever it is read.
 
-The trunk is a backbone like any other, whose embedding is a feature map: it is extracted into an
-ordinary cache, by any engine, and a run that was interrupted goes on.
+The trunk is a backbone like any other; its embedding is a feature map. It is extracted into an
+ordinary cache, by any engine, and an interrupted run continues.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from featx.cache.reader import open_cache
 from featx.cache.shards import find_plan
 from featx.core.errors import FingerprintError, TuningError
 from featx.core.files import name_work_dir
-from featx.core.typing import Decode, Precision
+from featx.core.typing import Decode, Float32Array, IntArray, Precision
 from featx.embedding.loop import EmbeddedBatch, iter_embedded
 from featx.embedding.options import RunOptions
 from featx.engines.engine import Engine
@@ -32,44 +32,48 @@ from featx.extraction.naming import name_embedding
 from featx.images.manifest import Entry, Manifest
 from featx.images.names import escape_name
 
-Array = np.ndarray[Any, Any]
+CALL = "featx.extract(source, cache)."
 
 
 class Features(Protocol):
-    """What the trunk puts out, image by image."""
+    """The output of a trunk, image by image."""
 
-    def iter_batches(self, order: Array, batch_size: int, view: int) -> Generator[Array]:
-        """Yield feature maps float32 ``(n, dim)`` of these images, flattened, in this order.
+    def iter_batches(self, order: IntArray, batch_size: int, view: int) -> Generator[Float32Array]:
+        """Yield flattened feature maps float32 ``(n, dim)`` of images.
 
         Parameters
         ----------
         order : ndarray of int
-            Numbers of images.
+            Numbers of the images, in the order to yield.
         batch_size : int
-            Images at a time; fewer at the end.
+            Number of images in a batch; the last batch may be smaller.
         view : int
-            Which view of them, 0 for the pictures as they are.
+            Number of the augmented view; 0 for the images as they are.
         """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrunkRun:
-    """How a trunk is run over the images of a fine-tuning.
+    """A trunk, and the images that it is run over.
 
     Attributes
     ----------
     trunk : Backbone
+        The lower part of a network.
     source : str
-        What the images are from.
+        Source of the images, as the cache names it.
     entries : tuple of Entry
-        The images, by number.
+        The images, in the order of their numbers.
     digests : tuple of str
-        SHA-256 that each must have.
+        SHA-256 of the bytes that each image must have.
     options : RunOptions
-    precision, decode : str
-        As `featx.extract` takes them.
+        Engine, device and the like.
+    precision : {"fp32", "bf16", "fp16"}
+        Arithmetic of the network.
+    decode : {"exact", "fast"}
+        Way of decoding.
     seed : int
-        Of the views.
+        Seed of the views.
     """
 
     trunk: Backbone
@@ -82,103 +86,115 @@ class TrunkRun:
     seed: int
 
     def build_view(self, view: int) -> Backbone:
-        """Build the trunk that reads pictures in one view."""
+        """Build the trunk that reads images in one view."""
         base = self.trunk.preprocess
         assert isinstance(base, ImageClassification)
         return replace(self.trunk, preprocess=View(base, view, self.seed)) if view else self.trunk
 
     def name_view(self, view: int) -> str:
-        """Name a view's embedding in a cache."""
+        """Name the embedding of one view in a cache."""
         return name_embedding(name_view(view), self.trunk.layers[0])
 
     def count_bytes(self, n_views: int) -> int:
-        """Estimate what a cache of so many views, the plain one among them, takes."""
+        """Estimate the size of a cache with so many views, the plain one among them."""
         return len(self.entries) * n_views * 4 * sum(self.trunk.dims.values())
 
 
 class LiveFeatures:
-    """The trunk is run whenever its output is asked for."""
+    """Output of a trunk that is run whenever the output is read.
+
+    Parameters
+    ----------
+    run : TrunkRun
+        The trunk and its images.
+    """
 
     def __init__(self, run: TrunkRun) -> None:
         self._run = run
         self._engine: Engine | None = None
 
-    def iter_batches(self, order: Array, batch_size: int, view: int) -> Generator[Array]:
+    def iter_batches(self, order: IntArray, batch_size: int, view: int) -> Generator[Float32Array]:
         """See `Features`."""
+        waiting: list[Float32Array] = []
+        n_waiting = 0
+        with closing(self._iter_vectors(order, view)) as batches:
+            for vectors in batches:
+                waiting.append(vectors)
+                n_waiting += len(vectors)
+                if n_waiting >= batch_size:
+                    joined = np.concatenate(waiting)
+                    n_whole = n_waiting - n_waiting % batch_size
+                    for start in range(0, n_whole, batch_size):
+                        yield joined[start : start + batch_size]
+                    waiting, n_waiting = [joined[n_whole:]], n_waiting - n_whole
+        if n_waiting:
+            yield np.concatenate(waiting)
+
+    def _iter_vectors(self, order: IntArray, view: int) -> Generator[Float32Array]:
+        """Run the trunk, in batches of the engine."""
         run = self._run
-        if self._engine is None:  # views differ in what is read, not in the network
+        if self._engine is None:  # views differ in the reading of images, not in the network
             self._engine = run.options.build_engine(
                 run.trunk, run.precision, n_images=len(run.entries)
             )
         backbone = run.build_view(view)
         entries = [run.entries[number] for number in order]
-        waiting: list[Array] = []
-        n_seen = n_waiting = 0
         options = replace(run.options, progress=False)
+        n_seen = 0
         with closing(
             iter_embedded(entries, backbone, self._engine, options, decode=run.decode)
         ) as batches:
             for batch in batches:
-                ours = order[n_seen : n_seen + len(batch)]
-                check_batch(batch, [run.digests[number] for number in ours])
+                numbers = order[n_seen : n_seen + len(batch)]
+                check_batch(batch, [run.digests[number] for number in numbers])
                 n_seen += len(batch)
-                waiting.append(batch.vectors[backbone.layers[0]])
-                n_waiting += len(batch.rows)
-                if n_waiting >= batch_size:
-                    joined = np.concatenate(waiting)
-                    whole = n_waiting - n_waiting % batch_size
-                    for start in range(0, whole, batch_size):
-                        yield joined[start : start + batch_size]
-                    waiting, n_waiting = [joined[whole:]], n_waiting - whole
-        if n_waiting:
-            yield np.concatenate(waiting)
+                yield batch.vectors[backbone.layers[0]]
 
 
-@dataclass
 class KeptFeatures:
-    """The trunk's output in a cache, one view of it in memory at a time.
+    """Output of a trunk in a cache; one view of it at a time is in memory.
 
-    Attributes
+    Parameters
     ----------
     run : TrunkRun
+        The trunk and its images.
     path : Path
+        The cache.
     n_views : int
-        Views of each image, beside the plain one.
+        Number of views of each image, without the plain one.
     """
 
-    run: TrunkRun
-    path: Path
-    n_views: int
-    _view: int = -1
-    _vectors: Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    def __init__(self, run: TrunkRun, path: Path, n_views: int) -> None:
+        self.run, self.path, self.n_views = run, path, n_views
+        self._view = -1
+        self._vectors: Float32Array = np.empty((0, 0), np.float32)
 
     def fill(self, *, break_lock: bool = False) -> None:
-        """Run the trunk over what the cache lacks.
+        """Run the trunk over the images that the cache lacks.
 
         Parameters
         ----------
         break_lock : bool
-            As `featx.extract` takes it.
+            Write even if another process seems to write the cache.
 
         Raises
         ------
         CacheError
-            If it cannot be written.
+            If the cache cannot be written.
         TooManyFailuresError
-            If images cannot be read any more.
+            If an image cannot be read any more.
         """
-        run = self.run
-        is_foreign = _is_foreign(self.path, run)
-        # One that was interrupted goes first: no other is begun beside its unfinished work.
+        is_foreign = _is_foreign(self.path, self.run)
+        # An interrupted view goes first: no other is begun beside its unfinished work.
         plan = find_plan(name_work_dir(self.path))
         unfinished = plan.embeddings if plan else ()
         views = sorted(
-            range(self.n_views + 1), key=lambda view: run.name_view(view) not in unfinished
+            range(self.n_views + 1), key=lambda view: self.run.name_view(view) not in unfinished
         )
         try:
             self._extract(views, overwrite=is_foreign, break_lock=break_lock)
         except FingerprintError:
-            # What another network's trunk, or views of another seed, left there is of no use.
+            # The output of another network's trunk, or views of another seed, is of no use.
             self._extract(views, overwrite=True, break_lock=break_lock)
 
     def _extract(self, views: Sequence[int], *, overwrite: bool, break_lock: bool) -> None:
@@ -202,7 +218,7 @@ class KeptFeatures:
                 progress=run.options.progress,
             )
 
-    def iter_batches(self, order: Array, batch_size: int, view: int) -> Generator[Array]:
+    def iter_batches(self, order: IntArray, batch_size: int, view: int) -> Generator[Float32Array]:
         """See `Features`."""
         if view != self._view:
             self._read(view)
@@ -211,25 +227,26 @@ class KeptFeatures:
 
     def _read(self, view: int) -> None:
         """Read one view of all images, in the order of their numbers."""
-        self._vectors = np.empty((0, 0), np.float32)  # let go of the other one first
+        self._vectors = np.empty((0, 0), np.float32)  # free the memory of the view before
         with open_cache(self.path) as cache:
-            rows = {row: number for number, row in enumerate(cache.ids.tolist())}
-            places = np.array([rows[entry.row.id] for entry in self.run.entries])
-            for entry, *pair in zip(
-                self.run.entries, cache.digests[places], self.run.digests, strict=True
+            numbers = {row_id: number for number, row_id in enumerate(cache.ids.tolist())}
+            rows = np.array([numbers[entry.row.id] for entry in self.run.entries])
+            for entry, got, expected in zip(
+                self.run.entries, cache.digests[rows], self.run.digests, strict=True
             ):
-                _check_same(entry.row.path, *pair)
-            self._vectors = cache.read_vectors(self.run.name_view(view), places)
+                _check_same(entry.row.path, got, expected)
+            vectors = cache.read_vectors(self.run.name_view(view), rows)
+            self._vectors = np.asarray(vectors, np.float32)
         self._view = view
 
 
 def name_view(view: int) -> str:
-    """Name a view's embeddings in a cache."""
+    """Name the embeddings of one view in a cache."""
     return f"view-{view}" if view else "plain"
 
 
 def _is_foreign(path: Path, run: TrunkRun) -> bool:
-    """Tell whether a trunk's output is of another source; refuse a cache of the user's."""
+    """Tell whether the output of a trunk is of another source; refuse any other cache."""
     if not path.exists():
         return False
     with open_cache(path) as cache:
@@ -240,32 +257,35 @@ def _is_foreign(path: Path, run: TrunkRun) -> bool:
         is_foreign = is_other_source(cache, manifest)
     if others:
         raise TuningError(
-            f"{path}: expected a trunk's output, got a cache with {', '.join(others)}. "
-            "Name another file."
+            subject=str(path),
+            expected="the output of a trunk",
+            got=f"a cache with {', '.join(others)}",
+            remedy="Pass another path as trunk.",
         )
     return is_foreign
 
 
 def check_batch(batch: EmbeddedBatch, digests: Sequence[str]) -> None:
-    """Refuse images that cannot be read, or are others than those whose embeddings are known.
+    """Refuse images that cannot be read, or changed after they were extracted.
 
     Parameters
     ----------
     batch : EmbeddedBatch
+        Images that went through a network.
     digests : sequence of str
-        SHA-256 of what each of its images was.
+        SHA-256 that each of the images had when it was extracted.
 
     Raises
     ------
     TuningError
-        Naming the first.
+        If an image cannot be read or changed; the error names the first.
     """
     for failure in batch.failures:
         raise TuningError(
             subject=failure.path,
             expected="an image that can be embedded",
             got=f"a {failure.stage} failure ({failure.reason})",
-            remedy="Repair the image, or update the cache with featx.extract(source, cache).",
+            remedy=f"Repair the image, or update the cache with {CALL}",
         )
     for row, digest in zip(batch.rows, digests, strict=True):
         _check_same(row.path, row.digest, digest)
@@ -274,6 +294,8 @@ def check_batch(batch: EmbeddedBatch, digests: Sequence[str]) -> None:
 def _check_same(path: str, got: str | None, expected: str) -> None:
     if got != expected:
         raise TuningError(
-            f"{path}: expected the image that was extracted, got another one. Bring the cache up "
-            "to date: featx extract."
+            subject=path,
+            expected="the image that was extracted",
+            got="another one",
+            remedy=f"Update the cache with {CALL}",
         )

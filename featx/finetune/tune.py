@@ -1,21 +1,16 @@
-"""A cache, its source and a head make a fine-tuned backbone with a head of its own."""
+"""Fine-tune the top blocks of the backbone of a cache, and compare the result with the head."""
 
 from __future__ import annotations
 
 import datetime
-import hashlib
-import importlib.metadata
 import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import Any, Unpack
+from dataclasses import replace
+from typing import Unpack
 
-import numpy as np
-
-from featx.backbones.backbone import Backbone
-from featx.backbones.metadata import WeightsMetadata
+from featx.backbones.load import load_backbone
 from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache, open_cache
 from featx.core.errors import TuningError
@@ -23,260 +18,344 @@ from featx.core.files import check_destination, explain_errors
 from featx.core.typing import PathLike
 from featx.embedding.embed import find_decode, restore_backbone
 from featx.embedding.options import RunOptions, SharedRunKeywords
-from featx.engines.choose import check_precision, choose_device
-from featx.finetune.advise import Advice, advise
-from featx.finetune.cut import CutNetwork, cut_backbone
-from featx.finetune.paths import Paths
+from featx.finetune.advise import advise
+from featx.finetune.cut import cut_backbone
+from featx.finetune.data import TuningData, read_data
+from featx.finetune.paths import TuningPaths
+from featx.finetune.plan import (
+    TuningNetwork,
+    TuningPlan,
+    choose_n_blocks,
+    choose_train_device,
+    plan_tuning,
+)
 from featx.finetune.recipe import Recipe
-from featx.finetune.result import TuningReport, build_classifier, build_pair, compare, save_weights
-from featx.finetune.space import describe_excess
-from featx.finetune.task import Task
-from featx.finetune.train import LOG, Training
-from featx.finetune.trunk import KeptFeatures, LiveFeatures, TrunkRun
+from featx.finetune.request import TuningRequest
+from featx.finetune.result import (
+    TuningReport,
+    build_linear_layer,
+    build_metadata,
+    build_tuned_head,
+    compare,
+    save_weights,
+)
+from featx.finetune.space import measure_space
+from featx.finetune.train import LOG, Training, TrainingRequest
+from featx.finetune.trunk import Features, KeptFeatures, LiveFeatures, TrunkRun
+from featx.heads.compare import PairedScores
 from featx.heads.head import Head
-from featx.heads.linear import fold_linear
-
-Array = np.ndarray[Any, Any]
 
 
-def fine_tune(
+def fine_tune(  # noqa: PLR0913
     source: PathLike | Sequence[PathLike],
-    cache: str | os.PathLike[str],
-    output: str | os.PathLike[str],
+    cache: PathLike,
+    output: PathLike,
     *,
-    head: str | os.PathLike[str] | Head | None = None,
+    head: PathLike | Head | None = None,
     unfreeze: int | str = "auto",
     embedding: str | None = None,
     split: str | None = None,
     weights: str | None = None,
     recipe: Recipe | None = None,
-    trunk: str | os.PathLike[str] | None = None,
-    max_trunk_bytes: int | None = None,
+    trunk: PathLike | None = None,
+    max_trunk_gb: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
     break_lock: bool = False,
     **run: Unpack[SharedRunKeywords],
 ) -> TuningReport:
-    """Let the top blocks of a cache's backbone go on learning, from a fitted head on.
+    """Train the top blocks of the backbone of a cache, beginning with a fitted head.
 
-    The frozen trunk below them runs once over every training image; its output is kept in a file,
-    and each epoch runs the unfrozen blocks alone. A part of the split train is held out to say when
-    to stop. In the end the frozen head and the tuned model are compared on rows that neither has
-    seen.
+    The frozen trunk below the top blocks runs once over every training image. Its output is kept in
+    a file, and each epoch runs the top blocks alone. A part of the split train is held out and
+    tells when to stop. In the end, the frozen head and the tuned model are compared on rows that
+    neither has seen.
 
     Parameters
     ----------
     source : path or sequence of paths
-        What the cache was extracted from.
+        Source that the cache was extracted from.
     cache : path
-        With labels, a split ``train``, and ``val`` or ``test``.
+        Cache with labels, a split ``train``, and a split ``val`` or ``test``.
     output : path
-        Tuned weights, ``.safetensors``; beside them are put a head (``.joblib``) and the log of
-        epochs (``.log.csv``). Unfinished work lies in ``OUTPUT.partial``.
+        Tuned weights to write, ``.safetensors``. A head (``.joblib``) and the log of epochs
+        (``.log.csv``) are written beside them. Unfinished work lies in ``OUTPUT.partial``.
     head : path or Head, optional
-        To begin with, and to compare with. Default: one is fitted.
+        Head to begin with, and to compare with. Default: a head that is fitted on the split train.
     unfreeze : int or "auto"
-        How many blocks, counted from the classifier; ``"auto"``: as `featx.advise` says.
+        Number of blocks to train, counted from the classifier. ``"auto"`` follows `featx.advise`.
     embedding : str, optional
-        Which one, where the cache has several.
+        Name of the embedding, if the cache has several.
     split : str, optional
-        To compare on. Default: ``val``, or ``test`` where there is none.
+        Split to compare on. Default: ``val``, or ``test`` if there is no ``val``.
     weights : str, optional
-        Where the backbone's weights are now. Default: where the cache had them from.
+        Present path of the weights of the backbone. Default: the weights that the cache names.
     recipe : Recipe, optional
-        How to train.
+        Numbers of the training. Default: ``Recipe()``.
     trunk : path, optional
-        Where the trunk's output is kept, and found again by the next run. Default: beside the
+        Cache for the output of the trunk, which the next run reads again. Default: beside the
         output, ``.trunk.h5``.
-    max_trunk_bytes : int, optional
-        What it may take; more, and the trunk is run in each epoch. Default: half of the free disk,
-        and of the free memory for one view.
+    max_trunk_gb : float, optional
+        Largest size of the output of the trunk in gigabytes; if the output is larger, the trunk is
+        run in each epoch instead. Default: half of the free disk for all views, and half of the
+        free memory for one.
     resume : bool
-        Go on with a run that was interrupted. On a CPU the result is that of an undisturbed run.
+        Continue an interrupted run. On a CPU, the result is that of an uninterrupted run.
     overwrite : bool
-        Replace what is at the output, and drop an unfinished run.
+        Replace the output, and drop an unfinished run.
     break_lock : bool
-        Write although another process seems to: only if it is dead.
+        Write even if another process seems to write the output; for a process that is dead.
     **run
         Options that change the speed, not the result: see `featx.RunOptions`. All of them except
-        ``batch_size``.
+        ``batch_size``. Training runs on one device, even if the trunk runs on several.
 
     Returns
     -------
     TuningReport
+        Epochs, scores and verdict.
 
     Raises
     ------
     TuningError
-        If the blocks cannot be parted, the source is another, an unfinished run is in the way, or
-        ``auto`` finds that it would not pay.
+        If the network cannot be cut there, the source is another one, an unfinished run is in the
+        way, or ``"auto"`` finds that fine-tuning would not pay.
     HeadError
-        If the head is none that one layer of a network can stand for.
+        If no single layer of a network equals the head.
     CacheLockedError
-        If another process tunes to the same output.
+        If another process writes the output.
     CacheError, FingerprintError, SourceError, WeightsError, DeviceError
-        If a part that is needed cannot be had.
+        If the cache, the backbone, the images, the weights or the device cannot be used.
+
+    See Also
+    --------
+    advise : Tells beforehand whether fine-tuning will pay.
+    Recipe : Numbers of the training.
+
+    Examples
+    --------
+    >>> report = featx.fine_tune(
+    ...     "photos/", "photos.h5", "tuned.safetensors", unfreeze=2
+    ... )  # doctest: +SKIP
+    >>> report.verdict  # doctest: +SKIP
+    'Tuning helped: +7.8 points on 153 val images …'
     """
-    recipe = recipe or Recipe()
-    paths = Paths.build(output, trunk)
-    options = RunOptions(**run)
-    place = _choose_place(options.device, recipe)
-    check_destination(paths.output, overwrite=True, error=TuningError)
-    with CacheLock(paths.output, break_lock=break_lock), open_cache(cache) as opened:
-        sources = [source] if isinstance(source, str | os.PathLike) else list(source)
-        heads = [head] if isinstance(head, str | os.PathLike) else []
-        paths.check([opened.path, *sources, *heads], overwrite=overwrite, resume=resume)
-        task = Task.build(opened, source, head, embedding, split, recipe, options.progress)
-        unfreeze, advice = _settle_blocks(opened, unfreeze, task.name, recipe.seed)
-        info = opened.get_info(task.name)
-        backbone = restore_backbone(
-            info.fingerprint, info.provenance.origin, subject=str(cache), weights=weights
-        )
-        paths.check_apart([backbone.origin.weights])
-        cut = cut_backbone(backbone, unfreeze)
-        trunk_run = TrunkRun(
-            cut.trunk,
-            opened.source,
-            task.entries,
-            task.digests,
-            options,
-            info.fingerprint.precision,
-            find_decode(info.fingerprint),
-            recipe.seed,
-        )
-        excess = describe_excess(trunk_run, paths.trunk, recipe.views, max_trunk_bytes)
-        kept = None if excess else KeptFeatures(trunk_run, paths.trunk, recipe.views)
-        # What it refuses, it refuses before the trunk is run.
-        training = Training(
-            cut,
-            build_classifier(task.start),
-            kept or LiveFeatures(trunk_run),
-            task.examples,
-            recipe,
-            device=place,
-            folder=paths.folder,
-            plan=_plan(backbone, cut, task),
-        )
-        start = time.perf_counter()
-        if kept is not None:
-            kept.fill(break_lock=break_lock)
-        trunk_s = time.perf_counter() - start
-        paths.folder.mkdir(exist_ok=True)
-        start = time.perf_counter()
-        training.run(resume=resume, progress=options.progress)
-        train_s = time.perf_counter() - start
-        if training.best_epoch == 0:  # the head itself then, with all its rows
-            training.classifier.load_state_dict(build_classifier(task.head.estimator).state_dict())
-        metadata = _describe(backbone, cut, task, training)
-        # The very file that is compared, but for what the comparison found.
-        draft = paths.folder / paths.output.name
-        save_weights(draft, cut.network, training.classifier, metadata)
-        tuned, tuned_head = build_pair(draft, paths.output, training.classifier, task)
-        scores = compare(opened, task, tuned, tuned_head, trunk_run)
-        metadata = replace(metadata, scores=scores.to_dict())
-        save_weights(paths.output, cut.network, training.classifier, metadata)
-        tuned_head.save(paths.head, overwrite=True)
-        with explain_errors(paths.log, error=TuningError):
-            os.replace(paths.folder / LOG, paths.log)
-        shutil.rmtree(paths.folder)
+    request = TuningRequest(
+        source=source,
+        paths=TuningPaths.build(output, trunk),
+        head=head,
+        unfreeze=unfreeze,
+        embedding=embedding,
+        split=split,
+        weights=weights,
+        recipe=recipe or Recipe(),
+        max_trunk_bytes=None if max_trunk_gb is None else round(max_trunk_gb * 1e9),
+        options=RunOptions(**run),
+        resume=resume,
+        overwrite=overwrite,
+        break_lock=break_lock,
+    )
+    device = choose_train_device(request.options.device, request.recipe)
+    check_destination(request.paths.output, overwrite=True, error=TuningError)
+    with CacheLock(request.paths.output, break_lock=break_lock), open_cache(cache) as opened:
+        request.check_paths(opened)
+        return _tune(request, opened, device)
+
+
+def _tune(request: TuningRequest, cache: Cache, device: str) -> TuningReport:
+    """Open, plan, fill the trunk, train, write, compare, report."""
+    data = read_data(cache, request)
+    network = open_network(request, cache, data)
+    space = measure_space(network.run, request.paths.trunk, request.recipe.views)
+    plan = plan_tuning(request, data, network, device=device, space=space)
+    training = build_training(request, data, network, plan)  # refuses before the trunk is run
+    start = time.perf_counter()
+    if isinstance(training.request.features, KeptFeatures):
+        training.request.features.fill(break_lock=request.break_lock)
+    filled = time.perf_counter()
+    train(training, request, data)
+    trained = time.perf_counter()
+    scores = write_and_compare(request, cache, data, network=network, training=training)
     return TuningReport(
-        path=paths.output,
-        head_path=paths.head,
-        log_path=paths.log,
-        backbone=backbone.name,
-        blocks=tuple(block.name for block in cut.blocks),
-        n_train=len(task.examples.train),
-        n_holdout=len(task.examples.holdout),
+        path=request.paths.output,
+        head_path=request.paths.head,
+        log_path=request.paths.log,
+        backbone=network.backbone.name,
+        blocks=plan.identity.blocks,
+        n_train=len(data.examples.train),
+        n_holdout=len(data.examples.holdout),
         history=tuple(training.history),
         best_epoch=training.best_epoch,
         stopped=training.stopped,
-        split=task.split,
+        split=data.split,
         scores=scores,
-        advice=advice,
-        trunk_path=None if excess else paths.trunk,
-        trunk_excess=excess,
-        trunk_s=trunk_s,
-        train_s=train_s,
+        advice=network.advice,
+        trunk_path=plan.trunk_path,
+        trunk_excess=plan.trunk_excess,
+        trunk_s=filled - start,
+        train_s=trained - filled,
     )
 
 
-def _settle_blocks(
-    cache: Cache, unfreeze: int | str, embedding: str, seed: int
-) -> tuple[int, Advice | None]:
-    """Decide how many blocks: those asked for, or those that pay."""
-    if isinstance(unfreeze, int):
-        return unfreeze, None
-    if unfreeze != "auto":
-        raise TuningError(
-            f"unfreeze: expected a number of blocks or auto, got {unfreeze!r}. Pass --unfreeze 1."
-        )
-    advice = advise(cache, embedding=embedding, seed=seed)
-    if not advice.unfreeze:
-        raise TuningError(
-            f"{cache.path}: expected data that can pay for fine-tuning, got advice to stay frozen. "
-            f"{' '.join(advice.reasons)} Pass --unfreeze 1 to tune all the same."
-        )
-    return advice.unfreeze, advice
+def open_network(request: TuningRequest, cache: Cache, data: TuningData) -> TuningNetwork:
+    """Load the backbone of an embedding, and cut it where the user or the advice says.
 
+    Parameters
+    ----------
+    request : TuningRequest
+        The request of the user.
+    cache : Cache
+        The open cache.
+    data : TuningData
+        The data to learn from.
 
-def _choose_place(device: str, recipe: Recipe) -> str:
-    """Decide where training runs: one device, though the trunk may take several."""
-    place = choose_device(device)
-    place = "cuda:0" if place == "cuda" else place
-    if recipe.precision == "bf16" and not place.startswith("cuda"):
-        raise TuningError(
-            f"precision bf16 on {place}: expected a GPU, got a device on which PyTorch trains more "
-            "slowly in it. Leave it out."
-        )
-    if recipe.precision is not None:
-        check_precision(recipe.precision, "torch", place)
-    return place
+    Returns
+    -------
+    TuningNetwork
+        The backbone, cut in two.
 
-
-def _plan(backbone: Backbone, cut: CutNetwork, task: Task) -> dict[str, Any]:
-    """Name all that decides what comes out, beside the recipe; a run goes on only with the same."""
-    return {
-        "backbone": backbone.name,
-        "weights": backbone.weights_digest,
-        "preprocessing": dict(backbone.preprocess.identify()),
-        "blocks": [block.name for block in cut.blocks],
-        "classes": task.head.classes.tolist(),
-        "images": _digest(np.array(task.digests)),
-        "labels": _digest(task.examples.y),
-        "holdout": _digest(task.examples.holdout),
-        "head": _digest(*fold_linear(task.start)),
-    }
-
-
-def _digest(*arrays: Array) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def _describe(
-    backbone: Backbone, cut: CutNetwork, task: Task, training: Training
-) -> WeightsMetadata:
-    """Describe how the weights were made."""
-    best = training.history[training.best_epoch]
-    return WeightsMetadata(
-        backbone=backbone.name,
-        preprocess_from=backbone.origin.preprocess_from,
-        size=backbone.origin.size,
-        classes=tuple(task.head.classes.tolist()),
-        from_weights=backbone.origin.weights,
-        from_weights_digest=backbone.weights_digest,
-        blocks=tuple(block.name for block in cut.blocks),
-        recipe=asdict(training.recipe),
-        precision=training.learner.precision,
-        device=str(training.device),
-        n_train=len(task.examples.train),
-        n_holdout=len(task.examples.holdout),
-        best_epoch=training.best_epoch,
-        holdout_loss=best.holdout_loss,
-        holdout_accuracy=best.holdout_accuracy,
-        stopped=training.stopped,
-        time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        versions={name: importlib.metadata.version(name) for name in ("featx", "torch")},
+    Raises
+    ------
+    TuningError
+        If the advice is to stay frozen, the network cannot be cut there, or its weights would be
+        replaced.
+    FingerprintError, WeightsError
+        If the weights are others, or cannot be found.
+    """
+    advice = None
+    if request.unfreeze == "auto":
+        advice = advise(cache, embedding=data.embedding, seed=request.recipe.seed)
+    n_blocks = choose_n_blocks(request.unfreeze, advice, str(cache.path))
+    info = cache.get_info(data.embedding)
+    backbone = restore_backbone(
+        info.fingerprint, info.provenance.origin, subject=str(cache.path), weights=request.weights
     )
+    request.paths.check_apart([backbone.origin.weights])
+    cut = cut_backbone(backbone, n_blocks)
+    run = TrunkRun(
+        trunk=cut.trunk,
+        source=cache.source,
+        entries=data.entries,
+        digests=tuple(data.train.digests.tolist()),
+        options=request.options,
+        precision=info.fingerprint.precision,
+        decode=find_decode(info.fingerprint),
+        seed=request.recipe.seed,
+    )
+    return TuningNetwork(backbone=backbone, cut=cut, run=run, advice=advice)
+
+
+def build_training(
+    request: TuningRequest, data: TuningData, network: TuningNetwork, plan: TuningPlan
+) -> Training:
+    """Build the training that begins with the head.
+
+    Parameters
+    ----------
+    request : TuningRequest
+        The request of the user.
+    data : TuningData
+        The data to learn from.
+    network : TuningNetwork
+        The backbone, cut in two.
+    plan : TuningPlan
+        The decisions.
+
+    Returns
+    -------
+    Training
+        A training without any step; the output of its trunk may still be missing.
+
+    Raises
+    ------
+    TuningError
+        If BatchNorm layers shall learn and there are none that can.
+    """
+    features: Features = LiveFeatures(network.run)
+    if plan.trunk_path is not None:
+        features = KeptFeatures(network.run, plan.trunk_path, request.recipe.views)
+    return Training(
+        TrainingRequest(
+            cut=network.cut,
+            classifier=build_linear_layer(data.start),
+            features=features,
+            examples=data.examples,
+            identity=plan.identity,
+            device=plan.device,
+            folder=request.paths.folder,
+        )
+    )
+
+
+def train(training: Training, request: TuningRequest, data: TuningData) -> None:
+    """Train, and keep the winning weights; the head itself, if no epoch was surely better.
+
+    Parameters
+    ----------
+    training : Training
+        The training.
+    request : TuningRequest
+        The request of the user.
+    data : TuningData
+        The data to learn from.
+
+    Raises
+    ------
+    TuningError, DeviceError
+        If the checkpoint belongs to another training or cannot be written, or memory is too small.
+    """
+    request.paths.folder.mkdir(exist_ok=True)
+    training.run(resume=request.resume, progress=request.options.progress)
+    if training.best_epoch == 0:  # training began with a head that lacks the holdout
+        whole = build_linear_layer(data.head.estimator)
+        training.request.classifier.load_state_dict(whole.state_dict())
+
+
+def write_and_compare(
+    request: TuningRequest,
+    cache: Cache,
+    data: TuningData,
+    *,
+    network: TuningNetwork,
+    training: Training,
+) -> PairedScores:
+    """Write weights, head and log, with the scores of the model in the weights file.
+
+    Parameters
+    ----------
+    request : TuningRequest
+        The request of the user.
+    cache : Cache
+        The open cache.
+    data : TuningData
+        The data of the fine-tuning.
+    network : TuningNetwork
+        The backbone, cut in two.
+    training : Training
+        The finished training.
+
+    Returns
+    -------
+    PairedScores
+        Scores of the frozen head, the first, and of the tuned model, the second.
+
+    Raises
+    ------
+    TuningError
+        If a file cannot be written, or an image to compare on changed.
+    """
+    paths, classifier = request.paths, training.request.classifier
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    metadata = build_metadata(network.backbone, data, training, time=now)
+    # The file that is compared is the final one, but for the scores in its metadata.
+    draft = paths.folder / paths.output.name
+    save_weights(draft, network.cut.network, classifier, metadata)
+    tuned = load_backbone(network.backbone.name, weights=str(draft))
+    tuned_head = build_tuned_head(tuned, paths.output, classifier, data)
+    scores = compare(cache, data, network.run, tuned=tuned, tuned_head=tuned_head)
+    metadata = replace(metadata, scores=scores.to_dict())
+    save_weights(paths.output, network.cut.network, classifier, metadata)
+    tuned_head.save(paths.head, overwrite=True)
+    with explain_errors(paths.log, error=TuningError):
+        os.replace(paths.folder / LOG, paths.log)
+    shutil.rmtree(paths.folder)
+    return scores

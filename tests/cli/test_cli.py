@@ -220,7 +220,7 @@ def test_doctor_prints_rates_and_advice(place: Any, run_cli: Any) -> None:
         "fine-tune photos -o tuned.safetensors",
         "fine-tune photos --cache photos.h5",
         "fine-tune --cache photos.h5 -o tuned.safetensors",
-        "fine-tune photos --cache photos.h5 -o tuned.safetensors --max-trunk -1",
+        "fine-tune photos --cache photos.h5 -o tuned.safetensors --max-trunk-gb -1",
         "fine-tune photos --cache photos.h5 -o tuned.safetensors --epochs many",
         "fine-tune photos --cache photos.h5 -o tuned.safetensors --xml",
     ],

@@ -32,7 +32,7 @@ small_disk = test_full_disk.small_disk
 IMPORTS = "featx.finetune.tune, featx.engines.torch_engine, torchvision, sklearn.linear_model, h5py"
 """What a fine-tuning loads late, which would be most of its time."""
 
-RECIPE = {"epochs": 10, "patience": 10, "batch_size": 8}
+RECIPE = {"epochs": 10, "patience": 10, "train_batch_size": 8}
 
 
 class TuningServer(Server):

@@ -1,13 +1,18 @@
-"""Which learning rate and decay each parameter gets."""
+"""Which learning rate and weight decay each parameter gets."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from featx.backbones.blocks import cut_network, list_blocks
+from featx.backbones.blocks import Block, cut_network, list_blocks
 from featx.backbones.embedder import cut_classifier
 from featx.backbones.load import load_backbone
 from featx.backbones.registry import get_backbone_spec
+from featx.core.typing import OptimizerName
 from featx.finetune.cut import cut_backbone
 from featx.finetune.optimizer import build_optimizer
 from featx.finetune.recipe import Recipe
@@ -17,23 +22,26 @@ from .doubles_train import build_classifier, build_cut
 RECIPE = Recipe(lr=0.1, lr_decay=0.5, weight_decay=0.3)
 
 
-def find_groups(optimizer, **modules):
+Group = dict[str, Any]
+
+
+def find_groups(optimizer: torch.optim.Optimizer, **modules: nn.Module) -> dict[str, Group]:
     """Return the one group that each parameter is in, by its path; counts must agree."""
-    places = {}
+    groups: dict[int, Group] = {}
     for group in optimizer.param_groups:
         for parameter in group["params"]:
-            assert id(parameter) not in places, "a parameter is in two groups"
-            places[id(parameter)] = group
+            assert id(parameter) not in groups, "a parameter is in two groups"
+            groups[id(parameter)] = group
     named = {
         f"{name}.{path}": tensor
         for name, module in modules.items()
         for path, tensor in module.named_parameters()
     }
-    assert len(named) == len(places), "the optimizer has other parameters than the modules"
-    return {path: places[id(tensor)] for path, tensor in named.items()}
+    assert len(named) == len(groups), "the optimizer has other parameters than the modules"
+    return {path: groups[id(tensor)] for path, tensor in named.items()}
 
 
-def build_groups(name, n_top, recipe=RECIPE):
+def build_groups(name: str, n_top: int, recipe: Recipe = RECIPE) -> dict[str, Group]:
     cut = cut_backbone(load_backbone(name, weights="random:0"), n_top)
     classifier = build_classifier(16)
     optimizer = build_optimizer(recipe, cut.top, classifier, cut.blocks)
@@ -47,7 +55,7 @@ def build_groups(name, n_top, recipe=RECIPE):
         ("mobilenet_v2", ["features.18.", "features.17.", "features.16."]),
     ],
 )
-def test_optimizer_rate_falls_from_block_to_block(name, tops):
+def test_optimizer_rate_falls_from_block_to_block(name: str, tops: list[str]) -> None:
     groups = build_groups(name, len(tops))
     found = {
         path: [depth for depth, top in enumerate(tops) if path.startswith(f"top.{top}")]
@@ -59,7 +67,7 @@ def test_optimizer_rate_falls_from_block_to_block(name, tops):
     assert {depth for depths in found.values() for depth in depths} == set(range(len(tops)))
 
 
-def test_optimizer_decays_matrices_and_kernels_alone():
+def test_optimizer_decays_matrices_and_kernels_alone() -> None:
     groups = build_groups("mobilenet_v2", 2)
     cut = cut_backbone(load_backbone("mobilenet_v2", weights="random:0"), 2)
     n_plain = 0
@@ -74,7 +82,7 @@ def test_optimizer_decays_matrices_and_kernels_alone():
     assert groups["classifier.bias"]["weight_decay"] == 0
 
 
-def cut_convnext(n_top):
+def cut_convnext(n_top: int) -> tuple[nn.Module, list[Block]]:
     spec = get_backbone_spec("convnext_tiny")
     with torch.device("meta"):  # its 28 million weights are of no matter here
         network = cut_classifier(spec.build(), spec.classifier, pool=spec.pool).eval()
@@ -83,7 +91,7 @@ def cut_convnext(n_top):
     return top, blocks
 
 
-def test_optimizer_parameters_outside_modules_get_the_rate_of_their_block():
+def test_optimizer_parameters_outside_modules_get_the_rate_of_their_block() -> None:
     # ConvNeXt scales its layers, and normalises, with parameters that are no module's of the graph.
     top, blocks = cut_convnext(5)
     classifier = build_classifier(16)
@@ -104,7 +112,7 @@ def test_optimizer_parameters_outside_modules_get_the_rate_of_their_block():
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
-def test_optimizer_is_the_one_that_was_asked_for(name, kind):
+def test_optimizer_is_the_one_that_was_asked_for(name: OptimizerName, kind: type) -> None:
     cut, classifier = build_cut(), build_classifier()
     optimizer = build_optimizer(Recipe(optimizer=name), cut.top, classifier, cut.blocks)
     assert type(optimizer) is kind
@@ -112,8 +120,8 @@ def test_optimizer_is_the_one_that_was_asked_for(name, kind):
         assert {(g["momentum"], g["nesterov"]) for g in optimizer.param_groups} == {(0.9, True)}
 
 
-def test_optimizer_first_group_is_the_topmost():
-    # The log tells its rate.
+def test_optimizer_first_group_is_the_topmost() -> None:
+    # The log shows its learning rate.
     cut, classifier = build_cut(), build_classifier()
     optimizer = build_optimizer(RECIPE, cut.top, classifier, cut.blocks)
     assert optimizer.param_groups[0]["lr_peak"] == 0.1

@@ -1,10 +1,15 @@
-"""The training loop: what it learns, when it stops, and how it goes on after it was ended."""
+"""The training loop: what it learns, when it stops, and how it continues after an interruption."""
+
+from __future__ import annotations
 
 import csv
 import math
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -15,9 +20,9 @@ from torch.nn import functional
 
 from featx.backbones.load import load_backbone
 from featx.core.errors import TuningError
-from featx.finetune.cut import cut_backbone
+from featx.core.typing import IntArray
+from featx.finetune.cut import CutNetwork, cut_backbone
 from featx.finetune.learner import choose_precision
-from featx.finetune.log import Epoch, is_sure, rank
 
 from .doubles_train import (
     N_CLASSES,
@@ -26,11 +31,14 @@ from .doubles_train import (
     N_STEPS,
     N_TRAIN,
     PER_EPOCH,
+    Act,
     build_classifier,
     build_cut,
     build_examples,
     build_training,
     draw_maps,
+    get_features,
+    pass_by,
     read_checkpoint,
     read_history,
     read_result,
@@ -40,10 +48,12 @@ from .doubles_train import (
 
 SIGNALS = ["SIGINT", "SIGTERM"]
 
+Undisturbed = Callable[..., tuple[object, ...]]
+
 
 @pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Tensors of a few hundred numbers cost a third of the CPU so."""
+def _one_thread() -> Iterator[None]:
+    """Run one thread: tensors of a few hundred numbers then cost a third of the CPU."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -51,33 +61,33 @@ def _one_thread():
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _two_cores():
-    """As many parts of a batch, and so the same dropout, on every machine."""
+def _two_cores() -> Iterator[None]:
+    """Divide a batch into two parts on every machine: dropout depends on the number."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(joblib, "cpu_count", lambda: 2)
         yield
 
 
-def draw_random_labels(n_images, seed=0):
+def draw_random_labels(n_images: int, seed: int = 0) -> IntArray:
     return np.random.default_rng(seed).integers(0, N_CLASSES, n_images)
 
 
-def turn_holdout():
-    """Build examples whose holdout says the opposite of what is learnt, and the maps of both."""
+def turn_holdout() -> dict[str, Any]:
+    """Build examples whose holdout contradicts the other images, and the maps of both."""
     y = build_examples().y
     turned = y.copy()
     turned[:N_HOLDOUT] = (y[:N_HOLDOUT] + 1) % N_CLASSES
     return {"examples": build_examples(turned), "maps": draw_maps(y)}
 
 
-def is_finite(state):
-    return all(torch.isfinite(tensor).all() for tensor in state.values())
+def is_finite(state: Mapping[str, torch.Tensor]) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in state.values())
 
 
 # What is learnt
 
 
-def test_training_twice_gives_the_same_to_the_last_bit(tmp_path):
+def test_training_twice_gives_the_same_to_the_last_bit(tmp_path: Path) -> None:
     torch.manual_seed(1)
     first = train(tmp_path / "1", views=2, seed=3)
     torch.manual_seed(2)  # it has a generator of its own
@@ -85,18 +95,18 @@ def test_training_twice_gives_the_same_to_the_last_bit(tmp_path):
     assert read_result(first) == read_result(second)
 
 
-def test_training_with_another_seed_gives_something_else(tmp_path):
+def test_training_with_another_seed_gives_something_else(tmp_path: Path) -> None:
     states = [read_state(train(tmp_path / f"{seed}", seed=seed).learner) for seed in (0, 1)]
     assert states[0] != states[1]
 
 
-def test_training_leaves_the_random_numbers_of_others_alone(tmp_path):
+def test_training_leaves_the_random_numbers_of_others_alone(tmp_path: Path) -> None:
     before = torch.random.get_rng_state()
     train(tmp_path / "1")
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_training_on_classes_that_can_be_told_apart_learns_them(tmp_path):
+def test_training_on_classes_that_can_be_told_apart_learns_them(tmp_path: Path) -> None:
     training = train(
         tmp_path / "1", epochs=8, patience=9, maps=draw_maps(build_examples().y, noise=0.3)
     )
@@ -109,25 +119,32 @@ def test_training_on_classes_that_can_be_told_apart_learns_them(tmp_path):
     assert training.stopped == ""
 
 
-def test_training_reads_each_image_once_an_epoch_and_never_learns_from_the_holdout(tmp_path):
+def test_training_reads_each_image_once_an_epoch_and_never_learns_from_the_holdout(
+    tmp_path: Path,
+) -> None:
     training = train(tmp_path / "1")
-    scored, learnt = training.features.asked[::2], training.features.asked[1::2]
+    scored, learnt = get_features(training).asked[::2], get_features(training).asked[1::2]
     assert scored == [(0, list(range(N_HOLDOUT)))] * 4
     assert [sorted(order) for _, order in learnt] == [list(range(N_HOLDOUT, 56))] * 3
     assert len({tuple(order) for _, order in learnt}) == 3
 
 
-def test_training_takes_views_in_turn_and_scores_the_pictures_as_they_are(tmp_path):
+def test_training_takes_views_in_turn_and_scores_the_images_as_they_are(tmp_path: Path) -> None:
     training = train(tmp_path / "1", epochs=5, views=2, patience=9)
-    asked = [view for view, _ in training.features.asked]
+    asked = [view for view, _ in get_features(training).asked]
     assert asked == [0, 1, 0, 2, 0, 1, 0, 2, 0, 1, 0]
 
 
-def test_training_with_a_last_batch_of_fewer_images_weighs_them_alike(tmp_path):
+def test_training_with_a_last_batch_of_fewer_images_weighs_them_alike(tmp_path: Path) -> None:
     # With weights that stand still, every batch of an epoch is scored by the same model.
-    still = {"lr": 1e-30, "epochs": 1, "label_smoothing": 0.0, "cut": build_cut(top=Plain())}
+    still: dict[str, Any] = {
+        "lr": 1e-30,
+        "epochs": 1,
+        "label_smoothing": 0.0,
+        "cut": build_cut(top=Plain()),
+    }
     losses = [
-        train(tmp_path / f"{size}", batch_size=size, **still).history[1].train_loss
+        train(tmp_path / f"{size}", train_batch_size=size, **still).history[1].train_loss
         for size in (40, 16)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
@@ -136,26 +153,27 @@ def test_training_with_a_last_batch_of_fewer_images_weighs_them_alike(tmp_path):
 class Plain(nn.Module):
     """A top without dropout and BatchNorm: the same in training as when scored."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.conv = nn.Conv2d(3, 8, 3)
 
-    def forward(self, maps):
-        return self.conv(maps).relu().mean((2, 3))
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.conv(maps)
+        return out.relu().mean((2, 3))
 
 
-def test_training_loss_of_an_epoch_is_the_cross_entropy_with_smoothing(tmp_path):
+def test_training_loss_of_an_epoch_is_the_cross_entropy_with_smoothing(tmp_path: Path) -> None:
     training = train(
         tmp_path / "1",
         cut=build_cut(top=Plain()),
         lr=1e-30,
         epochs=1,
-        batch_size=N_TRAIN,
+        train_batch_size=N_TRAIN,
         label_smoothing=0.3,
     )
-    examples = training.examples
+    examples = training.request.examples
     y = torch.from_numpy(examples.y)
     logits = training.predict(examples.train)
     expected = functional.cross_entropy(logits, y[examples.train], label_smoothing=0.3)
@@ -164,7 +182,7 @@ def test_training_loss_of_an_epoch_is_the_cross_entropy_with_smoothing(tmp_path)
     assert training.history[1].holdout_loss == pytest.approx(float(plain), rel=1e-6)
 
 
-def test_training_changes_the_top_and_leaves_the_trunk(tmp_path):
+def test_training_changes_the_top_and_leaves_the_trunk(tmp_path: Path) -> None:
     cut = cut_backbone(load_backbone("lenet5", weights="random:0"), 1)
     before = {path: tensor.clone() for path, tensor in cut.network.state_dict().items()}
     examples = build_examples()
@@ -181,14 +199,14 @@ def test_training_changes_the_top_and_leaves_the_trunk(tmp_path):
     assert changed == {"f6.weight", "f6.bias"}
 
 
-def test_training_leaves_its_parts_ready_to_predict(tmp_path):
+def test_training_leaves_its_parts_ready_to_predict(tmp_path: Path) -> None:
     training = train(tmp_path / "1")
     assert not any(part.training for part in training.learner.modules())
     assert not any(tensor.requires_grad for tensor in training.learner.parameters())
 
 
 @pytest.mark.parametrize("clip_norm", [0.01, 0.02])
-def test_training_clips_the_norm_of_the_gradient(tmp_path, clip_norm):
+def test_training_clips_the_norm_of_the_gradient(tmp_path: Path, clip_norm: float) -> None:
     training = build_training(
         tmp_path / "1",
         optimizer="sgd",
@@ -197,7 +215,7 @@ def test_training_clips_the_norm_of_the_gradient(tmp_path, clip_norm):
         weight_decay=0.0,
         epochs=1,
         warmup=0.0,
-        batch_size=N_TRAIN,
+        train_batch_size=N_TRAIN,
         clip_norm=clip_norm,
     )
     before = [tensor.detach().clone() for tensor in training.learner.parameters()]
@@ -210,7 +228,7 @@ def test_training_clips_the_norm_of_the_gradient(tmp_path, clip_norm):
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_training_moves_lower_blocks_less(tmp_path, optimizer):
+def test_training_moves_lower_blocks_less(tmp_path: Path, optimizer: str) -> None:
     cut = build_cut()
     before = {path: tensor.detach().clone() for path, tensor in cut.top.named_parameters()}
     train(tmp_path / "1", cut=cut, optimizer=optimizer, lr_decay=1e-20)
@@ -223,31 +241,38 @@ def test_training_moves_lower_blocks_less(tmp_path, optimizer):
 # BatchNorm
 
 
-def note_modes(cut):
-    """Return a list that fills with whether a top's first BatchNorm learns, and dropout drops."""
-    modes = []
-    cut.top.register_forward_hook(
-        lambda top, _inputs, _output: modes.append((top.low[1].training, top.high[5].training))
-    )
+def note_modes(cut: CutNetwork) -> list[tuple[bool, bool]]:
+    """Return a list that notes, at each batch, whether BatchNorm learns and dropout drops."""
+    modes: list[tuple[bool, bool]] = []
+
+    def note(*_: object) -> None:
+        modes.append((get_part(cut, "low.1").training, get_part(cut, "high.5").training))
+
+    cut.top.register_forward_hook(note)
     return modes
 
 
-def read_statistics(top):
+def get_part(cut: CutNetwork, path: str) -> nn.Module:
+    return cut.top.get_submodule(path)
+
+
+def read_statistics(top: nn.Module) -> dict[str, bytes]:
     return {path: values for path, values in read_state(top).items() if "running" in path}
 
 
-def test_training_keeps_the_statistics_of_batchnorm(tmp_path):
+def test_training_keeps_the_statistics_of_batchnorm(tmp_path: Path) -> None:
     cut = build_cut()
     modes, before = note_modes(cut), read_statistics(cut.top)
-    weight = cut.top.low[1].weight.detach().clone()
+    (weight, _) = (part.detach().clone() for part in get_part(cut, "low.1").parameters())
     training = train(tmp_path / "1", cut=cut)
     assert read_statistics(cut.top) == before
     assert set(modes) == {(False, False), (False, True)}
     assert training.best_epoch > 0
-    assert not torch.equal(cut.top.low[1].weight, weight)  # scale and shift do learn
+    (learnt, _) = get_part(cut, "low.1").parameters()
+    assert not torch.equal(learnt, weight)  # scale and shift do learn
 
 
-def test_training_of_batchnorm_learns_its_statistics(tmp_path):
+def test_training_of_batchnorm_learns_its_statistics(tmp_path: Path) -> None:
     cut = build_cut()
     modes, before = note_modes(cut), read_statistics(cut.top)
     train(tmp_path / "1", cut=cut, train_batchnorm=True)
@@ -258,25 +283,29 @@ def test_training_of_batchnorm_learns_its_statistics(tmp_path):
     assert modes == scored + 3 * ([(True, True)] * N_STEPS + scored)
 
 
-def test_training_of_batchnorm_that_was_folded_is_refused(tmp_path):
+def test_training_of_batchnorm_that_was_folded_is_refused(tmp_path: Path) -> None:
     cut = build_cut(folded=True)
-    with pytest.raises(TuningError, match=r"^tiny: .* they were folded into the convolutions\."):
+    with pytest.raises(TuningError, match=r"^train_batchnorm: .* of tiny .* were folded into the"):
         build_training(tmp_path / "1", cut=cut, train_batchnorm=True)
 
 
-def test_training_of_batchnorm_without_any_is_refused(tmp_path):
+def test_training_of_batchnorm_without_any_is_refused(tmp_path: Path) -> None:
     cut = build_cut(top=Plain())
-    with pytest.raises(TuningError, match=r"^tiny: expected BatchNorm in .*, got none\."):
+    with pytest.raises(TuningError, match=r"^train_batchnorm: .* of tiny, got none\."):
         build_training(tmp_path / "1", cut=cut, train_batchnorm=True)
 
 
-def test_training_of_batchnorm_on_a_last_batch_of_one_image_keeps_its_statistics(tmp_path):
+def test_training_of_batchnorm_on_a_last_batch_of_one_image_keeps_its_statistics(
+    tmp_path: Path,
+) -> None:
     # Maps of one pixel: the variance of a single one is no number.
     cut = build_cut()
-    cut.top.low.append(nn.AdaptiveAvgPool2d(3))
+    low = get_part(cut, "low")
+    assert isinstance(low, nn.Sequential)
+    low.append(nn.AdaptiveAvgPool2d(3))
     modes = note_modes(cut)
     training = train(
-        tmp_path / "1", cut=cut, train_batchnorm=True, batch_size=N_TRAIN - 1, epochs=1
+        tmp_path / "1", cut=cut, train_batchnorm=True, train_batch_size=N_TRAIN - 1, epochs=1
     )
     assert modes == [(False, False), (True, True), (False, True), (False, False)]
     assert math.isfinite(training.history[1].train_loss)
@@ -285,7 +314,7 @@ def test_training_of_batchnorm_on_a_last_batch_of_one_image_keeps_its_statistics
 # When it stops, and whose weights it keeps
 
 
-def test_training_on_random_labels_stops_early_and_says_why(tmp_path):
+def test_training_on_random_labels_stops_early_and_says_why(tmp_path: Path) -> None:
     y = draw_random_labels(40)
     training = train(
         tmp_path / "1", examples=build_examples(y, 10), maps=draw_maps(y * 0), epochs=60
@@ -297,7 +326,7 @@ def test_training_on_random_labels_stops_early_and_says_why(tmp_path):
     assert len(training.history) == 1 + training.best_epoch + 5
 
 
-def test_training_keeps_the_best_weights_not_the_last(tmp_path):
+def test_training_keeps_the_best_weights_not_the_last(tmp_path: Path) -> None:
     examples = build_examples()
     training = train(
         tmp_path / "1", epochs=12, patience=20, lr=0.03, maps=draw_maps(examples.y, noise=2)
@@ -309,10 +338,10 @@ def test_training_keeps_the_best_weights_not_the_last(tmp_path):
     got = float(functional.cross_entropy(training.predict(examples.holdout), y))
     assert got == min(scores)[1]
     last = read_checkpoint(tmp_path / "1")["learner"]
-    assert not torch.equal(last["classifier.weight"], training.classifier.weight)
+    assert not torch.equal(last["classifier.weight"], training.request.classifier.weight)
 
 
-def test_training_that_looks_better_by_chance_keeps_the_head_it_began_with(tmp_path):
+def test_training_that_looks_better_by_chance_keeps_the_head_it_began_with(tmp_path: Path) -> None:
     examples = build_examples(draw_random_labels(N_HOLDOUT + N_TRAIN, seed=1))
     training = build_training(
         tmp_path / "1",
@@ -329,27 +358,7 @@ def test_training_that_looks_better_by_chance_keeps_the_head_it_began_with(tmp_p
     assert read_state(training.learner) == before
 
 
-@pytest.mark.parametrize(
-    ("n_gained", "n_lost", "expected"),
-    [(0, 0, False), (1, 0, False), (2, 0, True), (3, 1, False), (4, 1, True), (1, 4, False),
-     (55, 45, False), (56, 45, True)],
-)  # fmt: skip
-def test_epoch_is_surely_better_by_more_than_one_standard_error(n_gained, n_lost, expected):
-    right = torch.zeros(200, dtype=torch.bool)
-    head_right = right.clone()
-    right[:n_gained] = True
-    head_right[n_gained : n_gained + n_lost] = True
-    right[-20:] = head_right[-20:] = True
-    assert is_sure(right, head_right) is expected
-
-
-def test_epoch_that_is_surely_better_is_kept_for_one_that_is_not():
-    earlier, later = (Epoch(number, 0.5, 1 / number, 0.8, 0.1, 1, 1) for number in (3, 5))
-    assert rank(later, sure=True) > rank(earlier, sure=True)
-    assert rank(later, sure=False) < rank(earlier, sure=True)
-
-
-def test_training_that_only_harms_keeps_the_head_it_began_with(tmp_path):
+def test_training_that_only_harms_keeps_the_head_it_began_with(tmp_path: Path) -> None:
     training = build_training(tmp_path / "1", patience=2, epochs=9, **turn_holdout())
     before = read_state(training.learner)
     training.run(progress=False)
@@ -359,46 +368,48 @@ def test_training_that_only_harms_keeps_the_head_it_began_with(tmp_path):
     assert read_state(training.learner) == before
 
 
-def test_training_out_of_patience_at_its_last_epoch_did_not_stop_early(tmp_path):
+def test_training_out_of_patience_at_its_last_epoch_did_not_stop_early(tmp_path: Path) -> None:
     training = train(tmp_path / "1", patience=2, epochs=2, **turn_holdout())
     assert (training.best_epoch, training.stopped) == (0, "")
 
 
-def test_training_on_nan_stops_and_keeps_the_last_good_weights(tmp_path):
+def test_training_on_nan_stops_and_keeps_the_last_good_weights(tmp_path: Path) -> None:
     maps = draw_maps(build_examples().y, 3)
     maps[2][30] = np.nan
     training = train(tmp_path / "1", views=3, maps=maps, epochs=9)
     assert training.best_epoch == 1
     assert len(training.history) == 2
     assert training.stopped.startswith("the loss or its gradient was not finite in epoch 2, step ")
-    assert training.stopped.endswith(". Try a smaller lr")
+    assert training.stopped.endswith("; a smaller lr may help")
     assert is_finite(training.learner.state_dict())
     good = train(tmp_path / "2", views=3, epochs=9)
     assert read_history(training) == read_history(good)[:2]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_training_with_a_rate_far_too_large_stops_and_keeps_the_head(tmp_path, optimizer):
+def test_training_with_a_rate_far_too_large_stops_and_keeps_the_head(
+    tmp_path: Path, optimizer: str
+) -> None:
     training = build_training(tmp_path / "1", optimizer=optimizer, lr=1e6, warmup=0.0)
     before = read_state(training.learner)
     training.run(progress=False)
     assert training.best_epoch == 0
-    assert "Try a smaller lr" in training.stopped
+    assert "a smaller lr may help" in training.stopped
     assert read_state(training.learner) == before
 
 
 class Root(nn.Module):
     """A top whose values are finite and whose gradient is not: the root's, at zero."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(8))
 
-    def forward(self, maps):
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
         return torch.sqrt(self.scale * maps.mean((1, 2, 3))[:, None])
 
 
-def test_training_on_a_gradient_without_bounds_takes_no_step(tmp_path):
+def test_training_on_a_gradient_without_bounds_takes_no_step(tmp_path: Path) -> None:
     examples = build_examples()
     training = build_training(
         tmp_path / "1", cut=build_cut(top=Root()), maps=[np.zeros((56, 108), np.float32)]
@@ -407,7 +418,7 @@ def test_training_on_a_gradient_without_bounds_takes_no_step(tmp_path):
     training.run(progress=False)
     assert math.isfinite(training.history[0].holdout_loss)
     assert training.stopped.startswith(
-        "the loss or its gradient was not finite in epoch 1, step 1. "
+        "the loss or its gradient was not finite in epoch 1, step 1; "
     )
     assert len(examples.y) == 56
     after = read_checkpoint(tmp_path / "1")["learner"]
@@ -418,29 +429,28 @@ def test_training_on_a_gradient_without_bounds_takes_no_step(tmp_path):
 # What it writes
 
 
-def test_training_writes_a_checkpoint_after_each_epoch(tmp_path):
-    states = {}
+def test_training_writes_a_checkpoint_after_each_epoch(tmp_path: Path) -> None:
+    states: dict[int, dict[str, Any]] = {}
 
-    def read(number):
+    def read(number: int) -> None:
         if number % PER_EPOCH == N_SCORED:  # the first step of an epoch
-            states[number // PER_EPOCH + 1] = read_checkpoint(tmp_path / "1")["state"]
+            states[number // PER_EPOCH + 1] = read_checkpoint(tmp_path / "1")
 
     training = train(tmp_path / "1", act=read)
-    states[4] = read_checkpoint(tmp_path / "1")["state"]
-    assert {epoch: state["epoch"] for epoch, state in states.items()} == {1: 1, 2: 2, 3: 3, 4: 4}
-    assert {epoch: len(state["history"]) for epoch, state in states.items()} == {
-        1: 1, 2: 2, 3: 3, 4: 4
-    }  # fmt: skip
-    assert states[4]["best_epoch"] == training.best_epoch
+    states[4] = read_checkpoint(tmp_path / "1")
+    for number in (1, 2, 3, 4):
+        progress = states[number]["progress"]
+        assert (progress["epoch"], len(progress["history"])) == (number, number)
+    assert states[4]["selection"]["best_epoch"] == training.best_epoch
     assert sorted(path.name for path in (tmp_path / "1").iterdir()) == ["checkpoint.pt", "log.csv"]
 
 
-def read_log(folder):
+def read_log(folder: Path) -> list[dict[str, str]]:
     with (folder / "log.csv").open(newline="") as stream:
         return list(csv.DictReader(stream))
 
 
-def test_training_log_has_a_line_for_the_head_and_each_epoch(tmp_path):
+def test_training_log_has_a_line_for_the_head_and_each_epoch(tmp_path: Path) -> None:
     training = train(tmp_path / "1")
     header = "epoch,train_loss,holdout_loss,holdout_accuracy,lr,seconds,images_per_s"
     text = (tmp_path / "1" / "log.csv").read_text()
@@ -454,10 +464,10 @@ def test_training_log_has_a_line_for_the_head_and_each_epoch(tmp_path):
         assert epoch.images_per_s == pytest.approx(N_TRAIN / epoch.seconds)
 
 
-def test_training_log_grows_with_each_epoch(tmp_path):
-    counts = []
+def test_training_log_grows_with_each_epoch(tmp_path: Path) -> None:
+    counts: list[int] = []
 
-    def count(number):
+    def count(number: int) -> None:
         if number % PER_EPOCH == N_SCORED:
             counts.append(len(read_log(tmp_path / "1")))
 
@@ -465,7 +475,7 @@ def test_training_log_grows_with_each_epoch(tmp_path):
     assert counts == [1, 2, 3]
 
 
-def test_training_log_tells_the_rate_of_the_last_step(tmp_path):
+def test_training_log_tells_the_rate_of_the_last_step(tmp_path: Path) -> None:
     training = train(tmp_path / "1", lr_decay=0.5)
     recipe = training.recipe
     expected = [
@@ -482,10 +492,10 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def _terminated():
+def _terminated() -> Iterator[None]:
     """SIGTERM ends in an exception, as under the command line."""
 
-    def exit_(number, _frame):
+    def exit_(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, exit_)
@@ -493,10 +503,10 @@ def _terminated():
     signal.signal(signal.SIGTERM, before)
 
 
-def end_at(number, ending):
-    """Return what ends a training before its batch of this number is read."""
+def end_at(number: int, ending: str) -> Act:
+    """Return a function that ends a training before its batch of this number is read."""
 
-    def act(at):
+    def act(at: int) -> None:
         if at == number:
             if ending == "SIGKILL":
                 raise Killed
@@ -505,7 +515,11 @@ def end_at(number, ending):
     return act
 
 
-ENDINGS = {"SIGINT": KeyboardInterrupt, "SIGTERM": SystemExit, "SIGKILL": Killed}
+ENDINGS: dict[str, type[BaseException]] = {
+    "SIGINT": KeyboardInterrupt,
+    "SIGTERM": SystemExit,
+    "SIGKILL": Killed,
+}
 
 LAST = N_SCORED + 3 * PER_EPOCH - 1
 PLACES = {
@@ -520,16 +534,16 @@ PLACES = {
     "while the last epoch is scored": LAST,
 }
 
-FULL = {"views": 2, "train_batchnorm": True, "patience": 9, "warmup": 0.2}
+FULL: dict[str, Any] = {"views": 2, "train_batchnorm": True, "patience": 9, "warmup": 0.2}
 """A recipe with all that a checkpoint must bring back."""
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """The result of a training that nothing ended; a factory."""
-    results = {}
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """Return the result of a training that nothing ended; a factory."""
+    results: dict[str, tuple[object, ...]] = {}
 
-    def get(**options):
+    def get(**options: Any) -> tuple[object, ...]:
         key = repr(options)
         if key not in results:
             folder = tmp_path_factory.mktemp("undisturbed")
@@ -542,7 +556,9 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.usefixtures("_terminated")
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("place", PLACES)
-def test_training_that_was_ended_goes_on_to_the_same_last_bit(tmp_path, undisturbed, place, ending):
+def test_training_that_was_ended_goes_on_to_the_same_last_bit(
+    tmp_path: Path, undisturbed: Undisturbed, place: str, ending: str
+) -> None:
     training = build_training(tmp_path / "1", act=end_at(PLACES[place], ending), **FULL)
     with pytest.raises(ENDINGS[ending]):
         training.run(progress=False)
@@ -554,8 +570,8 @@ def test_training_that_was_ended_goes_on_to_the_same_last_bit(tmp_path, undistur
 @pytest.mark.usefixtures("_terminated")
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_training_that_is_ended_at_every_step_goes_on_to_the_same_last_bit(
-    tmp_path, undisturbed, optimizer
-):
+    tmp_path: Path, undisturbed: Undisturbed, optimizer: str
+) -> None:
     options = FULL | {"optimizer": optimizer}
     n_ended = 0
     for n_ended in range(100):
@@ -572,21 +588,23 @@ def test_training_that_is_ended_at_every_step_goes_on_to_the_same_last_bit(
 
 @pytest.mark.parametrize("ending", SIGNALS)
 @pytest.mark.usefixtures("_terminated")
-def test_training_ended_by_a_signal_loses_no_step(tmp_path, ending):
+def test_training_ended_by_a_signal_loses_no_step(tmp_path: Path, ending: str) -> None:
     act = end_at(N_SCORED + PER_EPOCH + 2, ending)
     training = build_training(tmp_path / "1", act=act, **FULL)
     with pytest.raises(ENDINGS[ending]):
         training.run(progress=False)
-    state = read_checkpoint(tmp_path / "1")["state"]
+    state = read_checkpoint(tmp_path / "1")["progress"]
     assert (state["epoch"], state["step"], state["n_seen"]) == (2, 3, 24)
     resumed = train(tmp_path / "1", resume=True, **FULL)
-    assert resumed.features.n_read == LAST + 1 - (N_SCORED + PER_EPOCH + 3)
+    assert get_features(resumed).n_read == LAST + 1 - (N_SCORED + PER_EPOCH + 3)
 
 
 @pytest.mark.parametrize("ending", SIGNALS)
-def test_training_goes_on_where_a_signal_is_let_pass(tmp_path, undisturbed, ending):
-    caught = []
-    number = getattr(signal, ending)
+def test_training_goes_on_where_a_signal_is_let_pass(
+    tmp_path: Path, undisturbed: Undisturbed, ending: str
+) -> None:
+    caught: list[int] = []
+    number: signal.Signals = getattr(signal, ending)
     before = signal.signal(number, lambda *_: caught.append(1))
     try:
         training = train(tmp_path / "1", act=end_at(N_SCORED + 2, ending), **FULL)
@@ -598,9 +616,9 @@ def test_training_goes_on_where_a_signal_is_let_pass(tmp_path, undisturbed, endi
 
 @pytest.mark.usefixtures("_terminated")
 @pytest.mark.parametrize("ending", [None, *ENDINGS])
-def test_training_gives_the_signals_back(tmp_path, ending):
+def test_training_gives_the_signals_back(tmp_path: Path, ending: str | None) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    act = end_at(N_SCORED + 1, ending) if ending else lambda number: None
+    act = end_at(N_SCORED + 1, ending) if ending else pass_by
     training = build_training(tmp_path / "1", act=act)
     if ending:
         with pytest.raises(ENDINGS[ending]):
@@ -610,7 +628,9 @@ def test_training_gives_the_signals_back(tmp_path, ending):
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def test_training_resumed_where_cores_are_others_gives_the_same(tmp_path, undisturbed, monkeypatch):
+def test_training_resumed_where_cores_are_others_gives_the_same(
+    tmp_path: Path, undisturbed: Undisturbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = undisturbed()
     training = build_training(tmp_path / "1", act=end_at(N_SCORED + PER_EPOCH, "SIGKILL"))
     assert training.learner.n_parts == 2
@@ -622,7 +642,9 @@ def test_training_resumed_where_cores_are_others_gives_the_same(tmp_path, undist
     assert read_result(train(tmp_path / "2")) != expected  # three parts, other dropout
 
 
-def test_training_in_another_thread_gives_the_same(tmp_path, undisturbed):
+def test_training_in_another_thread_gives_the_same(
+    tmp_path: Path, undisturbed: Undisturbed
+) -> None:
     training = build_training(tmp_path / "1", **FULL)
     thread = threading.Thread(target=training.run, kwargs={"progress": False})
     thread.start()
@@ -630,11 +652,15 @@ def test_training_in_another_thread_gives_the_same(tmp_path, undisturbed):
     assert read_result(training) == undisturbed(**FULL)
 
 
-def test_training_resumed_with_no_checkpoint_begins_anew(tmp_path, undisturbed):
+def test_training_resumed_with_no_checkpoint_begins_anew(
+    tmp_path: Path, undisturbed: Undisturbed
+) -> None:
     assert read_result(train(tmp_path / "1", resume=True, **FULL)) == undisturbed(**FULL)
 
 
-def test_training_not_resumed_ignores_the_checkpoint(tmp_path, undisturbed):
+def test_training_not_resumed_ignores_the_checkpoint(
+    tmp_path: Path, undisturbed: Undisturbed
+) -> None:
     train(tmp_path / "1", seed=5)
     training = train(tmp_path / "1", **FULL)
     assert read_result(training) == undisturbed(**FULL)
@@ -648,14 +674,16 @@ def test_training_not_resumed_ignores_the_checkpoint(tmp_path, undisturbed):
         pytest.param({"lr": 1e6, "warmup": 0.0}, id="nan"),
     ],
 )
-def test_training_resumed_after_its_end_reads_nothing_and_has_the_same(tmp_path, options):
+def test_training_resumed_after_its_end_reads_nothing_and_has_the_same(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
     ended = train(tmp_path / "1", **options)
     resumed = train(tmp_path / "1", resume=True, **options)
-    assert resumed.features.n_read == 0
+    assert get_features(resumed).n_read == 0
     assert read_result(resumed) == read_result(ended)
 
 
-def test_training_ended_before_its_last_line_is_logged_logs_it_when_resumed(tmp_path):
+def test_training_ended_before_its_last_line_is_logged_logs_it_when_resumed(tmp_path: Path) -> None:
     training = train(tmp_path / "1")
     log = tmp_path / "1" / "log.csv"
     whole = log.read_text()
@@ -665,7 +693,9 @@ def test_training_ended_before_its_last_line_is_logged_logs_it_when_resumed(tmp_
     assert len(read_log(tmp_path / "1")) == len(training.history)
 
 
-def test_training_resumed_after_a_kill_in_the_midst_of_writing_leaves_no_rest(tmp_path):
+def test_training_resumed_after_a_kill_in_the_midst_of_writing_leaves_no_rest(
+    tmp_path: Path,
+) -> None:
     train(tmp_path / "1")
     for name in (".checkpoint.pt.123.partial", ".log.csv.123.partial"):
         (tmp_path / "1" / name).write_bytes(b"half")
@@ -673,64 +703,15 @@ def test_training_resumed_after_a_kill_in_the_midst_of_writing_leaves_no_rest(tm
     assert sorted(path.name for path in (tmp_path / "1").iterdir()) == ["checkpoint.pt", "log.csv"]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """The folder of a training that is done; nothing may be changed in it."""
-    folder = tmp_path_factory.mktemp("trained") / "1"
-    train(folder)
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"plan": {"images": "others"}}, "images"),
-        ({"lr": 0.02}, "lr"),
-        ({"seed": 1}, "seed"),
-        ({"plan": {"images": "others"}, "epochs": 4}, "images, epochs"),
-        ({"plan": {"images": "these", "blocks": ["high"]}}, "blocks"),
-    ],
-)
-def test_training_resumed_after_another_run_is_refused_and_told_what_differs(
-    trained, changes, named
-):
-    before = (trained / "checkpoint.pt").read_bytes()
-    training = build_training(trained, **changes)
-    with pytest.raises(
-        TuningError, match=rf"checkpoint\.pt: .* got one with another {named}\. .*--overwrite\.$"
-    ):
-        training.run(resume=True, progress=False)
-    assert (trained / "checkpoint.pt").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        pytest.param(lambda whole: b"", id="empty"),
-        pytest.param(lambda whole: whole[: len(whole) // 2], id="half"),
-        pytest.param(lambda whole: b"\0" * len(whole), id="zeros"),
-        pytest.param(lambda whole: b"not a checkpoint", id="text"),
-    ],
-)
-def test_training_resumed_after_a_damaged_checkpoint_is_refused(tmp_path, trained, damage):
-    training = build_training(tmp_path / "1")
-    damaged = damage((trained / "checkpoint.pt").read_bytes())
-    (tmp_path / "1" / "checkpoint.pt").write_bytes(damaged)
-    with pytest.raises(
-        TuningError, match=r"checkpoint\.pt: expected a whole checkpoint, got .*--overwrite\.$"
-    ):
-        training.run(resume=True, progress=False)
-
-
 # Where it runs
 
 
-def test_choose_precision_on_a_cpu_is_fp32(tmp_path):
+def test_choose_precision_on_a_cpu_is_fp32(tmp_path: Path) -> None:
     assert choose_precision(torch.device("cpu")) == "fp32"
     assert build_training(tmp_path / "1").learner.precision == "fp32"
 
 
-def test_training_in_bf16_is_near_fp32(tmp_path):
+def test_training_in_bf16_is_near_fp32(tmp_path: Path) -> None:
     states = []
     for precision in ("fp32", "bf16"):
         training = train(tmp_path / precision, precision=precision, epochs=1)
@@ -741,21 +722,21 @@ def test_training_in_bf16_is_near_fp32(tmp_path):
 
 
 @pytest.mark.gpu
-def test_training_on_a_gpu_takes_bf16_and_learns(tmp_path):
+def test_training_on_a_gpu_takes_bf16_and_learns(tmp_path: Path) -> None:
     training = train(
         tmp_path / "1",
         device="cuda:0",
         epochs=8,
         maps=draw_maps(build_examples().y, noise=0.3),
     )
-    assert training.precision == "bf16"
+    assert training.learner.precision == "bf16"
     assert training.history[-1].holdout_loss < 0.7 * training.history[0].holdout_loss
     assert {tensor.device.type for tensor in training.learner.parameters()} == {"cpu"}
     assert is_finite(training.learner.state_dict())
 
 
 @pytest.mark.gpu
-def test_training_on_a_gpu_that_was_ended_goes_on(tmp_path):
+def test_training_on_a_gpu_that_was_ended_goes_on(tmp_path: Path) -> None:
     whole = train(tmp_path / "1", device="cuda:0", **FULL)
     training = build_training(
         tmp_path / "2", device="cuda:0", act=end_at(N_SCORED + PER_EPOCH + 2, "SIGINT"), **FULL

@@ -1,8 +1,13 @@
-"""What the trunk puts out, kept or not, in any view of the images."""
+"""The output of the trunk, kept or not, in any view of the images."""
+
+from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -14,29 +19,47 @@ from featx.backbones.load import load_backbone
 from featx.cache.lock import LockOwner
 from featx.cache.reader import open_cache
 from featx.core.errors import CacheError, CacheLockedError, TooManyFailuresError, TuningError
+from featx.core.typing import Array, Float32Array
 from featx.embedding.options import RunOptions
 from featx.finetune.trunk import (
+    Features,
     KeptFeatures,
     LiveFeatures,
+    TrunkRun,
     name_view,
 )
+from featx.images.content import Content
+from featx.images.manifest import Entry
 from featx.images.sources.read import read_manifest
 
+BuildRun = Callable[..., TrunkRun]
+MakeImage = Callable[..., Path]
+WatchBatches = Callable[..., Any]
+CountBatches = Callable[[Callable[[], object]], int]
 
-def read(features, order, batch_size=3, view=0):
-    return list(features.iter_batches(np.asarray(order), batch_size, view))
+
+def read(
+    features: Features, order: Iterable[int], batch_size: int = 3, view: int = 0
+) -> list[Float32Array]:
+    return list(features.iter_batches(np.array([*order]), batch_size, view))
 
 
-def compute(run, view=0):
+def get_content(entry: Entry) -> Content:
+    assert isinstance(entry.content, Content)
+    return entry.content
+
+
+def compute(run: TrunkRun, view: int = 0) -> Array:
     """Compute the feature maps of all images, without any loop."""
     backbone = run.build_view(view)
     pixels = [
-        backbone.preprocess.prepare(Image.open(entry.content.file).convert("RGB"))
+        backbone.preprocess.prepare(Image.open(get_content(entry).file).convert("RGB"))
         for entry in run.entries
     ]
     batch = backbone.preprocess.normalise(torch.from_numpy(np.stack(pixels)))
     with torch.inference_mode():
-        return backbone.module(batch)[0].numpy()
+        maps: Array = backbone.module(batch)[0].numpy()
+    return maps
 
 
 ORDERS = {
@@ -49,14 +72,16 @@ ORDERS = {
 
 @pytest.mark.parametrize("view", [0, 1, 2])
 @pytest.mark.parametrize("kind", ["kept", "live"])
-def test_features_are_what_the_trunk_puts_out_in_any_order(build_run, tmp_path, kind, view):
+def test_features_are_what_the_trunk_puts_out_in_any_order(
+    build_run: BuildRun, tmp_path: Path, kind: str, view: int
+) -> None:
     run = build_run()
-    features = LiveFeatures(run)
+    features: KeptFeatures | LiveFeatures = LiveFeatures(run)
     if kind == "kept":
         features = KeptFeatures(run, tmp_path / "t.h5", 2)
         features.fill()
     expected = compute(run, view)
-    assert np.ptp(expected, axis=0).max() > 0.1  # pictures are told apart
+    assert np.ptp(expected, axis=0).max() > 0.1  # images are told apart
     for order in ORDERS.values():
         for batch_size in (1, 3, 4, 64):
             batches = read(features, order, batch_size, view)
@@ -68,7 +93,9 @@ def test_features_are_what_the_trunk_puts_out_in_any_order(build_run, tmp_path, 
             np.testing.assert_allclose(joined, expected[order], rtol=1e-5, atol=1e-6)
 
 
-def test_features_of_one_engine_are_the_same_kept_or_not(build_run, tmp_path):
+def test_features_of_one_engine_are_the_same_kept_or_not(
+    build_run: BuildRun, tmp_path: Path
+) -> None:
     run = build_run()
     kept = KeptFeatures(run, tmp_path / "t.h5", 1)
     kept.fill()
@@ -80,15 +107,15 @@ def test_features_of_one_engine_are_the_same_kept_or_not(build_run, tmp_path):
             np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-7)
 
 
-def test_features_of_views_differ_from_the_plain_ones(build_run, tmp_path):
+def test_features_of_views_differ_from_the_plain_ones(build_run: BuildRun, tmp_path: Path) -> None:
     kept = KeptFeatures(build_run(), tmp_path / "t.h5", 2)
     kept.fill()
     plain, first, second = (np.concatenate(read(kept, range(11), view=v)) for v in range(3))
     for one, other in ((plain, first), (plain, second), (first, second)):
-        assert np.abs(one - other).max(axis=1).min() > 1e-3  # for every picture
+        assert np.abs(one - other).max(axis=1).min() > 1e-3  # for every image
 
 
-def test_live_features_left_early_can_be_asked_again(build_run):
+def test_live_features_left_early_can_be_asked_again(build_run: BuildRun) -> None:
     live = LiveFeatures(build_run())
     batches = live.iter_batches(np.arange(11), 2, 0)
     first = next(batches)
@@ -97,11 +124,11 @@ def test_live_features_left_early_can_be_asked_again(build_run):
 
 
 @pytest.fixture
-def count_batches(watch_batches):
+def count_batches(watch_batches: WatchBatches) -> CountBatches:
     """Count the batches that networks run while a function is called; a factory."""
 
-    def count(call):
-        numbers = []
+    def count(call: Callable[[], object]) -> int:
+        numbers: list[int] = []
         with watch_batches(numbers.append):
             call()
         return len(numbers)
@@ -109,7 +136,9 @@ def count_batches(watch_batches):
     return count
 
 
-def test_fill_a_second_time_embeds_nothing(build_run, tmp_path, count_batches):
+def test_fill_a_second_time_embeds_nothing(
+    build_run: BuildRun, tmp_path: Path, count_batches: CountBatches
+) -> None:
     path = tmp_path / "t.h5"
     assert count_batches(KeptFeatures(build_run(), path, 2).fill) == 9  # 3 of each view
     before = path.read_bytes()
@@ -121,9 +150,13 @@ def test_fill_a_second_time_embeds_nothing(build_run, tmp_path, count_batches):
 
 @pytest.mark.parametrize("n_done", [2, 4, 8])
 def test_fill_interrupted_in_any_view_goes_on(
-    build_run, tmp_path, watch_batches, count_batches, n_done
-):
-    def interrupt(number):
+    build_run: BuildRun,
+    tmp_path: Path,
+    watch_batches: WatchBatches,
+    count_batches: CountBatches,
+    n_done: int,
+) -> None:
+    def interrupt(number: int) -> None:
         if number == n_done:
             raise KeyboardInterrupt
 
@@ -137,7 +170,9 @@ def test_fill_interrupted_in_any_view_goes_on(
 
 
 @pytest.mark.parametrize("change", ["network", "seed"])
-def test_fill_over_the_output_of_another_run_replaces_it(build_run, tmp_path, change):
+def test_fill_over_the_output_of_another_run_replaces_it(
+    build_run: BuildRun, tmp_path: Path, change: str
+) -> None:
     path = tmp_path / "t.h5"
     KeptFeatures(build_run(), path, 1).fill()
     if change == "network":
@@ -151,7 +186,9 @@ def test_fill_over_the_output_of_another_run_replaces_it(build_run, tmp_path, ch
         np.testing.assert_allclose(got, compute(run, view), rtol=1e-5, atol=1e-6)
 
 
-def test_fill_of_fewer_images_drops_the_others(build_run, tmp_path, count_batches):
+def test_fill_of_fewer_images_drops_the_others(
+    build_run: BuildRun, tmp_path: Path, count_batches: CountBatches
+) -> None:
     path = tmp_path / "t.h5"
     run = build_run()
     KeptFeatures(run, path, 1).fill()
@@ -164,7 +201,9 @@ def test_fill_of_fewer_images_drops_the_others(build_run, tmp_path, count_batche
     np.testing.assert_allclose(got, compute(run, 1)[4:9], rtol=1e-5, atol=1e-6)
 
 
-def test_fill_of_more_images_embeds_those_alone(build_run, tmp_path, count_batches):
+def test_fill_of_more_images_embeds_those_alone(
+    build_run: BuildRun, tmp_path: Path, count_batches: CountBatches
+) -> None:
     path = tmp_path / "t.h5"
     run = build_run()
     part = replace(run, entries=run.entries[:4], digests=run.digests[:4])
@@ -175,15 +214,19 @@ def test_fill_of_more_images_embeds_those_alone(build_run, tmp_path, count_batch
     np.testing.assert_allclose(got, compute(run, 1), rtol=1e-5, atol=1e-6)
 
 
-def test_fill_into_a_cache_of_the_users_is_refused_and_leaves_it(build_run, cache_path):
+def test_fill_into_a_cache_of_the_users_is_refused_and_leaves_it(
+    build_run: BuildRun, cache_path: Path
+) -> None:
     before = cache_path.read_bytes()
     features = KeptFeatures(build_run(), cache_path, 0)
-    with pytest.raises(TuningError, match=r"expected a trunk's output, got a cache with tiny\."):
+    with pytest.raises(TuningError, match=r"expected the output of a trunk, got a cache with tiny"):
         features.fill()
     assert cache_path.read_bytes() == before
 
 
-def test_fill_into_what_is_no_cache_is_refused_and_leaves_it(build_run, tmp_path):
+def test_fill_into_what_is_no_cache_is_refused_and_leaves_it(
+    build_run: BuildRun, tmp_path: Path
+) -> None:
     (tmp_path / "notes.h5").write_text("notes")
     features = KeptFeatures(build_run(), tmp_path / "notes.h5", 0)
     with pytest.raises(CacheError, match=r"notes\.h5: expected a sealed cache"):
@@ -195,8 +238,8 @@ CHANGED = r"05\.png: expected the image that was extracted, got another one\."
 
 
 def test_kept_features_of_an_image_that_was_changed_name_it(
-    build_run, folder, tmp_path, make_image
-):
+    build_run: BuildRun, folder: Path, tmp_path: Path, make_image: MakeImage
+) -> None:
     run = build_run()
     make_image(folder / "05.png", seed=99)
     features = KeptFeatures(run, tmp_path / "t.h5", 0)
@@ -206,8 +249,8 @@ def test_kept_features_of_an_image_that_was_changed_name_it(
 
 
 def test_kept_features_of_an_image_changed_after_the_fill_name_it(
-    build_run, folder, tmp_path, make_image
-):
+    build_run: BuildRun, folder: Path, tmp_path: Path, make_image: MakeImage
+) -> None:
     run = build_run()
     KeptFeatures(run, tmp_path / "t.h5", 0).fill()
     make_image(folder / "05.png", seed=99)
@@ -217,7 +260,9 @@ def test_kept_features_of_an_image_changed_after_the_fill_name_it(
         read(features, [1, 2])
 
 
-def test_live_features_of_an_image_that_was_changed_name_it(build_run, folder, make_image):
+def test_live_features_of_an_image_that_was_changed_name_it(
+    build_run: BuildRun, folder: Path, make_image: MakeImage
+) -> None:
     live = LiveFeatures(build_run())
     make_image(folder / "05.png", seed=99)
     assert len(read(live, [1, 2])) == 1
@@ -225,7 +270,9 @@ def test_live_features_of_an_image_that_was_changed_name_it(build_run, folder, m
         read(live, [9, 8, 7, 6, 5, 4])
 
 
-def test_kept_features_of_an_image_that_is_gone_name_it(build_run, folder, tmp_path):
+def test_kept_features_of_an_image_that_is_gone_name_it(
+    build_run: BuildRun, folder: Path, tmp_path: Path
+) -> None:
     features = KeptFeatures(build_run(), tmp_path / "t.h5", 0)
     (folder / "05.png").unlink()
     with pytest.raises(TooManyFailuresError, match=r"1 of 11 .*05\.png: No such file"):
@@ -234,7 +281,9 @@ def test_kept_features_of_an_image_that_is_gone_name_it(build_run, folder, tmp_p
 
 
 @pytest.mark.parametrize("spoil", ["gone", "damaged"])
-def test_live_features_of_an_image_that_cannot_be_read_name_it(build_run, folder, spoil):
+def test_live_features_of_an_image_that_cannot_be_read_name_it(
+    build_run: BuildRun, folder: Path, spoil: str
+) -> None:
     live = LiveFeatures(build_run())
     if spoil == "gone":
         (folder / "05.png").unlink()
@@ -244,13 +293,15 @@ def test_live_features_of_an_image_that_cannot_be_read_name_it(build_run, folder
         read(live, [9, 8, 7, 6, 5, 4])
 
 
-def test_fill_over_the_output_of_another_source_replaces_it(build_run, tmp_path, make_image):
+def test_fill_over_the_output_of_another_source_replaces_it(
+    build_run: BuildRun, tmp_path: Path, make_image: MakeImage
+) -> None:
     path = tmp_path / "t.h5"
     KeptFeatures(build_run(), path, 1).fill()
     for number in range(3):
         make_image(tmp_path / f"others/{number}-other.png", (40, 40), seed=50 + number)
     manifest = read_manifest(tmp_path / "others")
-    digests = tuple(sha256(entry.content.read()).hexdigest() for entry in manifest.entries)
+    digests = tuple(sha256(get_content(entry).read()).hexdigest() for entry in manifest.entries)
     run = build_run(source=manifest.source, entries=manifest.entries, digests=digests)
     features = KeptFeatures(run, path, 1)
     features.fill()
@@ -261,7 +312,9 @@ def test_fill_over_the_output_of_another_source_replaces_it(build_run, tmp_path,
         assert len(cache) == 3
 
 
-def test_fill_breaks_the_lock_of_another_host_where_it_may(build_run, tmp_path):
+def test_fill_breaks_the_lock_of_another_host_where_it_may(
+    build_run: BuildRun, tmp_path: Path
+) -> None:
     holder = asdict(replace(LockOwner.of_this_process(), host="elsewhere"))
     (tmp_path / ".t.h5.lock").write_text(json.dumps(holder))
     features = KeptFeatures(build_run(), tmp_path / "t.h5", 0)
@@ -271,10 +324,13 @@ def test_fill_breaks_the_lock_of_another_host_where_it_may(build_run, tmp_path):
     assert len(read(features, range(11), 11)) == 1
 
 
-def test_live_features_of_all_views_come_of_one_engine(build_run, monkeypatch):
-    built, build = [], RunOptions.build_engine
+def test_live_features_of_all_views_come_of_one_engine(
+    build_run: BuildRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Any] = []
+    build = RunOptions.build_engine
 
-    def note(self, *args, **options):
+    def note(self: RunOptions, *args: Any, **options: Any) -> Any:
         built.append(build(self, *args, **options))
         return built[-1]
 
@@ -285,11 +341,11 @@ def test_live_features_of_all_views_come_of_one_engine(build_run, monkeypatch):
     assert not np.array_equal(batches[1], batches[2])
 
 
-def test_count_bytes_is_what_the_vectors_take(build_run, tmp_path):
+def test_count_bytes_is_what_the_vectors_take(build_run: BuildRun, tmp_path: Path) -> None:
     path = tmp_path / "t.h5"
     run = build_run(n_top=3)
     KeptFeatures(run, path, 5).fill()
-    sizes = []
+    sizes: list[int] = []
     with h5py.File(path) as file:
         file.visititems(
             lambda name, item: sizes.append(item.nbytes) if name.endswith("vectors") else None
@@ -300,5 +356,5 @@ def test_count_bytes_is_what_the_vectors_take(build_run, tmp_path):
     assert run.count_bytes(6) < path.stat().st_size < 1.3 * run.count_bytes(6)
 
 
-def test_name_view_is_one_that_fill_knows_again():
+def test_name_view_is_one_that_fill_knows_again() -> None:
     assert [name_view(view) for view in (0, 1, 12)] == ["plain", "view-1", "view-12"]

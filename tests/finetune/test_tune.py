@@ -1,182 +1,70 @@
-"""From a cache, its images and a head to tuned weights with a head of their own."""
+"""From a cache, its images and a head to tuned weights with a head of their own, end to end."""
+
+from __future__ import annotations
 
 import csv
 import json
 import math
 import shutil
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import Normalizer, StandardScaler
 
 import featx
 from featx.backbones.load import load_backbone
-from featx.backbones.metadata import read_metadata
-from featx.backbones.state_dict import digest_weights, read_state_dict
+from featx.backbones.metadata import WeightsMetadata, read_metadata
+from featx.backbones.state_dict import read_state_dict
 from featx.cache.reader import open_cache
-from featx.cache.writer import rewrite_cache
 from featx.core.errors import (
     CacheError,
     FeatxError,
     FingerprintError,
-    HeadError,
     TuningError,
     WeightsError,
 )
-from featx.finetune import task as task_module
+from featx.core.typing import Array
+from featx.embedding.options import RunOptions
+from featx.finetune import result as result_module
 from featx.finetune import tune as tune_module
-from featx.finetune.cut import cut_backbone
+from featx.finetune.log import Epoch
 from featx.finetune.recipe import Recipe
-from featx.finetune.result import TuningReport, build_classifier, save_weights
+from featx.finetune.result import TuningReport
 from featx.finetune.train import Training
-from featx.finetune.tune import fine_tune
 from featx.fitting.evaluate import evaluate
 from featx.fitting.fit import fit_head
-from featx.heads.compare import PairedScores, compare_predictions
-from featx.heads.head import load_head
+from featx.heads.head import Head, load_head
 from featx.images.content import Content
 from featx.prediction.predict import predict
 
-CLASSES = ("checks", "columns", "rows")
-COUNTS = {"train": 14, "val": 6, "test": 3}
-HOW = {"engine": "torch", "device": "cpu", "progress": False}
-RECIPE = Recipe(epochs=2, batch_size=8, lr=3e-3, warmup=0)
+from .doubles_scene import (
+    CLASSES,
+    HOW,
+    RECIPE,
+    Scene,
+    decide,
+    extract_scene,
+    list_names,
+    open_training,
+    read_scene,
+    tune,
+)
 
+MakeScene = Callable[..., Scene]
+MakeImage = Callable[..., Path]
+WatchBatches = Callable[..., Any]
 
-def read_tuned(path):
-    """Read the metadata of tuned weights, as a dictionary."""
-    return asdict(read_metadata(path))
-
-
-def draw_texture(label, rng, size=40):
-    """Draw stripes or a checkerboard of any period and phase, faint below noise."""
-    period, phase = rng.uniform(6, 12), rng.uniform(0, 12, 2)
-    x, y = np.meshgrid(np.arange(size) + phase[0], np.arange(size) + phase[1])
-    waves = np.sin(2 * np.pi * x / period), np.sin(2 * np.pi * y / period)
-    wave = {"columns": waves[0], "rows": waves[1], "checks": waves[0] * waves[1]}[label]
-    pixels = 128 + 8 * wave[..., None] + rng.normal(0, 45, (size, size, 3))
-    return pixels.clip(0, 255).astype(np.uint8)
-
-
-def draw_photos(folder, classes, counts, seed):
-    from PIL import Image
-
-    rng = np.random.default_rng(seed)
-    for split, count in counts.items():
-        for label in classes:
-            (folder / split / label).mkdir(parents=True)
-            for number in range(count):
-                pixels = draw_texture(label, rng)
-                Image.fromarray(pixels).save(folder / split / label / f"{number:02}.png")
-    return folder
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Photos, and a cache of them."""
-
-    folder: Path
-    cache: Path
-
-    def read(self, split):
-        """Read vectors and labels of a split."""
-        with open_cache(self.cache) as cache:
-            rows = cache.select_rows(split)
-            return cache.read_vectors(rows=rows), cache.labels[rows]
-
-
-@pytest.fixture(scope="module")
-def make_scene(tmp_path_factory):
-    """Draw photos and extract them, once for all tests; a factory."""
-    made = {}
-
-    def make(n_classes=3, *, seed=0, backbone="lenet5", counts=None, **options):
-        key = (n_classes, seed, backbone, *sorted(options.items()))
-        if key not in made:
-            folder = tmp_path_factory.mktemp("scene")
-            draw_photos(folder / "photos", CLASSES[:n_classes], counts or COUNTS, seed)
-            cache = folder / "photos.h5"
-            featx.extract(folder / "photos", cache, backbone=backbone, **HOW | options)
-            made[key] = Scene(folder / "photos", cache)
-        return made[key]
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def scene(make_scene):
-    return make_scene()
-
-
-@pytest.fixture
-def own_scene(scene, tmp_path):
-    """A copy of the scene that a test may change."""
-    shutil.copytree(scene.folder, tmp_path / "photos")
-    shutil.copy(scene.cache, tmp_path / "photos.h5")
-    return Scene(tmp_path / "photos", tmp_path / "photos.h5")
-
-
-@pytest.fixture(scope="module")
-def weak_head(scene):
-    """A head that knows little: there is something to learn after it."""
-    return fit_head(scene.cache, C=1e-4)
-
-
-def tune(scene, output, **options):
-    return fine_tune(
-        scene.folder, scene.cache, output, **{"unfreeze": 2, "recipe": RECIPE} | HOW | options
-    )
-
-
-class Caught(Exception):  # noqa: N818
-    """Carries a training that was about to begin."""
-
-
-@pytest.fixture
-def catch_training(monkeypatch, tmp_path):
-    """Do all that comes before the first step, and return the training; a factory."""
-
-    class Stopped(Training):
-        def run(self, **options):
-            raise Caught(self)
-
-    def catch(scene, **options):
-        options = {"overwrite": True} | options
-        with monkeypatch.context() as patch:
-            patch.setattr(tune_module, "Training", Stopped)
-            with pytest.raises(Caught) as caught:
-                tune(scene, tmp_path / "caught.safetensors", **options)
-        return caught.value.args[0]
-
-    return catch
-
-
-@pytest.fixture
-def no_trunk(monkeypatch):
-    """Fail where a network is loaded."""
-
-    def refuse(*args, **options):
-        raise AssertionError("a network was loaded")
-
-    monkeypatch.setattr(tune_module, "restore_backbone", refuse)
-
+ONE = replace(RECIPE, epochs=1)
+OUTPUTS = ("tuned.joblib", "tuned.log.csv", "tuned.safetensors")
 
 # ---- where training begins
 
 
-def decide(estimator, X):
-    """Return the decision function as logits ``(n_rows, n_classes)``."""
-    found = estimator.decision_function(X)
-    return np.stack([0 * found, found], axis=1) if found.ndim == 1 else found
-
-
-def assert_same_logits(training, expected):
+def assert_same_logits(training: Training, expected: Array) -> None:
     got = training.predict(np.arange(len(expected))).numpy()
     assert np.ptp(expected, axis=0).max() > 0.1  # there is something to be wrong about
     assert np.abs(got - expected).max() <= 1e-4 * np.abs(expected).max()
@@ -184,226 +72,83 @@ def assert_same_logits(training, expected):
 
 @pytest.mark.parametrize("kind", ["logreg", "linear-svm"])
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_warm_start_of_a_head_that_never_saw_the_images_is_that_head(
-    make_scene, catch_training, kind, n_classes
-):
-    scene, other = make_scene(n_classes), make_scene(n_classes, seed=1)
-    head = fit_head(other.cache, kind=kind, C=1.0)
-    X, _ = scene.read("train")
-    assert_same_logits(catch_training(scene, head=head), decide(head.estimator, X))
-
-
-@pytest.mark.parametrize("kind", ["logreg", "linear-svm"])
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_warm_start_of_a_head_that_saw_the_holdout_is_one_that_did_not(
-    make_scene, catch_training, kind, n_classes
-):
+def test_training_begins_as_the_head(
+    make_scene: MakeScene, tmp_path: Path, kind: str, n_classes: int
+) -> None:
     scene = make_scene(n_classes)
-    head = fit_head(scene.cache, kind=kind, C=1.0)
-    training = catch_training(scene, head=head)
-    X, y = scene.read("train")
-    train = training.examples.train
-    expected = decide(head.refit(X[train], y[train]), X)
-    assert_same_logits(training, expected)
-    difference = np.abs(decide(head.estimator, X) - expected).max()
-    assert difference > 1e-2 * np.abs(expected).max()
+    head = fit_head(scene.cache, kind=kind, C=1.0)  # it saw the holdout: another one begins
+    data, training = open_training(scene, tmp_path, head=head)
+    assert_same_logits(training, decide(data.start, scene.read("train")[0]))
 
 
-@pytest.mark.parametrize("options", [{"engine": "auto"}, {"max_trunk_bytes": 0}, {"unfreeze": 4}])
-def test_warm_start_is_exact_however_the_trunk_is_run(make_scene, catch_training, options):
-    scene = make_scene()
-    head = fit_head(make_scene(seed=1).cache, C=1.0)
-    X, _ = scene.read("train")
-    assert_same_logits(catch_training(scene, head=head, **options), decide(head.estimator, X))
+@pytest.mark.parametrize("changes", [{"max_trunk_bytes": 0}, {"unfreeze": 4}])
+def test_training_begins_as_the_head_however_the_trunk_is_run(
+    make_scene: MakeScene, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    scene, head = make_scene(), fit_head(make_scene(seed=1).cache, C=1.0)
+    _, training = open_training(scene, tmp_path, head=head, **changes)
+    assert_same_logits(training, decide(head.estimator, scene.read("train")[0]))
+
+
+def test_training_begins_as_the_head_with_the_engine_of_the_machine(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    scene, head = make_scene(), fit_head(make_scene(seed=1).cache, C=1.0)
+    options = RunOptions(device="cpu", progress=False)
+    _, training = open_training(scene, tmp_path, head=head, options=options)
+    assert_same_logits(training, decide(head.estimator, scene.read("train")[0]))
 
 
 @pytest.mark.gpu
-def test_warm_start_on_a_gpu_is_that_of_the_cpu(make_scene, catch_training, tmp_path):
-    scene = make_scene()
-    head = fit_head(make_scene(seed=1).cache, C=1.0)
+def test_training_on_a_gpu_begins_as_on_the_cpu(make_scene: MakeScene, tmp_path: Path) -> None:
+    scene, head = make_scene(), fit_head(make_scene(seed=1).cache, C=1.0)
     recipe = replace(RECIPE, precision="fp32")
-    X, _ = scene.read("train")
-    expected = decide(head.estimator, X)
-    training = catch_training(scene, head=head, device="cuda:0", recipe=recipe)
-    got = training.predict(np.arange(len(X))).cpu().numpy()
+    expected = decide(head.estimator, scene.read("train")[0])
+    _, training = open_training(scene, tmp_path, head=head, device="cuda:0", recipe=recipe)
+    got = training.predict(np.arange(len(expected))).cpu().numpy()
     # Convolutions of a GPU round their inputs to TF32, of 10 bits.
     assert np.abs(got - expected).max() <= 1e-2 * np.abs(expected).max()
     report = tune(scene, tmp_path / "gpu.safetensors", head=head, device="cuda:0")
     assert math.isfinite(report.history[-1].train_loss)
-    assert read_tuned(report.path)["device"] == "cuda:0"
-
-
-@pytest.mark.parametrize(
-    "steps",
-    [
-        [Normalizer(), LogisticRegression()],
-        [StandardScaler(), PCA(5), LogisticRegression()],
-        [LogisticRegression()],
-    ],
-)
-def test_fine_tune_with_a_head_that_is_no_matrix_is_refused_before_the_trunk(
-    scene, weak_head, tmp_path, no_trunk, steps
-):
-    X, y = scene.read("train")
-    names = [type(step).__name__ for step in steps]
-    estimator = Pipeline(list(zip(names, steps, strict=True))).fit(X, y)
-    head = replace(weak_head, estimator=estimator)
-    with pytest.raises(HeadError, match=rf"expected a StandardScaler.*got {', '.join(names)}\. "):
-        tune(scene, tmp_path / "tuned.safetensors", head=head)
-    assert list(tmp_path.iterdir()) == []
-
-
-# ---- what is learnt from, and what is held out
-
-
-def test_holdout_is_a_fifth_of_few_rows_with_each_class_in_it(scene, catch_training, weak_head):
-    training = catch_training(scene, head=weak_head)
-    examples = training.examples
-    assert len(examples.holdout) == 8  # of 42
-    together = np.concatenate([examples.train, examples.holdout])
-    assert sorted(together) == list(range(42))
-    assert set(examples.y[examples.holdout]) == set(examples.y[examples.train]) == {0, 1, 2}
-
-
-def test_holdout_of_many_rows_is_a_tenth(scene, catch_training, weak_head, monkeypatch):
-    monkeypatch.setattr(task_module, "FEW_ROWS", 42)
-    assert len(catch_training(scene, head=weak_head).examples.holdout) == 4
-
-
-def test_fine_tune_where_the_holdout_takes_a_whole_class_is_refused(
-    scene, weak_head, tmp_path, no_trunk, monkeypatch
-):
-    def take_all_but_one_class(labels, *_):
-        is_first = labels == labels[0]
-        return np.flatnonzero(is_first), np.flatnonzero(~is_first)
-
-    monkeypatch.setattr(task_module, "_hold_out", take_all_but_one_class)
-    with pytest.raises(TuningError, match=r"rows of each class beside the holdout, got none of"):
-        tune(scene, tmp_path / "t.safetensors", head=weak_head)
-
-
-def test_holdout_is_another_with_another_seed(scene, catch_training, weak_head):
-    first, again, other = (
-        catch_training(scene, head=weak_head, recipe=replace(RECIPE, seed=seed)).examples.holdout
-        for seed in (0, 0, 1)
-    )
-    np.testing.assert_array_equal(first, again)
-    assert set(first) != set(other)
-
-
-def test_examples_have_the_labels_of_their_rows(scene, catch_training, weak_head):
-    training = catch_training(scene, head=weak_head)
-    _, y = scene.read("train")
-    np.testing.assert_array_equal(weak_head.classes[training.examples.y], y)
-
-
-def test_holdout_does_not_part_groups(scene, catch_training, tmp_path):
-    table = tmp_path / "photos.csv"
-    lines = [
-        (path, split, label, f"{label}{number // 2}")
-        for split in ("train", "val")
-        for label in CLASSES
-        for number, path in enumerate(sorted((scene.folder / split / label).iterdir()))
-    ]
-    with table.open("w", newline="") as stream:
-        csv.writer(stream).writerows([("path", "split", "label", "group"), *lines])
-    featx.extract(table, tmp_path / "table.h5", backbone="lenet5", **HOW)
-    examples = catch_training(Scene(table, tmp_path / "table.h5")).examples
-    with open_cache(tmp_path / "table.h5") as cache:
-        groups = cache.groups[cache.select_rows("train")]
-    assert len(groups) == 42
-    assert len(examples.train) + len(examples.holdout) == 42
-    assert len(examples.holdout) >= 4
-    assert set(groups[examples.train]).isdisjoint(groups[examples.holdout])
-
-
-def test_images_of_other_splits_are_not_read_before_the_comparison(
-    scene, weak_head, tmp_path, monkeypatch
-):
-    files, before = [], []
-    read_whole, compare = Content.read_whole, tune_module.compare
-
-    def note(self):
-        files.append(Path(self.file).relative_to(scene.folder).parts[0])
-        return read_whole(self)
-
-    def note_and_compare(*args):
-        before.extend(files)
-        return compare(*args)
-
-    monkeypatch.setattr(Content, "read_whole", note)
-    monkeypatch.setattr(tune_module, "compare", note_and_compare)
-    report = tune(scene, tmp_path / "t.safetensors", head=weak_head, max_trunk_bytes=0)
-    assert set(before) == {"train"}
-    assert files[len(before) :] == ["val"] * 18
-    assert report.n_train + report.n_holdout == 42
-    assert report.scores.n_rows == 18
-
-
-def test_split_test_is_compared_on_where_it_is_asked_for(scene, weak_head, tmp_path):
-    recipe = replace(RECIPE, epochs=1)
-    report = tune(scene, tmp_path / "t.safetensors", head=weak_head, split="test", recipe=recipe)
-    assert (report.split, report.scores.n_rows) == ("test", 9)
-
-
-def test_rows_that_the_head_has_seen_are_not_compared_on(
-    own_scene, make_scene, weak_head, tmp_path
-):
-    # Two of the split train lie in val again: whoever learnt from one knows the other.
-    for number in range(2):
-        shutil.copy(
-            own_scene.folder / f"train/rows/0{number}.png",
-            own_scene.folder / f"val/rows/0{number}.png",
-        )
-    featx.extract(own_scene.folder, own_scene.cache, backbone="lenet5", **HOW)
-    recipe = replace(RECIPE, epochs=1)
-    output = tmp_path / "t.safetensors"
-    report = tune(own_scene, output, head=fit_head(own_scene.cache, C=1.0), recipe=recipe)
-    assert report.scores.n_rows == 16
-    # The tuned model learns from them, whether the head did or not.
-    head = fit_head(make_scene(seed=1).cache, C=1.0)
-    report = tune(own_scene, output, head=head, recipe=recipe, overwrite=True)
-    assert report.scores.n_rows == 16
-
-
-@pytest.mark.parametrize("split", ["val", "all"])
-def test_fine_tune_with_a_head_that_has_seen_the_whole_split_is_refused(
-    scene, tmp_path, no_trunk, split
-):
-    head = fit_head(scene.cache, C=1.0, split=split)
-    with pytest.raises(TuningError, match=r"split val: expected images that neither .*got none"):
-        tune(scene, tmp_path / "tuned.safetensors", head=head)
+    assert read_tuned(report.path).device == "cuda:0"
 
 
 # ---- a whole run
 
 
 @pytest.fixture(scope="module")
-def tuned(scene, weak_head, tmp_path_factory):
-    """The report of one run."""
+def tuned(scene: Scene, weak_head: Head, tmp_path_factory: pytest.TempPathFactory) -> TuningReport:
+    """Return the report of one run."""
     folder = tmp_path_factory.mktemp("tuned")
     recipe = replace(RECIPE, epochs=4)
     return tune(scene, folder / "tuned.safetensors", head=weak_head, recipe=recipe)
 
 
 @pytest.fixture(scope="module")
-def tuned_cache(tuned, scene, tmp_path_factory):
-    """The photos, extracted with the tuned weights."""
+def tuned_cache(
+    tuned: TuningReport, scene: Scene, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Extract the images with the tuned weights."""
     path = tmp_path_factory.mktemp("again") / "again.h5"
-    featx.extract(scene.folder, path, backbone="lenet5", weights=str(tuned.path), **HOW)
-    return path
+    return extract_scene(scene.folder, path, backbone="lenet5", weights=str(tuned.path))
 
 
-def test_fine_tune_learns_and_says_what_it_did(tuned):
+def read_tuned(path: Path) -> WeightsMetadata:
+    metadata = read_metadata(path)
+    assert metadata is not None
+    return metadata
+
+
+def test_fine_tune_learns_and_says_what_it_did(tuned: TuningReport) -> None:
     assert tuned.backbone == "lenet5"
     assert tuned.blocks == ("f6", "c5")
     assert (tuned.n_train, tuned.n_holdout) == (34, 8)
-    assert [line.epoch for line in tuned.history] == list(range(len(tuned.history)))
+    assert [epoch.epoch for epoch in tuned.history] == list(range(len(tuned.history)))
     first, best = tuned.history[0], tuned.history[tuned.best_epoch]
     assert math.isnan(first.train_loss)
     assert tuned.best_epoch > 0
     assert best.holdout_loss < first.holdout_loss
-    assert best.holdout_accuracy == max(line.holdout_accuracy for line in tuned.history)
+    assert best.holdout_accuracy == max(epoch.holdout_accuracy for epoch in tuned.history)
     assert tuned.history[2].train_loss < tuned.history[1].train_loss
     assert (tuned.stopped, tuned.split, tuned.advice) == ("", "val", None)
     assert tuned.trunk_s > 0
@@ -413,33 +158,31 @@ def test_fine_tune_learns_and_says_what_it_did(tuned):
 
 
 def test_fine_tune_history_begins_with_the_head_that_lacks_the_holdout(
-    tuned, scene, weak_head, catch_training
-):
-    examples = catch_training(scene, head=weak_head).examples
-    X, y = scene.read("train")
-    start = weak_head.refit(X[examples.train], y[examples.train])
+    tuned: TuningReport, scene: Scene, weak_head: Head
+) -> None:
+    data = read_scene(scene, head=weak_head)
+    examples, (X, y) = data.examples, scene.read("train")
     losses = {
         name: torch.nn.functional.cross_entropy(
             torch.from_numpy(decide(estimator, X[examples.holdout])),
             torch.from_numpy(examples.y[examples.holdout]),
         ).item()
-        for name, estimator in (("without", start), ("with", weak_head.estimator))
+        for name, estimator in (("without", data.start), ("with", weak_head.estimator))
     }
     assert tuned.history[0].holdout_loss == pytest.approx(losses["without"], rel=1e-4)
     assert abs(losses["with"] - losses["without"]) > 1e-3
-    right = start.predict(X[examples.holdout]) == y[examples.holdout]
+    right = data.start.predict(X[examples.holdout]) == y[examples.holdout]
     assert tuned.history[0].holdout_accuracy == pytest.approx(right.mean())
 
 
-def test_fine_tune_leaves_its_outputs_and_nothing_else(tuned):
-    names = ["tuned.joblib", "tuned.log.csv", "tuned.safetensors", "tuned.trunk.h5"]
-    assert sorted(path.name for path in tuned.path.parent.iterdir()) == names
+def test_fine_tune_leaves_its_outputs_and_nothing_else(tuned: TuningReport) -> None:
+    assert list_names(tuned.path.parent) == sorted([*OUTPUTS, "tuned.trunk.h5"])
     assert tuned.head_path == tuned.path.with_suffix(".joblib")
     assert tuned.trunk_path == tuned.path.with_suffix(".trunk.h5")
     assert tuned.trunk_excess == ""
 
 
-def test_fine_tune_log_is_the_history(tuned):
+def test_fine_tune_log_is_the_history(tuned: TuningReport) -> None:
     with tuned.log_path.open(newline="") as stream:
         lines = list(csv.DictReader(stream))
     assert len(lines) == len(tuned.history)
@@ -448,23 +191,25 @@ def test_fine_tune_log_is_the_history(tuned):
             np.testing.assert_equal(float(line[name]), float(value))
 
 
-def test_fine_tune_record_says_how_the_weights_were_made(tuned, scene):
-    record = read_tuned(tuned.path)
-    assert record["backbone"] == "lenet5"
-    assert record["classes"] == tuple(CLASSES)
-    assert record["blocks"] == ("f6", "c5")
-    assert (record["n_train"], record["n_holdout"]) == (34, 8)
-    assert record["recipe"] == asdict(replace(RECIPE, epochs=4))
-    assert record["best_epoch"] == tuned.best_epoch
-    assert record["holdout_loss"] == tuned.history[tuned.best_epoch].holdout_loss
-    assert record["scores"]["second"] == tuned.scores.second
-    assert record["precision"] == "fp32"
+def test_fine_tune_metadata_says_how_the_weights_were_made(
+    tuned: TuningReport, scene: Scene
+) -> None:
+    metadata = read_tuned(tuned.path)
+    assert metadata.backbone == "lenet5"
+    assert metadata.classes == CLASSES
+    assert metadata.blocks == ("f6", "c5")
+    assert (metadata.n_train, metadata.n_holdout) == (34, 8)
+    assert metadata.recipe == asdict(replace(RECIPE, epochs=4))
+    assert metadata.best_epoch == tuned.best_epoch
+    assert metadata.holdout_loss == tuned.history[tuned.best_epoch].holdout_loss
+    assert metadata.scores["second"] == tuned.scores.second
+    assert metadata.precision == "fp32"
     with open_cache(scene.cache) as cache:
         fingerprint = cache.get_info().fingerprint
-    assert record["from_weights_digest"] == fingerprint.weights_digest
+    assert metadata.from_weights_digest == fingerprint.weights_digest
 
 
-def test_fine_tune_changes_the_top_blocks_alone(tuned):
+def test_fine_tune_changes_the_top_blocks_alone(tuned: TuningReport) -> None:
     before = load_backbone("lenet5").module.network.state_dict()
     after = read_state_dict(tuned.path)
     assert set(after) == {*before, "fc.weight", "fc.bias"}
@@ -473,23 +218,49 @@ def test_fine_tune_changes_the_top_blocks_alone(tuned):
     assert after["fc.weight"].shape == (3, 84)
 
 
-def test_fine_tune_first_scores_are_the_heads(tuned, scene, weak_head):
-    found = evaluate(weak_head, scene.cache, split="val")
-    assert tuned.scores.first == found.accuracy
-    assert tuned.scores.first_ci95 == found.accuracy_ci95
+def test_fine_tune_first_scores_are_those_of_the_head(
+    tuned: TuningReport, scene: Scene, weak_head: Head
+) -> None:
+    expected = evaluate(weak_head, scene.cache, split="val")
+    assert tuned.scores.first == expected.accuracy
+    assert tuned.scores.first_ci95 == expected.accuracy_ci95
 
 
-def test_fine_tune_report_is_json(tuned):
-    found = json.loads(json.dumps(tuned.to_dict(), default=str))
-    assert found["verdict"] == tuned.verdict
-    assert found["scores"]["is_better"] == tuned.scores.is_better
-    assert [line["epoch"] for line in found["history"]] == [0, 1, 2, 3, 4]
+def test_fine_tune_report_is_json(tuned: TuningReport) -> None:
+    read = json.loads(json.dumps(tuned.to_dict(), default=str))
+    assert read["verdict"] == tuned.verdict
+    assert read["scores"]["is_better"] == tuned.scores.is_better
+    assert [epoch["epoch"] for epoch in read["history"]] == [0, 1, 2, 3, 4]
+
+
+def test_fine_tune_reads_no_other_split_before_the_comparison(
+    scene: Scene, weak_head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: list[str] = []
+    before: list[str] = []
+    read_whole, compare = Content.read_whole, result_module.compare
+
+    def note(self: Content) -> Any:
+        files.append(Path(self.file).relative_to(scene.folder).parts[0])
+        return read_whole(self)
+
+    def note_and_compare(*args: Any, **options: Any) -> Any:
+        before.extend(files)
+        return compare(*args, **options)
+
+    monkeypatch.setattr(Content, "read_whole", note)
+    monkeypatch.setattr(tune_module, "compare", note_and_compare)
+    report = tune(scene, tmp_path / "t.safetensors", head=weak_head, recipe=ONE, max_trunk_gb=0)
+    assert set(before) == {"train"}
+    assert files[len(before) :] == ["val"] * 18
+    assert report.n_train + report.n_holdout == 42
+    assert report.scores.n_rows == 18
 
 
 # ---- the result is a backbone with its head
 
 
-def test_tuned_weights_give_embeddings_of_their_own(tuned_cache, scene):
+def test_tuned_weights_give_embeddings_of_their_own(tuned_cache: Path, scene: Scene) -> None:
     with open_cache(tuned_cache) as cache, open_cache(scene.cache) as before:
         new, old = cache.get_info().fingerprint, before.get_info().fingerprint
         assert new.weights_digest != old.weights_digest
@@ -497,82 +268,76 @@ def test_tuned_weights_give_embeddings_of_their_own(tuned_cache, scene):
         assert np.abs(cache.read_vectors() - before.read_vectors()).max() > 1e-2
 
 
-def test_tuned_weights_take_a_new_head(tuned_cache):
+def test_tuned_weights_take_a_new_head(tuned_cache: Path) -> None:
     assert evaluate(fit_head(tuned_cache, C=1.0), tuned_cache).accuracy > 0.5
 
 
-def test_tuned_head_predicts_as_well_as_the_report_says(tuned, tuned_cache, scene):
-    found = predict(tuned.head_path, scene.folder / "val", **HOW)
-    labels = [Path(one.path).parent.name for one in found]
-    right = [one.label == label for one, label in zip(found, labels, strict=True)]
-    assert len(right) == tuned.scores.n_rows == 18
-    assert np.mean(right) == pytest.approx(tuned.scores.second)
+def score_folder(head: Path, folder: Path) -> float:
+    """Predict the images of class folders; return the accuracy."""
+    predictions = predict(head, folder, **HOW)
+    return float(np.mean([one.label == Path(one.path).parent.name for one in predictions]))
+
+
+def test_tuned_head_predicts_as_well_as_the_report_says(
+    tuned: TuningReport, tuned_cache: Path, scene: Scene
+) -> None:
+    assert tuned.scores.n_rows == 18
+    assert score_folder(tuned.head_path, scene.folder / "val") == pytest.approx(tuned.scores.second)
     of_cache = evaluate(tuned.head_path, tuned_cache)
     assert of_cache.accuracy == pytest.approx(tuned.scores.second)
     assert of_cache.n_seen == 0
     assert evaluate(tuned.head_path, tuned_cache, split="train").n_seen == 42
 
 
-def test_tuned_head_has_seen_what_the_head_before_it_had(scene, tmp_path):
-    head = replace(fit_head(scene.cache, C=1.0), seen=np.array([7], dtype=np.uint64))
-    report = tune(scene, tmp_path / "t.safetensors", head=head, recipe=replace(RECIPE, epochs=1))
-    assert len(load_head(report.head_path).seen) == 43
-
-
-def test_tuned_head_knows_its_weights_by_their_final_place(tuned):
+def test_tuned_head_knows_its_weights_and_what_it_learnt_from(tuned: TuningReport) -> None:
     head = load_head(tuned.head_path)
     assert head.origin.weights == str(tuned.path.resolve())
-    assert (
-        head.fingerprint.weights_digest
-        == load_backbone("lenet5", weights=str(tuned.path)).weights_digest
-    )
+    digest = load_backbone("lenet5", weights=str(tuned.path)).weights_digest
+    assert head.fingerprint.weights_digest == digest
     assert head.fitted_on.fine_tuned
 
 
-def test_tuned_head_refuses_embeddings_of_the_untuned_weights(tuned, scene):
-    with pytest.raises(FingerprintError, match=r"weights_digest|weights"):
-        predict(tuned.head_path, scene.cache)
+def test_heads_refuse_embeddings_of_other_weights(
+    tuned: TuningReport, tuned_cache: Path, scene: Scene, weak_head: Head
+) -> None:
+    for head, cache in ((tuned.head_path, scene.cache), (weak_head, tuned_cache)):
+        with pytest.raises(FingerprintError, match=r"weights"):
+            predict(head, cache)
 
 
-def test_untuned_head_refuses_embeddings_of_the_tuned_weights(weak_head, tuned_cache):
-    with pytest.raises(FingerprintError, match=r"weights_digest|weights"):
-        predict(weak_head, tuned_cache)
-
-
-def test_tuned_weights_are_refused_as_those_of_another_network(tuned):
-    with pytest.raises(WeightsError, match=r"expected weights of mini, got some of lenet5"):
+def test_tuned_weights_are_refused_as_those_of_another_network(tuned: TuningReport) -> None:
+    with pytest.raises(WeightsError, match=r"mini.*lenet5"):
         load_backbone("mini", weights=str(tuned.path))
 
 
-def test_tuned_weights_can_be_tuned_again(tuned, tuned_cache, scene, tmp_path):
-    # Another cut than before: three blocks in place of two.
-    report = tune(
-        Scene(scene.folder, tuned_cache),
-        tmp_path / "twice.safetensors",
-        head=tuned.head_path,
-        unfreeze=3,
-        recipe=replace(RECIPE, epochs=1),
-    )
+def test_tuned_weights_can_be_tuned_again(
+    tuned: TuningReport, tuned_cache: Path, scene: Scene, tmp_path: Path
+) -> None:
+    # Another cut than before: three blocks in place of two. The head has seen one image more.
+    head = load_head(tuned.head_path)
+    head = replace(head, seen=np.append(head.seen, np.uint64(7)))
+    again = Scene(scene.folder, tuned_cache)
+    options = {"head": head, "unfreeze": 3, "recipe": ONE}
+    report = tune(again, tmp_path / "twice.safetensors", **options)
     assert report.scores.first == tuned.scores.second
-    record = read_tuned(report.path)
-    assert record["from_weights"] == str(tuned.path.resolve())
+    metadata = read_tuned(report.path)
+    assert metadata.from_weights == str(tuned.path.resolve())
     digest = load_backbone("lenet5", weights=str(tuned.path)).weights_digest
-    assert record["from_weights_digest"] == digest
-    found = evaluate(report.head_path, extract_with(scene, report, tmp_path))
-    assert found.accuracy == pytest.approx(report.scores.second)
+    assert metadata.from_weights_digest == digest
+    cache = extract_with(scene, report, tmp_path)
+    assert evaluate(report.head_path, cache).accuracy == pytest.approx(report.scores.second)
+    assert len(load_head(report.head_path).seen) == 43
 
 
-def extract_with(scene, report, folder, **options):
-    """Extract the photos with tuned weights; return the cache."""
-    path = folder / "with.h5"
+def extract_with(scene: Scene, report: TuningReport, folder: Path, **options: Any) -> Path:
+    """Extract the images with tuned weights; return the cache."""
     options = {"backbone": report.backbone, "weights": str(report.path)} | options
-    featx.extract(scene.folder, path, **HOW | options)
-    return path
+    return extract_scene(scene.folder, folder / "with.h5", **options)
 
 
 @pytest.fixture(scope="module")
-def small_scene(make_scene):
-    """Few photos, embedded by a network that sees them at a size of the user's own."""
+def small_scene(make_scene: MakeScene) -> Scene:
+    """Few images, embedded by a network that reads them at a size that the user chose."""
     counts = {"train": 10, "val": 3}
     return make_scene(
         2, seed=2, backbone="mobilenet_v2", weights="random:0", size=48, counts=counts
@@ -580,28 +345,31 @@ def small_scene(make_scene):
 
 
 @pytest.fixture(scope="module")
-def small_tuned(small_scene, tmp_path_factory):
+def small_tuned(small_scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> TuningReport:
     output = tmp_path_factory.mktemp("small") / "tuned.safetensors"
     head = fit_head(small_scene.cache, C=1.0)
-    return tune(small_scene, output, head=head, unfreeze=1, recipe=replace(RECIPE, epochs=1))
+    return tune(small_scene, output, head=head, unfreeze=1, recipe=ONE)
 
 
-def test_tuned_weights_bring_their_preprocessing_along(small_tuned, small_scene, tmp_path):
+def test_tuned_weights_bring_their_preprocessing_along(
+    small_tuned: TuningReport, small_scene: Scene, tmp_path: Path
+) -> None:
     backbone = load_backbone("mobilenet_v2", weights=str(small_tuned.path))
-    assert (backbone.size, backbone.pixel_shape) == (48, (48, 48, 3))
-    assert backbone.preprocess_from == "IMAGENET1K_V1"
+    assert (backbone.origin.size, backbone.pixel_shape) == (48, (48, 48, 3))
+    assert backbone.origin.preprocess_from == "IMAGENET1K_V1"
     path = extract_with(small_scene, small_tuned, tmp_path)
     with open_cache(path) as cache, open_cache(small_scene.cache) as before:
         new, old = cache.get_info(), before.get_info()
         assert new.fingerprint.preprocess == old.fingerprint.preprocess
         assert new.provenance.origin.size == 48
     assert evaluate(small_tuned.head_path, path).accuracy == small_tuned.scores.second
-    found = predict(small_tuned.head_path, small_scene.folder / "val", **HOW)
-    right = [one.label == Path(one.path).parent.name for one in found]
-    assert np.mean(right) == pytest.approx(small_tuned.scores.second)
+    accuracy = score_folder(small_tuned.head_path, small_scene.folder / "val")
+    assert accuracy == pytest.approx(small_tuned.scores.second)
 
 
-def test_tuned_weights_can_be_read_at_another_size(small_tuned, small_scene, tmp_path):
+def test_tuned_weights_can_be_read_at_another_size(
+    small_tuned: TuningReport, small_scene: Scene, tmp_path: Path
+) -> None:
     path = extract_with(small_scene, small_tuned, tmp_path, size=64)
     with open_cache(path) as cache:
         assert cache.get_info().fingerprint.preprocess["crop"] == 64
@@ -609,7 +377,9 @@ def test_tuned_weights_can_be_read_at_another_size(small_tuned, small_scene, tmp
         evaluate(small_tuned.head_path, path)
 
 
-def test_tuned_weights_in_plain_torchvision_predict_the_same(small_tuned, small_scene):
+def test_tuned_weights_in_plain_torchvision_predict_the_same(
+    small_tuned: TuningReport, small_scene: Scene
+) -> None:
     from PIL import Image
     from torchvision.models import mobilenet_v2
 
@@ -625,49 +395,19 @@ def test_tuned_weights_in_plain_torchvision_predict_the_same(small_tuned, small_
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "densenet121", "squeezenet1_1"])
-def test_save_weights_of_other_families_are_read_back(name, tmp_path):
-    import torchvision
-
-    backbone = load_backbone(name, weights="random:0", size=64)
-    cut = cut_backbone(backbone, 1)
-    with torch.no_grad():
-        for parameter in cut.top.parameters():
-            parameter.mul_(1.5)
-    classifier = torch.nn.Linear(backbone.dims["penultimate"], 4)
-    record = {"backbone": name, "preprocess_from": "IMAGENET1K_V1", "size": 64}
-    path = tmp_path / "tuned.safetensors"
-    save_weights(path, cut.network, classifier, record)
-    again = load_backbone(name, weights=str(path))
-    assert again.weights_digest == digest_weights(cut.network) != backbone.weights_digest
-    assert again.size == 64
-    if name != "squeezenet1_1":  # torchvision's classifier is a convolution there
-        network = getattr(torchvision.models, name)(num_classes=4)
-        network.load_state_dict(read_state_dict(path))
-        (last,) = [part for part in network.modules() if isinstance(part, torch.nn.Linear)]
-        assert torch.equal(last.weight, classifier.weight)
-
-
-def test_build_classifier_has_the_heads_decision_function(scene, weak_head):
-    X, _ = scene.read("val")
-    layer = build_classifier(weak_head.estimator)
-    expected = decide(weak_head.estimator, X)
-    np.testing.assert_allclose(
-        layer(torch.from_numpy(X)).detach(), expected, atol=1e-5 * np.abs(expected).max()
-    )
-
-
 # ---- the same again
 
 
-def drop_times(history):
+def drop_times(history: tuple[Epoch, ...]) -> list[tuple[float, ...]]:
     return [
-        (line.epoch, line.train_loss, line.holdout_loss, line.holdout_accuracy, line.lr)
-        for line in history
+        (one.epoch, one.train_loss, one.holdout_loss, one.holdout_accuracy, one.lr)
+        for one in history
     ]
 
 
-def test_fine_tune_twice_with_a_seed_gives_the_same_bytes(scene, weak_head, tuned, tmp_path):
+def test_fine_tune_twice_with_a_seed_gives_the_same_bytes(
+    scene: Scene, weak_head: Head, tuned: TuningReport, tmp_path: Path
+) -> None:
     recipe = replace(RECIPE, epochs=4)
     again = tune(scene, tmp_path / "again.safetensors", head=weak_head, recipe=recipe)
     np.testing.assert_equal(drop_times(again.history), drop_times(tuned.history))
@@ -676,29 +416,29 @@ def test_fine_tune_twice_with_a_seed_gives_the_same_bytes(scene, weak_head, tune
     assert again.scores == tuned.scores
 
 
-def test_fine_tune_with_another_seed_gives_others(scene, weak_head, tuned, tmp_path):
-    recipe = replace(RECIPE, epochs=1, seed=1)
-    other = tune(scene, tmp_path / "other.safetensors", head=weak_head, recipe=recipe)
+def test_fine_tune_with_another_seed_gives_others(
+    scene: Scene, weak_head: Head, tuned: TuningReport, tmp_path: Path
+) -> None:
+    other = tune(scene, tmp_path / "other.safetensors", head=weak_head, recipe=replace(ONE, seed=1))
     assert other.history[1].train_loss != tuned.history[1].train_loss
 
 
 @pytest.mark.parametrize("views", [0, 2])
-def test_fine_tune_learns_the_same_with_the_trunk_kept_or_not(scene, weak_head, tmp_path, views):
+def test_fine_tune_learns_the_same_with_the_trunk_kept_or_not(
+    scene: Scene, weak_head: Head, tmp_path: Path, views: int
+) -> None:
     recipe = replace(RECIPE, epochs=3, views=views, patience=3)
-    kept, live = (
-        tune(
-            scene,
-            tmp_path / name / "tuned.safetensors",
-            head=weak_head,
-            recipe=recipe,
-            max_trunk_bytes=limit,
-        )
-        for name, limit in (("kept", None), ("live", 0))
-        if not (tmp_path / name).mkdir()
-    )
+    reports = []
+    for name, limit in (("kept", None), ("live", 0)):
+        (tmp_path / name).mkdir()
+        output = tmp_path / name / "tuned.safetensors"
+        options: dict[str, Any] = {"head": weak_head, "recipe": recipe, "max_trunk_gb": limit}
+        reports.append(tune(scene, output, **options))
+    kept, live = reports
+    assert kept.trunk_path is not None
     assert kept.trunk_path.exists()
     assert live.trunk_path is None
-    assert live.trunk_excess == "it would be 0.00 GB, it may be 0.00 GB"
+    assert live.trunk_excess == "it would be 0.00 GB, max_trunk_gb is 0.00 GB"
     assert not (tmp_path / "live/tuned.trunk.h5").exists()
     assert len(kept.history) == len(live.history) == 4
     for one, other in zip(kept.history[1:], live.history[1:], strict=True):
@@ -707,96 +447,33 @@ def test_fine_tune_learns_the_same_with_the_trunk_kept_or_not(scene, weak_head, 
 
 
 def test_fine_tune_with_a_trunk_that_is_there_runs_it_for_no_image(
-    scene, weak_head, tuned, tmp_path, watch_batches
-):
-    numbers = []
+    scene: Scene,
+    weak_head: Head,
+    tuned: TuningReport,
+    tmp_path: Path,
+    watch_batches: WatchBatches,
+) -> None:
+    numbers: list[int] = []
     with watch_batches(numbers.append):
         report = tune(
             scene,
             tmp_path / "t.safetensors",
             head=weak_head,
             trunk=tuned.trunk_path,
-            recipe=replace(RECIPE, epochs=1),
+            recipe=ONE,
+            split="test",
         )
     assert report.trunk_path == tuned.trunk_path
     assert not (tmp_path / "t.trunk.h5").exists()
-    assert len(numbers) == math.ceil(18 / 8)  # of the comparison
+    assert len(numbers) == math.ceil(9 / 8)  # of the comparison
+    assert (report.split, report.scores.n_rows) == ("test", 9)
 
 
-# ---- what the report says
-
-
-def build_report(scores, **changes):
-    fields = {
-        "path": Path("tuned.safetensors"),
-        "head_path": Path("tuned.joblib"),
-        "log_path": Path("tuned.log.csv"),
-        "backbone": "lenet5",
-        "blocks": ("f6",),
-        "n_train": 34,
-        "n_holdout": 8,
-        "history": (),
-        "best_epoch": 0,
-        "stopped": "",
-        "split": "val",
-        "scores": scores,
-        "advice": None,
-        "trunk_path": None,
-        "trunk_excess": "",
-        "trunk_s": 0.0,
-        "train_s": 0.0,
-    }
-    return TuningReport(**fields | changes)
-
-
-@pytest.mark.parametrize(
-    ("n_mended", "n_spoilt", "begin", "use"),
-    [
-        (40, 2, "Tuning helped: +19.0 points on 200 val images", "Use tuned.safetensors with"),
-        (2, 40, "Tuning did harm: -19.0 points on 200 val images", "Stay with the frozen head."),
-        (6, 4, "Tuning did not help for certain: +1.0 points", "Stay with the frozen head."),
-        (4, 6, "Tuning did not help for certain: -1.0 points", "Stay with the frozen head."),
-        (0, 0, "Tuning did not help for certain: +0.0 points", "Stay with the frozen head."),
-    ],
-)
-def test_verdict_recommends_the_tuned_pair_only_where_it_is_surely_better(
-    n_mended, n_spoilt, begin, use
-):
-    y = np.array(["a"] * 200)
-    first, second = y.copy(), y.copy()
-    first[:n_mended] = "b"
-    second[n_mended : n_mended + n_spoilt] = "b"
-    report = build_report(compare_predictions(y, first, second))
-    assert report.verdict.startswith(begin)
-    assert use in report.verdict
-    low, high = report.scores.gain_ci95
-    assert f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f}, p = " in report.verdict
-    assert report.to_dict()["verdict"] == report.verdict
-
-
-@pytest.mark.parametrize(
-    ("interval", "p_value", "begin"),
-    [
-        ((0.0, 0.1), 0.01, "Tuning did not help for certain"),
-        ((0.001, 0.1), 0.01, "Tuning helped"),
-        ((0.001, 0.1), 0.06, "Tuning did not help for certain"),
-        ((-0.1, 0.0), 0.01, "Tuning did not help for certain"),
-        ((-0.1, -0.001), 0.01, "Tuning did harm"),
-    ],
-)
-def test_verdict_goes_by_whether_the_interval_holds_nought_and_by_the_test(
-    interval, p_value, begin
-):
-    gain = sum(interval) / 2
-    scores = PairedScores(
-        100, 0.5, (0.4, 0.6), 0.5 + gain, (0.4, 0.6), gain, interval, 1, 2, p_value
-    )
-    assert build_report(scores).verdict.startswith(begin)
-
-
-def test_fine_tune_that_harms_keeps_the_frozen_network_and_says_so(scene, tmp_path):
+def test_fine_tune_that_harms_keeps_the_frozen_network_and_says_so(
+    scene: Scene, tmp_path: Path
+) -> None:
     head = fit_head(scene.cache, C=1.0)
-    recipe = Recipe(epochs=2, batch_size=8, lr=1e6, optimizer="sgd", clip_norm=1e6, warmup=0)
+    recipe = Recipe(epochs=2, train_batch_size=8, lr=1e6, optimizer="sgd", clip_norm=1e6, warmup=0)
     report = tune(scene, tmp_path / "t.safetensors", head=head, recipe=recipe)
     assert report.best_epoch == 0
     assert "Stay with the frozen head." in report.verdict
@@ -806,350 +483,289 @@ def test_fine_tune_that_harms_keeps_the_frozen_network_and_says_so(scene, tmp_pa
     )
     # The head itself, though training began with one that lacks the holdout.
     X, _ = scene.read("all")
-    np.testing.assert_allclose(
-        load_head(report.head_path).predict_proba(X), head.predict_proba(X), rtol=1e-3, atol=1e-6
-    )
+    tuned_probabilities = load_head(report.head_path).predict_proba(X)
+    probabilities = head.predict_proba(X)
+    assert tuned_probabilities is not None
+    assert probabilities is not None
+    np.testing.assert_allclose(tuned_probabilities, probabilities, rtol=1e-3, atol=1e-6)
     assert report.scores.gain == 0
+
+
+def test_fine_tune_fits_a_head_if_none_is_given(scene: Scene, tmp_path: Path) -> None:
+    report = tune(scene, tmp_path / "t.safetensors", recipe=ONE)
+    head = fit_head(scene.cache, split="train")
+    assert report.scores.first == evaluate(head, scene.cache).accuracy
+
+
+def test_fine_tune_follows_the_advice(
+    scene: Scene, weak_head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advice = featx.advise(scene.cache)
+    assert advice.unfreeze == 0
+    output = tmp_path / "t.safetensors"
+    with pytest.raises(TuningError, match=r"stay frozen\. .*mobilenet_v2 on CIFAR-10 .*=1"):
+        tune(scene, output, head=weak_head, unfreeze="auto")
+    asked: list[dict[str, Any]] = []
+
+    def advise(_cache: object, **options: Any) -> featx.Advice:
+        asked.append(options)
+        return replace(advice, unfreeze=1)
+
+    monkeypatch.setattr(tune_module, "advise", advise)
+    report = tune(scene, output, head=weak_head, unfreeze="auto", recipe=replace(ONE, seed=4))
+    assert (report.blocks, report.advice) == (("f6",), replace(advice, unfreeze=1))
+    assert asked == [{"embedding": "lenet5", "seed": 4}]
 
 
 # ---- what is refused, and what is left
 
 
-def list_names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-@pytest.mark.parametrize("name", ["tuned.pth", "tuned", "tuned.joblib"])
-def test_fine_tune_to_another_suffix_is_refused(scene, weak_head, tmp_path, no_trunk, name):
-    with pytest.raises(TuningError, match=r"expected a name that ends in \.safetensors"):
-        tune(scene, tmp_path / name, head=weak_head)
-    assert list_names(tmp_path) == []
-
-
-@pytest.mark.parametrize("name", ["tuned.safetensors", "tuned.joblib", "tuned.log.csv"])
-def test_fine_tune_over_an_output_that_is_there_is_refused(
-    scene, weak_head, tmp_path, no_trunk, name
-):
-    (tmp_path / name).write_text("before")
-    with pytest.raises(TuningError, match=rf"{name}: expected a new file.*--overwrite"):
-        tune(scene, tmp_path / "tuned.safetensors", head=weak_head)
-    assert (tmp_path / name).read_text() == "before"
-    assert list_names(tmp_path) == [name]
-
-
-def test_fine_tune_into_a_folder_that_is_missing_is_refused(scene, weak_head, tmp_path, no_trunk):
-    with pytest.raises(TuningError, match=r"tuned\.safetensors: expected its folder .*mkdir"):
-        tune(scene, tmp_path / "no/tuned.safetensors", head=weak_head)
-
-
-def test_fine_tune_where_an_unfinished_run_is_in_the_way_is_refused(
-    scene, weak_head, tmp_path, no_trunk
-):
-    folder = tmp_path / "tuned.safetensors.partial"
-    folder.mkdir()
-    (folder / "checkpoint.pt").write_text("begun")
-    with pytest.raises(TuningError, match=r"expected no unfinished run, got one\. Pass --resume"):
-        tune(scene, tmp_path / "tuned.safetensors", head=weak_head)
-    assert (folder / "checkpoint.pt").read_text() == "begun"
-
-
 def test_fine_tune_with_overwrite_replaces_outputs_and_drops_an_unfinished_run(
-    scene, weak_head, tmp_path
-):
-    outputs = ("tuned.safetensors", "tuned.joblib", "tuned.log.csv")
-    for name in (*outputs, "tuned.safetensors.partial/checkpoint.pt"):
+    scene: Scene, weak_head: Head, tmp_path: Path
+) -> None:
+    for name in (*OUTPUTS, "tuned.safetensors.partial/checkpoint.pt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("before")
-    recipe = replace(RECIPE, epochs=1)
-    tune(scene, tmp_path / "tuned.safetensors", head=weak_head, recipe=recipe, overwrite=True)
-    assert list_names(tmp_path) == sorted((*outputs, "tuned.trunk.h5"))
-    assert all(b"before" not in (tmp_path / name).read_bytes() for name in outputs)
+    output = tmp_path / "tuned.safetensors"
+    tune(scene, output, head=weak_head, recipe=ONE, overwrite=True)
+    assert list_names(tmp_path) == sorted((*OUTPUTS, "tuned.trunk.h5"))
+    assert all(b"before" not in (tmp_path / name).read_bytes() for name in OUTPUTS)
 
 
-@pytest.mark.parametrize("stage", ["Training", "build_pair", "compare"])
+@pytest.mark.parametrize("stage", ["Training", "build_tuned_head", "compare"])
 def test_fine_tune_that_fails_leaves_what_was_at_the_output(
-    scene, weak_head, tmp_path, monkeypatch, stage
-):
-    def fail(*args, **options):
-        raise TuningError("out of luck")
-
-    outputs = ("tuned.safetensors", "tuned.joblib", "tuned.log.csv")
-    for name in outputs:
+    scene: Scene, weak_head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    for name in OUTPUTS:
         (tmp_path / name).write_text("before")
-    recipe = replace(RECIPE, epochs=1)
     monkeypatch.setattr(tune_module, stage, fail)
     with pytest.raises(TuningError, match=r"out of luck"):
-        tune(scene, tmp_path / "tuned.safetensors", head=weak_head, recipe=recipe, overwrite=True)
-    assert all((tmp_path / name).read_text() == "before" for name in outputs)
+        tune(scene, tmp_path / "tuned.safetensors", head=weak_head, recipe=ONE, overwrite=True)
+    assert all((tmp_path / name).read_text() == "before" for name in OUTPUTS)
+
+
+def fail(*_: object, **__: object) -> None:
+    raise TuningError(subject="t", expected="luck", got="out of luck", remedy="Try again.")
 
 
 def test_fine_tune_that_failed_in_the_comparison_resumes_after_the_last_epoch(
-    scene, weak_head, tmp_path, monkeypatch
-):
-    def fail(*args, **options):
-        raise TuningError("out of luck")
-
-    recipe = replace(RECIPE, epochs=1)
+    scene: Scene, weak_head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     output = tmp_path / "tuned.safetensors"
     with monkeypatch.context() as patch:
         patch.setattr(tune_module, "compare", fail)
         with pytest.raises(TuningError, match=r"out of luck"):
-            tune(scene, output, head=weak_head, recipe=recipe)
+            tune(scene, output, head=weak_head, recipe=ONE)
     checkpoint = tmp_path / "tuned.safetensors.partial/checkpoint.pt"
-    before = checkpoint.read_bytes()
-    steps = []
+    assert checkpoint.read_bytes()
+    steps: list[object] = []
     monkeypatch.setattr(Training, "_step", lambda *args: steps.append(args))
-    report = tune(scene, output, head=weak_head, recipe=recipe, resume=True)
-    assert before
+    report = tune(scene, output, head=weak_head, recipe=ONE, resume=True)
     assert steps == []
     assert len(report.history) == 2
     assert not checkpoint.parent.exists()
 
 
 def test_fine_tune_refused_for_its_normalisations_leaves_no_unfinished_run(
-    scene, weak_head, tmp_path
-):
-    recipe = replace(RECIPE, epochs=1, train_batchnorm=True)
-    with pytest.raises(TuningError, match=r"lenet5: expected BatchNorm in the blocks"):
+    scene: Scene, weak_head: Head, tmp_path: Path
+) -> None:
+    recipe = replace(ONE, train_batchnorm=True)
+    with pytest.raises(TuningError, match=r"train_batchnorm: expected BatchNorm .* of lenet5"):
         tune(scene, tmp_path / "tuned.safetensors", head=weak_head, recipe=recipe)
-    tune(scene, tmp_path / "tuned.safetensors", head=weak_head, recipe=replace(RECIPE, epochs=1))
-
-
-def test_fine_tune_of_a_cache_without_splits_says_how_to_record_them(scene, tmp_path, no_trunk):
-    featx.extract(scene.folder / "train", tmp_path / "flat.h5", backbone="lenet5", **HOW)
-    flat = Scene(scene.folder / "train", tmp_path / "flat.h5")
-    with pytest.raises(TuningError, match=r"flat\.h5: expected a split train.*featx split"):
-        tune(flat, tmp_path / "tuned.safetensors")
-
-
-@pytest.mark.parametrize("split", ["train", "all", "tset"])
-def test_fine_tune_compared_on_other_than_val_or_test_is_refused(
-    scene, weak_head, tmp_path, no_trunk, split
-):
-    with pytest.raises(TuningError, match=rf"split: expected val or test.*got '{split}'"):
-        tune(scene, tmp_path / "tuned.safetensors", head=weak_head, split=split)
-
-
-@pytest.mark.parametrize("name", ["train/rows/03.png", "val/rows/03.png"])
-def test_fine_tune_from_a_source_that_lacks_rows_is_refused_naming_one(
-    own_scene, weak_head, tmp_path, no_trunk, name
-):
-    (own_scene.folder / name).unlink()
-    with pytest.raises(TuningError, match=rf"got none of 1, such as {name}\. Name the source"):
-        tune(own_scene, tmp_path / "tuned.safetensors", head=weak_head)
-
-
-def test_fine_tune_from_another_source_is_refused(scene, weak_head, tmp_path, no_trunk, good):
-    with pytest.raises(TuningError, match=r"got none of 42, such as train/"):
-        tune(Scene(good[0].parent, scene.cache), tmp_path / "tuned.safetensors", head=weak_head)
-
-
-def test_fine_tune_with_images_beside_those_of_the_cache_leaves_them_out(
-    own_scene, weak_head, catch_training, make_image
-):
-    make_image(own_scene.folder / "train/rows/99.png")
-    examples = catch_training(own_scene, head=weak_head).examples
-    assert len(examples.train) + len(examples.holdout) == 42
-
-
-@pytest.mark.parametrize("limit", [None, 0])
-def test_fine_tune_with_an_image_that_was_changed_names_it(
-    own_scene, weak_head, tmp_path, make_image, limit
-):
-    make_image(own_scene.folder / "train/rows/03.png", seed=5)
-    with pytest.raises(TuningError, match=r"rows/03\.png: expected the image that was extracted"):
-        tune(own_scene, tmp_path / "t.safetensors", head=weak_head, max_trunk_bytes=limit)
-
-
-@pytest.mark.parametrize("limit", [None, 0])
-def test_fine_tune_with_an_image_that_was_damaged_names_it(own_scene, weak_head, tmp_path, limit):
-    (own_scene.folder / "train/rows/03.png").write_bytes(b"no image")
-    with pytest.raises(FeatxError, match=r"rows/03\.png: expected an image"):
-        tune(own_scene, tmp_path / "t.safetensors", head=weak_head, max_trunk_bytes=limit)
-
-
-def test_compare_with_an_image_that_was_changed_names_it(
-    own_scene, weak_head, tmp_path, make_image
-):
-    make_image(own_scene.folder / "val/rows/03.png", seed=5)
-    recipe = replace(RECIPE, epochs=1)
-    with pytest.raises(TuningError, match=r"rows/03\.png: expected the image that was extracted"):
-        tune(own_scene, tmp_path / "t.safetensors", head=weak_head, recipe=recipe)
-
-
-def test_compare_with_an_image_that_was_damaged_names_it(own_scene, weak_head, tmp_path):
-    (own_scene.folder / "val/rows/03.png").write_bytes(b"no image")
-    recipe = replace(RECIPE, epochs=1)
-    with pytest.raises(TuningError, match=r"rows/03\.png: expected an image .*, got a decode"):
-        tune(own_scene, tmp_path / "t.safetensors", head=weak_head, recipe=recipe)
-
-
-def test_fine_tune_with_labels_that_the_head_does_not_know_is_refused(
-    make_scene, scene, tmp_path, no_trunk
-):
-    head = fit_head(make_scene(2).cache, C=1.0)
-    with pytest.raises(TuningError, match=r"expected labels that the head knows, got 'rows'"):
-        tune(scene, tmp_path / "tuned.safetensors", head=head)
-
-
-def test_fine_tune_of_an_inner_layer_is_refused(scene, tmp_path, no_trunk):
-    path = tmp_path / "inner.h5"
-    featx.extract(scene.folder, path, backbone="lenet5", layers=["c5"], **HOW)
-    with pytest.raises(TuningError, match=r"expected the input of the classifier.*got layer c5"):
-        tune(Scene(scene.folder, path), tmp_path / "tuned.safetensors", head=fit_head(path, C=1.0))
-
-
-def test_fine_tune_with_a_head_of_another_network_is_refused(
-    scene, small_scene, tmp_path, no_trunk
-):
-    head = fit_head(small_scene.cache, C=1.0)
-    with pytest.raises(FingerprintError, match=r"expected backbone mobilenet_v2"):
-        tune(scene, tmp_path / "tuned.safetensors", head=head)
-
-
-def test_fine_tune_of_a_network_of_ones_own_is_refused(photos, photos_cache, tmp_path):
-    with pytest.raises(TuningError, match=r"tests-tiny: expected one of featx's own backbones"):
-        tune(Scene(photos, photos_cache), tmp_path / "tuned.safetensors", unfreeze=1)
+    assert list_names(tmp_path) == []
 
 
 @pytest.mark.parametrize(
-    ("unfreeze", "message"),
+    ("options", "message"),
     [
-        (0, "expected 1 to 4 blocks of lenet5, got 0"),
-        (5, "expected 1 to 4 blocks of lenet5, got 5"),
-        ("two", "expected a number of blocks or auto, got 'two'"),
+        ({"split": "train"}, r"split: expected val or test"),
+        ({"embedding": "x"}, r"expected one of its embeddings"),
+        ({"recipe": replace(ONE, precision="bf16")}, r"precision: .* got bf16 on cpu"),
+        ({"unfreeze": "two"}, r"unfreeze: expected a number of blocks or auto, got 'two'"),
     ],
 )
+def test_fine_tune_is_refused_before_a_network_is_loaded(
+    scene: Scene,
+    weak_head: Head,
+    tmp_path: Path,
+    no_trunk: None,
+    options: dict[str, Any],
+    message: str,
+) -> None:
+    with pytest.raises(FeatxError, match=message):
+        tune(scene, tmp_path / "tuned.safetensors", head=weak_head, **options)
+    assert list_names(tmp_path) == []
+
+
+@pytest.mark.parametrize("unfreeze", [0, 5])
 def test_fine_tune_of_blocks_that_are_not_there_is_refused(
-    scene, weak_head, tmp_path, unfreeze, message
-):
-    with pytest.raises(TuningError, match=rf"unfreeze: {message}\."):
+    scene: Scene, weak_head: Head, tmp_path: Path, unfreeze: int
+) -> None:
+    with pytest.raises(
+        TuningError, match=rf"unfreeze: expected 1 to 4 blocks of lenet5, got {unfreeze}\."
+    ):
         tune(scene, tmp_path / "tuned.safetensors", head=weak_head, unfreeze=unfreeze)
     assert list_names(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["tuned.pth", "no/tuned.safetensors"])
+def test_fine_tune_to_an_output_that_cannot_be_is_refused(
+    scene: Scene, weak_head: Head, tmp_path: Path, no_trunk: None, name: str
+) -> None:
+    with pytest.raises(TuningError, match=r"ends in \.safetensors|mkdir"):
+        tune(scene, tmp_path / name, head=weak_head)
+    assert list_names(tmp_path) == []
+
+
+def test_fine_tune_with_an_output_or_an_unfinished_run_in_the_way_is_refused(
+    scene: Scene, weak_head: Head, tmp_path: Path, no_trunk: None
+) -> None:
+    output = tmp_path / "tuned.safetensors"
+    (tmp_path / "tuned.safetensors.partial").mkdir()
+    with pytest.raises(TuningError, match=r"expected no unfinished run, got one"):
+        tune(scene, output, head=weak_head)
+    output.write_text("before")
+    with pytest.raises(TuningError, match=r"expected a new file"):
+        tune(scene, output, head=weak_head)
+    assert output.read_text() == "before"
+
+
+@pytest.mark.parametrize("limit", [None, 0])
+def test_fine_tune_with_an_image_that_changed_names_it(
+    own_scene: Scene, weak_head: Head, tmp_path: Path, make_image: MakeImage, limit: float | None
+) -> None:
+    make_image(own_scene.folder / "train/rows/03.png", seed=5)
+    with pytest.raises(TuningError, match=r"rows/03\.png: expected the image that was extracted"):
+        tune(own_scene, tmp_path / "t.safetensors", head=weak_head, max_trunk_gb=limit)
+
+
+@pytest.mark.parametrize("limit", [None, 0])
+def test_fine_tune_with_an_image_that_was_damaged_names_it(
+    own_scene: Scene, weak_head: Head, tmp_path: Path, limit: float | None
+) -> None:
+    (own_scene.folder / "train/rows/03.png").write_bytes(b"no image")
+    with pytest.raises(FeatxError, match=r"rows/03\.png: expected an image"):
+        tune(own_scene, tmp_path / "t.safetensors", head=weak_head, max_trunk_gb=limit)
+
+
+def test_compare_with_an_image_that_changed_or_was_damaged_names_it(
+    own_scene: Scene, weak_head: Head, tmp_path: Path, make_image: MakeImage
+) -> None:
+    image, output = own_scene.folder / "val/rows/03.png", tmp_path / "t.safetensors"
+    make_image(image, seed=5)
+    with pytest.raises(TuningError, match=r"rows/03\.png: expected the image that was extracted"):
+        tune(own_scene, output, head=weak_head, recipe=ONE)
+    image.write_bytes(b"no image")
+    with pytest.raises(TuningError, match=r"rows/03\.png: expected an image .*, got a decode"):
+        tune(own_scene, output, head=weak_head, recipe=ONE, resume=True)
+
+
+def test_fine_tune_of_a_network_of_ones_own_is_refused(
+    photos: Path, photos_cache: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TuningError, match=r"tests-tiny: expected a backbone that featx ships"):
+        tune(Scene(photos, photos_cache), tmp_path / "tuned.safetensors", unfreeze=1)
+
+
 def test_fine_tune_with_a_cache_as_the_trunk_is_refused_and_leaves_it(
-    own_scene, weak_head, tmp_path, make_cache
-):
-    other = make_cache("other.h5")
-    before = other.read_bytes()
-    with pytest.raises(TuningError, match=r"other\.h5: expected a trunk's output, got a cache"):
-        tune(own_scene, tmp_path / "tuned.safetensors", head=weak_head, trunk=other)
-    assert other.read_bytes() == before
-    before = own_scene.cache.read_bytes()
-    with pytest.raises(TuningError, match=r"photos\.h5: expected a file of its own"):
-        tune(own_scene, tmp_path / "tuned.safetensors", head=weak_head, trunk=own_scene.cache)
-    assert own_scene.cache.read_bytes() == before
+    own_scene: Scene, weak_head: Head, tmp_path: Path, make_cache: Callable[..., Path]
+) -> None:
+    output, other = tmp_path / "tuned.safetensors", make_cache("other.h5")
+    for path, message in (
+        (other, r"other\.h5: expected the output of a trunk, got a cache"),
+        (own_scene.cache, r"photos\.h5: expected a file of its own"),
+    ):
+        before = path.read_bytes()
+        with pytest.raises(TuningError, match=message):
+            tune(own_scene, output, head=weak_head, trunk=path)
+        assert path.read_bytes() == before
 
 
-def test_fine_tune_over_the_head_that_it_reads_is_refused(scene, tmp_path, no_trunk):
-    fit_head(scene.cache, tmp_path / "tuned.joblib", C=1.0)
-    before = (tmp_path / "tuned.joblib").read_bytes()
-    options = {"head": tmp_path / "tuned.joblib", "overwrite": True}
+def test_fine_tune_over_the_head_that_it_reads_is_refused(
+    scene: Scene, tmp_path: Path, no_trunk: None
+) -> None:
+    head = tmp_path / "tuned.joblib"
+    fit_head(scene.cache, head, C=1.0)
+    before = head.read_bytes()
     with pytest.raises(TuningError, match=r"tuned\.joblib: expected a file of its own"):
-        tune(scene, tmp_path / "tuned.safetensors", **options)
-    assert (tmp_path / "tuned.joblib").read_bytes() == before
+        tune(scene, tmp_path / "tuned.safetensors", head=head, overwrite=True)
+    assert head.read_bytes() == before
 
 
 def test_fine_tune_over_the_weights_that_it_reads_is_refused(
-    tuned, tuned_cache, scene, tmp_path, monkeypatch
-):
+    tuned: TuningReport, tuned_cache: Path, scene: Scene, tmp_path: Path
+) -> None:
     copy = tmp_path / "tuned.safetensors"
     shutil.copy(tuned.path, copy)
-    again = Scene(scene.folder, tuned_cache)
     before = copy.read_bytes()
+    options = {"head": tuned.head_path, "weights": str(copy), "overwrite": True}
     with pytest.raises(TuningError, match=r"tuned\.safetensors: expected a file of its own"):
-        tune(again, copy, head=tuned.head_path, weights=str(copy), overwrite=True)
+        tune(Scene(scene.folder, tuned_cache), copy, **options)
     assert copy.read_bytes() == before
 
 
-def test_fine_tune_of_a_cache_that_is_not_there_is_refused(scene, tmp_path):
+def test_fine_tune_of_a_cache_that_is_not_there_is_refused(scene: Scene, tmp_path: Path) -> None:
     (tmp_path / "tuned.trunk.h5").write_text("of a run before")
     with pytest.raises(CacheError, match=r"gone\.h5: expected a cache, got no such file"):
         tune(Scene(scene.folder, tmp_path / "gone.h5"), tmp_path / "tuned.safetensors")
+    assert list_names(tmp_path) == ["tuned.trunk.h5"]
 
 
 def test_fine_tune_of_weights_that_were_moved_takes_them_from_where_they_are(
-    tuned, tuned_cache, scene, tmp_path
-):
-    moved = tmp_path / "moved.safetensors"
+    tuned: TuningReport, scene: Scene, tmp_path: Path
+) -> None:
+    moved, elsewhere = tmp_path / "moved.safetensors", tmp_path / "elsewhere.safetensors"
     shutil.copy(tuned.path, moved)
-    path = tmp_path / "moved.h5"
-    featx.extract(scene.folder, path, backbone="lenet5", weights=str(moved), **HOW)
-    moved.rename(tmp_path / "elsewhere.safetensors")
-    again = Scene(scene.folder, path)
-    options = {"head": fit_head(path, C=1.0), "recipe": replace(RECIPE, epochs=1)}
-    with pytest.raises(WeightsError, match=r"moved\.safetensors.*--weights"):
-        tune(again, tmp_path / "t.safetensors", **options)
-    elsewhere = str(tmp_path / "elsewhere.safetensors")
-    report = tune(again, tmp_path / "t.safetensors", weights=elsewhere, **options)
-    assert read_tuned(report.path)["from_weights"] == elsewhere
-
-
-def test_fine_tune_fits_a_head_where_none_is_given(scene, tmp_path):
-    report = tune(scene, tmp_path / "t.safetensors", recipe=replace(RECIPE, epochs=1))
-    assert (
-        report.scores.first == evaluate(fit_head(scene.cache, split="train"), scene.cache).accuracy
+    cache = extract_scene(
+        scene.folder, tmp_path / "moved.h5", backbone="lenet5", weights=str(moved)
     )
+    moved.rename(elsewhere)
+    again, options = Scene(scene.folder, cache), {"head": fit_head(cache, C=1.0), "recipe": ONE}
+    with pytest.raises(WeightsError, match=r"moved\.safetensors.*weights"):
+        tune(again, tmp_path / "t.safetensors", **options)
+    report = tune(again, tmp_path / "t.safetensors", weights=str(elsewhere), **options)
+    assert read_tuned(report.path).from_weights == str(elsewhere)
 
 
-def test_fine_tune_leaves_rows_without_a_label_out(own_scene, catch_training, weak_head):
-    with rewrite_cache(own_scene.cache) as file:
-        labels = file["rows/label"][:]
-        ids = file["rows/id"][:].astype(str)
-        labels[ids == "train/rows/03.png"] = b""
-        file["rows/label"][:] = labels
-    examples = catch_training(own_scene, head=weak_head).examples
-    assert len(examples.train) + len(examples.holdout) == 41
-
-
-# ---- real weights and photos
+# ---- real weights and images
 
 
 @pytest.fixture
-def real_scene(shared, tmp_path):
-    """Sixty photos of ants and bees, embedded by MobileNetV2 at 96 pixels."""
+def real_scene(shared: Path, tmp_path: Path) -> Scene:
+    """Sixty images of ants and bees, embedded by MobileNetV2 at 96 pixels."""
     for split, count in (("train", 20), ("val", 10)):
         for label in ("ants", "bees"):
             (tmp_path / "photos" / split / label).mkdir(parents=True)
-            photos = sorted((shared / "data/hymenoptera_data" / split / label).glob("*.jpg"))
-            for photo in photos[:count]:
-                (tmp_path / "photos" / split / label / photo.name).symlink_to(photo)
+            images = sorted((shared / "data/hymenoptera_data" / split / label).glob("*.jpg"))
+            for image in images[:count]:
+                (tmp_path / "photos" / split / label / image.name).symlink_to(image)
     weights = shared / "weights/mobilenet_v2-imagenet-backbone.pth"
-    featx.extract(
-        tmp_path / "photos",
-        tmp_path / "photos.h5",
-        backbone="mobilenet_v2",
-        weights=str(weights),
-        size=96,
-        **HOW,
-    )
-    return Scene(tmp_path / "photos", tmp_path / "photos.h5")
+    options = {"backbone": "mobilenet_v2", "weights": str(weights), "size": 96}
+    cache = extract_scene(tmp_path / "photos", tmp_path / "photos.h5", **options)
+    return Scene(tmp_path / "photos", cache)
 
 
 @pytest.mark.slow
 @pytest.mark.shared
-def test_fine_tune_real_photos_begins_with_the_frozen_head_and_ends_in_a_model(
-    real_scene, catch_training, tmp_path
-):
-    options = {"unfreeze": 1, "recipe": Recipe(epochs=1, batch_size=16)}
+def test_fine_tune_real_images_begins_with_the_frozen_head_and_ends_in_a_model(
+    real_scene: Scene, tmp_path: Path
+) -> None:
+    recipe = Recipe(epochs=1, train_batch_size=16)
     head = fit_head(real_scene.cache, C=0.01)
-    training = catch_training(real_scene, head=head, **options)
-    X, y = real_scene.read("train")
-    train = training.examples.train
-    assert_same_logits(training, decide(head.refit(X[train], y[train]), X))
-    report = tune(real_scene, tmp_path / "tuned.safetensors", head=head, **options)
+    data, training = open_training(real_scene, tmp_path, head=head, unfreeze=1, recipe=recipe)
+    assert_same_logits(training, decide(data.start, real_scene.read("train")[0]))
+    output = tmp_path / "tuned.safetensors"
+    report = tune(real_scene, output, head=head, unfreeze=1, recipe=recipe)
     assert report.blocks == ("features.18",)
     assert report.scores.n_rows == 20
     assert report.scores.second >= 0.7
-    found = predict(report.head_path, real_scene.folder / "val", progress=False)
-    right = [one.label == Path(one.path).parent.name for one in found]
-    assert np.mean(right) == pytest.approx(report.scores.second)
+    accuracy = score_folder(report.head_path, real_scene.folder / "val")
+    assert accuracy == pytest.approx(report.scores.second)
 
 
 @pytest.mark.shared
-def test_fine_tune_of_folded_normalisations_is_refused(real_scene, tmp_path):
+def test_fine_tune_of_folded_normalisations_is_refused(real_scene: Scene, tmp_path: Path) -> None:
     recipe = Recipe(epochs=1, train_batchnorm=True)
-    with pytest.raises(TuningError, match=r"mobilenet_v2: .*they were folded into the convolut"):
+    with pytest.raises(TuningError, match=r"of mobilenet_v2 .* folded into the convolut"):
         tune(real_scene, tmp_path / "tuned.safetensors", unfreeze=1, recipe=recipe)
     assert not list(tmp_path.glob("tuned*"))  # before the trunk is run

@@ -1,0 +1,289 @@
+"""The data of a fine-tuning: rows of a cache, their images, and the head to begin with.
+
+The decisions are functions of columns; `read_data` reads the columns and the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from featx.backbones.spec import PENULTIMATE
+from featx.cache.reader import Cache
+from featx.core.errors import TuningError
+from featx.core.typing import Array
+from featx.finetune.holdout import LabelledRows, check_every_class, hold_out
+from featx.finetune.request import TuningRequest
+from featx.finetune.train import Examples
+from featx.fitting.fit import fit_head
+from featx.fitting.inputs import find_comparable
+from featx.heads.head import Head, load_head, shorten_digests
+from featx.heads.linear import fold_linear
+from featx.images.manifest import Entry
+from featx.images.sources.read import read_manifest
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningData:
+    """The data of a fine-tuning.
+
+    Attributes
+    ----------
+    embedding : str
+        Name of the embedding that the head reads.
+    split : str
+        Split that the frozen head and the tuned model are compared on.
+    head : Head
+        The frozen head.
+    start : Pipeline
+        Estimator that the classifier begins as: that of the head, or the same fitted without the
+        holdout.
+    train : LabelledRows
+        Rows of the split train.
+    entries : tuple of Entry
+        Images of the split train, in the order of its rows.
+    examples : Examples
+        Rows of the split train to learn from, and rows that tell when to stop.
+    test : LabelledRows
+        Rows to compare on, without those that the head or the split train has seen.
+    test_entries : tuple of Entry
+        Images to compare on, in the order of their rows.
+    """
+
+    embedding: str
+    split: str
+    head: Head
+    start: Pipeline
+    train: LabelledRows
+    entries: tuple[Entry, ...]
+    examples: Examples
+    test: LabelledRows
+    test_entries: tuple[Entry, ...]
+
+
+def read_data(cache: Cache, request: TuningRequest) -> TuningData:
+    """Read labels and splits, find the images, and fit the heads that are missing.
+
+    Parameters
+    ----------
+    cache : Cache
+        The open cache.
+    request : TuningRequest
+        The request of the user.
+
+    Returns
+    -------
+    TuningData
+        Everything that a network learns from and is compared on.
+
+    Raises
+    ------
+    TuningError
+        If rows are not in the source, have labels that the head does not know, or were seen by the
+        head or the split train.
+    HeadError
+        If no single layer of a network equals the head.
+    """
+    subject = str(cache.path)
+    split = choose_split(request.split, cache.list_splits(), subject=subject)
+    head = _open_head(cache, request)
+    embedding = find_comparable(cache, head, embedding=request.embedding)
+    check_layer(cache.get_info(embedding).fingerprint.layer, f"{subject}, embedding {embedding}")
+    train = LabelledRows.read(cache, "train", embedding)
+    seen = np.union1d(head.seen, shorten_digests(train.digests))
+    test = drop_seen(LabelledRows.read(cache, split, embedding), seen, f"{subject}, split {split}")
+    by_id = {entry.row.id: entry for entry in read_manifest(request.source).entries}
+    entries, test_entries = (
+        find_entries(rows.ids.tolist(), by_id, subject=subject, source=cache.source)
+        for rows in (train, test)
+    )
+    check_labels(train.labels, head.classes, subject)
+    learnt, holdout = hold_out(train, request.recipe.seed, subject)
+    start = head.estimator
+    if head.count_seen(train.digests[holdout]):
+        # A head that was fitted on the holdout would look better there than every epoch, and
+        # training would stop at once.
+        check_every_class(train.labels[learnt], head.classes, subject)
+        X = cache.read_vectors(embedding, train.rows[learnt])
+        start = head.refit(X, train.labels[learnt])
+    codes = np.searchsorted(head.classes, train.labels)
+    return TuningData(
+        embedding=embedding,
+        split=split,
+        head=head,
+        start=start,
+        train=train,
+        entries=entries,
+        examples=Examples(learnt, holdout, codes),
+        test=test,
+        test_entries=test_entries,
+    )
+
+
+def _open_head(cache: Cache, request: TuningRequest) -> Head:
+    """Return the head of the request, or fit one; refuse one that is no matrix."""
+    head = request.head
+    if head is None:
+        head = fit_head(
+            cache,
+            embedding=request.embedding,
+            split="train",
+            seed=request.recipe.seed,
+            progress=request.options.progress,
+        )
+    head = head if isinstance(head, Head) else load_head(head)
+    fold_linear(head.estimator)  # refuses here, before the trunk is run
+    return head
+
+
+def choose_split(split: str | None, have: Sequence[str], *, subject: str) -> str:
+    """Choose the split that the frozen head and the tuned model are compared on.
+
+    Parameters
+    ----------
+    split : str or None
+        Split that the user named. Default: ``val``, or ``test`` if there is no ``val``.
+    have : sequence of str
+        Splits of the cache.
+    subject : str
+        Name of the cache, for the error.
+
+    Returns
+    -------
+    str
+        ``val`` or ``test``.
+
+    Raises
+    ------
+    TuningError
+        If the cache lacks a split train, or a split to compare on, or the named split is neither
+        ``val`` nor ``test``.
+    """
+    if "train" not in have or len(have) < 2:
+        raise TuningError(
+            subject=subject,
+            expected="a split train, and val or test",
+            got=", ".join(have) or "no splits",
+            remedy="Record splits with featx.split_cache(cache, val=0.2).",
+        )
+    if split is None:
+        return "val" if "val" in have else "test"
+    if split not in ("val", "test"):
+        raise TuningError(
+            subject="split",
+            expected="val or test, which no model has seen",
+            got=repr(split),
+            remedy=f"Pass split={'val' if 'val' in have else 'test'}.",
+        )
+    return split
+
+
+def check_layer(layer: str, subject: str) -> None:
+    """Refuse an embedding that is not the input of the classifier.
+
+    Raises
+    ------
+    TuningError
+        If the embedding was read from an inner layer.
+    """
+    if layer != PENULTIMATE:
+        raise TuningError(
+            subject=subject,
+            expected=f"the input of the classifier ({PENULTIMATE})",
+            got=f"layer {layer}",
+            remedy="Extract without layers.",
+        )
+
+
+def drop_seen(test: LabelledRows, seen: Array, subject: str) -> LabelledRows:
+    """Drop the rows whose content a model has learnt from.
+
+    Parameters
+    ----------
+    test : LabelledRows
+        Rows to compare on.
+    seen : ndarray of uint64
+        Shortened digests of the images that the head was fitted on, and of the split train.
+    subject : str
+        Name of the cache and the split, for the error.
+
+    Returns
+    -------
+    LabelledRows
+        The rows that are left.
+
+    Raises
+    ------
+    TuningError
+        If no row is left.
+    """
+    left = test.select(~np.isin(shorten_digests(test.digests), seen))
+    if not len(left):
+        raise TuningError(
+            subject=subject,
+            expected="images that neither the head nor the split train has seen",
+            got=f"none of {len(test)}",
+            remedy='Fit a head with featx.fit_head(cache, split="train").',
+        )
+    return left
+
+
+def find_entries(
+    ids: Sequence[str], by_id: Mapping[str, Entry], *, subject: str, source: str
+) -> tuple[Entry, ...]:
+    """Find the images of rows in the source.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Identities of the rows.
+    by_id : mapping of str to Entry
+        Images of the source by identity.
+    subject : str
+        Name of the cache, for the error.
+    source : str
+        Source that the cache was extracted from, for the error.
+
+    Returns
+    -------
+    tuple of Entry
+        One image per row.
+
+    Raises
+    ------
+    TuningError
+        If an image is missing, or there are no rows.
+    """
+    missing = [row_id for row_id in ids if row_id not in by_id]
+    if missing or not ids:
+        raise TuningError(
+            subject=subject,
+            expected=f"all of its {len(ids)} rows in the source",
+            got=f"none of {len(missing)}, such as {missing[0]}" if missing else "no labelled rows",
+            remedy=f"Pass the source that the cache was extracted from: {source}.",
+        )
+    return tuple(by_id[row_id] for row_id in ids)
+
+
+def check_labels(labels: Array, classes: Array, subject: str) -> None:
+    """Refuse labels that the head does not know.
+
+    Raises
+    ------
+    TuningError
+        If a label is none of the classes.
+    """
+    unknown = sorted(set(labels) - set(classes))
+    if unknown:
+        raise TuningError(
+            subject=subject,
+            expected="labels that the head knows",
+            got=repr(unknown[0]),
+            remedy="Fit a head on this cache with featx.fit_head(cache).",
+        )

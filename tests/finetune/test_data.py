@@ -1,0 +1,307 @@
+"""Which rows are learnt from and compared on, and what is refused before a network is loaded."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
+
+from featx.cache.reader import open_cache
+from featx.cache.writer import rewrite_cache
+from featx.core.errors import FingerprintError, HeadError, TuningError
+from featx.finetune import data as data_module
+from featx.finetune.data import check_labels, choose_split, drop_seen, find_entries
+from featx.finetune.holdout import LabelledRows
+from featx.fitting.fit import fit_head
+from featx.heads.head import Head, shorten_digests
+from featx.images.sources.read import read_manifest
+
+from .doubles_scene import CLASSES, RECIPE, Scene, decide, extract_scene, read_scene
+from .test_holdout import build_rows
+
+MakeScene = Callable[..., Scene]
+MakeImage = Callable[..., Path]
+
+# ---- decisions about columns
+
+
+@pytest.mark.parametrize(
+    ("asked", "have", "expected"),
+    [
+        (None, ["train", "val", "test"], "val"),
+        (None, ["train", "test"], "test"),
+        (None, ["train", "val"], "val"),
+        ("test", ["train", "val", "test"], "test"),
+        ("test", ["train", "val"], "test"),  # the cache says that it has none
+    ],
+)
+def test_choose_split_takes_val_before_test(
+    asked: str | None, have: list[str], expected: str
+) -> None:
+    assert choose_split(asked, have, subject="c.h5") == expected
+
+
+@pytest.mark.parametrize("asked", ["train", "all", "tset"])
+def test_choose_split_other_than_val_or_test_is_refused(asked: str) -> None:
+    with pytest.raises(
+        TuningError, match=rf"^split: expected val or test.*got '{asked}'\. Pass split=val\.$"
+    ):
+        choose_split(asked, ["train", "val"], subject="c.h5")
+
+
+@pytest.mark.parametrize(
+    ("have", "got"), [([], "no splits"), (["train"], "train"), (["val", "test"], "val, test")]
+)
+def test_choose_split_of_a_cache_that_lacks_one_says_how_to_record_it(
+    have: list[str], got: str
+) -> None:
+    with pytest.raises(
+        TuningError, match=rf"^c\.h5: expected a split train.*got {got}\. .*split_cache"
+    ):
+        choose_split(None, have, subject="c.h5")
+
+
+def digest_all(n_rows: int) -> LabelledRows:
+    digests = np.array([f"{number:064x}" for number in range(n_rows)])
+    return build_rows(["a"] * n_rows, digests=np.array([text[::-1] for text in digests]))
+
+
+def test_drop_seen_drops_rows_of_the_same_content() -> None:
+    rows = digest_all(5)
+    seen = shorten_digests(rows.digests[[1, 3]])
+    assert drop_seen(rows, seen, "c.h5").ids.tolist() == ["0", "2", "4"]
+    assert len(drop_seen(rows, np.zeros(0, np.uint64), "c.h5")) == 5
+
+
+def test_drop_seen_of_all_is_refused() -> None:
+    rows = digest_all(5)
+    with pytest.raises(TuningError, match=r"^c\.h5, split val: .*has seen, got none of 5\. Fit"):
+        drop_seen(rows, shorten_digests(rows.digests), "c.h5, split val")
+
+
+def test_find_entries_are_in_the_order_of_the_rows(folder: Path) -> None:
+    by_id = {entry.row.id: entry for entry in read_manifest(folder).entries}
+    found = find_entries(["03.png", "01.png"], by_id, subject="c.h5", source="photos")
+    assert [entry.row.id for entry in found] == ["03.png", "01.png"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "got"),
+    [(["03.png", "99.png", "98.png"], "none of 2, such as 99.png"), ([], "no labelled rows")],
+)
+def test_find_entries_that_are_missing_names_one(folder: Path, ids: list[str], got: str) -> None:
+    by_id = {entry.row.id: entry for entry in read_manifest(folder).entries}
+    with pytest.raises(
+        TuningError, match=rf"^c\.h5: .*in the source, got {got}\. Pass the source .*: photos\.$"
+    ):
+        find_entries(ids, by_id, subject="c.h5", source="photos")
+
+
+def test_check_labels_names_one_that_the_head_does_not_know() -> None:
+    classes = np.array(["a", "b"], object)
+    check_labels(np.array(["b", "b"], object), classes, "c.h5")
+    with pytest.raises(TuningError, match=r"labels that the head knows, got 'c'\. Fit"):
+        check_labels(np.array(["d", "a", "c"], object), classes, "c.h5")
+
+
+# ---- the data of a cache
+
+
+def test_data_divides_the_split_train_and_has_its_labels(scene: Scene, weak_head: Head) -> None:
+    data = read_scene(scene, head=weak_head)
+    examples, (_, y) = data.examples, scene.read("train")
+    assert len(examples.holdout) == 8  # of 42
+    assert sorted([*examples.train, *examples.holdout]) == list(range(42))
+    assert set(examples.y[examples.holdout]) == set(examples.y[examples.train]) == {0, 1, 2}
+    np.testing.assert_array_equal(weak_head.classes[examples.y], y)
+    assert [entry.row.id for entry in data.entries] == data.train.ids.tolist()
+    assert [entry.row.id for entry in data.test_entries] == data.test.ids.tolist()
+    assert (data.split, len(data.test)) == ("val", 18)
+
+
+def test_data_of_another_seed_has_another_holdout(scene: Scene, weak_head: Head) -> None:
+    holdouts = [
+        read_scene(scene, head=weak_head, recipe=replace(RECIPE, seed=seed)).examples.holdout
+        for seed in (0, 1)
+    ]
+    assert set(holdouts[0]) != set(holdouts[1])
+
+
+def test_data_of_a_split_that_is_asked_for(scene: Scene, weak_head: Head) -> None:
+    data = read_scene(scene, head=weak_head, split="test")
+    assert (data.split, len(data.test)) == ("test", 9)
+
+
+def test_data_of_groups_keeps_them_together(scene: Scene, tmp_path: Path) -> None:
+    table = tmp_path / "photos.csv"
+    lines = [
+        (path, split, label, f"{label}{number // 2}")
+        for split in ("train", "val")
+        for label in CLASSES
+        for number, path in enumerate(sorted((scene.folder / split / label).iterdir()))
+    ]
+    with table.open("w", newline="") as stream:
+        csv.writer(stream).writerows([("path", "split", "label", "group"), *lines])
+    cache = extract_scene(table, tmp_path / "table.h5", backbone="lenet5")
+    data = read_scene(Scene(table, cache), head=fit_head(cache, C=1.0))
+    groups, examples = data.train.groups, data.examples
+    assert len(groups) == len(examples.train) + len(examples.holdout) == 42
+    assert len(examples.holdout) >= 4
+    assert set(groups[examples.train]).isdisjoint(groups[examples.holdout])
+
+
+def test_data_leaves_rows_without_a_label_out(own_scene: Scene, weak_head: Head) -> None:
+    with rewrite_cache(own_scene.cache) as file:
+        labels = file["rows/label"][:]
+        ids = file["rows/id"][:].astype(str)
+        labels[ids == "train/rows/03.png"] = b""
+        file["rows/label"][:] = labels
+    assert len(read_scene(own_scene, head=weak_head).train) == 41
+
+
+def test_data_leaves_images_that_the_cache_lacks_out(
+    own_scene: Scene, weak_head: Head, make_image: MakeImage
+) -> None:
+    make_image(own_scene.folder / "train/rows/99.png")
+    assert len(read_scene(own_scene, head=weak_head).entries) == 42
+
+
+def test_data_compares_on_no_row_that_a_model_has_seen(
+    own_scene: Scene, make_scene: MakeScene
+) -> None:
+    # Two images of the split train lie in val again: a model that learnt one knows the other.
+    for number in range(2):
+        shutil.copy(
+            own_scene.folder / f"train/rows/0{number}.png",
+            own_scene.folder / f"val/rows/0{number}.png",
+        )
+    extract_scene(own_scene.folder, own_scene.cache, backbone="lenet5")
+    # The tuned model learns from them, whether the head did or not.
+    for fitted_on in (own_scene.cache, make_scene(seed=1).cache):
+        assert len(read_scene(own_scene, head=fit_head(fitted_on, C=1.0)).test) == 16
+
+
+@pytest.mark.parametrize("kind", ["logreg", "linear-svm"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_start_is_the_head_or_the_same_without_the_holdout(
+    make_scene: MakeScene, kind: str, n_classes: int
+) -> None:
+    scene, other = make_scene(n_classes), make_scene(n_classes, seed=1)
+    foreign = fit_head(other.cache, kind=kind, C=1.0)
+    assert read_scene(scene, head=foreign).start is foreign.estimator
+    own = fit_head(scene.cache, kind=kind, C=1.0)
+    data = read_scene(scene, head=own)
+    X, y = scene.read("train")
+    train = data.examples.train
+    expected = decide(own.refit(X[train], y[train]), X)
+    np.testing.assert_array_equal(decide(data.start, X), expected)
+    difference = np.abs(decide(own.estimator, X) - expected).max()
+    assert difference > 1e-2 * np.abs(expected).max()
+
+
+def test_data_without_a_head_fits_one_on_the_split_train(
+    scene: Scene, weak_head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def fit(_cache: object, **options: Any) -> Head:
+        calls.append(options)
+        return weak_head
+
+    monkeypatch.setattr(data_module, "fit_head", fit)
+    assert read_scene(scene, recipe=replace(RECIPE, seed=3)).head is weak_head
+    assert (calls[0]["split"], calls[0]["seed"]) == ("train", 3)
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize("split", ["val", "all"])
+def test_data_with_a_head_that_has_seen_the_whole_split_is_refused(
+    scene: Scene, split: str
+) -> None:
+    head = fit_head(scene.cache, C=1.0, split=split)
+    with pytest.raises(TuningError, match=r"split val: expected images that neither .*got none"):
+        read_scene(scene, head=head)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [Normalizer(), LogisticRegression()],
+        [StandardScaler(), PCA(5), LogisticRegression()],
+        [LogisticRegression()],
+    ],
+)
+def test_data_with_a_head_that_is_no_matrix_is_refused(
+    scene: Scene, weak_head: Head, steps: list[Any]
+) -> None:
+    X, y = scene.read("train")
+    names = [type(step).__name__ for step in steps]
+    estimator = Pipeline(list(zip(names, steps, strict=True))).fit(X, y)
+    with pytest.raises(HeadError, match=rf"expected a StandardScaler.*got {', '.join(names)}\. "):
+        read_scene(scene, head=replace(weak_head, estimator=estimator))
+
+
+def test_data_whose_holdout_takes_a_whole_class_is_refused(
+    scene: Scene, weak_head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take_all_but_one_class(train: LabelledRows, *_: object) -> tuple[Any, Any]:
+        is_first = train.labels == train.labels[0]
+        return np.flatnonzero(is_first), np.flatnonzero(~is_first)
+
+    monkeypatch.setattr(data_module, "hold_out", take_all_but_one_class)
+    with pytest.raises(TuningError, match=r"rows of each class beside the holdout, got none of"):
+        read_scene(scene, head=weak_head)
+
+
+@pytest.mark.parametrize("name", ["train/rows/03.png", "val/rows/03.png"])
+def test_data_of_a_source_that_lacks_a_row_is_refused(
+    own_scene: Scene, weak_head: Head, name: str
+) -> None:
+    (own_scene.folder / name).unlink()
+    with pytest.raises(TuningError, match=rf"got none of 1, such as {name}\. Pass the source"):
+        read_scene(own_scene, head=weak_head)
+
+
+def test_data_of_another_source_is_refused(scene: Scene, weak_head: Head, folder: Path) -> None:
+    with pytest.raises(TuningError, match=r"got none of 42, such as train/"):
+        read_scene(Scene(folder, scene.cache), head=weak_head)
+
+
+def test_data_with_labels_that_the_head_does_not_know_is_refused(
+    make_scene: MakeScene, scene: Scene
+) -> None:
+    head = fit_head(make_scene(2).cache, C=1.0)
+    with pytest.raises(TuningError, match=r"expected labels that the head knows, got 'rows'"):
+        read_scene(scene, head=head)
+
+
+def test_data_of_an_inner_layer_is_refused(scene: Scene, tmp_path: Path) -> None:
+    cache = extract_scene(scene.folder, tmp_path / "inner.h5", backbone="lenet5", layers=["c5"])
+    with pytest.raises(TuningError, match=r"expected the input of the classifier.*got layer c5"):
+        read_scene(Scene(scene.folder, cache), head=fit_head(cache, C=1.0))
+
+
+def test_data_with_a_head_of_another_network_is_refused(scene: Scene, tmp_path: Path) -> None:
+    cache = extract_scene(scene.folder, tmp_path / "mini.h5", backbone="mini")
+    with pytest.raises(FingerprintError, match=r"backbone mini"):
+        read_scene(scene, head=fit_head(cache, C=1.0))
+
+
+def test_data_of_a_cache_without_splits_is_refused(scene: Scene, tmp_path: Path) -> None:
+    cache = extract_scene(scene.folder / "train", tmp_path / "flat.h5", backbone="lenet5")
+    with open_cache(cache) as opened:
+        assert opened.list_splits() == []
+    with pytest.raises(TuningError, match=r"flat\.h5: expected a split train.*split_cache"):
+        read_scene(Scene(scene.folder / "train", cache))
