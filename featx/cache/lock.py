@@ -212,7 +212,7 @@ class CacheLock:
                 with suppress(CacheLockedError, OSError):  # half written, or not readable
                     owner = self._read(draft)
                     if owner is not None and owner.is_dead():
-                        draft.unlink(missing_ok=True)
+                        draft.unlink()
 
     def _read(self, file: Path) -> LockOwner | None:
         try:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from featx.cache.check import list_presence_problems, list_row_problems, verify_cache
-from featx.cache.reader import open_cache
+from featx.cache.reader import Cache, open_cache
 from featx.cache.tables import BLOCK_ROWS
 from featx.cache.writer import rewrite_cache
 from featx.core.errors import CacheError
 from featx.core.rows import Failure
-from featx.core.typing import Stage
+from featx.core.typing import IntArray, Stage, Vectors
 from tests.builders import build_info, build_rows, write_vectors
 
 Change = Callable[[h5py.File], None]
@@ -188,6 +188,25 @@ def test_verify_reads_every_vector(tmp_path: Path, row: int) -> None:
     rows = [replace(ROWS[0], id=str(number)) for number in range(n_rows)]
     path = write_vectors(tmp_path / "c.h5", [build_info(dim=2)], rows, {"tiny": vectors})
     assert verify_cache(path).problems == ("embedding tiny: expected finite vectors, got others",)
+
+
+def test_verify_holds_one_block_of_vectors_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_rows = 2 * BLOCK_ROWS + 3
+    rows = [replace(ROWS[0], id=str(number)) for number in range(n_rows)]
+    vectors = {"tiny": np.ones((n_rows, 1), np.float32)}
+    path = write_vectors(tmp_path / "c.h5", [build_info(dim=1)], rows, vectors)
+    sizes: list[int] = []
+    read_vectors = Cache.read_vectors
+
+    def read_and_note(cache: Cache, embedding: str, rows: IntArray) -> Vectors:
+        sizes.append(len(rows))
+        return read_vectors(cache, embedding, rows)
+
+    monkeypatch.setattr(Cache, "read_vectors", read_and_note)
+    assert verify_cache(path).n_vectors == n_rows
+    assert sizes == [BLOCK_ROWS, BLOCK_ROWS, 3]
 
 
 def test_verify_other_dim_than_the_fingerprint_is_found(cache_path: Path) -> None:

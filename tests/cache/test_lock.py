@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -131,6 +132,20 @@ def test_cache_lock_held_is_one_file_and_given_back_is_none(path: Path) -> None:
         assert list_names(path) == [".c.h5.lock"]
     assert lock.taken_from is None
     assert list_names(path) == []
+
+
+@needs_proc
+def test_lock_owner_of_this_process_is_here_and_lives() -> None:
+    owner = LockOwner.of_this_process()
+    assert (owner.pid, owner.host) == (os.getpid(), socket.gethostname())
+    assert owner.pid_namespace == os.readlink("/proc/self/ns/pid")
+    assert owner.boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert owner.started.isdecimal()
+    assert owner.since.endswith("+00:00")
+    assert owner.is_here()
+    assert not owner.is_dead()
+    assert str(owner) == f"process {os.getpid()} on {owner.host} since {owner.since}"
+    assert LockOwner.of_this_process().token != owner.token
 
 
 def raise_under_lock(path: Path) -> None:

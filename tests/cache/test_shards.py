@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -183,6 +184,49 @@ def test_seal_when_due_after_its_time_seals(
     shards.seal_when_due(0)
     assert list_names(folder) == [SHARDS[0]]
     check_rows(shards, infos, range(2))
+
+
+@pytest.mark.parametrize(("now", "n_shards"), [(100.0, 0), (129.9, 0), (130.0, 1), (200.0, 1)])
+def test_seal_when_due_at_the_second_seals(
+    folder: Path,
+    infos: Infos,
+    open_shards: OpenShards,
+    monkeypatch: pytest.MonkeyPatch,
+    now: float,
+    n_shards: int,
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    shards = open_shards()
+    shards.append(build_rows(0, 2), build_vectors(0, 2, infos))
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    shards.seal_when_due(30)
+    assert len(list_names(folder)) == n_shards
+
+
+def test_seal_when_due_counts_from_the_last_time(
+    folder: Path, infos: Infos, open_shards: OpenShards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    shards = open_shards()
+    counts = []
+    for start, now in enumerate((1010.0, 1030.0, 1040.0, 1059.9, 1060.0)):
+        clock[0] = now
+        shards.append(build_rows(start, start + 1), build_vectors(start, start + 1, infos))
+        shards.seal_when_due(30)
+        counts.append(len(list_names(folder)))
+    assert counts == [0, 1, 1, 1, 2]
+
+
+def test_shards_folder_outlives_a_power_cut(
+    folder: Path, open_shards: OpenShards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[tuple[Path, bool]] = []
+    monkeypatch.setattr(
+        shards_module, "sync_folder", lambda path: flushed.append((path, folder.is_dir()))
+    )
+    open_shards()
+    assert flushed == [(folder.parent, True)]
 
 
 def test_seal_when_due_with_many_bytes_seals(

@@ -19,7 +19,7 @@ from featx.cache.tables import (
     write_table,
 )
 from featx.core.rows import Failure, Row
-from featx.core.typing import VectorDtype
+from featx.core.typing import VectorDtype, list_choices
 
 
 @pytest.fixture
@@ -50,6 +50,10 @@ def file(tmp_path: Path) -> Iterator[h5py.File]:
 )
 def test_choose_reading_of_rows(rows: list[int], reading: Reading) -> None:
     assert choose_reading(np.array(rows, np.int64)) == reading
+
+
+def test_reading_has_four_ways() -> None:
+    assert list_choices(Reading) == ("nothing", "run", "span", "points")
 
 
 class Watched:

@@ -17,7 +17,7 @@ from featx.cache import writer as writer_module
 from featx.cache.format import EmbeddingInfo
 from featx.cache.lock import CacheLock
 from featx.cache.reader import open_cache
-from featx.cache.seal import check_seal, seal_file
+from featx.cache.seal import SealedFile, check_seal, seal_file
 from featx.cache.tables import BLOCK_ROWS
 from featx.cache.writer import Column, rewrite_cache, write_cache, write_splits
 from featx.core.errors import CacheDamagedError, CacheError, CacheLockedError
@@ -406,6 +406,15 @@ def test_rewrite_cache_while_locked_is_refused(cache_path: Path) -> None:
     ):
         write_splits(cache_path, [""] * 60)
     assert cache_path.read_bytes() == before
+
+
+def test_rewrite_cache_works_on_a_copy_without_its_seal(cache_path: Path) -> None:
+    with SealedFile(cache_path) as sealed:
+        n_bytes = len(sealed)
+    with rewrite_cache(cache_path):
+        (draft,) = cache_path.parent.glob(".cache.h5.*.partial")
+        assert draft.stat().st_size == n_bytes
+    check_seal(cache_path)
 
 
 def rewrite_while_broken(path: Path) -> None:
