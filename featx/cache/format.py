@@ -45,13 +45,27 @@ class EmbeddingInfo:
     provenance: Provenance
 
     def write_attributes(self, group: h5py.Group) -> None:
-        """Write fingerprint and provenance to the embedding's group."""
+        """Write fingerprint and provenance to the embedding's group.
+
+        Parameters
+        ----------
+        group : h5py.Group
+            Group of the embedding, open for writing.
+        """
         group.attrs["fingerprint"] = self.fingerprint.to_json()
         group.attrs["provenance"] = self.provenance.to_json()
 
     @classmethod
     def from_group(cls, name: str, group: h5py.Group) -> EmbeddingInfo:
-        """Read what `write_attributes` wrote."""
+        """Read what `write_attributes` wrote.
+
+        Parameters
+        ----------
+        name : str
+            Name of the embedding.
+        group : h5py.Group
+            Group of the embedding.
+        """
         fingerprint = Fingerprint.from_json(group.attrs["fingerprint"])
         return cls(name, fingerprint, Provenance.from_json(group.attrs["provenance"]))
 

@@ -56,7 +56,13 @@ class Fingerprint:
 
     @classmethod
     def from_json(cls, text: str) -> Fingerprint:
-        """Read the text that `to_json` wrote."""
+        """Read the text that `to_json` wrote.
+
+        Parameters
+        ----------
+        text : str
+            Text of one JSON object.
+        """
         return cls(**json.loads(text))
 
     @property
@@ -75,7 +81,13 @@ class Fingerprint:
         return fields
 
     def list_differences(self, other: Fingerprint) -> list[str]:
-        """List the names of the decisions in which two fingerprints differ."""
+        """List the names of the decisions in which two fingerprints differ.
+
+        Parameters
+        ----------
+        other : Fingerprint
+            Fingerprint to compare with.
+        """
         ours, theirs = self.list_fields(), other.list_fields()
         return [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
 

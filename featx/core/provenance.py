@@ -34,7 +34,7 @@ class Provenance:
     Attributes
     ----------
     origin : Origin
-        How to load the backbone again.
+        Record of how to load the backbone again.
     engine, device : str
         Name of the engine, and of the device that it ran on.
     batch_size : int
@@ -72,7 +72,13 @@ class Provenance:
 
     @classmethod
     def from_json(cls, text: str) -> Provenance:
-        """Read the text that `to_json` wrote."""
+        """Read the text that `to_json` wrote.
+
+        Parameters
+        ----------
+        text : str
+            Text of one JSON object.
+        """
         return cls._from_dict(json.loads(text))
 
     @classmethod

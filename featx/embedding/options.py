@@ -93,6 +93,11 @@ class RunOptions:
     def check_precision(self, precision: Precision) -> None:
         """Refuse a precision that the device lacks.
 
+        Parameters
+        ----------
+        precision : {"fp32", "bf16", "fp16"}
+            Arithmetic of the network.
+
         Raises
         ------
         DeviceError

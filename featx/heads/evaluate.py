@@ -104,7 +104,13 @@ class Evaluation:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Evaluation:
-        """Return the evaluation whose fields `to_dict` returned."""
+        """Return the evaluation whose fields `to_dict` returned.
+
+        Parameters
+        ----------
+        fields : mapping
+            Fields as `to_dict` returned them.
+        """
         per_class = tuple(ClassScores(**scores) for scores in fields["per_class"])
         return cls(**{**fields, "per_class": per_class})
 
@@ -141,7 +147,13 @@ class CrossValidation:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> CrossValidation:
-        """Return the object whose fields `to_dict` returned."""
+        """Return the object whose fields `to_dict` returned.
+
+        Parameters
+        ----------
+        fields : mapping
+            Fields as `to_dict` returned them.
+        """
         return cls(**{**fields, "scores": Evaluation.from_dict(fields["scores"])})
 
 
