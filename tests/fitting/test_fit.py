@@ -136,6 +136,19 @@ def test_fit_head_with_output_saves_it(cache_path: Path, tmp_path: Path) -> None
     )
 
 
+def test_fit_head_output_that_exists_is_refused_before_the_cache_is_read(tmp_path: Path) -> None:
+    (tmp_path / "head.joblib").write_text("precious")
+    with pytest.raises(HeadError, match=r"expected a new file"):
+        fit_head(tmp_path / "no.h5", tmp_path / "head.joblib")
+    assert (tmp_path / "head.joblib").read_text() == "precious"
+
+
+def test_fit_head_overwrite_replaces_the_output(cache_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "head.joblib").write_text("old")
+    head = fit_head(cache_path, tmp_path / "head.joblib", C=1.0, overwrite=True)
+    assert load_head(tmp_path / "head.joblib").params == head.params
+
+
 def test_fit_head_output_folder_missing_is_refused_before_the_cache_is_read(tmp_path: Path) -> None:
     with pytest.raises(HeadError, match=r"got none\. Run: mkdir -p"):
         fit_head(tmp_path / "no.h5", tmp_path / "no" / "head.joblib")

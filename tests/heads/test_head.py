@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 import pytest
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from threadpoolctl import threadpool_info
 
 from featx.core.errors import HeadError
 from featx.core.provenance import Origin
@@ -195,6 +199,20 @@ def test_head_refit_works_in_float32_and_without_warnings(recwarn: pytest.Warnin
     again = head.refit(X.astype(np.float64), np.arange(60) % 2)
     assert again["classify"].coef_.dtype == np.float32
     assert list(recwarn) == []
+
+
+def test_head_refit_runs_in_one_thread_of_each_library() -> None:
+    n_threads: set[int] = set()
+
+    def record(X: Float32Array) -> Float32Array:
+        n_threads.update(library["num_threads"] for library in threadpool_info())
+        return X
+
+    head, X = build_head()
+    steps = [("record", FunctionTransformer(record)), *head.estimator.steps]
+    # clone() copies a function by reference: the new estimator records too.
+    replace(head, estimator=Pipeline(steps)).refit(X, np.arange(60) % 2)
+    assert n_threads == {1}
 
 
 def test_head_refit_of_wrong_shape_is_refused() -> None:

@@ -202,6 +202,11 @@ def test_build_linear_of_a_folded_svm_predicts_what_it_predicts(n_classes: int) 
     np.testing.assert_array_equal(again.predict(X), pipeline.predict(X))
 
 
+def test_build_linear_names_the_steps_as_a_fitted_head_does() -> None:
+    fitted, _ = fit("logreg", 5)
+    assert list(build_linear(*draw_matrix(5)).named_steps) == list(fitted.named_steps)
+
+
 def test_build_linear_head_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     head = build_linear(*draw_matrix(5))
     joblib.dump(head, tmp_path / "head.joblib")

@@ -126,6 +126,13 @@ def test_assign_splits_too_few_groups_are_refused() -> None:
         assign_splits(y, y, val=0.2, test=0, seed=0)
 
 
+def test_assign_splits_of_groups_for_less_than_a_row_is_refused() -> None:
+    groups = np.repeat(np.arange(30), 2)
+    y = np.array(["a", "b"])[groups % 2]
+    with pytest.raises(HeadError, match=r"expected enough groups to take 0 of 60"):
+        assign_splits(y, groups, val=0.001, test=0, seed=0)
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
 def test_check_seed_accepts_what_numpy_takes(seed: int) -> None:
     check_seed(seed)
