@@ -215,9 +215,11 @@ def advise(cache: PathLike | Cache, *, embedding: str | None = None, seed: int =
 
     Examples
     --------
-    >>> advice = featx.advise("photos.h5")  # doctest: +SKIP
-    >>> advice.verdict  # doctest: +SKIP
+    >>> advice = featx.advise("photos.h5")
+    >>> advice.verdict
     'Stay frozen.'
+    >>> advice.measured.data
+    'CIFAR-10'
     """
     check_seed(seed)
     with opened_cache(cache) as opened:

@@ -76,7 +76,6 @@ class Recipe:
 
     Examples
     --------
-    >>> import featx
     >>> recipe = featx.Recipe(epochs=20, views=4)
     >>> recipe.epochs, recipe.lr
     (20, 0.001)

@@ -134,10 +134,17 @@ def fine_tune(  # noqa: PLR0913
     Examples
     --------
     >>> report = featx.fine_tune(
-    ...     "photos/", "photos.h5", "tuned.safetensors", unfreeze=2
-    ... )  # doctest: +SKIP
-    >>> report.verdict  # doctest: +SKIP
-    'Tuning helped: +7.8 points on 153 val images …'
+    ...     "photos",
+    ...     "photos.h5",
+    ...     "tuned.safetensors",
+    ...     unfreeze=1,
+    ...     recipe=featx.Recipe(epochs=1),
+    ...     progress=False,
+    ... )
+    >>> report.blocks, report.scores.n_rows
+    (('top',), 4)
+    >>> report.verdict
+    'Tuning did not help for certain: +0.0 points on 4 val images ...'
     """
     request = TuningRequest(
         source=source,
