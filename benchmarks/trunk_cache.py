@@ -1,11 +1,11 @@
-"""One epoch with the trunk's output kept against one without, in one run, by turns.
+"""Time an epoch with the output of the trunk kept, and one with the trunk run, by turns.
 
-Beside the times stands what the FLOPs predict: the trunk's forwards and the unfrozen part three
-times over (backwards costs twice what forwards does), against the unfrozen part alone.
+Beside the measured ratio stands the ratio that the FLOPs predict: the trunk once and the unfrozen
+part three times (a backward pass costs twice a forward pass), against the unfrozen part alone.
 
     python benchmarks/trunk_cache.py --rounds 3
 
-On a machine with a GPU, ``--device cuda`` measures it there, in bf16 where the GPU has that.
+On a machine with a GPU, ``--device cuda`` measures there, in bf16 if the GPU supports it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,17 @@ MOBILENET = "weights/mobilenet_v2-imagenet-backbone.pth"
 
 @dataclass(frozen=True)
 class Case:
-    """A network, and how much of it is unfrozen."""
+    """A network, and the part of it that is unfrozen.
+
+    Attributes
+    ----------
+    backbone : str
+        Name of the backbone.
+    unfreeze : int
+        Number of unfrozen blocks.
+    what : str
+        Name of the unfrozen part in the table.
+    """
 
     backbone: str
     unfreeze: int
@@ -49,7 +59,7 @@ CASES = (
 
 
 def main() -> None:
-    """Measure every case in every round."""
+    """Measure all cases in each round."""
     parser = build_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=600)
@@ -70,9 +80,12 @@ def main() -> None:
                 cache = folder / f"{case.backbone}.h5"
                 if not cache.exists():
                     featx.extract(table, cache, backbone=case.backbone, weights=weights)
-                # By turns, the one first that was last before.
+                # The order changes from round to round.
                 order = (None, 0) if number % 2 else (0, None)
-                epochs = {limit: run(case, table, cache, limit, arguments) for limit in order}
+                epochs = {
+                    limit: run(case, table, cache, max_trunk_gb=limit, device=arguments.device)
+                    for limit in order
+                }
                 kept, live = epochs[None], epochs[0]
                 ratios[case].append(live.seconds / kept.seconds)
                 print(
@@ -88,7 +101,7 @@ def main() -> None:
 
 
 def write_table(data: Path, folder: Path, n_images: int) -> Path:
-    """Write distinct photos, with two labels and two splits drawn at random."""
+    """Write distinct images, with two labels and two splits."""
     write_photos(data, folder / "photos", n_images)
     table = folder / "photos.csv"
     with table.open("w", newline="", encoding="utf-8") as stream:
@@ -101,9 +114,9 @@ def write_table(data: Path, folder: Path, n_images: int) -> Path:
 
 
 def run(
-    case: Case, table: Path, cache: Path, limit: int | None, arguments: argparse.Namespace
+    case: Case, table: Path, cache: Path, *, max_trunk_gb: int | None, device: str
 ) -> featx.Epoch:
-    """Train one epoch, and return its line of the log."""
+    """Train one epoch; return its line of the log."""
     report = featx.fine_tune(
         table,
         cache,
@@ -111,17 +124,17 @@ def run(
         unfreeze=case.unfreeze,
         recipe=featx.Recipe(epochs=1, lr=1e-4),
         trunk=cache.with_suffix(f".trunk-{case.unfreeze}.h5"),
-        max_trunk_gb=limit,
+        max_trunk_gb=max_trunk_gb,
         overwrite=True,
-        device=arguments.device,
+        device=device,
         progress=False,
     )
-    assert (report.trunk_path is None) == (limit == 0)
+    assert (report.trunk_path is None) == (max_trunk_gb == 0)
     return report.history[1]
 
 
 def predict_ratio(case: Case, weights: str) -> float:
-    """Say how many times as much is computed where the trunk is run in each epoch."""
+    """Compute the ratio of FLOPs: with the trunk run in each epoch, to the unfrozen part alone."""
     backbone = featx.load_backbone(case.backbone, weights=weights)
     cut = cut_backbone(backbone, case.unfreeze)
     example = torch.from_numpy(backbone.preprocess.build_example()[None])

@@ -31,7 +31,9 @@ from .core.rows import Row as Row
 from .doctor.diagnose import Diagnosis as Diagnosis
 from .doctor.diagnose import diagnose as diagnose
 from .embedding.embed import embed as embed
+from .embedding.options import RunKeywords as RunKeywords
 from .embedding.options import RunOptions as RunOptions
+from .embedding.options import SharedRunKeywords as SharedRunKeywords
 from .extraction.extract import extract as extract
 from .extraction.reembed import Comparison as Comparison
 from .extraction.reembed import compare_with_source as compare_with_source

@@ -1,4 +1,4 @@
-"""Random changes of small images, a whole batch at a time."""
+"""Change small images at random, a whole batch at a time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from torch import Tensor
 from torch.nn import functional
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What may happen to an image on its way into training.
+    """Ranges and shares of the random changes of an image before training.
 
     Attributes
     ----------
     margin : int
-        Pixels by which a crop may reach beyond the image, which continues as its reflection.
+        Number of pixels by which a crop may reach beyond the image; the image continues as its
+        reflection there.
     min_scale, max_scale : float
         Range of the side of a crop, relative to the image.
     max_turn : float
@@ -42,14 +43,14 @@ class Augmentation:
 
 
 def to_gray(pixels: Tensor) -> Tensor:
-    """Convert to gray, ``(n, 1, height, width)``, float32."""
-    # Rec. 601 luma, as Pillow converts to gray.
+    """Convert a batch to gray: float32 ``(n, 1, height, width)``."""
+    # Rec. 601 luma, which Pillow uses as well.
     luma = torch.tensor((0.299, 0.587, 0.114), device=pixels.device).view(1, 3, 1, 1)
     return (pixels.float() * luma).sum(1, keepdim=True)
 
 
 def change_colours(pixels: Tensor, plan: Augmentation, generator: torch.Generator) -> Tensor:
-    """Change brightness, contrast, saturation and sharpness; values stay in [0, 255]."""
+    """Change brightness, contrast, saturation and sharpness at random, within [0, 255]."""
     count, _, height, width = pixels.shape
     chance = torch.rand(7, count, 1, 1, 1, generator=generator).to(pixels.device)
     brightness, contrast, saturation = 1 + plan.colour * (2 * chance[:3] - 1)
@@ -69,7 +70,7 @@ def change_colours(pixels: Tensor, plan: Augmentation, generator: torch.Generato
 
 
 def crop(pixels: Tensor, size: int, plan: Augmentation, generator: torch.Generator) -> Tensor:
-    """Crop images at random, flip half of them, turn and resize them, in one interpolation."""
+    """Crop and turn images at random, flip half of them and resize all, in one interpolation."""
     count, _, side, _ = pixels.shape
     chance = torch.rand(5, count, generator=generator)
     scale = plan.min_scale + (plan.max_scale - plan.min_scale) * chance[0]
@@ -92,22 +93,22 @@ def crop(pixels: Tensor, size: int, plan: Augmentation, generator: torch.Generat
 
 
 def augment(pixels: Tensor, size: int, plan: Augmentation, generator: torch.Generator) -> Tensor:
-    """Change a batch at random.
+    """Change a batch of images at random.
 
     Parameters
     ----------
     pixels : Tensor
-        Bytes of shape ``(n, 3, side, side)``.
+        Images uint8 ``(n, 3, side, side)``.
     size : int
-        Side of the result in pixels.
+        Pixels per side of the result.
     plan : Augmentation
-        What may happen.
+        Ranges and shares of the changes.
     generator : torch.Generator
-        Where the randomness comes from.
+        Source of the random numbers.
 
     Returns
     -------
     Tensor
-        Values in [0, 255] of shape ``(n, 3, size, size)``, float32.
+        float32 ``(n, 3, size, size)`` with values in [0, 255].
     """
     return crop(change_colours(pixels.float(), plan, generator), size, plan, generator)

@@ -1,8 +1,9 @@
-"""What fine-tuning gains on CIFAR-10, by the number of labelled images.
+"""Measure the gain of fine-tuning on CIFAR-10, by the number of labelled images.
 
-For each number of training images per class: a frozen head, the top block tuned, more blocks
-tuned, all on the same 10,000 test images. The images of a small number are among those of a larger
-one, so that one cache, and one trunk file for each cut, grow with them.
+For each number of training images per class, a frozen head, a network with its top block tuned and
+networks with more blocks tuned are compared on the same 10,000 test images. The images of a small
+number are among those of a larger one, so that one cache, and one trunk file for each cut, grow
+with them.
 
     python pipelines/fine_tune_cifar.py --work /tmp/cifar --table docs/how_to/fine_tuning.csv
     python pipelines/fine_tune_cifar.py --plot docs/how_to/fine_tuning.png \
@@ -25,20 +26,30 @@ from shared import build_parser, check_there
 import featx
 
 SIZE = 96
-"""Pixels per side: three times those of CIFAR-10."""
+"""Pixels per side of an image: three times those of CIFAR-10."""
 
 LARGE = 2000
 LARGE_C = 10**-2.5
-"""Of heads with more images per class: what the search finds from 500 to 2,000 of them. With 50,000
-images it takes half an hour on two cores."""
+"""Regularisation of heads with more than `LARGE` images per class: the search finds this value for
+500 to 2,000 of them. With 50,000 images, the search takes half an hour on two cores."""
 
 BACKBONE = "mobilenet_v2"
 WEIGHTS = "mobilenet_v2-imagenet-backbone.pth"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Way:
-    """One way to train: how many blocks, and on how many augmented views."""
+    """One way to train.
+
+    Attributes
+    ----------
+    name : str
+        Name in the table and the plot.
+    unfreeze : int
+        Number of blocks to train.
+    views, epochs : int
+        Number of augmented views of each image, and of epochs.
+    """
 
     name: str
     unfreeze: int
@@ -47,16 +58,32 @@ class Way:
 
 
 WAYS = (
-    Way("top block", 1),
-    Way("5 blocks", 5),
-    Way("5 blocks, 4 views", 5, views=4, epochs=16),
-    Way("9 blocks", 9),
+    Way(name="top block", unfreeze=1),
+    Way(name="5 blocks", unfreeze=5),
+    Way(name="5 blocks, 4 views", unfreeze=5, views=4, epochs=16),
+    Way(name="9 blocks", unfreeze=9),
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of the table."""
+    """One line of the table.
+
+    Attributes
+    ----------
+    per_class : int
+        Number of training images per class.
+    way : str
+        Name of the way to train.
+    frozen, accuracy : float
+        Accuracies of the frozen head and of the tuned model.
+    gain, gain_low, gain_high : float
+        Gain in accuracy with its 95 % interval.
+    best_epoch : int
+        Number of the epoch whose weights were kept.
+    trunk_s, train_s, whole_s : float
+        Seconds for the trunk, for the epochs, and in all.
+    """
 
     per_class: int
     way: str
@@ -72,7 +99,7 @@ class Line:
 
 
 def main() -> None:
-    """Measure, and draw what was measured."""
+    """Measure the table, and draw it."""
     parser = build_parser(__doc__)
     parser.add_argument("--work", type=Path, help="folder for images and caches, a few GB")
     parser.add_argument("--table", type=Path, required=True, help="CSV to extend, or to draw")
@@ -88,10 +115,9 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace) -> None:
-    """Run each way with each number of images, and write a line as soon as it is known."""
-    data, work = arguments.data, arguments.work
-    work.mkdir(parents=True, exist_ok=True)
-    images = unpack(data, work)
+    """Train in each way with each number of images, and write each line at once."""
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    images = unpack(arguments.data, arguments.work)
     is_new = not arguments.table.exists()
     with arguments.table.open("a", newline="", encoding="utf-8") as stream:
         names = [field.name for field in fields(Line)]
@@ -100,14 +126,14 @@ def measure(arguments: argparse.Namespace) -> None:
             writer.writeheader()
         for per_class in sorted(arguments.sizes):
             for way in (way for way in WAYS if way.name in arguments.ways):
-                line = run(data, work, images, per_class, way)
+                line = run(arguments, images, per_class, way)
                 writer.writerow({name: _round(value) for name, value in asdict(line).items()})
                 stream.flush()
                 print(line, flush=True)
 
 
 def unpack(data: Path, work: Path) -> Path:
-    """Unpack both tars, once, into ``train/CLASS`` and ``test/CLASS``."""
+    """Unpack both tars into ``train/CLASS`` and ``test/CLASS``, unless that is done."""
     folder = work / "images"
     for split in ("train", "test"):
         if not (folder / split).is_dir():
@@ -118,7 +144,7 @@ def unpack(data: Path, work: Path) -> Path:
 
 
 def list_images(images: Path, per_class: int) -> Iterator[tuple[str, str, str]]:
-    """Yield path, label and split: the first of each class's shuffled images, and all of test."""
+    """Yield path, label and split of the images to train on, and of all test images."""
     for split in ("train", "test"):
         for folder in sorted((images / split).iterdir()):
             files = sorted(folder.iterdir())
@@ -128,8 +154,9 @@ def list_images(images: Path, per_class: int) -> Iterator[tuple[str, str, str]]:
             yield from ((str(file), folder.name, split) for file in files)
 
 
-def run(data: Path, work: Path, images: Path, per_class: int, way: Way) -> Line:
-    """Extract, fit a head, tune, compare."""
+def run(arguments: argparse.Namespace, images: Path, per_class: int, way: Way) -> Line:
+    """Extract, fit a head, tune and compare."""
+    data, work = arguments.data, arguments.work
     table = work / f"{per_class}.csv"
     with table.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([("path", "label", "split"), *list_images(images, per_class)])
@@ -150,17 +177,19 @@ def run(data: Path, work: Path, images: Path, per_class: int, way: Way) -> Line:
         overwrite=True,
     )
     scores = report.scores
+    low, high = scores.gain_ci95
     return Line(
-        per_class,
-        way.name,
-        scores.first,
-        scores.second,
-        scores.gain,
-        *scores.gain_ci95,
-        report.best_epoch,
-        report.trunk_s,
-        report.train_s,
-        time.perf_counter() - start,
+        per_class=per_class,
+        way=way.name,
+        frozen=scores.first,
+        accuracy=scores.second,
+        gain=scores.gain,
+        gain_low=low,
+        gain_high=high,
+        best_epoch=report.best_epoch,
+        trunk_s=report.trunk_s,
+        train_s=report.train_s,
+        whole_s=time.perf_counter() - start,
     )
 
 
@@ -169,7 +198,7 @@ def _round(value: object) -> object:
 
 
 def read_lines(table: Path) -> list[Line]:
-    """Read what `measure` wrote."""
+    """Read the table that `measure` wrote."""
     with table.open(newline="", encoding="utf-8") as stream:
         lines = list(csv.DictReader(stream))
     kinds = {"per_class": int, "way": str, "best_epoch": int}
@@ -177,7 +206,7 @@ def read_lines(table: Path) -> list[Line]:
 
 
 def draw(lines: list[Line], path: Path) -> None:
-    """Plot accuracy against training images per class."""
+    """Plot the accuracy against the number of training images per class."""
     import matplotlib as mpl
 
     mpl.use("agg")
