@@ -579,3 +579,24 @@ def test_find_plan_of_unfinished_work_reads_the_first_sound_shard(
     fingerprints = {info.name: info.fingerprint for info in infos}
     assert find_plan(three) == WorkPlan(embeddings=fingerprints, dtype="float32", batch_size=4)
     assert find_plan(tmp_path / "none") is None
+
+
+def count_open_files() -> int:
+    return int(h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE))
+
+
+def test_read_vectors_keeps_a_limited_number_of_shards_open(
+    infos: Infos, open_shards: OpenShards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards_module, "MAX_OPEN", 3)
+    shards = open_shards()
+    for number in range(5):
+        append_rows(shards, infos, (number, number + 1))
+    before = count_open_files()
+    counts = []
+    for number in (0, 1, 1, 2, 3, 4, 0):
+        read_row(shards, "tiny", number)
+        counts.append(count_open_files() - before)
+    assert counts == [1, 2, 2, 3, 3, 3, 3]
+    shards.close()
+    assert count_open_files() == before
