@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OLDEST := .venv-oldest
 UV := $(BIN)/uv
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test test-long test-faults test-oldest lint format docs lock bench mutants clean
 
@@ -22,9 +22,9 @@ test-long: $(READY)
 test-faults: $(READY)
 	FEATX_KILLS=$(or $(KILLS),40) $(BIN)/pytest tests/faults -m slow
 
-# The oldest versions that pyproject.toml promises, resolved by uv into an environment of their own.
+# The oldest versions, in an environment of their own. They warn of each other's changes.
 test-oldest: $(OLDEST)/.ready
-	$(OLDEST)/bin/pytest -m "not slow" -n 2 --dist worksteal
+	$(OLDEST)/bin/pytest -m "not slow" -W default::DeprecationWarning -n 2 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -40,10 +40,13 @@ docs: $(READY)
 	$(BIN)/python docs/generate_cli.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-# Names versions only, with markers for each platform; no index.
+# Name versions only, with markers for each platform; no index. The second file has the oldest
+# versions that pyproject.toml promises.
+COMPILE = $(UV) pip compile --quiet --universal --upgrade --no-header --no-annotate \
+  --no-emit-index-url --no-emit-find-links --all-extras --group dev pyproject.toml
 lock: $(READY)
-	$(UV) pip compile --quiet --universal --upgrade --no-header --no-annotate --no-emit-index-url \
-	  --no-emit-find-links --all-extras --group dev --group docs pyproject.toml -o requirements.lock
+	$(COMPILE) --group docs -o requirements.lock
+	$(COMPILE) --resolution lowest-direct -o requirements-oldest.lock
 
 bench: $(READY)
 	$(BIN)/python benchmarks/startup.py
@@ -59,20 +62,20 @@ clean:
 
 # uv takes a quarter of pip's time, but does not read pip's configuration: where an index is known to
 # pip alone, pip goes on. Compiled once here: importing torch from sources takes 14 s, from bytecode 4.
+define INSTALL
+	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+	$(1)/bin/python -m $(PIP) uv
+	$(1)/bin/uv pip install --quiet --compile-bytecode --python $(1)/bin/python -r $(2) || \
+	  $(1)/bin/python -m $(PIP) -r $(2)
+	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --no-deps --editable . || \
+	  $(1)/bin/python -m $(PIP) --no-deps --editable .
+	touch $(1)/.ready
+endef
+
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
 	  { echo "featx needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install uv
-	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock || \
-	  $(PIP) install -r requirements.lock
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable . || \
-	  $(PIP) install --no-deps --editable .
-	touch $(READY)
+	$(call INSTALL,$(VENV),requirements.lock)
 
-$(OLDEST)/.ready: pyproject.toml $(READY)
-	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
-	$(UV) pip install --quiet --compile-bytecode --python $(OLDEST)/bin/python \
-	  --resolution lowest-direct --all-extras --group dev -r pyproject.toml
-	$(UV) pip install --quiet --python $(OLDEST)/bin/python --no-deps --editable .
-	touch $@
+$(OLDEST)/.ready: requirements-oldest.lock pyproject.toml
+	$(call INSTALL,$(OLDEST),requirements-oldest.lock)
