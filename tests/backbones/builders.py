@@ -31,7 +31,7 @@ def build_entry(
     return WeightsEntry(name=name, url=url, preprocess=build_preset(size), top1=1.0, n_parameters=1)
 
 
-def build_network(seed: int = 0, n_classes: int = 3) -> nn.Sequential:
+def build_network(seed: int = 0, n_classes: int = 3) -> Any:
     """Build a network of a convolution with BatchNorm and a classifier ``fc``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

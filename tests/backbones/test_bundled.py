@@ -41,6 +41,7 @@ def draw_image() -> UInt8Array:
 @pytest.mark.parametrize("name", BUNDLED)
 def test_bundled_file_is_small_and_has_its_digest(name: str) -> None:
     entry, _, limit = BUNDLED[name]
+    assert entry.file is not None
     data = entry.file.read_bytes()
     assert len(data) <= limit
     assert hashlib.sha256(data).hexdigest() == entry.sha256
@@ -54,6 +55,7 @@ def test_bundled_entry_tells_the_networks_parameters(name: str) -> None:
 
 def test_bundled_damaged_file_is_refused(tmp_path: Path) -> None:
     damaged = tmp_path / "mini.safetensors"
+    assert MINI.file is not None
     data = bytearray(MINI.file.read_bytes())
     data[-1] ^= 1
     damaged.write_bytes(data)
@@ -92,12 +94,15 @@ def test_bundled_network_classifies_cifar10_test_images(
     shared: Path, name: str, floor: float
 ) -> None:
     entry, build, _ = BUNDLED[name]
+    assert entry.file is not None
     network = build().eval()
     network.load_state_dict({k: v.float() for k, v in load_file(entry.file).items()})
     images, labels = [], []
     with tarfile.open(shared / "data" / "cifar10-test.tar") as archive:
         for info in archive.getmembers()[::20]:
-            image = Image.open(io.BytesIO(archive.extractfile(info).read())).convert("RGB")
+            member = archive.extractfile(info)
+            assert member is not None
+            image = Image.open(io.BytesIO(member.read())).convert("RGB")
             images.append(entry.preprocess.prepare(image))
             labels.append(info.name.split("/")[0])
     with torch.inference_mode():

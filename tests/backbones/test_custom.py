@@ -89,7 +89,9 @@ def test_register_backbone_takes_weights_from_a_file(tmp_path: Path) -> None:
     other = nn.Conv2d(3, 5, 3)
     torch.save(other.state_dict(), tmp_path / "mine.pth")
     backbone = featx.load_backbone("registry-file", weights=str(tmp_path / "mine.pth"))
-    assert torch.equal(backbone.module.network.weight, other.weight)
+    weight = backbone.module.network.weight
+    assert isinstance(weight, torch.Tensor)
+    assert torch.equal(weight, other.weight)
     own = featx.load_backbone("registry-file")
     assert own.weights_digest != backbone.weights_digest
 
@@ -142,7 +144,7 @@ def test_register_backbone_lambda_among_transforms_is_refused() -> None:
 
 def test_register_backbone_of_no_network_is_refused() -> None:
     with pytest.raises(BackboneError, match=r"expected an nn.Module or a function .* got str"):
-        featx.register_backbone("registry-text", "resnet50", transform=TRANSFORM)
+        featx.register_backbone("registry-text", "resnet50", transform=TRANSFORM)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

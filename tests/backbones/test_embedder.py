@@ -18,7 +18,7 @@ from featx.core.errors import BackboneError
 EXAMPLE = torch.zeros(1, 3, 32, 32)
 
 
-def build_small() -> nn.Sequential:
+def build_small() -> Any:
     """Make a network with two blocks, a pool and a classifier ``fc``."""
     torch.manual_seed(0)
     network = nn.Sequential()
@@ -48,7 +48,7 @@ def run(backbone: Backbone, batch: torch.Tensor) -> dict[str, torch.Tensor]:
 
 def capture(network: nn.Module, path: str, batch: torch.Tensor) -> torch.Tensor:
     """Run a network and return what a module of it gave."""
-    outputs = []
+    outputs: list[torch.Tensor] = []
     hook = network.get_submodule(path).register_forward_hook(lambda m, i, out: outputs.append(out))
     with torch.inference_mode():
         network(batch)

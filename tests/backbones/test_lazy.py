@@ -218,7 +218,7 @@ def test_load_backbone_file_with_metadata_is_loaded_as_they_say(
     save: Callable[..., Path], refuse_loading: Callable[[], None]
 ) -> None:
     metadata = {"backbone": "squeezenet1_1", "preprocess_from": "IMAGENET1K_V1", "size": 48}
-    options = {"weights": str(save("mine.safetensors", metadata=metadata))}
+    options: dict[str, Any] = {"weights": str(save("mine.safetensors", metadata=metadata))}
     loaded = build("squeezenet1_1", **options)
     first = load_backbone("squeezenet1_1", **options)
     refuse_loading()

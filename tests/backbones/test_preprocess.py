@@ -35,7 +35,7 @@ def measure_difference(transform: Any, image: Image.Image) -> float:
     ours = run(ImageClassification.from_torchvision(transform), image)[0]
     theirs = transform(image)
     assert ours.shape == theirs.shape
-    return (ours - theirs).abs().max().item()
+    return float((ours - theirs).abs().max())
 
 
 # --- ImageClassification
@@ -50,7 +50,7 @@ def test_image_classification_equals_torchvisions_on_any_size(name: str, size: A
 
 def list_presets() -> Collection[Any]:
     """List torchvision's presets, each once, by the weights that first bring it."""
-    presets = {}
+    presets: dict[str, Any] = {}
     for name in list_backbones("*net*") + list_backbones("vgg*"):
         if name in torchvision.models.list_models():
             for member in torchvision.models.get_model_weights(name):
@@ -141,12 +141,14 @@ def test_image_classification_batch_equals_its_images() -> None:
 
 def test_image_classification_prepares_small_uint8_pixels() -> None:
     prepared = ImageClassification.from_torchvision(V1).prepare(build_image((500, 375)))
-    assert (prepared.dtype, prepared.shape) == (np.uint8, (224, 224, 3))
+    assert prepared.dtype == np.uint8
+    assert prepared.shape == (224, 224, 3)
 
 
 def test_image_classification_example_has_the_shape_of_prepared_pixels() -> None:
     example = ImageClassification.from_torchvision(V1).build_example()
-    assert (example.dtype, example.shape) == (np.uint8, (224, 224, 3))
+    assert example.dtype == np.uint8
+    assert example.shape == (224, 224, 3)
 
 
 @pytest.mark.parametrize("size", [(MAX_ASPECT, 1), (1, MAX_ASPECT)], ids=str)

@@ -15,7 +15,7 @@ from featx.core.errors import WeightsError
 from .builders import build_network
 
 
-def cut(network: nn.Sequential) -> nn.Sequential:
+def cut(network: Any) -> Any:
     network.fc = nn.Identity()
     return network
 

@@ -63,8 +63,8 @@ def mark(name: str) -> Any:
 def build_torchvision(name: str, state: Mapping[str, torch.Tensor] | None = None) -> nn.Module:
     """Build torchvision's own network as its published weights are used; any classifier."""
     options = {"init_weights": False, "aux_logits": False} if name in INCEPTIONS else {}
-    network = torchvision.models.get_model(name, weights=None, **options)
-    network.transform_input = True
+    network: nn.Module = torchvision.models.get_model(name, weights=None, **options)
+    network.transform_input = True  # type: ignore[assignment]
     if state is not None:
         missing, unknown = network.load_state_dict(state, strict=False)
         assert unknown == []
@@ -72,13 +72,14 @@ def build_torchvision(name: str, state: Mapping[str, torch.Tensor] | None = None
     return network.eval()
 
 
-def run_to_last_linear(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+def run_to_last_linear(network: Any, batch: torch.Tensor) -> torch.Tensor:
     """Return the input of the last Linear; SqueezeNet, which has none: the pooled features."""
     linears = [module for module in network.modules() if isinstance(module, nn.Linear)]
     with torch.inference_mode():
         if not linears:
-            return network.features(batch).mean((2, 3))
-        inputs = []
+            pooled: torch.Tensor = network.features(batch).mean((2, 3))
+            return pooled
+        inputs: list[torch.Tensor] = []
         linears[-1].register_forward_hook(lambda module, given, output: inputs.append(given[0]))
         network(batch)
     return inputs[0]
@@ -88,7 +89,8 @@ def measure_difference(got: Any, expected: Any) -> float:
     """Return the largest relative difference among rows."""
     got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
     assert got.shape == expected.shape
-    return (np.linalg.norm(got - expected, axis=1) / np.linalg.norm(expected, axis=1)).max()
+    errors = np.linalg.norm(got - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    return float(errors.max())
 
 
 # --- the contract
@@ -148,6 +150,8 @@ def randomise(network: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             module.running_mean.normal_(0, 0.1, generator=generator)
             module.running_var.uniform_(0.5, 1.5, generator=generator)
     return network.eval()

@@ -27,7 +27,8 @@ def view() -> View:
 
 def test_view_of_an_image_is_always_the_same(view: View) -> None:
     first = view.prepare(draw_image())
-    assert (first.shape, first.dtype) == ((32, 32, 3), np.uint8)
+    assert first.shape == (32, 32, 3)
+    assert first.dtype == np.uint8
     np.testing.assert_array_equal(view.prepare(draw_image()), first)
     np.testing.assert_array_equal(replace(view).prepare(draw_image(), exact=False), first)
 
@@ -68,7 +69,8 @@ def test_view_of_many_images_crops_and_flips_each_in_its_own_way(view: View) -> 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_view_of_a_strip_is_an_image_like_any(size: Any, number: int) -> None:
     pixels = View(BASE, number, 0).prepare(draw_image(size=size))
-    assert (pixels.shape, pixels.dtype) == ((32, 32, 3), np.uint8)
+    assert pixels.shape == (32, 32, 3)
+    assert pixels.dtype == np.uint8
 
 
 def test_view_min_side_is_enough_for_its_smallest_crop(view: View) -> None:

@@ -161,12 +161,12 @@ SCAN = JPEG.index(b"\xff\xda") + 14
 
 def build_gray(*values: int) -> UInt8Array:
     """Expect one line of gray pixels."""
-    return np.repeat(np.uint8(values)[None, :, None], 3, axis=2)
+    return np.repeat(np.array(values, np.uint8)[None, :, None], 3, axis=2)
 
 
 def build_line(*colours: Any) -> UInt8Array:
     """Expect one line of pixels."""
-    return np.uint8([colours])
+    return np.array([colours], np.uint8)
 
 
 # --- formats written by hand
@@ -177,7 +177,7 @@ def build_png_chunk(name: bytes, data: bytes) -> bytes:
 
 
 def build_png(
-    size: tuple[int, int], depth: int, colour: int, raw: bytes | None, *chunks: bytes
+    size: tuple[int, int], depth: int, colour: int, raw: bytes | None, *chunks: tuple[bytes, bytes]
 ) -> bytes:
     """Write a PNG out of rows that carry their filter byte; chunks go before the pixels."""
     header = struct.pack(">LLBBBBB", *size, depth, colour, 0, 0, 0)
@@ -239,7 +239,8 @@ def build_tiff(
         *entries,
     ]
     directory = 8 + 2 + 12 * len(found) + 4
-    n_tail = sum(size for _, kind, values in found if (size := len(values) * 2 * (kind - 2)) > 4)
+    sizes = [len(values) * 2 * (kind - 2) for _, kind, values in found]
+    n_tail = sum(n_bytes for n_bytes in sizes if n_bytes > 4)
     body = tail = b""
     for tag, kind, values in found:
         values = [directory + n_tail] if tag == 273 else values
@@ -328,7 +329,8 @@ def damage_scan(count: int) -> bytes:
 def build_ycck() -> bytes:
     """Write red as Photoshop does: YCbCr of the inverted inks, and black inverted."""
     red_ink = np.array([0, 255, 255])  # cyan, magenta, yellow
-    luma, blue, red = Image.new("RGB", (1, 1), tuple(red_ink)).convert("YCbCr").getpixel((0, 0))
+    ink: Any = Image.new("RGB", (1, 1), tuple(red_ink)).convert("YCbCr").getpixel((0, 0))
+    luma, blue, red = ink
     # Pillow stores each plane inverted, and tells by the marker that nothing was transformed.
     stored = Image.new("CMYK", SIZE, (255 - luma, 255 - blue, 255 - red, 0))
     data = bytearray(encode_jpeg(stored))
@@ -473,7 +475,7 @@ failed("jpeg-junk-inside.jpg", JPEG[:2] + bytes(4) + JPEG[2:], NOT_READ)
 
 # --- EXIF
 
-STORED = {
+STORED: dict[int, Callable[[UInt8Array], UInt8Array]] = {
     1: lambda upright: upright,
     2: lambda upright: upright[:, ::-1],
     3: lambda upright: upright[::-1, ::-1],
@@ -504,11 +506,11 @@ BROKEN_EXIF = {
     "orientation-in-letters": build_exif((0x112, 2, 2, b"6\0")),
     "orientation-elsewhere": build_exif((0x112, 5, 1, struct.pack("<L", 9999))),
 }
-for name, exif in BROKEN_EXIF.items():
-    data = encode_jpeg(exif=exif)
+for name, broken in BROKEN_EXIF.items():
+    data = encode_jpeg(exif=broken)
     embedded(f"exif-{name}.jpg", data, PICTURE, tolerance=JPEG_NOISE)
-    embedded(f"exif-{name}.png", insert_png_chunk(b"eXIf", exif[6:]), PICTURE)
-    data = encode(PICTURE, "WEBP", lossless=True, exif=exif)
+    embedded(f"exif-{name}.png", insert_png_chunk(b"eXIf", broken[6:]), PICTURE)
+    data = encode(PICTURE, "WEBP", lossless=True, exif=broken)
     embedded(f"exif-{name}.webp", data, PICTURE)
 TURNED_EXIF = {
     # Tags that are read but cannot be written, as ImageOps.exif_transpose would.
@@ -516,8 +518,8 @@ TURNED_EXIF = {
     "cut": build_exif(SIX, (0x132, 2, 200, struct.pack("<L", 5000))),
     "circular": build_exif(SIX, (0x8769, 4, 1, struct.pack("<L", 8))),
 }
-for name, exif in TURNED_EXIF.items():
-    data = encode_jpeg(ASIDE, exif=exif)
+for name, turned in TURNED_EXIF.items():
+    data = encode_jpeg(ASIDE, exif=turned)
     embedded(f"exif-turned-{name}.jpg", data, PICTURE, tolerance=JPEG_NOISE)
 
 # --- PNG
@@ -620,7 +622,7 @@ embedded("size-line.png", encode_fill("PNG", size=(20_000, 1)), RED, size=(20_00
 
 # --- GIF, WEBP
 
-FRAMES = {"save_all": True, "append_images": [Image.new("RGB", (2, 1), BLUE)]}
+FRAMES: dict[str, Any] = {"save_all": True, "append_images": [Image.new("RGB", (2, 1), BLUE)]}
 embedded("gif-palette.gif", build_gif((2, 1), [0, 1]), build_line(RED, BLUE))
 embedded("gif-transparent.gif", build_gif((2, 1), [0, 1], transparent=1), build_line(RED, WHITE))
 embedded("gif-animated.gif", encode_fill("GIF", **FRAMES), build_line(RED, RED))
@@ -702,8 +704,8 @@ failed("tiff-bomb.tif", build_tiff((60_000, 60_000), [8], 1, b"\0"), "exceeds li
 
 BMP_PALETTE = bytes([0, 0, 255, 0, 255, 0, 0, 0])
 BMP_ROWS = bytes([0, 0, 255, 0, 255, 0, 0, 0])  # red, then blue, each padded to four bytes
-embedded("bmp-24.bmp", build_bmp((1, 2), 24, BMP_ROWS), np.uint8([[BLUE], [RED]]))
-embedded("bmp-top-down.bmp", build_bmp((1, -2), 24, BMP_ROWS), np.uint8([[RED], [BLUE]]))
+embedded("bmp-24.bmp", build_bmp((1, 2), 24, BMP_ROWS), np.array([[BLUE], [RED]], np.uint8))
+embedded("bmp-top-down.bmp", build_bmp((1, -2), 24, BMP_ROWS), np.array([[RED], [BLUE]], np.uint8))
 embedded("bmp-32.bmp", build_bmp((2, 1), 32, BMP_ROWS), build_line(RED, BLUE))
 embedded("bmp-1.bmp", build_bmp((2, 1), 1, b"\x40\0\0\0", 0, BMP_PALETTE), build_line(RED, BLUE))
 embedded("bmp-4.bmp", build_bmp((2, 1), 4, b"\x01\0\0\0", 0, BMP_PALETTE), build_line(RED, BLUE))
@@ -850,11 +852,11 @@ def grow(path: Path) -> None:
         stream.write(b"more")
 
 
-BEFORE_READING = {
+BEFORE_READING: dict[str, tuple[Callable[[Path], object], str]] = {
     "changing-vanishes.jpg": (Path.unlink, "(?i)no such file"),
     "changing-becomes-pipe.jpg": (become_pipe, "not a regular file"),
 }
-AFTER_READING = {
+AFTER_READING: dict[str, tuple[Callable[[Path], object], str]] = {
     "changing-grows.jpg": (grow, "changed while it was read"),
     "changing-shrinks.jpg": (lambda path: os.truncate(path, 99), "changed while it was read"),
 }
@@ -879,7 +881,7 @@ def tamper() -> None:
             change(path)
         return data
 
-    Content.read = read_tampered
+    setattr(Content, "read", read_tampered)  # noqa: B010
 
 
 # --- the corpus
@@ -921,6 +923,8 @@ def extract_corpus(folder: Path) -> None:
 
     place = Path(__file__).resolve().parents[1] / "conftest.py"
     spec = importlib.util.spec_from_file_location("featx_tests_conftest", place)
+    assert spec is not None
+    assert spec.loader is not None
     conftest = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(conftest)
     options = {

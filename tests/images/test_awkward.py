@@ -10,11 +10,13 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from featx.cache.reader import open_cache
+from featx.core.rows import Failure, Row
 from featx.core.typing import Float32Array
 from featx.images.decode import decode_image
 
@@ -29,17 +31,17 @@ CASES = list(awkward.CASES.values())
 FILES = [case for case in CASES if case.outcome != "passed over"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Extracted:
     """What the extraction of the corpus left behind."""
 
     folder: Path
-    refused: set
-    report: dict
-    rows: dict
-    failures: list
-    vectors: dict
-    alone: dict
+    refused: set[str]
+    report: dict[str, Any]
+    rows: dict[str, Row]
+    failures: list[Failure]
+    vectors: dict[str, Float32Array]
+    alone: dict[str, Float32Array]
     stderr: str
 
     def skip_refused(self, case: awkward.Case) -> None:
@@ -74,14 +76,14 @@ def extracted() -> Iterator[Extracted]:
             rows, failures = {row.id: row for row in cache.rows}, list(cache.failures)
             assert len(rows) == len(cache)
         yield Extracted(
-            folder / "all",
-            refused,
-            json.loads(done.stdout),
-            rows,
-            failures,
-            read_vectors(folder / "all.h5"),
-            read_vectors(folder / "good.h5"),
-            done.stderr,
+            folder=folder / "all",
+            refused=refused,
+            report=json.loads(done.stdout),
+            rows=rows,
+            failures=failures,
+            vectors=read_vectors(folder / "all.h5"),
+            alone=read_vectors(folder / "good.h5"),
+            stderr=done.stderr,
         )
 
 
@@ -103,6 +105,7 @@ def test_extract_awkward_file_has_its_outcome(extracted: Extracted, case: awkwar
     assert (got, failures) == (case.outcome, failures)
     if case.outcome == "embedded":
         assert not failures
+        assert row is not None
         assert (row.width, row.height) == case.size
         assert np.isfinite(extracted.vectors[case.id]).all()
     if case.outcome == "failed":
@@ -161,7 +164,7 @@ def test_extract_failures_say_where_why_and_of_which_content(extracted: Extracte
 
 
 def test_extract_ids_and_paths_are_one_printable_line_and_unique(extracted: Extracted) -> None:
-    found = [*extracted.rows.values(), *extracted.failures]
+    found: list[Row | Failure] = [*extracted.rows.values(), *extracted.failures]
     ids = [one.id for one in found]
     assert len(ids) == len(set(ids))
     paths = [one.path for one in found]
@@ -183,7 +186,7 @@ def test_extract_rows_failures_and_ignored_add_up_to_the_files(extracted: Extrac
 def test_extract_same_content_is_embedded_once(extracted: Extracted) -> None:
     digests = {row.digest for row in extracted.rows.values()}
     assert extracted.report["n_embedded"] == len(digests) < len(extracted.rows)
-    by_digest = {}
+    by_digest: dict[str, set[bytes]] = {}
     for id, row in extracted.rows.items():
         by_digest.setdefault(row.digest, set()).add(extracted.vectors[id].tobytes())
     assert {len(found) for found in by_digest.values()} == {1}

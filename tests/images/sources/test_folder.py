@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 from featx.core.errors import SourceError
-from featx.images.layout import read_layout
 from featx.images.manifest import Manifest
-from featx.images.names import escape_name
 from featx.images.sources.folder import read_folder
+from tests.images.builders import get_content
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX file names and links")
 
@@ -35,19 +34,6 @@ def list_ids(manifest: Manifest) -> list[str]:
 # --- what folders mean
 
 
-def test_read_folder_class_folders_give_labels(tmp_path: Path) -> None:
-    touch(tmp_path, "ants/1.jpg", "bees/1.jpg")
-    assert list_places(read_folder(tmp_path)) == {
-        "ants/1.jpg": (None, "ants"),
-        "bees/1.jpg": (None, "bees"),
-    }
-
-
-def test_read_folder_flat_gives_no_labels(tmp_path: Path) -> None:
-    touch(tmp_path, "1.jpg", "2.jpg")
-    assert list_places(read_folder(tmp_path)) == {"1.jpg": (None, None), "2.jpg": (None, None)}
-
-
 def test_read_folder_split_folders_give_splits_and_labels(photos: Path) -> None:
     manifest = read_folder(photos)
     places = [(e.row.split, e.row.label) for e in manifest.entries]
@@ -56,75 +42,9 @@ def test_read_folder_split_folders_give_splits_and_labels(photos: Path) -> None:
     assert len(places) == 12
 
 
-@pytest.mark.parametrize(
-    ("name", "split"),
-    [
-        ("train", "train"),
-        ("training", "train"),
-        ("val", "val"),
-        ("valid", "val"),
-        ("validation", "val"),
-        ("Validation", "val"),
-        ("dev", "val"),
-        ("test", "test"),
-    ],
-)
-def test_read_folder_split_alias_gives_its_split(
-    tmp_path: Path, name: str, split: str | None
-) -> None:
-    touch(tmp_path, f"{name}/ants/1.jpg")
-    assert list_places(read_folder(tmp_path)) == {f"{name}/ants/1.jpg": (split, "ants")}
-
-
-def test_read_folder_split_without_classes_gives_no_labels(tmp_path: Path) -> None:
-    touch(tmp_path, "train/1.jpg", "test/2.jpg")
-    assert list_places(read_folder(tmp_path)) == {
-        "train/1.jpg": ("train", None),
-        "test/2.jpg": ("test", None),
-    }
-
-
-def test_read_folder_image_beside_split_folders_has_no_split(tmp_path: Path) -> None:
-    touch(tmp_path, "train/ants/1.jpg", "stray.jpg")
-    assert list_places(read_folder(tmp_path))["stray.jpg"] == (None, None)
-
-
-def test_read_folder_nested_class_is_the_top_folder(tmp_path: Path) -> None:
-    touch(tmp_path, "ants/red/1.jpg", "ants/black/2.jpg", "bees/3.jpg")
-    assert list_places(read_folder(tmp_path)) == {
-        "ants/red/1.jpg": (None, "ants"),
-        "ants/black/2.jpg": (None, "ants"),
-        "bees/3.jpg": (None, "bees"),
-    }
-
-
-def test_read_folder_nested_class_below_split_is_the_second_folder(tmp_path: Path) -> None:
-    touch(tmp_path, "train/ants/red/1.jpg")
-    assert list_places(read_folder(tmp_path)) == {"train/ants/red/1.jpg": ("train", "ants")}
-
-
-def test_read_folder_class_called_train_is_a_class(tmp_path: Path) -> None:
-    touch(tmp_path, "bus/1.jpg", "plane/2.jpg", "train/3.jpg")
-    assert list_places(read_folder(tmp_path)) == {
-        "bus/1.jpg": (None, "bus"),
-        "plane/2.jpg": (None, "plane"),
-        "train/3.jpg": (None, "train"),
-    }
-
-
-def test_read_folder_split_with_classes_beside_others_is_refused(tmp_path: Path) -> None:
-    touch(tmp_path, "train/ants/1.jpg", "more/2.jpg")
-    with pytest.raises(SourceError, match=r"got both \(train beside more\)\. Move the other"):
-        read_folder(tmp_path)
-
-
 def test_read_folder_folder_without_images_decides_nothing(tmp_path: Path) -> None:
     touch(tmp_path, "train/ants/1.jpg", "docs/readme.txt")
     assert list_places(read_folder(tmp_path)) == {"train/ants/1.jpg": ("train", "ants")}
-
-
-def test_read_layout_of_no_paths_is_empty() -> None:
-    assert read_layout([], subject="photos") == []
 
 
 # --- what is a row
@@ -165,9 +85,9 @@ def test_read_folder_two_files_of_one_basename_are_two_rows(
     make_image(tmp_path / "bees/1.png", seed=2)
     ants, bees = read_folder(tmp_path).entries
     assert (ants.row.id, bees.row.id) == ("ants/1.png", "bees/1.png")
-    assert ants.content.read() == (tmp_path / "ants/1.png").read_bytes()
-    assert bees.content.read() == (tmp_path / "bees/1.png").read_bytes()
-    assert ants.content.read() != bees.content.read()
+    assert get_content(ants).read() == (tmp_path / "ants/1.png").read_bytes()
+    assert get_content(bees).read() == (tmp_path / "bees/1.png").read_bytes()
+    assert get_content(ants).read() != get_content(bees).read()
 
 
 def test_read_folder_row_path_opens_the_image(
@@ -217,7 +137,7 @@ def test_read_folder_dangling_link_with_image_suffix_is_a_row(tmp_path: Path) ->
     (entry,) = read_folder(tmp_path).entries
     assert entry.row.id == "gone.jpg"
     with pytest.raises(FileNotFoundError, match=r"gone.jpg"):
-        entry.content.read()
+        get_content(entry).read()
 
 
 @posix
@@ -291,7 +211,7 @@ def test_read_folder_of_tars_says_to_pass_them(tmp_path: Path) -> None:
     ],
 )
 def test_read_folder_odd_name_is_escaped_and_can_be_read(
-    tmp_path: Path, name: str, id: str
+    tmp_path: Path, name: bytes, id: str
 ) -> None:
     path = os.path.join(os.fsencode(tmp_path), name)
     try:
@@ -303,7 +223,7 @@ def test_read_folder_odd_name_is_escaped_and_can_be_read(
     assert entry.row.id == id
     assert entry.row.path.endswith("/" + id)
     assert entry.row.path.isprintable()
-    assert entry.content.read() == b"bytes"
+    assert get_content(entry).read() == b"bytes"
 
 
 @posix
@@ -311,19 +231,3 @@ def test_read_folder_odd_class_name_is_escaped(tmp_path: Path) -> None:
     touch(tmp_path, "red\nants/1.jpg")
     (entry,) = read_folder(tmp_path).entries
     assert entry.row.label == "red\\u000aants"
-
-
-def test_escape_name_keeps_different_names_apart() -> None:
-    names = [
-        "a\nb",
-        "a\\nb",
-        "a\\u000ab",
-        "a\udcffb",
-        "a\\xffb",
-        "a\u00ffb",
-        "a\\\nb",
-        "a\U000e0001b",
-    ]
-    escaped = [escape_name(name) for name in names]
-    assert len(set(escaped)) == len(names)
-    assert all(name.isprintable() and name.encode() for name in escaped)

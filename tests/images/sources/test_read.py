@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from featx.core.errors import SourceError
+from featx.images.content import InMemory
 from featx.images.manifest import Manifest
 from featx.images.sources.read import list_entries, read_manifest
+from tests.images.builders import get_content
 
 
 def list_ids(manifest: Manifest) -> list[str]:
@@ -62,7 +64,7 @@ def test_read_manifest_single_image_is_one_row(
     (entry,) = manifest.entries
     assert entry.row.id == entry.row.path == str(image)
     assert entry.row.label is None
-    assert entry.content.read() == image.read_bytes()
+    assert get_content(entry).read() == image.read_bytes()
 
 
 def test_read_manifest_several_files_and_folders_carry_paths_in_ids(
@@ -143,7 +145,7 @@ def test_list_entries_missing_image_fails_when_read(
     image = make_image(tmp_path / "1.png")
     gone = list_entries([image, tmp_path / "gone.jpg"])[1]
     with pytest.raises(FileNotFoundError, match=r"gone.jpg"):
-        gone.content.read()
+        get_content(gone).read()
 
 
 @pytest.mark.parametrize(
@@ -200,6 +202,7 @@ def test_list_entries_of_images_in_memory_counts_them(images: Any, n_entries: in
 def test_list_entries_batch_gives_each_image() -> None:
     batch = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
     for entry, image in zip(list_entries(batch), batch, strict=True):
+        assert isinstance(entry.content, InMemory)
         np.testing.assert_array_equal(entry.content.image, image)
 
 

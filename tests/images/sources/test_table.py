@@ -1,7 +1,7 @@
 """A CSV or Parquet table becomes rows, and each error names table, line and column."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 from featx.core.errors import SourceError
 from featx.images.manifest import Manifest
 from featx.images.sources.table import read_table
+from tests.images.builders import get_content
 
 HEADER = "path,id,label,split,group\n"
 
@@ -20,7 +21,7 @@ def write_csv(folder: Path, text: str | bytes) -> Path:
     return table
 
 
-def write_parquet(folder: Path, columns: dict[str, list[Any]]) -> Path:
+def write_parquet(folder: Path, columns: Mapping[str, object]) -> Path:
     pyarrow = pytest.importorskip("pyarrow", reason="needs featx[parquet]")
     parquet = pytest.importorskip("pyarrow.parquet", reason="needs featx[parquet]")
     table = folder / "photos.parquet"
@@ -73,7 +74,7 @@ def test_read_table_relative_path_is_relative_to_the_table(
     monkeypatch.chdir(tmp_path)
     (entry,) = read_table(table).entries
     assert entry.row.path == str(image)
-    assert entry.content.read() == image.read_bytes()
+    assert get_content(entry).read() == image.read_bytes()
 
 
 def test_read_table_absolute_path_stays(tmp_path: Path, make_image: Callable[..., Path]) -> None:
@@ -82,13 +83,13 @@ def test_read_table_absolute_path_stays(tmp_path: Path, make_image: Callable[...
     table = write_csv(tmp_path / "tables", f"path\n{image}\n")
     (entry,) = read_table(table).entries
     assert entry.row.path == str(image)
-    assert entry.content.read() == image.read_bytes()
+    assert get_content(entry).read() == image.read_bytes()
 
 
 def test_read_table_missing_image_is_a_row_until_it_is_read(tmp_path: Path) -> None:
     (entry,) = read_table(write_csv(tmp_path, "path\ngone.jpg\n")).entries
     with pytest.raises(FileNotFoundError, match=r"gone.jpg"):
-        entry.content.read()
+        get_content(entry).read()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from featx.core.errors import SourceError
 from featx.images.manifest import Manifest
 from featx.images.sources.tar import read_tars
+from tests.images.builders import get_content
 
 
 def write_tar(
@@ -110,7 +111,7 @@ def test_read_tars_several_carry_their_names_in_ids(tmp_path: Path, jpegs: list[
         "b-train.tar/ants/1.jpg": ("train", "ants"),
         "a-val.tar/ants/1.jpg": ("val", "ants"),
     }
-    assert [entry.content.read() for entry in manifest.entries] == jpegs[:2]
+    assert [get_content(entry).read() for entry in manifest.entries] == jpegs[:2]
 
 
 def test_read_tars_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -198,15 +199,15 @@ def test_read_tars_contents_equal_the_original_bytes(tmp_path: Path, jpegs: list
         tar = write_tar(tmp_path / "photos.tar", zip(names, jpegs, strict=True), format)
         entries = read_tars([tar]).entries
         assert [entry.row.id for entry in entries] == names
-        assert [entry.content.read() for entry in entries] == jpegs
+        assert [get_content(entry).read() for entry in entries] == jpegs
         assert entries[0].row.path == str(tar / "ants/1.jpg")
 
 
 def test_read_tars_prefix_of_a_member_ends_with_the_member(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "photos.tar", [("1.jpg", b"abc"), ("2.jpg", b"x" * 600)])
     first, second = read_tars([tar]).entries
-    assert first.content.read(32) == b"abc"
-    assert second.content.read(32) == b"x" * 32
+    assert get_content(first).read(32) == b"abc"
+    assert get_content(second).read(32) == b"x" * 32
 
 
 def test_read_tars_order_is_that_of_the_tar(tmp_path: Path) -> None:
@@ -224,7 +225,7 @@ def test_read_tars_member_is_told_by_content_or_suffix(tmp_path: Path, jpegs: li
 def test_read_tars_later_duplicate_wins(tmp_path: Path, jpegs: list[bytes]) -> None:
     members = [("1.jpg", jpegs[0]), ("2.jpg", jpegs[1]), ("./1.jpg", jpegs[2])]
     entries = read_tars([write_tar(tmp_path / "photos.tar", members)]).entries
-    contents = {entry.row.id: entry.content.read() for entry in entries}
+    contents = {entry.row.id: get_content(entry).read() for entry in entries}
     assert contents == {"1.jpg": jpegs[2], "2.jpg": jpegs[1]}
 
 
@@ -256,7 +257,7 @@ def test_read_tars_unpacks_nothing(
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     before = sorted(tmp_path.rglob("*"))
     (entry,) = read_tars([tar]).entries
-    assert entry.content.read() == jpegs[0]
+    assert get_content(entry).read() == jpegs[0]
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -302,7 +303,7 @@ def damage(tar: Path, jpegs: list[bytes], change: Callable[[bytes, list[int]], b
     try:
         entries = {entry.row.id: entry for entry in read_tars([tar]).entries}
         for entry in entries.values():
-            entry.content.read()
+            get_content(entry).read()
     except (SourceError, OSError):
         return []
     return [name for name in names if name not in entries]
@@ -345,10 +346,10 @@ def test_read_tars_truncated_in_a_sidecar_is_a_source_error(tmp_path: Path) -> N
 def test_read_tars_cut_after_listing_fails_when_read(tmp_path: Path, jpegs: list[bytes]) -> None:
     tar = write_tar(tmp_path / "photos.tar", [("1.jpg", jpegs[0]), ("2.jpg", jpegs[1])])
     first, second = read_tars([tar]).entries
-    tar.write_bytes(tar.read_bytes()[: second.content.offset + 100])
-    assert first.content.read() == jpegs[0]
+    tar.write_bytes(tar.read_bytes()[: get_content(second).offset + 100])
+    assert get_content(first).read() == jpegs[0]
     with pytest.raises(OSError, match=r"archive ends after 100 of \d+ bytes"):
-        second.content.read()
+        get_content(second).read()
 
 
 def test_read_tars_one_class_per_tar_keeps_the_classes(tmp_path: Path) -> None:
@@ -382,4 +383,4 @@ def test_read_tars_hard_link_is_its_targets_bytes(tmp_path: Path, jpegs: list[by
         archive.addfile(info)
     entries = read_tars([path]).entries
     assert [entry.row.id for entry in entries] == ["ants/1.jpg", "ants/2.jpg"]
-    assert entries[1].content.read() == jpegs[0]
+    assert get_content(entries[1]).read() == jpegs[0]
