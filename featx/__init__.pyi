@@ -1,6 +1,9 @@
 from .backbones.backbone import Backbone as Backbone
 from .backbones.custom import register_backbone as register_backbone
+from .backbones.embedder import FrozenNetwork as FrozenNetwork
 from .backbones.load import load_backbone as load_backbone
+from .backbones.preprocess import ImageClassification as ImageClassification
+from .backbones.preprocess import Preprocess as Preprocess
 from .backbones.registry import get_backbone_spec as get_backbone_spec
 from .backbones.registry import list_backbones as list_backbones
 from .backbones.spec import BackboneSpec as BackboneSpec
@@ -58,6 +61,10 @@ from .heads.evaluate import Evaluation as Evaluation
 from .heads.head import FittedOn as FittedOn
 from .heads.head import Head as Head
 from .heads.head import load_head as load_head
+from .images.content import Content as Content
+from .images.content import InMemory as InMemory
+from .images.manifest import Entry as Entry
+from .images.manifest import Manifest as Manifest
 from .prediction.predict import Prediction as Prediction
 from .prediction.predict import predict as predict
 

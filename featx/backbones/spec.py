@@ -49,8 +49,8 @@ class BackboneSpec:
     is_builtin : bool
         Whether the code of the network belongs to featx or torchvision.
     blocks : str
-        Regular expression that groups modules into blocks, see
-        `featx.backbones.blocks.list_blocks`; empty if the blocks are not known.
+        Regular expression that groups modules into the blocks of fine-tuning by the beginnings of
+        their paths; empty if the blocks are not known.
 
     Raises
     ------

@@ -206,7 +206,7 @@ def test_fine_tune_defaults_are_the_recipes(
         (TUNE + " --device cpu --precision bf16", "--precision: expected fp32"),
         (TUNE + " --device cuda:99", "device cuda:99: expected a CUDA device of that number"),
         (TUNE + FAST + " --train-batchnorm", "--train-batchnorm: expected BatchNorm"),
-        (TUNE + FAST + " --weights gone.pth", "gone.pth: expected a weights file"),
+        (TUNE + FAST + " --weights gone.pth", "gone.pth: expected a file of weights"),
     ],
 )
 def test_fine_tune_with_bad_input_ends_in_one_line_and_code_1(

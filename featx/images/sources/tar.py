@@ -109,7 +109,7 @@ class _Member:
         return f"{folder}/{base.split('.', 1)[0]}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Image:
     """An image in a tar, and the fields of its row that its sidecars give."""
 
@@ -137,7 +137,7 @@ def _read_tar(tar: Path) -> tuple[list[_Image], int]:
         fields: dict[str, Any] = {}
         for sidecar, text in sidecars.get(member.key, ()):
             fields |= _read_sidecar(tar, sidecar, text)
-        found.append(_Image(tar, member, content, fields))
+        found.append(_Image(tar=tar, member=member, content=content, fields=fields))
     # A sidecar without an image, such as annotations.json, describes none.
     used = {member.key for member, _ in images}
     n_ignored += sum(len(group) for key, group in sidecars.items() if key not in used)
