@@ -10,7 +10,6 @@ On a machine with a GPU, ``--device cuda`` measures there, in bf16 if the GPU su
 
 from __future__ import annotations
 
-import argparse
 import csv
 import statistics
 import sys

@@ -1,1 +1,1 @@
-"""Fine-tuning: the top blocks of a network go on learning, the trunk below them runs once."""
+"""Fine-tuning: train the top blocks of a network; run the trunk below them once."""

@@ -50,9 +50,9 @@ def photo_folder(
 class Server:
     """The other end of server.py."""
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("server.py"))],
+            [sys.executable, *(arguments or [str(Path(__file__).with_name("server.py"))])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,13 +1,16 @@
-"""A fine-tuning may be ended at any moment, or find no room; resumed, it ends the same."""
+"""A fine-tuning may be ended at any moment, or find a full disk; resumed, it ends the same."""
+
+from __future__ import annotations
 
 import csv
 import os
 import random
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -16,6 +19,7 @@ from safetensors.torch import load_file
 
 from featx.finetune import tune
 from featx.finetune.recipe import Recipe
+from featx.finetune.result import TuningReport
 from featx.heads.head import Head, load_head
 from featx.heads.linear import fold_linear
 
@@ -32,36 +36,29 @@ small_disk = test_full_disk.small_disk
 IMPORTS = "featx.finetune.tune, featx.engines.torch_engine, torchvision, sklearn.linear_model, h5py"
 """What a fine-tuning loads late, which would be most of its time."""
 
-RECIPE = {"epochs": 10, "patience": 10, "train_batch_size": 8}
+RECIPE: dict[str, Any] = {"epochs": 10, "patience": 10, "train_batch_size": 8}
 
 
 class TuningServer(Server):
     """server.py with more of featx in it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         path = str(Path(__file__).with_name("server.py"))
         code = f"import runpy, {IMPORTS}; runpy.run_path({path!r}, run_name='__main__')"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_WAIT_POLICY": "passive"},
-        )
-        assert self._process.stdout.readline() == "ready\n"
+        super().__init__("-c", code)
 
 
 @pytest.fixture(scope="module")
-def tuning_server():
+def tuning_server() -> Iterator[TuningServer]:
     server = TuningServer()
     yield server
     server.close()
 
 
-class Task:
-    """A folder of images of two classes, its cache, a head, and what an undisturbed run makes."""
+class Workshop:
+    """Images of two classes, their cache, a head, and the result of an undisturbed run."""
 
-    def __init__(self, server, folder, make_image):
+    def __init__(self, server: TuningServer, folder: Path, make_image: Callable[..., Path]) -> None:
         self.server, self.folder = server, folder
         self.photos, self.cache = folder / "photos", folder / "photos.h5"
         self.head, self.trunk = folder / "head.joblib", folder / "trunk.h5"
@@ -78,13 +75,13 @@ class Task:
         self.whole_s = self.call(self.list_words(self.reference))["seconds"]
         self.expected = read_result(self.reference)
 
-    def call(self, words):
+    def call(self, words: list[Any]) -> dict[str, Any]:
         """Run a command that nobody ends."""
-        done = self.server.run(words, self.folder / "log")
+        done: dict[str, Any] = self.server.run(words, self.folder / "log")
         assert done["code"] == 0, done["stderr"]
         return done
 
-    def list_words(self, output, *more):
+    def list_words(self, output: Path, *more: str) -> list[Any]:
         """List a command that has all its recipe from `RECIPE`."""
         recipe = [f"--{name.replace('_', '-')}={value}" for name, value in RECIPE.items()]
         words = ["fine-tune", self.photos, "--cache", self.cache, "--head", self.head]
@@ -93,11 +90,15 @@ class Task:
 
 
 @pytest.fixture(scope="module")
-def task(tuning_server, tmp_path_factory, make_image):
-    return Task(tuning_server, tmp_path_factory.mktemp("task"), make_image)
+def workshop(
+    tuning_server: TuningServer,
+    tmp_path_factory: pytest.TempPathFactory,
+    make_image: Callable[..., Path],
+) -> Workshop:
+    return Workshop(tuning_server, tmp_path_factory.mktemp("workshop"), make_image)
 
 
-def read_result(output):
+def read_result(output: Path) -> tuple[object, ...]:
     """Return all that two equal runs leave in common, to the last bit."""
     with output.with_suffix(".log.csv").open(newline="") as stream:
         lines = [line[:5] for line in csv.reader(stream)]  # without the times
@@ -108,12 +109,13 @@ def read_result(output):
     return weights, lines, head
 
 
-def read_checkpoint(output):
+def read_checkpoint(output: Path) -> dict[str, Any]:
     path = output.with_name(output.name + ".partial") / "checkpoint.pt"
-    return torch.load(path, weights_only=True)
+    state: dict[str, Any] = torch.load(path, weights_only=True)["state"]
+    return state
 
 
-def list_names(folder):
+def list_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -123,8 +125,8 @@ FINISHED = ["tuned.joblib", "tuned.log.csv", "tuned.safetensors"]
 class Ending:
     """Fine-tunings that are ended at random moments, and resumed until they are done."""
 
-    def __init__(self, task, tmp_path, seed, ending):
-        self.task, self.ending = task, ending
+    def __init__(self, workshop: Workshop, tmp_path: Path, seed: int, ending: str) -> None:
+        self.workshop, self.ending = workshop, ending
         self.rng = random.Random(seed)
         self.folder, self.log = tmp_path / "work", tmp_path / "log"
         self.output = self.folder / "tuned.safetensors"
@@ -132,14 +134,14 @@ class Ending:
         self.n_ended = 0
         self.begin_anew()
 
-    def begin_anew(self):
+    def begin_anew(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
 
-    def call(self, **order):
+    def call(self, **order: Any) -> bool:
         """Tune until it is ended; True when it was done by then."""
-        words = self.task.list_words(self.output, "--resume")
-        done = self.task.server.run(words, self.log, signal=self.ending, **order)
+        words = self.workshop.list_words(self.output, "--resume")
+        done = self.workshop.server.run(words, self.log, signal=self.ending, **order)
         if done["code"] != 0:
             # Before featx has begun, and after its end, SIGTERM ends the child itself.
             assert done["code"] in (-9, -15, 143), done["stderr"]
@@ -150,34 +152,38 @@ class Ending:
         # It may have been ended between its last deed and its end.
         return self.output.exists() and not self.partial.exists()
 
-    def end_many(self, n_endings):
+    def end_many(self, n_endings: int) -> None:
         is_done = self.call(until=str(self.partial / "checkpoint.pt"))
         if self.ending == "SIGTERM" and not is_done:  # it keeps the steps of its epoch
-            state = read_checkpoint(self.output)["state"]
+            state = read_checkpoint(self.output)["progress"]
             assert state["step"] > 0 or state["epoch"] > RECIPE["epochs"]
         while True:
             if is_done:
                 # A killed process cannot give its lock back.
                 names = [name for name in list_names(self.folder) if ".lock" not in name]
                 assert names == FINISHED
-                assert read_result(self.output) == self.task.expected
+                assert read_result(self.output) == self.workshop.expected
                 if self.n_ended >= n_endings:
                     return
                 self.begin_anew()
-            is_done = self.call(after=self.rng.uniform(0.1, 1) * self.task.whole_s)
+            is_done = self.call(after=self.rng.uniform(0.1, 1) * self.workshop.whole_s)
 
 
 @pytest.mark.parametrize("ending", ["SIGKILL", "SIGTERM"])
-def test_fine_tune_ended_at_random_moments_ends_in_the_same_weights(task, tmp_path, ending):
-    Ending(task, tmp_path, 1, ending).end_many(2)
+def test_fine_tune_ended_at_random_moments_ends_in_the_same_weights(
+    workshop: Workshop, tmp_path: Path, ending: str
+) -> None:
+    Ending(workshop, tmp_path, 1, ending).end_many(2)
 
 
 @pytest.mark.parametrize("ending", ["SIGKILL", "SIGTERM"])
-def test_fine_tune_ended_many_times_ends_in_the_same_weights(task, tmp_path, ending):
-    Ending(task, tmp_path, 2, ending).end_many(LONG)
+def test_fine_tune_ended_many_times_ends_in_the_same_weights(
+    workshop: Workshop, tmp_path: Path, ending: str
+) -> None:
+    Ending(workshop, tmp_path, 2, ending).end_many(LONG)
 
 
-def check_error(done, text):
+def check_error(done: dict[str, Any], text: str) -> None:
     """An error is told in one line."""
     assert done["code"] == 1
     assert done["stderr"].startswith("featx: ")
@@ -185,40 +191,44 @@ def check_error(done, text):
     assert f"checkpoint.pt: expected to write the file, got {text}. " in done["stderr"]
 
 
-def test_fine_tune_on_a_full_disk_tells_and_goes_on_with_room(task, tmp_path, small_disk):
+def test_fine_tune_on_a_full_disk_tells_and_goes_on_with_space(
+    workshop: Workshop, tmp_path: Path, small_disk: Callable[[int], Path]
+) -> None:
     # The first checkpoint is of 90 kB, without an optimizer's moments; the others are of 170 kB,
-    # and one is replaced only when the next is whole: there is no room for the third.
+    # and one is replaced only when the next is whole: there is no space for the third.
     disk = small_disk(300_000)
     output = disk / "tuned.safetensors"
-    words = task.list_words(output)
-    check_error(task.server.run(words, tmp_path / "log"), "No space left on device")
-    assert len(read_checkpoint(output)["state"]["history"]) == 2
+    words = workshop.list_words(output)
+    check_error(workshop.server.run(words, tmp_path / "log"), "No space left on device")
+    assert len(read_checkpoint(output)["progress"]["history"]) == 2
     assert list_names(disk / "tuned.safetensors.partial") == ["checkpoint.pt", "log.csv"]
     assert list_names(disk) == ["tuned.safetensors.partial"]
     subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
-    task.call([*words, "--resume"])
-    assert read_result(output) == task.expected
+    workshop.call([*words, "--resume"])
+    assert read_result(output) == workshop.expected
     assert list_names(disk) == FINISHED
 
 
-def test_fine_tune_under_a_file_size_limit_tells_and_goes_on_without(task, tmp_path):
+def test_fine_tune_under_a_file_size_limit_tells_and_goes_on_without(
+    workshop: Workshop, tmp_path: Path
+) -> None:
     output = tmp_path / "tuned.safetensors"
-    words = task.list_words(output)
-    done = task.server.run(words, tmp_path / "log", max_file_bytes=120_000)
+    words = workshop.list_words(output)
+    done = workshop.server.run(words, tmp_path / "log", max_file_bytes=120_000)
     check_error(done, "File too large")
-    assert len(read_checkpoint(output)["state"]["history"]) == 1
-    task.call([*words, "--resume"])
-    assert read_result(output) == task.expected
+    assert len(read_checkpoint(output)["progress"]["history"]) == 1
+    workshop.call([*words, "--resume"])
+    assert read_result(output) == workshop.expected
 
 
-def tune_here(task, output, **options):
+def tune_here(workshop: Workshop, output: Path, **options: Any) -> TuningReport:
     """Run what the command runs, in this process."""
     return tune.fine_tune(
-        task.photos,
-        task.cache,
+        workshop.photos,
+        workshop.cache,
         output,
-        head=task.head,
-        trunk=task.trunk,
+        head=workshop.head,
+        trunk=workshop.trunk,
         unfreeze=1,
         recipe=Recipe(**RECIPE),
         engine="torch",
@@ -227,16 +237,16 @@ def tune_here(task, output, **options):
     )
 
 
-def refuse(folder):
+def refuse(folder: Path) -> None:
     raise KeyboardInterrupt
 
 
-def remove_half(folder):
+def remove_half(folder: Path) -> None:
     (folder / "checkpoint.pt").unlink()
     raise KeyboardInterrupt
 
 
-def replace_rmtree(rmtree):
+def replace_rmtree(rmtree: Callable[[Path], None]) -> Any:
     return patch.object(tune, "shutil", SimpleNamespace(rmtree=rmtree))
 
 
@@ -250,12 +260,14 @@ def replace_rmtree(rmtree):
         pytest.param(replace_rmtree(remove_half), FINISHED, id="half-tidied"),
     ],
 )
-def test_fine_tune_ended_while_files_are_put_in_place_goes_on(task, tmp_path, ended, there):
+def test_fine_tune_ended_while_files_are_put_in_place_goes_on(
+    workshop: Workshop, tmp_path: Path, ended: Any, there: list[str]
+) -> None:
     output = tmp_path / "tuned.safetensors"
     with ended, pytest.raises(KeyboardInterrupt):
-        tune_here(task, output)
+        tune_here(workshop, output)
     assert list_names(tmp_path) == sorted([*there, "tuned.safetensors.partial"])
     (tmp_path / ".tuned.safetensors.123.partial").write_bytes(b"left by a kill")
-    tune_here(task, output, resume=True)
+    tune_here(workshop, output, resume=True)
     assert list_names(tmp_path) == FINISHED
-    assert read_result(output) == task.expected
+    assert read_result(output) == workshop.expected
