@@ -263,6 +263,16 @@ def test_cache_lock_claim_of_dead_process_does_not_stand_in_the_way(path: Path) 
 
 
 @needs_proc
+def test_cache_lock_claimed_on_another_host_is_refused_naming_it(path: Path) -> None:
+    leave_lock(path, token="old", started="1")
+    claimant = leave_lock(path, ending="lock.claim", host="elsewhere", pid=7)
+    with pytest.raises(CacheLockedError) as caught:
+        CacheLock(path)
+    assert caught.value.got == f"{claimant}, which takes over the lock of a dead process"
+    assert list_names(path) == [".c.h5.lock", ".c.h5.lock.claim"]
+
+
+@needs_proc
 def test_cache_lock_sweeps_what_killed_processes_left_and_nothing_else(path: Path) -> None:
     leave_lock(path, ending="lock.dead", token="dead", started="1")
     leave_lock(path, ending="lock.alive", token="alive")

@@ -18,7 +18,7 @@ from featx.cache import seal
 from featx.cache.reader import Cache, open_cache
 from featx.cache.seal import FOOTER, SealedFile, check_seal, seal_file, unseal_file
 from featx.cache.writer import write_cache
-from featx.core.errors import CacheError, FeatxError
+from featx.core.errors import CacheDamagedError, CacheError, FeatxError
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, VectorDtype
 from tests.builders import build_column, build_info
@@ -410,3 +410,26 @@ def test_seal_file_layout_is_that_of_the_format(tmp_path: Path, size: int) -> No
     total = hashlib.sha256(head + table).digest()
     assert (tmp_path / "file").read_bytes() == content + table + head + total
     assert digest == total.hex()
+
+
+def test_sealed_file_keeps_the_blocks_that_were_read_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal, "BLOCK_SIZE", 100)
+    monkeypatch.setattr(seal, "KEPT_BLOCKS", 2)
+    path = tmp_path / "file"
+    path.write_bytes(bytes(400))
+    seal_file(path)
+    with SealedFile(path) as sealed:
+        for number in (0, 1, 0, 2):  # of the first two, block 1 was read longest ago
+            sealed.seek(100 * number)
+            assert sealed.read(1) == b"\0"
+        content = bytearray(path.read_bytes())
+        content[:400] = b"\1" * 400
+        path.write_bytes(content)
+        for number in (0, 2):
+            sealed.seek(100 * number)
+            assert sealed.read(1) == b"\0"
+        sealed.seek(100)
+        with pytest.raises(CacheDamagedError, match=r"got bytes 100 to 200 changed since"):
+            sealed.read(1)

@@ -8,6 +8,7 @@ from featx.core.errors import DecodeError, FeatxError
 from featx.core.typing import (
     Decode,
     EngineName,
+    Interpolation,
     OptimizerName,
     Precision,
     Split,
@@ -28,6 +29,7 @@ from featx.core.typing import (
         (VectorDtype, "float32 float16"),
         (Split, "train val test"),
         (Stage, "read decode preprocess embed"),
+        (Interpolation, "nearest bilinear bicubic"),
         (OptimizerName, "adamw sgd"),
         (TrainPrecision, "fp32 bf16"),
     ],
