@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import warnings
 
 from typer.main import get_group
 
@@ -21,6 +22,8 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     # Taken out here, so that it may stand anywhere on the line.
     rest = [word for word in arguments if word != "--debug"]
+    # The ledger of a cache says what is wrong with a file; Pillow's warnings add nothing to it.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     # By default SIGTERM ends a process at once; as an exception it lets work in hand be kept.
     before = signal.signal(signal.SIGTERM, _terminate)
     try:

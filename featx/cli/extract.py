@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from featx.cli.flags import translate_for
 from featx.cli.options import BatchSize, Device, Engine, Workers
 from featx.cli.printing import print_note
 from featx.core.typing import Decode, Precision, VectorDtype
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def extract(
+    context: typer.Context,
     source: Annotated[
         list[Path],
         typer.Argument(help="Folder, .csv or .parquet table, or one or several .tar files."),
@@ -131,7 +133,7 @@ def extract(
     print(
         f"{summary}, {report.n_embedded} embedded in {report.elapsed_s:.1f} s, {rate:.0f} images/s"
     )
-    _print_verdict(report.timings)
+    _print_verdict(context, report.timings)
 
 
 def _print_notes(report: ExtractionReport, *, prune: bool) -> None:
@@ -151,11 +153,11 @@ def _print_notes(report: ExtractionReport, *, prune: bool) -> None:
         print_note(f"{report.n_failures} images failed: featx info {report.path} --failures")
 
 
-def _print_verdict(timings: Timings) -> None:
+def _print_verdict(context: typer.Context, timings: Timings) -> None:
     """Print the time of each stage, and advice."""
     if not timings.n_images:
         return
     shares = ", ".join(f"{name} {share:.0%}" for name, share in timings.list_shares().items())
     where = f"{timings.engine} {timings.precision} on {timings.device}"
     print_note(f"{where}: ready after {timings.start_s:.1f} s; time of the cores: {shares}")
-    print_note(timings.advise())
+    print_note(translate_for(context, timings.advise()))

@@ -20,7 +20,7 @@ from featx.cli.options import (
 from featx.cli.printing import print_json, print_note, print_table
 
 if TYPE_CHECKING:
-    from featx.prediction.predict import Prediction
+    from featx.prediction.predictor import Prediction
 
 
 def predict(

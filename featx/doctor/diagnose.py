@@ -14,7 +14,7 @@ import joblib
 from featx.core.errors import FeatxError
 from featx.core.typing import Decode, EngineName, PathLike, Precision
 from featx.doctor.measure import list_sample, measure_decoding, measure_network, measure_writing
-from featx.embedding.embed import resolve_backbone
+from featx.embedding.identity import resolve_backbone
 from featx.embedding.options import RunOptions, count_workers
 from featx.engines.choose import choose_engine, list_precisions
 
@@ -124,8 +124,9 @@ def diagnose(
     speeds: dict[Way, float] = {}
     for engine in list_engines(device):
         for precision in list_precisions(engine, device):
-            running = RunOptions(engine=engine, device=device).build_engine(network, precision)
-            speeds[engine, precision] = measure_network(running, seconds)
+            options = RunOptions(engine=engine, device=device)
+            with options.build_engine(network, precision) as running:
+                speeds[engine, precision] = measure_network(running, seconds)
     expected = {
         (*way, name): combine(rate, speed, device)
         for way, speed in speeds.items()

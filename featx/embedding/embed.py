@@ -1,135 +1,17 @@
-"""Which network, and what makes its embeddings comparable; a few images for a notebook."""
+"""Embed a few images, for a notebook."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
 from typing import Any, Unpack
 
-import numpy as np
-
 from featx.backbones.backbone import Backbone
-from featx.backbones.load import load_backbone
 from featx.backbones.spec import PENULTIMATE
-from featx.core.errors import BackboneError, DecodeError, FingerprintError, WeightsError
-from featx.core.fingerprint import Fingerprint, check_comparable
-from featx.core.provenance import Origin
-from featx.core.typing import Decode, Precision, check_choice
-from featx.embedding.loop import iter_embedded
+from featx.core.errors import DecodeError
+from featx.core.typing import Decode, Float32Array, Precision, check_choice
+from featx.embedding.identity import resolve_backbone
 from featx.embedding.options import RunKeywords, RunOptions
-from featx.images.decode import DECODERS
+from featx.embedding.session import EmbeddingSession
 from featx.images.sources.read import list_entries
-
-Array = np.ndarray[Any, Any]
-
-
-def resolve_backbone(
-    backbone: str | Backbone,
-    *,
-    weights: str = "DEFAULT",
-    layers: Sequence[str] = (PENULTIMATE,),
-    preprocess: str | None = None,
-    size: int | None = None,
-) -> Backbone:
-    """Load a backbone given by its name; take one that is loaded as it is.
-
-    Raises
-    ------
-    BackboneError
-        If one that is loaded comes with options that it could not follow.
-    """
-    if isinstance(backbone, str):
-        return load_backbone(
-            backbone, weights=weights, layers=layers, preprocess=preprocess, size=size
-        )
-    if (weights, tuple(layers), preprocess, size) != ("DEFAULT", (PENULTIMATE,), None, None):
-        raise BackboneError(
-            f"{backbone.name}: expected no weights, layers, preprocess or size beside a loaded "
-            "backbone, got some. Pass them to featx.load_backbone."
-        )
-    return backbone
-
-
-def restore_backbone(
-    fingerprint: Fingerprint,
-    origin: Origin,
-    *,
-    subject: str,
-    weights: str | None = None,
-) -> Backbone:
-    """Load the backbone that embeddings were made with.
-
-    Parameters
-    ----------
-    fingerprint : Fingerprint
-    origin : Origin
-        How to load their backbone.
-    subject : str
-        Whose embeddings they are, for errors.
-    weights : str, optional
-        Where the weights are now.
-
-    Raises
-    ------
-    FingerprintError
-        If the weights are there, but are others.
-    WeightsError
-        If they are not there.
-    """
-    try:
-        backbone = load_backbone(
-            fingerprint.backbone,
-            weights=weights or origin.weights,
-            layers=[fingerprint.layer],
-            preprocess=origin.preprocess_from,
-            size=origin.size,
-        )
-    except WeightsError as error:
-        if weights is not None:
-            raise
-        raise WeightsError(
-            f"{error} Or say where the weights of {subject} are now: --weights."
-        ) from error
-    check_comparable(
-        fingerprint,
-        build_fingerprint(
-            backbone,
-            fingerprint.layer,
-            precision=fingerprint.precision,
-            decode=find_decode(fingerprint),
-        ),
-        subject=f"backbone {fingerprint.backbone} for {subject}",
-        remedy=f"Pass --weights with the file that the embeddings of {subject} were made with.",
-    )
-    return backbone
-
-
-def build_fingerprint(
-    backbone: Backbone, layer: str, *, precision: Precision, decode: Decode = "exact"
-) -> Fingerprint:
-    """Say what makes embeddings of this backbone comparable."""
-    return Fingerprint(
-        backbone=backbone.name,
-        weights_digest=backbone.weights_digest,
-        layer=layer,
-        preprocess=backbone.preprocess.identify(),
-        decoder=DECODERS[decode],
-        precision=precision,
-        dim=backbone.dims[layer],
-    )
-
-
-def find_decode(fingerprint: Fingerprint) -> Decode:
-    """Tell how images were decoded: ``exact`` or ``fast``."""
-    for name, decoder in DECODERS.items():
-        if decoder == fingerprint.decoder:
-            return name
-    raise FingerprintError(
-        subject="decoder",
-        expected=" or ".join(DECODERS.values()),
-        got=fingerprint.decoder,
-        remedy="Install the featx that made these embeddings, or extract again.",
-    )
 
 
 def embed(
@@ -142,32 +24,48 @@ def embed(
     precision: Precision = "fp32",
     decode: Decode = "exact",
     **run: Unpack[RunKeywords],
-) -> Array:
+) -> Float32Array:
     """Embed a few images, for a notebook.
 
     Parameters
     ----------
-    images : path, PIL image, array, or sequence of these
-        A path may be an image, a folder, a table or a tar. An array is uint8 of shape
-        ``(height, width, 3)``, or ``(height, width)`` for gray.
+    images : path, PIL image, array, bytes, or sequence of these
+        Images to embed. A path names an image, a folder, a table or a tar. An array is uint8 of
+        shape ``(height, width, 3)``, or ``(height, width)`` for gray; an array with four axes is a
+        batch. Bytes are the content of one image file.
     backbone : str or Backbone
-        A name, or what `featx.load_backbone` returned.
-    weights, layer, size
-        As `featx.load_backbone` takes them; for a name only.
-    precision, decode : str
-        As `featx.extract` takes them.
+        A name from `featx.list_backbones`, or the return value of `featx.load_backbone`.
+    weights : str
+        ``DEFAULT``, a name, a file, or ``random:SEED``; for a backbone given by name only.
+    layer : str
+        Name of the layer to read; for a backbone given by name only.
+    size : int, optional
+        Number of pixels per side that images are resized to. Default: the size that belongs to the
+        weights. For a backbone given by name only.
+    precision : {"fp32", "bf16", "fp16"}
+        Arithmetic of the network.
+    decode : {"exact", "fast"}
+        Way to decode images.
     **run
         Options that change the speed, not the result: see `featx.RunOptions`.
 
     Returns
     -------
     ndarray
-        float32 ``(n_images, dim)``, in the order given.
+        Vectors float32 ``(n_images, dim)``, in the order given.
 
     Raises
     ------
     DecodeError
-        If any image cannot be embedded, naming it: no row is dropped silently.
+        If an image cannot be embedded; the error names it, and no row is dropped silently.
+    SourceError
+        If a path does not exist, or is no source.
+    BackboneError, WeightsError, DeviceError
+        If the network cannot be loaded or run.
+
+    See Also
+    --------
+    featx.extract : Embed many images into a cache.
 
     Examples
     --------
@@ -178,25 +76,9 @@ def embed(
     check_choice("decode", decode, Decode, error=DecodeError)
     options = RunOptions(**run)
     options.check_precision(precision)
-    backbone = resolve_backbone(backbone, weights=weights, layers=[layer], size=size)
-    if len(backbone.layers) > 1:
-        raise BackboneError(
-            f"{backbone.name}: expected one layer to embed, got {', '.join(backbone.layers)}. "
-            "Load it with one, or use featx.extract."
-        )
+    loaded = resolve_backbone(backbone, weights=weights, layers=[layer], size=size)
     entries = list_entries(images)
-    runs = options.build_engine(backbone, precision, n_images=len(entries))
-    parts = [np.empty((0, backbone.dims[backbone.layers[0]]), np.float32)]
-    with closing(iter_embedded(entries, backbone, runs, options, decode=decode)) as batches:
-        for batch in batches:
-            if batch.failures:
-                failure = batch.failures[0]
-                raise DecodeError(
-                    subject=failure.path,
-                    expected="an image that can be embedded",
-                    got=f"a {failure.stage} failure ({failure.reason})",
-                    remedy="Leave the image out, or use featx.extract, which records failures and "
-                    "goes on.",
-                )
-            parts.append(batch.vectors[backbone.layers[0]])
-    return np.concatenate(parts)
+    with EmbeddingSession(
+        loaded, options, precision=precision, decode=decode, n_images=len(entries)
+    ) as session:
+        return session.embed_entries(entries)

@@ -8,16 +8,16 @@ from typing import TypedDict
 import joblib
 
 from featx.backbones.backbone import Backbone
-from featx.core.errors import FeatxError
-from featx.core.typing import Count, EngineName, Precision
+from featx.core.errors import DeviceError, FeatxError
+from featx.core.typing import Count, EngineName, Precision, check_choice
 from featx.engines.choose import build_engine, check_precision, choose_engine
-from featx.engines.engine import Engine
+from featx.engines.engine import Engine, EngineBuilder
 
 
 class SharedRunKeywords(TypedDict, total=False):
     """The run options of calls that decide about the batch size themselves."""
 
-    engine: EngineName
+    engine: EngineName | EngineBuilder
     device: str
     workers: Count
     progress: bool | None
@@ -37,9 +37,10 @@ class RunOptions:
 
     Attributes
     ----------
-    engine : {"auto", "torch", "openvino"}
+    engine : {"auto", "torch", "openvino"} or EngineBuilder
         Library that runs the network. ``auto`` is OpenVINO on a CPU if it is installed, else
-        PyTorch.
+        PyTorch. An object with a method ``build`` runs the network in a way of its own; tests pass
+        a `featx.testing.FakeEngine`.
     device : {"auto", "cpu", "cuda", "cuda:N", "mps"}
         Device that runs the network. ``auto`` is the first CUDA GPU, else MPS, else the CPU.
         ``cuda`` is all GPUs of the machine; several GPUs are experimental.
@@ -67,7 +68,7 @@ class RunOptions:
     RunOptions(engine='auto', device='cpu', batch_size='auto', workers=4, progress=None)
     """
 
-    engine: EngineName = "auto"
+    engine: EngineName | EngineBuilder = "auto"
     device: str = "auto"
     batch_size: Count = "auto"
     workers: Count = "auto"
@@ -83,7 +84,8 @@ class RunOptions:
                     got=repr(value),
                     remedy="Pass 'auto' to let featx decide.",
                 )
-        choose_engine(self.engine, self.device)  # before weights are fetched for nothing
+        if isinstance(self.engine, str):  # before weights are fetched for nothing
+            choose_engine(self.engine, self.device)
 
     @property
     def n_workers(self) -> int:
@@ -103,7 +105,9 @@ class RunOptions:
         DeviceError
             If the device lacks the precision, or only imitates it.
         """
-        check_precision(precision, *choose_engine(self.engine, self.device))
+        check_choice("precision", precision, Precision, error=DeviceError)
+        if isinstance(self.engine, str):
+            check_precision(precision, *choose_engine(self.engine, self.device))
 
     def build_engine(
         self, backbone: Backbone, precision: Precision = "fp32", *, n_images: int = 0
@@ -126,12 +130,17 @@ class RunOptions:
         BackboneError
             If OpenVINO was requested and cannot run the network as PyTorch does.
         """
+        batch_size = None if self.batch_size == "auto" else self.batch_size
+        if not isinstance(self.engine, str):
+            return self.engine.build(
+                backbone, precision=precision, batch_size=batch_size, n_images=n_images
+            )
         return build_engine(
             backbone,
             engine=self.engine,
             device=self.device,
             precision=precision,
-            batch_size=None if self.batch_size == "auto" else self.batch_size,
+            batch_size=batch_size,
             n_images=n_images,
         )
 

@@ -1,4 +1,4 @@
-"""Where a run's time goes, what held it back, and what would help."""
+"""Measure where the time of a run goes, and find what limits its speed."""
 
 from __future__ import annotations
 
@@ -7,50 +7,52 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-STAGES = ("read", "decode", "preprocess", "network", "write")
+PHASES = ("read", "decode", "preprocess", "network", "write")
+"""Phases of a run whose time is measured."""
 
 BUSY = 0.85
-"""From this share on a device, or all cores together, count as busy."""
+"""Share of the time from which a device, or all cores together, count as busy."""
 
 SHORT_S = 2.0
-"""A run that computed for less has no bottleneck worth a word."""
+"""Seconds below which a run is too short to have a bottleneck."""
 
 
 @dataclass
 class Timings:
-    """Seconds of one run, added up while it runs.
+    """Seconds of one run, summed while it runs.
 
-    On a CPU all stages share the cores, so each is told in seconds of one core; reading is told in
-    seconds of waiting too. A GPU has a clock of its own.
+    On a CPU all phases share the cores, so each phase is measured in seconds of one core. Reading
+    and writing are measured in elapsed seconds too. A GPU has a clock of its own.
 
     Attributes
     ----------
     n_images : int
-        That were read.
+        Number of images that were read.
     wall_s : float
-        From the first image to the last vector, writing included.
+        Seconds from the first image to the last vector, writing included.
     start_s : float
-        Before that: loading the network, converting and compiling it.
+        Seconds before the first image: loading, converting and compiling the network.
     cpu_s : dict of str to float
-        Seconds of one core, per stage of `STAGES`.
+        Seconds of one core, per phase of `PHASES`.
     read_s : float
-        Seconds that workers spent reading, waiting for the disk included.
+        Elapsed seconds that workers read, waiting for the disk included.
     write_s : float
-        Seconds that writing took, waiting for the disk included.
+        Elapsed seconds that writing took, waiting for the disk included.
     waits_s : dict of str to float
-        Seconds that the thread which feeds the network waited: for ``images``, the ``network``,
-        and (``write``) for what is ready to be taken.
+        Seconds that the thread which feeds the network waited for ``images``, for the ``network``,
+        and for the consumer of the vectors (``write``).
     n_workers, n_cores : int
-        Threads that decoded, and cores that the process may use.
+        Number of decoding threads, and number of cores that the process may use.
     engine, device, precision, decode : str
+        Options of the run.
     busy_s : float or None
-        For how long a GPU computed.
+        Seconds that a GPU computed; None on a CPU.
     """
 
     n_images: int = 0
     wall_s: float = 0.0
     start_s: float = 0.0
-    cpu_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    cpu_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
     read_s: float = 0.0
     write_s: float = 0.0
     waits_s: dict[str, float] = field(
@@ -66,7 +68,7 @@ class Timings:
 
     @contextmanager
     def measure(self) -> Iterator[None]:
-        """Take the time of the whole run; what no other stage used was used by the network."""
+        """Measure the whole run; the network used the seconds that no other phase used."""
         wall, cpu = time.perf_counter(), time.process_time()
         try:
             yield
@@ -78,7 +80,7 @@ class Timings:
 
     @contextmanager
     def wait(self, what: str) -> Iterator[None]:
-        """Take the time that the network's thread waits for something."""
+        """Measure how long the network's thread waits: one of the keys of `waits_s`."""
         start = time.perf_counter()
         try:
             yield
@@ -87,7 +89,7 @@ class Timings:
 
     @contextmanager
     def write(self) -> Iterator[None]:
-        """Take the time of whoever takes the vectors."""
+        """Measure the consumer of the vectors."""
         wall, cpu = time.perf_counter(), time.thread_time()
         try:
             yield
@@ -95,40 +97,39 @@ class Timings:
             self.write_s += time.perf_counter() - wall
             self.cpu_s["write"] += time.thread_time() - cpu
 
-    def add(self, laps: Laps) -> None:
-        """Add what one image took."""
+    def add(self, watch: StopWatch) -> None:
+        """Add the seconds of one image."""
         self.n_images += 1
-        self.read_s += laps.read_s
-        for name, seconds in laps.cpu_s.items():
+        self.read_s += watch.read_s
+        for name, seconds in watch.cpu_s.items():
             self.cpu_s[name] += seconds
 
     @property
     def usage(self) -> float:
-        """Share of all cores' time that was used."""
+        """Share of all cores' time that featx used."""
         return sum(self.cpu_s.values()) / max(self.wall_s * self.n_cores, 1e-9)
 
     @property
     def idle(self) -> float:
-        """Share of the time in which a GPU did not compute; 0 where it has no clock."""
+        """Share of the time in which the GPU did not compute; 0 without a GPU clock."""
         return (
             max(0.0, 1 - self.busy_s / max(self.wall_s, 1e-9)) if self.busy_s is not None else 0.0
         )
 
     def find_bottleneck(self) -> str:
-        """Name what held the run back.
+        """Find the phase that limited the speed of the run.
 
         Returns
         -------
         str
-            A stage of `STAGES`, or ``""`` where nothing of featx did: a run too short to tell, or
-            a machine busy with other work.
+            A phase of `PHASES`; ``""`` if featx was not the bottleneck, or the run was too short.
         """
         if self.wall_s < SHORT_S:
             return ""
         if self.device == "cpu" and self.usage >= BUSY:
             return max(self.cpu_s, key=lambda name: self.cpu_s[name])
         if self.device != "cpu" and self.waits_s["network"] >= (1 - BUSY) * self.wall_s:
-            # Whoever feeds it waited for it: nothing else can have been the slowest part.
+            # The feeding thread waited for the network: no other phase can be the slowest.
             waited = max(self.waits_s, key=lambda name: self.waits_s[name])
             if waited == "network":
                 return "network"
@@ -145,16 +146,21 @@ class Timings:
         return max(in_workers, key=lambda name: in_workers[name])
 
     def advise(self) -> str:
-        """Say in one line what held the run back, and what would help."""
+        """Describe in one line what limited the speed, and what makes the next run faster."""
         found = self.find_bottleneck()
         cores = f"{self.usage * self.n_cores:.1f} of {self.n_cores} cores busy"
         gpu = "" if self.busy_s is None else f", GPU idle {self.idle:.0%}"
         if not found:
             if self.wall_s < SHORT_S:
-                return "too short to tell what held it back"
-            return f"nothing of featx: {cores}; other work had the rest of the machine"
+                return "the run was too short to find its bottleneck"
+            others = (1 - self.usage) * self.n_cores
+            return (
+                f"featx used {self.usage * self.n_cores:.1f} of {self.n_cores} cores and was not "
+                f"the bottleneck; {others:.1f} were idle or used by other programs"
+            )
         if found == "read":
-            return f"read-bound: {cores}{gpu}; copy the source to a faster disk, or more --workers"
+            tip = "copy the source to a faster disk, or more threads (workers=N)"
+            return f"read-bound: {cores}{gpu}; {tip}"
         if found == "write":
             return f"write-bound: {cores}{gpu}; put the output on a faster disk"
         if found == "network":
@@ -162,22 +168,23 @@ class Timings:
             if self.engine == "torch" and self.device == "cpu":
                 tips.append("pip install featx[cpu] for OpenVINO")
             if self.precision == "fp32":
-                tips.append(f"--precision bf16 where {self.device.split(':')[0].upper()} has it")
+                device = "CPU" if self.device == "cpu" else "GPU"
+                tips.append(f"precision=bf16 if the {device} supports it")
             tips.append("a smaller backbone")
             return f"network-bound: {cores}{gpu}; {', or '.join(tips)}"
         has_cores = self.usage < BUSY and self.n_workers < self.n_cores
-        tips = ["more --workers"] if has_cores else []
-        tips += ["--decode fast"] if self.decode == "exact" else []
+        tips = ["more threads (workers=N)"] if has_cores else []
+        tips += ["decode=fast"] if self.decode == "exact" else []
         return f"decoder-bound: {cores}{gpu}; {' or '.join([*tips, 'smaller images'])}"
 
     def list_shares(self) -> dict[str, float]:
-        """Return each stage's share of the cores' time that was used."""
+        """List each phase's share of the cores' time that featx used."""
         total = max(sum(self.cpu_s.values()), 1e-9)
         return {name: seconds / total for name, seconds in self.cpu_s.items()}
 
 
-class Laps:
-    """A stop watch for one image on its way through a worker: seconds of its thread, per stage."""
+class StopWatch:
+    """Measure one image in a worker: seconds of one core per stage, and elapsed seconds to read."""
 
     __slots__ = ("_last", "_wall", "cpu_s", "read_s")
 
@@ -187,7 +194,7 @@ class Laps:
         self._wall, self._last = time.perf_counter(), time.thread_time()
 
     def end(self, stage: str) -> None:
-        """End a stage."""
+        """End a stage, and start the next one."""
         now = time.thread_time()
         self.cpu_s[stage] = self.cpu_s.get(stage, 0.0) + now - self._last
         self._last = now

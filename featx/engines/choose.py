@@ -1,4 +1,4 @@
-"""Which engine runs on which device, and in which precision: decided before anything is loaded."""
+"""Choose engine, device and precision, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -7,52 +7,54 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from featx.backbones.backbone import Backbone
 from featx.core.errors import BackboneError, DeviceError, require
+from featx.core.typing import EngineName, Precision, check_choice
 
 if TYPE_CHECKING:
     from featx.engines.engine import Engine
 
-ENGINES = ("auto", "torch", "openvino")
-PRECISIONS = ("fp32", "bf16", "fp16")
-
 CPU_FLAGS = {"bf16": ("avx512_bf16", "amx_bf16"), "fp16": ("avx512_fp16", "amx_fp16")}
-"""What Linux calls the instructions that make a precision worth having on a CPU."""
+"""Linux's names of the CPU instructions that make a precision fast."""
 
 
-def choose_engine(engine: str = "auto", device: str = "auto") -> tuple[str, str]:
-    """Decide which engine and which device words stand for.
+def choose_engine(engine: EngineName = "auto", device: str = "auto") -> tuple[EngineName, str]:
+    """Choose the engine and the device that the words of the user stand for.
 
     Parameters
     ----------
     engine : {"auto", "torch", "openvino"}
-        ``auto`` takes OpenVINO on a CPU where it is installed, else PyTorch.
+        Name of the engine. ``auto`` is OpenVINO on a CPU if it is installed, else PyTorch.
     device : {"auto", "cpu", "cuda", "cuda:N", "mps"}
-        ``cuda`` is all GPUs of the machine, and ``cuda:N`` one of them. ``auto`` takes the first
-        of them, else MPS, else the CPU.
+        Name of the device. ``cuda:N`` is one GPU, ``cuda`` is all GPUs of the machine. ``auto`` is
+        the first GPU, else MPS, else the CPU.
 
     Returns
     -------
-    engine, device : str
-        ``cuda`` only where there are several.
+    engine : {"torch", "openvino"}
+        Name of the chosen engine.
+    device : str
+        Name of the chosen device; ``cuda`` only if the machine has several GPUs.
 
     Raises
     ------
     DeviceError
-        If this machine has no such device, or the engine does not run on it: there is no silent
-        fallback.
+        If this machine lacks the device, or the engine does not run on it: featx never falls back
+        to another device silently.
     MissingExtraError
         If the engine is not installed.
     """
-    if engine not in ENGINES:
-        raise DeviceError(f"engine: expected {', '.join(ENGINES)}, got {engine!r}. Fix it.")
+    check_choice("engine", engine, EngineName, error=DeviceError)
     if engine == "openvino":
         require("openvino", "cpu")
         if device not in ("auto", "cpu"):
             raise DeviceError(
-                f"engine openvino: expected device cpu, got {device}. Pass --engine torch."
+                subject="engine openvino",
+                expected="device cpu",
+                got=device,
+                remedy="Pass engine='torch'.",
             )
         return engine, "cpu"
     device = choose_device(device)
@@ -61,38 +63,48 @@ def choose_engine(engine: str = "auto", device: str = "auto") -> tuple[str, str]
     return "torch", device
 
 
-def choose_device(text: str) -> str:
-    """Decide which device a word stands for; see `choose_engine`."""
-    match = re.fullmatch(r"auto|cuda(?::(\d+))?|cpu|mps", text)
+def choose_device(device: str) -> str:
+    """Choose the device that a word of the user stands for; see `choose_engine`."""
+    match = re.fullmatch(r"auto|cuda(?::(\d+))?|cpu|mps", device)
     if match is None:
-        raise DeviceError(f"device: expected auto, cpu, cuda, cuda:N or mps, got {text!r}. Fix it.")
-    # Importing torch takes seconds, which a run that needs none of it must not pay.
-    if text == "cpu" or (text == "auto" and "torch" not in sys.modules and not _has_driver()):
+        raise DeviceError(
+            subject="device",
+            expected="auto, cpu, cuda, cuda:N or mps",
+            got=repr(device),
+            remedy="Pass one of these.",
+        )
+    # Importing torch takes seconds, which a run without torch must not pay.
+    if device == "cpu" or (device == "auto" and "torch" not in sys.modules and not _has_driver()):
         return "cpu"
     import torch
 
     n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     has_mps = torch.backends.mps.is_available()
-    if text == "auto" and not n_cuda:
+    if device == "auto" and not n_cuda:
         return "mps" if has_mps else "cpu"
-    if text != "mps":
+    if device != "mps":
         index = int(match.group(1) or 0)
         if index >= n_cuda:
             raise DeviceError(
-                f"device {text}: expected a CUDA device of that number, got {n_cuda} of them. "
-                "Pass --device cpu, or install a torch built for this machine's driver."
+                subject=f"device {device}",
+                expected="a CUDA device of that number",
+                got=f"a machine with {n_cuda} CUDA devices",
+                remedy="Pass device='cpu', or install a torch built for this machine's driver.",
             )
-        # All of them only by their own word: few images are not worth a process for each.
-        return "cuda" if text == "cuda" and n_cuda > 1 else f"cuda:{index}"
+        # Use all GPUs only on request: one process per GPU does not pay for few images.
+        return "cuda" if device == "cuda" and n_cuda > 1 else f"cuda:{index}"
     if not has_mps:
         raise DeviceError(
-            "device mps: expected Apple's Metal, got a machine without. Pass --device cpu."
+            subject="device mps",
+            expected="a machine with Apple's Metal",
+            got="a machine without it",
+            remedy="Pass device='cpu'.",
         )
-    return text
+    return device
 
 
 def list_devices(device: str) -> list[str]:
-    """List the devices that a chosen one stands for: ``cuda`` is every GPU of the machine."""
+    """List the devices that a chosen device stands for: ``cuda`` is every GPU of the machine."""
     if device != "cuda":
         return [device]
     import torch
@@ -101,7 +113,7 @@ def list_devices(device: str) -> list[str]:
 
 
 def _has_driver() -> bool:
-    """Tell whether this machine may have a GPU that torch could use."""
+    """Tell whether this machine may have a GPU that torch can use."""
     if sys.platform == "darwin" or Path("/dev/kfd").exists():  # Apple's, AMD's
         return True
     try:
@@ -111,31 +123,31 @@ def _has_driver() -> bool:
     return True
 
 
-def check_precision(precision: str, engine: str, device: str) -> None:
+def check_precision(precision: Precision, engine: EngineName, device: str) -> None:
     """Refuse a precision that the device lacks, or only imitates at a fraction of its speed.
 
     Raises
     ------
     DeviceError
-        With the reason.
+        If the precision is unknown, or the device does not compute in it at full speed.
     """
-    if precision not in PRECISIONS:
-        raise DeviceError(
-            f"precision: expected {', '.join(PRECISIONS)}, got {precision!r}. Fix it."
-        )
+    check_choice("precision", precision, Precision, error=DeviceError)
     able = list_precisions(engine, device)
     if precision not in able:
         needs = {"cpu": " or ".join(CPU_FLAGS.get(precision, ())), "mps": "none"}.get(
             device, "sm_80"
         )
         raise DeviceError(
-            f"precision {precision} on {device}: expected hardware for it ({needs}), got a device "
-            f"that would only imitate it, slowly. Pass --precision {' or '.join(able)}."
+            subject=f"precision {precision} on {device}",
+            expected=f"hardware that computes in it ({needs})",
+            got="a device that only imitates it, slowly",
+            remedy=f"Pass precision={' or precision='.join(map(repr, able))}.",
         )
 
 
-def list_precisions(engine: str, device: str) -> list[str]:
-    """List the precisions that an engine computes at full speed on a device."""
+def list_precisions(engine: EngineName, device: str) -> list[Precision]:
+    """List the precisions in which an engine computes at full speed on a device."""
+    every: tuple[Precision, ...] = get_args(Precision)
     if device == "mps":
         return ["fp32", "fp16"]
     if device.startswith("cuda"):
@@ -144,61 +156,64 @@ def list_precisions(engine: str, device: str) -> list[str]:
         has_bf16 = all(
             torch.cuda.get_device_capability(one) >= (8, 0) for one in list_devices(device)
         )
-        return [name for name in PRECISIONS if name != "bf16" or has_bf16]
+        return [name for name in every if name != "bf16" or has_bf16]
     if engine == "openvino":
         from featx.engines.openvino_engine import CORE
 
         able = CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        return [name for name in PRECISIONS if name.upper() in able]
+        return [name for name in every if name.upper() in able]
     try:
         flags = set(re.findall(r"\w+", Path("/proc/cpuinfo").read_text(encoding="utf-8")))
     except OSError:
         flags = set()
     # PyTorch convolves in fp16 on a CPU without its fast kernels.
-    return ["fp32", *(["bf16"] if flags.intersection(CPU_FLAGS["bf16"]) else [])]
+    return ["fp32", "bf16"] if flags.intersection(CPU_FLAGS["bf16"]) else ["fp32"]
 
 
 def build_engine(
     backbone: Backbone,
     *,
-    engine: str = "auto",
+    engine: EngineName = "auto",
     device: str = "auto",
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     batch_size: int | None = None,
     n_images: int = 0,
 ) -> Engine:
-    """Build what runs a backbone.
+    """Build an engine that runs a backbone.
 
     Parameters
     ----------
     backbone : Backbone
-    engine, device
-        As in `choose_engine`.
+        The network to run.
+    engine, device : str
+        Names as `choose_engine` takes them.
     precision : {"fp32", "bf16", "fp16"}
+        Arithmetic of the network.
     batch_size : int, optional
-        Default: what the engine runs best with, less where the device's memory is too small.
+        Number of images per batch. Default: the size that the engine runs best with, or fewer if
+        the device has too little memory.
     n_images : int
-        How many it will run: compiling pays for many.
+        Number of images to expect: compiling the network pays for many.
 
     Raises
     ------
     DeviceError
-        If the device is not there, lacks the precision, or has too little memory.
+        If the device is missing, lacks the precision, or has too little memory.
     BackboneError
-        If OpenVINO was asked for and cannot run the network as PyTorch does.
+        If OpenVINO was requested and cannot run the network as PyTorch does.
     """
-    chosen, place = choose_engine(engine, device)
-    check_precision(precision, chosen, place)
+    chosen, target = choose_engine(engine, device)
+    check_precision(precision, chosen, target)
     if chosen == "openvino":
         from featx.engines.openvino_engine import OpenVinoEngine
 
         try:
             return OpenVinoEngine(backbone, precision=precision, batch_size=batch_size)
         except BackboneError:
-            # A network of the user's own may do what OpenVINO does not know.
-            if engine == "openvino" or precision not in list_precisions("torch", place):
+            # A user's network may use operations that OpenVINO lacks.
+            if engine == "openvino" or precision not in list_precisions("torch", target):
                 raise
-    devices = list_devices(place)
+    devices = list_devices(target)
     if len(devices) > 1:
         from featx.engines.fleet import Fleet
 
@@ -212,5 +227,5 @@ def build_engine(
     from featx.engines.torch_engine import TorchEngine
 
     return TorchEngine(
-        backbone, device=place, precision=precision, batch_size=batch_size, n_images=n_images
+        backbone, device=target, precision=precision, batch_size=batch_size, n_images=n_images
     )

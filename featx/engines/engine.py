@@ -1,35 +1,32 @@
-"""What all engines have in common: batches of one shape go in, vectors come out, some in flight."""
+"""The contract of all engines: batches of one shape go in, vectors come out, several in flight."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import ClassVar, Protocol, Self
 
 from featx.backbones.backbone import Backbone
-
-Array = np.ndarray[Any, Any]
+from featx.core.typing import Array, Float32Array, Precision
 
 
 class Slot(ABC):
-    """A place for one batch on its way through an engine, used again and again.
+    """Memory for one batch on its way through an engine, used again and again.
 
     Attributes
     ----------
     pixels : ndarray
-        ``(batch_size, *pixel_shape)``, to be filled from the front before `start`. It is the very
-        memory that the engine reads: nothing is copied on the way.
+        Pixels ``(batch_size, *pixel_shape)`` of a batch, to be filled from the front before
+        `start`. The engine reads this very memory: nothing is copied on the way.
     """
 
     pixels: Array
 
     def start(self, n_rows: int) -> None:
-        """Run the first rows; they and `pixels` must be left alone until `wait` was called.
+        """Run the first rows of `pixels`; leave `pixels` alone until `wait` has returned.
 
-        Every batch is run in one shape, the last one padded: a row's embedding depends on the
-        batch shape in its last bits, and must not depend on how many neighbours it happens to have.
+        Every batch runs in one shape, the last one padded with zeros: the last bits of an embedding
+        depend on the batch shape, and must not depend on how many neighbours an image has.
         """
         self.pixels[n_rows:] = 0
         self.n_rows = n_rows
@@ -39,8 +36,13 @@ class Slot(ABC):
     def _start(self) -> None: ...
 
     @abstractmethod
-    def wait(self) -> dict[str, Array]:
-        """Return what came of the batch: per layer float32 ``(n_rows, dim)``.
+    def wait(self) -> dict[str, Float32Array]:
+        """Wait for the batch and return its vectors.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Vectors ``(n_rows, dim)`` per layer.
 
         Raises
         ------
@@ -50,50 +52,94 @@ class Slot(ABC):
 
 
 class Engine(ABC):
-    """Runs a frozen backbone over batches.
+    """A frozen backbone that runs over batches.
+
+    An engine owns threads, requests or processes; `close` gives them back. An engine is a context
+    manager. Only one thread at a time may use it.
 
     Parameters
     ----------
     backbone : Backbone
+        The network to run.
     device : str
-        As `featx.engines.choose.choose_engine` gives it.
+        Device that runs the network, such as ``"cpu"`` or ``"cuda:0"``.
     precision : {"fp32", "bf16", "fp16"}
-        Of the network's arithmetic; vectors are float32 in any case.
+        Arithmetic of the network; the vectors are float32 in any case.
     batch_size : int
-        Rows run at a time.
+        Number of images per batch.
 
     Attributes
     ----------
+    name : str
+        Name of the engine, which the provenance of a cache records.
+    packages : tuple of str
+        Installed packages whose versions the provenance of a cache records.
     slots : sequence of Slot
-        As many as keep the device busy.
+        Slots, as many as keep the device busy.
     busy_s : float or None
-        For how long the device has computed, where it has a clock of its own.
+        Seconds that the device has computed; None if it has no clock of its own.
     """
 
     name: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]] = ()
     slots: Sequence[Slot]
     busy_s: float | None = None
 
     def __init__(
-        self, backbone: Backbone, *, device: str, precision: str = "fp32", batch_size: int
+        self, backbone: Backbone, *, device: str, precision: Precision = "fp32", batch_size: int
     ) -> None:
         self.backbone, self.device, self.precision = backbone, device, precision
         self.batch_size = batch_size
 
-    def run(self, batch: Array) -> dict[str, Array]:
-        """Embed one batch of prepared pictures, and wait for it.
+    def run(self, batch: Array) -> dict[str, Float32Array]:
+        """Embed one batch of prepared images, and wait for it.
 
         Parameters
         ----------
         batch : ndarray
-            ``(n, ...)`` as the backbone's ``preprocess.prepare`` gives each, n ≤ `batch_size`.
+            Images ``(n, *pixel_shape)`` as ``backbone.preprocess.prepare`` returns each, with
+            n ≤ `batch_size`.
 
         Returns
         -------
         dict of str to ndarray
-            Per layer float32 ``(n, dim)``.
+            Vectors ``(n, dim)`` per layer.
         """
         slot = self.slots[0]
         slot.pixels[: len(batch)] = batch
         slot.start(len(batch))
         return slot.wait()
+
+    def close(self) -> None:
+        """Give threads, memory and processes back; the engine cannot be used afterwards."""
+        self.slots = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class EngineBuilder(Protocol):
+    """An object that builds engines: pass one as ``engine=`` to run backbones in a way of your own.
+
+    `featx.testing.FakeEngine` is one.
+    """
+
+    def build(
+        self, backbone: Backbone, *, precision: Precision, batch_size: int | None, n_images: int
+    ) -> Engine:
+        """Build an engine for a backbone.
+
+        Parameters
+        ----------
+        backbone : Backbone
+            The network to run.
+        precision : {"fp32", "bf16", "fp16"}
+            Arithmetic of the network.
+        batch_size : int or None
+            Number of images per batch; None leaves the choice to the builder.
+        n_images : int
+            Number of images to expect.
+        """

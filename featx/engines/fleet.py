@@ -1,4 +1,4 @@
-"""Run a backbone on several devices of one machine, with a process for each."""
+"""Run a backbone on several GPUs of one machine, one process per GPU (experimental)."""
 
 from __future__ import annotations
 
@@ -13,26 +13,32 @@ import numpy as np
 
 from featx.backbones.backbone import Backbone
 from featx.core.errors import DeviceError
+from featx.core.typing import Float32Array, Precision
 from featx.engines.engine import Engine, Slot
-from featx.engines.fleet_process import REMEDY, Room, build, serve
-
-Array = np.ndarray[Any, Any]
+from featx.engines.fleet_process import REMEDY, SharedBatch, build, serve
 
 
 class Fleet(Engine):
-    """A `TorchEngine` per device, each in a process of its own, that take batches in turn.
+    """Run a `TorchEngine` per device, each in a process of its own; batches go to each in turn.
 
-    One process would not do: its threads share one interpreter, and launching kernels holds it.
+    Experimental: the fleet is tested with several processes on a CPU, and was never run on a
+    machine with two GPUs.
+
+    One process is not enough: its threads share one interpreter, which launching kernels holds.
     Pixels and vectors lie in shared memory. The processes end with the fleet, or with this process.
 
     Parameters
     ----------
     backbone : Backbone
-        Whose network can be pickled.
+        The network to run; it must be picklable.
     devices : sequence of str
-        Such as ``cuda:0``, all of one kind.
-    precision, batch_size, n_images
-        As in `TorchEngine`; no batch size: the smallest that one of the devices takes by itself.
+        Names of the devices, such as ``cuda:0``, all of one kind.
+    precision : {"fp32", "bf16", "fp16"}
+        Arithmetic of the network.
+    batch_size : int, optional
+        Number of images per batch. Default: the smallest default of the devices.
+    n_images : int
+        Number of images to expect.
 
     Raises
     ------
@@ -42,20 +48,21 @@ class Fleet(Engine):
     """
 
     name = "torch"
+    packages = ("torch",)
 
     def __init__(
         self,
         backbone: Backbone,
         *,
         devices: Sequence[str],
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         batch_size: int | None = None,
         n_images: int = 0,
     ) -> None:
         packed = _pack(backbone, precision=precision, batch_size=batch_size, n_images=n_images)
         self._members: list[_Member] = []
         self.slots: list[_Slot] = []
-        # Neither of them knows the fleet, which would never be dropped otherwise.
+        # Neither list refers to the fleet, which could never be freed otherwise.
         self._end = weakref.finalize(self, _end, self._members, self.slots)
         try:
             for device in devices:
@@ -80,17 +87,18 @@ class Fleet(Engine):
 
     @property
     def busy_s(self) -> float | None:  # type: ignore[override]
-        """For how long the devices have computed, on average."""
+        """Seconds that the devices have computed, on average."""
         clocks = [member.busy_s for member in self._members if member.busy_s is not None]
         return sum(clocks) / len(clocks) if clocks else None
 
     def close(self) -> None:
-        """End the processes and give their memory back, as dropping the fleet does."""
+        """End the processes and give their memory back."""
         self._end()
+        super().close()
 
 
 def _end(members: list[_Member], slots: list[_Slot]) -> None:
-    """End processes, then free memory: one that opens it later would have it tracked as leaked."""
+    """End the processes, then free the memory: a process that opens it later would leak it."""
     for member in members:
         member.connection.close()
         member.process.kill()  # it may be compiling, for minutes
@@ -100,7 +108,7 @@ def _end(members: list[_Member], slots: list[_Slot]) -> None:
 
 
 class _Member:
-    """A device's process, as its parent sees it."""
+    """The parent's side of a device's process."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -115,27 +123,29 @@ class _Member:
         theirs.close()  # or its end would never be noticed
 
     def send(self, message: object) -> None:
-        """Send a message; that the process has ended is for `receive` to tell."""
+        """Send a message; `receive` reports a process that has ended."""
         with suppress(OSError):
             self.connection.send(message)
 
     def receive(self) -> Any:
-        """Take the next message; an error is raised."""
+        """Return the next message, or raise it if it is an error."""
         try:
             message = self.connection.recv()
         except (EOFError, OSError) as error:
             self.process.join(1)  # the pipe closes a moment before
             raise DeviceError(
-                f"device {self.device}: expected its process to answer, got its end with exit code "
-                f"{self.process.exitcode}. Read what it printed, start a script's work under "
-                f"if __name__ == '__main__', or {REMEDY}."
+                subject=f"device {self.device}",
+                expected="an answer from its process",
+                got=f"its end with exit code {self.process.exitcode}",
+                remedy="Read what the process printed, start the work of a script under "
+                f"if __name__ == '__main__', or {REMEDY}.",
             ) from error
         if isinstance(message, Exception):
             raise message
         return message
 
     def wait(self, number: int) -> None:
-        """Wait for what runs in the slot of that number; what went wrong with it is raised."""
+        """Wait for the batch in the slot of that number; raise the error that ended it."""
         while number not in self._errors:
             answered, error, self.busy_s = self.receive()
             self._errors[answered] = error
@@ -143,8 +153,8 @@ class _Member:
             raise error
 
 
-class _Slot(Room, Slot):
-    """One of a device's places, filled here and run there."""
+class _Slot(SharedBatch, Slot):
+    """A batch that is filled in this process and run in a device's process."""
 
     def __init__(self, backbone: Backbone, batch_size: int, member: _Member, number: int) -> None:
         super().__init__(backbone, batch_size)
@@ -153,21 +163,22 @@ class _Slot(Room, Slot):
     def _start(self) -> None:
         self._member.send((self._number, self.n_rows))
 
-    def wait(self) -> dict[str, Array]:
+    def wait(self) -> dict[str, Float32Array]:
         self._member.wait(self._number)
         ends = np.cumsum([*self._dims.values()])[:-1]
         parts = np.split(self.vectors[: self.n_rows], ends, axis=1)  # (n_rows, dim) each
         return {layer: part.copy() for layer, part in zip(self._dims, parts, strict=True)}
 
 
-def _pack(backbone: Backbone, **how: Any) -> bytes:
-    """Pickle what a process needs, weights and all: a pipe would leave tensors where they are."""
+def _pack(backbone: Backbone, **options: Any) -> bytes:
+    """Pickle what a process needs, weights included: a pipe would share tensors, not copy them."""
     loaded = backbone.with_module(backbone.module)
     try:
-        return pickle.dumps((build, loaded, how))
-    except Exception as error:  # whatever a class raises that was not made for it
+        return pickle.dumps((build, loaded, options))
+    except Exception as error:  # a class that is not made for it raises any kind
         raise DeviceError(
-            f"{backbone.name} on several devices: expected a network and transform that can be "
-            f"pickled, got {type(error).__name__}: {error}. Name their parts in a module, or "
-            f"{REMEDY}."
+            subject=f"{backbone.name} on several devices",
+            expected="a network and a transform that can be pickled",
+            got=f"{type(error).__name__}: {error}",
+            remedy=f"Define their parts in a module, or {REMEDY}.",
         ) from error

@@ -17,53 +17,58 @@ from featx.backbones.backbone import Backbone
 from featx.backbones.lazy import PACKAGES
 from featx.core.artifacts import build_key, find_kept, keep
 from featx.core.errors import BackboneError
+from featx.core.process import GLOBAL_STATE
 from featx.core.similarity import compute_cosines
+from featx.core.typing import Array, Float32Array, Precision
 from featx.engines.engine import Engine, Slot
 
 if TYPE_CHECKING:
     from torch import nn
 
-Array = np.ndarray[Any, Any]
-
 CORE = openvino.Core()
-"""The one of this process.
+"""The only core of this process.
 
-Each sets a stack for signals and puts the one before it back when it goes; of two that go in the
-order they came, the first one's is put back after it was freed, and Ctrl-C ends in a crash.
+Each core installs a stack for signals and restores the previous one when it is freed. If two cores
+are freed in the order of their creation, a stack that was freed is restored, and Ctrl-C crashes.
 """
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 BATCH_SIZE = 8
-"""Where none was asked for; with 16 or 32 feature maps leave the caches, a tenth slower."""
+"""Default batch size: at 16 or 32, feature maps no longer fit the caches, which costs a tenth."""
 
 MIN_COSINE = 0.99999
-"""Between what PyTorch and the converted network make of one picture, both in float32."""
+"""Smallest accepted cosine between PyTorch's and OpenVINO's embedding of one image in float32."""
 
 _FILES = "network.xml", "network.bin"
 
 
 class OpenVinoEngine(Engine):
-    """A backbone converted in memory, normalisation inside its graph.
+    """Run a backbone with OpenVINO, normalisation included.
 
-    The converted network is kept on disk where its code is featx's and torchvision's: the next run
-    needs no PyTorch. Its first answer is compared with PyTorch's.
+    Converted networks of featx's own backbones are kept on disk, so that the next run needs no
+    PyTorch. After conversion, OpenVINO's embeddings are compared with PyTorch's.
 
     Parameters
     ----------
-    backbone, precision, batch_size
-        As in `Engine`; no batch size: a good one.
+    backbone : Backbone
+        The network to run.
+    precision : {"fp32", "bf16", "fp16"}
+        Arithmetic of the network.
+    batch_size : int, optional
+        Number of images per batch. Default: 8.
 
     Raises
     ------
     BackboneError
-        If the network cannot be converted, or comes out another.
+        If the network cannot be converted, or gives other embeddings than PyTorch.
     """
 
     name = "openvino"
+    packages = ("openvino",)
 
     def __init__(
-        self, backbone: Backbone, *, precision: str = "fp32", batch_size: int | None = None
+        self, backbone: Backbone, *, precision: Precision = "fp32", batch_size: int | None = None
     ) -> None:
         super().__init__(
             backbone, device="cpu", precision=precision, batch_size=batch_size or BATCH_SIZE
@@ -95,7 +100,7 @@ class _Slot(Slot):
     def _start(self) -> None:
         self._request.start_async()
 
-    def wait(self) -> dict[str, Array]:
+    def wait(self) -> dict[str, Float32Array]:
         self._request.wait()
         return {
             layer: self._request.get_output_tensor(index).data[: self.n_rows].copy()
@@ -104,7 +109,7 @@ class _Slot(Slot):
 
 
 def _load_network(backbone: Backbone) -> openvino.Model:
-    """Take the converted network that was kept, or convert, check and keep it."""
+    """Read the converted network from the store, or convert, check and keep it."""
     if not backbone.is_builtin:
         return _convert(backbone)
     own = Path(__file__).parent
@@ -122,7 +127,7 @@ def _load_network(backbone: Backbone) -> openvino.Model:
     if found is None:
         network = _convert(backbone)
         keep(key, lambda folder: _save(network, folder))
-        # Read back at once: computed from memory, its last bits would be others than ever after.
+        # Read it back at once: the network in memory gives other last bits than the stored one.
         found = find_kept(key)
         if found is None:
             return network
@@ -133,43 +138,47 @@ def _save(network: openvino.Model, folder: Path) -> None:
     try:
         # By default weights would be rounded to half precision.
         openvino.save_model(network, folder / _FILES[0], compress_to_fp16=False)
-    except RuntimeError as error:  # its word for a full disk
+    except RuntimeError as error:  # OpenVINO's error for a full disk
         raise OSError(str(error)) from error
 
 
 def _convert(backbone: Backbone) -> openvino.Model:
-    """Convert a network and see that it is the same.
+    """Convert a network and compare its embeddings with PyTorch's.
 
-    Not by ``openvino.convert_model``: it reports each use to its makers over the network.
+    ``openvino.convert_model`` is not used: it reports each use over the internet.
     """
     import torch
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    picture = _build_picture(backbone)
+    images = _build_images(backbone)
     module = _build_module(backbone)
-    with _quiet(), torch.inference_mode():
-        expected = [output.numpy() for output in module(torch.from_numpy(picture))]
+    with _trace_quietly(), torch.inference_mode():
+        expected = [output.numpy() for output in module(torch.from_numpy(images))]
         try:
-            # Traced with another picture: what a network decides by its input is seen to differ.
-            black = torch.zeros_like(torch.from_numpy(picture))
+            # Trace with other images: a network that branches on its input then gives others.
+            black = torch.zeros_like(torch.from_numpy(images))
             decoder = TorchScriptPythonDecoder(module, example_input=black)
             frontend = FrontEndManager().load_by_framework("pytorch")
             network = frontend.convert(frontend.load(decoder))
-            network.reshape(picture.shape)
+            network.reshape(images.shape)
             compiled = CORE.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-            got = list(compiled(picture).values())
+            got = list(compiled(images).values())
         except Exception as error:  # OpenVINO and tracing raise many kinds
             text = " ".join(str(error).split())[:200]
             raise BackboneError(
-                f"{backbone.name}: expected a network that OpenVINO can run, got "
-                f"{type(error).__name__}: {text}. Pass --engine torch."
+                subject=backbone.name,
+                expected="a network that OpenVINO can run",
+                got=f"{type(error).__name__}: {text}",
+                remedy="Pass engine='torch'.",
             ) from error
     worst = min(compute_cosines(*pair).min() for pair in zip(expected, got, strict=True))
     if not worst >= MIN_COSINE:
         raise BackboneError(
-            f"{backbone.name}: expected OpenVINO to give what PyTorch gives, got a cosine of "
-            f"{worst:.6f}. Pass --engine torch."
+            subject=backbone.name,
+            expected="the same embeddings from OpenVINO as from PyTorch",
+            got=f"a cosine of {worst:.6f} between them",
+            remedy="Pass engine='torch'.",
         )
     return network
 
@@ -178,7 +187,7 @@ def _build_module(backbone: Backbone) -> nn.Module:
     from torch import nn
 
     class Network(nn.Module):
-        """From stacked pixels to embeddings."""
+        """Turn stacked pixels into embeddings."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -190,8 +199,8 @@ def _build_module(backbone: Backbone) -> nn.Module:
     return Network().eval()
 
 
-def _build_picture(backbone: Backbone) -> Array:
-    """Make two pictures of noise, as the backbone's `prepare` gives them."""
+def _build_images(backbone: Backbone) -> Array:
+    """Draw two images of noise, in the form that the backbone's `prepare` returns."""
     black = backbone.preprocess.build_example()
     rng = np.random.default_rng(0)
     shape = (2, *black.shape)
@@ -201,13 +210,20 @@ def _build_picture(backbone: Backbone) -> Array:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what tracing logs and warns off the terminal."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+def _trace_quietly() -> Iterator[None]:
+    """Keep the warnings of tracing off the terminal: OpenVINO needs the deprecated torch.jit.
+
+    Warning filters and the level of OpenVINO's logger belong to the process.
+    """
+    from torch.jit._trace import TracerWarning
+
+    logger = logging.getLogger("openvino")
+    with GLOBAL_STATE, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=TracerWarning)
+        warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
+        level = logger.level
+        logger.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            logging.disable(before)
+            logger.setLevel(level)

@@ -18,54 +18,58 @@ from torch.fx.experimental.optimization import fuse
 from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import Preprocess
 from featx.core.errors import DeviceError
+from featx.core.process import GLOBAL_STATE
+from featx.core.typing import Float32Array, Precision
 from featx.engines.engine import Engine, Slot
 from featx.engines.threads import open_pool
-
-Array = np.ndarray[Any, Any]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 BATCH_SIZE_CPU, BATCH_SIZE_GPU = 8, 256
-"""Where none was asked for; halved while a GPU's memory is too small."""
+"""Default batch sizes; halved while a GPU's memory is too small."""
 
 MIN_COMPILED = 10_000
-"""Images from which on compiling pays: on two cores it took 19 s for MobileNetV2, of which each
-image gained 1.4 ms, and 7 s for ResNet-50, of which each gained 14 ms."""
+"""Number of images from which compiling pays: on two cores it took 19 s for MobileNetV2 and saved
+1.4 ms per image, and 7 s for ResNet-50 and saved 14 ms per image."""
 
 N_GPU_SLOTS = 3
 """One batch is computed while the next is copied and the one after it is filled."""
 
 
 class TorchEngine(Engine):
-    """A backbone on a device.
+    """Run a backbone with PyTorch.
 
     BatchNorm is folded into the convolutions, and weights lie channels last. For many images the
-    network is compiled, where the machine has what that needs; otherwise it runs as it is.
+    network is compiled if the machine has a compiler.
 
     Parameters
     ----------
     backbone : Backbone
+        The network to run.
     device : str
-        ``cpu``, ``cuda:N`` or ``mps``.
-    precision, batch_size
-        As in `Engine`; no batch size: a good one that fits.
+        Device ``cpu``, ``cuda:N`` or ``mps``.
+    precision : {"fp32", "bf16", "fp16"}
+        Arithmetic of the network.
+    batch_size : int, optional
+        Number of images per batch. Default: 8 on a CPU, at most 256 on a GPU.
     n_images : int
-        How many it will run.
+        Number of images to expect.
 
     Raises
     ------
     DeviceError
-        If the device's memory is too small for the batch that was asked for, or for one image.
+        If the device has too little memory for the requested batch size, or for one image.
     """
 
     name = "torch"
+    packages = ("torch",)
 
     def __init__(
         self,
         backbone: Backbone,
         *,
         device: str = "cpu",
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         batch_size: int | None = None,
         n_images: int = 0,
     ) -> None:
@@ -91,8 +95,14 @@ class TorchEngine(Engine):
             torch.cuda.empty_cache()
             self.batch_size //= 2
 
+    def close(self) -> None:
+        """End the threads and drop the network with its memory."""
+        super().close()
+        self.pool.shutdown()
+        self._network = _run_closed
+
     def _compile(self) -> None:
-        """Compile the network; without a compiler, or with operations it lacks, leave it."""
+        """Compile the network; leave it as it is if there is no compiler or an operation fails."""
         plain, black = self._network, self.backbone.preprocess.build_example()
         pixels = torch.from_numpy(np.stack([black] * self.batch_size)).to(self.device)
         # Frozen weights are brought into the order that the kernels read them in.
@@ -127,14 +137,25 @@ class TorchEngine(Engine):
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Tell what the device's errors mean."""
+        """Translate the errors of the device."""
         try:
             yield
         except torch.OutOfMemoryError as error:
             raise DeviceError(
-                f"device {self.device}: expected memory for {self.batch_size} images at a time, "
-                "got too little. Pass a smaller --batch-size."
+                subject=f"device {self.device}",
+                expected=f"memory for {self.batch_size} images at a time",
+                got="too little",
+                remedy="Pass a smaller batch_size.",
             ) from error
+
+
+def _run_closed(_pixels: torch.Tensor) -> list[torch.Tensor]:
+    raise DeviceError(
+        subject="engine torch",
+        expected="an open engine",
+        got="a closed one",
+        remedy="Build another engine.",
+    )
 
 
 class _Network(nn.Module):
@@ -144,8 +165,9 @@ class _Network(nn.Module):
         super().__init__()
         embedder = copy.deepcopy(backbone.module)
         try:
-            embedder.network = fuse(embedder.network)
-        except Exception:  # torch.fx raises whatever the traced code does; it runs unfolded as well
+            with GLOBAL_STATE:  # torch.fx patches torch.nn while it traces
+                embedder.network = fuse(embedder.network)
+        except Exception:  # torch.fx raises any kind; the network also runs unfolded
             embedder = copy.deepcopy(backbone.module)
         self.embedder = embedder.to(dtype).to(memory_format=torch.channels_last)
         self.preprocess: Preprocess = backbone.preprocess
@@ -164,17 +186,17 @@ class _Slot(Slot):
         self._engine = engine
         black = engine.backbone.preprocess.build_example()
         self.pixels = np.zeros((engine.batch_size, *black.shape), black.dtype)
-        self._future: Future[list[Array]]
+        self._future: Future[list[Float32Array]]
 
     def _start(self) -> None:
         self._future = self._engine.pool.submit(self._compute)
 
-    def _compute(self) -> list[Array]:
+    def _compute(self) -> list[Float32Array]:
         with self._engine.guard():
             pixels = torch.from_numpy(self.pixels).to(self._engine.device)
             return [output.cpu().numpy() for output in self._engine.compute(pixels)]
 
-    def wait(self) -> dict[str, Array]:
+    def wait(self) -> dict[str, Float32Array]:
         arrays = [array[: self.n_rows] for array in self._future.result()]
         return dict(zip(self._engine.backbone.layers, arrays, strict=True))
 
@@ -214,7 +236,7 @@ class _CudaSlot(Slot):
                 output.record_stream(self._stream)
                 result.copy_(output, non_blocking=True)
 
-    def wait(self) -> dict[str, Array]:
+    def wait(self) -> dict[str, Float32Array]:
         engine = self._engine
         with engine.guard():
             self._stream.synchronize()

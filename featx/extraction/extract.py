@@ -188,7 +188,7 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
             workspace.backbone,
             workspace.engine,
             request.run,
-            inventory.skip_digests,
+            skip_digests=inventory.skip_digests,
             dtype=workspace.dtype,
             decode=request.decode,
             timings=timings,

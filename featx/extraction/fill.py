@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from featx.cache.shards import Shards
 from featx.core.rows import Failure
-from featx.embedding.loop import EmbeddedBatch
+from featx.embedding.batching import EmbeddedBatch
 from featx.extraction.plan import Plan
 
 

@@ -15,8 +15,9 @@ from featx.core.errors import CacheError
 from featx.core.rows import Row
 from featx.core.similarity import compute_cosines
 from featx.core.typing import Array, PathLike, VectorDtype
-from featx.embedding.embed import find_decode, restore_backbone
-from featx.embedding.loop import EmbeddedBatch, iter_embedded
+from featx.embedding.batching import EmbeddedBatch
+from featx.embedding.identity import find_decode, restore_backbone
+from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunOptions, SharedRunKeywords
 from featx.images.sources.read import read_manifest
 
@@ -120,16 +121,19 @@ def compare_with_source(
         fingerprint, provenance.origin, weights=weights, subject=drawn.subject
     )
     options = RunOptions(**run, batch_size=provenance.batch_size)
-    running = options.build_engine(backbone, fingerprint.precision, n_images=len(todo))
-    batches = iter_embedded(
-        todo,
-        backbone,
-        running,
-        options,
-        dtype=drawn.dtype,
-        decode=find_decode(fingerprint),
-    )
-    with closing(batches):
+    with (
+        options.build_engine(backbone, fingerprint.precision, n_images=len(todo)) as engine,
+        closing(
+            iter_embedded(
+                todo,
+                backbone,
+                engine,
+                options,
+                dtype=drawn.dtype,
+                decode=find_decode(fingerprint),
+            )
+        ) as batches,
+    ):
         return compare_sample(drawn, batches, n_missing=len(drawn.rows) - len(todo))
 
 

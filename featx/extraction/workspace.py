@@ -22,7 +22,7 @@ from featx.core.errors import CacheError
 from featx.core.files import name_work_dir, remove_drafts
 from featx.core.provenance import Provenance
 from featx.core.typing import PathLike, VectorDtype
-from featx.embedding.embed import build_fingerprint, resolve_backbone
+from featx.embedding.identity import build_fingerprint, resolve_backbone
 from featx.engines.engine import Engine
 from featx.extraction.checks import check_fingerprints, check_not_empty, check_same_source
 from featx.extraction.naming import name_embeddings
@@ -106,7 +106,9 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
         if batch_size == "auto" and plan is not None:  # interrupted work continues with its own
             batch_size = plan.batch_size
         run = replace(request.run, batch_size=batch_size)
-        engine = run.build_engine(backbone, request.precision, n_images=len(manifest))
+        engine = stack.enter_context(
+            run.build_engine(backbone, request.precision, n_images=len(manifest))
+        )
         infos = _build_infos(request, backbone, names, build_provenance(backbone, engine, manifest))
         if base is not None:
             check_fingerprints(base, infos)
@@ -172,8 +174,7 @@ def _build_infos(
 def build_provenance(backbone: Backbone, engine: Engine, manifest: Manifest) -> Provenance:
     """Describe who computes an embedding, when and how."""
     now = datetime.datetime.now(datetime.UTC)
-    # The name of an engine is the name of its package.
-    packages = dict.fromkeys((*VERSIONED, engine.name))
+    packages = dict.fromkeys((*VERSIONED, *engine.packages))
     return Provenance(
         origin=backbone.origin,
         engine=engine.name,

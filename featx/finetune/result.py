@@ -18,7 +18,7 @@ from featx.backbones.metadata import METADATA_KEY, WeightsMetadata
 from featx.backbones.registry import get_backbone_spec
 from featx.backbones.spec import PENULTIMATE
 from featx.cache.reader import Cache
-from featx.embedding.embed import build_fingerprint, find_decode
+from featx.embedding.identity import build_fingerprint, find_decode
 from featx.embedding.loop import iter_embedded
 from featx.finetune.advise import Advice
 from featx.finetune.data import TuningData
@@ -277,12 +277,14 @@ def compare(
         If an image cannot be read, or changed after it was extracted.
     """
     test = data.test
-    engine = run.options.build_engine(tuned, run.precision, n_images=len(test))
     digests = test.digests.tolist()
     parts, n_seen = [], 0
-    with closing(
-        iter_embedded(data.test_entries, tuned, engine, run.options, decode=run.decode)
-    ) as batches:
+    with (
+        run.options.build_engine(tuned, run.precision, n_images=len(test)) as engine,
+        closing(
+            iter_embedded(data.test_entries, tuned, engine, run.options, decode=run.decode)
+        ) as batches,
+    ):
         for batch in batches:
             check_batch(batch, digests[n_seen : n_seen + len(batch)])
             n_seen += len(batch)

@@ -23,7 +23,8 @@ from featx.cache.shards import find_plan
 from featx.core.errors import FingerprintError, TuningError
 from featx.core.files import name_work_dir
 from featx.core.typing import Decode, Float32Array, IntArray, Precision
-from featx.embedding.loop import EmbeddedBatch, iter_embedded
+from featx.embedding.batching import EmbeddedBatch
+from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunOptions
 from featx.engines.engine import Engine
 from featx.extraction.checks import is_other_source

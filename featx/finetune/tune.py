@@ -16,7 +16,7 @@ from featx.cache.reader import Cache, open_cache
 from featx.core.errors import TuningError
 from featx.core.files import check_destination, explain_errors
 from featx.core.typing import PathLike
-from featx.embedding.embed import find_decode, restore_backbone
+from featx.embedding.identity import find_decode, restore_backbone
 from featx.embedding.options import RunOptions, SharedRunKeywords
 from featx.finetune.advise import advise
 from featx.finetune.cut import cut_backbone

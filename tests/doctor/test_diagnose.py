@@ -17,7 +17,7 @@ from featx.doctor.diagnose import (
     combine,
 )
 from featx.doctor.measure import generate_image, measure_decoding, measure_network
-from featx.embedding.embed import resolve_backbone
+from featx.embedding.identity import resolve_backbone
 from featx.embedding.options import RunOptions, count_workers
 from featx.engines.choose import list_precisions
 from featx.images.decode import decode_image, decode_reduced, encode_image

@@ -7,7 +7,7 @@ from PIL import Image
 import featx
 from featx.core.errors import BackboneError, DecodeError, FingerprintError
 from featx.core.provenance import Origin
-from featx.embedding.embed import build_fingerprint, resolve_backbone, restore_backbone
+from featx.embedding.identity import build_fingerprint, resolve_backbone, restore_backbone
 
 
 @pytest.fixture(scope="module")

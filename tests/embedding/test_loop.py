@@ -172,7 +172,9 @@ def test_iter_embedded_workers_do_not_change_the_bytes(mixed, squeezenet):
 def iter_on_cpu(entries, backbone, *, known=None, dtype="float32", timings=None, **options):
     options = RunOptions(device="cpu", progress=False, **options)
     engine = options.build_engine(backbone)
-    return iter_embedded(entries, backbone, engine, options, known, dtype=dtype, timings=timings)
+    return iter_embedded(
+        entries, backbone, engine, options, skip_digests=known, dtype=dtype, timings=timings
+    )
 
 
 def list_threads():
@@ -223,7 +225,7 @@ def test_iter_embedded_worker_that_dies_leaves_all_before_it(put_many, picky, mo
             raise SystemExit("dies")
         return decode_reduced(data, min_side)
 
-    monkeypatch.setattr("featx.embedding.loop.decode_reduced", decode)
+    monkeypatch.setattr("featx.embedding.decoding.decode_reduced", decode)
     found = []
 
     def take():
@@ -248,7 +250,7 @@ def test_iter_embedded_closed_early_ends_its_threads(put_many, picky, engine):
 def test_iter_embedded_does_not_wait_for_a_full_batch_of_what_is_known(
     put_many, picky, monkeypatch
 ):
-    monkeypatch.setattr("featx.embedding.loop.MAX_UNREPORTED", 8)
+    monkeypatch.setattr("featx.embedding.batching.MAX_UNREPORTED", 8)
     paths = put_many(30)
     known = {sha256(path.read_bytes()).hexdigest() for path in paths}
     batches = list(iter_on_cpu(list_entries(paths), picky, known=known, batch_size=16))
@@ -257,7 +259,7 @@ def test_iter_embedded_does_not_wait_for_a_full_batch_of_what_is_known(
 
 
 def test_iter_embedded_batch_of_more_than_may_be_unreported_is_filled(put_many, picky, monkeypatch):
-    monkeypatch.setattr("featx.embedding.loop.MAX_UNREPORTED", 4)
+    monkeypatch.setattr("featx.embedding.batching.MAX_UNREPORTED", 4)
     batches = list(iter_on_cpu(list_entries(put_many(20)), picky, batch_size=16))
     assert [len(batch.rows) for batch in batches] == [16, 4]
 
@@ -330,7 +332,7 @@ def test_run_options_below_one_is_refused(name, value):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "onnx"}, "engine: expected auto, torch, openvino, got 'onnx'"),
+        ({"engine": "onnx"}, "engine: expected auto, torch or openvino, got 'onnx'"),
         ({"device": "gpu"}, "device: expected auto, cpu, .* got 'gpu'"),
         ({"engine": "openvino", "device": "cuda"}, "engine openvino: expected device cpu"),
     ],

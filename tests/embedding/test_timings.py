@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from featx.embedding.timings import SHORT_S, STAGES, Laps, Timings
+from featx.embedding.timings import PHASES, SHORT_S, StopWatch, Timings
 
 
 def build(*, wall_s=10.0, n_cores=4, cpu=None, waits=None, **fields):
@@ -25,9 +25,9 @@ def build_on_gpu(**fields):
 # --- find_bottleneck
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", PHASES)
 def test_find_bottleneck_of_busy_cores_is_what_used_them_most(stage):
-    cpu = dict.fromkeys(STAGES, 5.0) | {stage: 15.0}
+    cpu = dict.fromkeys(PHASES, 5.0) | {stage: 15.0}
     assert build(cpu=cpu).find_bottleneck() == stage
 
 
@@ -85,7 +85,7 @@ def test_find_bottleneck_of_a_moments_wait_for_the_writer_is_not_write():
 def test_find_bottleneck_of_a_short_run_is_none():
     timings = build(wall_s=SHORT_S * 0.99, cpu={"network": 100.0})
     assert timings.find_bottleneck() == ""
-    assert timings.advise() == "too short to tell what held it back"
+    assert timings.advise() == "the run was too short to find its bottleneck"
 
 
 # --- advise
@@ -96,13 +96,14 @@ def test_find_bottleneck_of_a_short_run_is_none():
     [
         (
             {"cpu": {"network": 30.0, "decode": 6.0}},
-            "network-bound: 3.6 of 4 cores busy; --precision bf16 where CPU has it, or a smaller "
+            "network-bound: 3.6 of 4 cores busy; precision=bf16 if the CPU supports it, or a "
+            "smaller "
             "backbone",
         ),
         (
             {"cpu": {"network": 30.0, "decode": 6.0}, "engine": "torch"},
             "network-bound: 3.6 of 4 cores busy; pip install featx[cpu] for OpenVINO, or "
-            "--precision bf16 where CPU has it, or a smaller backbone",
+            "precision=bf16 if the CPU supports it, or a smaller backbone",
         ),
         (
             {"cpu": {"network": 36.0}, "precision": "bf16"},
@@ -110,11 +111,11 @@ def test_find_bottleneck_of_a_short_run_is_none():
         ),
         (
             {"cpu": {"network": 6.0, "decode": 30.0}},
-            "decoder-bound: 3.6 of 4 cores busy; --decode fast or smaller images",
+            "decoder-bound: 3.6 of 4 cores busy; decode=fast or smaller images",
         ),
         (
             {"cpu": {"decode": 6.0, "preprocess": 30.0}, "n_workers": 1},
-            "decoder-bound: 3.6 of 4 cores busy; --decode fast or smaller images",
+            "decoder-bound: 3.6 of 4 cores busy; decode=fast or smaller images",
         ),
         (
             {"cpu": {"decode": 36.0}, "decode": "fast"},
@@ -122,7 +123,8 @@ def test_find_bottleneck_of_a_short_run_is_none():
         ),
         (
             {"cpu": {"read": 1.0, "decode": 1.0}, "waits": {"images": 9.0}, "read_s": 35.0},
-            "read-bound: 0.2 of 4 cores busy; copy the source to a faster disk, or more --workers",
+            "read-bound: 0.2 of 4 cores busy; copy the source to a faster disk, or more "
+            "threads (workers=N)",
         ),
         (
             {"cpu": {"write": 4.0}, "waits": {"write": 9.0}},
@@ -130,15 +132,18 @@ def test_find_bottleneck_of_a_short_run_is_none():
         ),
         (
             {"cpu": {"network": 6.0, "decode": 9.0}, "waits": {"images": 8.0}, "n_workers": 1},
-            "decoder-bound: 1.5 of 4 cores busy; more --workers or --decode fast or smaller images",
+            "decoder-bound: 1.5 of 4 cores busy; more threads (workers=N) or decode=fast or "
+            "smaller images",
         ),
         (
             {"cpu": {"network": 16.0, "decode": 4.0}, "waits": {"images": 8.0}},
-            "nothing of featx: 2.0 of 4 cores busy; other work had the rest of the machine",
+            "featx used 2.0 of 4 cores and was not the bottleneck; 2.0 were idle or used by "
+            "other programs",
         ),
         (
             {"cpu": {"network": 16.0, "decode": 4.0}},
-            "nothing of featx: 2.0 of 4 cores busy; other work had the rest of the machine",
+            "featx used 2.0 of 4 cores and was not the bottleneck; 2.0 were idle or used by "
+            "other programs",
         ),
     ],
 )
@@ -151,22 +156,24 @@ def test_advise_on_a_cpu_says_what_would_help(fields, advice):
     [
         (
             {"cpu": {"decode": 4.0}, "waits": {"network": 8.0}, "busy_s": 9.7},
-            "network-bound: 0.4 of 4 cores busy, GPU idle 3%; --precision bf16 where CUDA has it, "
+            "network-bound: 0.4 of 4 cores busy, GPU idle 3%; precision=bf16 if the GPU "
+            "supports it, "
             "or a smaller backbone",
         ),
         (
             {"cpu": {"decode": 38.0}, "waits": {"images": 8.0}},
-            "decoder-bound: 3.8 of 4 cores busy, GPU idle 60%; --decode fast or smaller images",
+            "decoder-bound: 3.8 of 4 cores busy, GPU idle 60%; decode=fast or smaller images",
         ),
         (
             {"cpu": {"decode": 19.0}, "waits": {"images": 8.0}, "n_workers": 2},
-            "decoder-bound: 1.9 of 4 cores busy, GPU idle 60%; more --workers or --decode fast or "
+            "decoder-bound: 1.9 of 4 cores busy, GPU idle 60%; more threads (workers=N) or "
+            "decode=fast or "
             "smaller images",
         ),
         (
             {"cpu": {"decode": 1.0}, "waits": {"images": 9.0}, "read_s": 30.0},
             "read-bound: 0.1 of 4 cores busy, GPU idle 60%; copy the source to a faster disk, or "
-            "more --workers",
+            "more threads (workers=N)",
         ),
         (
             {
@@ -196,7 +203,7 @@ def test_list_shares_add_up_to_one():
         "network": 0.625,
         "write": 0.0,
     }
-    assert tuple(shares) == STAGES
+    assert tuple(shares) == PHASES
 
 
 def test_timings_of_nothing_are_zero():
@@ -247,7 +254,7 @@ def clock(monkeypatch):
 
 
 def test_laps_tell_the_seconds_of_each_stage(clock):
-    laps = Laps()
+    laps = StopWatch()
     clock.wait(4)
     clock.work(1)
     laps.end("read")
@@ -261,7 +268,7 @@ def test_laps_tell_the_seconds_of_each_stage(clock):
 
 
 def test_laps_of_an_image_that_fails_early_have_the_stages_it_came_to(clock):
-    laps = Laps()
+    laps = StopWatch()
     clock.work(1)
     laps.end("read")
     assert laps.cpu_s == {"read": 1}
@@ -270,7 +277,7 @@ def test_laps_of_an_image_that_fails_early_have_the_stages_it_came_to(clock):
 def test_timings_add_up_what_images_took(clock):
     timings = Timings()
     for seconds in (1, 2):
-        laps = Laps()
+        laps = StopWatch()
         clock.work(seconds)
         clock.wait(1)
         laps.end("read")
@@ -279,7 +286,7 @@ def test_timings_add_up_what_images_took(clock):
         timings.add(laps)
     assert timings.n_images == 2
     assert timings.read_s == 5
-    assert timings.cpu_s == dict.fromkeys(STAGES, 0.0) | {"read": 3, "decode": 30}
+    assert timings.cpu_s == dict.fromkeys(PHASES, 0.0) | {"read": 3, "decode": 30}
 
 
 def test_timings_measure_leaves_to_the_network_what_no_other_stage_used(clock):
@@ -293,7 +300,7 @@ def test_timings_measure_leaves_to_the_network_what_no_other_stage_used(clock):
         with timings.wait("images"):
             clock.wait(4)
     assert timings.wall_s == 17
-    assert timings.cpu_s == dict.fromkeys(STAGES, 0.0) | {"decode": 3, "write": 2, "network": 7}
+    assert timings.cpu_s == dict.fromkeys(PHASES, 0.0) | {"decode": 3, "write": 2, "network": 7}
     assert timings.write_s == 3
     assert timings.waits_s == {"images": 4, "network": 0, "write": 0}
 

@@ -110,7 +110,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Any:
         seen.append(data)
         return decode_reduced(data, min_side)
 
-    monkeypatch.setattr("featx.embedding.loop.decode_reduced", decode)
+    monkeypatch.setattr("featx.embedding.decoding.decode_reduced", decode)
     return seen
 
 
@@ -159,7 +159,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Any:
             return decode_reduced(data, min_side)
 
         with monkeypatch.context() as patch:
-            patch.setattr("featx.embedding.loop.decode_reduced", decode)
+            patch.setattr("featx.embedding.decoding.decode_reduced", decode)
             yield
 
     return failing

@@ -355,7 +355,7 @@ def refuse_work(*args: Any, **kwargs: Any) -> None:
 
 
 def refuse_loading(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.embedding.embed.load_backbone", refuse_work)
+    monkeypatch.setattr("featx.embedding.identity.load_backbone", refuse_work)
 
 
 def test_extract_over_what_is_no_cache_is_refused_before_any_work(

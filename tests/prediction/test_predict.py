@@ -29,7 +29,7 @@ def refuse_loading(monkeypatch):
         raise AssertionError("a network was loaded")
 
     monkeypatch.setattr("featx.backbones.load.load_backbone", refuse)
-    monkeypatch.setattr("featx.embedding.embed.load_backbone", refuse)
+    monkeypatch.setattr("featx.embedding.identity.load_backbone", refuse)
 
 
 def test_predict_images_are_told_apart_in_order(head, photos):

@@ -161,7 +161,9 @@ def list_entries(images: Any) -> list[Entry]:
     if isinstance(images, np.ndarray):
         is_single = images.ndim < 4
     else:
-        is_single = isinstance(images, str | os.PathLike) or not isinstance(images, Iterable)
+        is_single = isinstance(images, str | bytes | os.PathLike) or not isinstance(
+            images, Iterable
+        )
     entries: list[Entry] = []
     for number, image in enumerate([images] if is_single else images):
         if isinstance(image, str | os.PathLike):

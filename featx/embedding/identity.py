@@ -1,0 +1,155 @@
+"""The identity of embeddings: load the backbone they were made with, build their fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from featx.backbones.backbone import Backbone
+from featx.backbones.load import load_backbone
+from featx.backbones.spec import PENULTIMATE
+from featx.core.errors import BackboneError, FingerprintError, WeightsError
+from featx.core.fingerprint import Fingerprint, check_comparable
+from featx.core.provenance import Origin
+from featx.core.typing import Decode, Precision
+from featx.images.decode import DECODERS
+
+
+def resolve_backbone(
+    backbone: str | Backbone,
+    *,
+    weights: str = "DEFAULT",
+    layers: Sequence[str] = (PENULTIMATE,),
+    preprocess: str | None = None,
+    size: int | None = None,
+) -> Backbone:
+    """Load a backbone that is given by name; return a loaded backbone as it is.
+
+    Parameters
+    ----------
+    backbone : str or Backbone
+        The backbone, or its name.
+    weights, layers, preprocess, size
+        Options of `featx.load_backbone`, for a backbone given by name only.
+
+    Raises
+    ------
+    BackboneError
+        If a loaded backbone comes with options, which it cannot follow.
+    """
+    if isinstance(backbone, str):
+        return load_backbone(
+            backbone, weights=weights, layers=layers, preprocess=preprocess, size=size
+        )
+    if (weights, tuple(layers), preprocess, size) != ("DEFAULT", (PENULTIMATE,), None, None):
+        raise BackboneError(
+            subject=backbone.name,
+            expected="no weights, layers, preprocess or size beside a loaded backbone",
+            got="some",
+            remedy="Pass them to featx.load_backbone.",
+        )
+    return backbone
+
+
+def restore_backbone(
+    fingerprint: Fingerprint,
+    origin: Origin,
+    *,
+    subject: str,
+    weights: str | None = None,
+) -> Backbone:
+    """Load the backbone that embeddings were made with.
+
+    Parameters
+    ----------
+    fingerprint : Fingerprint
+        Identity of the embeddings.
+    origin : Origin
+        Record of how their backbone was loaded.
+    subject : str
+        Name of the embeddings' owner, for errors.
+    weights : str, optional
+        Present path or name of the weights. Default: as `origin` records them.
+
+    Raises
+    ------
+    FingerprintError
+        If these are other weights.
+    WeightsError
+        If the weights are missing.
+    """
+    try:
+        backbone = load_backbone(
+            fingerprint.backbone,
+            weights=weights or origin.weights,
+            layers=[fingerprint.layer],
+            preprocess=origin.preprocess_from,
+            size=origin.size,
+        )
+    except WeightsError as error:
+        if weights is not None or not error.expected:
+            raise
+        raise WeightsError(
+            subject=error.subject,
+            expected=error.expected,
+            got=error.got,
+            remedy=f"{error.remedy} Or pass weights=FILE with the weights of {subject}.",
+        ) from error
+    check_comparable(
+        fingerprint,
+        build_fingerprint(
+            backbone,
+            fingerprint.layer,
+            precision=fingerprint.precision,
+            decode=find_decode(fingerprint),
+        ),
+        subject=f"backbone {fingerprint.backbone} for {subject}",
+        remedy=f"Pass weights=FILE with the weights that the embeddings of {subject} were made "
+        "with.",
+    )
+    return backbone
+
+
+def build_fingerprint(
+    backbone: Backbone, layer: str, *, precision: Precision, decode: Decode = "exact"
+) -> Fingerprint:
+    """Build the fingerprint of the embeddings that a backbone makes.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The network with its preprocessing.
+    layer : str
+        Name of the layer that is read.
+    precision : {"fp32", "bf16", "fp16"}
+        Arithmetic of the network.
+    decode : {"exact", "fast"}
+        Way to decode images.
+    """
+    return Fingerprint(
+        backbone=backbone.name,
+        weights_digest=backbone.weights_digest,
+        layer=layer,
+        preprocess=backbone.preprocess.identify(),
+        decoder=DECODERS[decode],
+        precision=precision,
+        dim=backbone.dims[layer],
+    )
+
+
+def find_decode(fingerprint: Fingerprint) -> Decode:
+    """Find the way in which the images of an embedding were decoded.
+
+    Raises
+    ------
+    FingerprintError
+        If this version of featx does not know the decoder.
+    """
+    for name, decoder in DECODERS.items():
+        if decoder == fingerprint.decoder:
+            return name
+    raise FingerprintError(
+        subject="decoder",
+        expected=" or ".join(DECODERS.values()),
+        got=fingerprint.decoder,
+        remedy="Install the featx that made these embeddings, or extract again.",
+    )

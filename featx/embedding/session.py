@@ -1,0 +1,145 @@
+"""An open engine over a backbone, which embeds images call after call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from typing import Any, Self
+
+import numpy as np
+
+from featx.backbones.backbone import Backbone
+from featx.core.errors import BackboneError, DecodeError, FeatxError
+from featx.core.typing import Decode, Float32Array, Precision
+from featx.embedding.batching import EmbeddedBatch
+from featx.embedding.loop import iter_embedded
+from featx.embedding.options import RunOptions
+from featx.images.manifest import Entry
+from featx.images.sources.read import list_entries
+
+
+class EmbeddingSession:
+    """Keep an engine open and embed images with it.
+
+    A session may be shared by threads: calls run one after the other. Close it to give the
+    engine's threads and memory back; it is a context manager.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The network, which has one layer.
+    options : RunOptions
+        Options of the engine and of the decoding threads.
+    precision : {"fp32", "bf16", "fp16"}
+        Arithmetic of the network.
+    decode : {"exact", "fast"}
+        Way to decode images.
+    n_images : int
+        Number of images to expect: compiling the network pays for many.
+
+    Raises
+    ------
+    BackboneError
+        If the backbone has several layers.
+    DeviceError
+        If the device is missing, lacks the precision, or has too little memory.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        options: RunOptions,
+        *,
+        precision: Precision,
+        decode: Decode = "exact",
+        n_images: int = 0,
+    ) -> None:
+        if len(backbone.layers) > 1:
+            raise BackboneError(
+                subject=backbone.name,
+                expected="one layer to embed",
+                got=", ".join(backbone.layers),
+                remedy="Load the backbone with one layer, or use featx.extract.",
+            )
+        self.backbone, self._options, self._decode = backbone, options, decode
+        self._engine = options.build_engine(backbone, precision, n_images=n_images)
+        self._lock, self._is_open = threading.Lock(), True
+
+    def embed(self, images: Any) -> Float32Array:
+        """Embed images.
+
+        Parameters
+        ----------
+        images : path, PIL image, array, bytes, or sequence of these
+            Images as `featx.embed` takes them.
+
+        Returns
+        -------
+        ndarray
+            Vectors ``(n_images, dim)``, in the order given.
+
+        Raises
+        ------
+        DecodeError
+            If an image cannot be embedded; the error names it.
+        """
+        return self.embed_entries(list_entries(images))
+
+    def embed_entries(self, entries: Sequence[Entry]) -> Float32Array:
+        """Embed the entries of a manifest; see `embed`.
+
+        Parameters
+        ----------
+        entries : sequence of Entry
+            The images.
+        """
+        (layer,) = self.backbone.layers
+        parts = [np.empty((0, self.backbone.dims[layer]), np.float32)]
+        with closing(self.iter_batches(entries)) as batches:
+            for batch in batches:
+                for failure in batch.failures:
+                    raise DecodeError(
+                        subject=failure.path,
+                        expected="an image that can be embedded",
+                        got=f"a {failure.stage} failure ({failure.reason})",
+                        remedy="Leave the image out, or use featx.extract, which records failures "
+                        "and goes on.",
+                    )
+                parts.append(batch.vectors[layer])
+        return np.concatenate(parts)
+
+    def iter_batches(self, entries: Sequence[Entry]) -> Generator[EmbeddedBatch]:
+        """Embed the entries of a manifest, in their order; close the generator to stop early.
+
+        Other threads wait until the generator is closed.
+
+        Parameters
+        ----------
+        entries : sequence of Entry
+            The images.
+        """
+        with self._lock:
+            if not self._is_open:
+                raise FeatxError(
+                    subject=f"engine for {self.backbone.name}",
+                    expected="an open engine",
+                    got="a closed one",
+                    remedy="Open another one.",
+                )
+            yield from iter_embedded(
+                entries, self.backbone, self._engine, self._options, decode=self._decode
+            )
+
+    def close(self) -> None:
+        """Give the engine's threads and memory back, when calls in other threads have ended."""
+        with self._lock:
+            if self._is_open:
+                self._is_open = False
+                self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,241 @@
+"""A head with the open engine of its backbone, which predicts call after call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self, Unpack
+
+import numpy as np
+
+from featx.core.errors import FeatxError
+from featx.core.typing import Array
+from featx.embedding.identity import find_decode, restore_backbone
+from featx.embedding.options import RunKeywords, RunOptions
+from featx.embedding.session import EmbeddingSession
+from featx.fitting.inputs import HeadLike
+from featx.heads.head import Head, load_head
+from featx.images.manifest import Entry
+from featx.images.sources.read import list_entries
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The prediction of a head for one image.
+
+    Attributes
+    ----------
+    path : str
+        Path of the image, or its number among the inputs.
+    label : str or None
+        The most likely class; None if the image cannot be read.
+    score : float or None
+        Probability of that class; its signed distance for a head without probabilities.
+    top : tuple of (str, float)
+        The most likely classes with their scores, best first.
+    error : str or None
+        Reason why there is no prediction.
+    """
+
+    path: str
+    label: str | None = None
+    score: float | None = None
+    top: tuple[tuple[str, float], ...] = ()
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return asdict(self)
+
+
+class Predictor:
+    """A head with the open engine of its backbone; see `featx.open_predictor`.
+
+    The engine is built once, so that each call takes only the time of its images. A predictor may
+    be shared by threads: calls run one after the other. Close it to give the engine's threads and
+    memory back; it is a context manager.
+
+    Attributes
+    ----------
+    head : Head
+        The head that scores the classes.
+    """
+
+    def __init__(self, head: Head, session: EmbeddingSession) -> None:
+        self.head, self._session = head, session
+
+    def predict(self, images: Any, top: int = 1) -> list[Prediction]:
+        """Predict the classes of images.
+
+        Parameters
+        ----------
+        images : path, PIL image, array, bytes, or sequence of these
+            Images as `featx.embed` takes them.
+        top : int
+            Number of classes per image.
+
+        Returns
+        -------
+        list of Prediction
+            Predictions in the order of the images. An image that cannot be read has an `error`.
+
+        Raises
+        ------
+        FeatxError
+            If `top` is smaller than 1, or the predictor is closed.
+        SourceError
+            If a path does not exist, or is no source.
+        """
+        check_top(top)
+        return self.predict_entries(list_entries(images), top)
+
+    def predict_entries(self, entries: Sequence[Entry], top: int) -> list[Prediction]:
+        """Predict the classes of the entries of a manifest; see `predict`.
+
+        Parameters
+        ----------
+        entries : sequence of Entry
+            The images.
+        top : int
+            Number of classes per image.
+        """
+        (layer,) = self._session.backbone.layers
+        # The same image may be given twice: rows are identified by their number.
+        numbered = [
+            replace(entry, row=replace(entry.row, id=str(number)))
+            for number, entry in enumerate(entries)
+        ]
+        by_id: dict[str, Prediction] = {}
+        with closing(self._session.iter_batches(numbered)) as batches:
+            for batch in batches:
+                for failure in batch.failures:
+                    by_id[failure.id] = Prediction(path=failure.path, error=failure.reason)
+                if batch.rows:
+                    paths = [row.path for row in batch.rows]
+                    predictions = rank_classes(self.head, paths, batch.vectors[layer], top)
+                    by_id.update(zip((row.id for row in batch.rows), predictions, strict=True))
+        return [by_id[entry.row.id] for entry in numbered]
+
+    def close(self) -> None:
+        """Give the engine's threads and memory back."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_predictor(
+    head: HeadLike, *, weights: str | None = None, **run: Unpack[RunKeywords]
+) -> Predictor:
+    """Open a predictor: load a head, load its backbone and build an engine, once for many calls.
+
+    Parameters
+    ----------
+    head : path or Head
+        The head, or its path.
+    weights : str, optional
+        Present path or name of the backbone's weights. Default: the ones that the head records.
+        Weights with another content are refused.
+    **run
+        Options that change the speed, not the result: see `featx.RunOptions`.
+
+    Returns
+    -------
+    Predictor
+        An open predictor; close it, or use it as a context manager.
+
+    Raises
+    ------
+    HeadError
+        If the head cannot be read.
+    FingerprintError
+        If the weights are not those of the head.
+    WeightsError, DeviceError
+        If the weights or the device are missing.
+
+    See Also
+    --------
+    featx.predict : Predict once.
+
+    Examples
+    --------
+    >>> with featx.open_predictor("head.joblib", progress=False) as predictor:
+    ...     predictions = predictor.predict(["ant.jpg", "bee.jpg"])
+    >>> len(predictions)
+    2
+    """
+    loaded = head if isinstance(head, Head) else load_head(head)
+    return build_predictor(loaded, RunOptions(**run), weights=weights)
+
+
+def build_predictor(
+    head: Head, options: RunOptions, *, weights: str | None, n_images: int = 0
+) -> Predictor:
+    """Build a predictor for a loaded head.
+
+    Parameters
+    ----------
+    head : Head
+        The head that scores the classes.
+    options : RunOptions
+        Options of the engine and of the decoding threads.
+    weights : str or None
+        Present path or name of the backbone's weights; None for the ones that the head records.
+    n_images : int
+        Number of images to expect: compiling the network pays for many.
+    """
+    fingerprint = head.fingerprint
+    backbone = restore_backbone(fingerprint, head.origin, weights=weights, subject="the head")
+    session = EmbeddingSession(
+        backbone,
+        options,
+        precision=fingerprint.precision,
+        decode=find_decode(fingerprint),
+        n_images=n_images,
+    )
+    return Predictor(head, session)
+
+
+def check_top(top: int) -> None:
+    """Refuse a number of classes below 1.
+
+    Raises
+    ------
+    FeatxError
+        If `top` is smaller than 1.
+    """
+    if top < 1:
+        raise FeatxError(
+            subject="top", expected="at least 1", got=str(top), remedy="Pass top=1 or more."
+        )
+
+
+def rank_classes(head: Head, paths: Sequence[str], X: Array, top: int) -> list[Prediction]:
+    """Predict the most likely classes of embedded images.
+
+    Parameters
+    ----------
+    head : Head
+        The head that scores the classes.
+    paths : sequence of str
+        Paths of the images.
+    X : ndarray
+        Vectors ``(len(paths), dim)``.
+    top : int
+        Number of classes per image.
+    """
+    scores = head.score_classes(X)  # (n_rows, n_classes)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :top]  # (n_rows, top)
+    classes = head.classes
+    predictions = []
+    for path, line, codes in zip(paths, scores, order, strict=True):
+        best = tuple((str(classes[code]), float(line[code])) for code in codes)
+        predictions.append(
+            Prediction(path=os.fspath(path), label=best[0][0], score=best[0][1], top=best)
+        )
+    return predictions
