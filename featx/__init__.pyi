@@ -37,8 +37,10 @@ from .embedding.embed import embed as embed
 from .embedding.options import RunKeywords as RunKeywords
 from .embedding.options import RunOptions as RunOptions
 from .embedding.options import SharedRunKeywords as SharedRunKeywords
+from .embedding.timings import Timings as Timings
 from .engines.engine import Engine as Engine
 from .engines.engine import EngineBuilder as EngineBuilder
+from .engines.engine import Slot as Slot
 from .extraction.extract import extract as extract
 from .extraction.reembed import Comparison as Comparison
 from .extraction.reembed import compare_with_source as compare_with_source
@@ -67,7 +69,6 @@ from .images.content import Content as Content
 from .images.content import InMemory as InMemory
 from .images.manifest import Entry as Entry
 from .images.manifest import Manifest as Manifest
-from .prediction.predict import Prediction as Prediction
 from .prediction.predict import predict as predict
 from .prediction.predictor import Prediction as Prediction
 from .prediction.predictor import Predictor as Predictor

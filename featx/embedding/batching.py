@@ -162,7 +162,7 @@ def iter_batches(
     batch, slot = PendingBatch(), None
     try:
         for one in iter_until_error():
-            timings.add(one.watch)
+            timings.add(one.watch.cpu_s, one.watch.read_s)
             pixels = batch.add(one, skip_digests)
             if pixels is not None:
                 while slot is None and not free:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ SHORT_S = 2.0
 """Seconds below which a run is too short to have a bottleneck."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Timings:
     """Seconds of one run, summed while it runs.
 
@@ -97,11 +97,19 @@ class Timings:
             self.write_s += time.perf_counter() - wall
             self.cpu_s["write"] += time.thread_time() - cpu
 
-    def add(self, watch: StopWatch) -> None:
-        """Add the seconds of one image."""
+    def add(self, cpu_s: Mapping[str, float], read_s: float) -> None:
+        """Add one image.
+
+        Parameters
+        ----------
+        cpu_s : mapping of str to float
+            Seconds of one core, per phase.
+        read_s : float
+            Elapsed seconds of reading.
+        """
         self.n_images += 1
-        self.read_s += watch.read_s
-        for name, seconds in watch.cpu_s.items():
+        self.read_s += read_s
+        for name, seconds in cpu_s.items():
             self.cpu_s[name] += seconds
 
     @property

@@ -16,7 +16,13 @@ from featx.embedding.options import RunKeywords, RunOptions
 from featx.fitting.inputs import HeadLike, find_comparable
 from featx.heads.head import Head, load_head
 from featx.images.sources.read import list_entries
-from featx.prediction.predictor import Prediction, build_predictor, check_top, rank_classes
+from featx.prediction.predictor import (
+    Prediction,
+    check_top,
+    open_session,
+    predict_entries,
+    rank_classes,
+)
 
 BLOCK_ROWS = 4096
 """Number of rows of a cache that are read at a time."""
@@ -82,15 +88,14 @@ def predict(
             got="none",
             remedy="Name images or a folder.",
         )
-    with build_predictor(loaded, options, weights=weights, n_images=len(entries)) as predictor:
-        return predictor.predict_entries(entries, top)
+    with open_session(loaded, options, weights=weights, n_images=len(entries)) as session:
+        return predict_entries(loaded, session, entries, top)
 
 
 def _find_cache(inputs: Any, weights: str | None) -> PathLike | None:
     """Find the cache among the inputs, which must be the only input."""
-    many = (
-        list(inputs) if isinstance(inputs, Sequence) and not isinstance(inputs, str) else [inputs]
-    )
+    is_one = isinstance(inputs, str | bytes) or not isinstance(inputs, Sequence)
+    many = [inputs] if is_one else list(inputs)
     caches = [one for one in many if isinstance(one, str | os.PathLike) and is_cache_file(one)]
     if not caches:
         return None

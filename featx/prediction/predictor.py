@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -57,14 +56,21 @@ class Predictor:
     be shared by threads: calls run one after the other. Close it to give the engine's threads and
     memory back; it is a context manager.
 
-    Attributes
+    Parameters
     ----------
     head : Head
         The head that scores the classes.
+    weights : str, optional
+        Present path or name of the backbone's weights. Default: the ones that the head records.
+    **run
+        Options that change the speed, not the result: see `featx.RunOptions`.
     """
 
-    def __init__(self, head: Head, session: EmbeddingSession) -> None:
-        self.head, self._session = head, session
+    def __init__(
+        self, head: Head, *, weights: str | None = None, **run: Unpack[RunKeywords]
+    ) -> None:
+        self.head = head
+        self._session = open_session(head, RunOptions(**run), weights=weights)
 
     def predict(self, images: Any, top: int = 1) -> list[Prediction]:
         """Predict the classes of images.
@@ -89,34 +95,7 @@ class Predictor:
             If a path does not exist, or is no source.
         """
         check_top(top)
-        return self.predict_entries(list_entries(images), top)
-
-    def predict_entries(self, entries: Sequence[Entry], top: int) -> list[Prediction]:
-        """Predict the classes of the entries of a manifest; see `predict`.
-
-        Parameters
-        ----------
-        entries : sequence of Entry
-            The images.
-        top : int
-            Number of classes per image.
-        """
-        (layer,) = self._session.backbone.layers
-        # The same image may be given twice: rows are identified by their number.
-        numbered = [
-            replace(entry, row=replace(entry.row, id=str(number)))
-            for number, entry in enumerate(entries)
-        ]
-        by_id: dict[str, Prediction] = {}
-        with closing(self._session.iter_batches(numbered)) as batches:
-            for batch in batches:
-                for failure in batch.failures:
-                    by_id[failure.id] = Prediction(path=failure.path, error=failure.reason)
-                if batch.rows:
-                    paths = [row.path for row in batch.rows]
-                    predictions = rank_classes(self.head, paths, batch.vectors[layer], top)
-                    by_id.update(zip((row.id for row in batch.rows), predictions, strict=True))
-        return [by_id[entry.row.id] for entry in numbered]
+        return predict_entries(self.head, self._session, list_entries(images), top)
 
     def close(self) -> None:
         """Give the engine's threads and memory back."""
@@ -170,18 +149,18 @@ def open_predictor(
     2
     """
     loaded = head if isinstance(head, Head) else load_head(head)
-    return build_predictor(loaded, RunOptions(**run), weights=weights)
+    return Predictor(loaded, weights=weights, **run)
 
 
-def build_predictor(
+def open_session(
     head: Head, options: RunOptions, *, weights: str | None, n_images: int = 0
-) -> Predictor:
-    """Build a predictor for a loaded head.
+) -> EmbeddingSession:
+    """Open an engine over the backbone of a head.
 
     Parameters
     ----------
     head : Head
-        The head that scores the classes.
+        The head whose embeddings are needed.
     options : RunOptions
         Options of the engine and of the decoding threads.
     weights : str or None
@@ -190,15 +169,47 @@ def build_predictor(
         Number of images to expect: compiling the network pays for many.
     """
     fingerprint = head.fingerprint
-    backbone = restore_backbone(fingerprint, head.origin, weights=weights, subject="the head")
-    session = EmbeddingSession(
-        backbone,
+    return EmbeddingSession(
+        restore_backbone(fingerprint, head.origin, weights=weights, subject="the head"),
         options,
         precision=fingerprint.precision,
         decode=find_decode(fingerprint),
         n_images=n_images,
     )
-    return Predictor(head, session)
+
+
+def predict_entries(
+    head: Head, session: EmbeddingSession, entries: Sequence[Entry], top: int
+) -> list[Prediction]:
+    """Predict the classes of the entries of a manifest, in their order.
+
+    Parameters
+    ----------
+    head : Head
+        The head that scores the classes.
+    session : EmbeddingSession
+        An open engine over the backbone of the head.
+    entries : sequence of Entry
+        The images.
+    top : int
+        Number of classes per image.
+    """
+    (layer,) = session.backbone.layers
+    # The same image may be given twice: rows are identified by their number.
+    numbered = [
+        replace(entry, row=replace(entry.row, id=str(number)))
+        for number, entry in enumerate(entries)
+    ]
+    by_id: dict[str, Prediction] = {}
+    with closing(session.iter_batches(numbered)) as batches:
+        for batch in batches:
+            for failure in batch.failures:
+                by_id[failure.id] = Prediction(path=failure.path, error=failure.reason)
+            if batch.rows:
+                paths = [row.path for row in batch.rows]
+                predictions = rank_classes(head, paths, batch.vectors[layer], top)
+                by_id.update(zip((row.id for row in batch.rows), predictions, strict=True))
+    return [by_id[entry.row.id] for entry in numbered]
 
 
 def check_top(top: int) -> None:
@@ -235,7 +246,5 @@ def rank_classes(head: Head, paths: Sequence[str], X: Array, top: int) -> list[P
     predictions = []
     for path, line, codes in zip(paths, scores, order, strict=True):
         best = tuple((str(classes[code]), float(line[code])) for code in codes)
-        predictions.append(
-            Prediction(path=os.fspath(path), label=best[0][0], score=best[0][1], top=best)
-        )
+        predictions.append(Prediction(path=path, label=best[0][0], score=best[0][1], top=best))
     return predictions

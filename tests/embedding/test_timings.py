@@ -283,7 +283,7 @@ def test_timings_add_up_what_images_took(clock):
         laps.end("read")
         clock.work(10 * seconds)
         laps.end("decode")
-        timings.add(laps)
+        timings.add(laps.cpu_s, laps.read_s)
     assert timings.n_images == 2
     assert timings.read_s == 5
     assert timings.cpu_s == dict.fromkeys(PHASES, 0.0) | {"read": 3, "decode": 30}
