@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 import featx
+from featx.cli.advise import print_advice
+from featx.finetune.advise import MEASURED
 from featx.finetune.recipe import Recipe
 from featx.finetune.result import TuningReport
 from featx.fitting.fit import fit_head
@@ -235,3 +237,26 @@ def test_fine_tune_help_names_every_part_of_the_recipe(run_cli: Any) -> None:
     result = run_cli("fine-tune", "--help")
     for one in fields(Recipe):
         assert f"--{one.name.replace('_', '-')}" in result.out
+
+
+@pytest.mark.parametrize(
+    ("n_blocks", "last"),
+    [
+        (0, "Stay frozen."),
+        (1, "Unfreeze the top block. Run: featx fine-tune --unfreeze 1"),
+        (5, "Unfreeze the top 5 blocks. Run: featx fine-tune --unfreeze 5"),
+    ],
+)
+def test_advice_ends_with_the_command_that_follows_it(
+    capsys: pytest.CaptureFixture[str], n_blocks: int, last: str
+) -> None:
+    advice = featx.Advice(
+        unfreeze=n_blocks,
+        curve=(),
+        gain_top=0.0,
+        gain_more=0.0,
+        reasons=("It was measured.",),
+        measured=MEASURED,
+    )
+    print_advice(advice)
+    assert capsys.readouterr().out == f"It was measured.\n\n{last}\n"

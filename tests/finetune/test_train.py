@@ -703,6 +703,21 @@ def test_training_resumed_after_a_kill_in_the_midst_of_writing_leaves_no_rest(
     assert sorted(path.name for path in (tmp_path / "1").iterdir()) == ["checkpoint.pt", "log.csv"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"lr": 0.02}, "lr"), ({"identity": {"images": "others"}, "epochs": 4}, "images, epochs")],
+)
+def test_training_resumed_after_another_run_is_refused_and_told_what_differs(
+    tmp_path: Path, changes: dict[str, Any], named: str
+) -> None:
+    train(tmp_path / "1", epochs=1)
+    before = (tmp_path / "1" / "checkpoint.pt").read_bytes()
+    training = build_training(tmp_path / "1", **{"epochs": 1} | changes)
+    with pytest.raises(TuningError, match=rf"checkpoint\.pt: .* with another {named}\. "):
+        training.run(resume=True, progress=False)
+    assert (tmp_path / "1" / "checkpoint.pt").read_bytes() == before
+
+
 # Where it runs
 
 
