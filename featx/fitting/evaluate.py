@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from featx.cache.reader import RECORD_SPLITS, Cache
 from featx.core.errors import CacheError
+from featx.core.typing import Split
 from featx.fitting.inputs import (
     CacheLike,
     HeadLike,
-    choose_evaluated,
     find_comparable,
     opened_cache,
     read_head,
@@ -77,4 +78,30 @@ def evaluate(
         y, n_seen = opened.labels[rows], head.count_seen(opened.digests[rows])
     return score_predictions(
         y, head.predict(X), classes=head.classes, probabilities=head.predict_proba(X), n_seen=n_seen
+    )
+
+
+def choose_evaluated(cache: Cache) -> Split:
+    """Choose the split to evaluate on, if none was named: val, or else test.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+
+    Raises
+    ------
+    CacheError
+        If the cache has neither split.
+    """
+    have = cache.list_splits()
+    if "val" in have:
+        return "val"
+    if "test" in have:
+        return "test"
+    raise CacheError(
+        subject=str(cache.path),
+        expected="a split val or test to evaluate on",
+        got=", ".join(have) or "no splits",
+        remedy=RECORD_SPLITS,
     )

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from featx.cache.reader import RECORD_SPLITS, Cache, open_cache
-from featx.core.errors import CacheError, HeadError
+from featx.cache.reader import Cache, open_cache
+from featx.core.errors import HeadError
 from featx.core.fingerprint import check_comparable
-from featx.core.typing import Array, PathLike, Split
+from featx.core.typing import Array, PathLike
 from featx.heads.head import Head, load_head
 
 CacheLike = PathLike | Cache
@@ -91,32 +91,6 @@ def find_comparable(cache: Cache, head: Head, *, embedding: str | None = None) -
         "fit a head on these embeddings with featx.fit_head(cache).",
     )
     return info.name
-
-
-def choose_evaluated(cache: Cache) -> Split:
-    """Choose the split to evaluate on, if none was named: val, or else test.
-
-    Parameters
-    ----------
-    cache : Cache
-        Open cache.
-
-    Raises
-    ------
-    CacheError
-        If the cache has neither split.
-    """
-    have = cache.list_splits()
-    if "val" in have:
-        return "val"
-    if "test" in have:
-        return "test"
-    raise CacheError(
-        subject=str(cache.path),
-        expected="a split val or test to evaluate on",
-        got=", ".join(have) or "no splits",
-        remedy=RECORD_SPLITS,
-    )
 
 
 def check_labels(y: Array, *, subject: str) -> None:

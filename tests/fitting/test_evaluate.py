@@ -8,7 +8,7 @@ import pytest
 
 from featx.cache.reader import open_cache
 from featx.core.errors import CacheError, FingerprintError
-from featx.fitting.evaluate import evaluate
+from featx.fitting.evaluate import choose_evaluated, evaluate
 from featx.fitting.fit import fit_head
 from tests.builders import MakeCache, MakeInfo, rewrite_values
 
@@ -111,3 +111,37 @@ def test_evaluate_without_val_and_test_says_what_is_asked_for(make_cache: MakeCa
     head = fit_head(path)
     with pytest.raises(CacheError, match=r"expected a split val or test .*got no splits"):
         evaluate(head, path)
+
+
+# --- choose_evaluated
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [
+        (["train", "val", "test"], "val"),
+        (["train", "val", "train"], "val"),
+        (["test", "train", "test"], "test"),
+        (["test", "", ""], "test"),
+    ],
+    ids=str,
+)
+def test_choose_evaluated_is_val_or_else_test(
+    make_cache: MakeCache, splits: list[str], expected: str
+) -> None:
+    path = make_cache(n_train=3, n_val=0)
+    rewrite_values(path, "rows/split", np.array(splits, object))
+    with open_cache(path) as cache:
+        assert choose_evaluated(cache) == expected
+
+
+@pytest.mark.parametrize(("split", "got"), [("", "no splits"), ("train", "train")])
+def test_choose_evaluated_without_val_and_test_is_refused(
+    cache_path: Path, split: str, got: str
+) -> None:
+    rewrite_values(cache_path, "rows/split", split)
+    with (
+        open_cache(cache_path) as cache,
+        pytest.raises(CacheError, match=rf"expected a split val or test .*, got {got}\. "),
+    ):
+        choose_evaluated(cache)

@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 
 from featx.cache.reader import open_cache
-from featx.core.errors import CacheError, FingerprintError, HeadError
+from featx.core.errors import FingerprintError, HeadError
 from featx.fitting.fit import fit_head
 from featx.fitting.inputs import (
     check_labels,
-    choose_evaluated,
     find_comparable,
     opened_cache,
     read_head,
 )
 from featx.heads.head import Head
-from tests.builders import MakeCache, MakeInfo, rewrite_values
+from tests.builders import MakeCache, MakeInfo
 
 
 def is_open(cache: object) -> bool:
@@ -46,40 +45,6 @@ def test_read_head_takes_a_head_or_its_path(cache_path: Path, tmp_path: Path) ->
     assert read_head(head) is head
     assert read_head(tmp_path / "head.joblib").params == head.params
     assert read_head(str(tmp_path / "head.joblib")).params == head.params
-
-
-# --- choose_evaluated
-
-
-@pytest.mark.parametrize(
-    ("splits", "expected"),
-    [
-        (["train", "val", "test"], "val"),
-        (["train", "val", "train"], "val"),
-        (["test", "train", "test"], "test"),
-        (["test", "", ""], "test"),
-    ],
-    ids=str,
-)
-def test_choose_evaluated_is_val_or_else_test(
-    make_cache: MakeCache, splits: list[str], expected: str
-) -> None:
-    path = make_cache(n_train=3, n_val=0)
-    rewrite_values(path, "rows/split", np.array(splits, object))
-    with open_cache(path) as cache:
-        assert choose_evaluated(cache) == expected
-
-
-@pytest.mark.parametrize(("split", "got"), [("", "no splits"), ("train", "train")])
-def test_choose_evaluated_without_val_and_test_is_refused(
-    cache_path: Path, split: str, got: str
-) -> None:
-    rewrite_values(cache_path, "rows/split", split)
-    with (
-        open_cache(cache_path) as cache,
-        pytest.raises(CacheError, match=rf"expected a split val or test .*, got {got}\. "),
-    ):
-        choose_evaluated(cache)
 
 
 # --- find_comparable
