@@ -126,7 +126,8 @@ class InMemory:
     Attributes
     ----------
     image : PIL.Image.Image or ndarray
-        The image, as `featx.images.decode.decode_image` takes it.
+        The image: a Pillow image, or pixels of dtype uint8 and shape ``(height, width, 3)`` or
+        ``(height, width)``.
     """
 
     image: Any
