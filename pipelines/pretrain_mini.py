@@ -1,4 +1,4 @@
-"""Train the embedded backbones of featx, ``mini`` and ``lenet5``, from CIFAR-10.
+"""Train the bundled backbones of featx, ``mini`` and ``lenet5``, from CIFAR-10.
 
 The script reads ``cifar10-train.tar`` and ``cifar10-test.tar`` (JPEG members ``class/number.jpg``)
 and writes to the output folder
@@ -274,7 +274,7 @@ def half_precision(model: nn.Module) -> dict[str, Tensor]:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = build_parser("Train an embedded backbone from CIFAR-10.")
+    parser = build_parser("Train a bundled backbone from CIFAR-10.")
     parser.add_argument("--model", choices=sorted(MODELS), required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--epochs", type=int, help="default: as the recipe says")
