@@ -29,7 +29,12 @@ class DoubleEngine(Engine):
     def __init__(self, backbone, *, device, precision, batch_size, n_images):
         kind, _, most = device.partition(":")
         if kind == "stubborn" and batch_size is not None:
-            raise DeviceError(f"device {device}: expected {most} at a time, got {batch_size}. Ask.")
+            raise DeviceError(
+                subject=f"device {device}",
+                expected=f"{most} at a time",
+                got=str(batch_size),
+                remedy="Ask.",
+            )
         super().__init__(
             backbone, device=device, precision=precision, batch_size=batch_size or int(most)
         )
@@ -49,7 +54,9 @@ class DoubleSlot(Slot):
     def wait(self):
         code = self.pixels.flat[0]
         if code == LACK_MEMORY:
-            raise DeviceError("device double: expected memory, got too little. Pass less.")
+            raise DeviceError(
+                subject="device double", expected="memory", got="too little", remedy="Pass less."
+            )
         if code == FAIL:
             raise LookupError("nowhere")
         if code == HANG:

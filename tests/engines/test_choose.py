@@ -1,15 +1,16 @@
 """Which engine and device words stand for, and what is refused before anything is loaded."""
 
 import sys
+from typing import get_args
 
 import pytest
 import torch
 
 from featx.backbones.load import load_backbone
 from featx.core.errors import DeviceError, MissingExtraError
+from featx.core.typing import Precision
 from featx.engines import openvino_engine
 from featx.engines.choose import (
-    PRECISIONS,
     build_engine,
     check_precision,
     choose_device,
@@ -80,7 +81,8 @@ def test_choose_device_without_others_is_the_cpu(without_devices, text):
 @pytest.mark.parametrize("text", ["cuda", "cuda:0", "cuda:3"])
 def test_choose_device_cuda_where_none_is_refused(without_devices, text):
     with pytest.raises(
-        DeviceError, match=rf"^device {text}: expected a CUDA device .* got 0 of them"
+        DeviceError,
+        match=rf"^device {text}: expected a CUDA device .* got a machine with 0 CUDA devices",
     ):
         choose_device(text)
 
@@ -95,7 +97,8 @@ def test_choose_device_with_cuda_is_what_was_asked(with_one_cuda, text, device):
 
 def test_choose_device_cuda_of_a_number_too_high_is_refused(with_one_cuda):
     with pytest.raises(
-        DeviceError, match=r"device cuda:1: expected a CUDA device .* got 1 of them"
+        DeviceError,
+        match=r"device cuda:1: expected a CUDA device .* got a machine with 1 CUDA devices",
     ):
         choose_device("cuda:1")
 
@@ -107,7 +110,8 @@ def test_choose_device_with_mps_is_what_was_asked(with_mps, text, device):
 
 def test_choose_device_mps_where_none_is_refused(without_devices):
     with pytest.raises(
-        DeviceError, match="device mps: expected Apple's Metal, got a machine without"
+        DeviceError,
+        match="device mps: expected a machine with Apple's Metal, got a machine without",
     ):
         choose_device("mps")
 
@@ -167,14 +171,14 @@ def test_choose_engine_with_mps_is_torch(with_mps):
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "mps", "gpu"])
 def test_choose_engine_openvino_on_another_device_is_refused(with_one_cuda, device):
     with pytest.raises(
-        DeviceError, match=rf"^engine openvino: expected device cpu, got {device}.*--engine torch"
+        DeviceError, match=rf"^engine openvino: expected device cpu, got {device}.*engine='torch'"
     ):
         choose_engine("openvino", device)
 
 
 @pytest.mark.parametrize("engine", ["", "onnx", "OpenVINO", "tensorrt"])
 def test_choose_engine_other_word_is_refused(engine):
-    with pytest.raises(DeviceError, match=f"expected auto, torch, openvino, got '{engine}'"):
+    with pytest.raises(DeviceError, match=f"expected auto, torch or openvino, got '{engine}'"):
         choose_engine(engine)
 
 
@@ -193,7 +197,7 @@ def test_choose_engine_auto_without_openvino_is_torch(without_devices, without_o
 
 @pytest.mark.parametrize("precision", ["", "fp64", "FP32", "int8"])
 def test_check_precision_other_word_is_refused(precision):
-    with pytest.raises(DeviceError, match=f"expected fp32, bf16, fp16, got '{precision}'"):
+    with pytest.raises(DeviceError, match=f"expected fp32, bf16 or fp16, got '{precision}'"):
         check_precision(precision, "torch", "cpu")
 
 
@@ -211,8 +215,8 @@ def test_check_precision_bf16_of_torch_without_its_instructions_is_refused(with_
     with_cpu_flags(flags)
     with pytest.raises(
         DeviceError,
-        match=r"^precision bf16 on cpu: expected hardware for it \(avx512_bf16 or amx_bf16\), "
-        r"got .*slowly\. Pass --precision fp32\.$",
+        match=r"^precision bf16 on cpu: expected hardware that computes in it \(avx512_bf16 or amx_bf16\), "
+        r"got .*slowly\. Pass precision='fp32'\.$",
     ):
         check_precision("bf16", "torch", "cpu")
 
@@ -225,7 +229,9 @@ def test_check_precision_bf16_of_torch_with_its_instructions_is_taken(with_cpu_f
 
 def test_check_precision_fp16_of_torch_on_a_cpu_is_refused(with_cpu_flags):
     with_cpu_flags("avx512_fp16 avx512_bf16")
-    with pytest.raises(DeviceError, match=r"precision fp16 on cpu.* Pass --precision fp32 or bf16"):
+    with pytest.raises(
+        DeviceError, match=r"precision fp16 on cpu.* Pass precision='fp32' or precision='bf16'"
+    ):
         check_precision("fp16", "torch", "cpu")
 
 
@@ -243,7 +249,7 @@ def test_check_precision_that_openvino_lacks_is_refused(with_openvino_able, prec
         check_precision(precision, "openvino", "cpu")
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", get_args(Precision))
 def test_check_precision_that_openvino_has_is_taken(with_openvino_able, precision):
     with_openvino_able("FP32", "BF16", "FP16")
     check_precision(precision, "openvino", "cpu")
@@ -258,12 +264,16 @@ def test_list_precisions_of_cuda_follow_its_capability(monkeypatch, capability, 
 
 def test_check_precision_bf16_of_an_old_gpu_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    with pytest.raises(DeviceError, match=r"bf16 on cuda:0: .* \(sm_80\), .* fp32 or fp16"):
+    with pytest.raises(
+        DeviceError, match=r"bf16 on cuda:0: .* \(sm_80\), .*precision='fp32' or precision='fp16'"
+    ):
         check_precision("bf16", "torch", "cuda:0")
 
 
 def test_check_precision_bf16_of_mps_is_refused():
-    with pytest.raises(DeviceError, match=r"bf16 on mps: .* Pass --precision fp32 or fp16"):
+    with pytest.raises(
+        DeviceError, match=r"bf16 on mps: .* Pass precision='fp32' or precision='fp16'"
+    ):
         check_precision("bf16", "torch", "mps")
 
 
@@ -293,5 +303,5 @@ def test_build_engine_precision_that_the_device_lacks_is_refused(tiny_backbone, 
 
 
 def test_build_engine_cuda_where_none_is_refused(without_devices, tiny_backbone):
-    with pytest.raises(DeviceError, match="Pass --device cpu"):
+    with pytest.raises(DeviceError, match="Pass device='cpu'"):
         build_engine(load_backbone(tiny_backbone), device="cuda")

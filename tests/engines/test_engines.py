@@ -235,7 +235,7 @@ def load_own(name, network):
 def test_build_engine_network_that_openvino_cannot_run_is_refused():
     with pytest.raises(
         BackboneError,
-        match=r"^engines-bessel: expected a network that OpenVINO can run, got .*--engine torch",
+        match=r"^engines-bessel: expected a network that OpenVINO can run, got .*engine='torch'",
     ):
         build_engine(load_own("engines-bessel", Bessel), engine="openvino")
 
@@ -252,7 +252,9 @@ def test_build_engine_auto_of_a_network_that_openvino_cannot_run_is_torch():
 
 def test_build_engine_network_that_decides_in_python_is_refused_by_openvino():
     backbone = load_own("engines-branches", Branches)
-    with pytest.raises(BackboneError, match=r"expected OpenVINO to give what PyTorch gives"):
+    with pytest.raises(
+        BackboneError, match=r"expected the same embeddings from OpenVINO as from PyTorch"
+    ):
         build_engine(backbone, engine="openvino")
     assert build_engine(backbone, device="cpu").name == "torch"
 
@@ -263,7 +265,7 @@ def test_build_engine_network_that_comes_out_another_is_refused(monkeypatch, cos
     backbone = load("tests-tiny")
     with pytest.raises(
         BackboneError,
-        match=rf"^tests-tiny: expected OpenVINO to give .* cosine of {cosine:.6f}.*--engine torch",
+        match=rf"^tests-tiny: expected the same embeddings .* cosine of {cosine:.6f}.*engine='torch'",
     ):
         build_engine(backbone, engine="openvino")
     assert build_engine(backbone, device="cpu").name == "torch"
@@ -414,7 +416,7 @@ def test_torch_engine_halves_its_batch_until_it_fits(small_device):
 def test_torch_engine_batch_that_was_asked_for_is_not_halved(small_device):
     tried = small_device(64)
     with pytest.raises(
-        DeviceError, match=r"^device cpu:0: expected memory for 128 .* a smaller --batch-size"
+        DeviceError, match=r"^device cpu:0: expected memory for 128 .* a smaller batch_size"
     ):
         TorchEngine(load("tests-tiny"), device="cpu:0", batch_size=128)
     assert tried == [128]

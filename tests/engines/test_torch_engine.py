@@ -113,5 +113,5 @@ def test_torch_engine_out_of_memory_says_what_to_do(backbone, pixels, monkeypatc
 
     engine = TorchEngine(backbone, device="cpu", batch_size=8)
     monkeypatch.setattr(engine, "_network", run_out)
-    with pytest.raises(DeviceError, match=r"Pass a smaller --batch-size"):
+    with pytest.raises(DeviceError, match=r"Pass a smaller batch_size"):
         engine.run(pixels)

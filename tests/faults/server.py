@@ -19,20 +19,19 @@ from typing import Any
 
 import torch  # noqa: F401
 
-import featx.embedding.loop as loop
 from featx.cli import main
 
 
 def log_decoding(path: Path) -> None:
     """Append the digest of each content that is decoded, in one write that a kill cannot tear."""
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    decode = getattr(loop, "decode_reduced")  # noqa: B009
+    decode = getattr(decoding, "decode_reduced")  # noqa: B009
 
     def logged(data: Any, min_side: Any) -> Any:
         os.write(log, hashlib.sha256(data).hexdigest().encode() + b"\n")
         return decode(data, min_side)
 
-    setattr(loop, "decode_reduced", logged)  # noqa: B010
+    setattr(decoding, "decode_reduced", logged)  # noqa: B010
 
 
 def run_child(order: Any) -> None:

@@ -190,7 +190,7 @@ def test_predict_weights_not_moved_are_found_by_the_head(moved, photos):
 
 def test_predict_weights_moved_says_to_pass_them(moved, photos):
     path, _ = moved
-    with pytest.raises(WeightsError, match=r"weights\.pth: expected a weights file.*--weights"):
+    with pytest.raises(WeightsError, match=r"weights\.pth: expected a weights file.*weights=FILE"):
         predict(path, photos / "val", progress=False)
 
 
