@@ -215,7 +215,8 @@ def test_check_precision_bf16_of_torch_without_its_instructions_is_refused(with_
     with_cpu_flags(flags)
     with pytest.raises(
         DeviceError,
-        match=r"^precision bf16 on cpu: expected hardware that computes in it \(avx512_bf16 or amx_bf16\), "
+        match=r"^precision bf16 on cpu: expected hardware that computes in it "
+        r"\(avx512_bf16 or amx_bf16\), "
         r"got .*slowly\. Pass precision='fp32'\.$",
     ):
         check_precision("bf16", "torch", "cpu")
