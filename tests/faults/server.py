@@ -20,6 +20,7 @@ from typing import Any
 import torch  # noqa: F401
 
 from featx.cli import main
+from featx.embedding import decoding
 
 
 def log_decoding(path: Path) -> None:
