@@ -48,7 +48,18 @@ class FrozenNetwork(nn.Module):
     network: nn.Module
 
     def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Embed float32 ``(n, 3, height, width)``: one float32 ``(n, dim)`` per layer."""
+        """Embed one batch.
+
+        Parameters
+        ----------
+        batch : Tensor
+            Input of the network, float32 ``(n, 3, height, width)``.
+
+        Returns
+        -------
+        tuple of Tensor
+            One float32 ``(n, dim)`` per layer.
+        """
         raise NotImplementedError
 
 

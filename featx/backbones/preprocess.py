@@ -35,10 +35,24 @@ class Preprocess(Protocol):
         """Smallest shorter side of an image decoded at reduced size; None for full size only."""
 
     def prepare(self, image: Any, *, exact: bool = True) -> Array:
-        """Turn one upright RGB image into an array, whose shape is the same for all images."""
+        """Turn one image into an array, whose shape is the same for all images.
+
+        Parameters
+        ----------
+        image : PIL.Image.Image
+            Upright image of mode RGB.
+        exact : bool
+            True for exactly the pixels of the reference; False for a faster way if there is one.
+        """
 
     def normalise(self, batch: torch.Tensor) -> torch.Tensor:
-        """Turn stacked arrays into the input of the network, float32 ``(n, 3, height, width)``."""
+        """Turn stacked arrays into the input of the network, float32 ``(n, 3, height, width)``.
+
+        Parameters
+        ----------
+        batch : Tensor
+            Arrays of `prepare`, stacked along a new first axis.
+        """
 
     def build_example(self) -> Array:
         """Return the array that `prepare` gives for a black image."""

@@ -80,7 +80,13 @@ class Timings:
 
     @contextmanager
     def wait(self, what: str) -> Iterator[None]:
-        """Measure how long the network's thread waits: one of the keys of `waits_s`."""
+        """Measure how long the network's thread waits.
+
+        Parameters
+        ----------
+        what : str
+            Key of `waits_s` that the time is added to.
+        """
         start = time.perf_counter()
         try:
             yield

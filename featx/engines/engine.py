@@ -27,6 +27,11 @@ class Slot(ABC):
 
         Every batch runs in one shape, the last one padded with zeros: the last bits of an embedding
         depend on the batch shape, and must not depend on how many neighbours an image has.
+
+        Parameters
+        ----------
+        n_rows : int
+            Number of rows of `pixels` that hold images.
         """
         self.pixels[n_rows:] = 0
         self.n_rows = n_rows

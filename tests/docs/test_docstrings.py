@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import re
+import typing
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,6 +70,10 @@ def list_expected(value: Any) -> set[str]:
         return {field.name for field in dataclasses.fields(value) if not field.name.startswith("_")}
     if inspect.isclass(value) and issubclass(value, Exception):
         return set()
+    if typing.is_typeddict(value) or getattr(value, "_is_protocol", False):
+        return set()  # nobody calls them
+    if inspect.isclass(value) and value.__init__ is not vars(value).get("__init__"):
+        return set()  # the constructor is inherited
     return set(inspect.signature(value).parameters) - {"self", "cls"}
 
 
