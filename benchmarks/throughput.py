@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 # Run as a script, its folder's parent is not on the path.
 sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
@@ -32,6 +32,7 @@ from shared import build_parser
 
 import featx
 from featx.backbones.backbone import Backbone
+from featx.core.typing import EngineName, Precision
 from featx.doctor.diagnose import combine
 from featx.doctor.measure import measure_decoding, measure_network
 from featx.embedding.options import RunOptions, count_workers
@@ -49,7 +50,7 @@ def measure_bounds(folder: Path, backbone: Backbone, options: argparse.Namespace
     forward, seconds = {}, options.seconds / 15
     sizes = (8, 16) if options.device == "cpu" else (128, 256)
     for name in list_engines(options):
-        engine, precision = name.split()
+        engine, precision = parse_way(name)
         built = [
             RunOptions(engine=engine, device=options.device, batch_size=size).build_engine(
                 backbone, precision
@@ -61,9 +62,15 @@ def measure_bounds(folder: Path, backbone: Backbone, options: argparse.Namespace
     return {"decode": decode, "forward": forward}
 
 
+def parse_way(text: str) -> tuple[EngineName, Precision]:
+    """Read engine and precision, as `list_engines` writes them."""
+    engine, precision = text.split()
+    return cast(EngineName, engine), cast(Precision, precision)
+
+
 def list_engines(options: argparse.Namespace) -> list[str]:
     """List what this machine can run: engine and precision."""
-    engines = options.engines if options.device == "cpu" else ["torch"]
+    engines: list[EngineName] = options.engines if options.device == "cpu" else ["torch"]
     return [
         f"{engine} {precision}"
         for engine in engines
@@ -76,7 +83,7 @@ def extract(
     folder: str, output: str, backbone: str, weights: str, *, how: str, device: str
 ) -> None:
     """Extract in this process, and print what it took."""
-    engine, precision = how.split()
+    engine, precision = parse_way(how)
     report = featx.extract(
         folder, output, backbone=backbone, weights=weights, engine=engine, precision=precision,
         device=device, progress=False,

@@ -22,6 +22,7 @@ from .core.errors import DeviceError as DeviceError
 from .core.errors import FeatxError as FeatxError
 from .core.errors import FingerprintError as FingerprintError
 from .core.errors import HeadError as HeadError
+from .core.errors import MissingExtraError as MissingExtraError
 from .core.errors import SourceError as SourceError
 from .core.errors import TooManyFailuresError as TooManyFailuresError
 from .core.errors import TuningError as TuningError

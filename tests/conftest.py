@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from featx.core.typing import Split
 from tests.builders import build_info, build_rows, write_vectors
 
 # Idle threads of torch spin by default: on a busy machine test_cli.py took 51 s of CPU, not 31.
@@ -151,7 +152,9 @@ def make_cache(tmp_path: Path) -> Any:
     ) -> Any:
         n_rows = n_train + n_val
         labels = ["ants" if i % 2 else "bees" for i in range(n_rows)]
-        parts = (["train"] * n_train + ["val"] * n_val) if splits else [None] * n_rows
+        parts: list[Split | None] = [None] * n_rows
+        if splits:
+            parts = ["train"] * n_train + ["val"] * n_val
         infos = infos or [build_info()]
         rng = np.random.default_rng(seed)
         sides = np.where(np.array(labels) == "ants", 2.0, -2.0)[:, None]

@@ -12,8 +12,8 @@ from torch import fx, nn
 
 from featx.backbones.embedder import cut_classifier
 from featx.backbones.spec import BackboneSpec
-from featx.backbones.tracing import TRACING_LOCK
 from featx.core.errors import BackboneError
+from featx.core.process import GLOBAL_STATE
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def cut_network(
 
 
 def _trace(network: nn.Module) -> fx.GraphModule:
-    with TRACING_LOCK:
+    with GLOBAL_STATE:
         return fx.symbolic_trace(network)
 
 

@@ -15,6 +15,7 @@ from featx.backbones.spec import BackboneSpec
 from featx.backbones.state_dict import digest_weights, load_into, read_state_dict
 from featx.backbones.weights import WeightsChoice
 from featx.core.errors import BackboneError, WeightsError
+from featx.core.process import GLOBAL_STATE
 
 AUXILIARY = ("AuxLogits", "aux1", "aux2")
 """First parts of the names of tensors that the Inception networks need in training only."""
@@ -35,7 +36,7 @@ def build_network(spec: BackboneSpec, seed: int | None = None) -> nn.Module:
     nn.Module
         The network. The random state of torch is as before.
     """
-    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+    with GLOBAL_STATE, torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
         network = spec.build()

@@ -9,8 +9,8 @@ from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from featx.backbones.spec import PENULTIMATE
-from featx.backbones.tracing import TRACING_LOCK
 from featx.core.errors import BackboneError, suggest
+from featx.core.process import GLOBAL_STATE
 
 
 def cut_classifier(network: nn.Module, classifier: str, *, pool: bool) -> nn.Module:
@@ -148,7 +148,7 @@ class Embedder(FrozenNetwork):
 def _extract(network: nn.Module, layers: Sequence[str], classifier: str, name: str) -> nn.Module:
     """Trace a network, and keep the part that the layers need."""
     try:
-        with TRACING_LOCK:
+        with GLOBAL_STATE:
             nodes = get_graph_node_names(network)[1]
     except Exception as error:  # torch.fx passes on whatever the traced code raises
         raise BackboneError(
@@ -177,7 +177,7 @@ def _extract(network: nn.Module, layers: Sequence[str], classifier: str, name: s
             got=", ".join(layers),
             remedy="Name each layer once.",
         )
-    with TRACING_LOCK:
+    with GLOBAL_STATE:
         extractor: nn.Module = create_feature_extractor(network, return_nodes=by_node)
     return extractor
 

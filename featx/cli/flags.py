@@ -60,11 +60,9 @@ def list_flags(group: Group) -> dict[str, Flag]:
 def render_error(error: FeatxError, group: Group) -> str:
     """Write an error in one line, in the words of the command line."""
     flags = list_flags(group)
-    if not error.expected:
-        return str(error)
     subject = flags[error.subject].text if error.subject in flags else error.subject
     remedy = translate(error.remedy, flags, set(group.commands))
-    return f"{subject}: {error.reason}. {remedy}".rstrip()
+    return f"{subject}: {error.reason}. {remedy}"
 
 
 def translate_for(context: typer.Context, text: str) -> str:

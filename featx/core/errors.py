@@ -55,18 +55,9 @@ class FeatxError(Exception):
 
     exit_code = 1
 
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        subject: str = "",
-        expected: str = "",
-        got: str = "",
-        remedy: str = "",
-    ) -> None:
+    def __init__(self, *, subject: str, expected: str, got: str, remedy: str) -> None:
         self.subject, self.expected, self.got, self.remedy = subject, expected, got, remedy
-        super().__init__(message or f"{subject}: {self.reason}. {remedy}".rstrip())
-        self._message = message
+        super().__init__(f"{subject}: {self.reason}. {remedy}")
 
     @property
     def reason(self) -> str:
@@ -76,7 +67,7 @@ class FeatxError(Exception):
     def __reduce__(self) -> tuple[Callable[[], FeatxError], tuple[()], dict[str, object]]:
         """Let the error travel between processes, notes included."""
         parts = {name: getattr(self, name) for name in ("subject", "expected", "got", "remedy")}
-        return functools.partial(type(self), self._message, **parts), (), dict(self.__dict__)
+        return functools.partial(type(self), **parts), (), dict(self.__dict__)
 
 
 class SourceError(FeatxError, ValueError):

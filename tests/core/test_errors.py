@@ -32,11 +32,6 @@ def test_error_renders_its_parts_in_one_line(kind: type[FeatxError]) -> None:
     assert {name: getattr(error, name) for name in PARTS} == PARTS
 
 
-def test_error_without_remedy_ends_with_what_was_found() -> None:
-    error = FeatxError(subject="dtype", expected="float32", got="'f8'")
-    assert str(error) == "dtype: expected float32, got 'f8'."
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_error_travels_between_processes_with_its_notes(kind: type[FeatxError]) -> None:
     error = kind(**PARTS)

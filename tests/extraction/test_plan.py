@@ -7,7 +7,7 @@ import pytest
 
 from featx.cache.reader import Cache
 from featx.core.errors import CacheError, FeatxError
-from featx.core.typing import VectorDtype
+from featx.core.typing import Count, VectorDtype
 from featx.extraction.inventory import FileState, Inventory
 from featx.extraction.plan import choose_storage, plan_extraction
 from tests.builders import build_provenance
@@ -104,14 +104,14 @@ def made_up_cache(dtype: str = "float16", batch_size: int = 4) -> Cache:
 @pytest.mark.parametrize(
     ("cache", "names", "dtype", "batch_size", "expected"),
     [
-        pytest.param(None, [TARGET], None, None, ("float32", None), id="defaults"),
+        pytest.param(None, [TARGET], None, "auto", ("float32", "auto"), id="defaults"),
         pytest.param(None, [TARGET], "float16", 3, ("float16", 3), id="as requested"),
         pytest.param(made_up_cache(), [OTHER], None, 3, ("float32", 3), id="beside another"),
-        pytest.param(made_up_cache(), [TARGET], None, None, ("float16", 4), id="as it was begun"),
+        pytest.param(made_up_cache(), [TARGET], None, "auto", ("float16", 4), id="as it was begun"),
         pytest.param(made_up_cache(), [TARGET], "float16", 4, ("float16", 4), id="the same"),
-        pytest.param(made_up_cache(), [OTHER, TARGET], None, None, ("float16", 4), id="new first"),
+        pytest.param(made_up_cache(), [OTHER, TARGET], None, "auto", ("float16", 4), id="new"),
         pytest.param(
-            made_up_cache(), [TARGET, OTHER], None, None, ("float16", 4), id="grows along"
+            made_up_cache(), [TARGET, OTHER], None, "auto", ("float16", 4), id="grows along"
         ),
     ],
 )
@@ -119,8 +119,8 @@ def test_choose_storage_keeps_what_an_embedding_was_begun_with(
     cache: Cache | None,
     names: list[str],
     dtype: VectorDtype | None,
-    batch_size: int | None,
-    expected: tuple[str, int | None],
+    batch_size: Count,
+    expected: tuple[VectorDtype, Count],
 ) -> None:
     assert choose_storage(cache, names, dtype, batch_size) == expected
 
@@ -128,12 +128,12 @@ def test_choose_storage_keeps_what_an_embedding_was_begun_with(
 @pytest.mark.parametrize(
     ("dtype", "batch_size", "message"),
     [
-        ("float32", None, r"^c\.h5, embedding tiny: expected dtype float16, .* got float32\."),
+        ("float32", "auto", r"^c\.h5, embedding tiny: expected dtype float16, .* got float32\."),
         (None, 8, r"^c\.h5, embedding tiny: expected batch_size 4, .* got 8\. .*overwrite=True"),
     ],
 )
 def test_choose_storage_of_others_is_refused(
-    dtype: VectorDtype | None, batch_size: int | None, message: str
+    dtype: VectorDtype | None, batch_size: Count, message: str
 ) -> None:
     with pytest.raises(CacheError, match=message):
         choose_storage(made_up_cache(), [TARGET], dtype, batch_size)
