@@ -1,11 +1,12 @@
 """Show that this checkout gives the results of an older commit, and is not slower.
 
 Run ``python benchmarks/compare_commits.py --old COMMIT``. The older commit is unpacked into a
-temporary folder. Each side runs in processes of its own, with a store of its own that begins
-empty, over hymenoptera with mobilenet_v2. The first table says which results are the same: the
-embeddings byte for byte, heads and scores as numbers. What only the format or the words changed is
-a note. The second table gives medians of interleaved rounds and the ratio old ÷ new, of wall time
-and of CPU time. On a shared machine the ratio of CPU times is the steadier one.
+temporary folder, and featx of this checkout is copied into another. Each side runs in processes of
+its own, with a store of its own that begins empty, over hymenoptera with mobilenet_v2. The first
+table says which results are the same: the embeddings byte for byte, heads and scores as numbers.
+What only the format or the words changed is a note. The second table gives medians of interleaved
+rounds and the ratio old ÷ new, of wall time and of CPU time. On a shared machine the ratio of CPU
+times is the steadier one.
 
 The exit code is 1 if a result differs.
 """
@@ -138,8 +139,9 @@ class Findings:
         """Record a comparison, which found these differences."""
         self.n_different += bool(differences)
         shown = "; ".join(differences[:5])
-        self.lines.append((what, f"DIFFERENT: {shown}" if differences else f"same{size}"))
-        print(f"  {what}", file=sys.stderr, flush=True)
+        outcome = f"DIFFERENT: {shown}" if differences else f"same{size}"
+        self.lines.append((what, outcome))
+        print(f"  {what}: {outcome}", file=sys.stderr, flush=True)
 
     def add_json(self, what: str, old: str, new: str) -> None:
         """Record the comparison of two JSON texts: values differ, names may."""
@@ -355,7 +357,11 @@ def main() -> None:
         for name in ("old", "new"):
             (folder / name).mkdir()
         old = Side("old", unpack(options.old, folder / "old-code"), folder / "old")
-        code = unpack(options.new, folder / "new-code") if options.new else HERE.resolve()
+        code = folder / "new-code"
+        if options.new:
+            unpack(options.new, code)
+        else:  # a copy, so that edits during the run change nothing
+            shutil.copytree(HERE / "featx", code / "featx")
         new = Side("new", code, folder / "new")
         findings = compare_results(old, new, photos, weights)
         print("| result | old and new |")
