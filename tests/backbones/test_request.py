@@ -106,7 +106,6 @@ def test_build_request_size_out_of_bounds_is_refused(size: int) -> None:
         (build_spec(V1, V2), WeightsChoice(file=Path("a/tiny-22222222.pth")), None, V2.name),
         (build_spec(V1, V2), WeightsChoice(file=Path("a/tiny-22222222.pth")), V1.name, V1.name),
     ],
-    ids=str,
 )
 def test_choose_preprocess_decides(
     spec: BackboneSpec,
@@ -154,7 +153,6 @@ def plan(
         (build_metadata(size=64), {"preprocess": "IMAGENET1K_V1"}, ("IMAGENET1K_V1", 64, 64)),
         (build_metadata(preprocess_from=None), {}, ("IMAGENET1K_V1", None, 11)),
     ],
-    ids=str,
 )
 def test_plan_loading_arguments_come_before_metadata(
     metadata: WeightsMetadata | None,

@@ -82,13 +82,13 @@ def test_read_fields_joins_lines_and_keeps_names() -> None:
     assert read_fields(text) == {"seed : int": "Seed of the sample.", "X, y : ndarray": "Arrays."}
 
 
-@pytest.mark.parametrize("value", iter_public())
+@pytest.mark.parametrize("value", [*iter_public()])
 def test_every_parameter_is_described(value: Any) -> None:
     described = list_described(value)
     assert {name for name in list_expected(value) if not described.get(name)} == set()
 
 
-@pytest.mark.parametrize("value", iter_public())
+@pytest.mark.parametrize("value", [*iter_public()])
 def test_no_description_begins_in_the_middle_of_a_sentence(value: Any) -> None:
     first_words = {
         name: re.split(r"\W", text, maxsplit=1)[0].lower()
