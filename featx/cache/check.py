@@ -56,7 +56,7 @@ def verify_cache(path: PathLike) -> Verification:
     Returns
     -------
     Verification
-        Counts and problems. Damage is a problem, not an error.
+        Counts and problems. Damage is reported as a problem; it does not raise an error.
 
     Raises
     ------
@@ -80,7 +80,9 @@ def verify_cache(path: PathLike) -> Verification:
     except CacheError as error:
         return Verification(path=path, problems=(str(error),))
     if damaged:
-        lines = tuple(f"bytes {start} to {end} are not what was sealed" for start, end in damaged)
+        lines = tuple(
+            f"bytes {start} to {end} changed after the file was sealed" for start, end in damaged
+        )
         return Verification(path=path, digest=digest, problems=lines)
     try:
         with open_cache(path) as cache:
@@ -91,7 +93,7 @@ def verify_cache(path: PathLike) -> Verification:
 
 
 def _verify_content(cache: Cache) -> Verification:
-    """Check the content of a cache whose bytes are as they were sealed."""
+    """Check the content of a cache whose bytes are unchanged since the seal."""
     present = {name: cache.read_present(name) for name in cache.embeddings}
     problems = [*list_row_problems(cache.rows, len(cache))]
     n_vectors = 0
@@ -182,5 +184,5 @@ def _check_vectors(cache: Cache, name: str, present: BoolArray) -> tuple[int, li
         if block.shape[1] != dim:
             return 0, [f"{subject}: expected dim {dim}, got {block.shape[1]}"]
         if not np.isfinite(block).all():
-            return 0, [f"{subject}: expected finite vectors, got others"]
+            return 0, [f"{subject}: expected finite vectors, got NaN or infinity"]
     return len(rows), []

@@ -57,7 +57,7 @@ class EmbeddingInfo:
 
     @classmethod
     def from_group(cls, name: str, group: h5py.Group) -> EmbeddingInfo:
-        """Read what `write_attributes` wrote.
+        """Read the metadata that `write_attributes` wrote.
 
         Parameters
         ----------
@@ -81,8 +81,8 @@ def check_embedding_names(names: Iterable[str]) -> None:
     Raises
     ------
     CacheError
-        If a name has other characters than letters, digits and ``. + - _ @``, or begins with a
-        sign.
+        If a name has other characters than letters, digits and ``. + - _ @``, or does not begin
+        with a letter or a digit.
     """
     for name in names:
         if not re.fullmatch(r"[^\W_][\w.+@-]*", name):
@@ -114,7 +114,7 @@ def check_file_stamp(file: h5py.File, kind: FileKind, path: Path) -> None:
             subject=str(path),
             expected=f"format {kind} version {FORMAT_VERSION}",
             got=f"{name} version {version}",
-            remedy="Make a new one with featx.extract(source, output=path), or install the featx "
+            remedy="Make a new cache with featx.extract(source, output=path), or install the featx "
             "that wrote the file.",
         )
 
@@ -132,7 +132,7 @@ def check_elements(file: h5py.File, path: Path) -> None:
     ------
     CacheError
         If a group below the root or below ``/embeddings`` has another stamp than `stamp_element`
-        writes. The user's own group is not looked at.
+        writes. The group of the user is not checked.
     """
     groups = {f"/embeddings/{name}": group for name, group in file["embeddings"].items()}
     groups |= {

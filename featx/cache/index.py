@@ -50,7 +50,7 @@ class WorkPlan:
             Plan of another extraction.
         """
         if self.embeddings.keys() != other.embeddings.keys():
-            return f"that of {', '.join(sorted(other.embeddings))}"
+            return f"unfinished work on {', '.join(sorted(other.embeddings))}"
         for name, fingerprint in self.embeddings.items():
             for field_name in fingerprint.list_differences(other.embeddings[name]):
                 value = other.embeddings[name].list_fields().get(field_name, "-")
@@ -91,8 +91,8 @@ class WorkIndex:
     rows : dict of str to Row
         Row of each file that was read, with digest and size, by id.
     failures : dict of str to dict of str to Failure
-        Failures of each content by digest, then by embedding; ``""`` for a failure of all. Files
-        that could not be read are left out, so that the next run tries them again.
+        Failures of each content by digest, then by embedding; ``""`` stands for all embeddings.
+        Files that could not be read are left out, so that the next run tries them again.
     """
 
     locations: dict[str, Location] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class WorkIndex:
         rows : iterable of Row
             Rows whose vectors lie in the shard, in their order.
         repeats : iterable of Row
-            Rows whose content lies elsewhere.
+            Rows whose vectors lie in another shard or in the cache.
         failures : iterable of Failure
             Images that have no vector.
         """

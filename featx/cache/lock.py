@@ -28,10 +28,10 @@ class LockOwner:
     ----------
     host, machine, pid_namespace : str
         Name of the host, id of the machine, and id of the space in which process ids are unique.
-        Two hosts of one name have different machine ids.
+        Two hosts with the same name have different machine ids.
     boot, started : str
-        Id of the machine's boot, and start of the process in ticks since then: the system uses
-        process ids again. Empty if the system hides them.
+        Id of the machine's boot, and start of the process in ticks since then: the system reuses
+        process ids. Empty if the system hides them.
     pid : int
         Process id.
     since : str
@@ -83,7 +83,7 @@ class LockOwner:
         started = _read_start(self.pid)
         return (
             bool(started) and started != self.started
-        )  # hidden for another user's process: it runs
+        )  # hidden, because the process runs under another user
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since}"
@@ -109,11 +109,11 @@ def _read_start(pid: int) -> str:
     fields = _read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
     if len(fields) < 20:
         return ""
-    return "ended" if fields[0] in "ZX" else fields[19]  # a zombie: only its number is left
+    return "ended" if fields[0] in "ZX" else fields[19]  # a zombie has ended
 
 
 class CacheLock:
-    """The right to write one cache. The end of the ``with`` block gives it back.
+    """The right to write one cache. The end of the ``with`` block releases the lock.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class CacheLock:
     Raises
     ------
     CacheLockedError
-        If a process that runs, or one on another host, holds the lock.
+        If a running process, or a process on another host, holds the lock.
     CacheError
         If no file can be created beside the cache.
     """
@@ -168,8 +168,8 @@ class CacheLock:
             owner = self._read(self._file)
             raise CacheLockedError(
                 subject=str(self._path),
-                expected="to be its only writer",
-                got=f"the lock broken by {owner or 'another process'}",
+                expected="to be the only writer of the cache",
+                got=f"a lock that {owner or 'another process'} has broken",
                 remedy="Run one extraction at a time.",
             )
 
@@ -200,7 +200,7 @@ class CacheLock:
         try:
             with stream:
                 json.dump(asdict(self._me), stream)
-        except BaseException:  # a full disk: half a lock would keep every process out
+        except BaseException:  # a full disk: an incomplete lock would keep every process out
             file.unlink()
             raise
         return True
@@ -230,17 +230,17 @@ class CacheLock:
     def _take_over(self) -> None:
         """Remove the lock of a dead process. Of several processes that try, only one succeeds."""
         owner = self._read(self._file)
-        if owner is None:  # given back meanwhile
+        if owner is None:  # released meanwhile
             return
         if not owner.is_dead():
             raise CacheLockedError(
                 subject=str(self._path),
-                expected="to be its only writer",
+                expected="to be the only writer of the cache",
                 got=str(owner),
                 remedy="Wait for that process; if it is dead, pass break_lock=True.",
             )
-        # The process that creates the claim may remove this very lock. It reads the lock again
-        # first: another process may have taken it over between the two readings.
+        # Only the process that creates the claim may remove the lock. That process reads the lock
+        # again first, because another process may have taken over the lock meanwhile.
         if not self._create(self._claim):
             claimant = self._read(self._claim)
             if claimant is None or claimant.is_here():
@@ -249,7 +249,7 @@ class CacheLock:
                 return
             raise CacheLockedError(
                 subject=str(self._path),
-                expected="to be its only writer",
+                expected="to be the only writer of the cache",
                 got=f"{claimant}, which takes over the lock of a dead process",
                 remedy="Wait for that process; if it is dead, pass break_lock=True.",
             )

@@ -16,7 +16,7 @@ from featx.core.typing import PathLike
 
 
 def is_cache_file(path: PathLike) -> bool:
-    """Return True if a file begins as HDF5 does: it is a cache, whole or not, and no image."""
+    """Return True if a file begins like HDF5: a cache, even a damaged one, and not an image."""
     return os.path.isfile(path) and bool(h5py.is_hdf5(path))
 
 
@@ -26,14 +26,14 @@ def check_exists(path: Path) -> None:
     Raises
     ------
     CacheError
-        If there is no file.
+        If the file does not exist.
     """
     if not path.is_file():
         raise CacheError(
             subject=str(path),
             expected="a cache",
             got="no such file",
-            remedy="Make one with featx.extract(source, output=path).",
+            remedy="Make a cache with featx.extract(source, output=path).",
         )
 
 
@@ -53,8 +53,8 @@ def open_sealed(path: PathLike, kind: FileKind) -> Iterator[tuple[h5py.File, Sea
     file : h5py.File
         The file as HDF5 sees it.
     sealed : SealedFile
-        The same file as checked bytes. Read from `file` under ``sealed.guard()`` only: HDF5 passes
-        over some failed reads.
+        The same file as checked bytes. Read from `file` under ``sealed.guard()`` only: HDF5 ignores
+        some failed reads.
 
     Raises
     ------

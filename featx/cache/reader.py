@@ -1,4 +1,4 @@
-"""Read a cache. Each part of the file is read when it is asked for."""
+"""Read a cache. Each part of the file is read when it is needed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from featx.core.typing import (
     list_choices,
 )
 
-RECORD_SPLITS = "Record some with featx.split_cache(cache, val=0.2), or pass split='all'."
+RECORD_SPLITS = "Record splits with featx.split_cache(cache, val=0.2), or pass split='all'."
 """Remedy for a cache without splits."""
 
 
@@ -201,7 +201,7 @@ class Cache:
         Raises
         ------
         CacheError
-            If the cache has no embedding of this name, or has several and none is named.
+            If the cache has no embedding of this name, or has several and `embedding` is None.
         """
         if embedding is None and len(self.embeddings) == 1:
             embedding = self.embeddings[0]
@@ -225,7 +225,8 @@ class Cache:
         embedding : str, optional
             Name of the embedding. Default: the only one.
         rows : ndarray of int or bool, or slice, optional
-            Rows to read, as numpy indexes them: in any order, negative from the end. Default: all.
+            Rows to read, as numpy indexes them: in any order; negative numbers count from the end.
+            Default: all.
 
         Returns
         -------
@@ -268,7 +269,7 @@ class Cache:
             return np.asarray(self._file[f"embeddings/{info.name}/present"][:], bool)
 
     def count_vectors(self, embedding: str | None = None) -> int:
-        """Count the entries of an embedding, those without a vector included.
+        """Count the entries of an embedding, including the entries without a vector.
 
         Parameters
         ----------
@@ -319,8 +320,8 @@ class Cache:
                 raise CacheError(
                     subject=str(self.path),
                     expected=f"rows in split {split!r}",
-                    got=have or "no splits",
-                    remedy="Pass one of these, or split='all'." if have else RECORD_SPLITS,
+                    got=f"splits {have}" if have else "no splits",
+                    remedy="Pass one of these splits, or split='all'." if have else RECORD_SPLITS,
                 )
         if labelled:
             mask &= self.labels != ""

@@ -1,7 +1,7 @@
 """Seal a finished file: checksums behind its end, so that no changed byte is read as data.
 
-FORMAT.md specifies the layout. An HDF5 library does not look behind the end of its own data, so
-other programs read a sealed file like any HDF5 file.
+FORMAT.md specifies the layout. An HDF5 library does not read past the end of its own data, so other
+programs read a sealed file like any HDF5 file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from featx.core.errors import CacheDamagedError, CacheError
 
 MAGIC = b"featx-seal-1\r\n\x1a\n"
 BLOCK_SIZE = 1 << 16
-"""Bytes per digest: a row that is read alone costs one or two blocks, 50 µs each."""
+"""Bytes per digest: reading a single row costs one or two blocks, 50 µs each."""
 
 FOOTER = struct.Struct("<16sQQ32s")
 """Magic, length of the sealed data, bytes per block, digest of the seal up to here."""
@@ -102,7 +102,7 @@ class SealedFile(io.RawIOBase):
     digest : str
         Digest of the file, hexadecimal: it stands for every byte.
     damage : str or None
-        Damage that was met within the last `guard` block; HDF5 passes over some failed reads.
+        Damage that was found within the last `guard` block, because HDF5 ignores some failed reads.
 
     Raises
     ------
@@ -195,7 +195,7 @@ class SealedFile(io.RawIOBase):
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Raise a `CacheDamagedError` for damage met in the block, whatever HDF5 made of it."""
+        """Raise a `CacheDamagedError` for damage found in the block, even if HDF5 ignored it."""
         self.damage = None
         try:
             yield
@@ -245,7 +245,7 @@ class SealedFile(io.RawIOBase):
         return hashlib.sha256(block).digest() == expected
 
     def _read_at(self, start: int, size: int) -> bytes:
-        """Read `size` bytes from `start`, fewer only at the end of the file."""
+        """Read `size` bytes from `start`; fewer only at the end of the file."""
         parts: list[bytes] = []
         with self._explain_errors():
             self._stream.seek(start)
@@ -279,7 +279,7 @@ class SealedFile(io.RawIOBase):
         return CacheDamagedError(
             subject=str(self.path),
             expected="the bytes that featx wrote",
-            got=f"{part} changed since",
+            got=f"changes in {part}",
             remedy="List the damage with featx.verify_cache(path), then restore a copy or extract "
             "again.",
         )

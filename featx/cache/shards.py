@@ -1,4 +1,4 @@
-"""Shards: sealed files in the work folder of an unfinished extraction. Nothing rewrites a shard."""
+"""Shards: sealed files in the work folder of an unfinished extraction; no shard is rewritten."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from featx.core.typing import Array, IntArray, VectorDtype, Vectors
 KIND: FileKind = "featx-shard"
 
 MAX_OPEN = 16
-"""Shards that are open at a time while they are joined to a cache."""
+"""Largest number of shards that are open at once while shards are joined to a cache."""
 
 MAX_PENDING_BYTES = 16 << 20
-"""Bytes of vectors after which a shard is due, whatever the time: they are held in memory."""
+"""Bytes of vectors in memory after which a shard is due, even if little time has passed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class Shards:
     batch_size : int
         Number of rows in every batch.
     fresh : bool
-        Delete the shards of another extraction. They are refused otherwise.
+        True to delete the shards of another extraction. Otherwise, such shards are refused.
     lock : CacheLock, optional
         Lock of the cache, checked before each change of the folder.
 
@@ -160,15 +160,15 @@ class Shards:
         repeats: Sequence[Row] = (),
         failures: Sequence[Failure] = (),
     ) -> None:
-        """Add the results of one batch. They are durable after the next `seal`.
+        """Add the results of one batch. The next `seal` makes them durable.
 
         Parameters
         ----------
         rows : sequence of Row
             Rows whose contents are new to the shards.
         vectors : mapping of str to ndarray
-            Finite vectors ``(len(rows), dim)`` of each embedding. The caller must not change them
-            afterwards.
+            Finite vectors ``(len(rows), dim)`` of each embedding. The caller must not change the
+            arrays afterwards.
         repeats : sequence of Row
             Rows whose content has a vector already.
         failures : sequence of Failure
@@ -178,14 +178,14 @@ class Shards:
         for name, values in vectors.items():
             cast[name] = values.astype(self._dtype, copy=False)
             assert np.isfinite(cast[name]).all()
-        # One step, so that a signal between two cannot part rows from vectors.
+        # One statement, so that a signal cannot separate rows from their vectors.
         self._pending.append(
             _Batch(rows=tuple(rows), vectors=cast, repeats=tuple(repeats), failures=tuple(failures))
         )
         self._n_pending += len(rows)
 
     def seal_when_due(self, seconds: float) -> None:
-        """Call `seal` if so many seconds have passed since the last time, or much is pending."""
+        """Call `seal` if `seconds` have passed since the last call, or if much is pending."""
         due = time.monotonic() - self._since >= seconds
         if due or self._n_pending * self._row_bytes >= MAX_PENDING_BYTES:
             self.seal()
@@ -193,12 +193,13 @@ class Shards:
     def seal(self) -> None:
         """Write all that is pending to a new shard.
 
-        The shard is written under another name, flushed and read back before it gets its own name.
+        The shard is written under a temporary name, flushed and read back before it gets its final
+        name.
 
         Raises
         ------
         CacheError
-            If the shard cannot be written. All that is pending stays pending.
+            If the shard cannot be written. The results stay pending.
         CacheLockedError
             If another process has taken the lock.
         """
@@ -265,7 +266,7 @@ class Shards:
         Raises
         ------
         CacheDamagedError
-            If the shard is not the one that was opened or written first.
+            If the shard has been replaced since it was opened or written.
         """
         if shard not in self._opened:
             if len(self._opened) >= MAX_OPEN:
@@ -274,7 +275,7 @@ class Shards:
             file, sealed = stack.enter_context(open_sealed(self._name_shard(shard), KIND))
             self._opened[shard] = stack, file, sealed
             if sealed.digest != self._digests[shard]:  # written by a process whose lock was broken
-                raise sealed.explain("a whole shard")
+                raise sealed.explain("the whole shard")
         _, file, sealed = self._opened[shard]
         with sealed.guard():
             return take_rows(file[f"vectors/{embedding}"], rows)

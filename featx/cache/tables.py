@@ -16,7 +16,7 @@ from featx.core.typing import Array, IntArray, StrArray, VectorDtype
 Record = TypeVar("Record", Row, Failure)
 
 CHUNK_ROWS = 256
-"""Rows per chunk of vectors: h5py's own choice reads random rows five times slower."""
+"""Rows per chunk of vectors: with h5py's own choice, random rows are read five times slower."""
 
 BLOCK_ROWS = 16 * CHUNK_ROWS
 """Rows of vectors that a loop over a whole embedding holds in memory at a time."""
@@ -110,14 +110,14 @@ def create_vectors(
 
 
 Reading = Literal["nothing", "run", "span", "points"]
-"""Ways to read rows: none, consecutive ones, the span that they lie in, or one after the other."""
+"""Ways to read rows: no rows, consecutive rows, the whole span around them, or row by row."""
 
 
 def choose_reading(rows: IntArray) -> Reading:
     """Choose the fastest way to read rows of a dataset.
 
-    HDF5 takes ascending indices only, and it is slow with many of them. Read the whole span from
-    the lowest to the highest row if that is less than four times as many rows as are asked for.
+    HDF5 accepts ascending indices only, and is slow with many indices. The whole span from the
+    lowest to the highest row is read if it has less than four times as many rows as are wanted.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Write an HDF5 file although a write may fail or a signal may come."""
+"""Write an HDF5 file safely, even if a write fails or a signal arrives."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from featx.core.signals import hold_signals
 class WritableFile(FileIO):
     """A file that HDF5 writes to, and that hides failed writes from HDF5 until `check` is called.
 
-    HDF5 crashes when some writes fail, and h5py passes over others: the file then holds other bytes
-    than were written.
+    If a write fails, HDF5 may crash, or h5py may ignore the failure. In the second case, the file
+    holds other bytes than were written.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class WritableFile(FileIO):
         return size
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill a buffer, with zeros behind the end of the file, as HDF5 expects."""
+        """Fill a buffer. Bytes past the end of the file are zeros, as HDF5 expects."""
         start, view = self.tell(), memoryview(buffer).cast("B")
         done = 0
         try:
@@ -89,7 +89,7 @@ def open_writable(
 ) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
     """Open an HDF5 file for writing; signals wait until the end of the block.
 
-    What the handler of a signal raises within a call from HDF5 would be taken for a failed write.
+    Otherwise, HDF5 would mistake an exception from the handler of a signal for a failed write.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def open_writable(
         The open file.
     check : callable
         Function that raises an OSError if a write has failed, and runs the handlers of the signals
-        that have come. The end of the block does both.
+        that have arrived. The end of the block does both.
     """
     with hold_signals() as signals, WritableFile(path, "w+" if mode == "w" else mode) as stream:
 
@@ -116,6 +116,6 @@ def open_writable(
             with h5py.File(stream, mode) as file:
                 yield file, check
         except Exception:
-            stream.check()  # the cause, whatever HDF5 made of it
+            stream.check()  # the cause, in place of the error that HDF5 raised
             raise
         stream.check()

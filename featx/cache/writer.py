@@ -58,7 +58,7 @@ def write_cache(
     Parameters
     ----------
     path : Path
-        Destination. A file that is there is replaced.
+        Destination. An existing file is replaced.
     rows : sequence of Row
         Rows of the cache, in their order.
     columns : sequence of Column
@@ -128,7 +128,7 @@ def rewrite_cache(path: PathLike, *, digest: str | None = None) -> Iterator[h5py
     path : path
         The cache.
     digest : str, optional
-        Digest of the file that the changes were made for. Another file is refused.
+        Digest of the file that the changes were made for. A file with another digest is refused.
 
     Yields
     ------
@@ -149,12 +149,12 @@ def rewrite_cache(path: PathLike, *, digest: str | None = None) -> Iterator[h5py
                 raise CacheError(
                     subject=str(path),
                     expected="the file that was read",
-                    got="another one, written meanwhile",
+                    got="a file that was written in the meantime",
                     remedy="Run the command again.",
                 )
         remove_drafts(path)
         with replacing(path, error=CacheError) as draft:
-            check_seal(path)  # a copy of damage would be sealed as if it were sound
+            check_seal(path)  # otherwise, a damaged copy would be sealed as if it were sound
             shutil.copyfile(path, draft)
             unseal_file(draft)
             with open_writable(draft, "r+") as (file, _):
@@ -176,7 +176,7 @@ def write_splits(
     splits : sequence of str
         Split of each row: train, val, test, or ``""`` for none.
     digest : str, optional
-        Digest of the file that the rows were read from. Another file is refused.
+        Digest of the file that the rows were read from. A file with another digest is refused.
     """
     with rewrite_cache(path, digest=digest) as file:
         assert len(splits) == len(file["rows/split"])

@@ -1,7 +1,7 @@
 """Store of artifacts: converted networks that this machine keeps for the next run.
 
-Everything in the store can be made again. It may be deleted at any time; a damaged artifact is made
-again; and if nothing can be written, featx runs without a store.
+The store may be deleted at any time: featx builds a missing or damaged artifact again. If the store
+cannot be written, featx runs without it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ STORE_VARIABLE = "FEATX_STORE"
 """Environment variable that names the folder. Default: ``featx`` in the system's cache folder."""
 
 MAX_BYTES = 2 << 30
-"""Size above which the artifacts that were unused for longest are deleted."""
+"""Largest size of the store. Above it, the artifacts that were unused for longest are deleted."""
 
 _SUMS = "sums.json"
 """Name of the file that holds the checksums of an artifact's other files."""
 
 
 def find_store() -> Path:
-    """Return the folder of the store; it need not exist.
+    """Return the folder of the store; the folder need not exist.
 
     Raises
     ------
@@ -55,12 +55,13 @@ def build_key(parts: dict[str, Any], *, packages: Iterable[str], sources: Iterab
     packages : iterable of str
         Packages whose versions the artifact depends on.
     sources : iterable of Path
-        Folders whose Python files, those in sub-folders included, the artifact depends on.
+        Folders of Python files. The artifact depends on every Python file in them and in their
+        sub-folders.
 
     Returns
     -------
     str
-        Key of 32 hexadecimal digits. If one of the values changes, the key does too.
+        Key of 32 hexadecimal digits. The key changes if a value, a version or a file changes.
     """
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for package in packages:
@@ -72,7 +73,7 @@ def build_key(parts: dict[str, Any], *, packages: Iterable[str], sources: Iterab
 
 
 def find_kept(key: str) -> Path | None:
-    """Find an artifact, and check that its files are as they were written.
+    """Find an artifact, and check that its files are unchanged.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def find_kept(key: str) -> Path | None:
     Returns
     -------
     Path or None
-        Folder of the artifact; None if there is none. A damaged one is deleted.
+        Folder of the artifact; None if there is none. A damaged artifact is deleted.
     """
     try:
         folder = find_store() / key
@@ -121,7 +122,8 @@ def keep(key: str, write: Callable[[Path], None]) -> None:
             write(draft)
             sums = {path.name: _digest(path) for path in sorted(draft.iterdir())}
             (draft / _SUMS).write_text(json.dumps(sums))
-            # Fails if another process has kept the same artifact meanwhile: this one is dropped.
+            # Fails if another process has kept the same artifact meanwhile. This draft is then
+            # dropped.
             draft.rename(store / key)
         _drop_oldest(store)
     except OSError:

@@ -37,7 +37,7 @@ class FeatxError(Exception):
     Parameters
     ----------
     subject : str
-        The thing that is wrong: a file, a row of it, or the name of an argument.
+        The thing that is wrong: a file, a row of a file, or the name of an argument.
     expected : str
         The state that featx needs, as a noun phrase.
     got : str
@@ -65,7 +65,7 @@ class FeatxError(Exception):
         return f"expected {self.expected}, got {self.got}"
 
     def __reduce__(self) -> tuple[Callable[[], FeatxError], tuple[()], dict[str, object]]:
-        """Let the error travel between processes, notes included."""
+        """Pickle the error with its notes, so that another process can raise it."""
         parts = {name: getattr(self, name) for name in ("subject", "expected", "got", "remedy")}
         return functools.partial(type(self), **parts), (), dict(self.__dict__)
 

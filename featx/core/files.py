@@ -19,15 +19,15 @@ def check_destination(path: Path, *, overwrite: bool, error: type[FeatxError]) -
     path : Path
         Path of the file that is to be written.
     overwrite : bool
-        Accept a file that exists.
+        Whether to accept a file that exists.
     error : type
         Class of the error to raise.
 
     Raises
     ------
     FeatxError
-        If the folder is missing or read-only, if the path is a folder, or if a file exists that
-        must not be replaced; an instance of `error`.
+        If the folder is missing or read-only, if the path is a folder, or if the file exists and
+        `overwrite` is False. The class of the error is `error`.
     """
     subject = str(path)
     if not path.parent.is_dir():
@@ -48,14 +48,14 @@ def check_destination(path: Path, *, overwrite: bool, error: type[FeatxError]) -
         raise error(
             subject=subject,
             expected="a new file",
-            got="one that exists",
+            got="a file that exists",
             remedy="Pass overwrite=True to replace it.",
         )
     if not os.access(path.parent, os.W_OK):
         raise error(
             subject=subject,
             expected="a writable folder",
-            got="a read-only one",
+            got="a read-only folder",
             remedy="Choose another folder.",
         )
 
@@ -66,7 +66,7 @@ def name_draft(path: Path) -> Path:
 
 
 def remove_drafts(path: Path) -> None:
-    """Remove the drafts that killed processes left. Call it only while you hold the path's lock.
+    """Remove the drafts that killed processes left. Hold the lock of the path.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def name_work_dir(path: Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk, so that a new one outlives a power cut."""
+    """Flush the names in a folder to the disk, so that a new name survives a power cut."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -93,14 +93,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def put_in_place(draft: Path, path: Path) -> None:
-    """Flush a finished draft to the disk, and give it its final name in one step.
+    """Flush a finished draft to the disk, and give the draft its final name in one step.
 
     Parameters
     ----------
     draft : Path
         The finished file, on the same file system as `path`.
     path : Path
-        The final name. A file that is there is replaced.
+        The final name. An existing file is replaced.
     """
     with draft.open("r+b") as stream:
         os.fsync(stream.fileno())
@@ -122,16 +122,16 @@ def explain_errors(path: Path, *, error: type[FeatxError]) -> Iterator[None]:
     Raises
     ------
     FeatxError
-        If the block raises an OSError; an instance of `error`.
+        If the block raises an OSError. The class of the error is `error`.
     """
     try:
         yield
     except OSError as cause:
         raise error(
             subject=str(path),
-            expected="to write the file",
+            expected="a file that can be written",
             got=str(cause.strerror or cause),
-            remedy="What was there before is unchanged. Free some space, or choose another folder.",
+            remedy="The file at this path is unchanged. Free some space, or choose another folder.",
         ) from cause
 
 
@@ -146,19 +146,19 @@ def replacing(path: Path, *, error: type[FeatxError], draft: Path | None = None)
     path : Path
         Destination.
     error : type
-        Class of the error to raise if the disk is full or the like.
+        Class of the error to raise if a write fails, for example because the disk is full.
     draft : Path, optional
         Path of the draft, on the same file system. Default: a hidden file beside the destination.
 
     Yields
     ------
     Path
-        Path of the draft, for the block to write.
+        Path of the draft, which the block writes.
 
     Raises
     ------
     FeatxError
-        If the block or the last step raises an OSError; an instance of `error`.
+        If the block or the last step raises an OSError. The class of the error is `error`.
     """
     draft = draft or name_draft(path)
     try:

@@ -19,9 +19,9 @@ Identity = Mapping[str, Any]
 class Fingerprint:
     """Every decision that changes the values of an embedding, and nothing else.
 
-    Two embeddings may stand in one matrix, and a head may read an embedding that it was not fitted
-    on, only if all fields agree. Who computed an embedding, when, and with which engine is
-    provenance, which is stored beside the fingerprint.
+    Two embeddings may be put into one matrix only if all fields agree. A head may read another
+    embedding than the one that it was fitted on only if all fields agree. Who computed an
+    embedding, when, and with which engine is provenance, which is stored beside the fingerprint.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Fingerprint:
         Name of the architecture.
     weights_digest : str
         SHA-256 over the tensors of the backbone without its classifier, hexadecimal: equal weights
-        agree, whether they were loaded by name or from a file.
+        have equal digests, whether they were loaded by name or from a file.
     layer : str
         Name of the layer that was read; ``"penultimate"`` is the input of the last Linear.
     preprocess : mapping
@@ -71,7 +71,7 @@ class Fingerprint:
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
     def list_fields(self) -> dict[str, Any]:
-        """List all decisions by name; those of a mapping as ``preprocess.crop``."""
+        """List all decisions by name; a part of a mapping is named like ``preprocess.crop``."""
         fields: dict[str, Any] = {}
         for name, value in asdict(self).items():
             if isinstance(value, Mapping):

@@ -10,14 +10,15 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """The three answers that load the backbone of an embedding again.
+    """The three values that featx needs to load the backbone of an embedding again.
 
     Attributes
     ----------
     weights : str
         Weights as requested; a file as an absolute path.
     preprocess_from : str or None
-        Name of the weights whose preprocessing was used; None for a preprocessing of its own.
+        Name of the weights whose preprocessing was used; None if the weights were used with the
+        preprocessing that belongs to them.
     size : int or None
         Pixels per side, if the caller replaced the size that belongs to the weights.
     """
@@ -49,7 +50,7 @@ class Provenance:
     versions : mapping of str to str
         Version of each package that took part.
     n_embedded : int
-        Number of contents that this run embedded.
+        Number of distinct images that this run embedded.
     updates : tuple of Provenance
         Later runs that added vectors, oldest first.
     """

@@ -33,14 +33,16 @@ class Row:
     split : {"train", "val", "test"} or None
         Split that the source assigns.
     group : str or None
-        Name that the user gives to rows that belong together. A split never parts them.
+        Name that the user gives to rows that belong together. A split never separates rows of one
+        group.
     digest : str
-        SHA-256 of the file's bytes, hexadecimal; empty until the image was read.
+        SHA-256 of the file's bytes, hexadecimal; empty until the image has been read.
     width, height : int
-        Size in pixels after the EXIF orientation was applied; 0 until the image was decoded.
+        Size in pixels after the EXIF orientation was applied; 0 until the image has been decoded.
     n_bytes, mtime_ns : int
-        Size of the file, and time of its last change in nanoseconds since 1970, when it was read;
-        -1 if unknown, or if the change is so recent that a later one might not show.
+        Size of the file in bytes, and time of its last change in nanoseconds since 1970, both from
+        the moment when the file was read; -1 if unknown. The time is also -1 if the file had
+        changed so recently that the clock of the file system might not show another change.
     """
 
     id: str
@@ -70,8 +72,8 @@ class Failure:
     reason : str
         Cause of the failure in one line.
     embedding : str
-        Name of the embedding that the image lacks; empty if the image failed before any network and
-        lacks all embeddings.
+        Name of the embedding that the image lacks; empty if the image failed before any network was
+        run, so that the image lacks all embeddings.
     n_bytes, mtime_ns : int
         Size and time of the file, as in `Row`.
     """

@@ -1,4 +1,4 @@
-"""Let signals wait while code runs that must not be interrupted."""
+"""Delay signals while code runs that must not be interrupted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class HeldSignals:
-    """The signals that came while `hold_signals` was active.
+    """The signals that arrived while `hold_signals` was active.
 
     Parameters
     ----------
@@ -24,15 +24,15 @@ class HeldSignals:
 
     @property
     def is_pending(self) -> bool:
-        """Whether a signal has come whose handler has not run."""
+        """Whether a signal has arrived whose handler has not run yet."""
         return bool(self._waiting)
 
     def note(self, number: int, _frame: object = None) -> None:
-        """Note a signal: the handler that is in force while signals are held."""
+        """Note a signal. This method is the handler of every signal that is held."""
         self._waiting.append(number)
 
     def deliver(self) -> None:
-        """Run the handlers of all signals that have come, in the order in which they came.
+        """Run the handlers of all noted signals, in the order in which the signals arrived.
 
         An exception that a handler raises, such as KeyboardInterrupt, goes to the caller.
         """
@@ -41,26 +41,28 @@ class HeldSignals:
             handler = self._handlers[number]
             if callable(handler):
                 handler(number, None)
-            else:  # the system's own: most often the end of the process
+            else:  # the default of the system, which usually ends the process
                 signal.signal(number, handler)
                 signal.raise_signal(number)
 
 
 @contextmanager
 def hold_signals(numbers: Iterable[int] | None = None) -> Iterator[HeldSignals]:
-    """Let signals wait until the end of the block, then run their handlers.
+    """Delay signals until the end of the block, then run their handlers.
 
     Python runs handlers in the main thread only: in another thread, nothing is held.
 
     Parameters
     ----------
     numbers : iterable of int, optional
-        Signals to hold unless they are ignored. Default: all that have a handler in Python.
+        Signals to hold; a signal that the process ignores stays ignored. Default: all signals that
+        have a handler in Python.
 
     Yields
     ------
     HeldSignals
-        The signals that have come; their handlers can be run earlier at a safe moment.
+        The signals that are held. Its `deliver` runs their handlers at a safe moment within the
+        block.
     """
     chosen: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():

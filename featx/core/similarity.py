@@ -10,14 +10,14 @@ from featx.core.typing import Array, Float64Array
 def compute_cosines(first: Array, second: Array) -> Float64Array:
     """Compute the cosine of each row of one array with the same row of another.
 
-    Equal rows have cosine 1, rows of zeros and infinite rows included. Otherwise, a row of zeros
-    has cosine 0 with any finite row, and a row with a NaN or an infinity has cosine NaN, for which
-    every comparison is false.
+    Equal rows have cosine 1, even if they are all zeros or infinite. Otherwise, a row of zeros has
+    cosine 0 with any finite row, and a row with a NaN or an infinity has cosine NaN. Every
+    comparison with NaN is false.
 
     Parameters
     ----------
     first, second : ndarray
-        Vectors ``(n, dim)`` of one shape.
+        Two arrays of vectors, both of shape ``(n, dim)``.
 
     Returns
     -------

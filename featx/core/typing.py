@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Vectors = NDArray[np.float32] | NDArray[np.float16]
     """Embeddings ``(n_rows, dim)`` in one of `VectorDtype`."""
-else:  # numpy takes 80 ms to import, which the help of the command line must not pay
+else:  # importing numpy takes 80 ms, too long for the help of the command line
     Array = BoolArray = IntArray = UInt8Array = Float32Array = Float64Array = StrArray = Any
     Vectors = Any
 
@@ -65,7 +65,7 @@ def list_choices(vocabulary: Any) -> tuple[Any, ...]:
 def check_choice(
     name: str, value: object, vocabulary: Any, *, error: type[FeatxError] = FeatxError
 ) -> None:
-    """Refuse a value that is no word of a vocabulary.
+    """Refuse a value that is not in a vocabulary.
 
     Parameters
     ----------

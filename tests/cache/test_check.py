@@ -173,7 +173,7 @@ def test_verify_tells_every_problem_at_once(tmp_path: Path) -> None:
     assert found.problems == (
         "row 'bees/000.jpg': expected a size, got 0 x 30",
         "row 'ants/001.jpg': expected a SHA-256, got ''",
-        "embedding b: expected finite vectors, got others",
+        "embedding b: expected finite vectors, got NaN or infinity",
         "failure 'x.jpg': expected a stage and a reason, got 'decode'",
         "failure 'bees/000.jpg': expected no vector, got one",
     )
@@ -187,7 +187,9 @@ def test_verify_reads_every_vector(tmp_path: Path, row: int) -> None:
     vectors[row] = np.inf, 0
     rows = [replace(ROWS[0], id=str(number)) for number in range(n_rows)]
     path = write_vectors(tmp_path / "c.h5", [build_info(dim=2)], rows, {"tiny": vectors})
-    assert verify_cache(path).problems == ("embedding tiny: expected finite vectors, got others",)
+    assert verify_cache(path).problems == (
+        "embedding tiny: expected finite vectors, got NaN or infinity",
+    )
 
 
 def test_verify_holds_one_block_of_vectors_in_memory(

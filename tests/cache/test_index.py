@@ -63,8 +63,11 @@ def test_plan_from_its_json_is_equal() -> None:
 @pytest.mark.parametrize(
     ("changes", "difference"),
     [
-        ({"embeddings": {"b": PLAN.embeddings["b"]}}, "that of b"),
-        ({"embeddings": {"d": PLAN.embeddings["b"], "c": PLAN.embeddings["b"]}}, "that of c, d"),
+        ({"embeddings": {"b": PLAN.embeddings["b"]}}, "unfinished work on b"),
+        (
+            {"embeddings": {"d": PLAN.embeddings["b"], "c": PLAN.embeddings["b"]}},
+            "unfinished work on c, d",
+        ),
         (
             {"embeddings": {**PLAN.embeddings, "a": build_fingerprint(layer="y")}},
             "another layer of a: y",

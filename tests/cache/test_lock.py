@@ -167,7 +167,7 @@ def test_cache_lock_of_other_caches_are_apart(path: Path) -> None:
 def test_cache_lock_held_by_living_process_is_refused_naming_it(path: Path, hold: Hold) -> None:
     process = hold(path)
     host = LockOwner.of_this_process().host
-    message = rf"c\.h5: expected to be its only writer, got process {process.pid} on {host} since"
+    message = rf"only writer of the cache, got process {process.pid} on {host} since"
     with pytest.raises(CacheLockedError, match=message):
         CacheLock(path)
     process.stdin.close()
@@ -248,7 +248,7 @@ def test_cache_lock_of_process_that_hides_its_start_is_refused(
 
     monkeypatch.setattr(os, "kill", refuse)
     monkeypatch.setattr(lock_module, "_read_start", lambda pid: "")
-    with pytest.raises(CacheLockedError, match=r"expected to be its only writer"):
+    with pytest.raises(CacheLockedError, match=r"expected to be the only writer of the cache"):
         CacheLock(path)
 
 
@@ -354,7 +354,9 @@ def test_cache_lock_two_that_saw_the_same_dead_one_are_never_both_given_it(path:
 def test_cache_lock_broken_old_holder_is_told_and_leaves_the_new_lock(path: Path) -> None:
     with CacheLock(path) as old:
         new = CacheLock(path, break_lock=True)
-        with pytest.raises(CacheLockedError, match=r"got the lock broken by process \d+ on"):
+        with pytest.raises(
+            CacheLockedError, match=r"got a lock that process \d+ on \S+ since \S+ has broken"
+        ):
             old.check()
     new.check()
     assert list_names(path) == [".c.h5.lock"]
@@ -365,7 +367,7 @@ def test_cache_lock_broken_old_holder_is_told_and_leaves_the_new_lock(path: Path
 def test_cache_lock_file_removed_meanwhile_is_told(path: Path) -> None:
     with CacheLock(path) as lock:
         path.with_name(".c.h5.lock").unlink()
-        with pytest.raises(CacheLockedError, match=r"got the lock broken by another process"):
+        with pytest.raises(CacheLockedError, match=r"got a lock that another process has broken"):
             lock.check()
 
 
@@ -390,7 +392,7 @@ def _no_links(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cache_lock_without_hard_links_is_held_and_given_back(path: Path) -> None:
     with CacheLock(path) as lock:
         lock.check()
-        with pytest.raises(CacheLockedError, match=r"expected to be its only writer"):
+        with pytest.raises(CacheLockedError, match=r"expected to be the only writer of the cache"):
             CacheLock(path)
         assert list_names(path) == [".c.h5.lock"]
     assert list_names(path) == []

@@ -191,7 +191,7 @@ def test_select_rows_by_split_gives_its_rows(
 def test_select_rows_unknown_split_names_those_there(cache_path: Path) -> None:
     with (
         open_cache(cache_path) as cache,
-        pytest.raises(CacheError, match=r"expected rows in split 'test', got train, val"),
+        pytest.raises(CacheError, match=r"expected rows in split 'test', got splits train, val"),
     ):
         cache.select_rows("test")
 

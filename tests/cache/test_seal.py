@@ -256,7 +256,7 @@ def read_vectors(path: Path) -> Array:
 def test_read_vectors_damaged_names_the_bytes(small: Small, damaged: Path) -> None:
     place = find_vectors(damaged) + BLOCK
     first = place // BLOCK * BLOCK
-    message = rf"got bytes {first} to {first + BLOCK} changed since\. List .* featx\.verify_cache"
+    message = rf"got changes in bytes {first} to {first + BLOCK}\. List .* featx\.verify_cache"
     with (
         flip_bit(damaged, small.content, 8 * place),
         pytest.raises(CacheError, match=message),
@@ -357,9 +357,9 @@ def test_sealed_file_guard_tells_damage_that_was_passed_over(tmp_path: Path) -> 
     with path.open("r+b") as stream:
         stream.write(b"\1")
     with SealedFile(path) as sealed:
-        with pytest.raises(CacheError, match=r"got bytes 0 to 100 changed"):
+        with pytest.raises(CacheError, match=r"got changes in bytes 0 to 100"):
             pass_over_damage(sealed)
-        with pytest.raises(CacheError, match=r"got bytes 0 to 100 changed"), sealed.guard():
+        with pytest.raises(CacheError, match=r"got changes in bytes 0 to 100"), sealed.guard():
             turn_damage_into_another_error(sealed)
         with sealed.guard():
             pass  # what was not read now is not told now
@@ -431,5 +431,5 @@ def test_sealed_file_keeps_the_blocks_that_were_read_last(
             sealed.seek(100 * number)
             assert sealed.read(1) == b"\0"
         sealed.seek(100)
-        with pytest.raises(CacheDamagedError, match=r"got bytes 100 to 200 changed since"):
+        with pytest.raises(CacheDamagedError, match=r"got changes in bytes 100 to 200"):
             sealed.read(1)

@@ -132,7 +132,7 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         ),
         ("evaluate photos.h5 head.joblib", "photos.h5: expected a head that featx wrote"),
         ("evaluate head.joblib cache.h5", "expected backbone tests-tiny"),
-        ("evaluate head.joblib photos.h5 --split test", "in split 'test', got train, val"),
+        ("evaluate head.joblib photos.h5 --split test", "in split 'test', got splits train, val"),
         (
             "predict gone.joblib photos",
             "gone.joblib: expected a head that featx wrote, got no such file",

@@ -199,7 +199,7 @@ def test_fine_tune_defaults_are_the_recipes(
         (TUNE.replace("photos ", "gone "), "gone: expected a folder, table, tar or image"),
         (TUNE.replace("photos ", "photos/val "), "expected all of its 24 rows in the source"),
         (TUNE + " --split train", "split: expected val or test, which no model has seen"),
-        (TUNE + " --split test", "in split 'test', got train, val"),
+        (TUNE + " --split test", "in split 'test', got splits train, val"),
         (TUNE + " --embedding x", "expected one of its embeddings"),
         (TUNE + " --trunk photos.h5", "photos.h5: expected a file of its own"),
         (TUNE + FAST + " --trunk text.h5", "text.h5: expected a sealed cache"),

@@ -47,7 +47,7 @@ def test_check_destination_that_can_be_written_passes(
     [
         ("no/c.h5", make_nothing, True, "an existing folder, got none", "Run: mkdir -p "),
         ("c.h5", make_folder, True, "the path of a file, got a folder", "Name a file in "),
-        ("c.h5", make_file, False, "a new file, got one that exists", "Pass overwrite=True "),
+        ("c.h5", make_file, False, "a new file, got a file that exists", "Pass overwrite=True "),
     ],
 )
 def test_check_destination_that_cannot_be_written_is_refused(
@@ -74,7 +74,7 @@ def test_check_destination_in_a_read_only_folder_is_refused(
         return False
 
     monkeypatch.setattr(os, "access", refuse)  # root may write everywhere
-    with pytest.raises(FeatxError, match=r"expected a writable folder, got a read-only one"):
+    with pytest.raises(FeatxError, match=r"expected a writable folder, got a read-only folder"):
         check_destination(tmp_path / "c.h5", overwrite=True, error=FeatxError)
     assert asked == [(tmp_path, os.W_OK)]
 

@@ -64,7 +64,7 @@ def test_extract_command_while_locked_ends_in_code_1(extract_cli: Any, folder: P
     with CacheLock(folder.parent / "out.h5"):
         result = extract_cli()
         assert result.code == 1
-        assert "expected to be its only writer" in result.err
+        assert "expected to be the only writer of the cache" in result.err
         assert extract_cli("--break-lock").code == 0
 
 

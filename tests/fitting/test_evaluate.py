@@ -49,7 +49,7 @@ def test_evaluate_reports_rows_that_were_fitted_on(
 
 def test_evaluate_split_not_there_names_those_there(cache_path: Path) -> None:
     head = fit_head(cache_path)
-    with pytest.raises(CacheError, match=r"expected rows in split 'test', got train, val"):
+    with pytest.raises(CacheError, match=r"expected rows in split 'test', got splits train, val"):
         evaluate(head, cache_path, split="test")
 
 

@@ -237,7 +237,7 @@ def test_head_repr_leaves_bulk_out() -> None:
 def test_head_save_over_a_file_is_refused(tmp_path: Path) -> None:
     head, _ = build_head()
     (tmp_path / "head.joblib").write_text("precious")
-    with pytest.raises(HeadError, match=r"expected a new file, got one that exists"):
+    with pytest.raises(HeadError, match=r"expected a new file, got a file that exists"):
         head.save(tmp_path / "head.joblib")
     assert (tmp_path / "head.joblib").read_text() == "precious"
 
