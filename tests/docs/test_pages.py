@@ -1,11 +1,14 @@
 """The pages are complete and their links lead somewhere."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer.main
 
 import featx
+from featx.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -28,3 +31,38 @@ def test_relative_links_lead_to_files(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", text)
     missing = [link for link in links if not (page.parent / link).exists()]
     assert missing == []
+
+
+COMMANDS = typer.main.get_group(app).commands
+FLAGS = {
+    flag for command in COMMANDS.values() for parameter in command.params for flag in parameter.opts
+} | {"--debug", "--version", "--help"}
+
+# Flags of pip, uv, docker and of the scripts in pipelines/ and benchmarks/.
+OTHERS = {
+    *("--torch-backend", "--shm-size", "--model", "--out", "--rounds", "--photos", "--seconds"),
+    *("--images", "--work", "--table", "--sizes", "--ways", "--plot"),
+}
+
+
+def list_command_lines(text: str) -> list[str]:
+    """List the featx commands in the blocks of a page, without their comments."""
+    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```$", text, re.M | re.S)
+    lines = [line for block in blocks for line in block.splitlines()]
+    commands = [
+        line for line in lines if re.match(r"featx [a-z]", line) and "[OPTIONS]" not in line
+    ]
+    return [re.split(r" {2,}#| >", command)[0] for command in commands]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_commands_of_a_page_parse(page: Path) -> None:
+    for line in list_command_lines(page.read_text(encoding="utf-8")):
+        _, name, *words = shlex.split(line)
+        COMMANDS[name].make_context(name, words)  # raises on wrong usage
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_flags_that_a_page_names_exist(page: Path) -> None:
+    named = set(re.findall(r"(?<![\w-])--[A-Za-z][\w-]*", page.read_text(encoding="utf-8")))
+    assert named - FLAGS - OTHERS == set()
