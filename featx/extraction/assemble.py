@@ -15,14 +15,14 @@ from featx.images.manifest import Entry
 
 @dataclass(frozen=True, kw_only=True)
 class CacheContent:
-    """The decision what the updated cache contains.
+    """The rows, failures and embeddings that the updated cache will contain.
 
     Attributes
     ----------
     infos : tuple of EmbeddingInfo
-        All embeddings, those of the cache that is there first.
+        All embeddings; those of the existing cache come first.
     rows : list of Row
-        Rows in the order of the source; kept rows that the source no longer has come last.
+        Rows in the order of the source. Kept rows whose file the source no longer has come last.
     failures : list of Failure
         Lines of the ledger, in the order of the source.
     n_failed : int
@@ -55,14 +55,14 @@ def assemble(
     unread: Mapping[str, Failure],
     prune: bool,
 ) -> CacheContent:
-    """Join the rows of a source to what is known of their contents.
+    """Join the rows of a source with the vectors and failures that are known for them.
 
     Parameters
     ----------
     plan : Plan
         The decision that was carried out.
     inventory : Inventory
-        What the cache and the shards hold now.
+        Vectors and failures that the cache and the shards hold now.
     entries : sequence of Entry
         Rows of the source.
     infos : sequence of EmbeddingInfo
@@ -103,7 +103,7 @@ def assemble(
 
 
 def _list_gone(inventory: Inventory, entries: Sequence[Entry], rows: Sequence[Row]) -> list[Row]:
-    """List rows of the cache whose file is gone; a content under a new name is not gone."""
+    """List rows of the cache whose file is gone; a renamed file is not gone."""
     ids = {entry.row.id for entry in entries}
     base_rows = inventory.base.rows
     renamed = {row.digest for row in rows if row.id not in base_rows}
@@ -118,12 +118,12 @@ def list_infos(
     Parameters
     ----------
     base : mapping of str to EmbeddingInfo
-        Embeddings of the cache that is there, by name; they keep their provenance, and a run that
-        added vectors is appended to it.
+        Embeddings of the existing cache, by name. Each one keeps its provenance; a run that added
+        vectors is appended to the provenance.
     infos : sequence of EmbeddingInfo
         Requested embeddings.
     n_embedded : int
-        Number of contents that this extraction embedded.
+        Number of distinct images that this extraction embedded.
     """
     listed = dict(base)
     for info in infos:

@@ -1,4 +1,4 @@
-"""Refusals of an extraction: what must not be mixed, and how many images may fail."""
+"""Checks of an extraction: refuse embeddings that must not be mixed, and too many failures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from featx.core.rows import Failure
 from featx.images.manifest import Manifest
 
 N_SHOWN = 3
-"""Failures that an error shows as examples."""
+"""Number of failures that an error shows as examples."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class FailureLimit:
     n_images : int
         Number of images in the source.
     n_allowed : int
-        Number of images that may fail; a source of which all images fail is always refused.
+        Number of images that may fail. A source is always refused if all of its images fail.
     """
 
     source: str
@@ -49,7 +49,7 @@ class FailureLimit:
         Raises
         ------
         TooManyFailuresError
-            If more images failed than may, or all of them.
+            If more images failed than allowed, or if all of them failed.
         """
         if n_failed <= self.n_allowed and n_failed < self.n_images:
             return
@@ -58,8 +58,8 @@ class FailureLimit:
         raise TooManyFailuresError(
             subject=self.source,
             expected="images" if is_all else f"at most {self.n_allowed} failures",
-            got=f"{n_failed} of {self.n_images} images that failed, such as {shown}",
-            remedy="Look at the files, or pass a larger max_failures; finished work is kept.",
+            got=f"failures in {n_failed} of {self.n_images} images, such as {shown}",
+            remedy="Repair the files, or pass a larger max_failures; finished work is kept.",
         )
 
 
@@ -104,7 +104,7 @@ def is_other_source(base: Cache, manifest: Manifest) -> bool:
 
 
 def check_same_source(base: Cache, manifest: Manifest) -> None:
-    """Refuse a source that has nothing to do with the cache that it would be added to.
+    """Refuse a source that has no image in common with the cache that it would be added to.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def check_not_empty(manifest: Manifest) -> None:
             subject=manifest.source,
             expected="at least one row",
             got="none",
-            remedy="Select some rows.",
+            remedy="Pass a manifest that has rows.",
         )
 
 

@@ -52,20 +52,21 @@ def extract(  # noqa: PLR0913
 ) -> ExtractionReport:
     """Embed every image of a source into one HDF5 file, or bring that file up to date.
 
-    Only contents that the cache lacks are sent through the network. A run that was interrupted, in
-    whatever way, continues when it is called again.
+    Only images that the cache lacks are sent through the network; images are identified by the
+    SHA-256 of their bytes. If a run was interrupted in any way, call it again, and it continues.
 
     Parameters
     ----------
     source : path, sequence of paths or Manifest
         A folder (class folders, split folders above them, or flat), a CSV or Parquet table with a
-        column ``path``, or one or several plain tars. A manifest holds the selected rows of one.
+        column ``path``, or one or several plain tars. A `Manifest` holds selected rows of such a
+        source.
     output : path
-        Path of the cache. The file that is there stays as it is until the new one is complete.
+        Path of the cache. An existing file stays as it is until the new file is complete.
         Unfinished work lies beside it, in ``OUTPUT.partial``.
     backbone : str or Backbone
-        A name from `featx.list_backbones`, or the return value of `featx.load_backbone`. Another
-        backbone than the cache has is stored beside it.
+        A name from `featx.list_backbones`, or the return value of `featx.load_backbone`. Embeddings
+        of another backbone are stored beside those that the cache has.
     weights : str
         ``DEFAULT``, a name, a file, or ``random:SEED``; for a backbone given by name only.
     layers : sequence of str
@@ -88,20 +89,21 @@ def extract(  # noqa: PLR0913
         Way to decode images, part of the fingerprint. ``fast`` reads large JPEGs at a reduced size
         and resizes and crops in one step.
     overwrite : bool
-        True to start a new cache in place of the one that is there.
+        True to start a new cache in place of the existing one.
     prune : bool
         True to drop rows whose file the source no longer has.
     rehash : bool
         True to read every file again, even if size and time of last change are the same.
     retry_failed : bool
-        True to try unchanged files again that failed before.
+        True to try again the unchanged files that failed before.
     max_failures : int or str
         Number of images that may fail, or a percentage of all images (``"5%"``).
     break_lock : bool
         True to write even though another process seems to write; pass it only if that process is
         dead.
     shard_seconds : float
-        Seconds after which finished work becomes durable.
+        Seconds after which finished work is written to the disk; a crash costs at most this much
+        work.
     **run
         Options that change the speed, not the result: see `featx.RunOptions`.
 
@@ -115,7 +117,7 @@ def extract(  # noqa: PLR0913
     SourceError
         If the source is missing, empty or damaged.
     TooManyFailuresError
-        If more images fail than `max_failures`, or all of them; finished work is kept.
+        If more images fail than `max_failures`, or if all of them fail; finished work is kept.
     CacheError
         If the output cannot be written, or is no cache.
     CacheLockedError
@@ -231,7 +233,7 @@ def commit(output: Path, workspace: Workspace, inventory: Inventory, content: Ca
         True if the cache was written.
     """
     base, shards = workspace.base, workspace.shards
-    # Rows that another embedding had already may be the same, and yet have new vectors.
+    # The rows may be the same, for example those of another embedding, and still have new vectors.
     is_changed = base is None or inventory.adds_vectors or content.differs_from(base)
     if is_changed:
         write_cache(

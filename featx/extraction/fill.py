@@ -20,14 +20,14 @@ def embed_missing(
     *,
     shard_seconds: float,
 ) -> dict[str, Failure]:
-    """Store what the network makes of the planned images.
+    """Store the output of the network for the planned images.
 
-    Whatever ends the run, finished batches become durable.
+    Finished batches become durable even if an error or a signal ends the run.
 
     Parameters
     ----------
     plan : Plan
-        The decision which images to embed.
+        Images to embed, and the failures that are allowed.
     batches : generator of EmbeddedBatch
         Output of the network for these images; closed at the end.
     shards : Shards
@@ -45,7 +45,7 @@ def embed_missing(
     Raises
     ------
     TooManyFailuresError
-        If more images fail than may.
+        If more images fail than allowed.
     """
     n_failed = len(plan.failures)
     plan.limit.check(n_failed, plan.failures)
@@ -66,7 +66,7 @@ def embed_missing(
 
 
 def _list_lacks(failure: Failure, embeddings: Mapping[str, str]) -> list[Failure]:
-    """List one failure per embedding that an image lacks; one for all if no network saw it."""
+    """List one failure per embedding that an image lacks, or one for all if no network saw it."""
     if failure.stage in ("read", "decode"):
         return [failure]
     return [replace(failure, embedding=name) for name in embeddings.values()]

@@ -1,4 +1,4 @@
-"""What is already there before a run: rows, vectors and failures of the cache and of shards."""
+"""Inventory before a run: the rows, vectors and failures of the cache and of the shards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from featx.images.content import Content
 from featx.images.manifest import Entry
 
 IN_BASE = -1
-"""Stands for the cache that is there, in place of the number of a shard."""
+"""Number that stands for the existing cache, in place of the number of a shard."""
 
 FileState = tuple[int, int]
 """Size in bytes, and time of last change in nanoseconds since 1970."""
@@ -24,7 +24,7 @@ FileState = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class BaseIndex:
-    """The content of the cache that is there, indexed by id and by digest.
+    """The content of the existing cache, indexed by id and by digest.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class BaseIndex:
 
 
 class Inventory:
-    """Everything that is known of images and contents before and after the network ran.
+    """Everything that is known about images, before and while the network runs.
 
     Images are identified by the SHA-256 of their bytes; a row says which digest its file had when
     it was read. The shards grow during a run, and the inventory with them.
@@ -69,7 +69,7 @@ class Inventory:
     Parameters
     ----------
     base : BaseIndex
-        Content of the cache that is there.
+        Content of the existing cache.
     work : WorkIndex
         Finished work of this extraction.
     targets : sequence of str
@@ -108,7 +108,7 @@ class Inventory:
         return complete | self._list_complete_in_base()
 
     def _list_complete_in_base(self) -> set[str]:
-        """List contents that have a vector in all targets in the cache that is there."""
+        """List contents that have a vector in all targets in the existing cache."""
         return set.intersection(*(set(self.base.indices.get(name, ())) for name in self.targets))
 
     @property
@@ -117,19 +117,19 @@ class Inventory:
         return not self._list_complete_in_base().issuperset(self.work.locations)
 
     def find_read(self, entry: Entry, *, rehash: bool) -> Row | Failure | None:
-        """Find what an earlier read of the same file found, if its content needs no more work.
+        """Find the row of an earlier read of the same file, if its content needs no more work.
 
         Parameters
         ----------
         entry : Entry
             One row of the source.
         rehash : bool
-            True to trust only what this unfinished run has read.
+            True to trust only the reads of this unfinished run.
         """
         read: Row | Failure | None = self.work.rows.get(entry.row.id)
         if read is None and not rehash:
             read = self._read.get(entry.row.id)
-        # Another path is another file, whatever its size and time.
+        # A file at another path is another file, even if size and time are equal.
         if read is None or read.path != entry.row.path or read.mtime_ns < 0:
             return None
         return read if read.digest in self.skip_digests else None
@@ -141,7 +141,7 @@ class Inventory:
             return []
         names = dict.fromkeys([*self.base.indices, *self.targets])
         have = {name for name in names if self.has_vector(name, row.digest)}
-        if have and "" in found:  # another network had it: it lacks the others, not all
+        if have and "" in found:  # it has a vector elsewhere, so it does not lack all
             found = {name: replace(found[""], embedding=name) for name in self.targets} | found
         return [
             replace(one, id=row.id, path=row.path, n_bytes=row.n_bytes, mtime_ns=row.mtime_ns)
@@ -150,7 +150,7 @@ class Inventory:
         ]
 
     def find_failure(self, row: Row) -> Failure | None:
-        """Find why a content lacks a requested embedding; None if it does not."""
+        """Find why a content lacks a requested embedding; None if it lacks none."""
         ours = ("", *self.targets)
         return next((one for one in self.list_failures(row) if one.embedding in ours), None)
 
@@ -187,16 +187,16 @@ class Inventory:
 def observe_files(
     inventory: Inventory, entries: Iterable[Entry], *, rehash: bool
 ) -> Mapping[str, FileState]:
-    """Look at size and time of the files that were read before, by id; opens no file.
+    """Get size and time of the files that were read before, by id, without opening a file.
 
     Parameters
     ----------
     inventory : Inventory
-        What earlier reads found.
+        Rows and failures of earlier reads.
     entries : iterable of Entry
         Rows of the source.
     rehash : bool
-        As `Inventory.find_read` takes it.
+        True to trust only the reads of this unfinished run.
     """
     states: dict[str, FileState] = {}
     for entry in entries:

@@ -17,14 +17,14 @@ from featx.images.manifest import Entry, Manifest
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The decision which images of a source need embedding.
+    """The images of a source that need embedding, and the images that do not.
 
     Attributes
     ----------
     unchanged : dict of str to Row
-        Rows by id whose file is as it was, with its digest; they are not read.
+        Rows of unchanged files by id, with their digests; these files are not read.
     todo : tuple of Entry
-        Images to read, and to embed unless their content is known.
+        Images to read, and to embed unless the content has a vector already.
     failures : tuple of Failure
         One known failure for each unchanged row that lacks a requested embedding.
     limit : FailureLimit
@@ -52,9 +52,9 @@ def plan_extraction(
     manifest : Manifest
         Rows of the source.
     inventory : Inventory
-        What the cache and unfinished work hold.
+        Vectors and failures that the cache and unfinished work hold.
     states : mapping of str to FileState
-        Present size and time of last change of files, by id.
+        Current size and time of last change of the files, by id.
     max_failures : int or str
         Number of images that may fail, or a percentage of all images.
     rehash : bool
@@ -88,12 +88,12 @@ def plan_extraction(
 def choose_storage(
     base: Cache | None, names: Sequence[str], dtype: VectorDtype | None, batch_size: Count
 ) -> tuple[VectorDtype, Count]:
-    """Choose dtype and batch size of vectors: an embedding that is extended keeps its own.
+    """Choose dtype and batch size of vectors; an embedding that is extended keeps both.
 
     Parameters
     ----------
     base : Cache or None
-        The cache that is there.
+        The existing cache.
     names : sequence of str
         Names of the requested embeddings.
     dtype : {"float32", "float16"}, optional
@@ -115,7 +115,7 @@ def choose_storage(
             if requested not in (None, "auto", have[argument]):
                 raise CacheError(
                     subject=f"{base.path}, embedding {name}",
-                    expected=f"{argument} {have[argument]}, with which it was started",
+                    expected=f"{argument} {have[argument]}, as in the vectors that are stored",
                     got=str(requested),
                     remedy="Leave the option out, extract layers one at a time, or pass "
                     "overwrite=True to start a new cache.",

@@ -22,8 +22,8 @@ from featx.embedding.options import RunOptions, SharedRunKeywords
 from featx.images.sources.read import read_manifest
 
 MIN_COSINE = {"fp32": 0.99999, "bf16": 0.98, "fp16": 0.999}
-"""Smallest cosine, by precision, between embeddings of one image that differ in engine, batch shape
-or machine only."""
+"""Smallest cosine, by precision, between embeddings of one image that differ only in engine, batch
+shape or machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Comparison:
     embedding : str
         Name of the embedding.
     n_compared : int
-        Number of rows whose file is unchanged, and that were compared.
+        Number of rows that were compared; their files are unchanged.
     n_identical : int
         Number of compared rows that are equal to the last bit.
     n_changed : int
@@ -77,18 +77,18 @@ def compare_with_source(
     cache : path
         Path of the cache.
     source : path or sequence of paths
-        The source that the cache was made from, given as to `featx.extract`.
+        The source that the cache was made from, in the form that `featx.extract` takes.
     sample : int
         Number of rows to embed again.
     embedding : str, optional
         Name of the embedding; needed only if the cache has several.
     weights : str, optional
-        Present path or name of the backbone's weights. Default: the ones that the cache records.
+        Current path or name of the backbone's weights. Default: the weights that the cache records.
     seed : int
         Seed of the random sample.
     **run
-        Options that change the speed, not the result: see `featx.RunOptions`. All of them except
-        ``batch_size``.
+        Options that change the speed, not the result: see `featx.RunOptions`. ``batch_size`` is not
+        accepted.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def compare_with_source(
     Raises
     ------
     CacheError
-        If the source has no row of the sample.
+        If the source has none of the sampled rows.
     FingerprintError, WeightsError, SourceError, DeviceError
         If weights, source or device are missing or differ.
 
@@ -113,8 +113,8 @@ def compare_with_source(
         raise CacheError(
             subject=drawn.subject,
             expected="the source that it was made from",
-            got=f"{source}, which has no row of the sample",
-            remedy="Name the source as it was given to featx.extract.",
+            got=f"{source}, which has none of the sampled rows",
+            remedy="Pass the source that was given to featx.extract.",
         )
     fingerprint, provenance = drawn.info.fingerprint, drawn.info.provenance
     backbone = restore_backbone(
@@ -207,7 +207,9 @@ def compare_sample(
         for failure in batch.failures:
             digest = sample.rows[failure.id].digest
             if failure.digest == digest:
-                problems.append(f"row {failure.id!r}: expected its vector, got {failure.reason}")
+                problems.append(
+                    f"row {failure.id!r}: expected the stored vector, got {failure.reason}"
+                )
             n_changed += failure.digest not in ("", digest)
             n_gone += not failure.digest
     return _summarise(sample.info, pairs, problems, n_changed=n_changed, n_gone=n_gone)
@@ -225,11 +227,11 @@ def _summarise(
     if pairs:
         old, new = (np.array(part, np.float64) for part in zip(*pairs.values(), strict=True))
     else:
-        problems.append("expected rows whose file is as it was, got none in the sample")
+        problems.append("expected unchanged files, got none in the sample")
     cosines = compute_cosines(old, new)
     differences = np.abs(old - new).max(axis=1)
     problems += [
-        f"row {row_id!r}: expected its vector, got one of cosine {cosine:.6f}"
+        f"row {row_id!r}: expected the stored vector, got one with cosine {cosine:.6f}"
         for row_id, cosine in zip(pairs, cosines, strict=True)
         if not cosine >= MIN_COSINE[info.fingerprint.precision]
     ]

@@ -25,13 +25,14 @@ class ExtractionReport:
     dims : dict of str to int
         Length of each requested embedding, by its name in the cache.
     n_embedded : int
-        Number of contents that this run sent through the network.
+        Number of distinct images that this run sent through the network.
     n_resumed : int
-        Number of contents that an interrupted earlier run had embedded.
+        Number of distinct images that an interrupted earlier run had embedded.
     n_damaged : int
-        Number of shards of that run that were damaged, and were embedded again.
+        Number of damaged shards of the earlier run, whose images were embedded again.
     n_removed : int
-        Number of rows whose file the source no longer has; `prune` decides if they stay.
+        Number of rows whose file the source no longer has. The argument `prune` decides whether
+        these rows stay.
     is_changed : bool
         True if the cache was written; False if it was up to date.
     taken_from : str or None

@@ -47,7 +47,7 @@ class Workspace:
     manifest : Manifest
         Rows of the source.
     base : Cache or None
-        The cache that is there.
+        The existing cache.
     backbone : Backbone
         The network.
     engine : Engine
@@ -103,7 +103,7 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
         work_dir = name_work_dir(output)
         dtype, batch_size = choose_storage(base, names, request.dtype, request.run.batch_size)
         plan = find_plan(work_dir)
-        if batch_size == "auto" and plan is not None:  # interrupted work continues with its own
+        if batch_size == "auto" and plan is not None:  # unfinished work keeps its batch size
             batch_size = plan.batch_size
         run = replace(request.run, batch_size=batch_size)
         engine = stack.enter_context(
@@ -160,7 +160,7 @@ def _build_infos(
     names: Sequence[str],
     provenance: Provenance,
 ) -> tuple[EmbeddingInfo, ...]:
-    """Describe the requested embeddings: what makes them comparable, and who computes them."""
+    """Describe the requested embeddings by their fingerprints and their provenance."""
     fingerprints = (
         build_fingerprint(backbone, layer, precision=request.precision, decode=request.decode)
         for layer in backbone.layers

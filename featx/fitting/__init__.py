@@ -1,1 +1,1 @@
-"""Fitting room: caches and heads meet here. Embeddings and labels make a head, or test one."""
+"""Fitting: fit heads on the embeddings and labels of caches, and score heads on them."""

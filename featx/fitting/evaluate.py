@@ -39,7 +39,7 @@ def evaluate(
     Returns
     -------
     Evaluation
-        The scores, with the number of rows that the head was fitted on.
+        The scores, with the number of scored rows that the head was fitted on.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def evaluate(
                 subject=f"{opened.path}, split {split}",
                 expected="labelled rows",
                 got="none",
-                remedy="Extract from class folders, or from a table with a column label.",
+                remedy="Extract from class folders, or from a table with a column named label.",
             )
         X = opened.read_vectors(name, rows)
         y, n_seen = opened.labels[rows], head.count_seen(opened.digests[rows])

@@ -45,10 +45,10 @@ def fit_head(  # noqa: PLR0913
         File to save the head in. Default: the head is not saved.
     kind : str
         Kind of the head: ``"logreg"`` for logistic regression, with probabilities, or
-        ``"linear-svm"`` for a linear support vector machine, without.
+        ``"linear-svm"`` for a linear support vector machine, which has no probabilities.
     split : str, optional
         Rows to fit on: ``"train"``, ``"val"``, ``"test"`` or ``"all"``. Default: ``"train"`` if the
-        cache has splits, else all labelled rows. C is chosen within these rows.
+        cache has splits, else all labelled rows. C is chosen on these rows alone.
     embedding : str, optional
         Name of the embedding to fit on. Default: the only one of the cache.
     C : float or "auto"
@@ -56,14 +56,15 @@ def fit_head(  # noqa: PLR0913
     cv : int
         Number of folds of the cross-validation.
     class_weight : None, "balanced" or dict
-        Weights of the classes, as scikit-learn takes them. If they are given, the search goes by
-        balanced accuracy.
+        Weights of the classes, as scikit-learn takes them. If weights are given, the search
+        compares balanced accuracies.
     seed : int
         Seed of the folds.
     overwrite : bool
         Whether to replace a file that exists at `output`.
     progress : bool or None
-        Whether to show a progress bar on standard error; None shows one if that is a terminal.
+        Whether to show a progress bar on standard error; None shows one if standard error is a
+        terminal.
 
     Returns
     -------
@@ -80,9 +81,8 @@ def fit_head(  # noqa: PLR0913
 
     See Also
     --------
-    featx.evaluate : Score a head on a cache.
-    featx.split_cache : Record a split, so that some rows are kept for the evaluation.
-    featx.HeadClassifier : The same as a scikit-learn estimator.
+    featx.evaluate : Score a head on a cache. featx.split_cache : Record a split, so that some rows
+    are kept for the evaluation. featx.HeadClassifier : The same head as a scikit-learn estimator.
 
     Examples
     --------
@@ -175,7 +175,7 @@ class FittingRows:
 
 
 def summarise_search(classifier: HeadClassifier, y: StrArray) -> CrossValidation | None:
-    """Score each row as predicted by a head that has not seen it.
+    """Score each row by the prediction of a head that has not seen the row.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def summarise_search(classifier: HeadClassifier, y: StrArray) -> CrossValidation
 
 
 def _check_output(output: Path, cache: CacheLike, *, overwrite: bool) -> None:
-    """Refuse, before any work is done, a path where the head cannot be put."""
+    """Refuse, before any work is done, a path at which the head cannot be saved."""
     path = cache.path if isinstance(cache, Cache) else Path(cache)
     if output.exists() and path.exists() and output.samefile(path):
         raise HeadError(

@@ -1,4 +1,4 @@
-"""Inputs of fitting: caches and heads, given by path or as objects, and what is used of them."""
+"""Inputs of fitting: caches and heads by path or as objects, and the parts that are used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HeadLike = PathLike | Head
 
 @contextmanager
 def opened_cache(cache: CacheLike) -> Iterator[Cache]:
-    """Open a cache that is given by its path; leave an open cache to its owner.
+    """Open a cache that is given by its path; an open cache stays open at the end of the block.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def find_comparable(cache: Cache, head: Head, *, embedding: str | None = None) -
     cache : Cache
         Open cache.
     head : Head
-        Head that gets the embedding.
+        Head that will read the embedding.
     embedding : str, optional
         Name of the embedding to take. Default: the one that differs least from the embedding that
         the head was fitted on.
@@ -101,7 +101,7 @@ def check_labels(y: Array, *, subject: str) -> None:
     y : ndarray of str
         ``(n_rows,)``, labels of the rows that have one.
     subject : str
-        Name of these rows, for the error.
+        Name of the cache and the split, for the error.
 
     Raises
     ------
@@ -114,5 +114,5 @@ def check_labels(y: Array, *, subject: str) -> None:
             subject=subject,
             expected="rows of at least 2 classes",
             got=f"only {classes[0]!r}" if len(classes) else "no labelled rows",
-            remedy="Extract from class folders, or from a table with a column label.",
+            remedy="Extract from class folders, or from a table with a column named label.",
         )

@@ -1,1 +1,1 @@
-"""Heads room: arrays in, a fitted scikit-learn estimator out. Knows neither torch nor HDF5."""
+"""Heads: fit scikit-learn estimators on arrays. No module here imports torch or h5py."""

@@ -60,19 +60,20 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     kind : str
         Kind of the head: ``"logreg"`` for logistic regression, with probabilities, or
-        ``"linear-svm"`` for a linear support vector machine, without.
+        ``"linear-svm"`` for a linear support vector machine, which has no probabilities.
     C : float or "auto"
         Inverse strength of the L2 regularisation. ``"auto"`` chooses it by cross-validation: seven
         powers of ten first, then values near the best one.
     cv : int
-        Number of folds of the search, stratified. Fewer are made if rows are few.
+        Number of stratified folds of the search. Fewer folds are made if there are few rows.
     class_weight : None, "balanced" or dict
-        Weights of the classes, as scikit-learn takes them. If they are given, the search goes by
-        balanced accuracy.
+        Weights of the classes, as scikit-learn takes them. If weights are given, the search
+        compares balanced accuracies.
     random_state : int
         Seed of the folds.
     progress : bool or None
-        Whether to show a progress bar on standard error; None shows one if that is a terminal.
+        Whether to show a progress bar on standard error; None shows one if standard error is a
+        terminal.
 
     Attributes
     ----------
@@ -154,7 +155,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 remedy="Pass rows of another class as well.",
             )
         # Folds run in threads of their own. Threads within a matrix product wait for each other at
-        # every step: with another program busy, a fit of 4000 x 1280 took 8 times longer on two.
+        # every step: with another program busy, a fit of 4000 x 1280 took 8 times longer on two
+        # threads.
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             self._fit(X, y, codes, groups)
@@ -217,7 +219,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Array) -> Array:
-        """Return the probability of each class for each row; kinds with probabilities only.
+        """Return the probability of each class for each row; only for kinds with probabilities.
 
         Parameters
         ----------

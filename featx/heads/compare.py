@@ -36,7 +36,8 @@ class PairedScores:
         Ends of the 95 % interval of the gain, by percentile bootstrap (Efron 1979) over rows, or
         over groups if rows have groups.
     n_only_first, n_only_second : int
-        Number of rows that only the first, and only the second, classifier predicts right.
+        Number of rows that only the first classifier predicts correctly, and number of rows that
+        only the second one does.
     p_value : float
         Probability of counts at least as unequal if both classifiers were equally good: McNemar's
         exact test (McNemar 1947), which assumes that rows are independent.
@@ -72,10 +73,10 @@ class PairedScores:
 
     @property
     def is_better(self) -> bool:
-        """Whether the second classifier is better, beyond what chance in these rows explains.
+        """Whether the second classifier is better by more than chance explains.
 
-        The interval of the gain must lie above 0, and the p-value below 0.05: on few rows the
-        bootstrap alone is too sure of itself.
+        The interval of the gain must lie above 0, and the p-value below 0.05: on few rows, the
+        interval of the bootstrap alone is too narrow.
         """
         return self.gain_ci95[0] > 0 and self.p_value < ALPHA
 
@@ -103,7 +104,7 @@ def compare_predictions(
     Returns
     -------
     PairedScores
-        Both accuracies, their difference, and how sure it is.
+        Both accuracies, and their difference with its interval and p-value.
     """
     is_first, is_second = np.asarray(first == y), np.asarray(second == y)
     n_rows = len(y)
@@ -133,7 +134,7 @@ def _bootstrap_mean(difference: IntArray, groups: Array | None, seed: int) -> tu
     """Return the 95 % interval of the mean of ``(n_rows,)`` values that are -1, 0 or 1."""
     rng = np.random.default_rng(seed)
     if groups is None:
-        # A resample of rows is a draw of how many are -1, 0 and 1.
+        # To resample rows is to draw how many of them are -1, 0 and 1.
         n_rows = len(difference)
         shares = [float((difference == value).mean()) for value in (-1, 0, 1)]
         drawn = rng.multinomial(n_rows, shares, N_RESAMPLES)  # (n_resamples, 3)

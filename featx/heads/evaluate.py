@@ -24,9 +24,10 @@ class ClassScores:
     n_rows : int
         Number of rows of the class.
     precision : float
-        Fraction of the rows predicted as the class that are of the class; 0 if there are none.
+        Fraction of correct predictions among the rows that are predicted as the class; 0 if there
+        are no such rows.
     recall : float
-        Fraction of the rows of the class that are predicted as the class; 0 if there are none.
+        Fraction of correct predictions among the rows of the class; 0 if there are no such rows.
     f1 : float
         Harmonic mean of precision and recall.
     """
@@ -47,7 +48,7 @@ class Evaluation:
     n_rows : int
         Number of rows that were scored.
     accuracy : float
-        Fraction of the rows that are predicted right.
+        Fraction of the rows that are predicted correctly.
     accuracy_ci95 : tuple of float
         Ends of the 95 % score interval of the accuracy (Wilson 1927). The interval assumes that
         rows are independent: if rows form groups, the true interval is wider.
@@ -59,7 +60,8 @@ class Evaluation:
         Mean negative logarithm of the probability of the true class, in nats. None if the head has
         no probabilities, or some rows are of a class that the head does not know.
     classes : tuple of str
-        Order of the classes in the confusion matrix: those of the head, then others.
+        Order of the classes in the confusion matrix: the classes of the head come first, then
+        others.
     confusion : tuple of tuple of int
         Confusion matrix: true classes in rows, predicted classes in columns.
     per_class : tuple of ClassScores
@@ -67,7 +69,7 @@ class Evaluation:
     n_unknown : int
         Number of rows of a class that the head does not know; these rows count as wrong.
     n_seen : int
-        Number of rows whose image the head was fitted on; the scores of these rows flatter.
+        Number of rows whose image the head was fitted on; the scores of these rows are too high.
 
     See Also
     --------
@@ -104,7 +106,7 @@ class Evaluation:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Evaluation:
-        """Return the evaluation whose fields `to_dict` returned.
+        """Build the evaluation again from the fields that `to_dict` returned.
 
         Parameters
         ----------
@@ -147,7 +149,7 @@ class CrossValidation:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> CrossValidation:
-        """Return the object whose fields `to_dict` returned.
+        """Build the object again from the fields that `to_dict` returned.
 
         Parameters
         ----------
@@ -163,7 +165,7 @@ def estimate_interval(n_right: int, n_rows: int) -> tuple[float, float]:
     Parameters
     ----------
     n_right : int
-        Number of rows that count.
+        Number of rows that are predicted correctly.
     n_rows : int
         Number of all rows, at least 1.
 

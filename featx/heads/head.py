@@ -1,4 +1,4 @@
-"""A fitted head with all that is needed to use it rightly, in one joblib file."""
+"""A fitted head with all that is needed to use it correctly, in one joblib file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class FittedOn:
     n_rows : int
         Number of rows.
     fine_tuned : bool
-        Whether the head came out of fine-tuning, together with weights of its own.
+        Whether the head was made by fine-tuning, together with tuned weights.
     """
 
     cache: str
@@ -67,7 +67,7 @@ class Head:
     fingerprint : Fingerprint
         Identity of the embeddings that the head takes.
     origin : Origin
-        Weights and preprocessing that make more such embeddings.
+        Weights and preprocessing with which featx computes more such embeddings.
     fitted_on : FittedOn
         Rows that the head was fitted on.
     cross_validation : CrossValidation or None
@@ -122,7 +122,7 @@ class Head:
         Raises
         ------
         HeadError
-            If the embeddings are of another length.
+            If the embeddings do not have the length that the head was fitted on.
         """
         return np.asarray(self.estimator.predict(self._check(X)))
 
@@ -142,7 +142,7 @@ class Head:
         Raises
         ------
         HeadError
-            If the embeddings are of another length.
+            If the embeddings do not have the length that the head was fitted on.
         """
         if not hasattr(self.estimator, "predict_proba"):
             return None
@@ -164,7 +164,7 @@ class Head:
         Raises
         ------
         HeadError
-            If the embeddings are of another length.
+            If the embeddings do not have the length that the head was fitted on.
         """
         probabilities = self.predict_proba(X)
         if probabilities is not None:
@@ -175,8 +175,8 @@ class Head:
     def refit(self, X: Array, y: Array) -> Pipeline:
         """Fit the same kind with the same parameters on other rows.
 
-        A head that came out of fine-tuning has no parameters of its own: a logistic regression that
-        chooses its C is fitted instead.
+        A head that was made by fine-tuning has no such parameters. In this case, a logistic
+        regression that chooses its C is fitted.
 
         Parameters
         ----------
@@ -193,7 +193,7 @@ class Head:
         Raises
         ------
         HeadError
-            If the embeddings are of another length.
+            If the embeddings do not have the length that the head was fitted on.
         """
         X = self._check(X)
         if self.fitted_on.fine_tuned:
@@ -208,7 +208,7 @@ class Head:
         Parameters
         ----------
         digests : ndarray of str
-            ``(n_rows,)``, SHA-256 of each image in hexadecimal; empty if it is not known.
+            ``(n_rows,)``, SHA-256 of each image in hexadecimal; empty if the digest is not known.
         """
         return int(np.isin(shorten_digests(digests), self.seen).sum())
 
@@ -309,13 +309,13 @@ def load_head(path: PathLike) -> Head:
 
 
 def _read_content(path: Path) -> dict[str, Any]:
-    """Read the dict that a head file is, without the name of its format."""
+    """Read the dict in a head file, without the name of its format."""
     expected = "a head that featx wrote"
     if not path.is_file():
-        raise HeadError(subject=str(path), expected=expected, got="no such file", remedy=FIT_ANEW)
+        raise HeadError(subject=str(path), expected=expected, got="no file", remedy=FIT_ANEW)
     try:
         content = joblib.load(path)
-    except Exception as error:  # unpickling raises whatever the bytes spell
+    except Exception as error:  # unpickling other bytes can raise any error
         got = f"a file that cannot be read ({type(error).__name__})"
         raise HeadError(subject=str(path), expected=expected, got=got, remedy=FIT_ANEW) from error
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT_NAME:

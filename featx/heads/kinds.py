@@ -1,6 +1,6 @@
 """The kinds of heads, as values: what each kind can do, and how to build its classifier.
 
-scikit-learn is imported when a classifier is built, so that the kinds can be listed at once.
+scikit-learn is imported when a classifier is built, so that listing the kinds takes no time.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any, Literal, get_args
 from featx.core.errors import HeadError, suggest
 
 ClassWeighting = Literal["balanced"]
-"""Rules by which the weights of the classes follow from the rows."""
+"""Names of the rules that compute the weights of the classes from the rows."""
 
 ClassWeight = ClassWeighting | dict[Any, float] | None
 """Weights of the classes as scikit-learn takes them; None weighs all rows alike."""
 
 MAX_ITER = 1000
-"""Most iterations of a solver. Separable classes under weak regularisation never converge, and need
-not."""
+"""Largest number of iterations of a solver. With separable classes and weak regularisation, a
+solver never converges, which does no harm."""
 
 SVM_TOLERANCE = 1e-3
-"""Tolerance of liblinear, which takes most of the time of a search for a ``linear-svm``."""
+"""Tolerance of liblinear. Its fits take most of the time of a search for a ``linear-svm``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +39,16 @@ class HeadKind:
     has_probabilities : bool
         Whether the classifier has ``predict_proba``.
     is_linear : bool
-        Whether one matrix can stand for a fitted head; see `featx.heads.linear.fold_linear`.
+        Whether a fitted head can be written as one matrix; see `featx.heads.linear.fold_linear`.
     warm_starts : bool
-        Whether the classifier can start a fit from its last one, by the parameter ``warm_start``.
+        Whether the classifier can start a fit from the result of its last fit, by the parameter
+        ``warm_start``.
     strength_name : str
         Name of the classifier's parameter that a search chooses.
     grid : tuple of float
         Powers of ten of the strength that a search tries first, ascending.
     default_strength : float
-        Strength of a head whose rows are too few to choose one.
+        Strength that is used if there are too few rows to choose one.
     build : callable
         Function that takes the strength and the `ClassWeight`, and returns an unfitted
         scikit-learn classifier for standardised features.
@@ -67,7 +68,7 @@ class HeadKind:
 def _build_logreg(strength: float, class_weight: ClassWeight) -> Any:
     """Build a multinomial logistic regression.
 
-    L-BFGS keeps float32, in which it is three to four times faster than in float64.
+    L-BFGS computes float32 data in float32, three to four times faster than in float64.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -79,7 +80,7 @@ def _build_linear_svm(strength: float, class_weight: ClassWeight) -> Any:
     from sklearn.svm import LinearSVC
 
     # The random generator of the dual solver is shared by all threads of the process: a search in
-    # threads would differ from run to run. The primal solver draws nothing.
+    # threads would differ from run to run. The primal solver draws no random numbers.
     return LinearSVC(
         C=strength, class_weight=class_weight, max_iter=MAX_ITER, dual=False, tol=SVM_TOLERANCE
     )
@@ -126,7 +127,7 @@ def list_kinds() -> list[str]:
 
 
 def get_kind(name: str) -> HeadKind:
-    """Return the kind of head of that name.
+    """Return the kind of head that has the given name.
 
     Parameters
     ----------
@@ -141,7 +142,7 @@ def get_kind(name: str) -> HeadKind:
     Raises
     ------
     HeadError
-        If no kind has the name; the message shows the nearest names.
+        If no kind has the name. The message shows the nearest names.
 
     Examples
     --------
@@ -161,7 +162,7 @@ def get_kind(name: str) -> HeadKind:
 
 
 def check_strength(kind: HeadKind, strength: float) -> None:
-    """Refuse a strength of the regularisation that no classifier takes.
+    """Refuse a strength of the regularisation that no classifier accepts.
 
     Parameters
     ----------
@@ -180,12 +181,12 @@ def check_strength(kind: HeadKind, strength: float) -> None:
             subject=kind.strength_name,
             expected="a finite number above 0",
             got=f"{strength:g}",
-            remedy="Leave it out to have it chosen by cross-validation.",
+            remedy="Leave the option out, and cross-validation chooses the value.",
         )
 
 
 def check_class_weight(class_weight: object) -> None:
-    """Refuse class weights that scikit-learn does not take.
+    """Refuse class weights that scikit-learn does not accept.
 
     Parameters
     ----------
@@ -202,5 +203,5 @@ def check_class_weight(class_weight: object) -> None:
             subject="class_weight",
             expected="None, 'balanced' or a dict of weights",
             got=repr(class_weight),
-            remedy="Pass class_weight='balanced' to count all classes alike.",
+            remedy="Pass class_weight='balanced' to give all classes equal weight.",
         )

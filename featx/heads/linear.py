@@ -34,7 +34,7 @@ def fold_linear(estimator: Any) -> tuple[Float64Array, Float64Array]:
     Raises
     ------
     HeadError
-        If the estimator has other steps, which one matrix cannot stand for.
+        If the estimator has other steps, which cannot be written as one matrix.
     """
     steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else []
     expected = (StandardScaler, LinearClassifierMixin)
@@ -50,7 +50,7 @@ def fold_linear(estimator: Any) -> tuple[Float64Array, Float64Array]:
     scaler, classifier = steps
     coef = np.atleast_2d(np.asarray(classifier.coef_, np.float64))
     dim = coef.shape[1]
-    # A scaler with with_mean=False may have a mean all the same, which it does not subtract.
+    # A scaler with with_mean=False may still have a mean, which it does not subtract.
     mean = np.asarray(scaler.mean_, np.float64) if scaler.with_mean else np.zeros(dim)
     scale = np.ones(dim) if scaler.scale_ is None else np.asarray(scaler.scale_, np.float64)
     weight = coef / scale
@@ -79,7 +79,7 @@ def build_linear(weight: Array, bias: Array, classes: Array) -> Pipeline:
         A ``StandardScaler`` that changes nothing, and a ``LogisticRegression`` whose probabilities
         are the softmax of the logits ``X @ weight.T + bias``.
     """
-    if len(classes) == 2:  # scikit-learn keeps the difference of two classes only
+    if len(classes) == 2:  # for two classes, scikit-learn keeps only the difference
         weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
     dim = weight.shape[1]
     classifier = LogisticRegression()

@@ -27,7 +27,7 @@ Exponents = tuple[float, ...]
 """Powers of ten of the strength."""
 
 MAX_BEYOND = 2
-"""Most values that the search tries beyond the ends of the grid."""
+"""Largest number of values that the search tries beyond the ends of the grid."""
 
 FINE_STEPS = (0.5, 0.25)
 """Steps in powers of ten, each tried on both sides of the best value so far."""
@@ -62,8 +62,8 @@ class Search:
 def find_best(scores: Array) -> int:
     """Find the value with the best mean score.
 
-    If values score the same, the middle one is taken: on few rows many values do, and the middle
-    one is the furthest from those that underfit and from those that overfit.
+    If several values score the same, which is frequent on few rows, the middle one is taken: it is
+    the furthest from the values that underfit and from the values that overfit.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def find_best(scores: Array) -> int:
 
 
 def find_beyond(tried: Iterable[float], best: float) -> Exponents:
-    """Find the exponent that lies beyond the end of those tried, if the best one is that end.
+    """Find the exponent to try beyond the end of the grid, if the best exponent is at an end.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def find_beyond(tried: Iterable[float], best: float) -> Exponents:
     Returns
     -------
     tuple of float
-        One exponent, a decade away from the best one; empty if the best one is no end.
+        One exponent, a decade beyond the best one; empty if the best one is not at an end.
 
     Examples
     --------
@@ -180,11 +180,11 @@ class Trials:
         return float(exponents[find_best(scores)])
 
     def conclude(self) -> Search:
-        """Choose the best value of all folds, and for each fold the best value of the others."""
+        """Choose the best value on all folds, and for each fold the best one on the others."""
         exponents, scores = self._list_scores()
         held_out = np.full(self.n_rows, NO_FOLD)
         for number, (_, test) in enumerate(self.folds):
-            # A single fold has no others.
+            # With a single fold, there are no other folds.
             others = np.delete(scores, number, axis=1) if len(self.folds) > 1 else scores
             held_out[test] = self.predicted[exponents[find_best(others)]][test]
         values = np.array([10**exponent for exponent in exponents])
@@ -206,7 +206,7 @@ def score_codes(y: IntArray, predicted: IntArray, *, balanced: bool) -> float:
     y, predicted : ndarray of int64
         ``(n_rows,)``, true and predicted class codes.
     balanced : bool
-        Whether all classes count alike.
+        Whether all classes have the same weight.
     """
     if balanced:
         return float(recall_score(y, predicted, labels=np.unique(y), average="macro"))
@@ -298,10 +298,10 @@ def search_strength(
 ) -> Search:
     """Choose the strength of the regularisation.
 
-    The values of the kind's grid are tried in ascending order, so that a kind that starts warm
-    starts each fit from the one before. If an end of the grid is best, up to two more values follow
-    beyond it; then half and quarter decades around the best value. At most thirteen values are
-    tried, where a grid of the same resolution takes forty-five.
+    The values of the kind's grid are tried in ascending order, so that a kind with warm starts
+    begins each fit at the result of the fit before. If an end of the grid is best, up to two more
+    values follow beyond it; then half and quarter decades around the best value. At most thirteen
+    values are tried. A grid of the same resolution would have forty-five.
 
     Parameters
     ----------
@@ -314,10 +314,11 @@ def search_strength(
     kind : HeadKind
         Kind of the head.
     class_weight : None, "balanced" or dict
-        Weights of the class codes. If they are given, scores are balanced accuracies, else
-        accuracies.
+        Weights of the class codes. If weights are given, scores are balanced accuracies; otherwise,
+        scores are accuracies.
     progress : bool or None
-        Whether to show a progress bar on standard error; None shows one if that is a terminal.
+        Whether to show a progress bar on standard error; None shows one if standard error is a
+        terminal.
 
     Returns
     -------

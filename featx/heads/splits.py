@@ -1,4 +1,4 @@
-"""Ways to part rows: folds for cross-validation, and the splits train, val and test."""
+"""Ways to divide rows: folds for cross-validation, and the splits train, val and test."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def check_seed(seed: int) -> None:
 
 
 def build_folds(y: Array, groups: Array | None, *, n_folds: int, seed: int) -> Folds:
-    """Part rows into stratified folds and keep groups together.
+    """Divide rows into stratified folds and keep groups together.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ def build_folds(y: Array, groups: Array | None, *, n_folds: int, seed: int) -> F
     groups : ndarray or None
         ``(n_rows,)``, the group of each row.
     n_folds : int
-        Number of folds. Fewer are made if the largest class has fewer rows, or if there are fewer
-        groups.
+        Number of folds. Fewer folds are made if the largest class has fewer rows, or if there are
+        fewer groups.
     seed : int
         Seed of the shuffle.
 
@@ -83,7 +83,7 @@ def build_folds(y: Array, groups: Array | None, *, n_folds: int, seed: int) -> F
     -------
     list of (ndarray, ndarray)
         Rows of the training part and of the test part of each fold. Folds whose training part has
-        one class only are left out, so that the list may be empty.
+        only one class are left out; the list may be empty.
     """
     largest = int(np.unique(y, return_counts=True)[1].max())
     n_folds = min(n_folds, largest, len(y) if groups is None else len(np.unique(groups)))
@@ -91,7 +91,7 @@ def build_folds(y: Array, groups: Array | None, *, n_folds: int, seed: int) -> F
         return []
     splitter_class = StratifiedKFold if groups is None else StratifiedGroupKFold
     splitter = splitter_class(n_folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():  # about classes with fewer rows than folds, which are welcome
+    with warnings.catch_warnings():  # classes may have fewer rows than there are folds
         warnings.simplefilter("ignore", UserWarning)
         folds = list(splitter.split(np.zeros(len(y)), y, groups))
     return [(train, test) for train, test in folds if len(test) and len(np.unique(y[train])) > 1]
@@ -100,7 +100,7 @@ def build_folds(y: Array, groups: Array | None, *, n_folds: int, seed: int) -> F
 def assign_splits(
     y: Array, groups: Array | None, *, val: float, test: float, seed: int
 ) -> StrArray:
-    """Part labelled rows into train, val and test: stratified, with groups kept together.
+    """Divide labelled rows into train, val and test: stratified, with groups kept together.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def assign_splits(
 
 
 def _choose(y: Array, groups: Array | None, n_wanted: int, seed: int) -> IntArray:
-    """Choose about so many rows, with the classes in proportion; return their indices."""
+    """Choose about `n_wanted` rows, stratified by class; return their indices."""
     if groups is None:
         chosen = _choose_rows(y, n_wanted, seed)
     else:
@@ -169,7 +169,7 @@ def _choose(y: Array, groups: Array | None, n_wanted: int, seed: int) -> IntArra
 
 
 def _choose_rows(y: Array, n_wanted: int, seed: int) -> IntArray:
-    """Choose rows; a class of one row stays on the training side, so that it can be learnt."""
+    """Choose rows; a class of one row stays in the training part, so that it can be learnt."""
     labels, counts = np.unique(y, return_counts=True)
     common = np.flatnonzero(np.isin(y, labels[counts > 1]))
     n_classes = int((counts > 1).sum())
@@ -180,8 +180,8 @@ def _choose_rows(y: Array, n_wanted: int, seed: int) -> IntArray:
 
 
 def _choose_groups(y: Array, groups: Array, n_wanted: int, seed: int) -> IntArray:
-    """Choose whole groups: add stratified folds as long as each brings the size nearer."""
-    # Folds of at most half the size, so that some number of them comes near to it.
+    """Choose whole groups: add every stratified fold that brings the size nearer to `n_wanted`."""
+    # Each fold has at most half of `n_wanted` rows, so that a sum of folds comes near to it.
     n_folds = min(len(np.unique(groups)), max(20, math.ceil(2 * len(y) / max(n_wanted, 1))))
     chosen: list[int] = []
     for _, fold in build_folds(y, groups, n_folds=n_folds, seed=seed):

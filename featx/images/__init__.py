@@ -1,1 +1,1 @@
-"""Images room: what the user points at becomes a manifest, and bytes become RGB pixels."""
+"""Images: list the images of a source in a manifest, and decode bytes to RGB pixels."""

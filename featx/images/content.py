@@ -108,8 +108,8 @@ class Content:
         Parameters
         ----------
         name : str
-            Name of the file within its source. A suffix such as ``.jpg`` alone makes the file a
-            row; without one the first bytes decide.
+            Name of the file within its source. A file with a suffix such as ``.jpg`` is always a
+            row; for other files, the first bytes decide.
         """
         if os.path.splitext(name)[1].lower() in SUFFIXES:
             return True
@@ -121,7 +121,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class InMemory:
-    """An image that the caller holds already.
+    """An image that the caller already has in memory.
 
     Attributes
     ----------

@@ -15,9 +15,9 @@ DECODERS: dict[Decode, str] = {"exact": "pillow-exact/1", "fast": "pillow-fast/1
 """Versioned name of each way to decode, for the fingerprint.
 
 Rules of version 1, for both: Pillow decodes; the EXIF orientation is applied; transparent pixels
-lie over white; 16-bit values are divided by 257; the first frame is taken. ``fast`` also decodes a
-JPEG that is much larger than the input of the network at a half, a quarter or an eighth of its
-size, and resizes and crops in one step.
+are drawn over white; 16-bit values are divided by 257; the first frame is taken. ``fast`` also
+decodes a JPEG that is much larger than the input of the network at a half, a quarter or an eighth
+of its size, and resizes and crops in one step.
 """
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -101,7 +101,7 @@ def decode_image(data: Any) -> Image.Image:
     Raises
     ------
     DecodeError
-        If the image cannot be decoded. No other error leaves this function, whatever the bytes.
+        If the image cannot be decoded. No other error is raised, whatever the bytes are.
 
     See Also
     --------
@@ -178,8 +178,10 @@ def _decode_file(data: bytes, min_side: int | None) -> tuple[Image.Image, tuple[
         raise _refuse("an image", "an empty file")
     try:
         opened = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:  # its message holds the address of a buffer
-        raise _refuse("an image that featx reads", f"bytes that begin with {data[:8]!r}") from None
+    except UnidentifiedImageError:  # Pillow's message holds the address of a buffer
+        raise _refuse(
+            "an image in a format that featx reads", f"bytes that begin with {data[:8]!r}"
+        ) from None
     with opened:
         width, height = opened.size
         if min_side is not None and opened.format == "JPEG":
@@ -223,10 +225,10 @@ def _convert_to_rgb(image: Image.Image) -> Image.Image:
 def _turn_upright(image: Image.Image) -> Image.Image:
     """Turn an image as its EXIF orientation says.
 
-    ``PIL.ImageOps.exif_transpose`` is not used: it writes the EXIF data anew, and fails on a tag
+    ``PIL.ImageOps.exif_transpose`` is not used: it also rewrites the EXIF data, and fails on a tag
     that it cannot write.
     """
-    image.load()  # turns a TIFF already
+    image.load()  # Pillow has already turned a TIFF
     turn = _find_turn(image)
     return image if turn is None else image.transpose(turn)
 
@@ -249,6 +251,6 @@ def _scale_16_bit(image: Image.Image) -> Image.Image:
             "Convert the image to 8 or 16 bit.",
         )
     scaled = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if "transparency" in image.info:  # one gray value that stands for transparent
+    if "transparency" in image.info:  # the gray value that means transparent
         scaled[values == image.info["transparency"]] = 255
     return Image.fromarray(scaled)

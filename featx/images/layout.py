@@ -17,9 +17,9 @@ class FolderMeaning:
     Attributes
     ----------
     label : str or None
-        Name of the class folder; None if no folder is one.
+        Name of the class folder; None if there is no class folder.
     split : str or None
-        Split that the split folder stands for; None if no folder is one.
+        Split that the split folder stands for; None if there is no split folder.
     """
 
     label: str | None = None
@@ -59,7 +59,7 @@ def read_layout(paths: Sequence[Sequence[str]], subject: str) -> list[FolderMean
     split_tops = {name for name in tops if parse_split(name)}
     if split_tops and split_tops == tops:
         return [_read_below_split(parts) for parts in paths]
-    # A class may well be named "train": only such a folder with folders of its own is doubtful.
+    # A class may be named "train". Such a folder is ambiguous only if it contains folders.
     doubtful = sorted(split_tops & {parts[0] for parts in paths if len(parts) > 2})
     if doubtful:
         others = ", ".join(sorted(tops - split_tops)[:3])

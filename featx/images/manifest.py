@@ -40,7 +40,7 @@ class Manifest:
     entries : tuple of Entry
         Rows with unique ids.
     n_ignored : int
-        Number of files that are no images, neither by suffix nor by content.
+        Number of files that are not images, neither by suffix nor by content.
     is_single_image : bool
         Whether the source is one image file. The id of its row is then the path of the file.
     """
@@ -64,7 +64,7 @@ def build_manifest(source: str, entries: Iterable[Entry], n_ignored: int, hint: 
     entries : iterable of Entry
         Rows with unique ids, in a stable order.
     n_ignored : int
-        Number of files that are no images.
+        Number of files that are not images.
     hint : str
         Remedy for a source without images, a sentence in the imperative.
 

@@ -89,8 +89,8 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         (EXTRACT.replace("photos", "nopath.csv"), "nopath.csv: expected a column 'path', got file"),
         (EXTRACT.replace("new.h5", "no/new.h5"), "expected an existing folder"),
         (EXTRACT.replace("new.h5", "text.h5"), "text.h5: expected a sealed cache"),
-        (EXTEND + " --dtype float16", "expected dtype float32, with which it was started"),
-        (EXTEND + " --batch-size 8", "expected batch_size 4, with which it was started"),
+        (EXTEND + " --dtype float16", "expected dtype float32, as in the vectors that are stored"),
+        (EXTEND + " --batch-size 8", "expected batch_size 4, as in the vectors that are stored"),
         (
             EXTEND.replace("tests-tiny", "lenet5 --embedding tests-tiny"),
             "expected backbone tests-tiny",
@@ -128,14 +128,14 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         ("fit-head photos.h5 -o new.joblib --seed -1", "seed: expected"),
         (
             "evaluate gone.joblib photos.h5",
-            "gone.joblib: expected a head that featx wrote, got no such file",
+            "gone.joblib: expected a head that featx wrote, got no file",
         ),
         ("evaluate photos.h5 head.joblib", "photos.h5: expected a head that featx wrote"),
         ("evaluate head.joblib cache.h5", "expected backbone tests-tiny"),
         ("evaluate head.joblib photos.h5 --split test", "in split 'test', got splits train, val"),
         (
             "predict gone.joblib photos",
-            "gone.joblib: expected a head that featx wrote, got no such file",
+            "gone.joblib: expected a head that featx wrote, got no file",
         ),
         ("predict head.joblib gone", "gone: expected a folder, table, tar or image"),
         ("predict head.joblib empty", "empty: expected at least one image"),
@@ -255,7 +255,10 @@ def test_extract_tells_of_failed_and_ignored_files_on_stderr(place: Any, run_cli
     listed = run_cli("info", "new.h5", "--failures").out
     words = listed.splitlines()[-1].split()
     assert words[0] == "photos/train/ants/bad.jpg"
-    assert "decode expected an image that featx reads, got bytes that begin with" in " ".join(words)
+    assert (
+        "decode expected an image in a format that featx reads, got bytes that begin with"
+        in " ".join(words)
+    )
     found = json.loads(run_cli("info", "new.h5", "--failures", "--json").out)
     assert found["n_failures"] == 1
     assert found["failures"][0]["path"] == "photos/train/ants/bad.jpg"
@@ -350,7 +353,7 @@ def test_predict_files_that_all_fail_ends_in_code_1(place: Any, run_cli: Any, fo
     result = run_cli("predict", "head.joblib", "bad.jpg", *form)
     assert result.code == 1
     assert result.err == "featx: no image could be read\n"
-    assert "expected an image that featx reads" in result.out
+    assert "expected an image in a format that featx reads" in result.out
 
 
 def test_predict_csv_of_files_that_all_fail_has_its_columns(place: Any, run_cli: Any) -> None:
@@ -358,7 +361,7 @@ def test_predict_csv_of_files_that_all_fail_has_its_columns(place: Any, run_cli:
     header, line = csv.reader(io.StringIO(result.out))
     assert header == ["path", "label", "score", "error"]
     assert line[:3] == ["bad.jpg", "", ""]
-    assert "expected an image that featx reads" in line[3]
+    assert "expected an image in a format that featx reads" in line[3]
 
 
 def test_backbones_pattern_lists_matches(run_cli: Any) -> None:

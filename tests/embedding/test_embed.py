@@ -62,7 +62,7 @@ def test_embed_of_nothing_is_empty(picky):
     ("name", "reason"),
     [
         ("good0_read.jpg", "No such file"),
-        ("good1_decode.jpg", "expected an image that featx reads"),
+        ("good1_decode.jpg", "expected an image in a format that featx reads"),
         ("good2_preprocess.png", "too wide"),
         ("good3_embed.png", "not finite"),
     ],

@@ -55,9 +55,9 @@ def test_failure_limit_lets_as_many_fail_as_may(n_allowed: int, n_failed: int) -
 @pytest.mark.parametrize(
     ("n_allowed", "n_failed", "message"),
     [
-        (1, 2, r"^photos: expected at most 1 failures, got 2 of 10 images that failed, such as "
-               r"/photos/x: broken; /photos/y: broken\. Look at the files, or pass a larger max_f"),
-        (10, 10, r"^photos: expected images, got 10 of 10 images that failed, such as /photos/x"),
+        (1, 2, r"^photos: expected at most 1 failures, got failures in 2 of 10 images, such as "
+               r"/photos/x: broken; /photos/y: broken\. Repair the files, or pass a larger max_f"),
+        (10, 10, r"^photos: expected images, got failures in 10 of 10 images, such as /photos/x"),
     ],
 )  # fmt: skip
 def test_failure_limit_refuses_more_or_all(n_allowed: int, n_failed: int, message: str) -> None:

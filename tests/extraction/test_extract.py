@@ -107,7 +107,7 @@ def test_extract_records_failures_with_stage_and_reason(run: Any, photos: Path) 
         assert not set(cache.ids) & set(bad)
     assert sorted(failures) == bad
     assert failures[bad[0]].stage == "decode"
-    assert "expected an image that featx reads" in failures[bad[0]].reason
+    assert "expected an image in a format that featx reads" in failures[bad[0]].reason
     assert failures[bad[0]].digest == sha256(b"no image").hexdigest()
     assert failures[bad[1]].reason == "expected an image, got an empty file"
     assert failures[bad[2]].stage == "decode"
@@ -146,7 +146,7 @@ def test_extract_of_files_that_all_fail_is_an_error_whatever_is_allowed(
         (folder / name).write_bytes(b"no image")
     with pytest.raises(
         SourceError,
-        match=r"images, got 2 of 2 .* such as .*jpg: expected an image that featx reads",
+        match=r"got failures in 2 of 2 images, such as .*jpg: expected an image in a format that",
     ):
         run(folder, max_failures="100%")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h5.partial", "photos"]

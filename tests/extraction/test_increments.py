@@ -465,7 +465,7 @@ def test_extract_more_failures_than_allowed_makes_no_cache(
 ) -> None:
     with pytest.raises(
         TooManyFailuresError,
-        match=r"photos: expected at most 0 failures, got \d of 10 images that failed, such as "
+        match=r"photos: expected at most 0 failures, got failures in \d of 10 images, such as "
         r".*bad\.png: .*an image.* max_failures; finished work is kept\.",
     ):
         run(spoilt)

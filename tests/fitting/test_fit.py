@@ -186,7 +186,7 @@ def test_fit_head_without_two_classes_is_refused(
 
 def test_fit_head_without_train_rows_says_so(cache_path: Path) -> None:
     rewrite_values(cache_path, "rows/split", "test")
-    with pytest.raises(CacheError, match=r"expected rows in split 'train', got test"):
+    with pytest.raises(CacheError, match=r"expected rows in split 'train', got splits test"):
         fit_head(cache_path)
 
 

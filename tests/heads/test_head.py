@@ -108,7 +108,7 @@ def test_load_head_of_another_version_is_refused_naming_both(tmp_path: Path) -> 
 
 
 def test_load_head_missing_file_says_how_to_fit_one(tmp_path: Path) -> None:
-    with pytest.raises(HeadError, match=r"got no such file\. Fit one with featx.fit_head"):
+    with pytest.raises(HeadError, match=r"got no file\. Fit one with featx.fit_head"):
         load_head(tmp_path / "head.joblib")
 
 

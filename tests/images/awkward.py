@@ -33,7 +33,7 @@ NOBODY = 65534
 
 N_GOOD = 14
 
-NOT_READ = "expected an image that featx reads"
+NOT_READ = "expected an image in a format that featx reads"
 
 
 @dataclass(frozen=True)

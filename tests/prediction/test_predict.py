@@ -112,7 +112,7 @@ def test_predict_unreadable_file_is_a_row_with_its_reason(head, photos, tmp_path
     found = predict(head, inputs, progress=False)
     assert [p.label for p in found] == ["ants", None, None, "bees"]
     assert [p.path for p in found] == [str(path) for path in inputs]
-    assert "expected an image that featx reads" in found[1].error
+    assert "expected an image in a format that featx reads" in found[1].error
     assert "No such file" in found[2].error
     assert found[1].score is None
     assert found[1].top == ()
@@ -141,7 +141,7 @@ def test_predict_without_inputs_is_refused(head):
 
 def test_predict_with_a_missing_head_is_refused(tmp_path, photos):
     with pytest.raises(
-        HeadError, match=r"no\.joblib: expected a head that featx wrote, got no such file"
+        HeadError, match=r"no\.joblib: expected a head that featx wrote, got no file"
     ):
         predict(tmp_path / "no.joblib", photos)
 

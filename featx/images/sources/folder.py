@@ -16,7 +16,7 @@ def read_folder(folder: Path) -> Manifest:
     """List the images in a folder and all folders below it.
 
     Hidden files and hidden folders are skipped, and so are sockets, pipes and devices. Symbolic
-    links are followed; a link back to a folder above it is not entered again.
+    links are followed; a link back to one of its parent folders is not followed.
 
     Parameters
     ----------
@@ -76,6 +76,6 @@ def _iter_files(root: Path, inside: str, ancestors: frozenset[tuple[int, int]]) 
         path = Path(entry.path)
         if path.is_dir():
             yield from _iter_files(root, name, ancestors | {key})
-        # A link to nothing is a file too: reading it fails, and the failure is reported.
+        # A broken link counts as a file: reading it fails, and the failure is reported.
         elif path.is_file() or (path.is_symlink() and not path.exists()):
             yield name

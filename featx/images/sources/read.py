@@ -56,8 +56,8 @@ SOURCES: Mapping[str, SourceKind] = {
     ".tar": SourceKind(read=read_tar, read_many=read_tars),
     **dict.fromkeys(sorted(SUFFIXES), IMAGE),
 }
-"""Kind of a source by its suffix, in lower case. A folder is a folder, whatever its suffix; a file
-with any other suffix is taken for an image."""
+"""Kind of a source by its suffix, in lower case. A folder is a folder even with such a suffix. A
+file with any other suffix is taken for an image."""
 
 COMPRESSED = (".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz", ".tar.zst")
 """Endings of archives that featx refuses: bytes inside them cannot be read in place."""
@@ -91,8 +91,8 @@ def find_kind(path: Path) -> SourceKind:
             subject=str(path),
             expected="a plain .tar",
             got="a compressed archive",
-            remedy="Decompress the archive once: images hardly shrink, and featx reads any image "
-            "of a plain tar in place.",
+            remedy="Decompress the archive: compression hardly shrinks images, and featx reads any "
+            "image of a plain tar in place.",
         )
     return kind or IMAGE
 
@@ -140,7 +140,7 @@ def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
 
 
 def list_entries(images: Any) -> list[Entry]:
-    """List the images that a notebook holds.
+    """List images that are given as paths, PIL images or arrays, as in a notebook.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def list_entries(images: Any) -> list[Entry]:
     Raises
     ------
     SourceError
-        If a path is no source, as in `read_manifest`.
+        If a path cannot be read by `read_manifest`.
     """
     if isinstance(images, np.ndarray):
         is_single = images.ndim < 4
@@ -178,7 +178,7 @@ def _build_missing(path: Path) -> SourceError:
     return SourceError(
         subject=str(path),
         expected="a folder, table, tar or image",
-        got="nothing there",
+        got="no file or folder",
         remedy="Check the path.",
     )
 

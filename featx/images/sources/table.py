@@ -24,12 +24,12 @@ def read_table(table: Path) -> Manifest:
     ----------
     table : Path
         A ``.csv`` or ``.parquet`` file. Relative paths in the table start at the folder of the
-        table. Without a column ``id`` the id of a row is its path as written.
+        table. Without a column ``id``, the id of a row is its path as written.
 
     Returns
     -------
     Manifest
-        One row for each line, in the order of the table. The images themselves are not looked for.
+        One row for each line, in the order of the table. The image files are not opened.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def _check_header(table: Path, names: list[str]) -> None:
             subject=str(table),
             expected="a column 'path'",
             got=", ".join(names) or "no columns",
-            remedy=f"Rename the column that holds the paths. {suggest('path', names)}",
+            remedy=f"Rename the column of paths to path. {suggest('path', names)}",
         )
     twice = sorted({name for name in COLUMNS if names.count(name) > 1})
     if twice:
@@ -127,7 +127,7 @@ def _iter_csv(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _explain_csv(table: Path, number: int, error: Exception) -> SourceError:
-    """Turn an error into featx's own; `number` counts the lines before it."""
+    """Turn an error into a `SourceError`; `number` is the number of lines before the error."""
     if isinstance(error, OSError):
         return SourceError(
             subject=str(table),
@@ -169,7 +169,7 @@ def _iter_parquet(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
     for batch in _iter_batches(table, file, wanted):
         for cells in batch:
             number += 1
-            # pandas writes NaN for a missing label: the one value that differs from itself.
+            # pandas writes NaN for a missing label; NaN is the only value that differs from itself.
             texts = {n: str(v) for n, v in cells.items() if v is not None and v == v}
             yield f"row {number}", texts
 

@@ -38,7 +38,7 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
 
     A member is ``class/name.jpg``; or ``key.jpg`` with ``key.cls`` (the label as text) or
     ``key.json`` (an object with any of ``label``, ``split``, ``group``) beside it. A split in the
-    name of the tar (``photos-train.tar``) holds for all members that name no split.
+    name of the tar (``photos-train.tar``) applies to all members that name no split.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
         splits[tar] = next(filter(None, map(parse_split, words)), None)
         found, ignored = _read_tar(tar)
         prefix = f"{tar.name}/" if len(tars) > 1 else ""
-        # A member that comes twice replaces the first one, as it does when a tar is unpacked.
+        # If two members have one name, the later one counts, as when a tar is unpacked.
         images.update((prefix + image.member.name, image) for image in found)
         n_ignored += ignored
     source = ", ".join(str(tar) for tar in tars)
@@ -81,7 +81,7 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
 
 
 def _check_names(tars: Sequence[Path]) -> None:
-    """Refuse two tars of one name: their images would get the same ids."""
+    """Refuse two tars with the same name: their images would get the same ids."""
     seen: set[str] = set()
     for tar in tars:
         if tar.name in seen:
@@ -138,7 +138,7 @@ def _read_tar(tar: Path) -> tuple[list[_Image], int]:
         for sidecar, text in sidecars.get(member.key, ()):
             fields |= _read_sidecar(tar, sidecar, text)
         found.append(_Image(tar=tar, member=member, content=content, fields=fields))
-    # A sidecar without an image, such as annotations.json, describes none.
+    # A sidecar without an image, such as annotations.json, is ignored.
     used = {member.key for member, _ in images}
     n_ignored += sum(len(group) for key, group in sidecars.items() if key not in used)
     return found, n_ignored
@@ -190,7 +190,7 @@ def _iter_members(tar: Path) -> Iterator[_Member]:
 
 
 def _check_end(archive: tarfile.TarFile) -> None:
-    """Refuse a tar with more than zeros behind its last member.
+    """Refuse a tar if anything but zeros follows its last member.
 
     tarfile stops at a damaged header without an error; a whole tar ends with a block of zeros.
 
