@@ -86,7 +86,7 @@ def run_demo(folder: Path, run: Callable[[list[str]], object]) -> Path:
 
     page = folder / "demo.html"
     write_demo_page(page, cache, images, scores)
-    print(f"\nLook at it: {page}")
+    print(f"\nOpen this page in a browser: {page}")
     print("\nNow your own folder of images, with a folder per class:")
     print("  featx extract photos/ -o photos.h5 --backbone mini      # works anywhere")
     print("  featx extract photos/ -o photos.h5 --backbone resnet50  # better; fetches its weights")
@@ -97,7 +97,7 @@ def run_demo(folder: Path, run: Callable[[list[str]], object]) -> Path:
 def write_digits(folder: Path) -> None:
     """Write scikit-learn's digits as 8 × 8 PNGs, one folder per class."""
     digits = load_digits()
-    # Values are 0..16: black strokes on white would be as good, the network sees contrast.
+    # Values are 0..16. Black strokes on white would do as well: the network sees contrast.
     pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8)
     for number, (image, label) in enumerate(zip(pixels, digits.target, strict=True)):
         path = folder / str(label) / f"{number:04}.png"
@@ -155,7 +155,7 @@ def write_demo_page(page: Path, cache: Path, images: Path, scores: dict[str, Eva
                 ),
             ),
             (
-                "Which digits are mistaken for which",
+                "Which digits the head confuses",
                 "Confusion matrix of mini's head on the held-out rows.",
                 render_confusion(mini.classes, mini.confusion),
             ),

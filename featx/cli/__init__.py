@@ -16,15 +16,15 @@ from featx.core.errors import FeatxError
 def main(arguments: list[str] | None = None) -> None:
     """Run a command.
 
-    Exit codes: 0 done, 1 an error told in one line, 2 wrong usage, 3 too many failures, 130
+    Exit codes: 0 done, 1 an error, reported in one line, 2 wrong usage, 3 too many failures, 130
     interrupted, 143 terminated.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    # Taken out here, so that it may stand anywhere on the line.
+    # Remove --debug here, so that it may stand anywhere on the line.
     rest = [word for word in arguments if word != "--debug"]
     # The ledger of a cache says what is wrong with a file; Pillow's warnings add nothing to it.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    # By default SIGTERM ends a process at once; as an exception it lets work in hand be kept.
+    # By default, SIGTERM ends a process at once; an exception lets commands keep finished work.
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         app(args=rest, prog_name="featx")
@@ -38,5 +38,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _terminate(number: int, _frame: object) -> None:
-    """End as a shell reports it: 128 and the signal's number."""
+    """Exit with 128 plus the number of the signal, as shells do."""
     sys.exit(128 + number)

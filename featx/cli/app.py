@@ -57,7 +57,7 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def _start(
-    # Taken by `main`; here for the help text.
+    # `main` handles this option; it is here for the help text.
     _debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")] = False,
     _version: Annotated[
         bool,

@@ -37,7 +37,7 @@ def backbones(
         return
     names = list_backbones(pattern)
     if pattern in names or not names:
-        names = [pattern]  # a name that is not there is an error that shows the nearest
+        names = [pattern]  # an unknown name is an error that shows the nearest names
     records = [_describe(get_backbone_spec(name)) for name in names]
     if as_json:
         print_json(records)
@@ -100,7 +100,7 @@ def _describe(spec: BackboneSpec) -> dict[str, Any]:
 
 
 def _format_top1(entry: dict[str, Any]) -> str:
-    """Write a published accuracy, and on what, where that is not ImageNet."""
+    """Format a published accuracy, with its data set if that is not ImageNet."""
     text = "not published" if math.isnan(entry["top1"]) else f"{entry['top1']:.1f} %"
     return text if entry["trained_on"] == "ImageNet-1K" else f"{text} on {entry['trained_on']}"
 

@@ -59,16 +59,16 @@ def extract(
         bool, typer.Option("--rehash", help="Read files again even if size and time are the same.")
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try unchanged images again that failed before.")
+        bool, typer.Option("--retry-failed", help="Retry unchanged images that failed before.")
     ] = False,
     max_failures: Annotated[
         str, typer.Option(help="Number or share of images that may fail.", metavar="N|P%")
     ] = "5%",
     shard_seconds: Annotated[
-        float, typer.Option(min=0, help="Seconds of work that a crash may cost.")
+        float, typer.Option(min=0, help="Largest number of seconds of work that a crash can lose.")
     ] = 30.0,
     break_lock: Annotated[
-        bool, typer.Option("--break-lock", help="Write even though a dead process seems to write.")
+        bool, typer.Option("--break-lock", help="Take over the lock of a dead process.")
     ] = False,
     precision: Annotated[
         Precision, typer.Option(help="Arithmetic; bf16 and fp16 need a device that supports them.")
@@ -148,9 +148,11 @@ def _print_notes(report: ExtractionReport, *, prune: bool) -> None:
         what = "and were dropped" if prune else "but were kept; --prune drops them"
         print_note(f"{report.n_removed} images are no longer in the source {what}")
     if report.n_ignored:
-        print_note(f"ignored {report.n_ignored} files that are no images")
+        print_note(f"ignored {report.n_ignored} files that are not images")
     if report.n_failures:
-        print_note(f"{report.n_failures} images failed: featx info {report.path} --failures")
+        print_note(
+            f"failed images: {report.n_failures}; list them: featx info {report.path} --failures"
+        )
 
 
 def _print_verdict(context: typer.Context, timings: Timings) -> None:
@@ -159,5 +161,5 @@ def _print_verdict(context: typer.Context, timings: Timings) -> None:
         return
     shares = ", ".join(f"{name} {share:.0%}" for name, share in timings.list_shares().items())
     where = f"{timings.engine} {timings.precision} on {timings.device}"
-    print_note(f"{where}: ready after {timings.start_s:.1f} s; time of the cores: {shares}")
+    print_note(f"{where}: ready after {timings.start_s:.1f} s; CPU time: {shares}")
     print_note(translate_for(context, timings.advise()))

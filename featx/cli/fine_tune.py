@@ -52,7 +52,7 @@ def fine_tune(
         float, typer.Option(help="Learning rate of a block, relative to the block above it.")
     ] = Recipe.lr_decay,
     optimizer: Annotated[
-        OptimizerName, typer.Option(help="Rule that turns gradients into steps.")
+        OptimizerName, typer.Option(help="Optimizer that updates the weights.")
     ] = Recipe.optimizer,
     weight_decay: Annotated[
         float, typer.Option(help="Weight decay of matrices and kernels.")
@@ -70,11 +70,12 @@ def fine_tune(
         float, typer.Option(help="Share of each label that is spread over all classes.")
     ] = Recipe.label_smoothing,
     patience: Annotated[
-        int, typer.Option(help="Epochs in a row without a better holdout that end training.")
+        int,
+        typer.Option(help="Epochs without improvement on the holdout after which training ends."),
     ] = Recipe.patience,
     views: Annotated[
         int,
-        typer.Option(help="Augmented readings of each image; 0 trains on the images as they are."),
+        typer.Option(help="Augmented views of each image; 0 trains on the images as they are."),
     ] = Recipe.views,
     train_batchnorm: Annotated[
         bool, typer.Option("--train-batchnorm", help="Update the statistics of BatchNorm layers.")
@@ -108,7 +109,7 @@ def fine_tune(
         bool,
         typer.Option(
             "--break-lock",
-            help="Write even if another process, which is dead, seems to write the output.",
+            help="Take over the lock of a dead process.",
         ),
     ] = False,
     engine: Engine = "auto",
@@ -116,7 +117,7 @@ def fine_tune(
     workers: Workers = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Train the top blocks of the backbone of a cache, and tell whether that helped.
+    """Train the top blocks of the backbone of a cache, and measure whether that helped.
 
     The frozen trunk below the top blocks runs once over every training image; each epoch runs the
     top blocks alone. A head that belongs to the tuned weights and the log of epochs are written
@@ -161,7 +162,7 @@ def _print_report(report: TuningReport) -> None:
         print()
     print(
         f"{report.backbone}: {', '.join(report.blocks)} unfrozen, {report.n_train} images to learn "
-        f"from, {report.n_holdout} that tell when to stop\n"
+        f"from, {report.n_holdout} to decide when to stop\n"
     )
     print_table(
         ["epoch", "train loss", "holdout loss", "holdout accuracy", "images/s", "seconds"],

@@ -1,8 +1,8 @@
 """Turn the Python arguments and calls that an error names into flags and commands.
 
 The library speaks Python: ``Pass overwrite=True.``, ``Fit one with featx.fit_head(cache).`` The
-command line shows the same sentence in its own words: ``Pass --overwrite.``, ``Fit one with featx
-fit-head CACHE.`` This is the only place that translates.
+command line shows the same sentences with flags and commands: ``Pass --overwrite.``, ``Fit one with
+featx fit-head cache.`` Nothing outside this module translates.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CALLS = {
     "list_backbones": "backbones",
     "diagnose": "doctor",
 }
-"""Commands whose name is not that of the function."""
+"""Commands whose names differ from the names of their functions."""
 
 _VALUE = r"""(?:"[^"]*"|'[^']*'|[\w/:.%*-]*[\w/%*])"""
 _CALL = re.compile(r"\bfeatx\.(\w+)(?:\(([^()]*)\))?")
@@ -58,7 +58,7 @@ def list_flags(group: Group) -> dict[str, Flag]:
 
 
 def render_error(error: FeatxError, group: Group) -> str:
-    """Write an error in one line, in the words of the command line."""
+    """Write an error in one line, with flags and commands in place of arguments and calls."""
     flags = list_flags(group)
     subject = flags[error.subject].text if error.subject in flags else error.subject
     remedy = translate(error.remedy, flags, set(group.commands))

@@ -38,5 +38,5 @@ Embedding = Annotated[
     str | None, typer.Option(help="Name of the embedding; needed only if the cache has several.")
 ]
 WeightsNow = Annotated[
-    str | None, typer.Option(help="Present path of the backbone's weights, if they were moved.")
+    str | None, typer.Option(help="Current path of the backbone's weights, if they were moved.")
 ]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON; NaN, which JSON lacks, as null."""
+    """Print a value as JSON; NaN becomes null, because JSON has no NaN."""
     print(json.dumps(_without_nan(value), indent=2, ensure_ascii=False, default=str))
 
 
@@ -26,7 +26,7 @@ def _without_nan(value: Any) -> Any:
 
 
 def print_table(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> None:
-    """Print aligned columns, those of numbers to the right."""
+    """Print aligned columns; numbers are aligned to the right."""
     cells = [[_format_cell(cell) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
     right = [
@@ -48,7 +48,7 @@ def _format_cell(cell: Any) -> str:
 
 
 def print_note(text: str) -> None:
-    """Print what is not the result, on standard error."""
+    """Print a note, which is not part of the result, on standard error."""
     print(f"featx: {text}", file=sys.stderr)
 
 

@@ -63,9 +63,9 @@ def verify(
         if not as_json:
             print(
                 f"against the source, {comparison.embedding}: {comparison.n_compared} embedded "
-                f"again, {comparison.n_identical} identical, least cosine "
+                f"again, {comparison.n_identical} identical, smallest cosine "
                 f"{comparison.min_cosine:.7f}, largest difference {comparison.max_difference:.2g}; "
-                f"{comparison.n_changed} changed since, {comparison.n_gone} gone"
+                f"{comparison.n_changed} changed since, {comparison.n_gone} missing"
             )
     if as_json:
         print_json(record)

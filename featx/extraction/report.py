@@ -21,7 +21,7 @@ class ExtractionReport:
     n_failures : int
         Number of images of the source that lack a requested embedding.
     n_ignored : int
-        Number of files in the source that are no images.
+        Number of files in the source that are not images.
     dims : dict of str to int
         Length of each requested embedding, by its name in the cache.
     n_embedded : int

@@ -5,8 +5,8 @@ The rule, and the measurement behind it:
 1. Heads are fitted on a growing part of the rows, and scored on held-out rows: the learning curve.
 2. Fine-tuning removes a share of the errors of the frozen head. `MEASURED` holds that share by the
    number of rows per class, for one backbone on one data set; between the measured numbers it is
-   interpolated over their logarithm. The share times the errors at the end of the curve is the gain
-   to expect of the top block, and of more blocks.
+   interpolated over their logarithm. The share times the errors at the end of the curve is the
+   expected gain, for the top block and for more blocks.
 3. A gain below `MIN_GAIN` is not worth the time: stay frozen. Otherwise unfreeze the top block; or
    more blocks, if they gain `MIN_GAIN` more than the top block, or if they alone gain that much.
 """
@@ -28,13 +28,13 @@ from featx.heads.classifier import HeadClassifier
 from featx.heads.splits import build_folds, check_seed, fill_groups
 
 MIN_GAIN = 0.01
-"""Least gain in accuracy that pays: fine-tuning costs minutes, and binds embeddings to one task."""
+"""Smallest gain that is worth the cost: minutes of time, and embeddings tied to one task."""
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 """Shares of the rows that the heads of the curve are fitted on."""
 
 MAX_ROWS = 10_000
-"""Largest number of rows behind the curve; of more rows, this many are drawn at random."""
+"""Largest number of rows for the curve; if there are more, this many are drawn at random."""
 
 SHARE_OF_BLOCKS = 0.25
 """Share of all blocks of a network that "more blocks" stands for."""
@@ -90,7 +90,8 @@ class Measurement:
         Parameters
         ----------
         per_class : float
-            Number of rows per class; beyond the measured numbers, the nearest one counts.
+            Number of rows per class. Outside the measured range, the nearest measured number is
+            used.
 
         Returns
         -------
@@ -280,7 +281,7 @@ def draw_curve(
     """
     counts = np.unique(y, return_counts=True)[1] if len(y) else np.zeros(0, int)
     folds = build_folds(y, groups, n_folds=5, seed=seed) if len(counts) > 1 else []
-    # A fold that holds a whole class out cannot give the end of the curve.
+    # A fold that holds out a whole class cannot be the end of the curve.
     folds = [pair for pair in folds if len(np.unique(y[pair[0]])) == len(counts)]
     if not folds:
         raise TuningError(
@@ -300,7 +301,7 @@ def draw_curve(
         if n_classes < len(counts):
             break  # a smaller part lacks a class and would say nothing
         head.fit(X[part], y[part], None if groups is None else groups[part])
-        # All smaller parts take the C that all rows chose: the search is most of the time.
+        # All smaller parts use the C of all rows, because the search takes most of the time.
         head.set_params(C=head.C_)
         accuracy = float((head.predict(X[test]) == y[test]).mean())
         points.append(CurvePoint(len(part) / n_classes, accuracy))
@@ -364,10 +365,11 @@ def choose_blocks(
             )
         )
     reasons.append(
-        f"With so many rows per class, fine-tuning {measured.backbone} on {measured.data} at "
-        f"{measured.size} pixels, the one case that was measured, removed {100 * share_top:.0f} % "
-        f"of such errors with one block and {100 * share_more:.0f} % with a quarter of the blocks: "
-        f"{100 * gain_top:+.1f} and {100 * gain_more:+.1f} points here, if your data behave alike."
+        f"In the one case that was measured ({measured.backbone} on {measured.data} at "
+        f"{measured.size} pixels), fine-tuning with so many rows per class removed "
+        f"{100 * share_top:.0f} % of such errors with one block and {100 * share_more:.0f} % with "
+        f"a quarter of the blocks. If your data behave alike, expect {100 * gain_top:+.1f} and "
+        f"{100 * gain_more:+.1f} points."
     )
     part: Literal["none", "top", "more"] = "none"
     if gain_more >= MIN_GAIN + max(0, gain_top) or gain_top < MIN_GAIN <= gain_more:

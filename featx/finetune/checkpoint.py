@@ -1,4 +1,4 @@
-"""A checkpoint: the state of a training in one file, for the same training alone."""
+"""A checkpoint: the state of a training in one file, which only the same training can load."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BEGIN_ANEW = "Pass overwrite=True to begin anew."
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingIdentity:
-    """Everything that decides the result of a training; a checkpoint serves an equal one only.
+    """Everything that decides the result of a training; it must be equal to load a checkpoint.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class TrainingIdentity:
         return cls(**fields | {"recipe": Recipe(**fields["recipe"])})
 
     def list_differences(self, other: TrainingIdentity) -> list[str]:
-        """List the names of the fields, those of the recipe among them, that differ."""
+        """List the names of the fields that differ, including the fields of the recipe."""
         ours, theirs = self._list_fields(), other._list_fields()
         return [name for name in ours if ours[name] != theirs[name]]
 
@@ -103,7 +103,7 @@ class Checkpoint:
     identity: TrainingIdentity
 
     def write(self, state: Mapping[str, Any]) -> None:
-        """Write a state, or leave the whole checkpoint that is there.
+        """Write a state; if this fails, the previous checkpoint stays whole.
 
         Parameters
         ----------
@@ -138,7 +138,7 @@ class Checkpoint:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
             identity = TrainingIdentity.from_json(content["identity"])
             state: dict[str, Any] = content["state"]
-        except Exception as error:  # pickle, zip and JSON raise kinds with no common base
+        except Exception as error:  # errors of pickle, zip and JSON have no common base
             raise TuningError(
                 subject=str(self.path),
                 expected="a whole checkpoint",

@@ -71,7 +71,7 @@ def cut_backbone(backbone: Backbone, n_top: int) -> CutNetwork:
     Parameters
     ----------
     backbone : Backbone
-        The backbone; it is left as it is.
+        The backbone, which is not changed.
     n_top : int
         Number of blocks in the upper part, at least 1.
 

@@ -42,16 +42,16 @@ class TuningData:
     head : Head
         The frozen head.
     start : Pipeline
-        Estimator that the classifier begins as: that of the head, or the same fitted without the
-        holdout.
+        Estimator that the classifier starts from: that of the head, or an equal one fitted without
+        the holdout.
     train : LabelledRows
         Rows of the split train.
     entries : tuple of Entry
         Images of the split train, in the order of its rows.
     examples : Examples
-        Rows of the split train to learn from, and rows that tell when to stop.
+        Rows of the split train to learn from, and rows of the holdout.
     test : LabelledRows
-        Rows to compare on, without those that the head or the split train has seen.
+        Rows to compare on, without rows whose image the head or the split train contains.
     test_entries : tuple of Entry
         Images to compare on, in the order of their rows.
     """
@@ -85,8 +85,8 @@ def read_data(cache: Cache, request: TuningRequest) -> TuningData:
     Raises
     ------
     TuningError
-        If rows are not in the source, have labels that the head does not know, or were seen by the
-        head or the split train.
+        If rows are not in the source, have labels that the head does not know, or are all known to
+        the head or the split train.
     HeadError
         If no single layer of a network equals the head.
     """
@@ -127,7 +127,7 @@ def read_data(cache: Cache, request: TuningRequest) -> TuningData:
 
 
 def _open_head(cache: Cache, request: TuningRequest) -> Head:
-    """Return the head of the request, or fit one; refuse one that is no matrix."""
+    """Return the head of the request, or fit one; refuse a head that is not one matrix."""
     head = request.head
     if head is None:
         head = fit_head(
@@ -138,7 +138,7 @@ def _open_head(cache: Cache, request: TuningRequest) -> Head:
             progress=request.options.progress,
         )
     head = head if isinstance(head, Head) else load_head(head)
-    fold_linear(head.estimator)  # refuses here, before the trunk is run
+    fold_linear(head.estimator)  # refuse an unfit head before the trunk is run
     return head
 
 
@@ -202,7 +202,7 @@ def check_layer(layer: str, subject: str) -> None:
 
 
 def drop_seen(test: LabelledRows, seen: Array, subject: str) -> LabelledRows:
-    """Drop the rows whose content a model has learnt from.
+    """Drop the rows whose image a model has learnt from.
 
     Parameters
     ----------
@@ -258,14 +258,14 @@ def find_entries(
     Raises
     ------
     TuningError
-        If an image is missing, or there are no rows.
+        If an image is missing, or if there are no rows.
     """
     missing = [row_id for row_id in ids if row_id not in by_id]
     if missing or not ids:
         raise TuningError(
             subject=subject,
             expected=f"all of its {len(ids)} rows in the source",
-            got=f"none of {len(missing)}, such as {missing[0]}" if missing else "no labelled rows",
+            got=f"{len(missing)} missing, such as {missing[0]}" if missing else "no labelled rows",
             remedy=f"Pass the source that the cache was extracted from: {source}.",
         )
     return tuple(by_id[row_id] for row_id in ids)

@@ -1,4 +1,4 @@
-"""Labelled rows of a cache, and the holdout that tells when training ends."""
+"""Labelled rows of a cache, and the holdout that decides when training ends."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from featx.core.typing import Array, IntArray
 from featx.heads.splits import assign_splits, check_seed, fill_groups
 
 HOLDOUT = 0.1
-"""Share of the split train that tells when to stop."""
+"""Share of the split train that is held out to decide when to stop."""
 
 HOLDOUT_OF_FEW = 0.2
 FEW_ROWS = 1000
-"""Number of rows below which a tenth of them tells too little."""
+"""Number of rows below which `HOLDOUT_OF_FEW` is held out: a tenth would be too few to decide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class LabelledRows:
     rows : ndarray of int
         Indices of the rows in the cache.
     ids, labels, groups, digests : ndarray of str
-        Columns of the cache; a row without a group has an empty one.
+        Columns of the cache; ``""`` stands for no group.
     """
 
     rows: IntArray
@@ -84,16 +84,16 @@ def check_every_class(labels: Array, classes: Array, subject: str) -> None:
     if missing:
         raise TuningError(
             subject=subject,
-            expected="rows of each class beside the holdout",
+            expected="rows of each class outside the holdout",
             got=f"none of {missing[0]!r}",
             remedy="Label more rows.",
         )
 
 
 def hold_out(train: LabelledRows, seed: int, subject: str) -> tuple[IntArray, IntArray]:
-    """Divide rows into those to learn from and those that tell when to stop.
+    """Divide rows into rows to learn from and a holdout, which decides when to stop.
 
-    The division is stratified, and parts neither a group nor the copies of an image.
+    The division is stratified. It keeps groups together, and copies of an image.
 
     Parameters
     ----------
@@ -131,10 +131,10 @@ def hold_out(train: LabelledRows, seed: int, subject: str) -> tuple[IntArray, In
     except HeadError as error:
         raise TuningError(
             subject=f"{subject}, split train",
-            expected="enough images to hold some of each class out, which tell when to stop",
+            expected="enough images to hold out some of each class, to decide when to stop",
             got=f"{len(unique)} images of {len(counts)} classes",
             remedy="Label more images.",
         ) from error
-    # Copies of an image follow the first of them.
+    # Copies of an image go to the same part as the first copy.
     parts = parts[np.searchsorted(order, first[inverse])]
     return np.flatnonzero(parts == "train"), np.flatnonzero(parts == "val")

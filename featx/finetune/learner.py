@@ -26,7 +26,7 @@ class Learner(nn.Module):
     """The unfrozen blocks and the classifier.
 
     On a CPU, each thread computes the gradients of one part of a batch: threads that share a layer
-    wait for each other at every layer, several times as long if other programs are busy.
+    wait for each other at every layer, and wait several times longer if other programs are busy.
 
     Parameters
     ----------
@@ -60,12 +60,12 @@ class Learner(nn.Module):
         _seed_dropout(cut.top, self._chance)
         self.requires_grad_(True).to(device)
         self.to(memory_format=torch.channels_last)
-        # Normalisations that learn must see the whole batch.
+        # Normalisation layers that learn must see the whole batch.
         is_whole = device.type != "cpu" or recipe.train_batchnorm
         self.set_parts(1 if is_whole else int(joblib.cpu_count()))
 
     def set_parts(self, n_parts: int) -> None:
-        """Set the number of parts of a batch; dropout and the last bits of a sum depend on it."""
+        """Set the number of parts of a batch, on which dropout and the last bits of sums depend."""
         self.n_parts = n_parts
         self._pool = open_pool(n_parts) if n_parts > 1 else None
 
@@ -122,14 +122,14 @@ class Learner(nn.Module):
         y : Tensor
             Class codes ``(n,)``.
         step : int
-            Number of the step since the beginning; dropout is drawn from it and from the seed.
+            Number of the step since the beginning. Dropout is drawn from this number and the seed.
 
         Returns
         -------
         float
             Cross-entropy with label smoothing, in nats.
         """
-        # The variance of a single image may be no number.
+        # BatchNorm cannot learn a variance from a single image.
         set_train(self, train_batchnorm=self._recipe.train_batchnorm and len(maps) > 1)
         parameters = list(self.parameters())
 
@@ -162,7 +162,7 @@ class Learner(nn.Module):
 
 
 class _Dropout(nn.Module):
-    """Dropout with one generator per thread: threads that share a generator draw in any order."""
+    """Dropout with one generator per thread: threads that share one draw in a random order."""
 
     def __init__(self, p: float, chance: threading.local) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from featx.core.files import replacing
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """The figures of one epoch: one line of the log.
+    """The measurements of one epoch: one line of the log.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ def write_log(path: Path, history: Sequence[Epoch]) -> None:
     Raises
     ------
     TuningError
-        If the file cannot be written; the file that was there stays.
+        If the file cannot be written. The previous file stays.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -71,7 +71,7 @@ def write_log(path: Path, history: Sequence[Epoch]) -> None:
 
 
 def write_whole(path: Path, data: bytes | memoryview) -> None:
-    """Write a whole file, or leave the file that is there.
+    """Write a whole file; if this fails, the previous file stays.
 
     Parameters
     ----------

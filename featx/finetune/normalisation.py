@@ -14,9 +14,9 @@ def set_train(module: nn.Module, *, train_batchnorm: bool) -> None:
     Parameters
     ----------
     module : nn.Module
-        Module to set; its dropout layers drop.
+        Module to set. Its dropout layers become active.
     train_batchnorm : bool
-        Update the statistics of BatchNorm layers; they are kept otherwise.
+        True to update the statistics of BatchNorm layers; False to keep them.
     """
     module.train()
     if not train_batchnorm:
@@ -38,7 +38,7 @@ def check_statistics(top: nn.Module, name: str) -> None:
     Raises
     ------
     TuningError
-        If there are no BatchNorm layers, or all have the mean 0 and the variance 1.
+        If there are no BatchNorm layers, or if all of them have mean 0 and variance 1.
     """
     norms = [part for part in top.modules() if isinstance(part, _BatchNorm)]
     if not norms:

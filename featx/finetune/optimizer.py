@@ -40,7 +40,7 @@ def build_optimizer(
 def list_groups(
     recipe: Recipe, top: nn.Module, classifier: nn.Module, blocks: Sequence[Block]
 ) -> list[dict[str, Any]]:
-    """Divide the parameters by block, and by whether they decay; see `build_optimizer`."""
+    """Group the parameters by block and by weight decay, as `build_optimizer` needs them."""
     named = [(0, parameter) for parameter in classifier.parameters()]
     named += [(_find_depth(path, blocks), tensor) for path, tensor in top.named_parameters()]
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}

@@ -72,22 +72,22 @@ class TuningPaths:
         inputs : iterable of path
             Files that the run reads.
         overwrite : bool
-            Replace outputs that are there, and drop an unfinished run.
+            Replace existing outputs, and drop an unfinished run.
         resume : bool
             Continue an unfinished run.
 
         Raises
         ------
         TuningError
-            If a destination cannot be written, is an input, or an unfinished run is there.
+            If a destination cannot be written, is an input, or an unfinished run exists.
         """
         self.check_apart(inputs)
-        # A run that was ended while it put its files in place has left some of them.
+        # A run that was killed while it put its files in place may have left some of them.
         is_ours = overwrite or (resume and self.folder.exists())
         for path in (self.output, self.head, self.log):
             check_destination(path, overwrite=is_ours, error=TuningError)
             remove_drafts(path)
-        check_destination(self.trunk, overwrite=True, error=TuningError)  # it grows from run to run
+        check_destination(self.trunk, overwrite=True, error=TuningError)  # later runs add to it
         if self.folder.exists() and not resume:
             if not overwrite:
                 raise TuningError(

@@ -34,7 +34,7 @@ class TuningPlan:
     trunk_path : Path or None
         Cache for the output of the trunk; None to run the trunk in each epoch.
     trunk_excess : str
-        Sentence that says why the output of the trunk is not kept; empty if it is.
+        Sentence that says why the output of the trunk is not kept; empty if it is kept.
     """
 
     identity: TrainingIdentity
@@ -150,7 +150,7 @@ def choose_n_blocks(unfreeze: int | str, advice: Advice | None, subject: str) ->
     unfreeze : int or "auto"
         Number that the user named, or ``"auto"``.
     advice : Advice or None
-        Advice for the cache; needed for ``"auto"`` alone.
+        Advice for the cache; only needed for ``"auto"``.
     subject : str
         Name of the cache, for the error.
 
@@ -162,7 +162,7 @@ def choose_n_blocks(unfreeze: int | str, advice: Advice | None, subject: str) ->
     Raises
     ------
     TuningError
-        If the word is another one, or the advice is to stay frozen.
+        If `unfreeze` is another word, or if the advice is to stay frozen.
     """
     if isinstance(unfreeze, int):
         return unfreeze
@@ -176,15 +176,15 @@ def choose_n_blocks(unfreeze: int | str, advice: Advice | None, subject: str) ->
     if not advice.unfreeze:
         raise TuningError(
             subject=subject,
-            expected="data that can pay for fine-tuning",
+            expected="data for which fine-tuning is worth its cost",
             got="the advice to stay frozen",
-            remedy=f"{' '.join(advice.reasons)} Pass unfreeze=1 to tune all the same.",
+            remedy=f"{' '.join(advice.reasons)} Pass unfreeze=1 to tune anyway.",
         )
     return advice.unfreeze
 
 
 def choose_train_device(device: str, recipe: Recipe) -> str:
-    """Choose the one device that trains; the trunk may run on several.
+    """Choose the device that trains; the trunk may run on several devices.
 
     Parameters
     ----------

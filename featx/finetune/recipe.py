@@ -9,14 +9,14 @@ from featx.core.errors import TuningError
 from featx.core.typing import OptimizerName, TrainPrecision, check_choice
 
 MIN_WARMUP = 50
-"""Least number of warm-up steps. The first steps of AdamW change every weight by the whole rate,
-whatever its gradient is: with forty images, one step per epoch, three steps lost what the head
-knew."""
+"""Smallest number of warm-up steps. The first steps of AdamW change every weight by the full
+learning rate, even if its gradient is small. With forty images and one step per epoch, three such
+steps destroyed what the head had learnt."""
 
 LEAST_COUNTS = {"train_batch_size": 1, "epochs": 1, "patience": 1, "views": 0, "seed": 0}
 
 RANGES = {
-    "lr": (0, 1_000_000),  # far beyond use; the optimizers fail on values beyond float32
+    "lr": (0, 1_000_000),  # far above useful values; the optimizers fail on values beyond float32
     "lr_decay": (0, 1),
     "weight_decay": (0, 1_000_000),
     "warmup": (0, 1),
@@ -50,13 +50,13 @@ class Recipe:
     train_batch_size : int
         Number of images in one step.
     clip_norm : float
-        Largest norm of the gradient; longer gradients are shortened to it.
+        Largest norm of the gradient; longer gradients are shortened to this norm.
     label_smoothing : float
         Share of each label that is spread evenly over all classes.
     patience : int
-        Number of epochs in a row without a better holdout that ends training.
+        Number of epochs in a row without improvement on the holdout after which training ends.
     views : int
-        Number of augmented readings of each image; epochs take them in turn. 0 trains on the
+        Number of augmented views of each image; epochs take the views in turn. 0 trains on the
         images as they are.
     train_batchnorm : bool
         Update the statistics of BatchNorm layers in the top blocks.

@@ -37,7 +37,7 @@ class TuningRequest:
     options : RunOptions
         Engine, device and the like.
     resume, overwrite, break_lock : bool
-        What to do about an unfinished run, outputs that are there, and locks.
+        Options for an unfinished run, existing outputs, and locks.
     """
 
     source: PathLike | Sequence[PathLike]

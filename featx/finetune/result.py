@@ -47,23 +47,23 @@ class TuningReport:
     blocks : tuple of str
         Names of the unfrozen blocks, the one nearest to the classifier first.
     n_train, n_holdout : int
-        Number of images to learn from, and of images of the split train that told when to stop.
+        Number of images to learn from, and number of images in the holdout.
     history : tuple of Epoch
         Epochs in their order; epoch 0 is the fitted head.
     best_epoch : int
         Number of the epoch whose weights are kept; 0 if no epoch was surely better than the head.
     stopped : str
-        Sentence that says why training ended before its last epoch; empty if it did not.
+        Sentence that says why training ended before its last epoch; empty if all epochs were run.
     split : str
         Split that the frozen head and the tuned model are compared on.
     scores : PairedScores
-        Scores of the frozen head, the first, and of the tuned model, the second.
+        Scores of the frozen head (``first``) and of the tuned model (``second``).
     advice : Advice or None
         Advice that chose the blocks; None if the caller chose them.
     trunk_path : Path or None
         Cache with the output of the trunk; None if the trunk was run in each epoch.
     trunk_excess : str
-        Sentence that says why the output of the trunk is not kept; empty if it is.
+        Sentence that says why the output of the trunk is not kept; empty if it is kept.
     trunk_s, train_s : float
         Seconds that this call spent on the trunk, and on training.
 
@@ -102,8 +102,8 @@ class TuningReport:
         if scores.is_better:
             return f"Tuning helped: {gain}. Use {self.path} with {self.head_path}."
         if scores.gain_ci95[1] < 0:
-            return f"Tuning did harm: {gain}. Stay with the frozen head."
-        return f"Tuning did not help for certain: {gain}. Stay with the frozen head."
+            return f"Tuning made the accuracy worse: {gain}. Stay with the frozen head."
+        return f"It is not certain that tuning helped: {gain}. Stay with the frozen head."
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields and the verdict as plain values, for JSON."""
@@ -113,7 +113,7 @@ class TuningReport:
 def build_metadata(
     backbone: Backbone, data: TuningData, training: Training, *, time: str
 ) -> WeightsMetadata:
-    """Collect how tuned weights were made.
+    """Collect the metadata of tuned weights: the data, the recipe and the epochs.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def build_linear_layer(estimator: Pipeline) -> nn.Linear:
 def save_weights(
     path: Path, network: nn.Module, classifier: nn.Linear, metadata: WeightsMetadata
 ) -> None:
-    """Write a network, its classifier and its metadata, whole or not at all.
+    """Write a network, its classifier and its metadata: the whole file, or nothing.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def save_weights(
     classifier : nn.Linear
         Last layer.
     metadata : WeightsMetadata
-        How the weights were made.
+        Metadata that says how the weights were made.
 
     Raises
     ------
@@ -269,7 +269,7 @@ def compare(
     Returns
     -------
     PairedScores
-        Scores of the frozen head, the first, and of the tuned model, the second.
+        Scores of the frozen head (``first``) and of the tuned model (``second``).
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Model selection: decide which epoch wins, and when training ends early.
 
-The functions and classes of this module see figures only, neither networks nor files.
+The functions and classes of this module work on numbers only, not on networks or files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def rank(epoch: Epoch, *, sure: bool) -> Rank:
     Parameters
     ----------
     epoch : Epoch
-        Figures of the epoch.
+        Measurements of the epoch.
     sure : bool
         Result of `is_sure`: an epoch that is surely better than the head precedes all others.
 
@@ -42,13 +42,13 @@ def rank(epoch: Epoch, *, sure: bool) -> Rank:
 def is_sure(correct: BoolArray, head_correct: BoolArray) -> bool:
     """Tell whether an epoch is better than the head by more than one standard error.
 
-    Of ten epochs, one looks better on a small holdout by chance. McNemar's statistic is the square
+    On a small holdout, one epoch in ten looks better by chance. McNemar's statistic is the square
     of the difference in standard errors.
 
     Parameters
     ----------
     correct, head_correct : ndarray of bool
-        Shape ``(n_holdout,)``: images that the epoch, and the head, predict correctly.
+        Shape ``(n_holdout,)``: True for the images that the epoch, or the head, predicts correctly.
 
     Returns
     -------
@@ -75,12 +75,12 @@ class ModelSelection:
         self._head_correct: BoolArray = np.zeros(0, bool)
 
     def update(self, epoch: Epoch, correct: BoolArray) -> bool:
-        """Take in one epoch.
+        """Record one epoch.
 
         Parameters
         ----------
         epoch : Epoch
-            Figures of the epoch. The first call is with epoch 0, the head.
+            Measurements of the epoch. The first call is with epoch 0, the head.
         correct : ndarray of bool
             Shape ``(n_holdout,)``: images of the holdout that the epoch predicts correctly.
 
@@ -117,7 +117,7 @@ class ModelSelection:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the state that `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         self.best_epoch = state["best_epoch"]
         best_rank = state["best_rank"]
         self._best_rank = None if best_rank is None else (best_rank[0], best_rank[1], best_rank[2])
@@ -137,7 +137,7 @@ class EarlyStopping:
     Attributes
     ----------
     reason : str
-        Sentence that says why training ended early; empty if it did not.
+        Sentence that says why training ended early; empty if it did not end early.
     """
 
     def __init__(self, patience: int, n_epochs: int) -> None:
@@ -146,7 +146,7 @@ class EarlyStopping:
         self.reason = ""
 
     def update(self, epoch: int, *, is_best: bool) -> None:
-        """Take in one epoch.
+        """Record one epoch.
 
         Parameters
         ----------
@@ -171,5 +171,5 @@ class EarlyStopping:
         return {"n_waited": self.n_waited, "reason": self.reason}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the state that `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         self.n_waited, self.reason = state["n_waited"], state["reason"]

@@ -13,14 +13,14 @@ from featx.finetune.trunk import TrunkRun
 
 @dataclass(frozen=True)
 class FreeSpace:
-    """The space that this process may take.
+    """The memory and disk space that this process may use.
 
     Attributes
     ----------
     memory : int
         Free memory in bytes.
     disk : int
-        Free bytes on the disk, those that the output of the trunk already takes among them.
+        Free bytes on the disk, including the bytes that the output of the trunk already takes.
     """
 
     memory: int
@@ -51,7 +51,7 @@ def measure_space(run: TrunkRun, path: Path, n_views: int) -> FreeSpace:
 def describe_excess(
     one_view: int, all_views: int, *, max_bytes: int | None, space: FreeSpace
 ) -> str:
-    """Say why the output of the trunk is not kept.
+    """Explain why the output of the trunk is not kept.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def describe_excess(
 
 
 def _count_kept_bytes(run: TrunkRun, path: Path, n_views: int) -> int:
-    """Count the bytes of the views to keep that are already there."""
+    """Count the bytes that are already stored for the views to keep."""
     if not path.exists():
         return 0
     names = {run.name_view(view) for view in range(n_views + 1)}

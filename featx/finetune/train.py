@@ -39,7 +39,7 @@ HELD = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True)
 class Examples:
-    """Images to learn from, and images that tell when to stop.
+    """Images to learn from, and images of the holdout, which decide when to stop.
 
     Attributes
     ----------
@@ -67,9 +67,9 @@ class TrainingRequest:
     features : Features
         Output of the trunk, image by image.
     examples : Examples
-        Images to learn from, and images that tell when to stop.
+        Images to learn from, and images of the holdout.
     identity : TrainingIdentity
-        Everything that decides the result, the recipe among it.
+        Everything that decides the result, including the recipe.
     device : str
         Device to train on, such as ``"cuda:0"``.
     folder : Path
@@ -126,7 +126,7 @@ class Progress:
         return asdict(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the state that `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         history = [Epoch(**line) for line in state["history"]]
         for name, value in {**state, "history": history}.items():
             setattr(self, name, value)
@@ -147,7 +147,7 @@ class Training:
     selection : ModelSelection
         The best epoch so far.
     stopping : EarlyStopping
-        Why and when the training ends early.
+        Rule that decides when the training ends early.
     """
 
     def __init__(self, request: TrainingRequest) -> None:
@@ -247,11 +247,11 @@ class Training:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the state that `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         self.progress.load_state_dict(state["progress"])
         self.selection.load_state_dict(state["selection"])
         self.stopping.load_state_dict(state["stopping"])
-        if state["device"] == self.device.type:  # even if the number of cores is another one
+        if state["device"] == self.device.type:  # even if the number of cores has changed
             self.learner.set_parts(state["n_parts"])
         self.learner.load_state_dict(state["learner"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -264,7 +264,7 @@ class Training:
             self._finish_epoch(math.nan)
         else:
             self.load_state_dict(state)
-            # The run may have been ended before it wrote the last line.
+            # The run may have ended before it wrote the last line.
             write_log(self.request.folder / LOG, self.history)
 
     def _run_epoch(self, bar: Any, signals: HeldSignals) -> None:
@@ -299,7 +299,7 @@ class Training:
         bar.set_postfix_str(f"holdout loss {last.holdout_loss:.3f}, {last.holdout_accuracy:.3f}")
 
     def _step(self, maps: torch.Tensor, y: torch.Tensor) -> float:
-        """Take one step along the gradient; return the loss, NaN if either is not finite."""
+        """Take one step along the gradient; return the loss, NaN if one of them is not finite."""
         recipe, progress = self.recipe, self.progress
         n_steps = math.ceil(len(self.request.examples.train) / recipe.train_batch_size)
         step = (progress.epoch - 1) * n_steps + progress.step

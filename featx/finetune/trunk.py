@@ -1,4 +1,4 @@
-"""The output of the frozen trunk: computed once and kept, or computed whenever it is read.
+"""The output of the frozen trunk: computed once and kept, or computed at every reading.
 
 The trunk is a backbone like any other; its embedding is a feature map. It is extracted into an
 ordinary cache, by any engine, and an interrupted run continues.
@@ -72,7 +72,7 @@ class TrunkRun:
     precision : {"fp32", "bf16", "fp16"}
         Arithmetic of the network.
     decode : {"exact", "fast"}
-        Way of decoding.
+        Way to decode images.
     seed : int
         Seed of the views.
     """
@@ -97,7 +97,7 @@ class TrunkRun:
         return name_embedding(name_view(view), self.trunk.layers[0])
 
     def count_bytes(self, n_views: int) -> int:
-        """Estimate the size of a cache with so many views, the plain one among them."""
+        """Estimate the size of a cache with `n_views` views, including the plain one."""
         return len(self.entries) * n_views * 4 * sum(self.trunk.dims.values())
 
 
@@ -134,7 +134,7 @@ class LiveFeatures:
     def _iter_vectors(self, order: IntArray, view: int) -> Generator[Float32Array]:
         """Run the trunk, in batches of the engine."""
         run = self._run
-        if self._engine is None:  # views differ in the reading of images, not in the network
+        if self._engine is None:  # views differ in the preprocessing, not in the network
             self._engine = run.options.build_engine(
                 run.trunk, run.precision, n_images=len(run.entries)
             )
@@ -186,7 +186,7 @@ class KeptFeatures:
             If an image cannot be read any more.
         """
         is_foreign = _is_foreign(self.path, self.run)
-        # An interrupted view goes first: no other is begun beside its unfinished work.
+        # An interrupted view comes first: no other view is begun beside its unfinished work.
         plan = find_plan(name_work_dir(self.path))
         unfinished = plan.embeddings if plan else ()
         views = sorted(
@@ -247,7 +247,7 @@ def name_view(view: int) -> str:
 
 
 def _is_foreign(path: Path, run: TrunkRun) -> bool:
-    """Tell whether the output of a trunk is of another source; refuse any other cache."""
+    """Tell whether a cache holds a trunk's output of another source; refuse any other cache."""
     if not path.exists():
         return False
     with open_cache(path) as cache:

@@ -64,11 +64,11 @@ def fine_tune(  # noqa: PLR0913
     break_lock: bool = False,
     **run: Unpack[SharedRunKeywords],
 ) -> TuningReport:
-    """Train the top blocks of the backbone of a cache, beginning with a fitted head.
+    """Train the top blocks of the backbone of a cache, starting from a fitted head.
 
     The frozen trunk below the top blocks runs once over every training image. Its output is kept in
-    a file, and each epoch runs the top blocks alone. A part of the split train is held out and
-    tells when to stop. In the end, the frozen head and the tuned model are compared on rows that
+    a file, and each epoch runs the top blocks alone. A part of the split train is held out, to
+    decide when to stop. In the end, the frozen head and the tuned model are compared on rows that
     neither has seen.
 
     Parameters
@@ -89,7 +89,7 @@ def fine_tune(  # noqa: PLR0913
     split : str, optional
         Split to compare on. Default: ``val``, or ``test`` if there is no ``val``.
     weights : str, optional
-        Present path of the weights of the backbone. Default: the weights that the cache names.
+        Current path of the weights of the backbone. Default: the weights that the cache names.
     recipe : Recipe, optional
         Numbers of the training. Default: ``Recipe()``.
     trunk : path, optional
@@ -100,14 +100,15 @@ def fine_tune(  # noqa: PLR0913
         run in each epoch instead. Default: half of the free disk for all views, and half of the
         free memory for one.
     resume : bool
-        Continue an interrupted run. On a CPU, the result is that of an uninterrupted run.
+        Continue an interrupted run. On a CPU, the result equals the result of an uninterrupted run.
     overwrite : bool
         Replace the output, and drop an unfinished run.
     break_lock : bool
-        Write even if another process seems to write the output; for a process that is dead.
+        Write even if another process seems to write the output. Pass it only if that process is
+        dead.
     **run
-        Options that change the speed, not the result: see `featx.RunOptions`. All of them except
-        ``batch_size``. Training runs on one device, even if the trunk runs on several.
+        Options that change the speed, not the result: see `featx.RunOptions`. ``batch_size`` is not
+        accepted. Training runs on one device, even if the trunk runs on several.
 
     Returns
     -------
@@ -117,8 +118,8 @@ def fine_tune(  # noqa: PLR0913
     Raises
     ------
     TuningError
-        If the network cannot be cut there, the source is another one, an unfinished run is in the
-        way, or ``"auto"`` finds that fine-tuning would not pay.
+        If the network has fewer blocks, the source is not that of the cache, an unfinished run
+        exists, or ``"auto"`` finds that fine-tuning is not worth its cost.
     HeadError
         If no single layer of a network equals the head.
     CacheLockedError
@@ -128,7 +129,7 @@ def fine_tune(  # noqa: PLR0913
 
     See Also
     --------
-    advise : Tells beforehand whether fine-tuning will pay.
+    advise : Predicts whether fine-tuning is worth its cost.
     Recipe : Numbers of the training.
 
     Examples
@@ -144,7 +145,7 @@ def fine_tune(  # noqa: PLR0913
     >>> report.blocks, report.scores.n_rows
     (('top',), 4)
     >>> report.verdict
-    'Tuning did not help for certain: +0.0 points on 4 val images ...'
+    'It is not certain that tuning helped: +0.0 points on 4 val images ...'
     """
     request = TuningRequest(
         source=source,
@@ -226,7 +227,7 @@ def open_network(request: TuningRequest, cache: Cache, data: TuningData) -> Tuni
         If the advice is to stay frozen, the network cannot be cut there, or its weights would be
         replaced.
     FingerprintError, WeightsError
-        If the weights are others, or cannot be found.
+        If the weights differ from those of the cache, or cannot be found.
     """
     advice = None
     if request.unfreeze == "auto":
@@ -275,7 +276,7 @@ def build_training(
     Raises
     ------
     TuningError
-        If BatchNorm layers shall learn and there are none that can.
+        If BatchNorm layers are to learn, but none can.
     """
     features: Features = LiveFeatures(network.run)
     if plan.trunk_path is not None:
@@ -294,7 +295,7 @@ def build_training(
 
 
 def train(training: Training, request: TuningRequest, data: TuningData) -> None:
-    """Train, and keep the winning weights; the head itself, if no epoch was surely better.
+    """Train, and keep the best weights, or the head itself if no epoch was surely better.
 
     Parameters
     ----------
@@ -312,7 +313,7 @@ def train(training: Training, request: TuningRequest, data: TuningData) -> None:
     """
     request.paths.folder.mkdir(exist_ok=True)
     training.run(resume=request.resume, progress=request.options.progress)
-    if training.best_epoch == 0:  # training began with a head that lacks the holdout
+    if training.best_epoch == 0:  # training began with a head that was fitted without the holdout
         whole = build_linear_layer(data.head.estimator)
         training.request.classifier.load_state_dict(whole.state_dict())
 
@@ -353,7 +354,7 @@ def write_and_compare(
     paths, classifier = request.paths, training.request.classifier
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     metadata = build_metadata(network.backbone, data, training, time=now)
-    # The file that is compared is the final one, but for the scores in its metadata.
+    # The compared file is the final one, except for the scores in its metadata.
     draft = paths.folder / paths.output.name
     save_weights(draft, network.cut.network, classifier, metadata)
     tuned = load_backbone(network.backbone.name, weights=str(draft))

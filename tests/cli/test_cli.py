@@ -249,8 +249,8 @@ def test_extract_tells_of_failed_and_ignored_files_on_stderr(place: Any, run_cli
     assert result.code == 0
     assert result.out.startswith("new.h5: 12 rows")
     assert result.list_notes() == [
-        "featx: ignored 1 files that are no images",
-        "featx: 1 images failed: featx info new.h5 --failures",
+        "featx: ignored 1 files that are not images",
+        "featx: failed images: 1; list them: featx info new.h5 --failures",
     ]
     listed = run_cli("info", "new.h5", "--failures").out
     words = listed.splitlines()[-1].split()

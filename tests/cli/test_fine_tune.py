@@ -59,7 +59,7 @@ def test_fine_tune_prints_epochs_scores_and_verdict(place: Any, run_cli: Any) ->
     result = run_cli(*(TUNE + FAST).split())
     assert result.code == 0
     lines = result.out.splitlines()
-    assert lines[0] == "lenet5: f6 unfrozen, 19 images to learn from, 5 that tell when to stop"
+    assert lines[0] == "lenet5: f6 unfrozen, 19 images to learn from, 5 to decide when to stop"
     assert lines[2].split("  ")[0] == "epoch"
     assert [line.split()[0] for line in lines[3:6]] == ["0", "1", "2"]
     assert lines[3].split()[1] == "-"  # nothing was learnt before epoch 1

@@ -82,7 +82,7 @@ def test_extract_command_with_too_many_failures_ends_in_code_3(
     assert result.out.startswith("out.h5: 8 rows, tests-tiny (dim 8), 0 embedded in ")
     assert result.list_notes() == [
         "featx: continued after 8 images of an interrupted run",
-        "featx: 2 images failed: featx info out.h5 --failures",
+        "featx: failed images: 2; list them: featx info out.h5 --failures",
     ]
 
 

@@ -97,7 +97,7 @@ def test_find_entries_are_in_the_order_of_the_rows(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("ids", "got"),
-    [(["03.png", "99.png", "98.png"], "none of 2, such as 99.png"), ([], "no labelled rows")],
+    [(["03.png", "99.png", "98.png"], "2 missing, such as 99.png"), ([], "no labelled rows")],
 )
 def test_find_entries_that_are_missing_names_one(folder: Path, ids: list[str], got: str) -> None:
     by_id = {entry.row.id: entry for entry in read_manifest(folder).entries}
@@ -261,7 +261,7 @@ def test_data_whose_holdout_takes_a_whole_class_is_refused(
         return np.flatnonzero(is_first), np.flatnonzero(~is_first)
 
     monkeypatch.setattr(data_module, "hold_out", take_all_but_one_class)
-    with pytest.raises(TuningError, match=r"rows of each class beside the holdout, got none of"):
+    with pytest.raises(TuningError, match=r"rows of each class outside the holdout, got none of"):
         read_scene(scene, head=weak_head)
 
 
@@ -270,12 +270,12 @@ def test_data_of_a_source_that_lacks_a_row_is_refused(
     own_scene: Scene, weak_head: Head, name: str
 ) -> None:
     (own_scene.folder / name).unlink()
-    with pytest.raises(TuningError, match=rf"got none of 1, such as {name}\. Pass the source"):
+    with pytest.raises(TuningError, match=rf"got 1 missing, such as {name}\. Pass the source"):
         read_scene(own_scene, head=weak_head)
 
 
 def test_data_of_another_source_is_refused(scene: Scene, weak_head: Head, folder: Path) -> None:
-    with pytest.raises(TuningError, match=r"got none of 42, such as train/"):
+    with pytest.raises(TuningError, match=r"got 42 missing, such as train/"):
         read_scene(Scene(folder, scene.cache), head=weak_head)
 
 

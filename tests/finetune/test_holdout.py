@@ -109,7 +109,7 @@ def test_hold_out_of_too_few_rows_is_refused() -> None:
 def test_every_class_is_left_to_learn_from() -> None:
     classes = np.array(["a", "b"], object)
     check_every_class(np.array(["b", "a", "b"], object), classes, "c.h5")
-    with pytest.raises(TuningError, match=r"rows of each class beside .*, got none of 'b'"):
+    with pytest.raises(TuningError, match=r"rows of each class outside .*, got none of 'b'"):
         check_every_class(np.array(["a", "a"], object), classes, "c.h5")
 
 
