@@ -178,7 +178,7 @@ def test_read_table_wrong_csv_is_refused_with_its_place(
 
 def test_read_table_wrong_column_name_shows_the_nearest(tmp_path: Path) -> None:
     table = write_csv(tmp_path, "paths,label\na.jpg,ants\n")
-    with pytest.raises(SourceError, match=r"holds the paths\. Nearest: paths"):
+    with pytest.raises(SourceError, match=r"of paths to path\. Nearest: paths"):
         read_table(table)
 
 
