@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Protocol, Self
 
 from featx.backbones.backbone import Backbone
+from featx.core.errors import DeviceError
 from featx.core.typing import Array, Float32Array, Precision
 
 
@@ -109,7 +110,19 @@ class Engine(ABC):
         -------
         dict of str to ndarray
             Vectors ``(n, dim)`` per layer.
+
+        Raises
+        ------
+        DeviceError
+            If the engine is closed, or if the device failed.
         """
+        if not self.slots:
+            raise DeviceError(
+                subject=f"engine {self.name}",
+                expected="an open engine",
+                got="a closed one",
+                remedy="Build another engine.",
+            )
         slot = self.slots[0]
         slot.pixels[: len(batch)] = batch
         slot.start(len(batch))

@@ -1,25 +1,27 @@
-"""Embeddings for a notebook, and what makes them comparable."""
+"""Embeddings for a notebook: every kind of image, in order, or an error that names one."""
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import featx
-from featx.core.errors import BackboneError, DecodeError, FingerprintError
-from featx.core.provenance import Origin
-from featx.embedding.identity import build_fingerprint, resolve_backbone, restore_backbone
+from featx.backbones.backbone import Backbone
+from featx.core.errors import BackboneError, DecodeError
 
 
 @pytest.fixture(scope="module")
-def squeezenet():
+def squeezenet() -> Backbone:
     return featx.load_backbone("squeezenet1_1", weights="random:0")
 
 
-def test_embed_keeps_order_and_repeats(good, picky):
+def test_embed_keeps_order_and_repeats(good: list[Path], picky: Backbone) -> None:
     order = [3, 0, 3, 5]
     once = featx.embed(good, backbone=picky, device="cpu", batch_size=2)
     again = featx.embed([good[i] for i in order], backbone=picky, device="cpu", batch_size=2)
-    assert (again.dtype, again.shape) == (np.float32, (4, 3))
+    assert (again.dtype, again.shape) == (np.dtype(np.float32), (4, 3))
     assert again.tobytes() == once[order].tobytes()
 
 
@@ -36,26 +38,26 @@ def test_embed_keeps_order_and_repeats(good, picky):
     ],
     ids=["text", "folder", "Pillow", "arrays", "batch", "generator", "mixed"],
 )
-def test_embed_takes_what_a_notebook_holds(good, picky, convert):
+def test_embed_takes_what_a_notebook_holds(good: list[Path], picky: Backbone, convert: Any) -> None:
     expected = featx.embed(good, backbone=picky, device="cpu")
     assert featx.embed(convert(good), backbone=picky, device="cpu").tobytes() == expected.tobytes()
 
 
-def test_embed_single_image_gives_one_row(good, picky):
+def test_embed_single_image_gives_one_row(good: list[Path], picky: Backbone) -> None:
     for image in (good[0], Image.open(good[0]), np.asarray(Image.open(good[0]))):
         assert featx.embed(image, backbone=picky, device="cpu").shape == (1, 3)
 
 
-def test_embed_gray_array_equals_its_three_channels(picky):
+def test_embed_gray_array_equals_its_three_channels(picky: Backbone) -> None:
     gray = np.random.default_rng(0).integers(1, 256, (9, 9), dtype=np.uint8)
     colour = np.repeat(gray[:, :, None], 3, axis=2)
     got = featx.embed([gray, colour], backbone=picky, device="cpu")
     assert got[0].tobytes() == got[1].tobytes()
 
 
-def test_embed_of_nothing_is_empty(picky):
+def test_embed_of_nothing_is_empty(picky: Backbone) -> None:
     got = featx.embed([], backbone=picky, device="cpu")
-    assert (got.dtype, got.shape) == (np.float32, (0, 3))
+    assert (got.dtype, got.shape) == (np.dtype(np.float32), (0, 3))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,9 @@ def test_embed_of_nothing_is_empty(picky):
         ("good3_embed.png", "not finite"),
     ],
 )
-def test_embed_bad_image_is_named(mixed, good, picky, name, reason):
+def test_embed_bad_image_is_named(
+    mixed: Path, good: list[Path], picky: Backbone, name: str, reason: str
+) -> None:
     for path in mixed.glob("good?_*"):
         if path.name != name:
             path.unlink()
@@ -78,7 +82,7 @@ def test_embed_bad_image_is_named(mixed, good, picky, name, reason):
         featx.embed(mixed, backbone=picky, device="cpu")
 
 
-def test_embed_bad_array_is_named_by_its_number(picky):
+def test_embed_bad_array_is_named_by_its_number(picky: Backbone) -> None:
     images = [np.ones((9, 9, 3), np.uint8), np.ones((9, 9, 3), np.float32)]
     with pytest.raises(
         DecodeError,
@@ -87,13 +91,13 @@ def test_embed_bad_array_is_named_by_its_number(picky):
         featx.embed(images, backbone=picky, device="cpu")
 
 
-def test_embed_by_name_equals_the_loaded_backbone(good, squeezenet):
+def test_embed_by_name_equals_the_loaded_backbone(good: list[Path], squeezenet: Backbone) -> None:
     by_name = featx.embed(good[:2], backbone="squeezenet1_1", weights="random:0", device="cpu")
     loaded = featx.embed(good[:2], backbone=squeezenet, device="cpu")
     assert by_name.tobytes() == loaded.tobytes()
 
 
-def test_embed_size_is_what_the_network_sees(good):
+def test_embed_size_is_what_the_network_sees(good: list[Path]) -> None:
     at_40 = featx.embed(good[:2], backbone="mini", size=40, device="cpu")
     loaded = featx.embed(good[:2], backbone=featx.load_backbone("mini", size=40), device="cpu")
     own = featx.embed(good[:2], backbone="mini", device="cpu")
@@ -102,58 +106,19 @@ def test_embed_size_is_what_the_network_sees(good):
     assert not np.allclose(at_40, own, atol=1e-2)
 
 
-# --- fingerprint
-
-
-def test_build_fingerprint_names_backbone_layer_and_rules(squeezenet):
-    fingerprint = build_fingerprint(squeezenet, "penultimate", precision="fp32")
-    assert fingerprint.backbone == "squeezenet1_1"
-    assert fingerprint.weights_digest == squeezenet.weights_digest
-    assert (fingerprint.layer, fingerprint.dim) == ("penultimate", 512)
-    assert fingerprint.preprocess == squeezenet.preprocess.identify()
-    assert fingerprint.decoder == "pillow-exact/1"
-
-
 @pytest.mark.parametrize(
     "option", [{"weights": "random:1"}, {"layer": "features.3"}, {"size": 64}], ids=str
 )
-def test_embed_loaded_backbone_with_options_is_refused(good, squeezenet, option):
+def test_embed_loaded_backbone_with_options_is_refused(
+    good: list[Path], squeezenet: Backbone, option: Any
+) -> None:
     with pytest.raises(BackboneError, match=r"beside a loaded backbone, got some"):
         featx.embed(good, backbone=squeezenet, **option)
 
 
-def test_embed_several_layers_is_refused(good):
+def test_embed_several_layers_is_refused(good: list[Path]) -> None:
     backbone = featx.load_backbone(
         "squeezenet1_1", weights="random:0", layers=["penultimate", "features.3"]
     )
     with pytest.raises(BackboneError, match=r"expected one layer to embed"):
         featx.embed(good, backbone=backbone)
-
-
-# --- resolve_backbone, restore_backbone
-
-
-def test_resolve_backbone_by_name_has_the_size_asked_for():
-    assert resolve_backbone("mini", size=40).pixel_shape == (40, 40, 3)
-
-
-def test_resolve_backbone_loaded_one_keeps_its_size():
-    backbone = featx.load_backbone("mini", size=40)
-    assert resolve_backbone(backbone) is backbone
-
-
-@pytest.mark.parametrize("size", [None, 40])
-def test_restore_backbone_has_the_size_of_the_embeddings(size):
-    backbone = featx.load_backbone("mini", size=size)
-    fingerprint = build_fingerprint(backbone, "penultimate", precision="fp32")
-    origin = Origin(weights="DEFAULT", preprocess_from=backbone.origin.preprocess_from, size=size)
-    restored = restore_backbone(fingerprint, origin, subject="the head")
-    assert (restored.origin.size, restored.preprocess) == (size, backbone.preprocess)
-
-
-def test_restore_backbone_of_another_size_is_refused():
-    backbone = featx.load_backbone("mini", size=40)
-    fingerprint = build_fingerprint(backbone, "penultimate", precision="fp32")
-    origin = Origin(weights="DEFAULT", preprocess_from=backbone.origin.preprocess_from, size=48)
-    with pytest.raises(FingerprintError, match=r"expected .*resize 40.*got .*resize 48"):
-        restore_backbone(fingerprint, origin, subject="the head")

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from featx.embedding.timings import PHASES, SHORT_S, StopWatch, Timings
 
 
-def build(*, wall_s=10.0, n_cores=4, cpu=None, waits=None, **fields):
+def build(
+    *, wall_s: Any = 10.0, n_cores: Any = 4, cpu: Any = None, waits: Any = None, **fields: Any
+) -> Any:
     """Build the timings of a run; `cpu` and `waits` in seconds, 0 where not given."""
     timings = Timings(wall_s=wall_s, n_cores=n_cores, n_workers=n_cores, engine="openvino")
     timings.cpu_s.update(cpu or {})
@@ -18,7 +21,7 @@ def build(*, wall_s=10.0, n_cores=4, cpu=None, waits=None, **fields):
     return timings
 
 
-def build_on_gpu(**fields):
+def build_on_gpu(**fields: Any) -> Any:
     return build(**{"device": "cuda:0", "engine": "torch", "busy_s": 4.0} | fields)
 
 
@@ -26,34 +29,34 @@ def build_on_gpu(**fields):
 
 
 @pytest.mark.parametrize("stage", PHASES)
-def test_find_bottleneck_of_busy_cores_is_what_used_them_most(stage):
+def test_find_bottleneck_of_busy_cores_is_what_used_them_most(stage: Any) -> None:
     cpu = dict.fromkeys(PHASES, 5.0) | {stage: 15.0}
     assert build(cpu=cpu).find_bottleneck() == stage
 
 
-def test_find_bottleneck_of_busy_cores_is_not_what_waited():
+def test_find_bottleneck_of_busy_cores_is_not_what_waited() -> None:
     timings = build(cpu={"network": 36.0, "read": 0.1}, waits={"write": 5.0}, read_s=30.0)
     assert timings.find_bottleneck() == "network"
 
 
 @pytest.mark.parametrize("cpu", [{"network": 33.9}, {"decode": 20.0, "network": 13.9}, {}])
-def test_find_bottleneck_of_cores_that_others_use_is_nothing_of_featx(cpu):
+def test_find_bottleneck_of_cores_that_others_use_is_nothing_of_featx(cpu: Any) -> None:
     assert build(cpu=cpu).find_bottleneck() == ""
 
 
-def test_find_bottleneck_of_idle_cores_that_wait_for_the_disk_is_read():
+def test_find_bottleneck_of_idle_cores_that_wait_for_the_disk_is_read() -> None:
     cpu = {"read": 1.0, "decode": 3.0, "network": 3.0}
     timings = build(cpu=cpu, waits={"images": 8.0}, read_s=35.0)
     assert timings.find_bottleneck() == "read"
 
 
 @pytest.mark.parametrize("build", [build, build_on_gpu])
-def test_find_bottleneck_of_a_network_that_waits_for_the_writer_is_write(build):
+def test_find_bottleneck_of_a_network_that_waits_for_the_writer_is_write(build: Any) -> None:
     timings = build(cpu={"network": 8.0, "decode": 4.0}, waits={"write": 6.0, "images": 1.0})
     assert timings.find_bottleneck() == "write"
 
 
-def test_find_bottleneck_of_a_gpu_that_is_waited_for_is_network():
+def test_find_bottleneck_of_a_gpu_that_is_waited_for_is_network() -> None:
     timings = build_on_gpu(
         cpu={"decode": 38.0}, waits={"network": 7.0, "images": 1.0, "write": 0.5}, busy_s=9.8
     )
@@ -61,28 +64,28 @@ def test_find_bottleneck_of_a_gpu_that_is_waited_for_is_network():
 
 
 @pytest.mark.parametrize("stage", ["decode", "preprocess"])
-def test_find_bottleneck_of_a_gpu_that_waits_for_images_is_what_makes_them(stage):
+def test_find_bottleneck_of_a_gpu_that_waits_for_images_is_what_makes_them(stage: Any) -> None:
     cpu = {"decode": 10.0, "preprocess": 10.0, "read": 1.0} | {stage: 20.0}
     timings = build_on_gpu(cpu=cpu, waits={"images": 8.0, "network": 1.0}, read_s=4.0)
     assert timings.find_bottleneck() == stage
 
 
-def test_find_bottleneck_of_a_gpu_that_waits_for_the_disk_is_read():
+def test_find_bottleneck_of_a_gpu_that_waits_for_the_disk_is_read() -> None:
     timings = build_on_gpu(cpu={"read": 1.0, "decode": 5.0}, waits={"images": 8.0}, read_s=30.0)
     assert timings.find_bottleneck() == "read"
 
 
-def test_find_bottleneck_of_a_gpu_that_is_waited_for_a_moment_is_not_network():
+def test_find_bottleneck_of_a_gpu_that_is_waited_for_a_moment_is_not_network() -> None:
     timings = build_on_gpu(cpu={"decode": 20.0}, waits={"network": 1.4, "images": 1.6})
     assert timings.find_bottleneck() == "decode"
 
 
-def test_find_bottleneck_of_a_moments_wait_for_the_writer_is_not_write():
+def test_find_bottleneck_of_a_moments_wait_for_the_writer_is_not_write() -> None:
     timings = build_on_gpu(cpu={"decode": 20.0}, waits={"network": 1.4, "write": 0.1}, busy_s=9.0)
     assert timings.find_bottleneck() == "network"
 
 
-def test_find_bottleneck_of_a_short_run_is_none():
+def test_find_bottleneck_of_a_short_run_is_none() -> None:
     timings = build(wall_s=SHORT_S * 0.99, cpu={"network": 100.0})
     assert timings.find_bottleneck() == ""
     assert timings.advise() == "the run was too short to find its bottleneck"
@@ -147,7 +150,7 @@ def test_find_bottleneck_of_a_short_run_is_none():
         ),
     ],
 )
-def test_advise_on_a_cpu_says_what_would_help(fields, advice):
+def test_advise_on_a_cpu_says_what_would_help(fields: Any, advice: Any) -> None:
     assert build(**fields).advise() == advice
 
 
@@ -187,14 +190,14 @@ def test_advise_on_a_cpu_says_what_would_help(fields, advice):
         ),
     ],
 )
-def test_advise_on_a_gpu_says_what_would_help(fields, advice):
+def test_advise_on_a_gpu_says_what_would_help(fields: Any, advice: Any) -> None:
     assert build_on_gpu(**fields).advise() == advice
 
 
 # --- shares
 
 
-def test_list_shares_add_up_to_one():
+def test_list_shares_add_up_to_one() -> None:
     shares = build(cpu={"read": 1.0, "decode": 2.0, "network": 5.0}).list_shares()
     assert shares == {
         "read": 0.125,
@@ -206,14 +209,14 @@ def test_list_shares_add_up_to_one():
     assert tuple(shares) == PHASES
 
 
-def test_timings_of_nothing_are_zero():
+def test_timings_of_nothing_are_zero() -> None:
     timings = Timings()
     assert set(timings.list_shares().values()) == {0.0}
     assert (timings.usage, timings.idle) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(("busy_s", "idle"), [(None, 0.0), (10.0, 0.0), (12.0, 0.0), (2.5, 0.75)])
-def test_idle_is_the_share_in_which_a_gpu_did_not_compute(busy_s, idle):
+def test_idle_is_the_share_in_which_a_gpu_did_not_compute(busy_s: Any, idle: Any) -> None:
     assert build_on_gpu(busy_s=busy_s).idle == idle
 
 
@@ -229,31 +232,31 @@ class Clock:
     process: float = 50.0
     module: SimpleNamespace = field(init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.module = SimpleNamespace(
             perf_counter=lambda: self.wall,
             thread_time=lambda: self.thread,
             process_time=lambda: self.process,
         )
 
-    def work(self, seconds):
+    def work(self, seconds: Any) -> None:
         """Let one thread compute for so long."""
         self.wall, self.thread, self.process = (
             time + seconds for time in (self.wall, self.thread, self.process)
         )
 
-    def wait(self, seconds):
+    def wait(self, seconds: Any) -> None:
         self.wall += seconds
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
     clock = Clock()
     monkeypatch.setattr("featx.embedding.timings.time", clock.module)
     return clock
 
 
-def test_laps_tell_the_seconds_of_each_stage(clock):
+def test_laps_tell_the_seconds_of_each_stage(clock: Any) -> None:
     laps = StopWatch()
     clock.wait(4)
     clock.work(1)
@@ -267,14 +270,14 @@ def test_laps_tell_the_seconds_of_each_stage(clock):
     assert laps.read_s == 5  # waiting for the disk included
 
 
-def test_laps_of_an_image_that_fails_early_have_the_stages_it_came_to(clock):
+def test_laps_of_an_image_that_fails_early_have_the_stages_it_came_to(clock: Any) -> None:
     laps = StopWatch()
     clock.work(1)
     laps.end("read")
     assert laps.cpu_s == {"read": 1}
 
 
-def test_timings_add_up_what_images_took(clock):
+def test_timings_add_up_what_images_took(clock: Any) -> None:
     timings = Timings()
     for seconds in (1, 2):
         laps = StopWatch()
@@ -289,7 +292,7 @@ def test_timings_add_up_what_images_took(clock):
     assert timings.cpu_s == dict.fromkeys(PHASES, 0.0) | {"read": 3, "decode": 30}
 
 
-def test_timings_measure_leaves_to_the_network_what_no_other_stage_used(clock):
+def test_timings_measure_leaves_to_the_network_what_no_other_stage_used(clock: Any) -> None:
     timings = Timings()
     with timings.measure():
         clock.work(10)
@@ -305,7 +308,7 @@ def test_timings_measure_leaves_to_the_network_what_no_other_stage_used(clock):
     assert timings.waits_s == {"images": 4, "network": 0, "write": 0}
 
 
-def test_timings_measure_is_never_below_zero(clock):
+def test_timings_measure_is_never_below_zero(clock: Any) -> None:
     timings = Timings()
     with timings.measure():
         clock.work(1)
@@ -314,11 +317,11 @@ def test_timings_measure_is_never_below_zero(clock):
 
 
 @pytest.mark.parametrize("name", ["measure", "write", "wait"])
-def test_timings_count_what_ends_in_an_error_too(clock, name):
+def test_timings_count_what_ends_in_an_error_too(clock: Any, name: str) -> None:
     timings = Timings()
     watch = timings.wait("network") if name == "wait" else getattr(timings, name)()
 
-    def stop():
+    def stop() -> None:
         with watch:
             clock.work(3)
             raise ValueError("stopped")

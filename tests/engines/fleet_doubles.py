@@ -2,6 +2,7 @@
 
 import os
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import ImageClassification
 from featx.core.errors import DeviceError
 from featx.core.provenance import Origin
+from featx.core.typing import Precision
 from featx.engines.engine import Engine, Slot
 
 REFUSE_START, LACK_MEMORY, FAIL, HANG, DIE = 251, 252, 253, 254, 255
@@ -26,7 +28,15 @@ class DoubleEngine(Engine):
 
     name = "double"
 
-    def __init__(self, backbone, *, device, precision, batch_size, n_images):
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        device: str,
+        precision: Precision,
+        batch_size: Any,
+        n_images: Any,
+    ) -> None:
         kind, _, most = device.partition(":")
         if kind == "stubborn" and batch_size is not None:
             raise DeviceError(
@@ -43,15 +53,15 @@ class DoubleEngine(Engine):
 
 
 class DoubleSlot(Slot):
-    def __init__(self, engine):
+    def __init__(self, engine: Any) -> None:
         self.engine = engine
         self.pixels = np.zeros((engine.batch_size, *engine.backbone.pixel_shape), np.uint8)
 
-    def _start(self):
+    def _start(self) -> None:
         if self.pixels.flat[0] == REFUSE_START:
             raise LookupError("not today")
 
-    def wait(self):
+    def wait(self) -> Any:
         code = self.pixels.flat[0]
         if code == LACK_MEMORY:
             raise DeviceError(
@@ -73,11 +83,11 @@ class DoubleSlot(Slot):
         return {layer: array[: self.n_rows] for layer, array in values.items()}
 
 
-def build(backbone, **how):
+def build(backbone: Backbone, **how: Any) -> Any:
     return DoubleEngine(backbone, **how)
 
 
-def build_backbone(module=None):
+def build_backbone(module: Any = None) -> Any:
     """Build the backbone of it all, whose network may be anything."""
     preprocess = ImageClassification(
         resize_size=2, crop_size=2, interpolation="bilinear", mean=(0.0,) * 3, std=(1.0,) * 3

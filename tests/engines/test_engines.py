@@ -4,6 +4,8 @@ import functools
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
@@ -12,10 +14,12 @@ import torch
 from torch import nn
 
 import featx
+from featx.backbones.backbone import Backbone
 from featx.backbones.custom import register_backbone
 from featx.backbones.load import load_backbone
 from featx.core.errors import BackboneError, DeviceError
 from featx.core.similarity import compute_cosines
+from featx.core.typing import Array, EngineName, Precision
 from featx.engines import openvino_engine, torch_engine
 from featx.engines.choose import build_engine, list_precisions
 from featx.engines.openvino_engine import OpenVinoEngine
@@ -32,7 +36,7 @@ NETWORKS = (
 )
 MIN_COSINES = {"fp32": 0.99999, "bf16": 0.999, "fp16": 0.999}
 
-ENGINES = ("torch", "openvino")
+ENGINES: tuple[EngineName, ...] = ("torch", "openvino")
 EACH_ENGINE = pytest.mark.parametrize("engine_name", ENGINES)
 EACH_PRECISION = pytest.mark.parametrize(
     ("engine_name", "precision"),
@@ -44,19 +48,19 @@ pytestmark = pytest.mark.usefixtures("tiny_backbone")
 
 
 @functools.cache
-def load(name):
+def load(name: str) -> Any:
     own = name in ("mini", "lenet5", "tests-tiny")
     return load_backbone(name, weights="DEFAULT" if own else "random:0")
 
 
 @functools.cache
-def build(name, engine, precision="fp32"):
+def build(name: str, engine: Any, precision: Precision = "fp32") -> Any:
     return build_engine(
         load(name), engine=engine, device="cpu", precision=precision, batch_size=BATCH_SIZE
     )
 
 
-def draw(backbone, n_rows=BATCH_SIZE, seed=0):
+def draw(backbone: Backbone, n_rows: int = BATCH_SIZE, seed: Any = 0) -> Any:
     """Draw pictures as the backbone's `prepare` gives them: coarse noise, so that rows differ."""
     black = backbone.preprocess.build_example()
     rng = np.random.default_rng(seed)
@@ -65,7 +69,7 @@ def draw(backbone, n_rows=BATCH_SIZE, seed=0):
     return pixels.astype(np.uint8) if black.dtype == np.uint8 else (pixels / 255).astype("f4")
 
 
-def run_eager(backbone, pixels):
+def run_eager(backbone: Backbone, pixels: Array) -> Any:
     with torch.inference_mode():
         outputs = backbone.module(backbone.preprocess.normalise(torch.from_numpy(pixels)))
     return [output.numpy() for output in outputs]
@@ -76,7 +80,9 @@ def run_eager(backbone, pixels):
 
 @EACH_PRECISION
 @pytest.mark.parametrize("name", NETWORKS)
-def test_engine_vectors_are_close_to_eager_pytorch(name, engine_name, precision):
+def test_engine_vectors_are_close_to_eager_pytorch(
+    name: str, engine_name: EngineName, precision: Precision
+) -> None:
     backbone, engine = load(name), build(name, engine_name, precision)
     pixels = draw(backbone)
     (got,), (expected,) = engine.run(pixels).values(), run_eager(backbone, pixels)
@@ -89,7 +95,9 @@ def test_engine_vectors_are_close_to_eager_pytorch(name, engine_name, precision)
 @EACH_PRECISION
 @pytest.mark.parametrize("n_rows", [1, BATCH_SIZE - 1])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_engine_rows_do_not_depend_on_their_neighbours(name, n_rows, engine_name, precision):
+def test_engine_rows_do_not_depend_on_their_neighbours(
+    name: str, n_rows: int, engine_name: EngineName, precision: Precision
+) -> None:
     engine = build(name, engine_name, precision)
     pixels, others = draw(load(name)), draw(load(name), seed=1)
     (full,) = engine.run(pixels).values()
@@ -102,7 +110,7 @@ def test_engine_rows_do_not_depend_on_their_neighbours(name, n_rows, engine_name
 
 @EACH_ENGINE
 @pytest.mark.parametrize("layers", [["features.3", "penultimate"], ["penultimate", "features.3"]])
-def test_engine_gives_each_layer_by_its_name(layers, engine_name):
+def test_engine_gives_each_layer_by_its_name(layers: Any, engine_name: EngineName) -> None:
     backbone = load_backbone("squeezenet1_1", weights="random:0", layers=layers)
     engine = build_engine(backbone, engine=engine_name, device="cpu", batch_size=2)
     pixels = draw(backbone, 2)
@@ -117,7 +125,7 @@ def test_engine_gives_each_layer_by_its_name(layers, engine_name):
 
 
 @EACH_ENGINE
-def test_engine_of_another_size_gives_what_pytorch_gives(engine_name):
+def test_engine_of_another_size_gives_what_pytorch_gives(engine_name: EngineName) -> None:
     backbone = load_backbone("mini", size=40)
     engine = build_engine(backbone, engine=engine_name, device="cpu", batch_size=2)
     pixels = draw(backbone, 2)
@@ -128,7 +136,9 @@ def test_engine_of_another_size_gives_what_pytorch_gives(engine_name):
 
 @EACH_PRECISION
 @pytest.mark.parametrize("name", ["mini", "tests-tiny"])
-def test_engine_slots_in_flight_together_and_again_give_the_same(name, engine_name, precision):
+def test_engine_slots_in_flight_together_and_again_give_the_same(
+    name: str, engine_name: EngineName, precision: Precision
+) -> None:
     backbone, engine = load(name), build(name, engine_name, precision)
     batches = [draw(backbone, seed=seed) for seed in range(len(engine.slots))]
     expected = [engine.run(pixels)[backbone.layers[0]].tobytes() for pixels in batches]
@@ -146,7 +156,7 @@ def test_engine_slots_in_flight_together_and_again_give_the_same(name, engine_na
 
 
 @EACH_ENGINE
-def test_engine_slot_that_held_more_rows_forgets_them(engine_name):
+def test_engine_slot_that_held_more_rows_forgets_them(engine_name: EngineName) -> None:
     backbone, engine = load("mini"), build("mini", engine_name)
     slot = engine.slots[0]
     slot.pixels[:] = draw(backbone)
@@ -158,7 +168,7 @@ def test_engine_slot_that_held_more_rows_forgets_them(engine_name):
 
 
 @EACH_ENGINE
-def test_engine_takes_pixels_of_one_shape_and_kind(engine_name):
+def test_engine_takes_pixels_of_one_shape_and_kind(engine_name: EngineName) -> None:
     for name in ("mini", "tests-tiny"):
         engine, black = build(name, engine_name), load(name).preprocess.build_example()
         for slot in engine.slots:
@@ -169,7 +179,7 @@ def test_engine_takes_pixels_of_one_shape_and_kind(engine_name):
 
 
 @EACH_PRECISION
-def test_engine_says_what_it_is(engine_name, precision):
+def test_engine_says_what_it_is(engine_name: EngineName, precision: Precision) -> None:
     engine = build("mini", engine_name, precision)
     assert (engine.name, engine.device, engine.precision) == (engine_name, "cpu", precision)
     assert engine.batch_size == BATCH_SIZE
@@ -177,14 +187,16 @@ def test_engine_says_what_it_is(engine_name, precision):
 
 
 @EACH_ENGINE
-def test_engine_without_a_batch_size_has_its_own(engine_name):
+def test_engine_without_a_batch_size_has_its_own(engine_name: EngineName) -> None:
     engine = build_engine(load("mini"), engine=engine_name, device="cpu")
     assert engine.batch_size == len(engine.slots[0].pixels) > 1
 
 
 @EACH_PRECISION
 @pytest.mark.shared
-def test_engine_on_real_photos_is_close_to_eager_pytorch(shared, engine_name, precision):
+def test_engine_on_real_photos_is_close_to_eager_pytorch(
+    shared: Path, engine_name: EngineName, precision: Precision
+) -> None:
     from featx.images.decode import decode_image
 
     file = shared / "weights" / "mobilenet_v2-imagenet-backbone.pth"
@@ -210,29 +222,29 @@ def test_engine_on_real_photos_is_close_to_eager_pytorch(shared, engine_name, pr
 class Bessel(nn.Module):
     """Computes what OpenVINO has no operation for."""
 
-    def forward(self, batch):
+    def forward(self, batch: Any) -> Any:
         return torch.special.bessel_j0(batch.mean((2, 3)))
 
 
 class Branches(nn.Module):
     """Decides in Python, which a trace sees but once."""
 
-    def forward(self, batch):
+    def forward(self, batch: Any) -> Any:
         mean = batch.mean((2, 3))
         return mean * (1.0 if batch.max() > 0.5 else -1.0)
 
 
-def scale(image):
+def scale(image: Any) -> Any:
     return torch.from_numpy(np.asarray(image.resize((8, 8)), "f4").transpose(2, 0, 1) / 255)
 
 
-def load_own(name, network):
+def load_own(name: str, network: Any) -> Any:
     if name not in featx.list_backbones():
         register_backbone(name, network(), transform=scale)
     return load_backbone(name)
 
 
-def test_build_engine_network_that_openvino_cannot_run_is_refused():
+def test_build_engine_network_that_openvino_cannot_run_is_refused() -> None:
     with pytest.raises(
         BackboneError,
         match=r"^engines-bessel: expected a network that OpenVINO can run, got .*engine='torch'",
@@ -240,7 +252,7 @@ def test_build_engine_network_that_openvino_cannot_run_is_refused():
         build_engine(load_own("engines-bessel", Bessel), engine="openvino")
 
 
-def test_build_engine_auto_of_a_network_that_openvino_cannot_run_is_torch():
+def test_build_engine_auto_of_a_network_that_openvino_cannot_run_is_torch() -> None:
     backbone = load_own("engines-bessel", Bessel)
     engine = build_engine(backbone, device="cpu", batch_size=BATCH_SIZE)
     assert engine.name == "torch"
@@ -250,7 +262,7 @@ def test_build_engine_auto_of_a_network_that_openvino_cannot_run_is_torch():
     )
 
 
-def test_build_engine_network_that_decides_in_python_is_refused_by_openvino():
+def test_build_engine_network_that_decides_in_python_is_refused_by_openvino() -> None:
     backbone = load_own("engines-branches", Branches)
     with pytest.raises(
         BackboneError, match=r"expected the same embeddings from OpenVINO as from PyTorch"
@@ -260,7 +272,9 @@ def test_build_engine_network_that_decides_in_python_is_refused_by_openvino():
 
 
 @pytest.mark.parametrize("cosine", [0.9999, -1.0, float("nan")])
-def test_build_engine_network_that_comes_out_another_is_refused(monkeypatch, cosine):
+def test_build_engine_network_that_comes_out_another_is_refused(
+    monkeypatch: pytest.MonkeyPatch, cosine: Any
+) -> None:
     monkeypatch.setattr(openvino_engine, "compute_cosines", lambda *_: np.array([1.0, cosine]))
     backbone = load("tests-tiny")
     with pytest.raises(
@@ -271,7 +285,9 @@ def test_build_engine_network_that_comes_out_another_is_refused(monkeypatch, cos
     assert build_engine(backbone, device="cpu").name == "torch"
 
 
-def test_build_engine_auto_in_a_precision_that_torch_lacks_is_refused(monkeypatch):
+def test_build_engine_auto_in_a_precision_that_torch_lacks_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(
         "featx.engines.choose.list_precisions",
         lambda engine, device: ["fp32", "bf16"] if engine == "openvino" else ["fp32"],
@@ -284,11 +300,11 @@ def test_build_engine_auto_in_a_precision_that_torch_lacks_is_refused(monkeypatc
 
 
 @pytest.fixture
-def converted(monkeypatch):
+def converted(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Names of the networks that are converted from here on."""
     names, convert = [], openvino_engine._convert
 
-    def convert_and_note(backbone):
+    def convert_and_note(backbone: Backbone) -> Any:
         names.append(backbone.name)
         return convert(backbone)
 
@@ -297,7 +313,9 @@ def converted(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["mini", "squeezenet1_1"])
-def test_openvino_engine_from_the_store_gives_identical_bytes(store, converted, name):
+def test_openvino_engine_from_the_store_gives_identical_bytes(
+    store: Path, converted: Any, name: str
+) -> None:
     backbone = load(name)
     pixels = draw(backbone)
     found = [
@@ -308,7 +326,9 @@ def test_openvino_engine_from_the_store_gives_identical_bytes(store, converted, 
     assert found == [found[0]] * 3
 
 
-def test_openvino_engine_from_the_store_serves_any_batch_size_and_precision(store, converted):
+def test_openvino_engine_from_the_store_serves_any_batch_size_and_precision(
+    store: Path, converted: Any
+) -> None:
     for precision in list_precisions("openvino", "cpu"):
         for batch_size in (1, 5):
             engine = OpenVinoEngine(load("mini"), precision=precision, batch_size=batch_size)
@@ -331,7 +351,9 @@ def test_openvino_engine_from_the_store_serves_any_batch_size_and_precision(stor
     ],
     ids=str,
 )
-def test_openvino_engine_of_another_network_is_converted_anew(store, converted, name, options):
+def test_openvino_engine_of_another_network_is_converted_anew(
+    store: Path, converted: Any, name: str, options: Any
+) -> None:
     OpenVinoEngine(load(name))
     engine = OpenVinoEngine(load_backbone(name, **options), batch_size=BATCH_SIZE)
     assert converted == [name, name]
@@ -342,7 +364,9 @@ def test_openvino_engine_of_another_network_is_converted_anew(store, converted, 
 
 
 @pytest.mark.parametrize("file", ["network.xml", "network.bin"])
-def test_openvino_engine_damaged_in_the_store_is_converted_anew(store, converted, file):
+def test_openvino_engine_damaged_in_the_store_is_converted_anew(
+    store: Path, converted: Any, file: Any
+) -> None:
     pixels = draw(load("mini"))
     before = OpenVinoEngine(load("mini"), batch_size=BATCH_SIZE).run(pixels)["penultimate"]
     (path,) = store.glob(f"*/{file}")
@@ -354,15 +378,17 @@ def test_openvino_engine_damaged_in_the_store_is_converted_anew(store, converted
     assert after.tobytes() == before.tobytes()
 
 
-def test_openvino_engine_registered_network_is_never_kept(store, converted):
+def test_openvino_engine_registered_network_is_never_kept(store: Path, converted: Any) -> None:
     for _ in range(2):
         OpenVinoEngine(load("tests-tiny"))
     assert converted == ["tests-tiny"] * 2
     assert os.listdir(store) == []
 
 
-def test_openvino_engine_where_nothing_can_be_kept_runs_all_the_same(store, converted, monkeypatch):
-    def fail(*args, **options):
+def test_openvino_engine_where_nothing_can_be_kept_runs_all_the_same(
+    store: Path, converted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **options: Any) -> None:
         raise RuntimeError("basic_ios::clear: iostream error")  # its word for a full disk
 
     monkeypatch.setattr(openvino, "save_model", fail)
@@ -379,17 +405,17 @@ def test_openvino_engine_where_nothing_can_be_kept_runs_all_the_same(store, conv
 
 
 @pytest.fixture
-def small_device(monkeypatch):
+def small_device(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A device, not called cpu, whose memory takes so many images at a time; a function.
 
     Returns the batch sizes that were tried.
     """
     tried = []
 
-    def limit(n_images):
+    def limit(n_images: Any) -> Any:
         forward = torch_engine._Network.forward
 
-        def run_out(self, pixels):
+        def run_out(self: Any, pixels: torch.Tensor) -> Any:
             tried.append(len(pixels))
             if len(pixels) > n_images:
                 raise torch.OutOfMemoryError("out of memory")
@@ -401,7 +427,7 @@ def small_device(monkeypatch):
     return limit
 
 
-def test_torch_engine_halves_its_batch_until_it_fits(small_device):
+def test_torch_engine_halves_its_batch_until_it_fits(small_device: Any) -> None:
     tried = small_device(64)
     engine = TorchEngine(load("tests-tiny"), device="cpu:0")
     assert tried[:3] == [256, 128, 64]
@@ -413,7 +439,7 @@ def test_torch_engine_halves_its_batch_until_it_fits(small_device):
     )
 
 
-def test_torch_engine_batch_that_was_asked_for_is_not_halved(small_device):
+def test_torch_engine_batch_that_was_asked_for_is_not_halved(small_device: Any) -> None:
     tried = small_device(64)
     with pytest.raises(
         DeviceError, match=r"^device cpu:0: expected memory for 128 .* a smaller batch_size"
@@ -422,7 +448,7 @@ def test_torch_engine_batch_that_was_asked_for_is_not_halved(small_device):
     assert tried == [128]
 
 
-def test_torch_engine_memory_too_small_for_one_image_is_refused(small_device):
+def test_torch_engine_memory_too_small_for_one_image_is_refused(small_device: Any) -> None:
     tried = small_device(0)
     with pytest.raises(DeviceError, match=r"expected memory for 1 images at a time"):
         TorchEngine(load("tests-tiny"), device="cpu:0")
@@ -447,6 +473,6 @@ except KeyboardInterrupt:
 """
 
 
-def test_openvino_engines_that_went_leave_ctrl_c_an_exception():
+def test_openvino_engines_that_went_leave_ctrl_c_an_exception() -> None:
     done = subprocess.run([sys.executable, "-c", SIGNAL], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

@@ -1,26 +1,33 @@
 """PyTorch: neither padding nor the device changes rows, and its settings stay the caller's."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from featx.backbones.backbone import Backbone
 from featx.backbones.load import load_backbone
 from featx.core.errors import DeviceError
+from featx.core.typing import Array
 from featx.engines.torch_engine import TorchEngine
 
 
 @pytest.fixture(scope="module")
-def backbone():
+def backbone() -> Backbone:
     return load_backbone("squeezenet1_1", weights="random:0")
 
 
 @pytest.fixture(scope="module")
-def pixels():
+def pixels() -> Array:
     return np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("n_rows", [1, 3, 7])
-def test_torch_engine_padding_does_not_change_rows(backbone, pixels, n_rows):
+def test_torch_engine_padding_does_not_change_rows(
+    backbone: Backbone, pixels: Array, n_rows: int
+) -> None:
     engine = TorchEngine(backbone, device="cpu", batch_size=8)
     full = engine.run(pixels)["penultimate"]
     part = engine.run(pixels[:n_rows])["penultimate"]
@@ -28,7 +35,7 @@ def test_torch_engine_padding_does_not_change_rows(backbone, pixels, n_rows):
     assert part.tobytes() == full[:n_rows].tobytes()
 
 
-def test_torch_engine_runs_every_batch_in_one_shape(backbone, pixels):
+def test_torch_engine_runs_every_batch_in_one_shape(backbone: Backbone, pixels: Array) -> None:
     shapes = []
     hook = backbone.module.register_forward_pre_hook(lambda m, given: shapes.append(given[0].shape))
     engine = TorchEngine(backbone, device="cpu", batch_size=8)
@@ -38,7 +45,7 @@ def test_torch_engine_runs_every_batch_in_one_shape(backbone, pixels):
     assert shapes == [(8, 3, 224, 224)] * 3
 
 
-def test_torch_engine_rows_equal_the_plain_module(backbone, pixels):
+def test_torch_engine_rows_equal_the_plain_module(backbone: Backbone, pixels: Array) -> None:
     (got,) = TorchEngine(backbone, device="cpu", batch_size=8).run(pixels).values()
     with torch.inference_mode():
         (expected,) = backbone.module(backbone.preprocess.normalise(torch.from_numpy(pixels)))
@@ -48,7 +55,7 @@ def test_torch_engine_rows_equal_the_plain_module(backbone, pixels):
     assert difference.max() <= 1e-4
 
 
-def test_torch_engine_gives_each_layer(pixels):
+def test_torch_engine_gives_each_layer(pixels: Array) -> None:
     layers = ["features.3", "penultimate"]
     two = load_backbone("squeezenet1_1", weights="random:0", layers=layers)
     vectors = TorchEngine(two, device="cpu", batch_size=4).run(pixels[:2])
@@ -58,7 +65,7 @@ def test_torch_engine_gives_each_layer(pixels):
     }
 
 
-def test_torch_engine_keeps_no_gradients(backbone, pixels):
+def test_torch_engine_keeps_no_gradients(backbone: Backbone, pixels: Array) -> None:
     flags = []
     hook = backbone.module.register_forward_hook(
         lambda m, given, output: flags.append((output[0].requires_grad, output[0].is_inference()))
@@ -70,7 +77,7 @@ def test_torch_engine_keeps_no_gradients(backbone, pixels):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0"])
-def test_torch_engine_cuda_equals_cpu(name):
+def test_torch_engine_cuda_equals_cpu(name: str) -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs CUDA")
     pixels = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3), dtype=np.uint8)
@@ -84,9 +91,12 @@ def test_torch_engine_cuda_equals_cpu(name):
     assert difference.max() <= 1e-4
 
 
-def test_torch_engine_run_keeps_full_float32_and_restores_the_settings(backbone, pixels):
+def test_torch_engine_run_keeps_full_float32_and_restores_the_settings(
+    backbone: Backbone, pixels: Array
+) -> None:
     seen = []
     engine = TorchEngine(backbone, device="cpu", batch_size=8)
+    assert isinstance(engine._network, nn.Module)
     hook = engine._network.register_forward_pre_hook(
         lambda *_: seen.append(
             (
@@ -107,8 +117,10 @@ def test_torch_engine_run_keeps_full_float32_and_restores_the_settings(backbone,
         hook.remove()
 
 
-def test_torch_engine_out_of_memory_says_what_to_do(backbone, pixels, monkeypatch):
-    def run_out(*_):
+def test_torch_engine_out_of_memory_says_what_to_do(
+    backbone: Backbone, pixels: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     engine = TorchEngine(backbone, device="cpu", batch_size=8)

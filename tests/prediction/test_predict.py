@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,26 +15,34 @@ from featx.core.errors import FeatxError, FingerprintError, HeadError, SourceErr
 from featx.core.provenance import Origin
 from featx.extraction.extract import extract
 from featx.fitting.fit import fit_head
-from featx.heads.head import load_head
+from featx.heads.head import Head, load_head
 from featx.prediction.predict import predict
+from featx.prediction.predictor import Prediction
 
 EMPTY = "expected an image, got an empty file"
 
 
 @pytest.fixture
-def head(photos_cache):
+def head(photos_cache: Path) -> Head:
     return fit_head(photos_cache)
 
 
-def refuse_loading(monkeypatch):
-    def refuse(*args, **kwargs):
+def list_scores(predictions: list[Prediction]) -> list[float]:
+    """Return the score of each prediction, every one of which has one."""
+    scores = [one.score for one in predictions if one.score is not None]
+    assert len(scores) == len(predictions)
+    return scores
+
+
+def refuse_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("a network was loaded")
 
     monkeypatch.setattr("featx.backbones.load.load_backbone", refuse)
     monkeypatch.setattr("featx.embedding.identity.load_backbone", refuse)
 
 
-def test_predict_images_are_told_apart_in_order(head, photos):
+def test_predict_images_are_told_apart_in_order(head: Head, photos: Path) -> None:
     inputs = [
         photos / "val/bees/1.jpg",
         photos / "val/ants/0.jpg",
@@ -42,18 +52,19 @@ def test_predict_images_are_told_apart_in_order(head, photos):
     found = predict(head, inputs, progress=False)
     assert [p.label for p in found] == ["bees", "ants", "bees", "ants"]
     assert [p.path for p in found] == [str(path) for path in inputs]
-    assert all(p.error is None and 0.5 < p.score <= 1 for p in found)
+    assert all(p.error is None for p in found)
+    assert all(0.5 < score <= 1 for score in list_scores(found))
 
 
-def test_predict_folder_equals_its_cache(head, photos, photos_cache):
+def test_predict_folder_equals_its_cache(head: Head, photos: Path, photos_cache: Path) -> None:
     of_folder = predict(head, photos, batch_size=4, progress=False)
     of_cache = predict(head, photos_cache)
     assert [p.path for p in of_folder] == [p.path for p in of_cache]
     assert [p.label for p in of_folder] == [p.label for p in of_cache]
-    np.testing.assert_allclose([p.score for p in of_folder], [p.score for p in of_cache], atol=1e-6)
+    np.testing.assert_allclose(list_scores(of_folder), list_scores(of_cache), atol=1e-6)
 
 
-def test_predict_scores_are_the_estimators_probabilities(head, photos_cache):
+def test_predict_scores_are_the_estimators_probabilities(head: Head, photos_cache: Path) -> None:
     with open_cache(photos_cache) as cache:
         expected = head.estimator.predict_proba(cache.read_vectors())
     found = predict(head, photos_cache, top=2)
@@ -61,7 +72,9 @@ def test_predict_scores_are_the_estimators_probabilities(head, photos_cache):
         assert dict(prediction.top) == pytest.approx(dict(zip(["ants", "bees"], line, strict=True)))
 
 
-def test_predict_cache_runs_no_network(head, photos_cache, monkeypatch):
+def test_predict_cache_runs_no_network(
+    head: Head, photos_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refuse_loading(monkeypatch)
     assert [p.label for p in predict(head, photos_cache)] == (
         ["ants"] * 4 + ["bees"] * 4 + ["ants"] * 2 + ["bees"] * 2
@@ -69,7 +82,7 @@ def test_predict_cache_runs_no_network(head, photos_cache, monkeypatch):
 
 
 @pytest.fixture
-def several_classes(make_cache, make_info):
+def several_classes(make_cache: Any, make_info: Any) -> Any:
     """A cache of four classes, where order matters."""
     path = make_cache("several.h5", infos=[make_info(dim=4)])
     rng = np.random.default_rng(0)
@@ -82,7 +95,9 @@ def several_classes(make_cache, make_info):
 
 @pytest.mark.parametrize("kind", ["logreg", "linear-svm"])
 @pytest.mark.parametrize(("top", "n_classes"), [(1, 1), (3, 3), (4, 4), (99, 4)])
-def test_predict_top_classes_are_sorted(several_classes, kind, top, n_classes):
+def test_predict_top_classes_are_sorted(
+    several_classes: Any, kind: Any, top: Any, n_classes: Any
+) -> None:
     head = fit_head(several_classes, kind=kind)
     for prediction in predict(head, several_classes, top=top):
         labels, scores = zip(*prediction.top, strict=True)
@@ -92,12 +107,12 @@ def test_predict_top_classes_are_sorted(several_classes, kind, top, n_classes):
 
 
 @pytest.mark.parametrize("top", [0, -1])
-def test_predict_top_below_one_is_refused(head, photos_cache, top):
+def test_predict_top_below_one_is_refused(head: Head, photos_cache: Path, top: Any) -> None:
     with pytest.raises(FeatxError, match=rf"top: expected at least 1, got {top}"):
         predict(head, photos_cache, top=top)
 
 
-def test_predict_svm_scores_are_signed_distances(photos_cache):
+def test_predict_svm_scores_are_signed_distances(photos_cache: Path) -> None:
     head = fit_head(photos_cache, kind="linear-svm")
     for prediction in predict(head, photos_cache, top=2):
         (_, best), (_, other) = prediction.top
@@ -105,27 +120,31 @@ def test_predict_svm_scores_are_signed_distances(photos_cache):
         assert best == -other
 
 
-def test_predict_unreadable_file_is_a_row_with_its_reason(head, photos, tmp_path):
+def test_predict_unreadable_file_is_a_row_with_its_reason(
+    head: Head, photos: Path, tmp_path: Path
+) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no image")
     inputs = [photos / "val/ants/0.jpg", bad, tmp_path / "gone.jpg", photos / "val/bees/0.jpg"]
     found = predict(head, inputs, progress=False)
     assert [p.label for p in found] == ["ants", None, None, "bees"]
     assert [p.path for p in found] == [str(path) for path in inputs]
-    assert "expected an image in a format that featx reads" in found[1].error
-    assert "No such file" in found[2].error
+    assert "expected an image in a format that featx reads" in str(found[1].error)
+    assert "No such file" in str(found[2].error)
     assert found[1].score is None
     assert found[1].top == ()
 
 
-def test_predict_files_that_all_fail_all_have_a_reason(head, tmp_path):
+def test_predict_files_that_all_fail_all_have_a_reason(head: Head, tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(b"")
     found = predict(head, [tmp_path / "a.jpg", tmp_path / "b.jpg"], progress=False)
     assert [(p.label, p.error) for p in found] == [(None, EMPTY)] * 2
 
 
-def test_predict_failures_of_a_cache_come_last(photos, tiny_backbone, tmp_path):
+def test_predict_failures_of_a_cache_come_last(
+    photos: Path, tiny_backbone: str, tmp_path: Path
+) -> None:
     (photos / "train/ants/0.jpg").write_bytes(b"")
     extract(photos, tmp_path / "c.h5", backbone=tiny_backbone, max_failures=1, progress=False)
     found = predict(fit_head(tmp_path / "c.h5"), tmp_path / "c.h5")
@@ -134,24 +153,26 @@ def test_predict_failures_of_a_cache_come_last(photos, tiny_backbone, tmp_path):
     assert all(p.error is None for p in found[:-1])
 
 
-def test_predict_without_inputs_is_refused(head):
-    with pytest.raises(SourceError, match=r"expected at least one path, got none"):
+def test_predict_without_inputs_is_refused(head: Head) -> None:
+    with pytest.raises(SourceError, match=r"^inputs: expected at least one image, got none"):
         predict(head, [])
 
 
-def test_predict_with_a_missing_head_is_refused(tmp_path, photos):
+def test_predict_with_a_missing_head_is_refused(tmp_path: Path, photos: Path) -> None:
     with pytest.raises(
         HeadError, match=r"no\.joblib: expected a head that featx wrote, got no file"
     ):
         predict(tmp_path / "no.joblib", photos)
 
 
-def test_predict_cache_of_another_backbone_is_refused_naming_both(head, cache_path):
+def test_predict_cache_of_another_backbone_is_refused_naming_both(
+    head: Head, cache_path: Path
+) -> None:
     with pytest.raises(FingerprintError, match=r"expected backbone tests-tiny.*got backbone tiny"):
         predict(head, cache_path)
 
 
-def test_prediction_to_dict_is_json(head, photos_cache):
+def test_prediction_to_dict_is_json(head: Head, photos_cache: Path) -> None:
     prediction = predict(head, photos_cache, top=2)[0]
     found = json.loads(json.dumps(prediction.to_dict()))
     assert found["label"] == found["top"][0][0] == "ants"
@@ -159,13 +180,13 @@ def test_prediction_to_dict_is_json(head, photos_cache):
 
 
 @pytest.fixture
-def weights_file(tiny_backbone, tmp_path):
+def weights_file(tiny_backbone: str, tmp_path: Path) -> Any:
     """Write the tiny network's tensors, scaled, to a file; a factory."""
     import torch
 
     from featx.backbones.load import load_backbone
 
-    def write(name, scale):
+    def write(name: str, scale: Any) -> Any:
         state = load_backbone(tiny_backbone).module.network.state_dict()
         torch.save({key: tensor * scale for key, tensor in state.items()}, tmp_path / name)
         return tmp_path / name
@@ -174,7 +195,7 @@ def weights_file(tiny_backbone, tmp_path):
 
 
 @pytest.fixture
-def moved(weights_file, photos, tiny_backbone, tmp_path):
+def moved(weights_file: Any, photos: Path, tiny_backbone: str, tmp_path: Path) -> Any:
     """A saved head of weights whose file has been moved since, and where the file is now."""
     file = weights_file("weights.pth", 0.5)
     extract(photos, tmp_path / "m.h5", backbone=tiny_backbone, weights=str(file), progress=False)
@@ -182,25 +203,27 @@ def moved(weights_file, photos, tiny_backbone, tmp_path):
     return tmp_path / "head.joblib", shutil.move(file, tmp_path / "elsewhere.pth")
 
 
-def test_predict_weights_not_moved_are_found_by_the_head(moved, photos):
+def test_predict_weights_not_moved_are_found_by_the_head(moved: Any, photos: Path) -> None:
     path, file = moved
     shutil.copy(file, file.with_name("weights.pth"))
     assert predict(path, photos / "val/bees/0.jpg", progress=False)[0].label == "bees"
 
 
-def test_predict_weights_moved_says_to_pass_them(moved, photos):
+def test_predict_weights_moved_says_to_pass_them(moved: Any, photos: Path) -> None:
     path, _ = moved
-    with pytest.raises(WeightsError, match=r"weights\.pth: expected a weights file.*weights=FILE"):
+    with pytest.raises(WeightsError, match=r"weights\.pth: expected a file of .*weights=FILE"):
         predict(path, photos / "val", progress=False)
 
 
-def test_predict_weights_moved_and_passed_work(moved, photos):
+def test_predict_weights_moved_and_passed_work(moved: Any, photos: Path) -> None:
     path, file = moved
     found = predict(path, photos / "val", weights=str(file), progress=False)
     assert [p.label for p in found] == ["ants", "ants", "bees", "bees"]
 
 
-def test_predict_other_weights_are_refused_naming_digests(moved, photos, weights_file):
+def test_predict_other_weights_are_refused_naming_digests(
+    moved: Any, photos: Path, weights_file: Any
+) -> None:
     path, _ = moved
     other = weights_file("other.pth", 2.0)
     expected = load_head(path).fingerprint.weights_digest
@@ -210,29 +233,31 @@ def test_predict_other_weights_are_refused_naming_digests(moved, photos, weights
         predict(path, photos / "val", weights=str(other), progress=False)
 
 
-def test_predict_weights_passed_that_are_missing_are_refused(moved, photos):
+def test_predict_weights_passed_that_are_missing_are_refused(moved: Any, photos: Path) -> None:
     path, _ = moved
-    with pytest.raises(WeightsError, match=r"gone\.pth: expected a weights file, got nothing"):
+    with pytest.raises(WeightsError, match=r"gone\.pth: expected a file of weights, got nothing"):
         predict(path, photos / "val", weights="gone.pth", progress=False)
 
 
 @pytest.fixture
-def small_head(photos, tmp_path):
+def small_head(photos: Path, tmp_path: Path) -> Any:
     """A saved head of embeddings of pictures made smaller than the network's own, and its cache."""
     extract(photos, tmp_path / "s.h5", backbone="mini", size=40, progress=False)
     fit_head(tmp_path / "s.h5", tmp_path / "small.joblib", C=1.0)
     return tmp_path / "small.joblib", tmp_path / "s.h5"
 
 
-def test_predict_runs_at_the_size_of_the_head(small_head, photos):
+def test_predict_runs_at_the_size_of_the_head(small_head: Any, photos: Path) -> None:
     path, cache = small_head
     assert load_head(path).origin.size == 40
     found, expected = predict(path, photos, progress=False), predict(path, cache)
     assert [p.label for p in found] == [p.label for p in expected]
-    np.testing.assert_allclose([p.score for p in found], [p.score for p in expected], atol=1e-5)
+    np.testing.assert_allclose(list_scores(found), list_scores(expected), atol=1e-5)
 
 
-def test_predict_recorded_weights_that_were_moved_run_at_their_size(photos, tmp_path):
+def test_predict_recorded_weights_that_were_moved_run_at_their_size(
+    photos: Path, tmp_path: Path
+) -> None:
     import torch
     from safetensors.torch import save_file
 
@@ -252,10 +277,12 @@ def test_predict_recorded_weights_that_were_moved_run_at_their_size(photos, tmp_
     found = predict(head, photos, weights=str(moved), progress=False)
     expected = predict(head, tmp_path / "r.h5")
     assert head.origin == Origin(weights=str(file), size=33)
-    np.testing.assert_allclose([p.score for p in found], [p.score for p in expected], atol=1e-5)
+    np.testing.assert_allclose(list_scores(found), list_scores(expected), atol=1e-5)
 
 
-def test_predict_several_layers_uses_the_heads_own(photos, tiny_backbone, tmp_path):
+def test_predict_several_layers_uses_the_heads_own(
+    photos: Path, tiny_backbone: str, tmp_path: Path
+) -> None:
     layers = ["penultimate", "conv"]
     extract(photos, tmp_path / "l.h5", backbone=tiny_backbone, layers=layers, progress=False)
     head = fit_head(tmp_path / "l.h5", embedding=f"{tiny_backbone}@conv")
@@ -263,30 +290,34 @@ def test_predict_several_layers_uses_the_heads_own(photos, tiny_backbone, tmp_pa
     assert [p.label for p in found] == ["ants", "ants", "bees", "bees"]
 
 
-def test_predict_image_of_odd_mode_is_predicted(head, tmp_path, make_image):
+def test_predict_image_of_odd_mode_is_predicted(
+    head: Head, tmp_path: Path, make_image: Any
+) -> None:
     path = make_image(tmp_path / "p.png", mode="P", colour=(40, 90, 210))
     with Image.open(path) as image:
         assert image.mode == "P"
     assert predict(head, path, progress=False)[0].label == "bees"
 
 
-def test_predict_image_asked_for_twice_is_told_twice(head, photos):
+def test_predict_image_asked_for_twice_is_told_twice(head: Head, photos: Path) -> None:
     path = next(photos.glob("val/ants/*"))
     assert [p.path for p in predict(head, [path, path])] == [str(path), str(path)]
 
 
-def test_predict_cache_among_images_is_refused(head, photos, photos_cache):
+def test_predict_cache_among_images_is_refused(
+    head: Head, photos: Path, photos_cache: Path
+) -> None:
     with pytest.raises(FeatxError, match=r"expected a cache alone, without weights"):
         predict(head, [photos, photos_cache])
 
 
-def test_predict_missing_image_is_a_row_with_its_reason(head, photos):
+def test_predict_missing_image_is_a_row_with_its_reason(head: Head, photos: Path) -> None:
     path = next(photos.glob("val/ants/*"))
     found = predict(head, [path, photos / "gone.jpg"])
     assert found[0].error is None
-    assert "No such file" in found[1].error
+    assert "No such file" in str(found[1].error)
 
 
-def test_predict_missing_folder_is_refused(head, photos):
+def test_predict_missing_folder_is_refused(head: Head, photos: Path) -> None:
     with pytest.raises(SourceError, match=r"gone: expected a folder"):
         predict(head, [photos, photos / "gone"])
