@@ -1,1 +1,1 @@
-"""Backbones room: networks without their classifier, their weights and their preprocessing."""
+"""Backbones: networks without their classifier, with their weights and their preprocessing."""

@@ -33,7 +33,7 @@ class Backbone:
     weights_digest : str
         SHA-256 over the tensors, hexadecimal; the same for every layer of one network.
     origin : Origin
-        Answers that load this backbone again: weights, preprocessing and size.
+        Values that are needed to load this backbone again: weights, preprocessing and size.
     is_builtin : bool
         Whether the code of the network belongs to featx or torchvision, so that their versions
         identify it.

@@ -134,7 +134,7 @@ def cut_network(
             subject=f"block {name}",
             expected="one tensor that enters it",
             got=str(len(crossing)),
-            remedy="Unfreeze one block more, or one less.",
+            remedy="Unfreeze one block more, or one block less.",
         )
     trunk = _build_part(traced, order[:start], None, crossing[0])
     top = _build_part(traced, order[start:], crossing[0], None)
@@ -175,7 +175,7 @@ def _list_crossing(order: Sequence[fx.Node], start: int) -> list[fx.Node]:
 
 
 def _is_one(crossing: Sequence[fx.Node]) -> bool:
-    """Return whether one tensor crosses, and not a tuple whose items are taken behind the cut."""
+    """Return whether one tensor crosses the cut, not a tuple whose items are taken behind it."""
     return len(crossing) == 1 and not any(
         user.target is operator.getitem and isinstance(user.args[1], int)
         for user in crossing[0].users

@@ -35,7 +35,7 @@ class CustomTransform:
 
     @property
     def min_side(self) -> None:
-        """None: a transform that featx does not know gets images at full size."""
+        """None, because a transform that featx does not know gets images at full size."""
 
     def prepare(self, image: Any, *, exact: bool = True) -> Float32Array:  # noqa: ARG002
         """Apply the transform to one image.
@@ -64,7 +64,7 @@ class CustomTransform:
         Raises
         ------
         BackboneError
-            If the output is no tensor of shape ``(3, height, width)``.
+            If the output is not a tensor of shape ``(3, height, width)``.
         """
         import torch
         from torchvision.transforms.functional import to_pil_image
@@ -115,7 +115,7 @@ def register_backbone(
     classifier: str = "",
     paper: str = "",
 ) -> None:
-    """Make a network of your own known by a name, for this process.
+    """Register your own network under a name, for this process.
 
     Parameters
     ----------

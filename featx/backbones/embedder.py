@@ -23,7 +23,7 @@ def cut_classifier(network: nn.Module, classifier: str, *, pool: bool) -> nn.Mod
     classifier : str
         Path of the module to remove; empty to remove none.
     pool : bool
-        Whether average pooling over the image takes the place of the module.
+        Whether average pooling over the image replaces the module.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def cut_classifier(network: nn.Module, classifier: str, *, pool: bool) -> nn.Mod
 
 
 class FrozenNetwork(nn.Module):
-    """Base class of what an engine runs: one float32 ``(n, dim)`` tensor per layer.
+    """Base class of the networks that engines run: one float32 ``(n, dim)`` tensor per layer.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ def _extract(network: nn.Module, layers: Sequence[str], classifier: str, name: s
     try:
         with GLOBAL_STATE:
             nodes = get_graph_node_names(network)[1]
-    except Exception as error:  # torch.fx passes on whatever the traced code raises
+    except Exception as error:  # the traced code can raise any error
         raise BackboneError(
             subject=name,
             expected="a network that torch.fx can trace",

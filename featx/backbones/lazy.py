@@ -1,4 +1,4 @@
-"""Descriptions of backbones that were loaded before: they spare the import of torch."""
+"""Descriptions of backbones that were loaded before, which avoid the import of torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from featx.backbones.embedder import FrozenNetwork
 
 PACKAGES = ("torch", "torchvision")
-"""Packages whose versions decide which network a name and a seed stand for."""
+"""Packages whose versions decide which network belongs to a name and a seed."""
 
 _FILE = "backbone.json"
 

@@ -28,8 +28,7 @@ def load_backbone(
 ) -> Backbone:
     """Load a backbone with its weights.
 
-    A backbone that was loaded before on this machine is described without loading it: the network
-    follows on first use.
+    If the backbone was loaded before on this machine, its network is loaded only on first use.
 
     Parameters
     ----------
@@ -47,8 +46,8 @@ def load_backbone(
         that of the named weights with the same file name, else that of ``IMAGENET1K_V1``.
     size : int, optional
         Length of the shorter side after resizing and of the square crop, in pixels. Default: the
-        sizes of the preprocessing. Small images need no more than their own size or a few times
-        that, and the network runs faster in proportion to the number of pixels.
+        sizes of the preprocessing. For small images, their own size or a few times that is enough;
+        the time of the network is proportional to the number of pixels.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What `featx.fine_tune` writes into a file of weights beside the tensors."""
+"""The metadata that `featx.fine_tune` writes into a file of weights beside the tensors."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class WeightsMetadata:
     precision, device : str
         Arithmetic of the training, and the device that it ran on.
     n_train, n_holdout : int
-        Number of images learnt from, and of images that decided when to stop.
+        Number of images to learn from, and number of images in the holdout.
     best_epoch : int
         Number of the epoch whose weights were kept.
     holdout_loss, holdout_accuracy : float
         Loss and accuracy of that epoch on the holdout.
     stopped : str
-        Reason why training ended before its last epoch; empty if it did not.
+        Reason why training ended before its last epoch; empty if all epochs were run.
     time : str
         End of the training, ISO 8601, UTC.
     versions : mapping of str to str
@@ -89,7 +89,7 @@ class WeightsMetadata:
         Raises
         ------
         ValueError
-            If the text is no such object.
+            If the text is not such an object.
         """
         fields = json.loads(text)
         if not isinstance(fields, dict):
@@ -113,7 +113,7 @@ def _freeze(value: Any) -> Any:
 
 
 def read_metadata(file: Path) -> WeightsMetadata | None:
-    """Read what `featx.fine_tune` wrote into a file of weights.
+    """Read the metadata that `featx.fine_tune` wrote into a file of weights.
 
     Parameters
     ----------
@@ -145,5 +145,5 @@ def read_metadata(file: Path) -> WeightsMetadata | None:
             subject=str(file),
             expected="a whole .safetensors file",
             got=str(error),
-            remedy="Copy the file again, or make it anew.",
+            remedy="Copy the file again, or fine-tune again.",
         ) from error

@@ -204,7 +204,7 @@ class ImageClassification:
 
 @functools.cache
 def _build_constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
-    """Copy one value per channel to a device, once: every copy waits for what the device runs."""
+    """Copy one value per channel to a device, once: every copy waits until the device is idle."""
     import torch
 
     with torch.inference_mode(False):

@@ -1,4 +1,4 @@
-"""What the user asks of a backbone, and the decision what to load for it."""
+"""The request for a backbone, and the weights and preprocessing that answer it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class BackboneRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadPlan:
-    """The decision what to load for a request.
+    """The weights and the preprocessing to load for a request.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class LoadPlan:
     preprocess : Preprocess
         The preprocessing, at the size asked for.
     origin : Origin
-        Answers that load the same backbone again.
+        Values that are needed to load the same backbone again.
     """
 
     weights: WeightsChoice
@@ -88,7 +88,7 @@ def build_request(
     Raises
     ------
     BackboneError
-        If no network takes such a size.
+        If the size is out of the range that networks take.
     """
     check_size(size)
     file = Path(weights).expanduser()
@@ -151,8 +151,8 @@ def plan_loading(
     Raises
     ------
     BackboneError
-        If no network takes the size in the metadata, or a size is asked for beside a transform of
-        the user.
+        If no network takes the size in the metadata, or if a size is requested beside a transform
+        of the user.
     WeightsError
         If the metadata name another backbone, or no weights have the name of the preprocessing.
     """

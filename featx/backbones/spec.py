@@ -40,11 +40,12 @@ class BackboneSpec:
         Whether the module to remove also pools (as in SqueezeNet), so that average pooling takes
         its place.
     preprocess : Preprocess or None
-        Preprocessing for weights that bring none of their own; None for that of the named weights.
+        Preprocessing for weights without their own; None for the preprocessing of the named
+        weights.
     has_own_weights : bool
         Whether the network that `build` returns has its weights already.
     rename : callable or None
-        Function that turns a tensor's name in older files into the present name; None if names
+        Function that turns a tensor's name in older files into the current name; None if names
         never changed.
     is_builtin : bool
         Whether the code of the network belongs to featx or torchvision.

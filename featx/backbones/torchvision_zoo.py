@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class _Family:
-    """Networks of one paper, which have the classifier at the same path.
+    """Networks of one paper, whose classifiers have the same path.
 
-    Attributes are those of `BackboneSpec`, but for ``dims``, the dimension of each network by its
-    name, and ``options``, keyword arguments of torchvision's builder.
+    The attributes are those of `BackboneSpec`, with two exceptions: ``dims`` holds the dimension of
+    each network by its name, and ``options`` holds keyword arguments of torchvision's builder.
     """
 
     paper: str

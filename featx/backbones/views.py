@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 MIN_AREA = 0.35
-"""Smallest area of a random crop, relative to the image. 0.08, as used for ImageNet, is for
-hundreds of epochs."""
+"""Smallest area of a random crop, relative to the image. The value 0.08, as used for ImageNet,
+needs hundreds of epochs."""
 
 MAX_RATIO = 4 / 3
 """Largest ratio of the sides of a random crop."""

@@ -1,4 +1,4 @@
-"""Named weights, and the decision which weights a word of the user stands for."""
+"""Named weights, and the choice of weights by a name, a file or a seed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class WeightsEntry:
 
 @dataclass(frozen=True)
 class WeightsChoice:
-    """The weights that a word stands for: one of three, or those the network is built with.
+    """The chosen weights: exactly one attribute is set, or none for the network's own weights.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ def choose_weights(
     Raises
     ------
     WeightsError
-        If the word stands for no weights.
+        If the word names no weights.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def choose_weights(
                 subject=backbone,
                 expected="DEFAULT (its own weights) or a file",
                 got=text,
-                remedy="Register a freshly initialised network instead.",
+                remedy="Register a network with new random weights instead.",
             )
         return WeightsChoice(seed=int(text.removeprefix("random:")))
     if file is not None:

@@ -72,8 +72,8 @@ def diagnose(
     Parameters
     ----------
     source : path or sequence of paths, optional
-        Images to decode, given as to `featx.extract`; a sample of them is read. Default: generated
-        images of 500 × 375 pixels.
+        Images to decode, in the form that `featx.extract` takes; a sample of them is read. Default:
+        generated images of 500 × 375 pixels.
     backbone : str
         Name of the network. It runs with random weights, which do not change its speed.
     device : str
@@ -151,7 +151,7 @@ def diagnose(
 
 
 def choose_workers(by_workers: Mapping[int, float], n_cores: int) -> int:
-    """Choose the number of threads that decode fastest; more threads than cores must pay."""
+    """Choose the number of threads that decode fastest; more threads than cores must be faster."""
     return max(by_workers, key=lambda n: by_workers[n] / (1 if n <= n_cores else WORTH))
 
 
@@ -177,7 +177,7 @@ def _find_best(expected: Speeds) -> EngineName:
 
 
 def advise_engine(expected: Speeds, *, device: str) -> list[str]:
-    """Recommend another engine than the default, if it pays."""
+    """Recommend another engine than the default, if it is worth it."""
     engines = [way[0] for way in expected if way[1:] == ("fp32", "exact")]
     advice = []
     if device == "cpu" and "openvino" not in engines:
@@ -190,14 +190,14 @@ def advise_engine(expected: Speeds, *, device: str) -> list[str]:
 
 
 def advise_workers(workers: int) -> list[str]:
-    """Recommend more threads than the default, if they pay."""
+    """Recommend more threads than the default, if they are worth it."""
     if workers > count_workers():
         return [f"workers={workers}: more threads than cores decode faster here"]
     return []
 
 
 def advise_options(expected: Speeds) -> list[str]:
-    """Recommend another precision or way to decode, if it pays."""
+    """Recommend another precision or way to decode, if it is worth it."""
     best = _find_best(expected)
     default = expected[best, "fp32", "exact"]
     gains = {

@@ -29,7 +29,7 @@ N_GENERATED = 20
 """Number of different images that are generated if there is no source."""
 
 N_TRIES = 3
-"""Number of measurements, of which the best counts: other programs only ever slow one down."""
+"""Number of measurements. The best one counts, because other programs can only slow it down."""
 
 N_WRITTEN = 64 << 20
 """Number of bytes that are written."""
@@ -86,7 +86,7 @@ def measure_decoding(
     Parameters
     ----------
     entries : sequence of Entry
-        Images to decode; those that cannot be decoded take their time too.
+        Images to decode; images that cannot be decoded count too.
     backbone : Backbone
         Network whose preprocessing is applied.
     workers : int
@@ -100,7 +100,7 @@ def measure_decoding(
 
     def prepare(entry: Entry) -> None:
         assert isinstance(entry.content, Content)
-        with suppress(Exception):  # whatever is wrong with an image, it was read
+        with suppress(Exception):  # a bad image counts too: it was read
             min_side = None if is_exact else backbone.preprocess.min_side
             image, _ = decode_reduced(entry.content.read_whole()[0], min_side)
             backbone.preprocess.prepare(image, exact=is_exact)
@@ -126,7 +126,8 @@ def measure_network(engine: Engine, seconds: float, n_tries: int = N_TRIES) -> f
     n_tries : int
         Number of measurements, of which the best counts.
     """
-    # So many batches run at a time: in whole rounds no slot idles while the last ones finish.
+    # One round is one batch per slot. With whole rounds, no slot is idle while the last batches
+    # run.
     n_beside = max(1, len(engine.slots) - 1)
     _time_batches(engine, n_beside)  # warm-up
     n_rounds = max(3, math.ceil(seconds / _time_batches(engine, n_beside)))

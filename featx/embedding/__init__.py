@@ -1,1 +1,1 @@
-"""Embedding: images, a backbone and an engine become vectors."""
+"""Embedding: compute the vectors of images with a backbone and an engine."""

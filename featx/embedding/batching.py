@@ -17,7 +17,7 @@ from featx.embedding.timings import Timings
 from featx.engines.engine import Engine, Slot
 
 MAX_UNREPORTED = 1024
-"""Number of repeats and failures that are handed on even if no batch is full."""
+"""Number of repeats and failures that are yielded even if no batch is full."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class EmbeddedBatch:
     failures : tuple of Failure
         Images that could not be embedded, and the reasons.
     repeats : tuple of Row
-        Rows whose digest was to be skipped, with digest and without size.
+        Rows that were skipped because of their digest, with digest and without size.
     """
 
     rows: tuple[Row, ...]
@@ -57,7 +57,7 @@ class PendingBatch:
         return len(self.rows) + len(self._failures) + len(self._repeats)
 
     def add(self, prepared: Prepared, skip_digests: set[str] | None) -> Array | None:
-        """Sort one image in.
+        """Add one image.
 
         Parameters
         ----------
@@ -142,7 +142,7 @@ def iter_batches(
     def iter_until_error() -> Iterator[Prepared]:
         try:
             yield from prepared
-        except BaseException as error:  # raised again when all images before it are collected
+        except BaseException as error:  # raised again after all images before it are collected
             errors.append(error)
 
     def collect() -> EmbeddedBatch:
@@ -173,7 +173,7 @@ def iter_batches(
             if len(batch.rows) == engine.batch_size or n_unreported >= MAX_UNREPORTED:
                 submit(slot, batch)
                 batch, slot = PendingBatch(), None
-                # Batches without a row for the network must not pile up behind those with rows.
+                # Batches without a row for the network are collected at once, so that none pile up.
                 while len(in_flight) > len(engine.slots) or (in_flight and in_flight[0][0] is None):
                     yield collect()
         if len(batch):

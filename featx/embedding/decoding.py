@@ -20,7 +20,7 @@ from featx.images.manifest import Entry
 from featx.images.names import escape_name
 
 CHUNK = 4
-"""Number of images that a worker takes at a time: for tiny images a tenth faster than one."""
+"""Number of images that a worker takes at a time: a tenth faster than one, for tiny images."""
 
 MIN_AHEAD = 64
 """Smallest number of images that may be ready before the network asks for them."""
@@ -39,7 +39,7 @@ class Prepared:
     pixels : ndarray or None
         Pixels for the network; None if the image failed or its digest is to be skipped.
     failure : Failure or None
-        The reason why the image has no pixels; None if it is only skipped.
+        The reason why the image has no pixels; None if the image was only skipped.
     """
 
     row: Row
@@ -104,7 +104,7 @@ def iter_prepared(
 def prepare_image(
     entry: Entry, *, backbone: Backbone, skip_digests: set[str] | None, decode: Decode
 ) -> Prepared:
-    """Read, decode and preprocess one image; whatever goes wrong becomes a `Failure`.
+    """Read, decode and preprocess one image; every error becomes a `Failure`.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def prepare_image(
         return Prepared(row=row, watch=watch, pixels=pixels)
     except OSError as error:
         reason = error.strerror or str(error)
-    except Exception as error:  # no image may end the run
+    except Exception as error:  # no image may stop the run
         text = f"{type(error).__name__}: {error}"
         reason = error.reason if isinstance(error, FeatxError) else text
     watch.end(stage)

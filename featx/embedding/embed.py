@@ -57,9 +57,9 @@ def embed(
     Raises
     ------
     DecodeError
-        If an image cannot be embedded; the error names it, and no row is dropped silently.
+        If an image cannot be embedded. The error names the image; no image is dropped silently.
     SourceError
-        If a path does not exist, or is no source.
+        If a path does not exist, or cannot be read as a source.
     BackboneError, WeightsError, DeviceError
         If the network cannot be loaded or run.
 

@@ -1,4 +1,4 @@
-"""The identity of embeddings: load the backbone they were made with, build their fingerprint."""
+"""The identity of embeddings: build fingerprints, and load the backbone that belongs to one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def resolve_backbone(
     Raises
     ------
     BackboneError
-        If a loaded backbone comes with options, which it cannot follow.
+        If options are given beside a loaded backbone, which cannot be changed.
     """
     if isinstance(backbone, str):
         return load_backbone(
@@ -66,14 +66,14 @@ def restore_backbone(
     origin : Origin
         Record of how their backbone was loaded.
     subject : str
-        Name of the embeddings' owner, for errors.
+        Name of the file that the embeddings belong to, for errors.
     weights : str, optional
-        Present path or name of the weights. Default: as `origin` records them.
+        Current path or name of the weights. Default: the weights that `origin` records.
 
     Raises
     ------
     FingerprintError
-        If these are other weights.
+        If the weights have another content.
     WeightsError
         If the weights are missing.
     """

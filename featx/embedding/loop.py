@@ -1,4 +1,4 @@
-"""Images through a frozen network: the one loop that all uses of a backbone share.
+"""The loop that sends images through a frozen network. Every use of a backbone shares it.
 
 Three stages run side by side, with bounded queues between them: threads read, decode and resize;
 one thread feeds the network, which computes asynchronously; the caller takes the vectors.
@@ -28,7 +28,8 @@ from featx.images.manifest import Entry
 T = TypeVar("T")
 
 READY_BYTES = 8 << 20
-"""Bytes of vectors that may wait for the caller: the network runs on while a shard is written."""
+"""Bytes of vectors that may wait for the caller, so that the network runs while a shard is
+written."""
 
 
 def iter_embedded(
@@ -44,8 +45,8 @@ def iter_embedded(
 ) -> Generator[EmbeddedBatch]:
     """Embed the entries of a manifest, in their order.
 
-    Memory holds a few batches, however many entries there are. An image that cannot be embedded
-    becomes a failure and leaves its neighbours as they are. A caller that stops early closes the
+    Memory holds a few batches, even for millions of entries. An image that cannot be embedded
+    becomes a failure and does not affect other images. A caller that stops early closes the
     generator. No state of the process is changed, neither inside nor between the batches.
 
     Parameters
@@ -108,7 +109,7 @@ def iter_embedded(
 
 
 def _iter_in_thread(items: Iterator[T], depth: int, timings: Timings) -> Iterator[T]:
-    """Run an iterator in a thread of its own, at most ``depth`` items ahead of the consumer."""
+    """Run an iterator in its own thread, at most ``depth`` items ahead of the consumer."""
     ready: queue.Queue[T | None] = queue.Queue(depth)
     stopped = threading.Event()
     errors: list[BaseException] = []

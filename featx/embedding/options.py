@@ -1,4 +1,4 @@
-"""Run options: what changes the speed of a run and not its result."""
+"""Run options: they change the speed of a run, not its result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from featx.engines.engine import Engine, EngineBuilder
 
 
 class SharedRunKeywords(TypedDict, total=False):
-    """The run options of calls that decide about the batch size themselves."""
+    """The run options of calls that choose the batch size themselves."""
 
     engine: EngineName | EngineBuilder
     device: str
@@ -39,19 +39,20 @@ class RunOptions:
     ----------
     engine : {"auto", "torch", "openvino"} or EngineBuilder
         Library that runs the network. ``auto`` is OpenVINO on a CPU if it is installed, else
-        PyTorch. An object with a method ``build`` runs the network in a way of its own; tests pass
-        a `featx.testing.FakeEngine`.
+        PyTorch. An object with a method ``build`` can supply another engine; tests pass a
+        `featx.testing.FakeEngine`.
     device : {"auto", "cpu", "cuda", "cuda:N", "mps"}
         Device that runs the network. ``auto`` is the first CUDA GPU, else MPS, else the CPU.
         ``cuda`` is all GPUs of the machine; several GPUs are experimental.
     batch_size : int or "auto"
-        Number of images that go through the network at a time. ``auto`` is the size that the
-        engine runs best with, or fewer if the device has too little memory.
+        Number of images that go through the network at a time. ``auto`` is the size at which the
+        engine is fastest, or fewer if the device has too little memory.
     workers : int or "auto"
-        Number of threads that read and decode images. ``auto`` is one per core that this process
-        may use, and at least two.
+        Number of threads that read and decode images. ``auto`` is one thread per core that this
+        process may use, and at least two threads.
     progress : bool, optional
-        True to show a progress bar on standard error. Default: only if that is a terminal.
+        True to show a progress bar on standard error. Default: show one only if standard error is a
+        terminal.
 
     Raises
     ------
@@ -84,7 +85,7 @@ class RunOptions:
                     got=repr(value),
                     remedy="Pass 'auto' to let featx decide.",
                 )
-        if isinstance(self.engine, str):  # before weights are fetched for nothing
+        if isinstance(self.engine, str):  # refuse a precision before any weights are downloaded
             choose_engine(self.engine, self.device)
 
     @property
@@ -147,5 +148,5 @@ class RunOptions:
 
 def count_workers() -> int:
     """Count the threads that read and decode images: one per core that this process may use."""
-    # On a cluster these are fewer than the machine has.
+    # On a cluster, a process may use fewer cores than the machine has.
     return max(2, int(joblib.cpu_count()))

@@ -1,4 +1,4 @@
-"""An open engine over a backbone, which embeds images call after call."""
+"""An open engine with a backbone, which embeds images in many calls."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from featx.images.sources.read import list_entries
 class EmbeddingSession:
     """Keep an engine open and embed images with it.
 
-    A session may be shared by threads: calls run one after the other. Close it to give the
-    engine's threads and memory back; it is a context manager.
+    A session may be shared by threads: calls run one after the other. Close the session to release
+    the threads and memory of the engine, or use it as a context manager.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class EmbeddingSession:
     decode : {"exact", "fast"}
         Way to decode images.
     n_images : int
-        Number of images to expect: compiling the network pays for many.
+        Number of images to expect; the network is compiled if there are many.
 
     Raises
     ------
@@ -82,7 +82,7 @@ class EmbeddingSession:
         Raises
         ------
         DecodeError
-            If an image cannot be embedded; the error names it.
+            If an image cannot be embedded. The error names the image.
         """
         return self.embed_entries(list_entries(images))
 
@@ -125,14 +125,14 @@ class EmbeddingSession:
                     subject=f"engine for {self.backbone.name}",
                     expected="an open engine",
                     got="a closed one",
-                    remedy="Open another one.",
+                    remedy="Open another engine.",
                 )
             yield from iter_embedded(
                 entries, self.backbone, self._engine, self._options, decode=self._decode
             )
 
     def close(self) -> None:
-        """Give the engine's threads and memory back, when calls in other threads have ended."""
+        """Release the engine's threads and memory, after calls in other threads have ended."""
         with self._lock:
             if self._is_open:
                 self._is_open = False

@@ -11,10 +11,10 @@ PHASES = ("read", "decode", "preprocess", "network", "write")
 """Phases of a run whose time is measured."""
 
 BUSY = 0.85
-"""Share of the time from which a device, or all cores together, count as busy."""
+"""Smallest share of the time at which a device, or all cores together, count as busy."""
 
 SHORT_S = 2.0
-"""Seconds below which a run is too short to have a bottleneck."""
+"""Seconds below which a run is too short to find its bottleneck."""
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,4 @@
-"""Choose engine, device and precision, before anything is loaded."""
+"""Choose engine, device and precision before any network is loaded."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from featx.engines.engine import Engine
 
 CPU_FLAGS = {"bf16": ("avx512_bf16", "amx_bf16"), "fp16": ("avx512_fp16", "amx_fp16")}
-"""Linux's names of the CPU instructions that make a precision fast."""
+"""Names on Linux of the CPU instructions that make a precision fast."""
 
 
 def choose_engine(engine: EngineName = "auto", device: str = "auto") -> tuple[EngineName, str]:
-    """Choose the engine and the device that the words of the user stand for.
+    """Choose the engine and the device that the user's words name.
 
     Parameters
     ----------
@@ -64,16 +64,16 @@ def choose_engine(engine: EngineName = "auto", device: str = "auto") -> tuple[En
 
 
 def choose_device(device: str) -> str:
-    """Choose the device that a word of the user stands for; see `choose_engine`."""
+    """Choose the device that the user's word names; see `choose_engine`."""
     match = re.fullmatch(r"auto|cuda(?::(\d+))?|cpu|mps", device)
     if match is None:
         raise DeviceError(
             subject="device",
             expected="auto, cpu, cuda, cuda:N or mps",
             got=repr(device),
-            remedy="Pass one of these.",
+            remedy="Pass one of these devices.",
         )
-    # Importing torch takes seconds, which a run without torch must not pay.
+    # Importing torch takes seconds, and a run without torch should not wait for it.
     if device == "cpu" or (device == "auto" and "torch" not in sys.modules and not _has_driver()):
         return "cpu"
     import torch
@@ -87,7 +87,7 @@ def choose_device(device: str) -> str:
         if index >= n_cuda:
             raise DeviceError(
                 subject=f"device {device}",
-                expected="a CUDA device of that number",
+                expected="a CUDA device with that number",
                 got=f"a machine with {n_cuda} CUDA devices",
                 remedy="Pass device='cpu', or install a torch built for this machine's driver.",
             )
@@ -97,7 +97,7 @@ def choose_device(device: str) -> str:
         raise DeviceError(
             subject="device mps",
             expected="a machine with Apple's Metal",
-            got="a machine without it",
+            got="a machine without Metal",
             remedy="Pass device='cpu'.",
         )
     return device
@@ -139,8 +139,8 @@ def check_precision(precision: Precision, engine: EngineName, device: str) -> No
         )
         raise DeviceError(
             subject=f"precision {precision} on {device}",
-            expected=f"hardware that computes in it ({needs})",
-            got="a device that only imitates it, slowly",
+            expected=f"hardware that computes in this precision ({needs})",
+            got="a device that only imitates the precision, slowly",
             remedy=f"Pass precision={' or precision='.join(map(repr, able))}.",
         )
 
@@ -190,10 +190,10 @@ def build_engine(
     precision : {"fp32", "bf16", "fp16"}
         Arithmetic of the network.
     batch_size : int, optional
-        Number of images per batch. Default: the size that the engine runs best with, or fewer if
+        Number of images per batch. Default: the size at which the engine is fastest, or fewer if
         the device has too little memory.
     n_images : int
-        Number of images to expect: compiling the network pays for many.
+        Number of images to expect; the network is compiled if there are many.
 
     Raises
     ------

@@ -12,22 +12,22 @@ from featx.core.typing import Array, Float32Array, Precision
 
 
 class Slot(ABC):
-    """Memory for one batch on its way through an engine, used again and again.
+    """Memory for one batch on its way through an engine; every slot is reused for later batches.
 
     Attributes
     ----------
     pixels : ndarray
         Pixels ``(batch_size, *pixel_shape)`` of a batch, to be filled from the front before
-        `start`. The engine reads this very memory: nothing is copied on the way.
+        `start`. The engine reads this memory directly; no pixel is copied.
     """
 
     pixels: Array
 
     def start(self, n_rows: int) -> None:
-        """Run the first rows of `pixels`; leave `pixels` alone until `wait` has returned.
+        """Run the first rows of `pixels`. Do not change `pixels` until `wait` has returned.
 
-        Every batch runs in one shape, the last one padded with zeros: the last bits of an embedding
-        depend on the batch shape, and must not depend on how many neighbours an image has.
+        All batches have the same shape; the last one is padded with zeros. The last bits of an
+        embedding depend on the shape of its batch, but must not depend on the number of images.
 
         Parameters
         ----------
@@ -60,7 +60,7 @@ class Slot(ABC):
 class Engine(ABC):
     """A frozen backbone that runs over batches.
 
-    An engine owns threads, requests or processes; `close` gives them back. An engine is a context
+    An engine owns threads, requests or processes; `close` releases them. An engine is a context
     manager. Only one thread at a time may use it.
 
     Parameters
@@ -81,7 +81,7 @@ class Engine(ABC):
     packages : tuple of str
         Installed packages whose versions the provenance of a cache records.
     slots : sequence of Slot
-        Slots, as many as keep the device busy.
+        Slots: as many as are needed to keep the device busy.
     busy_s : float or None
         Seconds that the device has computed; None if it has no clock of its own.
     """
@@ -129,7 +129,7 @@ class Engine(ABC):
         return slot.wait()
 
     def close(self) -> None:
-        """Give threads, memory and processes back; the engine cannot be used afterwards."""
+        """Release threads, memory and processes; the engine cannot be used afterwards."""
         self.slots = ()
 
     def __enter__(self) -> Self:
@@ -140,7 +140,7 @@ class Engine(ABC):
 
 
 class EngineBuilder(Protocol):
-    """An object that builds engines: pass one as ``engine=`` to run backbones in a way of your own.
+    """An object that builds engines: pass one as ``engine=`` to run backbones with your own engine.
 
     `featx.testing.FakeEngine` is one.
     """

@@ -19,12 +19,12 @@ from featx.engines.fleet_process import REMEDY, SharedBatch, build, serve
 
 
 class Fleet(Engine):
-    """Run a `TorchEngine` per device, each in a process of its own; batches go to each in turn.
+    """Run one `TorchEngine` per device, each in its own process; they take batches in turn.
 
     Experimental: the fleet is tested with several processes on a CPU, and was never run on a
     machine with two GPUs.
 
-    One process is not enough: its threads share one interpreter, which launching kernels holds.
+    One process is not enough: launching kernels holds the interpreter, which its threads share.
     Pixels and vectors lie in shared memory. The processes end with the fleet, or with this process.
 
     Parameters
@@ -62,7 +62,7 @@ class Fleet(Engine):
         packed = _pack(backbone, precision=precision, batch_size=batch_size, n_images=n_images)
         self._members: list[_Member] = []
         self.slots: list[_Slot] = []
-        # Neither list refers to the fleet, which could never be freed otherwise.
+        # Neither list refers to the fleet; otherwise, the fleet could never be freed.
         self._end = weakref.finalize(self, _end, self._members, self.slots)
         try:
             for device in devices:
@@ -92,7 +92,7 @@ class Fleet(Engine):
         return sum(clocks) / len(clocks) if clocks else None
 
     def close(self) -> None:
-        """End the processes and give their memory back."""
+        """End the processes and release their memory."""
         self._end()
         super().close()
 
@@ -114,13 +114,13 @@ class _Member:
         self.device = device
         self.busy_s: float | None = None
         self._errors: dict[int, Exception | None] = {}
-        context = multiprocessing.get_context("spawn")  # CUDA does not live through a fork
+        context = multiprocessing.get_context("spawn")  # CUDA does not work after a fork
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
             target=serve, args=(theirs, device), name=f"featx-{device}", daemon=True
         )
         self.process.start()
-        theirs.close()  # or its end would never be noticed
+        theirs.close()  # otherwise the end of the process would not be noticed
 
     def send(self, message: object) -> None:
         """Send a message; `receive` reports a process that has ended."""
@@ -145,7 +145,7 @@ class _Member:
         return message
 
     def wait(self, number: int) -> None:
-        """Wait for the batch in the slot of that number; raise the error that ended it."""
+        """Wait for the batch in the slot with a number; raise the error that ended the batch."""
         while number not in self._errors:
             answered, error, self.busy_s = self.receive()
             self._errors[answered] = error
@@ -175,7 +175,7 @@ def _pack(backbone: Backbone, **options: Any) -> bytes:
     loaded = backbone.with_module(backbone.module)
     try:
         return pickle.dumps((build, loaded, options))
-    except Exception as error:  # a class that is not made for it raises any kind
+    except Exception as error:  # classes that cannot be pickled raise any kind of error
         raise DeviceError(
             subject=f"{backbone.name} on several devices",
             expected="a network and a transform that can be pickled",

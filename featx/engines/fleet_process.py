@@ -25,13 +25,13 @@ REMEDY = "pass device='cuda:0', which needs no process of its own"
 
 
 class SharedBatch:
-    """Memory for one batch that two processes share: new memory, or that of a given name."""
+    """Memory for one batch that two processes share: new, or existing memory with a name."""
 
     def __init__(self, backbone: Backbone, batch_size: int, name: str | None = None) -> None:
         black, dim = backbone.preprocess.build_example(), sum(backbone.dims.values())
         memory = SharedMemory(name) if name else _create(batch_size * (4 * dim + black.nbytes))
         assert memory.buf is not None
-        # Memory is only taken once it is written to; the next batch must see how much is left.
+        # The system counts memory as used only after a write; the next batch must see what is left.
         np.frombuffer(memory.buf, np.uint8).fill(0)
         vectors = np.frombuffer(memory.buf, np.float32, batch_size * dim)
         pixels = np.frombuffer(memory.buf, black.dtype, batch_size * black.size, vectors.nbytes)
@@ -40,7 +40,7 @@ class SharedBatch:
         self.memory = memory
 
     def free(self) -> None:
-        """Give the memory back: at once, or when the last array that refers to it is freed."""
+        """Release the memory, at once or when the last array that refers to it is freed."""
         self.pixels = self.vectors = np.empty(0, np.float32)
         with suppress(BufferError):
             self.memory.close()

@@ -29,7 +29,8 @@ CORE = openvino.Core()
 """The only core of this process.
 
 Each core installs a stack for signals and restores the previous one when it is freed. If two cores
-are freed in the order of their creation, a stack that was freed is restored, and Ctrl-C crashes.
+are freed in the order of their creation, the second one restores a stack that no longer exists, and
+Ctrl-C crashes.
 """
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
@@ -79,7 +80,7 @@ class OpenVinoEngine(Engine):
             network,
             "CPU",
             {
-                # Its own choice would be bf16 wherever the CPU has that.
+                # OpenVINO itself would choose bf16 on every CPU that supports it.
                 "INFERENCE_PRECISION_HINT": HINTS[precision],
                 "PERFORMANCE_HINT": "THROUGHPUT",
                 "INFERENCE_NUM_THREADS": joblib.cpu_count(),
@@ -127,7 +128,7 @@ def _load_network(backbone: Backbone) -> openvino.Model:
     if found is None:
         network = _convert(backbone)
         keep(key, lambda folder: _save(network, folder))
-        # Read it back at once: the network in memory gives other last bits than the stored one.
+        # Read the stored network at once: its last bits differ from those of the network in memory.
         found = find_kept(key)
         if found is None:
             return network
@@ -164,7 +165,7 @@ def _convert(backbone: Backbone) -> openvino.Model:
             network.reshape(images.shape)
             compiled = CORE.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
             got = list(compiled(images).values())
-        except Exception as error:  # OpenVINO and tracing raise many kinds
+        except Exception as error:  # OpenVINO and tracing raise many kinds of errors
             text = " ".join(str(error).split())[:200]
             raise BackboneError(
                 subject=backbone.name,

@@ -10,14 +10,14 @@ import torch
 
 
 def open_pool(n_threads: int) -> ThreadPoolExecutor:
-    """Open a pool of threads that compute alone, and leave all others as they are."""
+    """Open a pool of threads that compute alone; other threads are not changed."""
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(
         n_threads, "featx-torch", initializer=torch.set_num_threads, initargs=(1,)
     )
     all_there = threading.Barrier(n_threads)
     deque(pool.map(lambda _: all_there.wait(), range(n_threads)), maxlen=0)
-    # The setting is a thread's own, but also what threads begin with that are yet to come.
+    # The setting belongs to one thread, but new threads also begin with it.
     restore = threading.Thread(target=torch.set_num_threads, args=(before,))
     restore.start()
     restore.join()

@@ -29,8 +29,8 @@ BATCH_SIZE_CPU, BATCH_SIZE_GPU = 8, 256
 """Default batch sizes; halved while a GPU's memory is too small."""
 
 MIN_COMPILED = 10_000
-"""Number of images from which compiling pays: on two cores it took 19 s for MobileNetV2 and saved
-1.4 ms per image, and 7 s for ResNet-50 and saved 14 ms per image."""
+"""Smallest number of images for which compiling is worth its time: on two cores it took 19 s for
+MobileNetV2 and saved 1.4 ms per image, and 7 s for ResNet-50 and saved 14 ms per image."""
 
 N_GPU_SLOTS = 3
 """One batch is computed while the next is copied and the one after it is filled."""
@@ -77,7 +77,8 @@ class TorchEngine(Engine):
         super().__init__(backbone, device=device, precision=precision, batch_size=size)
         self._network: Callable[..., Any] = _Network(backbone, DTYPES[precision]).to(device)
         # On a CPU one thread per batch: threads that share one wait for each other at every layer,
-        # and longer where decoding takes the cores. A third to a half faster on two cores.
+        # and wait longer if decoding takes the cores. This is a third to a half faster on two
+        # cores.
         self.pool = open_pool(int(joblib.cpu_count()) if device == "cpu" else 1)
         if n_images >= MIN_COMPILED and device != "mps":
             self._compile()
@@ -102,22 +103,22 @@ class TorchEngine(Engine):
         self._network = _run_closed
 
     def _compile(self) -> None:
-        """Compile the network; leave it as it is if there is no compiler or an operation fails."""
+        """Compile the network; keep it uncompiled if there is no compiler or an operation fails."""
         plain, black = self._network, self.backbone.preprocess.build_example()
         pixels = torch.from_numpy(np.stack([black] * self.batch_size)).to(self.device)
-        # Frozen weights are brought into the order that the kernels read them in.
+        # Freezing puts the weights into the order in which the kernels read them.
         self._network = torch.compile(plain, options={"freezing": True})
         try:
             if self.device == "cpu":  # for the threads that will run it
                 self.pool.submit(self.compute, pixels).result()
             else:
                 self.compute(pixels)
-        except Exception:  # dynamo and the compilers behind it raise many kinds
+        except Exception:  # dynamo and its compilers raise many kinds of errors
             torch.compiler.reset()
             self._network = plain
 
     def _open_slots(self) -> list[Slot]:
-        """Take the device's memory before anything is written, and see that it is enough."""
+        """Take the device's memory before any file is written, and check that it is enough."""
         slots: list[Slot]
         if self.device.startswith("cuda"):
             slots = [_CudaSlot(self) for _ in range(N_GPU_SLOTS)]
@@ -159,7 +160,7 @@ def _run_closed(_pixels: torch.Tensor) -> list[torch.Tensor]:
 
 
 class _Network(nn.Module):
-    """From stacked pixels to embeddings: normalisation runs on the device, in float32."""
+    """Turn stacked pixels into embeddings; normalisation runs on the device, in float32."""
 
     def __init__(self, backbone: Backbone, dtype: torch.dtype) -> None:
         super().__init__()
@@ -167,7 +168,7 @@ class _Network(nn.Module):
         try:
             with GLOBAL_STATE:  # torch.fx patches torch.nn while it traces
                 embedder.network = fuse(embedder.network)
-        except Exception:  # torch.fx raises any kind; the network also runs unfolded
+        except Exception:  # torch.fx raises any kind of error; the network also runs unfolded
             embedder = copy.deepcopy(backbone.module)
         self.embedder = embedder.to(dtype).to(memory_format=torch.channels_last)
         self.preprocess: Preprocess = backbone.preprocess

@@ -1,1 +1,1 @@
-"""Prediction: images and a head become predictions."""
+"""Prediction: predict the classes of images with a head."""

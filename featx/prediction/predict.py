@@ -1,4 +1,4 @@
-"""Predict once: images by a predictor that is opened for the call, or the rows of a cache."""
+"""Predict in one call: images with a predictor that is opened for the call, or cache rows."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def predict(
     top : int
         Number of classes per image.
     weights : str, optional
-        Present path or name of the backbone's weights. Default: the ones that the head records.
+        Current path or name of the backbone's weights. Default: the weights that the head records.
         Weights with another content are refused.
     **run
         Options that change the speed, not the result: see `featx.RunOptions`.
@@ -60,7 +60,7 @@ def predict(
     Raises
     ------
     FingerprintError
-        If the weights, or the cache's embeddings, are not those of the head.
+        If the weights, or the embeddings of the cache, differ from those of the head.
     HeadError, SourceError, WeightsError, DeviceError
         If head, inputs, weights or device are missing or unusable.
 

@@ -1,4 +1,4 @@
-"""A head with the open engine of its backbone, which predicts call after call."""
+"""A head with the open engine of its backbone, which predicts in many calls."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Prediction:
     label : str or None
         The most likely class; None if the image cannot be read.
     score : float or None
-        Probability of that class; its signed distance for a head without probabilities.
+        Probability of that class; for a head without probabilities, the signed distance of that
+        class.
     top : tuple of (str, float)
         The most likely classes with their scores, best first.
     error : str or None
@@ -53,15 +54,15 @@ class Predictor:
     """A head with the open engine of its backbone; see `featx.open_predictor`.
 
     The engine is built once, so that each call takes only the time of its images. A predictor may
-    be shared by threads: calls run one after the other. Close it to give the engine's threads and
-    memory back; it is a context manager.
+    be shared by threads: calls run one after the other. Close the predictor to release the threads
+    and memory of the engine, or use it as a context manager.
 
     Parameters
     ----------
     head : Head
         The head that scores the classes.
     weights : str, optional
-        Present path or name of the backbone's weights. Default: the ones that the head records.
+        Current path or name of the backbone's weights. Default: the weights that the head records.
     **run
         Options that change the speed, not the result: see `featx.RunOptions`.
     """
@@ -92,13 +93,13 @@ class Predictor:
         FeatxError
             If `top` is smaller than 1, or the predictor is closed.
         SourceError
-            If a path does not exist, or is no source.
+            If a path does not exist, or cannot be read as a source.
         """
         check_top(top)
         return predict_entries(self.head, self._session, list_entries(images), top)
 
     def close(self) -> None:
-        """Give the engine's threads and memory back."""
+        """Release the engine's threads and memory."""
         self._session.close()
 
     def __enter__(self) -> Self:
@@ -118,7 +119,7 @@ def open_predictor(
     head : path or Head
         The head, or its path.
     weights : str, optional
-        Present path or name of the backbone's weights. Default: the ones that the head records.
+        Current path or name of the backbone's weights. Default: the weights that the head records.
         Weights with another content are refused.
     **run
         Options that change the speed, not the result: see `featx.RunOptions`.
@@ -133,7 +134,7 @@ def open_predictor(
     HeadError
         If the head cannot be read.
     FingerprintError
-        If the weights are not those of the head.
+        If the weights differ from those of the head.
     WeightsError, DeviceError
         If the weights or the device are missing.
 
@@ -164,9 +165,9 @@ def open_session(
     options : RunOptions
         Options of the engine and of the decoding threads.
     weights : str or None
-        Present path or name of the backbone's weights; None for the ones that the head records.
+        Current path or name of the backbone's weights; None for the weights that the head records.
     n_images : int
-        Number of images to expect: compiling the network pays for many.
+        Number of images to expect; the network is compiled if there are many.
     """
     fingerprint = head.fingerprint
     return EmbeddingSession(

@@ -101,7 +101,7 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         (EXTRACT + " --layers conv9", "got 'conv9'. Nearest: conv"),
         (EXTRACT + " --weights gone.pth", "gone.pth: expected a file of weights"),
         (EXTRACT + " --weights text.h5", "text.h5: expected a state dict"),
-        (EXTRACT + " --device cuda:99", "device cuda:99: expected a CUDA device of that number"),
+        (EXTRACT + " --device cuda:99", "device cuda:99: expected a CUDA device with that number"),
         (EXTRACT + " --device gpu", "device: expected auto, cpu, cuda"),
         (EXTRACT + " --engine openvino --device mps", "engine openvino: expected device cpu"),
         (EXTRACT + " --engine torch --precision fp16", "precision fp16 on cpu: expected hardware"),

@@ -206,7 +206,7 @@ def test_fine_tune_defaults_are_the_recipes(
         (TUNE + " --lr 0", "lr: expected a number above 0"),
         (TUNE + " --epochs 0", "epochs: expected at least 1, got 0"),
         (TUNE + " --device cpu --precision bf16", "--precision: expected fp32"),
-        (TUNE + " --device cuda:99", "device cuda:99: expected a CUDA device of that number"),
+        (TUNE + " --device cuda:99", "device cuda:99: expected a CUDA device with that number"),
         (TUNE + FAST + " --train-batchnorm", "--train-batchnorm: expected BatchNorm"),
         (TUNE + FAST + " --weights gone.pth", "gone.pth: expected a file of weights"),
     ],

@@ -230,7 +230,7 @@ def test_check_precision_bf16_of_torch_without_its_instructions_is_refused(
     with_cpu_flags(flags)
     with pytest.raises(
         DeviceError,
-        match=r"^precision bf16 on cpu: expected hardware that computes in it "
+        match=r"^precision bf16 on cpu: expected hardware that computes in this precision "
         r"\(avx512_bf16 or amx_bf16\), "
         r"got .*slowly\. Pass precision='fp32'\.$",
     ):
