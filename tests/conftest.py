@@ -301,7 +301,7 @@ class CliResult:
         How long it took is no test's business, but that it is told.
         """
         *notes, shares, advice = self.err.splitlines()
-        assert re.fullmatch(r"featx: \w+ fp32 on [\w:]+: ready after .* s; time of .*", shares)
+        assert re.fullmatch(r"featx: \w+ fp32 on [\w:]+: ready after .* s; CPU time: .*", shares)
         assert advice.startswith("featx: ")
         return notes
 

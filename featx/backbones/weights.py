@@ -142,7 +142,7 @@ def choose_weights(
         raise WeightsError(
             subject=text,
             expected="a file of weights",
-            got="nothing there",
+            got="no such file",
             remedy="Check the path.",
         )
     words = ["DEFAULT", *by_name] if by_name or has_own_weights else []

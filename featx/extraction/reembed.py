@@ -107,13 +107,14 @@ def compare_with_source(
     featx.verify_cache : Check every byte of a cache without its source.
     """
     drawn = _draw_sample(cache, embedding, sample, seed)
-    entries = {entry.row.id: entry for entry in read_manifest(source).entries}
+    manifest = read_manifest(source)
+    entries = {entry.row.id: entry for entry in manifest.entries}
     todo = [entries[row_id] for row_id in drawn.rows if row_id in entries]
     if not todo:
         raise CacheError(
             subject=drawn.subject,
             expected="the source that it was made from",
-            got=f"{source}, which has none of the sampled rows",
+            got=f"{manifest.source}, which has none of the sampled rows",
             remedy="Pass the source that was given to featx.extract.",
         )
     fingerprint, provenance = drawn.info.fingerprint, drawn.info.provenance

@@ -71,7 +71,7 @@ def test_choose_weights_of_a_network_with_its_own_other_word_is_refused(
 @pytest.mark.parametrize("name", ["gone.pth", "gone.pt", "gone.safetensors"])
 def test_choose_weights_missing_file_is_refused(name: str) -> None:
     with pytest.raises(
-        WeightsError, match=rf"{name}: expected a file of weights, got nothing there"
+        WeightsError, match=rf"{name}: expected a file of weights, got no such file"
     ):
         choose_weights(f"/nowhere/{name}", ENTRIES, backbone="tiny")
 

@@ -173,7 +173,7 @@ def test_extract_ends_with_where_the_time_went(place: Any, run_cli: Any) -> None
     shares = [int(share) for share in re.findall(r"(\d+)%", where)]
     assert len(shares) == 5
     assert 97 <= sum(shares) <= 103
-    assert advice == "featx: too short to tell what held it back"
+    assert advice == "featx: the run was too short to find its bottleneck"
     again = run_cli(*EXTRACT.split())
     assert (again.code, again.err) == (0, "")
 

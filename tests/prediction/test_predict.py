@@ -235,7 +235,7 @@ def test_predict_other_weights_are_refused_naming_digests(
 
 def test_predict_weights_passed_that_are_missing_are_refused(moved: Any, photos: Path) -> None:
     path, _ = moved
-    with pytest.raises(WeightsError, match=r"gone\.pth: expected a file of weights, got nothing"):
+    with pytest.raises(WeightsError, match=r"gone\.pth: expected a file of weights, got no such"):
         predict(path, photos / "val", weights="gone.pth", progress=False)
 
 
