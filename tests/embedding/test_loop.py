@@ -21,6 +21,7 @@ from featx.embedding.options import RunOptions
 from featx.embedding.timings import Timings
 from featx.images.decode import decode_reduced
 from featx.images.sources.read import list_entries, read_manifest
+from featx.testing import FakeEngine
 
 
 def keep_size(image: Any) -> Any:
@@ -235,22 +236,23 @@ def test_iter_embedded_many_batches_come_in_order(
 
 @pytest.mark.parametrize("n_done", [0, 1, 7])
 def test_iter_embedded_error_of_the_network_comes_after_what_was_done(
-    put_many: Any, picky: Backbone, watch_batches: Any, n_done: Any
+    put_many: Any, picky: Backbone, n_done: int
 ) -> None:
     class StopError(Exception):
         pass
 
-    def act(number: Any) -> None:
+    def act(number: int) -> None:
         if number == n_done:
             raise StopError("stopped")
 
-    found = []
+    engine, found = FakeEngine(on_batch=act), []
 
     def take() -> None:
-        for batch in iter_on_cpu(list_entries(put_many(40)), picky, batch_size=2):
+        entries = list_entries(put_many(40))
+        for batch in iter_on_cpu(entries, picky, engine=engine, batch_size=2):
             found.append(batch)  # noqa: PERF402
 
-    with watch_batches(act), pytest.raises(StopError, match="stopped"):
+    with pytest.raises(StopError, match="stopped"):
         take()
     assert [len(batch.rows) for batch in found] == [2] * n_done
     assert "featx-network" not in list_threads()

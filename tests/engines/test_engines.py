@@ -61,7 +61,7 @@ def build(name: str, engine: Any, precision: Precision = "fp32") -> Any:
 
 
 def draw(backbone: Backbone, n_rows: int = BATCH_SIZE, seed: Any = 0) -> Any:
-    """Draw pictures as the backbone's `prepare` gives them: coarse noise, so that rows differ."""
+    """Draw images as the backbone's `prepare` returns them: coarse noise, so that rows differ."""
     black = backbone.preprocess.build_example()
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (n_rows, *(max(1, side // 8) for side in black.shape)))
@@ -146,7 +146,7 @@ def test_engine_slots_in_flight_together_and_again_give_the_same(
     found = []
     for turn in range(10):
         # Each batch is in another slot every time.
-        slots = [engine.slots[(turn + place) % len(batches)] for place in range(len(batches))]
+        slots = [engine.slots[(turn + number) % len(batches)] for number in range(len(batches))]
         for slot, pixels in zip(slots, batches, strict=True):
             slot.pixels[:] = pixels
             slot.start(len(pixels))

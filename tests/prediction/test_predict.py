@@ -241,7 +241,7 @@ def test_predict_weights_passed_that_are_missing_are_refused(moved: Any, photos:
 
 @pytest.fixture
 def small_head(photos: Path, tmp_path: Path) -> Any:
-    """A saved head of embeddings of pictures made smaller than the network's own, and its cache."""
+    """Paths of a head, and of its cache, of images smaller than the weights' own size."""
     extract(photos, tmp_path / "s.h5", backbone="mini", size=40, progress=False)
     fit_head(tmp_path / "s.h5", tmp_path / "small.joblib", C=1.0)
     return tmp_path / "small.joblib", tmp_path / "s.h5"
