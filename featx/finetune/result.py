@@ -103,7 +103,7 @@ class TuningReport:
             return f"Tuning helped: {gain}. Use {self.path} with {self.head_path}."
         if scores.gain_ci95[1] < 0:
             return f"Tuning made the accuracy worse: {gain}. Stay with the frozen head."
-        return f"It is not certain that tuning helped: {gain}. Stay with the frozen head."
+        return f"Tuning did not help for certain: {gain}. Stay with the frozen head."
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields and the verdict as plain values, for JSON."""

@@ -145,7 +145,7 @@ def fine_tune(  # noqa: PLR0913
     >>> report.blocks, report.scores.n_rows
     (('top',), 4)
     >>> report.verdict
-    'It is not certain that tuning helped: +0.0 points on 4 val images ...'
+    'Tuning did not help for certain: +0.0 points on 4 val images ...'
     """
     request = TuningRequest(
         source=source,

@@ -497,7 +497,12 @@ def test_shards_that_cannot_be_read_are_refused_not_dropped(
     three: Path, open_shards: OpenShards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(path: Path) -> None:
-        raise CacheError(f"{path}: expected a file that can be read, got Input/output error.")
+        raise CacheError(
+            subject=str(path),
+            expected="a file that can be read",
+            got="Input/output error",
+            remedy="Check its disk.",
+        )
 
     monkeypatch.setattr(shards_module, "check_seal", fail)
     with pytest.raises(CacheError, match=r"Input/output error"):

@@ -18,7 +18,7 @@ from featx.finetune.result import TuningReport
 from featx.fitting.fit import fit_head
 
 TUNE = "fine-tune photos --cache photos.h5 --head head.joblib -o tuned.safetensors"
-VERDICT = re.compile(r"(Tuning (helped|made)|It is not certain that tuning helped)\b")
+VERDICT = re.compile(r"Tuning (helped|made|did not help)\b")
 FAST = " --unfreeze 1 --epochs 2 --train-batch-size 8 --engine torch --device cpu"
 
 
@@ -178,7 +178,7 @@ def test_fine_tune_defaults_are_the_recipes(
 
     def catch(*args: Any, **options: Any) -> None:
         caught.update(options)
-        raise featx.TuningError("caught")
+        raise featx.TuningError(subject="tuning", expected="nothing", got="caught", remedy="Stop.")
 
     monkeypatch.setattr("featx.finetune.tune.fine_tune", catch)
     assert run_cli(*TUNE.split()).code == 1

@@ -73,6 +73,7 @@ class Server:
     def close(self) -> None:
         self._input.close()
         self._process.wait(60)
+        self._output.close()
 
 
 @pytest.fixture(scope="module")

@@ -60,9 +60,9 @@ def build_report(scores: PairedScores, **changes: Any) -> TuningReport:
             "Tuning made the accuracy worse: -19.0 points on 200 val images",
             "Stay with the frozen head.",
         ),
-        (6, 4, "It is not certain that tuning helped: +1.0 points", "Stay with the frozen head."),
-        (4, 6, "It is not certain that tuning helped: -1.0 points", "Stay with the frozen head."),
-        (0, 0, "It is not certain that tuning helped: +0.0 points", "Stay with the frozen head."),
+        (6, 4, "Tuning did not help for certain: +1.0 points", "Stay with the frozen head."),
+        (4, 6, "Tuning did not help for certain: -1.0 points", "Stay with the frozen head."),
+        (0, 0, "Tuning did not help for certain: +0.0 points", "Stay with the frozen head."),
     ],
 )
 def test_verdict_recommends_the_tuned_pair_only_if_it_is_surely_better(
@@ -83,10 +83,10 @@ def test_verdict_recommends_the_tuned_pair_only_if_it_is_surely_better(
 @pytest.mark.parametrize(
     ("interval", "p_value", "begin"),
     [
-        ((0.0, 0.1), 0.01, "It is not certain that tuning helped"),
+        ((0.0, 0.1), 0.01, "Tuning did not help for certain"),
         ((0.001, 0.1), 0.01, "Tuning helped"),
-        ((0.001, 0.1), 0.06, "It is not certain that tuning helped"),
-        ((-0.1, 0.0), 0.01, "It is not certain that tuning helped"),
+        ((0.001, 0.1), 0.06, "Tuning did not help for certain"),
+        ((-0.1, 0.0), 0.01, "Tuning did not help for certain"),
         ((-0.1, -0.001), 0.01, "Tuning made the accuracy worse"),
     ],
 )
