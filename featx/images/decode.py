@@ -169,7 +169,9 @@ def encode_image(pixels: UInt8Array, format: str = "PNG") -> bytes:
     return stream.getvalue()
 
 
-def _refuse(expected: str, got: str, remedy: str = "") -> DecodeError:
+def _refuse(
+    expected: str, got: str, remedy: str = "Copy the image again, or leave it out."
+) -> DecodeError:
     return DecodeError(subject="image", expected=expected, got=got, remedy=remedy)
 
 
