@@ -255,7 +255,9 @@ def test_load_backbone_file_that_is_gone_is_refused(save: Callable[..., Path]) -
     file = save()
     load_backbone("squeezenet1_1", weights=str(file))
     file.unlink()
-    with pytest.raises(WeightsError, match=r"mine\.pth: expected a file of weights, got nothing"):
+    with pytest.raises(
+        WeightsError, match=r"mine\.pth: expected a file of weights, got no such file"
+    ):
         load_backbone("squeezenet1_1", weights=str(file))
 
 

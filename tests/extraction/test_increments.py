@@ -476,7 +476,7 @@ def test_extract_more_failures_than_allowed_makes_no_cache(
 def test_extract_with_more_failures_allowed_goes_on_without_doing_again(
     run: Any, spoilt: Path, check_fresh: Any, decoded: Any
 ) -> None:
-    with pytest.raises(TooManyFailuresError, match=r"got \d of 10"):
+    with pytest.raises(TooManyFailuresError, match=r"got failures in \d of 10"):
         run(spoilt, batch_size=16)
     del decoded[:]
     report = run(spoilt, batch_size=16, max_failures="50%")
@@ -492,7 +492,7 @@ def test_extract_failures_known_before_are_refused_before_any_work(
     del decoded[:]
     put(spoilt / "ants/new.png", 9)
     with pytest.raises(
-        TooManyFailuresError, match=r"got 2 of 11 .* such as .*bad\.png: expected an im"
+        TooManyFailuresError, match=r"got failures in 2 of 11 .* such as .*bad\.png: expected an im"
     ):
         run(spoilt, max_failures=1)
     assert decoded == []
