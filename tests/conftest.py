@@ -152,9 +152,9 @@ def make_cache(tmp_path: Path) -> Any:
     ) -> Any:
         n_rows = n_train + n_val
         labels = ["ants" if i % 2 else "bees" for i in range(n_rows)]
-        parts: list[Split | None] = [None] * n_rows
-        if splits:
-            parts = ["train"] * n_train + ["val"] * n_val
+        parts: list[Split | None] = [
+            ("train" if i < n_train else "val") if splits else None for i in range(n_rows)
+        ]
         infos = infos or [build_info()]
         rng = np.random.default_rng(seed)
         sides = np.where(np.array(labels) == "ants", 2.0, -2.0)[:, None]
