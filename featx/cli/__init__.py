@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     except FeatxError as error:
         if len(rest) < len(arguments):
             raise
-        print(f"featx: {render_error(error, get_group(app))}", file=sys.stderr)
+        print(f"featx: {render_error(error, get_group(app), rest[0])}", file=sys.stderr)
         sys.exit(error.exit_code)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from featx.cli.options import AsJson, CacheArgument, Embedding
+from featx.cli.options import AsJson, CacheArgument, Embedding, parse_strength
 from featx.cli.printing import format_accuracy, print_json
 from featx.heads.kinds import KINDS, ClassWeighting
 
@@ -24,10 +24,14 @@ def fit_head(
         typer.Option(help="Split to fit on.  [default: train, or all rows without splits]"),
     ] = None,
     embedding: Embedding = None,
-    c: Annotated[
+    C: Annotated[
         float | None,
         typer.Option(
-            "--C", help="Inverse regularisation strength.  [default: chosen by cross-validation]"
+            "--C",
+            parser=parse_strength,
+            metavar="auto|C",
+            help="Inverse regularisation strength; auto: chosen by cross-validation.  "
+            "[default: auto]",
         ),
     ] = None,
     cv: Annotated[int, typer.Option(min=2, help="Number of folds of the cross-validation.")] = 5,
@@ -52,7 +56,7 @@ def fit_head(
         kind=kind,
         split=split,
         embedding=embedding,
-        C="auto" if c is None else c,
+        C="auto" if C is None else C,
         cv=cv,
         class_weight=class_weight,
         seed=seed,

@@ -46,10 +46,19 @@ class Flag:
     is_switch: bool
 
 
-def list_flags(group: Group) -> dict[str, Flag]:
-    """List the options of all commands by the name of their Python argument."""
+def list_flags(group: Group, name: str | None = None) -> dict[str, Flag]:
+    """List the options of one command, or of all, by the name of their Python argument.
+
+    Parameters
+    ----------
+    group : Group
+        All commands.
+    name : str, optional
+        Name of one command. Default: all commands.
+    """
+    named = group.commands.get(name or "")
     flags: dict[str, Flag] = {}
-    for command in group.commands.values():
+    for command in group.commands.values() if named is None else [named]:
         for parameter in command.params:
             long = [text for text in parameter.opts if text.startswith("--")]
             if parameter.name and long:
@@ -57,11 +66,22 @@ def list_flags(group: Group) -> dict[str, Flag]:
     return flags
 
 
-def render_error(error: FeatxError, group: Group) -> str:
-    """Write an error in one line, with flags and commands in place of arguments and calls."""
-    flags = list_flags(group)
-    subject = flags[error.subject].text if error.subject in flags else error.subject
-    remedy = translate(error.remedy, flags, set(group.commands))
+def render_error(error: FeatxError, group: Group, command: str | None = None) -> str:
+    """Write an error in one line, with flags and commands in place of arguments and calls.
+
+    Parameters
+    ----------
+    error : FeatxError
+        The error to write.
+    group : Group
+        All commands.
+    command : str, optional
+        Name of the command that ran: a subject becomes one of its flags. Default: any command.
+    """
+    own = list_flags(group, command)
+    words = error.subject.split(", ")
+    subject = ", ".join(own[word].text if word in own else word for word in words)
+    remedy = translate(error.remedy, list_flags(group), set(group.commands))
     return f"{subject}: {error.reason}. {remedy}"
 
 

@@ -19,6 +19,16 @@ def parse_count(text: str) -> Count:
     return int(text)
 
 
+def parse_strength(text: str) -> float | None:
+    """Read a number; ``auto`` is None."""
+    if text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"expected auto or a number, got {text!r}.") from None
+
+
 def _count(text: str) -> Any:
     """Build an option with the default ``auto``."""
     return typer.Option(parser=parse_count, metavar="auto|N", help=text)

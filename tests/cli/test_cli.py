@@ -124,7 +124,7 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         ("fit-head photos.h5 -o new.joblib --kind svm", "got 'svm'. "),
         ("fit-head photos.h5 -o new.joblib --split test", "expected rows in split 'test'"),
         ("fit-head photos.h5 -o new.joblib --embedding x", "expected one of its embeddings"),
-        ("fit-head photos.h5 -o new.joblib --C 0", "C: expected"),
+        ("fit-head photos.h5 -o new.joblib --C 0", "--C: expected"),
         ("fit-head photos.h5 -o new.joblib --seed -1", "seed: expected"),
         (
             "evaluate gone.joblib photos.h5",

@@ -55,6 +55,23 @@ def test_render_error_of_an_argument_names_its_flag() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("subject", "command", "expected"),
+    [
+        ("val, test", "split", "--val, --test"),
+        ("C", "fit-head", "--C"),
+        ("backbone", "extract", "--backbone"),
+        ("backbone", "backbones", "backbone"),  # an argument of this command, and no option
+        ("a.jpg, b.jpg", "predict", "a.jpg, b.jpg"),
+    ],
+)
+def test_render_error_names_flags_of_the_command_that_ran(
+    subject: str, command: str, expected: str
+) -> None:
+    error = FeatxError(subject=subject, expected="x", got="y", remedy="Do z.")
+    assert render_error(error, GROUP, command) == f"{expected}: expected x, got y. Do z."
+
+
 def test_render_error_of_a_file_keeps_its_name() -> None:
     error = CacheError(
         subject="a_cache.h5", expected="a cache", got="nothing", remedy="Run featx.extract."
