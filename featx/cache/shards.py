@@ -68,7 +68,7 @@ class Shards:
     fresh : bool
         True to delete the shards of another extraction. Otherwise, such shards are refused.
     lock : CacheLock, optional
-        Lock of the cache, checked before each change of the folder.
+        Lock of the cache, checked before a shard gets its name and before the folder is deleted.
 
     Attributes
     ----------
@@ -81,8 +81,6 @@ class Shards:
     ------
     CacheError
         If the folder holds shards of another extraction, or cannot be written.
-    CacheLockedError
-        If another process has taken the lock.
     """
 
     def __init__(
@@ -213,8 +211,7 @@ class Shards:
                 self._write(draft, *joined)
                 digest = seal_file(draft)
                 check_seal(draft)
-                self._check_lock()
-                put_in_place(draft, self._name_shard(self._last + 1))
+                put_in_place(draft, self._name_shard(self._last + 1), check=self._check_lock)
         finally:
             draft.unlink(missing_ok=True)
         self._last += 1

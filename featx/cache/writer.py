@@ -85,7 +85,8 @@ def write_cache(
     CacheLockedError
         If another process has taken the lock. The destination is unchanged.
     """
-    with replacing(path, error=CacheError, draft=draft) as file_path:
+    check_lock = None if lock is None else lock.check
+    with replacing(path, error=CacheError, draft=draft, check=check_lock) as file_path:
         with open_writable(file_path, "w") as (file, check):
             stamp_file(file, "featx-cache")
             file.attrs["source"] = source
@@ -97,8 +98,6 @@ def write_cache(
         digest = seal_file(file_path)
         check_seal(file_path)
         open_cache(file_path).close()
-        if lock is not None:
-            lock.check()
     return digest
 
 
@@ -153,7 +152,7 @@ def rewrite_cache(path: PathLike, *, digest: str | None = None) -> Iterator[h5py
                     remedy="Run the command again.",
                 )
         remove_drafts(path)
-        with replacing(path, error=CacheError) as draft:
+        with replacing(path, error=CacheError, check=lock.check) as draft:
             check_seal(path)  # otherwise, a damaged copy would be sealed as if it were sound
             shutil.copyfile(path, draft)
             unseal_file(draft)
@@ -161,7 +160,6 @@ def rewrite_cache(path: PathLike, *, digest: str | None = None) -> Iterator[h5py
                 yield file
             seal_file(draft)
             check_seal(draft)
-            lock.check()
 
 
 def write_splits(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,7 +92,7 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def put_in_place(draft: Path, path: Path) -> None:
+def put_in_place(draft: Path, path: Path, *, check: Callable[[], None] | None = None) -> None:
     """Flush a finished draft to the disk, and give the draft its final name in one step.
 
     Parameters
@@ -101,9 +101,14 @@ def put_in_place(draft: Path, path: Path) -> None:
         The finished file, on the same file system as `path`.
     path : Path
         The final name. An existing file is replaced.
+    check : callable, optional
+        Function that is called last before the new name is given, and raises an error to prevent
+        it. Flushing a large file takes seconds, in which another process may break a lock.
     """
     with draft.open("r+b") as stream:
         os.fsync(stream.fileno())
+    if check is not None:
+        check()
     os.replace(draft, path)
     sync_folder(path.parent)
 
@@ -136,7 +141,13 @@ def explain_errors(path: Path, *, error: type[FeatxError]) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, *, error: type[FeatxError], draft: Path | None = None) -> Iterator[Path]:
+def replacing(
+    path: Path,
+    *,
+    error: type[FeatxError],
+    draft: Path | None = None,
+    check: Callable[[], None] | None = None,
+) -> Iterator[Path]:
     """Write a file in place of another: yield a draft, and put it in place at the end of the block.
 
     If the block raises an error, the draft is removed and the destination is unchanged.
@@ -149,6 +160,8 @@ def replacing(path: Path, *, error: type[FeatxError], draft: Path | None = None)
         Class of the error to raise if a write fails, for example because the disk is full.
     draft : Path, optional
         Path of the draft, on the same file system. Default: a hidden file beside the destination.
+    check : callable, optional
+        Function that is called after the block, last before the destination is replaced.
 
     Yields
     ------
@@ -164,6 +177,6 @@ def replacing(path: Path, *, error: type[FeatxError], draft: Path | None = None)
     try:
         with explain_errors(path, error=error):
             yield draft
-            put_in_place(draft, path)
+            put_in_place(draft, path, check=check)
     finally:
         draft.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.core.errors import CacheError, FeatxError, HeadError
+from featx.core.errors import CacheError, CacheLockedError, FeatxError, HeadError
 from featx.core.files import (
     check_destination,
     explain_errors,
@@ -100,7 +100,7 @@ def test_remove_drafts_of_a_name_with_wildcards(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == [".c1x.1.partial"]
 
 
-def test_put_in_place_flushes_file_then_renames_then_flushes_folder(
+def test_put_in_place_flushes_file_then_checks_then_renames_then_flushes_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
@@ -121,8 +121,8 @@ def test_put_in_place_flushes_file_then_renames_then_flushes_folder(
     folder.mkdir()
     (folder / "draft").write_text("new")
     (folder / "file").write_text("old")
-    put_in_place(folder / "draft", folder / "file")
-    assert steps == ["flush draft", "draft becomes file", "flush folder"]
+    put_in_place(folder / "draft", folder / "file", check=lambda: steps.append("check"))
+    assert steps == ["flush draft", "check", "draft becomes file", "flush folder"]
     assert (folder / "file").read_text() == "new"
 
 
@@ -222,3 +222,19 @@ def test_replacing_whose_last_step_fails_leaves_what_was_there(
     ):
         draft.write_text("new")
     assert os.listdir(tmp_path) == []
+
+
+def test_replacing_that_its_check_refuses_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "c.h5"
+    path.write_text("old")
+
+    def refuse() -> None:
+        raise CacheLockedError(subject="lock", expected="none", got="one", remedy="Wait.")
+
+    with (
+        pytest.raises(CacheLockedError, match=r"^lock: "),
+        replacing(path, error=CacheError, check=refuse) as draft,
+    ):
+        draft.write_text("new")
+    assert os.listdir(tmp_path) == ["c.h5"]
+    assert path.read_text() == "old"
