@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +13,7 @@ from featx.cache.reader import Cache
 from featx.core.errors import CacheError, FeatxError, SourceError, TooManyFailuresError
 from featx.core.fingerprint import check_comparable
 from featx.core.rows import Failure
+from featx.images.content import Content
 from featx.images.manifest import Manifest
 
 N_SHOWN = 3
@@ -120,13 +122,14 @@ def check_same_source(base: Cache, manifest: Manifest) -> None:
         )
 
 
-def check_not_empty(manifest: Manifest) -> None:
-    """Refuse a manifest without rows.
+def check_manifest(manifest: Manifest) -> None:
+    """Refuse a manifest of the caller that cannot become a cache.
 
     Raises
     ------
     SourceError
-        If there is no row.
+        If there is no row, if two rows have the same id, or if an image lies in memory: such an
+        image has no digest to identify it by.
     """
     if not manifest.entries:
         raise SourceError(
@@ -134,6 +137,22 @@ def check_not_empty(manifest: Manifest) -> None:
             expected="at least one row",
             got="none",
             remedy="Pass a manifest that has rows.",
+        )
+    for entry in manifest.entries:
+        if not isinstance(entry.content, Content):
+            raise SourceError(
+                subject=f"{manifest.source}, row {entry.row.id!r}",
+                expected="an image in a file",
+                got="an image in memory",
+                remedy="Save the images to files, or embed them with featx.embed(images).",
+            )
+    row_id, count = Counter(entry.row.id for entry in manifest.entries).most_common(1)[0]
+    if count > 1:
+        raise SourceError(
+            subject=manifest.source,
+            expected="each id once",
+            got=f"{row_id!r} {count} times",
+            remedy="Give each row an id of its own.",
         )
 
 

@@ -24,7 +24,7 @@ from featx.core.provenance import Provenance
 from featx.core.typing import PathLike, VectorDtype
 from featx.embedding.identity import build_fingerprint, resolve_backbone
 from featx.engines.engine import Engine
-from featx.extraction.checks import check_fingerprints, check_not_empty, check_same_source
+from featx.extraction.checks import check_fingerprints, check_manifest, check_same_source
 from featx.extraction.naming import name_embeddings
 from featx.extraction.plan import choose_storage
 from featx.extraction.request import ExtractionRequest
@@ -140,8 +140,9 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
 def _read_source(source: PathLike | Sequence[PathLike] | Manifest, output: Path) -> Manifest:
     """List the images of a source; refuse one that the output would replace."""
     if isinstance(source, Manifest):
-        check_not_empty(source)
-        return replace(source, source=escape_name(source.source))
+        manifest = replace(source, source=escape_name(source.source))
+        check_manifest(manifest)
+        return manifest
     manifest = read_manifest(source)
     given = [source] if isinstance(source, str | os.PathLike) else source
     if output.exists() and any(output.samefile(path) for path in given):

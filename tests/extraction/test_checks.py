@@ -8,14 +8,16 @@ import pytest
 
 from featx.cache.reader import Cache
 from featx.core.errors import CacheError, FeatxError, SourceError, TooManyFailuresError
+from featx.core.rows import Row
 from featx.extraction.checks import (
     FailureLimit,
-    check_not_empty,
+    check_manifest,
     check_same_source,
     count_allowed,
     is_other_source,
 )
-from featx.images.manifest import Manifest
+from featx.images.content import InMemory
+from featx.images.manifest import Entry, Manifest
 from tests.extraction.made_up import fail, manifest
 
 
@@ -103,6 +105,21 @@ def test_check_same_source_names_both() -> None:
         check_same_source(made_up_cache("/moved", "x.png"), manifest("a.png"))
 
 
-def test_check_not_empty_refuses_a_manifest_without_rows() -> None:
+def test_check_manifest_refuses_a_manifest_without_rows() -> None:
     with pytest.raises(SourceError, match=r"^/photos: expected at least one row, got none"):
-        check_not_empty(Manifest(source="/photos", entries=()))
+        check_manifest(Manifest(source="/photos", entries=()))
+
+
+def test_check_manifest_refuses_an_id_that_comes_twice() -> None:
+    message = r"^/photos: expected each id once, got 'b\.png' 2 times\. Give each row an id"
+    with pytest.raises(SourceError, match=message):
+        check_manifest(manifest("a.png", "b.png", "b.png"))
+    check_manifest(manifest("a.png", "b.png"))
+
+
+def test_check_manifest_refuses_images_in_memory() -> None:
+    """They have no digest: all rows would get the vector of one of them."""
+    entry = Entry(Row(id="0", path="image 0"), InMemory(np.zeros((2, 2, 3), np.uint8)))
+    message = r"^/photos, row '0': expected an image in a file, got an image in memory\. Save"
+    with pytest.raises(SourceError, match=message):
+        check_manifest(Manifest(source="/photos", entries=(*manifest("a.png").entries, entry)))
