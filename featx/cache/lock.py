@@ -80,10 +80,8 @@ class LockOwner:
             return True
         except PermissionError:
             pass  # it runs under another user
-        started = _read_start(self.pid)
-        return (
-            bool(started) and started != self.started
-        )  # hidden, because the process runs under another user
+        started = _read_start(self.pid)  # empty if the system hides processes of other users
+        return bool(started) and started != self.started
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since}"
