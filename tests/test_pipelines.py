@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
+BENCHMARKS = PIPELINES.parent / "benchmarks"
 
 
 def run(*words: Any, **options: Any) -> Any:
@@ -19,7 +20,7 @@ def run(*words: Any, **options: Any) -> Any:
 @pytest.mark.slow
 @pytest.mark.shared
 def test_memory_does_not_grow_with_rows(shared: Path) -> None:
-    done = run(PIPELINES / "benchmarks/cost.py", "--data", shared, "--rounds", "1")
+    done = run(BENCHMARKS / "cost.py", "--data", shared, "--rounds", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["growth_mb"] <= 200
 
