@@ -249,6 +249,25 @@ def test_extract_through_a_link_updates_what_it_points_to(
     assert run(folder).is_changed is False
 
 
+def test_extract_layer_added_later_equals_both_at_once(
+    run: Any, folder: Path, extracted: Path, check_fresh: Any
+) -> None:
+    layers = ["penultimate", "conv"]
+    report = run(folder, layers=layers)
+    assert count(report) == (8, 0, True)
+    check_fresh(report, folder, layers=layers)
+
+
+def test_extract_layers_of_different_dtypes_in_one_run_is_refused(
+    run: Any, folder: Path, extracted: Path, put: Any
+) -> None:
+    run(folder, layers=["conv"], dtype="float16")
+    put(folder / "ants/8.png", 8)
+    with pytest.raises(CacheError, match=r"expected dtype float32, .* got float16.*one at a time"):
+        run(folder, layers=["conv", "penultimate"])
+    assert run(folder).n_embedded == run(folder, layers=["conv"]).n_embedded == 1
+
+
 def test_extract_layers_grow_together(run: Any, folder: Path, put: Any, check_fresh: Any) -> None:
     layers = ["penultimate", "conv"]
     run(folder, layers=layers)
@@ -305,6 +324,15 @@ def test_extract_brings_the_other_backbone_up_to_date(
     run(folder, "fresh.h5", backbone=other_backbone)
     assert read_all(uneven) == read_all(fresh.path)
     assert count(run(folder, backbone=other_backbone)) == (0, 0, False)
+
+
+def test_extract_copy_of_old_content_has_a_vector_in_all_embeddings(
+    run: Any, folder: Path, uneven: Path, other_backbone: str
+) -> None:
+    shutil.copy2(folder / "ants/0.png", folder / "ants/copy.png")
+    assert run(folder).n_embedded == 0
+    vectors = read_by_id(uneven, other_backbone)
+    assert vectors["ants/copy.png"] == vectors["ants/0.png"]
 
 
 def test_fit_head_leaves_out_rows_that_its_embedding_lacks(
@@ -437,6 +465,37 @@ def test_extract_failure_is_remembered_by_content(run: Any, spoilt: Path, decode
         ]
 
 
+def test_extract_failure_is_remembered_for_another_backbone(
+    run: Any, spoilt: Path, decoded: Any, other_backbone: str
+) -> None:
+    run(spoilt, max_failures=2)
+    assert b"no image" in decoded
+    del decoded[:]
+    assert run(spoilt, max_failures=2, backbone=other_backbone).n_failures == 2
+    assert b"no image" not in decoded
+
+
+def test_extract_file_that_went_bad_is_a_failure_and_no_row(
+    run: Any, folder: Path, extracted: Path, check_fresh: Any
+) -> None:
+    (folder / "ants/0.png").write_bytes(b"no image")
+    age(folder / "ants/0.png")
+    report = run(folder, max_failures=1)
+    assert (report.n_rows, report.n_failures, *count(report)) == (7, 1, 0, 0, True)
+    check_fresh(report, folder, max_failures=1)
+
+
+def test_extract_failed_file_that_was_repaired_is_embedded(
+    run: Any, spoilt: Path, put: Any, check_fresh: Any
+) -> None:
+    run(spoilt, max_failures=2)
+    put(spoilt / "ants/bad.png", 9)
+    (spoilt / "bees/bad.png").unlink()
+    report = run(spoilt)
+    assert (report.n_embedded, report.n_failures) == (1, 0)
+    check_fresh(report, spoilt)
+
+
 def test_extract_retry_failed_that_fails_again_leaves_the_file(
     run: Any, spoilt: Path, decoded: Any
 ) -> None:
@@ -471,6 +530,15 @@ def test_extract_more_failures_than_allowed_makes_no_cache(
         run(spoilt)
     assert not (tmp_path / "out.h5").exists()
     assert (tmp_path / "out.h5.partial").is_dir()
+
+
+def test_extract_more_failures_than_allowed_leaves_the_old_cache(
+    run: Any, folder: Path, extracted: Path, spoilt: Path
+) -> None:
+    before = extracted.read_bytes()
+    with pytest.raises(TooManyFailuresError, match=r"at most 1 failure.*, got .* 2 of 10"):
+        run(spoilt, max_failures=1)
+    assert extracted.read_bytes() == before
 
 
 def test_extract_with_more_failures_allowed_goes_on_without_doing_again(
