@@ -179,7 +179,7 @@ def choose_split(split: str | None, have: Sequence[str], *, subject: str) -> str
             subject="split",
             expected="val or test, which no model has seen",
             got=repr(split),
-            remedy=f"Pass split={'val' if 'val' in have else 'test'}.",
+            remedy=f"Pass split={'val' if 'val' in have else 'test'!r}.",
         )
     return split
 

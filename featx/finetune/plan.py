@@ -71,7 +71,7 @@ def plan_tuning(
     network: TuningNetwork,
     *,
     device: str,
-    space: FreeSpace,
+    limit: int | FreeSpace,
 ) -> TuningPlan:
     """Decide what is trained, where, and whether the output of the trunk is kept.
 
@@ -85,8 +85,8 @@ def plan_tuning(
         The backbone, cut in two.
     device : str
         Device to train on.
-    space : FreeSpace
-        Free memory and disk.
+    limit : int or FreeSpace
+        Largest size in bytes of the output of the trunk, or the free space that limits it.
 
     Returns
     -------
@@ -96,8 +96,7 @@ def plan_tuning(
     excess = describe_excess(
         network.run.count_bytes(1),
         network.run.count_bytes(request.recipe.views + 1),
-        max_bytes=request.max_trunk_bytes,
-        space=space,
+        limit=limit,
     )
     return TuningPlan(
         identity=build_identity(network.backbone, network.cut, data, request.recipe),

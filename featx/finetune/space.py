@@ -48,36 +48,32 @@ def measure_space(run: TrunkRun, path: Path, n_views: int) -> FreeSpace:
     return FreeSpace(find_free_memory(), free + _count_kept_bytes(run, path, n_views))
 
 
-def describe_excess(
-    one_view: int, all_views: int, *, max_bytes: int | None, space: FreeSpace
-) -> str:
+def describe_excess(one_view: int, all_views: int, *, limit: int | FreeSpace) -> str:
     """Explain why the output of the trunk is not kept.
 
     Parameters
     ----------
     one_view, all_views : int
         Sizes in bytes of the one view that is held in memory, and of all views on the disk.
-    max_bytes : int or None
-        Largest size of all views. Default: half of the free memory for the one view, and half of
-        the free disk for all.
-    space : FreeSpace
-        Free memory and disk.
+    limit : int or FreeSpace
+        Largest size of all views in bytes. Free space limits the one view to half of the memory,
+        and all views to half of the disk.
 
     Returns
     -------
     str
         The size and the limit that it exceeds; empty if the output can be kept.
     """
-    if max_bytes is not None:
-        limits = [(all_views, max_bytes, "max_trunk_gb is")]
+    if isinstance(limit, int):
+        bounds = [(all_views, limit, "max_trunk_gb is")]
     else:
-        limits = [
-            (one_view, space.memory // 2, "half of the free memory is"),
-            (all_views, space.disk // 2, "half of the free disk is"),
+        bounds = [
+            (one_view, limit.memory // 2, "half of the free memory is"),
+            (all_views, limit.disk // 2, "half of the free disk is"),
         ]
-    for size, limit, name in limits:
-        if size > limit:
-            return f"it would be {size / 1e9:.2f} GB, {name} {limit / 1e9:.2f} GB"
+    for size, bound, name in bounds:
+        if size > bound:
+            return f"it would be {size / 1e9:.2f} GB, {name} {bound / 1e9:.2f} GB"
     return ""
 
 

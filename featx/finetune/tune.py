@@ -39,7 +39,7 @@ from featx.finetune.result import (
     compare,
     save_weights,
 )
-from featx.finetune.space import measure_space
+from featx.finetune.space import FreeSpace, measure_space
 from featx.finetune.train import LOG, Training, TrainingRequest
 from featx.finetune.trunk import Features, KeptFeatures, LiveFeatures, TrunkRun
 from featx.heads.compare import PairedScores
@@ -157,7 +157,7 @@ def fine_tune(  # noqa: PLR0913
         weights=weights,
         recipe=recipe or Recipe(),
         max_trunk_bytes=None if max_trunk_gb is None else round(max_trunk_gb * 1e9),
-        options=RunOptions(**run),
+        options=RunOptions(**run, batch_size="auto"),
         resume=resume,
         overwrite=overwrite,
         break_lock=break_lock,
@@ -173,8 +173,10 @@ def _tune(request: TuningRequest, cache: Cache, device: str) -> TuningReport:
     """Open, plan, fill the trunk, train, write, compare, report."""
     data = read_data(cache, request)
     network = open_network(request, cache, data)
-    space = measure_space(network.run, request.paths.trunk, request.recipe.views)
-    plan = plan_tuning(request, data, network, device=device, space=space)
+    limit: int | FreeSpace | None = request.max_trunk_bytes
+    if limit is None:
+        limit = measure_space(network.run, request.paths.trunk, request.recipe.views)
+    plan = plan_tuning(request, data, network, device=device, limit=limit)
     training = build_training(request, data, network, plan)  # refuses before the trunk is run
     start = time.perf_counter()
     if isinstance(training.request.features, KeptFeatures):

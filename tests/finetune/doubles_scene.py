@@ -110,7 +110,9 @@ def open_training(
     with open_cache(scene.cache) as cache:
         data = read_data(cache, request)
         network = open_network(request, cache, data)
-        plan = plan_tuning(request, data, network, device=device, space=FreeSpace(1 << 40, 1 << 40))
+        given = request.max_trunk_bytes
+        limit = FreeSpace(1 << 40, 1 << 40) if given is None else given
+        plan = plan_tuning(request, data, network, device=device, limit=limit)
         training = build_training(request, data, network, plan)
         if isinstance(training.request.features, KeptFeatures):
             training.request.features.fill()

@@ -54,7 +54,7 @@ def test_choose_split_takes_val_before_test(
 @pytest.mark.parametrize("asked", ["train", "all", "tset"])
 def test_choose_split_other_than_val_or_test_is_refused(asked: str) -> None:
     with pytest.raises(
-        TuningError, match=rf"^split: expected val or test.*got '{asked}'\. Pass split=val\.$"
+        TuningError, match=rf"^split: expected val or test.*got '{asked}'\. Pass split='val'\.$"
     ):
         choose_split(asked, ["train", "val"], subject="c.h5")
 

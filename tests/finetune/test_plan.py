@@ -26,8 +26,6 @@ from featx.heads.head import Head
 
 from .doubles_scene import RECIPE, Scene, build_request, read_scene
 
-PLENTY = FreeSpace(1 << 40, 1 << 40)
-
 
 def build_advice(n_blocks: int) -> Advice:
     return Advice(
@@ -97,34 +95,29 @@ def network(lenet: Backbone, scene: Scene, weak_head: Head) -> TuningNetwork:
 
 
 @pytest.mark.parametrize(
-    ("limit", "space", "views", "excess"),
+    ("limit", "views", "excess"),
     [
-        pytest.param(None, PLENTY, 0, "", id="plenty"),
-        pytest.param(0, PLENTY, 0, "max_trunk_gb is 0.00 GB", id="no file"),
-        pytest.param(67_200, FreeSpace(0, 0), 0, "", id="the limit alone counts"),
-        pytest.param(67_200, PLENTY, 1, "max_trunk_gb is", id="two views"),
-        pytest.param(None, FreeSpace(0, 1 << 40), 0, "half of the free memory", id="memory"),
-        pytest.param(None, FreeSpace(1 << 40, 0), 0, "half of the free disk", id="disk"),
+        pytest.param(FreeSpace(1 << 40, 1 << 40), 0, "", id="plenty"),
+        pytest.param(0, 0, "max_trunk_gb is 0.00 GB", id="no file"),
+        pytest.param(67_200, 0, "", id="at the limit"),
+        pytest.param(67_200, 1, "max_trunk_gb is", id="two views"),
+        pytest.param(FreeSpace(0, 1 << 40), 0, "half of the free memory", id="memory"),
+        pytest.param(FreeSpace(1 << 40, 0), 0, "half of the free disk", id="disk"),
     ],
 )
 def test_plan_keeps_the_output_of_the_trunk_if_there_is_space(
     scene: Scene,
     weak_head: Head,
     network: TuningNetwork,
-    limit: int | None,
-    space: FreeSpace,
+    limit: int | FreeSpace,
     views: int,
     excess: str,
 ) -> None:
     # 42 images with maps of 16 x 5 x 5 numbers of 4 bytes: 67,200 bytes for a view.
-    request = build_request(
-        scene,
-        Path("t.safetensors"),
-        max_trunk_bytes=limit,
-        recipe=replace(RECIPE, views=views),
-    )
+    recipe = replace(RECIPE, views=views)
+    request = build_request(scene, Path("t.safetensors"), recipe=recipe)
     data = read_scene(scene, head=weak_head)
-    plan = plan_tuning(request, data, network, device="cpu", space=space)
+    plan = plan_tuning(request, data, network, device="cpu", limit=limit)
     assert excess in plan.trunk_excess
     assert plan.trunk_path == (None if excess else Path("t.trunk.h5"))
     assert bool(plan.trunk_excess) is bool(excess)

@@ -22,26 +22,26 @@ BuildRun = Callable[..., TrunkRun]
 
 
 @pytest.mark.parametrize(
-    ("max_bytes", "memory", "disk", "expected"),
+    ("limit", "expected"),
     [
-        pytest.param(None, 200, 600, "", id="half of both"),
-        pytest.param(None, 198, 600, "half of the free memory is 0.00 GB", id="memory"),
-        pytest.param(None, 200, 598, "half of the free disk is 0.00 GB", id="disk"),
-        pytest.param(None, 0, 0, "half of the free memory is 0.00 GB", id="memory first"),
-        pytest.param(300, 0, 0, "", id="at the limit"),
-        pytest.param(299, 1 << 40, 1 << 40, "max_trunk_gb is 0.00 GB", id="above the limit"),
-        pytest.param(0, 1 << 40, 1 << 40, "max_trunk_gb is 0.00 GB", id="nothing may be kept"),
+        pytest.param(FreeSpace(200, 600), "", id="half of both"),
+        pytest.param(FreeSpace(198, 600), "half of the free memory is 0.00 GB", id="memory"),
+        pytest.param(FreeSpace(200, 598), "half of the free disk is 0.00 GB", id="disk"),
+        pytest.param(FreeSpace(0, 0), "half of the free memory is 0.00 GB", id="memory first"),
+        pytest.param(300, "", id="at the limit"),
+        pytest.param(299, "max_trunk_gb is 0.00 GB", id="above the limit"),
+        pytest.param(0, "max_trunk_gb is 0.00 GB", id="nothing may be kept"),
     ],
 )
 def test_describe_excess_of_one_view_in_memory_and_all_on_the_disk(
-    max_bytes: int | None, memory: int, disk: int, expected: str
+    limit: int | FreeSpace, expected: str
 ) -> None:
-    text = describe_excess(100, 300, max_bytes=max_bytes, space=FreeSpace(memory, disk))
+    text = describe_excess(100, 300, limit=limit)
     assert text == (f"it would be 0.00 GB, {expected}" if expected else "")
 
 
 def test_describe_excess_is_in_gigabytes() -> None:
-    text = describe_excess(10**9, 3 * 10**9, max_bytes=2_500_000_000, space=FreeSpace(0, 0))
+    text = describe_excess(10**9, 3 * 10**9, limit=2_500_000_000)
     assert text == "it would be 3.00 GB, max_trunk_gb is 2.50 GB"
 
 

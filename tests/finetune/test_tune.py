@@ -597,6 +597,24 @@ def test_fine_tune_is_refused_before_a_network_is_loaded(
     assert list_names(tmp_path) == []
 
 
+def test_fine_tune_takes_no_batch_size_of_the_engine(
+    scene: Scene, weak_head: Head, tmp_path: Path
+) -> None:
+    with pytest.raises(TypeError, match=r"batch_size"):
+        tune(scene, tmp_path / "tuned.safetensors", head=weak_head, batch_size=4)
+
+
+def test_fine_tune_without_a_trunk_file_leaves_what_is_there(
+    scene: Scene, weak_head: Head, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.h5"
+    other.write_bytes(b"no cache")
+    options: dict[str, Any] = {"recipe": ONE, "trunk": other, "max_trunk_gb": 0}
+    report = tune(scene, tmp_path / "tuned.safetensors", head=weak_head, **options)
+    assert report.trunk_path is None
+    assert other.read_bytes() == b"no cache"
+
+
 @pytest.mark.parametrize("unfreeze", [0, 5])
 def test_fine_tune_of_blocks_that_are_not_there_is_refused(
     scene: Scene, weak_head: Head, tmp_path: Path, unfreeze: int
