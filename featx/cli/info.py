@@ -73,6 +73,8 @@ def _print_weights(path: Path, *, as_json: bool) -> None:
     for key, value in fields.items():
         if isinstance(value, dict):
             value = ", ".join(f"{name} {part}" for name, part in value.items())
+        elif isinstance(value, tuple):
+            value = ", ".join(map(str, value))
         print(f"{key:20} {value}")
 
 

@@ -78,6 +78,13 @@ def test_fine_tune_prints_epochs_scores_and_verdict(place: Any, run_cli: Any) ->
     result = run_cli("predict", "tuned.joblib", "photos/val", "--json")
     assert (result.code, len(json.loads(result.out))) == (0, 12)
 
+    lines = run_cli("info", "tuned.safetensors").out.splitlines()
+    values = dict(line.split(maxsplit=1) for line in lines if " " in line.strip())
+    assert (values["backbone"], values["blocks"], values["classes"]) == (
+        "lenet5",
+        "f6",
+        "columns, rows",
+    )
     result = run_cli("info", "tuned.safetensors", "--json")
     record = json.loads(result.out)
     assert (record["backbone"], record["classes"]) == ("lenet5", ["columns", "rows"])
