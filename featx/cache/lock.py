@@ -222,7 +222,7 @@ class CacheLock:
                 subject=str(file),
                 expected="the name of the process that writes the cache",
                 got="a damaged file",
-                remedy="If no process writes the cache, pass break_lock=True.",
+                remedy="If no process writes the cache, pass break_lock=True or delete the file.",
             ) from None
 
     def _take_over(self) -> None:
@@ -235,7 +235,8 @@ class CacheLock:
                 subject=str(self._path),
                 expected="to be the only writer of the cache",
                 got=str(owner),
-                remedy="Wait for that process; if it is dead, pass break_lock=True.",
+                remedy="Wait for that process; if it is dead, pass break_lock=True or delete "
+                f"{self._file}.",
             )
         # Only the process that creates the claim may remove the lock. That process reads the lock
         # again first, because another process may have taken over the lock meanwhile.
@@ -249,7 +250,8 @@ class CacheLock:
                 subject=str(self._path),
                 expected="to be the only writer of the cache",
                 got=f"{claimant}, which takes over the lock of a dead process",
-                remedy="Wait for that process; if it is dead, pass break_lock=True.",
+                remedy="Wait for that process; if it is dead, pass break_lock=True or delete "
+                f"{self._claim} and {self._file}.",
             )
         try:
             again = self._read(self._file)
