@@ -26,8 +26,8 @@ CALLS = {
 
 _VALUE = r"""(?:"[^"]*"|'[^']*'|[\w/:.%*-]*[\w/%*])"""
 _CALL = re.compile(r"\bfeatx\.(\w+)(?:\(([^()]*)\))?")
-_KEYWORD = re.compile(rf"\b(\w+)=({_VALUE})")
-_NAME = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
+_KEYWORD = re.compile(rf"(?<![\w/.-])(\w+)=({_VALUE})")
+_NAME = re.compile(r"(?<![\w/.-])[a-z]+(?:_[a-z]+)+\b(?![/-]|\.\w)")  # not a part of a path
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,10 @@ COMMANDS = {"extract", "fit-head", "split"}
         ("Load it with featx.load_backbone.", "Load it with featx.load_backbone."),
         ("Pass nothing=here.", "Pass nothing=here."),
         ("Look at weights and a val split.", "Look at weights and a val split."),
+        ("Run: mkdir -p /data/batch_size", "Run: mkdir -p /data/batch_size"),
+        ("Run: rm -r batch_size/c.h5.partial", "Run: rm -r batch_size/c.h5.partial"),
+        ("Name batch_size.csv.", "Name batch_size.csv."),
+        ("Look at /data/val=1/c.h5.", "Look at /data/val=1/c.h5."),
     ],
 )  # fmt: skip
 def test_translate_text_is_in_the_words_of_the_command_line(text: str, expected: str) -> None:
