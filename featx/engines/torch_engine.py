@@ -80,19 +80,24 @@ class TorchEngine(Engine):
         # and wait longer if decoding takes the cores. This is a third to a half faster on two
         # cores.
         self.pool = open_pool(int(joblib.cpu_count()) if device == "cpu" else 1)
-        if n_images >= MIN_COMPILED and device != "mps":
-            self._compile()
-        if device == "cpu":
-            self.slots = [_Slot(self) for _ in range(int(joblib.cpu_count()) + 1)]
-            return
+        try:
+            if n_images >= MIN_COMPILED and device != "mps":
+                self._compile()
+            self.slots = self._fit_slots(can_shrink=batch_size is None)
+        except BaseException:
+            self.close()
+            raise
+
+    def _fit_slots(self, *, can_shrink: bool) -> list[_Slot] | list[_CudaSlot]:
+        """Open the slots; halve the batch size while the device's memory is too small."""
+        if self.device == "cpu":
+            return [_Slot(self) for _ in range(int(joblib.cpu_count()) + 1)]
         while True:
             try:
-                self.slots = self._open_slots()
-                return
+                return self._open_slots()
             except DeviceError:
-                if batch_size is not None or self.batch_size == 1:
+                if not can_shrink or self.batch_size == 1:
                     raise
-            self.slots = []
             torch.cuda.empty_cache()
             self.batch_size //= 2
 
@@ -117,9 +122,9 @@ class TorchEngine(Engine):
             torch.compiler.reset()
             self._network = plain
 
-    def _open_slots(self) -> list[Slot]:
+    def _open_slots(self) -> list[_Slot] | list[_CudaSlot]:
         """Take the device's memory before any file is written, and check that it is enough."""
-        slots: list[Slot]
+        slots: list[_Slot] | list[_CudaSlot]
         if self.device.startswith("cuda"):
             slots = [_CudaSlot(self) for _ in range(N_GPU_SLOTS)]
         else:

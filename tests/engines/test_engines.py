@@ -4,6 +4,7 @@ import functools
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +286,18 @@ def test_build_engine_network_that_comes_out_another_is_refused(
     assert build_engine(backbone, device="cpu").name == "torch"
 
 
+def test_build_engine_network_with_one_layer_of_nan_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cosines = iter([np.array([1.0]), np.array([np.nan])])
+    monkeypatch.setattr(openvino_engine, "compute_cosines", lambda *_: next(cosines))
+    monkeypatch.setattr(openvino_engine, "find_kept", lambda _: None)
+    layers = ["features.3", "penultimate"]
+    backbone = load_backbone("squeezenet1_1", weights="random:0", layers=layers, size=64)
+    with pytest.raises(BackboneError, match=r"expected the same embeddings .* a cosine of nan"):
+        build_engine(backbone, engine="openvino")
+
+
 def test_build_engine_auto_in_a_precision_that_torch_lacks_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -453,6 +466,15 @@ def test_torch_engine_memory_too_small_for_one_image_is_refused(small_device: An
     with pytest.raises(DeviceError, match=r"expected memory for 1 images at a time"):
         TorchEngine(load("tests-tiny"), device="cpu:0")
     assert tried == [256, 128, 64, 32, 16, 8, 4, 2, 1]
+
+
+def test_torch_engine_that_cannot_be_built_ends_its_threads(small_device: Any) -> None:
+    small_device(0)
+    before = set(threading.enumerate())
+    with pytest.raises(DeviceError) as caught:
+        TorchEngine(load("tests-tiny"), device="cpu:0")
+    assert caught.tb  # holds the frames of the engine, so that nothing is freed by chance
+    assert set(threading.enumerate()) <= before
 
 
 SIGNAL = """
