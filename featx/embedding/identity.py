@@ -73,10 +73,11 @@ def restore_backbone(
     Raises
     ------
     FingerprintError
-        If the weights have another content.
+        If the weights have another content, or this version of featx does not know the decoder.
     WeightsError
         If the weights are missing.
     """
+    decode = find_decode(fingerprint)  # before any weights are downloaded
     try:
         backbone = load_backbone(
             fingerprint.backbone,
@@ -86,7 +87,7 @@ def restore_backbone(
             size=origin.size,
         )
     except WeightsError as error:
-        if weights is not None or not error.expected:
+        if weights is not None:
             raise
         raise WeightsError(
             subject=error.subject,
@@ -97,10 +98,7 @@ def restore_backbone(
     check_comparable(
         fingerprint,
         build_fingerprint(
-            backbone,
-            fingerprint.layer,
-            precision=fingerprint.precision,
-            decode=find_decode(fingerprint),
+            backbone, fingerprint.layer, precision=fingerprint.precision, decode=decode
         ),
         subject=f"backbone {fingerprint.backbone} for {subject}",
         remedy=f"Pass weights=FILE with the weights that the embeddings of {subject} were made "

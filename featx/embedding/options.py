@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 import joblib
+import numpy as np
 
 from featx.backbones.backbone import Backbone
 from featx.core.errors import DeviceError, FeatxError
@@ -78,14 +79,15 @@ class RunOptions:
     def __post_init__(self) -> None:
         for name in ("batch_size", "workers"):
             value = getattr(self, name)
-            if value != "auto" and not (isinstance(value, int) and value >= 1):
+            if value != "auto" and not (isinstance(value, int | np.integer) and value >= 1):
                 raise FeatxError(
                     subject=name,
                     expected="'auto' or a number of at least 1",
                     got=repr(value),
                     remedy="Pass 'auto' to let featx decide.",
                 )
-        if isinstance(self.engine, str):  # refuse a precision before any weights are downloaded
+        # Refuse an engine or a device before any weights are downloaded.
+        if not hasattr(self.engine, "build"):
             choose_engine(self.engine, self.device)
 
     @property

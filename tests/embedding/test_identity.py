@@ -89,3 +89,13 @@ def test_restore_backbone_of_another_size_is_refused() -> None:
     origin = Origin(weights="DEFAULT", preprocess_from=backbone.origin.preprocess_from, size=48)
     with pytest.raises(FingerprintError, match=r"expected .*resize 40.*got .*resize 48"):
         restore_backbone(fingerprint, origin, subject="the head")
+
+
+def test_restore_backbone_of_an_unknown_decoder_is_refused_before_weights_are_loaded() -> None:
+    fingerprint = build_fingerprint(featx.load_backbone("lenet5"), "penultimate", precision="fp32")
+    with pytest.raises(FingerprintError, match=r"^decoder: "):
+        restore_backbone(
+            replace(fingerprint, decoder="pillow-exact/2"),
+            Origin(weights="missing.pth", preprocess_from=None, size=None),
+            subject="the head",
+        )

@@ -3,6 +3,7 @@
 from typing import Any
 
 import joblib
+import numpy as np
 import pytest
 
 import featx
@@ -39,6 +40,7 @@ def test_run_options_number_that_is_none_is_refused(name: str, value: Any) -> No
     ("options", "message"),
     [
         ({"engine": "onnx"}, "engine: expected auto, torch or openvino, got 'onnx'"),
+        ({"engine": None}, "engine: expected auto, torch or openvino, got None"),
         ({"device": "gpu"}, "device: expected auto, cpu, .* got 'gpu'"),
         ({"engine": "openvino", "device": "cuda"}, "engine openvino: expected device cpu"),
     ],
@@ -61,6 +63,8 @@ def test_run_options_auto_workers_are_one_per_core_and_two_at_least(
 def test_run_options_workers_of_a_number_are_that_many() -> None:
     assert RunOptions(device="cpu", workers=1).n_workers == 1
     assert RunOptions(device="cpu", workers=9).n_workers == 9
+    from_numpy: Any = np.int64(9)
+    assert RunOptions(device="cpu", workers=from_numpy).n_workers == 9
 
 
 @pytest.mark.parametrize(("batch_size", "ordered"), [("auto", None), (1, 1), (5, 5)])
