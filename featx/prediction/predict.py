@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Unpack
 
-import numpy as np
-
 from featx.cache.open import is_cache_file
 from featx.cache.reader import open_cache
 from featx.core.errors import FeatxError, SourceError
@@ -78,6 +76,8 @@ def predict(
     check_top(top)
     cache = _find_cache(inputs, weights)
     if cache is not None:
+        for name in run.keys() - RunOptions.__dataclass_fields__.keys():  # no options are built
+            raise TypeError(f"predict() got an unexpected keyword argument {name!r}")
         return list(_iter_from_cache(loaded, cache, top))
     options = RunOptions(**run)
     entries = list_entries(inputs)
@@ -116,7 +116,7 @@ def _iter_from_cache(head: Head, path: PathLike, top: int) -> Iterator[Predictio
         present = cache.select_rows(embedding=name)
         for start in range(0, len(present), BLOCK_ROWS):
             rows = present[start : start + BLOCK_ROWS]
-            paths = np.asarray(cache.paths)[rows].tolist()
+            paths = cache.paths[rows].tolist()
             yield from rank_classes(head, paths, cache.read_vectors(name, rows), top)
         for failure in cache.failures:
             if failure.embedding in ("", name):

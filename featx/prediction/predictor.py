@@ -27,7 +27,7 @@ class Prediction:
     Attributes
     ----------
     path : str
-        Path of the image, or its number among the inputs.
+        Path of the image; ``image N`` for an input without a path, N counted from 0.
     label : str or None
         The most likely class; None if the image cannot be read.
     score : float or None
@@ -170,6 +170,7 @@ def open_session(
         Number of images to expect; the network is compiled if there are many.
     """
     fingerprint = head.fingerprint
+    options.check_precision(fingerprint.precision)  # before any weights are downloaded
     return EmbeddingSession(
         restore_backbone(fingerprint, head.origin, weights=weights, subject="the head"),
         options,

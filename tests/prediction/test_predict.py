@@ -81,6 +81,12 @@ def test_predict_cache_runs_no_network(
     )
 
 
+def test_predict_cache_refuses_an_unknown_option(head: Head, photos_cache: Path) -> None:
+    typo: Any = {"devise": "cpu"}
+    with pytest.raises(TypeError, match="unexpected keyword argument 'devise'"):
+        predict(head, photos_cache, **typo)
+
+
 @pytest.fixture
 def several_classes(make_cache: Any, make_info: Any) -> Any:
     """A cache of four classes, where order matters."""

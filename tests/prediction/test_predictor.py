@@ -65,6 +65,14 @@ def test_predictor_that_is_closed_says_so(head: featx.Head, photos: Path) -> Non
         predictor.predict(photos)
 
 
+def test_predictor_refuses_a_precision_before_weights_are_loaded(
+    head: featx.Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.engines.choose.list_precisions", lambda *_: ["bf16"])
+    with pytest.raises(featx.DeviceError, match=r"^precision fp32 on cpu: "):
+        featx.open_predictor(head, weights="missing.pth", device="cpu")
+
+
 def test_predictor_refuses_no_class_at_all(head: featx.Head, photos: Path) -> None:
     with (
         featx.open_predictor(head, engine=FakeEngine(), progress=False) as predictor,
