@@ -34,7 +34,7 @@ def build_network(spec: BackboneSpec, seed: int | None = None) -> nn.Module:
     Returns
     -------
     nn.Module
-        The network. The random state of torch is as before.
+        The network. If a seed is given, the random state of torch is as before.
     """
     with GLOBAL_STATE, torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:

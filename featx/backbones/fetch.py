@@ -146,5 +146,5 @@ def check_digest(file: Path, prefix: str) -> None:
             subject=str(file),
             expected=f"a SHA-256 that begins with {prefix}",
             got=digest,
-            remedy="The file is damaged, or it is another file: download it again.",
+            remedy="Download it again: the file is damaged, or it is another file.",
         )
