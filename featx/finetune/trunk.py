@@ -131,6 +131,12 @@ class LiveFeatures:
         if n_waiting:
             yield np.concatenate(waiting)
 
+    def close(self) -> None:
+        """Close the engine; the next reading builds another one."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
     def _iter_vectors(self, order: IntArray, view: int) -> Generator[Float32Array]:
         """Run the trunk, in batches of the engine."""
         run = self._run

@@ -314,7 +314,11 @@ def train(training: Training, request: TuningRequest, data: TuningData) -> None:
         If the checkpoint belongs to another training or cannot be written, or memory is too small.
     """
     request.paths.folder.mkdir(exist_ok=True)
-    training.run(resume=request.resume, progress=request.options.progress)
+    try:
+        training.run(resume=request.resume, progress=request.options.progress)
+    finally:
+        if isinstance(training.request.features, LiveFeatures):
+            training.request.features.close()
     if training.best_epoch == 0:  # training began with a head that was fitted without the holdout
         whole = build_linear_layer(data.head.estimator)
         training.request.classifier.load_state_dict(whole.state_dict())

@@ -339,6 +339,10 @@ def test_live_features_of_all_views_come_of_one_engine(
     batches = [read(features, range(4), 4, view)[0] for view in (0, 1, 2)]
     assert len(built) == 1
     assert not np.array_equal(batches[1], batches[2])
+    features.close()
+    assert built[0].slots == ()  # threads, memory and processes are released
+    np.testing.assert_array_equal(read(features, range(4), 4, 2)[0], batches[2])
+    assert len(built) == 2
 
 
 def test_count_bytes_is_what_the_vectors_take(build_run: BuildRun, tmp_path: Path) -> None:

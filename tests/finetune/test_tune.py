@@ -257,6 +257,22 @@ def test_fine_tune_reads_no_other_split_before_the_comparison(
     assert report.scores.n_rows == 18
 
 
+def test_fine_tune_has_one_engine_at_a_time(
+    scene: Scene, weak_head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Any] = []
+    build = RunOptions.build_engine
+
+    def note(self: RunOptions, *args: Any, **options: Any) -> Any:
+        assert all(engine.slots == () for engine in built)  # those before are closed
+        built.append(build(self, *args, **options))
+        return built[-1]
+
+    monkeypatch.setattr(RunOptions, "build_engine", note)
+    tune(scene, tmp_path / "t.safetensors", head=weak_head, recipe=ONE, max_trunk_gb=0)
+    assert len(built) == 2  # of the trunk, and of the comparison
+
+
 # ---- the result is a backbone with its head
 
 
