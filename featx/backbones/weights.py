@@ -151,5 +151,7 @@ def choose_weights(
         subject=backbone,
         expected=f"weights among {', '.join(shown)}",
         got=repr(text),
-        remedy=suggest(text, [*words, "random:0"]),
+        remedy=suggest(text, [*words, "random:0"])
+        if words
+        else "Pass weights=FILE with weights of this backbone.",
     )

@@ -125,7 +125,7 @@ class EmbeddingSession:
                     subject=f"engine for {self.backbone.name}",
                     expected="an open engine",
                     got="a closed one",
-                    remedy="Open another engine.",
+                    remedy="Open another one with featx.open_predictor(head).",
                 )
             yield from iter_embedded(
                 entries, self.backbone, self._engine, self._options, decode=self._decode

@@ -89,8 +89,9 @@ def test_choose_weights_mistyped_name_shows_the_nearest() -> None:
 
 
 def test_choose_weights_default_without_named_weights_is_refused() -> None:
-    with pytest.raises(WeightsError, match=r"among random:SEED, a \.pth file, got 'DEFAULT'"):
+    with pytest.raises(WeightsError, match=r"among random:SEED, a \.pth file, got 'DEFAULT'") as it:
         choose_weights("DEFAULT", (), backbone="tiny")
+    assert it.value.remedy == "Pass weights=FILE with weights of this backbone."
 
 
 def test_weights_entry_file_name_and_digest_come_from_its_url() -> None:

@@ -61,7 +61,7 @@ def test_predictor_that_is_closed_says_so(head: featx.Head, photos: Path) -> Non
     predictor = featx.open_predictor(head, engine=FakeEngine(), progress=False)
     predictor.close()
     predictor.close()
-    with pytest.raises(featx.FeatxError, match="expected an open engine, got a closed one"):
+    with pytest.raises(featx.FeatxError, match=r"got a closed one\. .*featx\.open_predictor"):
         predictor.predict(photos)
 
 
