@@ -241,5 +241,5 @@ def _check_metadata(metadata: WeightsMetadata, request: BackboneRequest) -> None
             subject=request.weights,
             expected=f"weights of {request.name}",
             got=f"weights of {metadata.backbone}",
-            remedy=f"Pass backbone={metadata.backbone}.",
+            remedy=f"Pass backbone={metadata.backbone!r}.",
         )

@@ -17,8 +17,8 @@ class Origin:
     weights : str
         Weights as requested; a file as an absolute path.
     preprocess_from : str or None
-        Name of the weights whose preprocessing was used; None if the weights were used with the
-        preprocessing that belongs to them.
+        Name of the weights whose preprocessing was used; None for a preprocessing of the backbone
+        itself, such as a transform of the user.
     size : int or None
         Pixels per side, if the caller replaced the size that belongs to the weights.
     """

@@ -162,7 +162,7 @@ def test_load_backbone_file_tuned_of_another_backbone_is_refused_with_its_name(
         WeightsError,
         match=r"mine\.safetensors: expected weights of squeezenet1_1, "
         r"got weights of mobilenet_v2\. "
-        r"Pass backbone=mobilenet_v2\.$",
+        r"Pass backbone='mobilenet_v2'\.$",
     ):
         load_backbone("squeezenet1_1", weights=str(file))
 

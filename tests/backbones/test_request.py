@@ -181,7 +181,8 @@ def test_plan_loading_of_named_weights_keeps_their_word() -> None:
 
 def test_plan_loading_metadata_of_another_backbone_are_refused_with_its_name() -> None:
     message = (
-        r"^mine\.safetensors: expected weights of tiny, got weights of mini\. Pass backbone=mini\.$"
+        r"^mine\.safetensors: expected weights of tiny, got weights of mini\. "
+        r"Pass backbone='mini'\.$"
     )
     with pytest.raises(WeightsError, match=message):
         plan(build_metadata(backbone="mini"))
