@@ -222,7 +222,8 @@ def _trace_quietly() -> Iterator[None]:
     logger = logging.getLogger("openvino")
     with GLOBAL_STATE, warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=TracerWarning)
-        warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
+        # A FutureWarning in some versions of torch, a DeprecationWarning in others.
+        warnings.filterwarnings("ignore", "`torch.jit")
         level = logger.level
         logger.setLevel(logging.ERROR)
         try:
