@@ -149,7 +149,7 @@ def rewrite_cache(path: PathLike, *, digest: str | None = None) -> Iterator[h5py
                     subject=str(path),
                     expected="the file that was read",
                     got="a file that was written in the meantime",
-                    remedy="Run the command again.",
+                    remedy="Try again on the new file.",
                 )
         remove_drafts(path)
         with replacing(path, error=CacheError, check=lock.check) as draft:

@@ -118,10 +118,10 @@ def compare_with_source(
             remedy="Pass the source that was given to featx.extract.",
         )
     fingerprint, provenance = drawn.info.fingerprint, drawn.info.provenance
+    options = RunOptions(**run, batch_size=provenance.batch_size)
     backbone = restore_backbone(
         fingerprint, provenance.origin, weights=weights, subject=drawn.subject
     )
-    options = RunOptions(**run, batch_size=provenance.batch_size)
     with (
         options.build_engine(backbone, fingerprint.precision, n_images=len(todo)) as engine,
         closing(
