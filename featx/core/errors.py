@@ -151,7 +151,8 @@ def require(package: str, extra: str) -> ModuleType:
             subject=package,
             expected="an installed package",
             got=type(error).__name__,
-            remedy=f"Run: pip install {package.split('.')[0]} (the extra featx[{extra}] installs it).",
+            remedy=f"Run: pip install {package.split('.')[0]} "
+            f"(the extra featx[{extra}] installs it).",
         ) from error
 
 
