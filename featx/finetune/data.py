@@ -18,6 +18,7 @@ from featx.core.typing import Array
 from featx.finetune.holdout import LabelledRows, check_every_class, hold_out
 from featx.finetune.request import TuningRequest
 from featx.finetune.train import Examples
+from featx.fitting.evaluate import find_evaluated
 from featx.fitting.fit import fit_head
 from featx.fitting.inputs import find_comparable
 from featx.heads.head import Head, load_head, shorten_digests
@@ -172,14 +173,15 @@ def choose_split(split: str | None, have: Sequence[str], *, subject: str) -> str
             got=", ".join(have) or "no splits",
             remedy="Record splits with featx.split_cache(cache, val=0.2).",
         )
-    if split is None:
-        return "val" if "val" in have else "test"
+    default = find_evaluated(have)
+    if split is None and default is not None:
+        return default
     if split not in ("val", "test"):
         raise TuningError(
             subject="split",
             expected="val or test, which no model has seen",
             got=repr(split),
-            remedy=f"Pass split={'val' if 'val' in have else 'test'!r}.",
+            remedy=f"Pass split={default!r}.",
         )
     return split
 

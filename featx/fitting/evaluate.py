@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from featx.cache.reader import RECORD_SPLITS, Cache
 from featx.core.errors import CacheError
 from featx.core.typing import Split
@@ -95,13 +97,25 @@ def choose_evaluated(cache: Cache) -> Split:
         If the cache has neither split.
     """
     have = cache.list_splits()
-    if "val" in have:
-        return "val"
-    if "test" in have:
-        return "test"
+    found = find_evaluated(have)
+    if found is not None:
+        return found
     raise CacheError(
         subject=str(cache.path),
         expected="a split val or test to evaluate on",
         got=", ".join(have) or "no splits",
         remedy=RECORD_SPLITS,
     )
+
+
+def find_evaluated(have: Sequence[str]) -> Split | None:
+    """Find the split to evaluate on: val, or else test; None if there is neither.
+
+    Parameters
+    ----------
+    have : sequence of str
+        Splits of the cache.
+    """
+    if "val" in have:
+        return "val"
+    return "test" if "test" in have else None
