@@ -6,10 +6,7 @@ import signal
 import sys
 import warnings
 
-from typer.main import get_group
-
 from featx.cli.app import app
-from featx.cli.flags import render_error
 from featx.core.errors import FeatxError
 
 
@@ -31,6 +28,10 @@ def main(arguments: list[str] | None = None) -> None:
     except FeatxError as error:
         if len(rest) < len(arguments):
             raise
+        from typer.main import get_group
+
+        from featx.cli.flags import render_error
+
         print(f"featx: {render_error(error, get_group(app), rest[0])}", file=sys.stderr)
         sys.exit(error.exit_code)
     finally:

@@ -1,7 +1,5 @@
 """featx advise."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,7 +37,7 @@ def advise(
     print_advice(found)
 
 
-def print_advice(found: Advice) -> None:
+def print_advice(found: "Advice") -> None:
     """Print the reasons, the verdict, and the command that follows it."""
     for reason in found.reasons:
         print(reason)

@@ -1,6 +1,8 @@
-"""The app: every command under its name, in the order of the help."""
+"""The app: every command under its name, in the order of the help.
 
-from __future__ import annotations
+The modules of commands do without ``from __future__ import annotations``: typer would compile each
+annotation twice, a tenth of the time that ``featx --help`` takes.
+"""
 
 from collections.abc import Callable
 from typing import Annotated

@@ -1,7 +1,5 @@
 """featx backbones."""
 
-from __future__ import annotations
-
 import math
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,7 +61,7 @@ def backbones(
         print_table(header, lines)
 
 
-def _print_blocks(spec: BackboneSpec, *, as_json: bool) -> None:
+def _print_blocks(spec: "BackboneSpec", *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from featx.backbones.blocks import list_blocks_of
@@ -76,7 +74,7 @@ def _print_blocks(spec: BackboneSpec, *, as_json: bool) -> None:
     print_table(["from the classifier", "block", "parameters"], lines)
 
 
-def _describe(spec: BackboneSpec) -> dict[str, Any]:
+def _describe(spec: "BackboneSpec") -> dict[str, Any]:
     entries = [
         {
             "name": entry.name,

@@ -1,13 +1,10 @@
 """featx doctor."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featx.cli.flags import translate_for
 from featx.cli.options import AsJson, Device
 from featx.cli.printing import print_json, print_table
 
@@ -30,6 +27,7 @@ def doctor(
 
     featx doctor photos/ --backbone mobilenet_v2
     """
+    from featx.cli.flags import translate_for
     from featx.doctor.diagnose import diagnose
 
     found = diagnose(source, backbone=backbone, device=device, folder=folder)
@@ -52,7 +50,7 @@ def doctor(
         print(f"  {translate_for(context, line)}")
 
 
-def _list_measures(found: Diagnosis) -> dict[str, object]:
+def _list_measures(found: "Diagnosis") -> dict[str, object]:
     """Convert a diagnosis to JSON types: the words of a key are joined by blanks."""
     fields = dict(vars(found))
     for name in ("network", "expected"):

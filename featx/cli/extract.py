@@ -1,13 +1,10 @@
 """featx extract."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featx.cli.flags import translate_for
 from featx.cli.options import BatchSize, Device, Engine, Workers
 from featx.cli.printing import print_note
 from featx.core.typing import Decode, Precision, VectorDtype
@@ -136,7 +133,7 @@ def extract(
     _print_verdict(context, report.timings)
 
 
-def _print_notes(report: ExtractionReport, *, prune: bool) -> None:
+def _print_notes(report: "ExtractionReport", *, prune: bool) -> None:
     """Print notes about the run on standard error."""
     if report.taken_from:
         print_note(f"took over the lock of {report.taken_from}, which is dead")
@@ -155,8 +152,10 @@ def _print_notes(report: ExtractionReport, *, prune: bool) -> None:
         )
 
 
-def _print_verdict(context: typer.Context, timings: Timings) -> None:
+def _print_verdict(context: typer.Context, timings: "Timings") -> None:
     """Print the time of each stage, and advice."""
+    from featx.cli.flags import translate_for
+
     if not timings.n_images:
         return
     shares = ", ".join(f"{name} {share:.0%}" for name, share in timings.list_shares().items())

@@ -1,7 +1,5 @@
 """featx fine-tune."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -156,7 +154,7 @@ def fine_tune(
         _print_report(report)
 
 
-def _print_report(report: TuningReport) -> None:
+def _print_report(report: "TuningReport") -> None:
     if report.advice is not None:
         print_advice(report.advice)
         print()

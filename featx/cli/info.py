@@ -1,7 +1,5 @@
 """featx info."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,7 +76,7 @@ def _print_weights(path: Path, *, as_json: bool) -> None:
         print(f"{key:20} {value}")
 
 
-def _summarise(cache: Cache) -> dict[str, Any]:
+def _summarise(cache: "Cache") -> dict[str, Any]:
     from collections import Counter
     from dataclasses import asdict
 

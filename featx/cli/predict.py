@@ -1,7 +1,5 @@
 """featx predict."""
 
-from __future__ import annotations
-
 import csv
 import sys
 from pathlib import Path
@@ -76,6 +74,6 @@ def _name_columns(width: int) -> list[str]:
     return [name for pair in names for name in pair]
 
 
-def _list_cells(prediction: Prediction, width: int) -> list[Any]:
+def _list_cells(prediction: "Prediction", width: int) -> list[Any]:
     pairs = [*prediction.top, *[("", None)] * (width - len(prediction.top))]
     return [prediction.path, *(cell for pair in pairs for cell in pair), prediction.error or ""]

@@ -1,7 +1,5 @@
 """featx split."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer
