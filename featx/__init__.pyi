@@ -20,6 +20,7 @@ from .core.errors import CacheLockedError as CacheLockedError
 from .core.errors import DecodeError as DecodeError
 from .core.errors import DeviceError as DeviceError
 from .core.errors import FeatxError as FeatxError
+from .core.errors import FeatxWarning as FeatxWarning
 from .core.errors import FingerprintError as FingerprintError
 from .core.errors import HeadError as HeadError
 from .core.errors import MissingExtraError as MissingExtraError

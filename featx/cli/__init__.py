@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import warnings
 
 from featx.cli.app import app
 from featx.core.errors import FeatxError
@@ -19,8 +18,6 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     # Remove --debug here, so that it may stand anywhere on the line.
     rest = [word for word in arguments if word != "--debug"]
-    # The ledger of a cache says what is wrong with a file; Pillow's warnings add nothing to it.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
     # By default, SIGTERM ends a process at once; an exception lets commands keep finished work.
     before = signal.signal(signal.SIGTERM, _terminate)
     try:

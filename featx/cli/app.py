@@ -19,6 +19,7 @@ from featx.cli.fine_tune import fine_tune
 from featx.cli.fit_head import fit_head
 from featx.cli.info import info
 from featx.cli.predict import predict
+from featx.cli.printing import show_notes
 from featx.cli.split import split
 from featx.cli.verify import verify
 
@@ -59,6 +60,7 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def _start(
+    context: typer.Context,
     # `main` handles this option; it is here for the help text.
     _debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")] = False,
     _version: Annotated[
@@ -72,3 +74,4 @@ def _start(
 
     featx fit-head photos.h5 -o head.joblib
     """
+    context.with_resource(show_notes(context))

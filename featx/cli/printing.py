@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+import typer
+
+from featx.core.errors import FeatxWarning
 
 if TYPE_CHECKING:
     from featx.heads.evaluate import Evaluation
@@ -50,6 +56,29 @@ def _format_cell(cell: Any) -> str:
 def print_note(text: str) -> None:
     """Print a note, which is not part of the result, on standard error."""
     print(f"featx: {text}", file=sys.stderr)
+
+
+@contextmanager
+def show_notes(context: typer.Context) -> Iterator[None]:
+    """Print the library's notes while a command runs, with flags in place of arguments."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", FeatxWarning)
+        # The ledger of a cache says what is wrong with a file; Pillow's warnings add nothing to it.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        show = warnings.showwarning
+
+        def show_note(
+            message: Warning | str, category: type[Warning], *place: Any, **more: Any
+        ) -> None:
+            from featx.cli.flags import translate_for
+
+            if issubclass(category, FeatxWarning):
+                print_note(translate_for(context, str(message)))
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = show_note
+        yield
 
 
 def format_accuracy(scores: Evaluation) -> str:

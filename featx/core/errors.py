@@ -17,6 +17,8 @@
     ├── TuningError                     a network cannot be fine-tuned as requested
     └── MissingExtraError               an optional dependency is not installed
 
+`FeatxWarning` is no error: `featx.core.notes.note` warns with it.
+
 Every error carries its parts and reads ``<subject>: expected <X>, got <Y>. <Remedy>``. Remedies
 name Python arguments (``overwrite=True``) and calls (``featx.fit_head(cache)``); the command line
 turns them into flags and commands.
@@ -122,6 +124,10 @@ class TuningError(FeatxError, ValueError):
 
 class MissingExtraError(FeatxError, ImportError):
     """An optional dependency is not installed."""
+
+
+class FeatxWarning(UserWarning):
+    """A run goes on, but a person should know something about its result."""
 
 
 def require(package: str, extra: str) -> ModuleType:
