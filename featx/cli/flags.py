@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import typer
 from typer.core import TyperGroup as Group
 
-from featx.core.errors import FeatxError
+from featx.core.errors import MAX_REMEDY, FeatxError
+from featx.core.text import show_text
 
 CALLS = {
     "split_cache": "split",
@@ -81,8 +82,8 @@ def render_error(error: FeatxError, group: Group, command: str | None = None) ->
     own = list_flags(group, command)
     words = error.subject.split(", ")
     subject = ", ".join(own[word].text if word in own else word for word in words)
-    remedy = translate(error.remedy, list_flags(group), set(group.commands))
-    return f"{subject}: {error.reason}. {remedy}"
+    remedy = show_text(error.remedy, MAX_REMEDY)
+    return error.render(subject, translate(remedy, list_flags(group), set(group.commands)))
 
 
 def translate_for(context: typer.Context, text: str) -> str:

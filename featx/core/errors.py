@@ -21,7 +21,8 @@
 
 Every error carries its parts and reads ``<subject>: expected <X>, got <Y>. <Remedy>``. Remedies
 name Python arguments (``overwrite=True``) and calls (``featx.fit_head(cache)``); the command line
-turns them into flags and commands.
+turns them into flags and commands. The parts may hold names that strangers chose and messages of
+other libraries: the error shows them as one printable line of limited length.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ import functools
 import importlib
 from collections.abc import Callable, Iterable
 from types import ModuleType
+
+from featx.core.text import show_text
+
+MAX_REMEDY = 1000
+"""Length in characters of a remedy as shown: it may hold a command with long paths."""
 
 
 class FeatxError(Exception):
@@ -59,12 +65,23 @@ class FeatxError(Exception):
 
     def __init__(self, *, subject: str, expected: str, got: str, remedy: str) -> None:
         self.subject, self.expected, self.got, self.remedy = subject, expected, got, remedy
-        super().__init__(f"{subject}: {self.reason}. {remedy}")
+        super().__init__(self.render(subject, remedy))
 
     @property
     def reason(self) -> str:
         """The difference alone, without subject and remedy: ``expected X, got Y``."""
-        return f"expected {self.expected}, got {self.got}"
+        return f"expected {show_text(self.expected)}, got {show_text(self.got)}"
+
+    def render(self, subject: str, remedy: str) -> str:
+        """Write the error as one line.
+
+        Parameters
+        ----------
+        subject, remedy : str
+            The parts of these names, in the words of the reader: the command line passes flags and
+            commands in place of arguments and calls.
+        """
+        return f"{show_text(subject)}: {self.reason}. {show_text(remedy, MAX_REMEDY)}"
 
     def __reduce__(self) -> tuple[Callable[[], FeatxError], tuple[()], dict[str, object]]:
         """Pickle the error with its notes, so that another process can raise it."""

@@ -32,6 +32,16 @@ def test_error_renders_its_parts_in_one_line(kind: type[FeatxError]) -> None:
     assert {name: getattr(error, name) for name in PARTS} == PARTS
 
 
+def test_error_shows_one_printable_line_of_limited_length() -> None:
+    parts = {name: "\x1b[31m\n" * 1_000_000 + name for name in PARTS}
+    error = CacheError(**parts)
+    assert str(error).isprintable()
+    assert error.reason.isprintable()
+    assert len(str(error)) < 2_000
+    assert str(error).endswith("remedy")
+    assert {name: getattr(error, name) for name in PARTS} == parts
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_error_travels_between_processes_with_its_notes(kind: type[FeatxError]) -> None:
     error = kind(**PARTS)

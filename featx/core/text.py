@@ -1,0 +1,114 @@
+"""Text that strangers wrote, such as names, labels and messages: made safe to show."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+Cell = TypeVar("Cell")
+
+LIMIT = 300
+"""Length in characters of a shown text, unless the caller names another."""
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+def escape_text(text: str) -> str:
+    r"""Write a text as one line of valid UTF-8 that a terminal shows as it is.
+
+    Parameters
+    ----------
+    text : str
+        Any text. Python carries bytes that are not UTF-8 as surrogates.
+
+    Returns
+    -------
+    str
+        The text, with ``\xNN`` for a byte that is not UTF-8, and ``\uNNNN`` for any other character
+        that does not print: line breaks, terminal escapes, controls that reverse the direction of
+        writing.
+
+    Examples
+    --------
+    >>> escape_text("ants/1.jpg")
+    'ants/1.jpg'
+    >>> print(escape_text("two\nlines, \x1b[31mred"))
+    two\u000alines, \u001b[31mred
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else _escape_character(character) for character in text
+    )
+
+
+def _escape_character(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def shorten(text: str, limit: int = LIMIT) -> str:
+    """Leave out the middle of a text that is too long.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    limit : int
+        Largest length of the result in characters, 3 or more.
+
+    Returns
+    -------
+    str
+        The text, or its beginning and its end with ``…`` between them.
+
+    Examples
+    --------
+    >>> shorten("one two three four", 9)
+    'one t…our'
+    """
+    if len(text) <= limit:
+        return text
+    n_end = (limit - 1) * 2 // 5  # the end of a path says more than its middle
+    return f"{text[: limit - 1 - n_end]}…{text[len(text) - n_end :]}"
+
+
+def show_text(text: str, limit: int = LIMIT) -> str:
+    """Write a text as one printable line of limited length, also if it has megabytes.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+    limit : int
+        Largest length of the result in characters.
+    """
+    return shorten(escape_text(shorten(text, limit)), limit)
+
+
+def guard_cell(cell: Cell) -> Cell | str:
+    """Put a quote before a cell of a table that a spreadsheet program would run as a formula.
+
+    Parameters
+    ----------
+    cell : object
+        A text, or a value of another type, which is returned as it is.
+
+    Returns
+    -------
+    object
+        The cell. A text whose first character, blanks aside, is one of ``= + - @`` or their wide
+        forms, or that begins with a tab or a line break, has ``'`` before it, unless the text is a
+        number.
+
+    Examples
+    --------
+    >>> [guard_cell(cell) for cell in ("ants", "=1+1", "-1.5", -1.5)]
+    ['ants', "'=1+1", '-1.5', -1.5]
+    """
+    if not isinstance(cell, str) or _NUMBER.fullmatch(cell):
+        return cell
+    is_formula = cell[:1] in tuple("\t\r\n") or cell.lstrip()[:1] in tuple("=+-@＝＋－＠")
+    return f"'{cell}" if is_formula else cell
