@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from featx.images.decode import PREFIX_SIZE, SUFFIXES, is_image
+from featx.images.formats import PREFIX_SIZE, find_by_name, is_image
 
 RECENT_NS = 2_000_000_000
 """Coarsest clock of a file system in use: two seconds, that of FAT."""
@@ -108,10 +108,10 @@ class Content:
         Parameters
         ----------
         name : str
-            Name of the file within its source. A file with a suffix such as ``.jpg`` is always a
-            row; for other files, the first bytes decide.
+            Name of the file within its source. A file whose suffix promises an image, whether or
+            not featx reads the format, is always a row; for other files, the first bytes decide.
         """
-        if os.path.splitext(name)[1].lower() in SUFFIXES:
+        if find_by_name(name) is not None:
             return True
         try:
             return is_image(self.read(PREFIX_SIZE))

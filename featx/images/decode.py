@@ -27,31 +27,6 @@ The list is closed on purpose: other plugins of Pillow start programs (EPS), or 
 their format by content (TGA).
 """
 
-SUFFIXES = frozenset(
-    [
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".jfif",
-        ".jp2",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
-)
-"""Suffixes that promise an image: such a file is always a row, or a failure if it is no image."""
-
-PREFIX_SIZE = 32
-"""Number of bytes from the start of a file that `is_image` needs."""
-
 UPRIGHT_TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -65,23 +40,6 @@ UPRIGHT_TURNS = {
 
 SWAPPING_TURNS = tuple(UPRIGHT_TURNS[orientation] for orientation in (5, 6, 7, 8))
 """Turns that exchange width and height."""
-
-
-def is_image(prefix: bytes) -> bool:
-    """Decide by the first bytes whether a file is an image in one of `FORMATS`.
-
-    Parameters
-    ----------
-    prefix : bytes
-        First `PREFIX_SIZE` bytes of the file, or all bytes of a shorter file.
-    """
-    Image.init()
-    for name in FORMATS:
-        accept = Image.OPEN[name][1] if name in Image.OPEN else None
-        # A plugin answers True, or a string if it knows the format but was built without it.
-        if accept is not None and accept(prefix.ljust(PREFIX_SIZE, b"\0")):
-            return True
-    return False
 
 
 def decode_image(data: Any) -> Image.Image:

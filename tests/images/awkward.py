@@ -426,7 +426,7 @@ embedded("tiff-called.png", TIFF, PICTURE)
 embedded("UPPER-CASE.PNG", PNG, PICTURE)
 add("ignored-empty", functools.partial(write_bytes, b""), "ignored")
 add("ignored-Thumbs.db", functools.partial(write_bytes, b"\xd0\xcf\x11\xe0"), "ignored")
-add("ignored.heic", functools.partial(write_bytes, b"\0\0\0\x18ftypheic" + bytes(99)), "ignored")
+failed("not-read.dng", b"II*\0\x08\0\0\0" + bytes(99), NOT_READ)
 add("ignored.csv", functools.partial(write_bytes, b"path\nempty.jpg\n"), "ignored")
 add("ignored-icon", functools.partial(write_bytes, encode_fill("ICO", size=(16, 16))), "ignored")
 

@@ -13,10 +13,8 @@ from featx.core.typing import Array, Decode, UInt8Array, list_choices
 from featx.images.decode import (
     DECODERS,
     FORMATS,
-    SUFFIXES,
     decode_image,
     decode_reduced,
-    is_image,
 )
 
 from .awkward import STORED
@@ -420,29 +418,9 @@ def test_decoders_name_each_way_with_a_version() -> None:
     assert len({*DECODERS.values()}) == len(DECODERS)
 
 
-# --- told by content
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_is_image_by_content_knows_each_format(format: str) -> None:
-    assert is_image(encode_smooth(format)[:32])
+# --- formats
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_decode_format_is_decoded(format: str) -> None:
     assert decode_image(encode_smooth(format)).size == (64, 48)
-
-
-@pytest.mark.parametrize(
-    "prefix",
-    [b"", b"P", b"B", b"I", b"some text", b"%PDF-1.7", b"PK\x03\x04", b"<svg xmlns=", b"%!PS"],
-    ids=repr,
-)
-def test_is_image_by_content_refuses_others(prefix: bytes) -> None:
-    assert not is_image(prefix)
-
-
-def test_suffixes_cover_what_pillow_calls_each_format() -> None:
-    for suffix, format in Image.registered_extensions().items():
-        if suffix in SUFFIXES:
-            assert format in FORMATS, suffix

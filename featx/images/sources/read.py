@@ -18,7 +18,7 @@ from featx.core.errors import SourceError
 from featx.core.rows import Row
 from featx.core.typing import PathLike
 from featx.images.content import InMemory
-from featx.images.decode import SUFFIXES
+from featx.images.formats import SUFFIXES
 from featx.images.manifest import Entry, Manifest
 from featx.images.names import escape_name
 from featx.images.sources.folder import read_folder
