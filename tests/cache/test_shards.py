@@ -134,6 +134,8 @@ def test_shards_sealed_are_there_at_once(
     append_rows(shards, infos, (5, 7))
     check_rows(shards, infos, range(7))
     assert list_names(folder) == [*SHARDS[:2]]
+    with h5py.File(folder / SHARDS[0]) as file:
+        assert file.attrs["format"] == "featx-shard"
 
 
 def test_shards_reopened_are_as_they_were(

@@ -414,6 +414,19 @@ def test_rewrite_cache_while_locked_is_refused(cache_path: Path) -> None:
     assert cache_path.read_bytes() == before
 
 
+def test_write_splits_for_another_state_of_the_file_is_refused(cache_path: Path) -> None:
+    with open_cache(cache_path) as cache:
+        read = cache.digest
+    write_splits(cache_path, ["train"] * 60, digest=read)
+    before = cache_path.read_bytes()
+    with pytest.raises(
+        CacheError,
+        match=r"expected the file that was read, got a file that was written in the mean",
+    ):
+        write_splits(cache_path, ["val"] * 60, digest=read)
+    assert cache_path.read_bytes() == before
+
+
 def test_rewrite_cache_works_on_a_copy_without_its_seal(cache_path: Path) -> None:
     with SealedFile(cache_path) as sealed:
         n_bytes = len(sealed)

@@ -173,6 +173,8 @@ def test_build_linear_head_has_the_softmax_of_the_logits(n_classes: int, dtype: 
     head = build_linear(weight, bias, classes)
     logits = X @ weight.T + bias
     assert head.classes_.tolist() == classes.tolist()
+    # The shape that scikit-learn documents for the solver lbfgs.
+    assert head[-1].n_iter_.tolist() == [0]
     np.testing.assert_array_equal(head.predict(X), classes[logits.argmax(axis=1)])
     np.testing.assert_allclose(head.predict_proba(X), softmax(logits, axis=1), atol=1e-6)
 
