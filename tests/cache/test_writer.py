@@ -421,7 +421,7 @@ def test_write_splits_for_another_state_of_the_file_is_refused(cache_path: Path)
     before = cache_path.read_bytes()
     with pytest.raises(
         CacheError,
-        match=r"expected the file that was read, got a file that was written in the mean",
+        match=r"expected the file that was read, got a file that was written",
     ):
         write_splits(cache_path, ["val"] * 60, digest=read)
     assert cache_path.read_bytes() == before
