@@ -287,9 +287,9 @@ class CliResult:
     out: str
     err: str
 
-    def check_error(self, message: str) -> None:
+    def check_error(self, message: str, code: int = 1) -> None:
         """See that it was an error told in one line, with this in it."""
-        assert self.code == 1
+        assert self.code == code
         assert len(self.err.splitlines()) == 1
         assert self.err.startswith("featx: ")
         assert message in self.err

@@ -55,7 +55,7 @@ def get_name(file: Path) -> str:
 def get_room(file: Path) -> str:
     """Return the room of a file: its folder below featx, or itself at the top level."""
     first = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    return "featx" if first == "__init__" else first
+    return "featx" if first in ("__init__", "__main__") else first
 
 
 def find_file(module: str) -> Path | None:

@@ -164,8 +164,8 @@ def _extract(network: nn.Module, layers: Sequence[str], classifier: str, name: s
         if layer not in known:
             paths = [path for path, _ in network.named_modules() if path]
             raise BackboneError(
-                subject=name,
-                expected="a layer of its graph",
+                subject="layers",
+                expected=f"a layer of the graph of {name}",
                 got=repr(layer),
                 remedy=suggest(layer, [PENULTIMATE, *paths]),
             )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from featx.backbones.backbone import Backbone
 from featx.backbones.lazy import build_request_key, find_backbone, keep_backbone
 from featx.backbones.metadata import read_metadata
-from featx.backbones.registry import get_backbone_spec
+from featx.backbones.registry import get_backbone_spec, normalise_name
 from featx.backbones.request import BackboneRequest, build_request, plan_loading
 from featx.backbones.spec import PENULTIMATE
 from featx.backbones.weights import choose_weights
@@ -76,7 +76,9 @@ def load_backbone(
     >>> backbone.pixel_shape
     (96, 96, 3)
     """
-    request = build_request(name, weights=weights, layers=layers, preprocess=preprocess, size=size)
+    request = build_request(
+        normalise_name(name), weights=weights, layers=layers, preprocess=preprocess, size=size
+    )
     key = build_request_key(request)
     found = find_backbone(key, request, build_backbone)
     if found is not None:

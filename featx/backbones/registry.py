@@ -80,7 +80,8 @@ def list_backbones(pattern: str = "*") -> list[str]:
     Parameters
     ----------
     pattern : str
-        Pattern with ``*`` and ``?`` as in a shell. A word without them matches any part of a name.
+        Pattern with ``*`` and ``?`` as in a shell, in upper or lower case. A word without them
+        matches any part of a name.
 
     Returns
     -------
@@ -103,7 +104,20 @@ def list_backbones(pattern: str = "*") -> list[str]:
     """
     if not any(sign in pattern for sign in "*?["):
         pattern = f"*{pattern}*"
-    return sorted(fnmatch.filter([*_collect_zoos(), *_registered], pattern))
+    names = [*_collect_zoos(), *_registered]
+    return sorted(name for name in names if fnmatch.fnmatchcase(name.lower(), pattern.lower()))
+
+
+def normalise_name(name: str) -> str:
+    """Return the name of a backbone as it is registered: it may be typed in any case.
+
+    Parameters
+    ----------
+    name : str
+        Name as typed. A name that no backbone has is returned in lower case.
+    """
+    by_lower = {registered.lower(): registered for registered in _registered}
+    return name if name in _registered else by_lower.get(name.lower(), name.lower())
 
 
 def get_backbone_spec(name: str) -> BackboneSpec:
@@ -112,7 +126,7 @@ def get_backbone_spec(name: str) -> BackboneSpec:
     Parameters
     ----------
     name : str
-        Name of the backbone, one of `list_backbones`.
+        Name of the backbone, one of `list_backbones`, in upper or lower case.
 
     Returns
     -------
@@ -138,7 +152,8 @@ def get_backbone_spec(name: str) -> BackboneSpec:
     >>> [entry.name for entry in spec.list_weights()]
     ['CIFAR10_V1']
     """
-    spec = _registered.get(name) or _collect_zoos().get(name)
+    own = normalise_name(name)
+    spec = _registered.get(own) or _collect_zoos().get(own)
     if spec is None:
         names = list_backbones()
         raise BackboneError(

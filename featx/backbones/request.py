@@ -205,14 +205,15 @@ def choose_preprocess(
     by_name = {entry.name: entry for entry in entries}
     entry: WeightsEntry
     if name is not None:
-        if name not in by_name:
+        matches = [entry for entry in entries if entry.name.upper() == name.upper()]
+        if not matches:
             raise WeightsError(
-                subject=spec.name,
-                expected=f"the preprocessing of one of {', '.join(by_name) or 'no weights'}",
+                subject="preprocess",
+                expected=f"weights of {spec.name}: {', '.join(by_name) or 'it has none'}",
                 got=repr(name),
                 remedy=suggest(name, by_name),
             )
-        entry = by_name[name]
+        entry = matches[0]
     elif choice.entry is not None:
         entry = choice.entry
     elif spec.preprocess is not None:

@@ -121,12 +121,13 @@ def choose_weights(
     WeightsChoice(entry=None, file=None, seed=7)
     """
     by_name = {entry.name: entry for entry in entries}
-    if text == "DEFAULT" and has_own_weights:
+    if text.upper() == "DEFAULT" and has_own_weights:
         return WeightsChoice()
-    if text == "DEFAULT" and entries:
+    if text.upper() == "DEFAULT" and entries:
         return WeightsChoice(entry=entries[-1])
-    if text in by_name:
-        return WeightsChoice(entry=by_name[text])
+    for name, entry in by_name.items():
+        if name.upper() == text.upper():
+            return WeightsChoice(entry=entry)
     if re.fullmatch(r"random:\d+", text):
         if has_own_weights:
             raise WeightsError(
@@ -148,8 +149,8 @@ def choose_weights(
     words = ["DEFAULT", *by_name] if by_name or has_own_weights else []
     shown = [*words, "random:SEED", "a .pth file"] if not has_own_weights else [*words, "a file"]
     raise WeightsError(
-        subject=backbone,
-        expected=f"weights among {', '.join(shown)}",
+        subject="weights",
+        expected=f"weights of {backbone} ({', '.join(shown)})",
         got=repr(text),
         remedy=suggest(text, [*words, "random:0"])
         if words

@@ -27,10 +27,11 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         from typer.main import get_group
 
-        from featx.cli.flags import render_error
+        from featx.cli.flags import get_exit_code, render_error
 
-        print(f"featx: {render_error(error, get_group(app), rest[0])}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        group = get_group(app)
+        print(f"featx: {render_error(error, group, rest[0])}", file=sys.stderr)
+        sys.exit(get_exit_code(error, group, rest))
     finally:
         signal.signal(signal.SIGTERM, before)
 

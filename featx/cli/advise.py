@@ -15,11 +15,14 @@ def advise(
     cache: CacheArgument,
     embedding: Embedding = None,
     seed: Annotated[
-        int, typer.Option(help="Seed of the rows that are drawn for the learning curve.")
+        int,
+        typer.Option(metavar="N", help="Seed of the rows that are drawn for the learning curve."),
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Estimate from the embeddings whether fine-tuning will pay, and how many blocks to unfreeze.
+    """Estimate whether fine-tuning will pay, and how many blocks to unfreeze.
+
+    Nothing but the embeddings in the cache is read.
 
     featx advise photos.h5
     """

@@ -17,37 +17,47 @@ from featx.cli.evaluate import evaluate
 from featx.cli.extract import extract
 from featx.cli.fine_tune import fine_tune
 from featx.cli.fit_head import fit_head
+from featx.cli.help import MAX_WIDTH, HelpCommand, HelpGroup
 from featx.cli.info import info
 from featx.cli.predict import predict
 from featx.cli.printing import show_notes
 from featx.cli.split import split
 from featx.cli.verify import verify
 
+SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
+    "Try it": {"demo": demo},
+    "From images to predictions": {
+        "extract": extract,
+        "split": split,
+        "fit-head": fit_head,
+        "evaluate": evaluate,
+        "predict": predict,
+    },
+    "Train the network too": {"advise": advise, "fine-tune": fine_tune},
+    "Look and check": {
+        "info": info,
+        "verify": verify,
+        "backbones": backbones,
+        "doctor": doctor,
+    },
+}
+"""The commands by the section of the help that lists them."""
+
 COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": demo,
-    "extract": extract,
-    "split": split,
-    "fit-head": fit_head,
-    "evaluate": evaluate,
-    "predict": predict,
-    "advise": advise,
-    "fine-tune": fine_tune,
-    "info": info,
-    "backbones": backbones,
-    "verify": verify,
-    "doctor": doctor,
+    name: command for section in SECTIONS.values() for name, command in section.items()
 }
 
 app = typer.Typer(
     name="featx",
+    cls=HelpGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": MAX_WIDTH},
 )
-for name, command in COMMANDS.items():
-    app.command(name)(command)
+for title, section in SECTIONS.items():
+    for name, command in section.items():
+        app.command(name, cls=HelpCommand, rich_help_panel=title)(command)
 
 
 def _print_version(value: bool) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from featx.cli.options import AsJson
+from featx.cli.options import AsJson, complete_from, list_backbone_names
 from featx.cli.printing import print_json, print_table
 
 if TYPE_CHECKING:
@@ -13,8 +13,13 @@ if TYPE_CHECKING:
 
 
 def backbones(
-    pattern: Annotated[
-        str, typer.Argument(help="Part of a name, or a pattern with *; a whole name shows details.")
+    backbone: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            autocompletion=complete_from(list_backbone_names),
+            help="Part of a name, or a pattern with *; a whole name shows details.",
+        ),
     ] = "*",
     blocks: Annotated[
         bool,
@@ -22,7 +27,7 @@ def backbones(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List backbones; for one name, show its weights with address and digest.
+    """List networks; for one name, show its weights with address and digest.
 
     featx backbones "resnet*"
 
@@ -31,15 +36,15 @@ def backbones(
     from featx.backbones.registry import get_backbone_spec, list_backbones
 
     if blocks:
-        _print_blocks(get_backbone_spec(pattern), as_json=as_json)
+        _print_blocks(get_backbone_spec(backbone), as_json=as_json)
         return
-    names = list_backbones(pattern)
-    if pattern in names or not names:
-        names = [pattern]  # an unknown name is an error that shows the nearest names
+    names = list_backbones(backbone)
+    if backbone in names or not names:
+        names = [backbone]  # an unknown name is an error that shows the nearest names
     records = [_describe(get_backbone_spec(name)) for name in names]
     if as_json:
         print_json(records)
-    elif names == [pattern]:
+    elif names == [backbone]:
         _print_record(records[0])
     else:
         lines = []

@@ -8,11 +8,13 @@ import typer
 
 def demo(
     context: typer.Context,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path(
-        "featx-demo"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder to write to.")
+    ] = Path("featx-demo"),
 ) -> None:
-    """Run every step of featx on handwritten digits, offline, and write a page about it.
+    """Run every step of featx on handwritten digits, offline.
+
+    A page in OUTPUT shows the result.
 
     featx demo
     """

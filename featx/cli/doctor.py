@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featx.cli.options import AsJson, Device
+from featx.cli.options import AsJson, Device, backbone_option
 from featx.cli.printing import print_json, print_table
 
 if TYPE_CHECKING:
@@ -16,14 +16,18 @@ def doctor(
     context: typer.Context,
     source: Annotated[
         list[Path] | None,
-        typer.Argument(help="Images to sample.  [default: generated images]"),
+        typer.Argument(metavar="SOURCE", help="Images to sample.  [default: generated images]"),
     ] = None,
-    backbone: Annotated[str, typer.Option(help="Name of the network.")] = "resnet50",
+    backbone: Annotated[str, backbone_option()] = "resnet50",
     device: Device = "auto",
-    folder: Annotated[Path, typer.Option(help="Folder in which writing is measured.")] = Path(),
+    folder: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder in which writing is measured.")
+    ] = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Measure how fast this machine decodes, runs a network and writes, and recommend options.
+    """Measure how fast this machine is, and recommend options.
+
+    Decoding, the network and writing are measured alone.
 
     featx doctor photos/ --backbone mobilenet_v2
     """

@@ -2,18 +2,17 @@
 
 from typing import Annotated
 
-import typer
-
-from featx.cli.options import AsJson, CacheArgument, Embedding, HeadArgument
+from featx.cli.options import AsJson, CacheArgument, Embedding, HeadArgument, choose
 from featx.cli.printing import format_accuracy, print_json, print_note, print_table
+from featx.core.typing import SplitChoice
 
 
 def evaluate(
     head: HeadArgument,
     cache: CacheArgument,
     split: Annotated[
-        str | None,
-        typer.Option(help="Split: train, val, test or all.  [default: val, or test without val]"),
+        SplitChoice | None,
+        choose("split", SplitChoice, "Rows to score.  [default: val, or test without val]"),
     ] = None,
     embedding: Embedding = None,
     as_json: AsJson = False,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featx.cli.options import BatchSize, Device, Engine, Workers
+from featx.cli.options import BatchSize, Device, Engine, Workers, backbone_option, choose
 from featx.cli.printing import print_note
 from featx.core.typing import Decode, Precision, VectorDtype
 
@@ -13,72 +13,136 @@ if TYPE_CHECKING:
     from featx.embedding.timings import Timings
     from featx.extraction.report import ExtractionReport
 
+NETWORK = "Network"
+RERUNS = "Reruns and failures"
+
 
 def extract(
     context: typer.Context,
     source: Annotated[
         list[Path],
-        typer.Argument(help="Folder, .csv or .parquet table, or one or several .tar files."),
+        typer.Argument(
+            metavar="SOURCE", help="Folder, .csv or .parquet table, or one or several .tar files."
+        ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="HDF5 file to write.")],
-    backbone: Annotated[
-        str, typer.Option(help="Name of the network; featx backbones lists them.")
-    ] = "resnet50",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="CACHE", help="HDF5 file to write.")
+    ],
+    backbone: Annotated[str, backbone_option(section=NETWORK)] = "resnet50",
     weights: Annotated[
-        str, typer.Option(help="DEFAULT, a name, a .pth or .safetensors file, or random:SEED.")
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="DEFAULT, a name, a .pth or .safetensors file, or random:SEED.",
+            rich_help_panel=NETWORK,
+        ),
     ] = "DEFAULT",
     layers: Annotated[
         list[str] | None,
-        typer.Option(help="Layer to read; may be repeated.  [default: penultimate]"),
+        typer.Option(
+            metavar="NAME",
+            help="Layer to read; may be repeated.  [default: penultimate]",
+            rich_help_panel=NETWORK,
+        ),
     ] = None,
     preprocess: Annotated[
-        str | None, typer.Option(help="Name of the weights whose preprocessing is used.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the weights whose preprocessing is used.",
+            rich_help_panel=NETWORK,
+        ),
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(help="Pixels per side of an image.  [default: the size of the weights]"),
+        typer.Option(
+            metavar="PIXELS",
+            help="Pixels per side of an image.  [default: the size of the weights]",
+            rich_help_panel=NETWORK,
+        ),
     ] = None,
+    precision: Annotated[
+        Precision,
+        choose(
+            "precision",
+            Precision,
+            "Arithmetic; bf16 and fp16 need a device that supports them.",
+            section=NETWORK,
+        ),
+    ] = "fp32",
+    decode: Annotated[
+        Decode,
+        choose(
+            "decode",
+            Decode,
+            "Way to decode; fast reads large JPEGs at a reduced size.",
+            section=NETWORK,
+        ),
+    ] = "exact",
     embedding: Annotated[
         str | None,
-        typer.Option(help="Name of the embedding in the file.  [default: the backbone]"),
+        typer.Option(
+            metavar="NAME", help="Name of the embedding in the file.  [default: the backbone]"
+        ),
     ] = None,
     dtype: Annotated[
         VectorDtype | None,
-        typer.Option(help="Dtype of the stored vectors.  [default: float32]"),
+        choose("dtype", VectorDtype, "Dtype of the stored vectors.  [default: float32]"),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start a new file in place of the existing one.")
     ] = False,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Drop rows whose image is no longer in the source.")
+        bool,
+        typer.Option(
+            "--prune",
+            help="Drop rows whose image is no longer in the source.",
+            rich_help_panel=RERUNS,
+        ),
     ] = False,
     rehash: Annotated[
-        bool, typer.Option("--rehash", help="Read files again even if size and time are the same.")
+        bool,
+        typer.Option(
+            "--rehash",
+            help="Read files again even if size and time are the same.",
+            rich_help_panel=RERUNS,
+        ),
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Retry unchanged images that failed before.")
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="Retry unchanged images that failed before.",
+            rich_help_panel=RERUNS,
+        ),
     ] = False,
     max_failures: Annotated[
-        str, typer.Option(help="Number or share of images that may fail.", metavar="N|P%")
+        str,
+        typer.Option(
+            metavar="N|P%", help="Number or share of images that may fail.", rich_help_panel=RERUNS
+        ),
     ] = "5%",
     shard_seconds: Annotated[
-        float, typer.Option(min=0, help="Largest number of seconds of work that a crash can lose.")
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Largest number of seconds of work that a crash can lose.",
+            rich_help_panel=RERUNS,
+        ),
     ] = 30.0,
     break_lock: Annotated[
-        bool, typer.Option("--break-lock", help="Take over the lock of a dead process.")
+        bool,
+        typer.Option(
+            "--break-lock", help="Take over the lock of a dead process.", rich_help_panel=RERUNS
+        ),
     ] = False,
-    precision: Annotated[
-        Precision, typer.Option(help="Arithmetic; bf16 and fp16 need a device that supports them.")
-    ] = "fp32",
-    decode: Annotated[
-        Decode, typer.Option(help="Way to decode; fast reads large JPEGs at a reduced size.")
-    ] = "exact",
     engine: Engine = "auto",
     device: Device = "auto",
     batch_size: BatchSize = "auto",
     workers: Workers = "auto",
 ) -> None:
-    """Embed every image of a source into one HDF5 file, or bring that file up to date.
+    """Embed every image of a source into one HDF5 file, or update that file.
 
     Only new and changed images are embedded. An interrupted run continues when it is called again;
     its finished work lies in OUTPUT.partial. Another backbone is stored beside the first one.
@@ -89,7 +153,7 @@ def extract(
 
     featx extract photos/ -o photos.h5 --backbone resnet50
 
-    featx extract train.tar val.tar -o photos.h5 --backbone mobilenet_v2 --weights mobilenet.pth
+    featx extract train.tar val.tar -o photos.h5 --weights resnet50.pth
 
     Exit codes: 0 done, 1 error, 2 wrong usage, 3 more images failed than --max-failures, 130
     interrupted, 143 terminated. The file changes only if the code is 0.

@@ -7,26 +7,42 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featx.cli.advise import print_advice
-from featx.cli.options import AsJson, Device, Embedding, Engine, WeightsNow, Workers
+from featx.cli.options import AsJson, Device, Embedding, Engine, WeightsNow, Workers, choose
 from featx.cli.printing import print_json, print_note, print_table
-from featx.core.typing import OptimizerName, TrainPrecision
+from featx.core.typing import HeldOutSplit, OptimizerName, TrainPrecision
 from featx.finetune.recipe import Recipe
 
 if TYPE_CHECKING:
     from featx.finetune.result import TuningReport
 
 
+TRAINING = "Training"
+TRUNK = "Trunk and interrupted runs"
+
+
+def _train(metavar: str, text: str) -> Any:
+    """Build an option of the recipe that takes a number."""
+    return typer.Option(metavar=metavar, help=text, rich_help_panel=TRAINING)
+
+
 def fine_tune(
     source: Annotated[
         list[Path],
-        typer.Argument(help="Source that the cache was extracted from: a folder, a table or tars."),
+        typer.Argument(
+            metavar="SOURCE",
+            help="Source that the cache was extracted from: a folder, a table or tars.",
+        ),
     ],
-    cache: Annotated[Path, typer.Option(help="Cache with labels and splits.")],
+    cache: Annotated[Path, typer.Option(metavar="CACHE", help="Cache with labels and splits.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Tuned weights to write, .safetensors.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Tuned weights to write, .safetensors."
+        ),
     ],
     head: Annotated[
-        Path | None, typer.Option(help="Fitted head to begin with.  [default: fit one]")
+        Path | None,
+        typer.Option(metavar="HEAD", help="Fitted head to begin with.  [default: fit one]"),
     ] = None,
     unfreeze: Annotated[
         str,
@@ -38,76 +54,96 @@ def fine_tune(
     ] = "auto",
     embedding: Embedding = None,
     split: Annotated[
-        str | None,
-        typer.Option(help="Split to compare on: val or test.  [default: val, else test]"),
+        HeldOutSplit | None,
+        choose("split", HeldOutSplit, "Split to compare on.  [default: val, else test]"),
     ] = None,
     weights: WeightsNow = None,
-    epochs: Annotated[int, typer.Option(help="Largest number of epochs.")] = Recipe.epochs,
-    lr: Annotated[
-        float, typer.Option(help="Largest learning rate of the topmost block.")
-    ] = Recipe.lr,
+    epochs: Annotated[int, _train("N", "Largest number of epochs.")] = Recipe.epochs,
+    lr: Annotated[float, _train("RATE", "Largest learning rate of the topmost block.")] = Recipe.lr,
     lr_decay: Annotated[
-        float, typer.Option(help="Learning rate of a block, relative to the block above it.")
+        float, _train("FACTOR", "Learning rate of a block, relative to the block above it.")
     ] = Recipe.lr_decay,
     optimizer: Annotated[
-        OptimizerName, typer.Option(help="Optimizer that updates the weights.")
+        OptimizerName,
+        choose("optimizer", OptimizerName, "Optimizer that updates the weights.", section=TRAINING),
     ] = Recipe.optimizer,
     weight_decay: Annotated[
-        float, typer.Option(help="Weight decay of matrices and kernels.")
+        float, _train("NUMBER", "Weight decay of matrices and kernels.")
     ] = Recipe.weight_decay,
     warmup: Annotated[
-        float, typer.Option(help="Share of all steps in which the learning rates rise.")
+        float, _train("SHARE", "Share of all steps in which the learning rates rise.")
     ] = Recipe.warmup,
     train_batch_size: Annotated[
-        int, typer.Option(help="Number of images in one training step.")
+        int, _train("N", "Number of images in one training step.")
     ] = Recipe.train_batch_size,
     clip_norm: Annotated[
-        float, typer.Option(help="Largest norm of the gradient.")
+        float, _train("NUMBER", "Largest norm of the gradient.")
     ] = Recipe.clip_norm,
     label_smoothing: Annotated[
-        float, typer.Option(help="Share of each label that is spread over all classes.")
+        float, _train("SHARE", "Share of each label that is spread over all classes.")
     ] = Recipe.label_smoothing,
     patience: Annotated[
         int,
-        typer.Option(help="Epochs without improvement on the holdout after which training ends."),
+        _train("N", "Epochs without improvement on the holdout after which training ends."),
     ] = Recipe.patience,
     views: Annotated[
         int,
-        typer.Option(help="Augmented views of each image; 0 trains on the images as they are."),
+        _train("N", "Augmented views of each image; 0 trains on the images as they are."),
     ] = Recipe.views,
     train_batchnorm: Annotated[
-        bool, typer.Option("--train-batchnorm", help="Update the statistics of BatchNorm layers.")
+        bool,
+        typer.Option(
+            "--train-batchnorm",
+            help="Update the statistics of BatchNorm layers.",
+            rich_help_panel=TRAINING,
+        ),
     ] = False,
     precision: Annotated[
         TrainPrecision | None,
-        typer.Option(
-            help="Arithmetic of training.  [default: bf16 on a GPU that supports it, else fp32]"
+        choose(
+            "precision",
+            TrainPrecision,
+            "Arithmetic of training.  [default: bf16 on a GPU that supports it, else fp32]",
+            section=TRAINING,
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="Seed of the holdout, the order, the views and dropout.")
+        int, _train("N", "Seed of the holdout, the order, the views and dropout.")
     ] = Recipe.seed,
     trunk: Annotated[
         Path | None,
-        typer.Option(help="Cache for the output of the trunk.  [default: OUTPUT, .trunk.h5]"),
+        typer.Option(
+            metavar="FILE",
+            help="Cache for the output of the trunk.  [default: OUTPUT, .trunk.h5]",
+            rich_help_panel=TRUNK,
+        ),
     ] = None,
     max_trunk_gb: Annotated[
         float | None,
         typer.Option(
             min=0,
+            metavar="GB",
             help="Largest size of the output of the trunk in gigabytes; 0 runs the trunk in each "
             "epoch.  [default: half of the free disk and memory]",
+            rich_help_panel=TRUNK,
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Continue an interrupted run.", rich_help_panel=TRUNK),
+    ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the output, and drop an unfinished run.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace the output, and drop an unfinished run.",
+            rich_help_panel=TRUNK,
+        ),
     ] = False,
     break_lock: Annotated[
         bool,
         typer.Option(
-            "--break-lock",
-            help="Take over the lock of a dead process.",
+            "--break-lock", help="Take over the lock of a dead process.", rich_help_panel=TRUNK
         ),
     ] = False,
     engine: Engine = "auto",
@@ -115,14 +151,14 @@ def fine_tune(
     workers: Workers = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Train the top blocks of the backbone of a cache, and measure whether that helped.
+    """Train the top blocks of a network, and measure whether that helped.
 
-    The frozen trunk below the top blocks runs once over every training image; each epoch runs the
-    top blocks alone. A head that belongs to the tuned weights and the log of epochs are written
-    beside them. In the end, the frozen head and the tuned model are compared on images that neither
-    has seen.
+    The network is that of the cache. The frozen trunk below its top blocks runs once over every
+    training image; each epoch runs the top blocks alone. A head that belongs to the tuned weights
+    and the log of epochs are written beside them. In the end, the frozen head and the tuned model
+    are compared on images that neither has seen.
 
-    featx fine-tune photos/ --cache photos.h5 --head head.joblib --unfreeze 2 -o tuned.safetensors
+    featx fine-tune photos/ --cache photos.h5 -o tuned.safetensors
 
     An interrupted run leaves OUTPUT.partial; --resume continues it.
     """

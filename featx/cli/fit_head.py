@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from featx.cli.options import AsJson, CacheArgument, Embedding, parse_strength
+from featx.cli.options import AsJson, CacheArgument, Embedding, choose, parse_strength
 from featx.cli.printing import format_accuracy, print_json
+from featx.core.typing import SplitChoice
 from featx.heads.kinds import KINDS, ClassWeighting
 
 KIND_HELP = " or ".join(f"{kind.name} ({kind.title})" for kind in KINDS)
@@ -15,11 +16,15 @@ KIND_HELP = " or ".join(f"{kind.name} ({kind.title})" for kind in KINDS)
 
 def fit_head(
     cache: CacheArgument,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Head to write.")],
-    kind: Annotated[str, typer.Option(help=f"Kind of head: {KIND_HELP}.")] = "logreg",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="HEAD", help="Head to write, .joblib.")
+    ],
+    kind: Annotated[
+        str, choose("kind", [kind.name for kind in KINDS], f"Kind of head: {KIND_HELP}.")
+    ] = KINDS[0].name,
     split: Annotated[
-        str | None,
-        typer.Option(help="Split to fit on.  [default: train, or all rows without splits]"),
+        SplitChoice | None,
+        choose("split", SplitChoice, "Rows to fit on.  [default: train, or all without splits]"),
     ] = None,
     embedding: Embedding = None,
     C: Annotated[
@@ -32,11 +37,14 @@ def fit_head(
             "[default: auto]",
         ),
     ] = None,
-    cv: Annotated[int, typer.Option(min=2, help="Number of folds of the cross-validation.")] = 5,
+    cv: Annotated[
+        int, typer.Option(min=2, metavar="N", help="Number of folds of the cross-validation.")
+    ] = 5,
     class_weight: Annotated[
-        ClassWeighting | None, typer.Option(help="balanced: weigh all classes equally.")
+        ClassWeighting | None,
+        choose("class_weight", ClassWeighting, "balanced: weigh all classes equally."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the folds.")] = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the existing output.")
     ] = False,

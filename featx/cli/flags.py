@@ -8,7 +8,7 @@ featx fit-head cache.`` Nothing outside this module translates.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import typer
@@ -16,6 +16,9 @@ from typer.core import TyperGroup as Group
 
 from featx.core.errors import MAX_REMEDY, FeatxError
 from featx.core.text import show_text
+
+WRONG_USAGE = 2
+"""Exit code of a wrong command line."""
 
 CALLS = {
     "split_cache": "split",
@@ -84,6 +87,26 @@ def render_error(error: FeatxError, group: Group, command: str | None = None) ->
     subject = ", ".join(own[word].text if word in own else word for word in words)
     remedy = show_text(error.remedy, MAX_REMEDY)
     return error.render(subject, translate(remedy, list_flags(group), set(group.commands)))
+
+
+def get_exit_code(error: FeatxError, group: Group, words: Sequence[str]) -> int:
+    """Return the exit code of an error: 2 if it is about the value of an argument.
+
+    An error about an argument has its name for a subject, an error about a file has its path.
+
+    Parameters
+    ----------
+    error : FeatxError
+        The error that ended the command.
+    group : Group
+        All commands.
+    words : sequence of str
+        Command line: the name of the command comes first.
+    """
+    command = group.commands.get(words[0])
+    names = {parameter.name for parameter in command.params} if command else set()
+    is_argument = error.subject not in words and names.issuperset(error.subject.split(", "))
+    return WRONG_USAGE if is_argument else error.exit_code
 
 
 def translate_for(context: typer.Context, text: str) -> str:

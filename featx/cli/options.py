@@ -1,11 +1,15 @@
 """Arguments and options that several commands share."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from featx.core.typing import Count, EngineName
+from featx.core.typing import Count, EngineName, find_choice, list_choices
+
+SPEED = "Speed"
+"""Section of the help for options that change the speed, and not the result."""
 
 
 def parse_count(text: str) -> Count:
@@ -15,6 +19,11 @@ def parse_count(text: str) -> Count:
     if not text.isdecimal() or int(text) < 1:
         raise typer.BadParameter(f"expected auto or a number of at least 1, got {text!r}.")
     return int(text)
+
+
+def parse_device(text: str) -> str:
+    """Read the name of a device in upper or lower case."""
+    return text.strip().lower()
 
 
 def parse_strength(text: str) -> float | None:
@@ -27,24 +36,102 @@ def parse_strength(text: str) -> float | None:
         raise typer.BadParameter(f"expected auto or a number, got {text!r}.") from None
 
 
+def choose(name: str, vocabulary: Any, text: str, *, section: str | None = None) -> Any:
+    """Build an option that takes one word of a vocabulary, in upper or lower case.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the error of a wrong word.
+    vocabulary : Literal or sequence of str
+        Words to choose from; the help and the completion of the shell show them.
+    text : str
+        Help of the option.
+    section : str, optional
+        Section of the help. Default: the section without a name.
+    """
+    words = list_choices(vocabulary) or tuple(vocabulary)
+
+    def parse(value: str) -> str:
+        return find_choice(name, value, words)
+
+    return typer.Option(
+        parser=parse,
+        metavar="|".join(words),
+        autocompletion=complete_from(lambda: words),
+        help=text,
+        rich_help_panel=section,
+    )
+
+
+def complete_from(list_words: Callable[[], Sequence[str]]) -> Callable[[str], list[str]]:
+    """Build a function that completes the beginning of a word, in upper or lower case.
+
+    Parameters
+    ----------
+    list_words : callable
+        Function that lists all words.
+    """
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in list_words() if word.startswith(incomplete.lower())]
+
+    return complete
+
+
+def list_backbone_names() -> list[str]:
+    """List the names of all networks."""
+    from featx.backbones.registry import list_backbones
+
+    return list_backbones()
+
+
 def _count(text: str) -> Any:
     """Build an option with the default ``auto``."""
-    return typer.Option(parser=parse_count, metavar="auto|N", help=text)
+    return typer.Option(parser=parse_count, metavar="auto|N", help=text, rich_help_panel=SPEED)
 
 
-CacheArgument = Annotated[Path, typer.Argument(help="Cache written by featx extract.")]
-HeadArgument = Annotated[Path, typer.Argument(help="Head written by featx fit-head.")]
-Engine = Annotated[EngineName, typer.Option(help="Engine that runs the network.")]
+def backbone_option(*, section: str | None = None) -> Any:
+    """Build the option that names a network."""
+    return typer.Option(
+        metavar="NAME",
+        autocompletion=complete_from(list_backbone_names),
+        help="Name of the network; featx backbones lists them.",
+        rich_help_panel=section,
+    )
+
+
+CacheArgument = Annotated[
+    Path, typer.Argument(metavar="CACHE", help="Cache written by featx extract.")
+]
+HeadArgument = Annotated[
+    Path, typer.Argument(metavar="HEAD", help="Head written by featx fit-head.")
+]
+Engine = Annotated[
+    EngineName, choose("engine", EngineName, "Engine that runs the network.", section=SPEED)
+]
 Device = Annotated[
     str,
-    typer.Option(help="Device: auto, cpu, cuda (all GPUs, experimental), cuda:N (one GPU) or mps."),
+    typer.Option(
+        parser=parse_device,
+        metavar="auto|cpu|cuda|cuda:N|mps",
+        autocompletion=complete_from(lambda: ["auto", "cpu", "cuda", "mps"]),
+        help="Device that runs the network: cuda is all GPUs (experimental), cuda:N is one.",
+        rich_help_panel=SPEED,
+    ),
 ]
 BatchSize = Annotated[Any, _count("Number of images per batch.")]
 Workers = Annotated[Any, _count("Number of threads that read and decode.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Embedding = Annotated[
-    str | None, typer.Option(help="Name of the embedding; needed only if the cache has several.")
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Name of the embedding; needed only if the cache has several."
+    ),
 ]
 WeightsNow = Annotated[
-    str | None, typer.Option(help="Current path of the backbone's weights, if they were moved.")
+    str | None,
+    typer.Option(
+        metavar="FILE", help="Current path of the backbone's weights, if they were moved."
+    ),
 ]

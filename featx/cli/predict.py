@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featx.cli.options import (
+    AsJson,
     BatchSize,
     Device,
     Engine,
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
 def predict(
     head: HeadArgument,
     inputs: Annotated[
-        list[Path], typer.Argument(help="Images, folders, a table or tars; or one cache.")
+        list[Path],
+        typer.Argument(metavar="INPUT", help="Images, folders, a table or tars; or one cache."),
     ],
-    top: Annotated[int, typer.Option(min=1, help="Number of classes per image.")] = 1,
+    top: Annotated[int, typer.Option(min=1, metavar="N", help="Number of classes per image.")] = 1,
     weights: WeightsNow = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print a CSV table.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    as_json: AsJson = False,
     engine: Engine = "auto",
     device: Device = "auto",
     batch_size: BatchSize = "auto",

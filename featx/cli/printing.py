@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from featx.cli.table import TextTable
 from featx.core.errors import FeatxWarning
 
 if TYPE_CHECKING:
@@ -31,26 +33,33 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def print_table(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> None:
-    """Print aligned columns; numbers are aligned to the right."""
-    cells = [[_format_cell(cell) for cell in line] for line in lines]
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    right = [
-        bool(lines) and all(isinstance(line[i], int | float) or line[i] is None for line in lines)
-        for i in range(len(header))
-    ]
-    for line in [list(header), *cells]:
-        padded = (
-            cell.rjust(width) if is_right else cell.ljust(width)
-            for cell, width, is_right in zip(line, widths, right, strict=True)
-        )
-        print("  ".join(padded).rstrip())
+def print_table(
+    header: Sequence[str], lines: Sequence[Sequence[Any]], *, cut: Collection[str] = ()
+) -> None:
+    """Print a table: aligned text, or on a terminal a table that fits its width.
+
+    Parameters
+    ----------
+    header : sequence of str
+        Names of the columns.
+    lines : sequence of sequence
+        Cells; numbers are aligned to the right, None and NaN are shown as ``-``.
+    cut : collection of str
+        Names of columns, such as paths, whose middle may be left out on a narrow terminal. Other
+        texts are wrapped.
+    """
+    table = TextTable.build(header, lines, cut)
+    if sys.stdout.isatty():
+        from featx.cli.terminal import print_fitting
+
+        print_fitting(table)
+    else:
+        print(table.format())
 
 
-def _format_cell(cell: Any) -> str:
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return "-"
-    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+def count_columns() -> int:
+    """Count the columns of the terminal; 100 if standard output is no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
 
 
 def print_note(text: str) -> None:

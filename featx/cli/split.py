@@ -9,14 +9,20 @@ from featx.cli.options import CacheArgument
 
 def split(
     cache: CacheArgument,
-    val: Annotated[float, typer.Option(help="Fraction of the labelled rows.")] = 0.2,
-    test: Annotated[float, typer.Option(help="Fraction of the labelled rows.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the shuffle.")] = 0,
+    val: Annotated[
+        float, typer.Option(metavar="FRACTION", help="Fraction of the labelled rows, 0 to 1.")
+    ] = 0.2,
+    test: Annotated[
+        float, typer.Option(metavar="FRACTION", help="Fraction of the labelled rows, 0 to 1.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the shuffle.")] = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing splits.")
     ] = False,
 ) -> None:
-    """Record a stratified split in a cache: train, val and test. Groups stay together.
+    """Record in a cache which rows are train, val and test.
+
+    Each class is split in the same ratio. Rows of one group stay together.
 
     featx split photos.h5 --val 0.2
     """

@@ -14,10 +14,12 @@ def verify(
     cache: CacheArgument,
     against: Annotated[
         list[Path] | None,
-        typer.Option(help="Source to embed a sample of again; may be repeated."),
+        typer.Option(metavar="SOURCE", help="Source to embed a sample of again; may be repeated."),
     ] = None,
-    sample: Annotated[int, typer.Option(min=1, help="Number of rows to embed again.")] = 100,
-    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
+    sample: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of rows to embed again.")
+    ] = 100,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the sample.")] = 0,
     embedding: Embedding = None,
     weights: WeightsNow = None,
     engine: Engine = "auto",
@@ -25,7 +27,9 @@ def verify(
     workers: Workers = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Check every byte of a cache, and that rows, vectors, fingerprints and failures agree.
+    """Check every byte of a cache.
+
+    Rows, vectors, fingerprints and failures must agree with each other.
 
     featx verify photos.h5
 

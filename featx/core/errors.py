@@ -194,5 +194,21 @@ def suggest(name: str, known: Iterable[str]) -> str:
     str
         One sentence for the end of a remedy.
     """
-    matches = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    matches = find_nearest(name, known)
     return f"Nearest: {', '.join(matches)}." if matches else "No known name is similar."
+
+
+def find_nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Find the known words that are closest to a mistyped one, at most three, nearest first.
+
+    Parameters
+    ----------
+    name : str
+        The word as typed, in upper or lower case; a part of a known word is close to it.
+    known : iterable of str
+        The words that exist.
+    """
+    typed, by_lower = name.strip().lower(), {word.lower(): word for word in known}
+    parts = [word for word in by_lower if len(typed) > 1 and typed in word]
+    close = difflib.get_close_matches(typed, by_lower, n=3, cutoff=0.5)
+    return [by_lower[word] for word in dict.fromkeys([*close, *parts])][:3]

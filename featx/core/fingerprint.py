@@ -15,6 +15,10 @@ Identity = Mapping[str, Any]
 """One decision as versioned data, in JSON types: ``{"kind": "image-classification/1", …}``."""
 
 
+MAX_DIFFERENCES = 3
+"""Largest number of differences that an error names."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
     """Every decision that changes the values of an embedding, and nothing else.
@@ -70,6 +74,17 @@ class Fingerprint:
         """Twelve hexadecimal digits that stand for all fields."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
+    def describe(self) -> str:
+        """Write the decisions as one line for a reader; never compare this text."""
+        fields = self.list_fields()
+        shown = [name for name in fields if name not in ("backbone", "dim", "preprocess.kind")]
+        texts = [
+            _format_field(name, fields[name])
+            for name in shown
+            if not isinstance(fields[name], list | tuple)
+        ]
+        return f"{self.backbone}: {', '.join(texts)}"
+
     def list_fields(self) -> dict[str, Any]:
         """List all decisions by name; a part of a mapping is named like ``preprocess.crop``."""
         fields: dict[str, Any] = {}
@@ -92,7 +107,9 @@ class Fingerprint:
         return [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
 
 
-def check_comparable(expected: Fingerprint, got: Fingerprint, *, subject: str, remedy: str) -> None:
+def check_comparable(
+    expected: Fingerprint, got: Fingerprint, *, subject: str, remedy: str, because: str = ""
+) -> None:
     """Refuse embeddings that were made differently.
 
     Parameters
@@ -103,22 +120,37 @@ def check_comparable(expected: Fingerprint, got: Fingerprint, *, subject: str, r
         The embedding that the second fingerprint belongs to, for the error.
     remedy : str
         Advice for the reader of the error.
+    because : str
+        Reason for the expectation, such as ``"as the head was fitted on"``. Default: none.
 
     Raises
     ------
     FingerprintError
-        If a field differs; the message shows both values of each such field.
+        If a field differs. The message shows both values of the differences that matter most:
+        another backbone differs in everything else too.
     """
     names = expected.list_differences(got)
     if names:
+        shown = [name for name in names if name == "backbone"] or names[:MAX_DIFFERENCES]
+        texts = [_format_fields(one, shown, len(names)) for one in (expected, got)]
         raise FingerprintError(
             subject=subject,
-            expected=_format_fields(expected, names),
-            got=_format_fields(got, names),
+            expected=f"{texts[0]}, {because}" if because else texts[0],
+            got=texts[1],
             remedy=remedy,
         )
 
 
-def _format_fields(fingerprint: Fingerprint, names: list[str]) -> str:
+def _format_fields(fingerprint: Fingerprint, names: list[str], n_differences: int) -> str:
     fields = fingerprint.list_fields()
-    return ", ".join(f"{name} {fields.get(name, '-')}" for name in names)
+    texts = [_format_field(name, fields.get(name, "-")) for name in names]
+    if names != ["backbone"] and n_differences > len(names):
+        texts.append(f"and {n_differences - len(names)} more")
+    return ", ".join(texts)
+
+
+def _format_field(name: str, value: object) -> str:
+    """Write one decision: digests are shortened, and the parts of a mapping named alone."""
+    if name == "weights_digest":
+        return f"weights {str(value)[:12]}"
+    return f"{name.removeprefix('preprocess.')} {value}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from featx.core.errors import FeatxError, suggest
+from featx.core.errors import FeatxError, find_nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +40,12 @@ Decode = Literal["exact", "fast"]
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 VectorDtype = Literal["float32", "float16"]
 Split = Literal["train", "val", "test"]
+SplitChoice = Literal["train", "val", "test", "all"]
+"""Rows of one split, or all rows."""
+
+HeldOutSplit = Literal["val", "test"]
+"""Splits that a model is scored on."""
+
 Stage = Literal["read", "decode", "preprocess", "embed"]
 """Steps at which one image can fail."""
 
@@ -85,9 +92,50 @@ def check_choice(
     """
     words = list_choices(vocabulary)
     if value not in words:
-        raise error(
-            subject=name,
-            expected=f"{', '.join(words[:-1])} or {words[-1]}",
-            got=repr(value),
-            remedy=suggest(str(value), words),
-        )
+        raise _describe_wrong(name, value, words, error)
+
+
+def find_choice(
+    name: str, value: str, words: Sequence[str], *, error: type[FeatxError] = FeatxError
+) -> str:
+    """Find the word that equals a value, in upper or lower case.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument that holds the value.
+    value : str
+        The value as typed.
+    words : sequence of str
+        Words to choose from.
+    error : type
+        Class of the error to raise.
+
+    Returns
+    -------
+    str
+        The word as it stands in `words`.
+
+    Raises
+    ------
+    FeatxError
+        If no word equals the value; an instance of `error`.
+
+    Examples
+    --------
+    >>> find_choice("precision", "BF16", list_choices(Precision))
+    'bf16'
+    """
+    for word in words:
+        if word.casefold() == value.strip().casefold():
+            return word
+    raise _describe_wrong(name, value, words, error)
+
+
+def _describe_wrong(
+    name: str, value: object, words: Sequence[Any], error: type[FeatxError]
+) -> FeatxError:
+    expected = " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+    nearest = find_nearest(str(value), words)
+    remedy = f"Nearest: {', '.join(nearest)}." if nearest else "Choose one of these words."
+    return error(subject=name, expected=expected, got=repr(value), remedy=remedy)

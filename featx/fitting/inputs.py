@@ -86,9 +86,10 @@ def find_comparable(cache: Cache, head: Head, *, embedding: str | None = None) -
     check_comparable(
         expected,
         info.fingerprint,
-        subject=f"{cache.path}, embedding {info.name}, for a head of {expected.backbone}",
-        remedy=f"Extract again with backbone={expected.backbone!r} and the weights of the head, or "
-        "fit a head on these embeddings with featx.fit_head(cache).",
+        subject=f"{cache.path}, embedding {info.name}",
+        because="as the head was fitted on",
+        remedy="Extract with the backbone and weights of the head, or fit a head on these "
+        "embeddings with featx.fit_head(cache).",
     )
     return info.name
 

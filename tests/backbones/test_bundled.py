@@ -79,7 +79,7 @@ def test_bundled_random_weights_are_not_the_trained_ones(seed: int) -> None:
 
 
 def test_zfnet_without_weights_is_refused_and_says_what_it_takes() -> None:
-    with pytest.raises(WeightsError, match=r"zfnet: expected weights among random:SEED, a \.pth"):
+    with pytest.raises(WeightsError, match=r"expected weights of zfnet \(random:SEED, a \.pth"):
         load_backbone("zfnet")
 
 

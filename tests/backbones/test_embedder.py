@@ -150,7 +150,7 @@ def test_load_backbone_convnext_channels_last_node_is_averaged_over_the_image(
 def test_load_backbone_unknown_layer_shows_the_nearest(layer: str, nearest: str) -> None:
     with pytest.raises(
         BackboneError,
-        match=rf"^resnet18: expected a layer .*, got '{layer}'\. Nearest: .*\b{nearest}\b",
+        match=rf"^layers: expected a layer .* resnet18, got '{layer}'\. Nearest: .*\b{nearest}\b",
     ):
         load_backbone("resnet18", weights="random:0", layers=[layer])
 

@@ -334,7 +334,7 @@ def test_load_backbone_without_a_store_is_loaded_each_time(
     ("name", "options", "error", "message"),
     [
         ("resnet51", {}, BackboneError, "Nearest: resnet50"),
-        ("mini", {"layers": ["conv99"]}, BackboneError, "expected a layer of its graph"),
+        ("mini", {"layers": ["conv99"]}, BackboneError, "expected a layer of the graph of mini"),
         ("mini", {"weights": "V9"}, WeightsError, "got 'V9'"),
         ("mobilenet_v2", {"weights": "random:0", "preprocess": "V2"}, WeightsError, "got 'V2'"),
         ("mini", {"size": 0}, BackboneError, "size: expected 1 to 4096 pixels, got 0"),

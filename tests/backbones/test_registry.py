@@ -4,7 +4,13 @@ import pytest
 from torch import nn
 
 from featx.backbones import registry
-from featx.backbones.registry import add_spec, collect_specs, get_backbone_spec, list_backbones
+from featx.backbones.registry import (
+    add_spec,
+    collect_specs,
+    get_backbone_spec,
+    list_backbones,
+    normalise_name,
+)
 from featx.backbones.spec import BackboneSpec
 from featx.core.errors import BackboneError
 
@@ -96,11 +102,30 @@ def test_get_backbone_spec_describes_it() -> None:
     assert (spec.name, spec.dim, spec.classifier) == ("resnet18", 512, "fc")
 
 
-@pytest.mark.parametrize("name", ["resnet-18", "ResNet18"])
+@pytest.mark.parametrize("name", ["resnet-18", "ResNet-18"])
 def test_get_backbone_spec_unknown_name_is_refused(name: str) -> None:
     message = rf"^backbone: expected one of \d+ names, got '{name}'\. Nearest: "
     with pytest.raises(BackboneError, match=message):
         get_backbone_spec(name)
+
+
+@pytest.mark.usefixtures("no_registered")
+def test_names_are_matched_in_any_case() -> None:
+    add_spec(build_spec("Registry-Own"))
+    assert get_backbone_spec("ResNet18") is get_backbone_spec("resnet18")
+    assert get_backbone_spec("REGISTRY-OWN").name == "Registry-Own"
+    assert list_backbones("RESNET1?") == ["resnet18"]
+    assert [normalise_name(name) for name in ("VGG16", "registry-own", "Gone")] == [
+        "vgg16",
+        "Registry-Own",
+        "gone",
+    ]
+
+
+@pytest.mark.usefixtures("no_registered")
+def test_names_of_the_zoos_are_in_lower_case() -> None:
+    # A request is named by `normalise_name`, which does not look into the zoos.
+    assert [name for name in list_backbones() if name != name.lower()] == []
 
 
 def test_get_backbone_spec_mistyped_name_shows_the_nearest() -> None:

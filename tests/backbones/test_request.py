@@ -94,6 +94,7 @@ def test_build_request_size_out_of_bounds_is_refused(size: int) -> None:
         (build_spec(V1, V2), WeightsChoice(entry=V2), None, "IMAGENET1K_V2"),
         (build_spec(V1, V2), WeightsChoice(entry=V1), None, "IMAGENET1K_V1"),
         (build_spec(V1, V2), WeightsChoice(entry=V2), "IMAGENET1K_V1", "IMAGENET1K_V1"),
+        (build_spec(V1, V2), WeightsChoice(entry=V2), "imagenet1k_v1", "IMAGENET1K_V1"),
         (build_spec(V1, V2, preprocess=OWN), WeightsChoice(entry=V2), None, "IMAGENET1K_V2"),
         (build_spec(V1, V2, preprocess=OWN), WeightsChoice(seed=0), None, None),
         (build_spec(V1, V2, preprocess=OWN), WeightsChoice(seed=0), "OTHER", WeightsError),
@@ -114,7 +115,7 @@ def test_choose_preprocess_decides(
     expected: str | type[WeightsError] | None,
 ) -> None:
     if expected is WeightsError:
-        with pytest.raises(WeightsError, match=f"^tiny: expected the preprocessing .*'{name}'"):
+        with pytest.raises(WeightsError, match=f"^preprocess: expected weights of tiny.*'{name}'"):
             choose_preprocess(spec, choice, name)
         return
     preprocess, preprocess_from = choose_preprocess(spec, choice, name)

@@ -57,14 +57,20 @@ def test_choose_weights_of_a_network_with_its_own(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("random:0", r"expected DEFAULT \(its own weights\) or a file, got random:0\. Register"),
-        ("IMAGENET1K_V1", "expected weights among DEFAULT, a file, got 'IMAGENET1K_V1'"),
+        (
+            "random:0",
+            r"mine: expected DEFAULT \(its own weights\) or a file, got random:0\. ",
+        ),
+        (
+            "IMAGENET1K_V1",
+            r"weights: expected weights of mine \(DEFAULT, a file\), got 'IMAGE",
+        ),
     ],
 )
 def test_choose_weights_of_a_network_with_its_own_other_word_is_refused(
     text: str, message: str
 ) -> None:
-    with pytest.raises(WeightsError, match=f"^mine: {message}"):
+    with pytest.raises(WeightsError, match=f"^{message}"):
         choose_weights(text, (), backbone="mine", has_own_weights=True)
 
 
@@ -79,8 +85,16 @@ def test_choose_weights_missing_file_is_refused(name: str) -> None:
 @pytest.mark.parametrize("text", ["IMAGENET", "random", "random:-1", "random:x", "", "."])
 def test_choose_weights_other_word_is_refused_with_those_known(text: str) -> None:
     known = r"DEFAULT, IMAGENET1K_V1, IMAGENET1K_V2, random:SEED, a \.pth file"
-    with pytest.raises(WeightsError, match=rf"^tiny: expected weights among {known}, got '{text}'"):
+    message = rf"^weights: expected weights of tiny \({known}\), got '{text}'"
+    with pytest.raises(WeightsError, match=message):
         choose_weights(text, ENTRIES, backbone="tiny")
+
+
+@pytest.mark.parametrize(
+    ("text", "index"), [("default", -1), ("imagenet1k_v1", 0), ("ImageNet1K_V2", 1)]
+)
+def test_choose_weights_takes_a_name_in_any_case(text: str, index: int) -> None:
+    assert choose_weights(text, ENTRIES, backbone="tiny").entry == ENTRIES[index]
 
 
 def test_choose_weights_mistyped_name_shows_the_nearest() -> None:
@@ -89,7 +103,7 @@ def test_choose_weights_mistyped_name_shows_the_nearest() -> None:
 
 
 def test_choose_weights_default_without_named_weights_is_refused() -> None:
-    with pytest.raises(WeightsError, match=r"among random:SEED, a \.pth file, got 'DEFAULT'") as it:
+    with pytest.raises(WeightsError, match=r"random:SEED, a \.pth file\), got 'DEFAULT'") as it:
         choose_weights("DEFAULT", (), backbone="tiny")
     assert it.value.remedy == "Pass weights=FILE with weights of this backbone."
 

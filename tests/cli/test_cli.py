@@ -97,35 +97,23 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         ),
         (EXTEND.replace("photos ", "bad.jpg "), "which has no image in common with it"),
         (EXTRACT.replace("new.h5", "empty"), "expected the path of a file, got a folder"),
-        (EXTRACT.replace("tests-tiny", "resnet51"), "Nearest: resnet50"),
-        (EXTRACT + " --layers conv9", "got 'conv9'. Nearest: conv"),
         (EXTRACT + " --weights gone.pth", "gone.pth: expected a file of weights"),
         (EXTRACT + " --weights text.h5", "text.h5: expected a state dict"),
         (EXTRACT + " --device cuda:99", "device cuda:99: expected a CUDA device with that number"),
-        (EXTRACT + " --device gpu", "device: expected auto, cpu, cuda"),
         (EXTRACT + " --engine openvino --device mps", "engine openvino: expected device cpu"),
         (EXTRACT + " --engine torch --precision fp16", "precision fp16 on cpu: expected hardware"),
         (EXTEND + " --decode fast", "expected decoder pillow-exact/1"),
         ("doctor gone --device cpu", "gone: expected a folder, table, tar or image"),
-        (EXTRACT + " --size 0", "size: expected 1 to 4096 pixels, got 0"),
         (EXTRACT + " --size 64", "expected no size, since the transform is the user's own, got 64"),
         (EXTRACT.replace("tests-tiny", "lenet5 --size 64"), "lenet5, size 64: expected a size"),
-        (EXTRACT + " --preprocess V9", "expected the preprocessing of one of no weights, got 'V9'"),
-        (EXTRACT + " --max-failures few", "--max-failures: expected a number such as 10"),
         ("info gone.h5", "gone.h5: expected a cache, got no such file"),
         ("info text.h5", "text.h5: expected a sealed cache"),
         ("info head.joblib", "head.joblib: expected a sealed cache"),
-        ("backbones resnet51", "Nearest: resnet50"),
         ("split photos.h5", "expected a cache without splits, got train, val"),
-        ("split photos.h5 --overwrite --val 1.5", "got 1.5 and 0"),
-        ("split photos.h5 --overwrite --val 0.01", "expected enough rows to take 0 of 12"),
         ("fit-head gone.h5 -o new.joblib", "gone.h5: expected a cache, got no such file"),
         ("fit-head photos.h5 -o no/new.joblib", "no/new.joblib: expected an existing folder"),
-        ("fit-head photos.h5 -o new.joblib --kind svm", "got 'svm'. "),
         ("fit-head photos.h5 -o new.joblib --split test", "expected rows in split 'test'"),
         ("fit-head photos.h5 -o new.joblib --embedding x", "expected one of its embeddings"),
-        ("fit-head photos.h5 -o new.joblib --C 0", "--C: expected"),
-        ("fit-head photos.h5 -o new.joblib --seed -1", "seed: expected"),
         (
             "evaluate gone.joblib photos.h5",
             "gone.joblib: expected a head that featx wrote, got no file",
@@ -150,6 +138,67 @@ def test_command_with_bad_input_ends_in_one_line_and_code_1(
     before = sorted(path.name for path in place.iterdir())
     run_cli(*line.split()).check_error(message)
     assert sorted(path.name for path in place.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (EXTRACT.replace("tests-tiny", "resnet51"), "Nearest: resnet50"),
+        (
+            EXTRACT + " --layers conv9",
+            "of tests-tiny, got 'conv9'. Nearest: conv",
+        ),
+        (EXTRACT + " --device gpu", "--device: expected auto, cpu, cuda"),
+        (EXTRACT + " --size 0", "--size: expected 1 to 4096 pixels, got 0"),
+        (
+            EXTRACT + " --preprocess V9",
+            "--preprocess: expected weights of tests-tiny",
+        ),
+        (EXTRACT + " --max-failures few", "--max-failures: expected a number such as 10"),
+        ("backbones resnet51", "Nearest: resnet50"),
+        ("split photos.h5 --overwrite --val 1.5", "--val, --test: expected "),
+        ("split photos.h5 --overwrite --val 0.01", "expected enough rows to take 0 of 12"),
+        (
+            "fit-head photos.h5 -o new.joblib --kind svm",
+            "got 'svm'. Nearest: linear-svm.",
+        ),
+        ("fit-head photos.h5 -o new.joblib --C 0", "--C: expected"),
+        ("fit-head photos.h5 -o new.joblib --seed -1", "--seed: expected"),
+        (EXTRACT + " --engine onnx", "--engine: expected auto, torch or openvino, got 'onnx'."),
+        (EXTRACT + " --precision fb16", "--precision: expected fp32, bf16 or fp16, got 'fb16'."),
+        (EXTRACT + " --decode quick", "--decode: expected exact or fast, got 'quick'. Choose one"),
+        (EXTRACT + " --dtype float8", "--dtype: expected float32 or float16, got 'float8'."),
+        (EXTRACT.replace("tests-tiny", "resnet18 --weights V9"), "--weights: expected weights of"),
+        (
+            "fit-head photos.h5 -o new.joblib --class-weight heavy",
+            "--class-weight: expected bal",
+        ),
+        ("fit-head photos.h5 -o new.joblib --split trian", "--split: expected train, val, test or"),
+        ("evaluate head.joblib photos.h5 --split valid", "got 'valid'. Nearest: val"),
+        ("doctor --backbone resnet51", "--backbone: expected one of"),
+        ("doctor --folder gone", "--folder: expected a writable folder"),
+    ],
+)
+def test_wrong_value_of_an_option_ends_in_one_line_and_code_2(
+    place: Any, run_cli: Any, line: str, message: str
+) -> None:
+    before = sorted(path.name for path in place.iterdir())
+    run_cli(*line.split()).check_error(message, code=2)
+    assert sorted(path.name for path in place.iterdir()) == before
+
+
+def test_file_that_is_named_like_an_option_is_no_wrong_usage(place: Any, run_cli: Any) -> None:
+    run_cli("info", "cache").check_error("cache: expected a cache, got no such file", code=1)
+
+
+def test_words_of_options_may_be_typed_in_capitals(place: Any, run_cli: Any) -> None:
+    words = "--backbone TESTS-TINY --engine Torch --device CPU --precision FP32 --decode EXACT"
+    assert run_cli(*f"extract photos -o new.h5 {words} --dtype Float16".split()).code == 0
+    with open_cache("new.h5") as cache:
+        assert cache.embeddings == ("tests-tiny",)
+        assert cache.get_dtype("tests-tiny") == "float16"
+    assert run_cli("fit-head", "new.h5", "-o", "new.joblib", "--kind", "LogReg").code == 0
+    assert run_cli("evaluate", "new.joblib", "new.h5", "--split", "ALL").code == 0
 
 
 def test_extract_cuda_where_there_is_none_is_refused(
@@ -204,15 +253,10 @@ def test_doctor_prints_rates_and_advice(place: Any, run_cli: Any) -> None:
         "extract photos -o new.h5 --workers 0",
         "extract photos -o new.h5 --workers all",
         "extract photos -o new.h5 --no-such-option",
-        "extract photos -o new.h5 --dtype float8",
-        "extract photos -o new.h5 --precision fp8",
-        "extract photos -o new.h5 --decode quick",
-        "extract photos -o new.h5 --engine onnx",
         "info",
         "split photos.h5 --val much",
         "fit-head photos.h5",
         "fit-head photos.h5 -o new.joblib --cv 1",
-        "fit-head photos.h5 -o new.joblib --class-weight heavy",
         "evaluate head.joblib",
         "predict head.joblib",
         "predict head.joblib photos --top 0",
