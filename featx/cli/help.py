@@ -12,7 +12,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-Context = Formatter = Any
+Context = Any
+Formatter = Any
 """typer's context and formatter of a help screen, whose types typer does not name in public."""
 
 MAX_WIDTH = 100
@@ -25,11 +26,11 @@ EXAMPLE = "featx "
 class HelpCommand(TyperCommand):
     """A command whose help shows arguments, sections of options, and examples as they are typed."""
 
-    def collect_usage_pieces(self, ctx: Context) -> list[str]:
+    def collect_usage_pieces(self, ctx: Context) -> list[str]:  # noqa: ARG002
         """List the words of the usage line behind the command's name."""
         return ["[OPTIONS]", *(name for name, _ in self._list_arguments())]
 
-    def format_help_text(self, ctx: Context, formatter: Formatter) -> None:
+    def format_help_text(self, ctx: Context, formatter: Formatter) -> None:  # noqa: ARG002
         """Write the help text."""
         write_text(self.help or "", formatter)
 
@@ -51,7 +52,7 @@ class HelpCommand(TyperCommand):
 class HelpGroup(TyperGroup):
     """All commands; the help shows them in sections, each with its whole first sentence."""
 
-    def format_help_text(self, ctx: Context, formatter: Formatter) -> None:
+    def format_help_text(self, ctx: Context, formatter: Formatter) -> None:  # noqa: ARG002
         """Write the help text."""
         write_text(self.help or "", formatter)
 
