@@ -14,6 +14,7 @@ SPLIT_NAMES: dict[str, Split] = {
     "validation": "val",
     "dev": "val",
     "test": "test",
+    "testing": "test",
 }
 """Names that folders and tables give to the three splits."""
 

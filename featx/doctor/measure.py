@@ -20,7 +20,8 @@ from featx.engines.engine import Engine, Slot
 from featx.images.content import Content
 from featx.images.decode import decode_reduced, encode_image
 from featx.images.manifest import Entry
-from featx.images.sources.read import list_entries, read_manifest
+from featx.images.sources.inputs import list_entries
+from featx.images.sources.read import read_manifest
 
 N_SAMPLE = 200
 """Number of images that are decoded."""

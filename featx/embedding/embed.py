@@ -11,7 +11,7 @@ from featx.core.typing import Decode, Float32Array, Precision, check_choice
 from featx.embedding.identity import resolve_backbone
 from featx.embedding.options import RunKeywords, RunOptions
 from featx.embedding.session import EmbeddingSession
-from featx.images.sources.read import list_entries
+from featx.images.sources.inputs import list_entries
 
 
 def embed(

@@ -16,7 +16,7 @@ from featx.embedding.batching import EmbeddedBatch
 from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunOptions
 from featx.images.manifest import Entry
-from featx.images.sources.read import list_entries
+from featx.images.sources.inputs import list_entries
 
 
 class EmbeddingSession:

@@ -120,6 +120,31 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable(Content):
+    """The place of an image whose bytes are known not to be there.
+
+    Attributes
+    ----------
+    reason : str
+        Reason, for the ledger: each way to read the bytes raises `OSError` with it.
+    """
+
+    reason: str = ""
+
+    def stat(self) -> tuple[int, int]:
+        """Raise `OSError`."""
+        raise OSError(self.reason)
+
+    def read(self, size: int | None = None) -> bytes:  # noqa: ARG002
+        """Raise `OSError`."""
+        raise OSError(self.reason)
+
+    def looks_like_image(self, name: str) -> bool:
+        """Decide whether a file becomes a row, as for bytes that can be read."""
+        return Content(self.file, self.offset, self.size).looks_like_image(name)
+
+
+@dataclass(frozen=True, slots=True)
 class InMemory:
     """An image that the caller already has in memory.
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from featx.core.errors import SourceError
 from featx.core.rows import Row
 from featx.images.content import Content, InMemory
+from featx.images.ignored import count_files, describe_ignored
+from featx.images.labels import clean_label, list_label_notes
 from featx.images.layout import FolderMeaning
 from featx.images.names import escape_name
+
+N_LABELS_SHOWN = 10
+"""Number of labels that the description of a manifest counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +45,81 @@ class Manifest:
         The source as the user named it.
     entries : tuple of Entry
         Rows with unique ids.
-    n_ignored : int
-        Number of files that are not images, neither by suffix nor by content.
+    ignored : mapping of str to int
+        Number of files that are passed over, by suffix (``".txt"``, or ``""`` for none), and of
+        folders of the system, by name with a slash (``"@eaDir/"``).
+    pattern : str
+        The folders as featx reads them, such as ``dataset/SPLIT/LABEL``; empty if they mean
+        nothing.
+    doubts : tuple of str
+        Sentences about what the source does not say clearly, apart from its labels.
     is_single_image : bool
         Whether the source is one image file. The id of its row is then the path of the file.
     """
 
     source: str
     entries: tuple[Entry, ...]
-    n_ignored: int = 0
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    pattern: str = ""
+    doubts: tuple[str, ...] = ()
     is_single_image: bool = False
 
     def __len__(self) -> int:
         return len(self.entries)
 
+    @property
+    def n_ignored(self) -> int:
+        """Number of files that are not images, neither by suffix nor by content."""
+        return count_files(self.ignored)
 
-def build_manifest(source: str, entries: Iterable[Entry], n_ignored: int, hint: str) -> Manifest:
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the user: what is passed over, and what is doubtful."""
+        labels = Counter(entry.row.label for entry in self.entries if entry.row.label)
+        notes = (describe_ignored(self.ignored), *self.doubts, *list_label_notes(labels))
+        return tuple(note for note in notes if note)
+
+    def describe(self) -> str:
+        """Say in one line how the source is read.
+
+        Examples
+        --------
+        >>> rows = [Row(id=str(n), path="", label="ab"[n % 2], split="train") for n in range(3)]
+        >>> entries = tuple(Entry(row, InMemory(None)) for row in rows)
+        >>> Manifest(source="photos", entries=entries, pattern="SPLIT/LABEL").describe()
+        '3 images, 2 labels (a 2, b 1), splits train 3, read as SPLIT/LABEL'
+        """
+        rows = [entry.row for entry in self.entries]
+        labels = Counter(row.label for row in rows if row.label)
+        splits = Counter(row.split for row in rows if row.split)
+        n_plain, n_unsplit = len(rows) - labels.total(), len(rows) - splits.total()
+        parts = [f"{len(rows)} {'image' if len(rows) == 1 else 'images'}"]
+        if labels:
+            shown = [f"{label} {labels[label]}" for label in sorted(labels)[:N_LABELS_SHOWN]]
+            if len(labels) > N_LABELS_SHOWN:
+                shown.append(f"{len(labels) - N_LABELS_SHOWN} more")
+            word = "label" if len(labels) == 1 else "labels"
+            parts.append(f"{len(labels)} {word} ({', '.join(shown)})")
+            parts += [f"{n_plain} without a label"] if n_plain else []
+        else:
+            parts.append("no labels")
+        if splits:
+            names = [f"{name} {splits[name]}" for name in ("train", "val", "test") if splits[name]]
+            parts.append(f"splits {', '.join(names)}")
+            parts += [f"{n_unsplit} without a split"] if n_unsplit else []
+        parts += [f"read as {self.pattern}"] if self.pattern else []
+        return ", ".join(parts)
+
+
+def build_manifest(
+    source: str,
+    entries: Iterable[Entry],
+    ignored: Mapping[str, int],
+    hint: str,
+    *,
+    pattern: str = "",
+    doubts: Iterable[str] = (),
+) -> Manifest:
     """Build a manifest that has at least one row.
 
     Parameters
@@ -63,10 +128,14 @@ def build_manifest(source: str, entries: Iterable[Entry], n_ignored: int, hint: 
         The source as the user named it.
     entries : iterable of Entry
         Rows with unique ids, in a stable order.
-    n_ignored : int
-        Number of files that are not images.
+    ignored : mapping of str to int
+        What is passed over, as `Manifest` has it.
     hint : str
         Remedy for a source without images, a sentence in the imperative.
+    pattern : str
+        The folders as featx reads them.
+    doubts : iterable of str
+        Sentences about what the source does not say clearly; empty ones are left out.
 
     Returns
     -------
@@ -78,12 +147,19 @@ def build_manifest(source: str, entries: Iterable[Entry], n_ignored: int, hint: 
     SourceError
         If there is no row.
     """
-    manifest = Manifest(source=source, entries=tuple(entries), n_ignored=n_ignored)
+    manifest = Manifest(
+        source=source,
+        entries=tuple(entries),
+        ignored=dict(ignored),
+        pattern=pattern,
+        doubts=tuple(filter(None, doubts)),
+    )
     if not manifest.entries:
+        what = describe_ignored(ignored)
         raise SourceError(
             subject=source,
             expected="at least one image",
-            got=f"none among {n_ignored} files",
+            got=f"none among {manifest.n_ignored} files{what and f' ({what})'}",
             remedy=hint,
         )
     return manifest
@@ -108,6 +184,6 @@ def build_entry(name: str, path: str | Path, meaning: FolderMeaning, content: Co
     Entry
         The row, its names escaped to one line each.
     """
-    label = None if meaning.label is None else escape_name(meaning.label)
+    label = None if meaning.label is None else clean_label(meaning.label)
     row = Row(id=escape_name(name), path=escape_name(str(path)), label=label, split=meaning.split)
     return Entry(row, content)

@@ -13,7 +13,7 @@ from featx.core.typing import PathLike
 from featx.embedding.options import RunKeywords, RunOptions
 from featx.fitting.inputs import HeadLike, find_comparable
 from featx.heads.head import Head, load_head
-from featx.images.sources.read import list_entries
+from featx.images.sources.inputs import list_entries, list_inputs
 from featx.prediction.predictor import (
     Prediction,
     check_top,
@@ -74,13 +74,14 @@ def predict(
     """
     loaded = head if isinstance(head, Head) else load_head(head)
     check_top(top)
-    cache = _find_cache(inputs, weights)
+    given = list_inputs(inputs)
+    cache = _find_cache(given, weights)
     if cache is not None:
         for name in run.keys() - RunOptions.__dataclass_fields__.keys():  # no options are built
             raise TypeError(f"predict() got an unexpected keyword argument {name!r}")
         return list(_iter_from_cache(loaded, cache, top))
     options = RunOptions(**run)
-    entries = list_entries(inputs)
+    entries = list_entries(given)
     if not entries:
         raise SourceError(
             subject="inputs",
@@ -92,14 +93,12 @@ def predict(
         return predict_entries(loaded, session, entries, top)
 
 
-def _find_cache(inputs: Any, weights: str | None) -> PathLike | None:
+def _find_cache(inputs: Sequence[Any], weights: str | None) -> PathLike | None:
     """Find the cache among the inputs, which must be the only input."""
-    is_one = isinstance(inputs, str | bytes) or not isinstance(inputs, Sequence)
-    many = [inputs] if is_one else list(inputs)
-    caches = [one for one in many if isinstance(one, str | os.PathLike) and is_cache_file(one)]
+    caches = [one for one in inputs if isinstance(one, str | os.PathLike) and is_cache_file(one)]
     if not caches:
         return None
-    if len(many) > 1 or weights is not None:
+    if len(inputs) > 1 or weights is not None:
         raise FeatxError(
             subject=os.fspath(caches[0]),
             expected="a cache alone, without weights",

@@ -17,7 +17,7 @@ from featx.embedding.session import EmbeddingSession
 from featx.fitting.inputs import HeadLike
 from featx.heads.head import Head, load_head
 from featx.images.manifest import Entry
-from featx.images.sources.read import list_entries
+from featx.images.sources.inputs import list_entries
 
 
 @dataclass(frozen=True, kw_only=True)

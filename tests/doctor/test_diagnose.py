@@ -21,7 +21,7 @@ from featx.embedding.identity import resolve_backbone
 from featx.embedding.options import RunOptions, count_workers
 from featx.engines.choose import list_precisions
 from featx.images.decode import decode_image, decode_reduced, encode_image
-from featx.images.sources.read import list_entries
+from featx.images.sources.inputs import list_entries
 
 
 @pytest.fixture(scope="module")

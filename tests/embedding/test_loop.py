@@ -20,7 +20,8 @@ from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunOptions
 from featx.embedding.timings import Timings
 from featx.images.decode import decode_reduced
-from featx.images.sources.read import list_entries, read_manifest
+from featx.images.sources.inputs import list_entries
+from featx.images.sources.read import read_manifest
 from featx.testing import FakeEngine
 
 

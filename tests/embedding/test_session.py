@@ -14,7 +14,7 @@ from featx.core.errors import BackboneError, DecodeError, FeatxError
 from featx.core.typing import Array
 from featx.embedding.options import RunOptions
 from featx.embedding.session import EmbeddingSession
-from featx.images.sources.read import list_entries
+from featx.images.sources.inputs import list_entries
 from featx.testing import FakeEngine
 
 LONG_S = 60

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from featx.core.errors import SourceError
-from featx.images.content import Content
+from featx.images.content import Content, Unreadable
+from featx.images.formats import find_by_name
+from featx.images.ignored import (
+    PLACEHOLDER_REASON,
+    TABLES,
+    describe_tables,
+    find_placeholder,
+    is_system_folder,
+    name_kind,
+)
+from featx.images.keys import describe_shared_keys
 from featx.images.layout import read_layout
 from featx.images.manifest import Manifest, build_entry, build_manifest
+from featx.images.names import escape_name
 
 
 def read_folder(folder: Path) -> Manifest:
     """List the images in a folder and all folders below it.
 
-    Hidden files and hidden folders are skipped, and so are sockets, pipes and devices. Symbolic
-    links are followed; a link back to one of its parent folders is not followed.
+    A file whose suffix promises an image is a row, whatever it is; for other files, the first bytes
+    decide. Hidden files and folders are skipped, and folders of the system (``@eaDir``,
+    ``$RECYCLE.BIN``) are skipped and counted. Symbolic links are followed; a link back to one of
+    its parent folders is not followed.
 
     Parameters
     ----------
@@ -35,30 +49,83 @@ def read_folder(folder: Path) -> Manifest:
     """
     names: list[str] = []
     contents: list[Content] = []
-    n_ignored, n_tars = 0, 0
-    for name in _iter_files(folder, "", frozenset()):
-        content = Content(str(folder / name))
-        if content.looks_like_image(name):
+    ignored: Counter[str] = Counter()
+    tables: list[str] = []
+    for name, file, is_readable in _iter_files(folder, ignored):
+        content = Content(f"{folder}/{file}")
+        if file != name:
+            content = Unreadable(content.file, reason=PLACEHOLDER_REASON)
+        if find_by_name(name) or (is_readable and content.looks_like_image(name)):
             names.append(name)
             contents.append(content)
-        else:
-            n_ignored += 1
-            n_tars += name.endswith(".tar")
-    meanings = read_layout([name.split("/") for name in names], subject=str(folder))
+        elif is_readable:
+            ignored[name_kind(name)] += 1
+            tables += [name] if name_kind(name) in TABLES else []
+    layout = read_layout([name.split("/") for name in names], subject=str(folder))
     entries = (
         build_entry(name, folder / name, meaning, content)
-        for name, meaning, content in zip(names, meanings, contents, strict=True)
+        for name, meaning, content in zip(names, layout.meanings, contents, strict=True)
     )
-    hint = f"Name the tars themselves: {folder}/*.tar." if n_tars else "Name a folder of images."
-    return build_manifest(str(folder), entries, n_ignored, hint)
+    hint = "Name a folder of images."
+    if ignored[".tar"]:
+        hint = f"Name the tars themselves: {folder}/*.tar."
+    return build_manifest(
+        str(folder),
+        entries,
+        ignored,
+        hint,
+        pattern=layout.pattern,
+        doubts=[*layout.notes, describe_tables(tables), describe_shared_keys(names)],
+    )
 
 
-def _iter_files(root: Path, inside: str, ancestors: frozenset[tuple[int, int]]) -> Iterator[str]:
-    """Yield the files below a folder as paths within the root, with ``/`` between their parts."""
+def _iter_files(root: Path, ignored: Counter[str]) -> Iterator[tuple[str, str, bool]]:
+    """Yield the files below a folder in sorted order, and count the folders of the system.
+
+    A stack of open folders takes the place of recursion: folders may be nested deeply.
+
+    Yields
+    ------
+    name, file : str
+        Path of the image within the root, with ``/`` between its parts; and path of the file that
+        has its bytes, which differs for a placeholder of a cloud.
+    is_readable : bool
+        Whether the file has bytes to look at: a pipe, a socket or a device has none.
+    """
+    first, key = _list_folder(root, "")
+    stack = [(key, "", iter(first))]
+    open_keys = {key}
+    while stack:
+        key, inside, listed = stack[-1]
+        entry = next(listed, None)
+        if entry is None:
+            open_keys.discard(key)
+            stack.pop()
+            continue
+        name = f"{inside}{entry.name}"
+        real = find_placeholder(entry.name)
+        if real and not os.path.lexists(root / inside / real):
+            yield f"{inside}{real}", name, True
+        elif entry.name.startswith("."):
+            continue
+        elif not _is_folder(entry):
+            yield name, name, _has_bytes(entry)
+        elif is_system_folder(entry.name):
+            ignored[f"{escape_name(entry.name)}/"] += 1
+        else:
+            found, key = _list_folder(root, name)
+            if key not in open_keys:  # else a symbolic link back to a folder above
+                open_keys.add(key)
+                stack.append((key, f"{name}/", iter(found)))
+
+
+def _list_folder(root: Path, inside: str) -> tuple[list[os.DirEntry[str]], tuple[int, int]]:
+    """List one folder by name, and identify it by device and number."""
     folder = root / inside
     try:
         status = folder.stat()
-        found = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        with os.scandir(folder) as listed:
+            found = sorted(listed, key=lambda entry: entry.name)
     except OSError as error:
         raise SourceError(
             subject=str(folder),
@@ -66,16 +133,19 @@ def _iter_files(root: Path, inside: str, ancestors: frozenset[tuple[int, int]]) 
             got=str(error.strerror),
             remedy="Change its permissions, or move the folder away.",
         ) from error
-    key = (status.st_dev, status.st_ino)
-    if key in ancestors:  # a symbolic link back to a folder above
-        return
-    for entry in found:
-        name = f"{inside}/{entry.name}" if inside else entry.name
-        if entry.name.startswith("."):
-            continue
-        path = Path(entry.path)
-        if path.is_dir():
-            yield from _iter_files(root, name, ancestors | {key})
-        # A broken link counts as a file: reading it fails, and the failure is reported.
-        elif path.is_file() or (path.is_symlink() and not path.exists()):
-            yield name
+    return found, (status.st_dev, status.st_ino)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a symbolic link to itself
+        return False
+
+
+def _has_bytes(entry: os.DirEntry[str]) -> bool:
+    """Tell files, and links to nowhere, whose failure is reported, from pipes and devices."""
+    try:
+        return entry.is_file() or not os.path.exists(entry.path)
+    except OSError:
+        return True

@@ -7,17 +7,13 @@ to `SOURCES`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from featx.core.errors import SourceError
-from featx.core.rows import Row
 from featx.core.typing import PathLike
-from featx.images.content import InMemory
 from featx.images.formats import SUFFIXES
 from featx.images.manifest import Entry, Manifest
 from featx.images.names import escape_name
@@ -117,7 +113,7 @@ def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
         If a source is missing, has no images, is damaged, or is named twice.
     """
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    paths = [Path(source) for source in given]
+    paths = [_check_path(source) for source in given]
     if not paths:
         raise SourceError(
             subject="source",
@@ -139,39 +135,15 @@ def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
     )
 
 
-def list_entries(images: Any) -> list[Entry]:
-    """List images that are given as paths, PIL images or arrays, as in a notebook.
-
-    Parameters
-    ----------
-    images : path, PIL image, ndarray, or iterable of these
-        A path stands for all images of its source; an array of four axes stands for a batch.
-
-    Returns
-    -------
-    list of Entry
-        Images in the order given, repeats included. A missing image file is an entry too, which
-        fails when its bytes are read.
-
-    Raises
-    ------
-    SourceError
-        If a path cannot be read by `read_manifest`.
-    """
-    if isinstance(images, np.ndarray):
-        is_single = images.ndim < 4
-    else:
-        is_single = isinstance(images, str | bytes | os.PathLike) or not isinstance(
-            images, Iterable
+def _check_path(source: object) -> Path:
+    if not isinstance(source, str | os.PathLike):
+        raise SourceError(
+            subject="source",
+            expected="a path or a sequence of paths",
+            got=f"{type(source).__name__} among the sources",
+            remedy="Pass paths, or embed images in memory with featx.embed(images).",
         )
-    entries: list[Entry] = []
-    for number, image in enumerate([images] if is_single else images):
-        if isinstance(image, str | os.PathLike):
-            path = Path(image)
-            entries.extend(find_kind(path).read(path).entries)
-        else:
-            entries.append(Entry(Row(id=str(number), path=f"image {number}"), InMemory(image)))
-    return entries
+    return Path(source)
 
 
 def _build_missing(path: Path) -> SourceError:
@@ -201,5 +173,10 @@ def _join_manifests(paths: Sequence[Path], manifests: Sequence[Manifest]) -> Man
     return Manifest(
         source=", ".join(str(path) for path in paths),
         entries=tuple(entries.values()),
-        n_ignored=sum(manifest.n_ignored for manifest in manifests),
+        ignored=sum((Counter(manifest.ignored) for manifest in manifests), Counter[str]()),
+        doubts=tuple(
+            f"{path}: {doubt}"
+            for path, manifest in zip(paths, manifests, strict=True)
+            for doubt in manifest.doubts
+        ),
     )

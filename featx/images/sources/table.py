@@ -10,6 +10,7 @@ from typing import Any
 from featx.core.errors import SourceError, require, suggest
 from featx.core.rows import Row, parse_split
 from featx.images.content import Content
+from featx.images.labels import clean_label
 from featx.images.manifest import Entry, Manifest, build_manifest
 from featx.images.names import escape_name
 
@@ -51,7 +52,7 @@ def read_table(table: Path) -> Manifest:
                 remedy="Add a column id, or remove the line.",
             )
         entries.append(entry)
-    return build_manifest(str(table), entries, 0, "Add rows below its header.")
+    return build_manifest(str(table), entries, {}, "Add rows below its header.")
 
 
 def _read_line(table: Path, line: str, cells: dict[str, str]) -> Entry:
@@ -75,9 +76,9 @@ def _read_line(table: Path, line: str, cells: dict[str, str]) -> Entry:
     row = Row(
         id=escape_name(cells.get("id") or Path(path).as_posix()),
         path=escape_name(str(file)),
-        label=escape_name(cells.get("label", "")) or None,
+        label=clean_label(cells.get("label", "")),
         split=split,
-        group=escape_name(cells.get("group", "")) or None,
+        group=clean_label(cells.get("group", "")),
     )
     return Entry(row, Content(str(file)))
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import re
-import tarfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from featx.core.errors import SourceError
-from featx.core.rows import parse_split
 from featx.core.typing import Split
-from featx.images.content import Content
+from featx.images.content import Content, Unreadable
+from featx.images.formats import find_by_name
+from featx.images.ignored import PLACEHOLDER_REASON, find_placeholder, is_system_folder, name_kind
+from featx.images.keys import describe_shared_keys
 from featx.images.layout import read_layout
 from featx.images.manifest import Manifest, build_entry, build_manifest
 from featx.images.names import escape_name
-
-SIDECARS = (".cls", ".json")
-"""Suffixes of members that describe the image with the same key, as WebDataset writes them."""
+from featx.images.sources.sidecars import SIDECARS, Sidecars
+from featx.images.sources.tar_members import Member, list_members
+from featx.images.split_words import find_split_in
 
 
 def read_tar(tar: Path) -> Manifest:
@@ -57,27 +57,30 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
         If a tar is compressed or damaged, if a member lies outside the archive (``../``), if a
         sidecar cannot be read, or if two tars have the same name.
     """
-    splits: dict[Path, Split | None] = {}
-    images: dict[str, _Image] = {}
-    n_ignored = 0
     _check_names(tars)
+    images: dict[str, _Image] = {}
+    ignored: Counter[str] = Counter()
+    doubts: list[str] = []
     for tar in tars:
-        words = re.split(r"[^a-zA-Z]+", tar.stem)
-        splits[tar] = next(filter(None, map(parse_split, words)), None)
-        found, ignored = _read_tar(tar)
         prefix = f"{tar.name}/" if len(tars) > 1 else ""
-        # If two members have one name, the later one counts, as when a tar is unpacked.
-        images.update((prefix + image.member.name, image) for image in found)
-        n_ignored += ignored
+        found = _read_tar(tar, ignored, doubts)
+        images |= {prefix + image.name: image for image in found}
+    splits = _read_tar_names(tars, doubts)
     source = ", ".join(str(tar) for tar in tars)
-    meanings = read_layout(_drop_wrapper([image.member.parts for image in images.values()]), source)
+    layout = read_layout([image.name.split("/") for image in images.values()], source)
     entries = []
-    for (name, image), meaning in zip(images.items(), meanings, strict=True):
-        entry = build_entry(name, image.tar / image.member.name, meaning, image.content)
+    for (name, image), meaning in zip(images.items(), layout.meanings, strict=True):
+        entry = build_entry(name, image.tar / image.name, meaning, image.content)
         row = replace(entry.row, split=meaning.split or splits[image.tar])
         entries.append(replace(entry, row=replace(row, **image.fields)))
-    hint = "Name members class/name.jpg, or key.jpg with key.cls."
-    return build_manifest(source, entries, n_ignored, hint)
+    return build_manifest(
+        source,
+        entries,
+        ignored,
+        "Name members class/name.jpg, or key.jpg with key.cls.",
+        pattern=layout.pattern,
+        doubts=[*layout.notes, *doubts, describe_shared_keys(images)],
+    )
 
 
 def _check_names(tars: Sequence[Path]) -> None:
@@ -94,19 +97,16 @@ def _check_names(tars: Sequence[Path]) -> None:
         seen.add(tar.name)
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """A file in a tar: its name, the parts of the name, and its bytes; None for a symbolic link."""
-
-    name: str
-    parts: tuple[str, ...]
-    content: Content | None
-
-    @property
-    def key(self) -> str:
-        """The name up to the first dot of its last part, by which WebDataset groups members."""
-        folder, _, base = self.name.rpartition("/")
-        return f"{folder}/{base.split('.', 1)[0]}"
+def _read_tar_names(tars: Sequence[Path], doubts: list[str]) -> dict[Path, Split | None]:
+    """Find the split that the name of each tar names."""
+    splits = {tar: find_split_in(tar.stem) for tar in tars}
+    named = [tar.name for tar in tars if splits[tar]]
+    if 0 < len(named) < len(tars):
+        doubts.append(
+            f"{len(named)} of {len(tars)} tars have a split in their names, such as {named[0]!r}: "
+            "it holds for their images"
+        )
+    return splits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,125 +114,63 @@ class _Image:
     """An image in a tar, and the fields of its row that its sidecars give."""
 
     tar: Path
-    member: _Member
+    name: str
     content: Content
     fields: dict[str, Any]
 
 
-def _read_tar(tar: Path) -> tuple[list[_Image], int]:
-    """List the images of one tar, and count its other files."""
-    images: list[tuple[_Member, Content]] = []
-    sidecars: dict[str, list[tuple[_Member, Content]]] = {}
-    n_ignored = 0
-    for member in _iter_members(tar):
+def _read_tar(tar: Path, ignored: Counter[str], doubts: list[str]) -> list[_Image]:
+    """List the images of one tar, and count what is passed over."""
+    members, n_replaced = list_members(tar)
+    members = _drop_hidden(tar, members, ignored)
+    images: list[Member] = []
+    sidecars: list[Member] = []
+    for member in members:
         content = member.content
-        if content and PurePosixPath(member.name).suffix.lower() in SIDECARS:
-            sidecars.setdefault(member.key, []).append((member, content))
-        elif content and content.looks_like_image(member.name):
-            images.append((member, content))
+        if PurePosixPath(member.name).suffix.lower() in SIDECARS and not member.kind:
+            sidecars.append(member)
+        elif find_by_name(member.name) or content.looks_like_image(member.name):
+            images.append(member)
         else:
-            n_ignored += 1
-    found = []
-    for member, content in images:
-        fields: dict[str, Any] = {}
-        for sidecar, text in sidecars.get(member.key, ()):
-            fields |= _read_sidecar(tar, sidecar, text)
-        found.append(_Image(tar=tar, member=member, content=content, fields=fields))
+            ignored[member.kind or name_kind(member.name)] += 1
+    described = Sidecars(tar, sidecars, [image.name for image in images])
+    found = [
+        _Image(tar=tar, name=image.name, content=image.content, fields=described.read(image.name))
+        for image in images
+    ]
     # A sidecar without an image, such as annotations.json, is ignored.
-    used = {member.key for member, _ in images}
-    n_ignored += sum(len(group) for key, group in sidecars.items() if key not in used)
-    return found, n_ignored
-
-
-def _drop_wrapper(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Remove the one folder around all classes that ``tar cf photos.tar photos/`` adds.
-
-    A single folder that holds a file, or fewer than two folders, is the class and stays.
-    """
-    tops = {path[0] for path in paths}
-    wrapped = len(tops) == 1 and all(len(path) > 2 for path in paths)
-    if wrapped and not parse_split(paths[0][0]) and len({path[1] for path in paths}) > 1:
-        return [path[1:] for path in paths]
-    return paths
-
-
-def _iter_members(tar: Path) -> Iterator[_Member]:
-    """Yield the files of a tar that are not hidden. Only headers are read."""
-    contents: dict[str, Content] = {}
-    try:
-        with tarfile.open(tar, "r:", errors="surrogateescape") as archive:
-            for info in archive:
-                # tarfile would keep the list of all members in memory.
-                archive.members = []  # type: ignore[attr-defined]
-                parts = tuple(part for part in info.name.split("/") if part not in ("", "."))
-                if info.name.startswith("/") or ".." in parts:
-                    raise SourceError(
-                        subject=f"{tar}, member {escape_name(info.name)!r}",
-                        expected="a path inside the archive",
-                        got="a path outside it",
-                        remedy="Write the tar again without this member.",
-                    )
-                if info.isreg() and not info.issparse():
-                    contents[info.name] = Content(str(tar), info.offset_data, info.size)
-                elif info.islnk() and info.linkname in contents:
-                    contents[info.name] = contents[info.linkname]
-                hidden = any(part.startswith(".") for part in parts)
-                if not info.isdir() and not hidden:
-                    yield _Member("/".join(parts), parts, contents.get(info.name))
-            _check_end(archive)
-    except (tarfile.TarError, OSError) as error:
-        raise SourceError(
-            subject=str(tar),
-            expected="a plain tar",
-            got=f"{type(error).__name__}: {error}",
-            remedy="Decompress the file if it is a .tar.gz; otherwise copy it again.",
-        ) from error
-
-
-def _check_end(archive: tarfile.TarFile) -> None:
-    """Refuse a tar if anything but zeros follows its last member.
-
-    tarfile stops at a damaged header without an error; a whole tar ends with a block of zeros.
-
-    Raises
-    ------
-    tarfile.ReadError
-        If anything but zeros follows, or less than one block of zeros.
-    """
-    assert archive.fileobj is not None
-    archive.fileobj.seek(archive.offset)
-    rest = archive.fileobj.read(1 << 20)
-    if len(rest) < tarfile.BLOCKSIZE or rest.strip(b"\0"):
-        raise tarfile.ReadError(f"no end of archive at byte {archive.offset}")
-
-
-def _read_sidecar(tar: Path, member: _Member, content: Content) -> dict[str, Any]:
-    """Read label, split and group of a row from a ``.cls`` or ``.json`` member."""
-    subject = f"{tar}, member {escape_name(member.name)!r}"
-    try:
-        text = content.read().decode()
-        fields = (
-            {"label": text.strip()} if member.name.lower().endswith(".cls") else json.loads(text)
+    ignored.update(name_kind(one.name) for one in sidecars if one.name not in described.used)
+    if n_replaced:
+        doubts.append(
+            f"{n_replaced} members of {tar.name} are there again later: the later ones count"
         )
-        if not isinstance(fields, dict):
-            raise ValueError("not an object")
-    except (ValueError, OSError) as error:
-        raise SourceError(
-            subject=subject,
-            expected="UTF-8 text (.cls) or a JSON object (.json)",
-            got=f"{type(error).__name__}: {error}",
-            remedy="Correct the member.",
-        ) from error
-    names = [name for name in ("label", "split", "group") if fields.get(name) not in (None, "")]
-    row = {name: escape_name(str(fields[name])) for name in names}
-    if "split" in row:
-        split = parse_split(row["split"])
-        if split is None:
-            raise SourceError(
-                subject=subject,
-                expected="split train, val or test",
-                got=repr(row["split"]),
-                remedy="Correct the member.",
-            )
-        row["split"] = split
-    return row
+    if described.n_conflicts:
+        doubts.append(
+            f"{described.n_conflicts} images of {tar.name} have a .cls and a .json that differ: "
+            "the .cls counts"
+        )
+    return found
+
+
+def _drop_hidden(tar: Path, members: Sequence[Member], ignored: Counter[str]) -> list[Member]:
+    """Drop hidden members and folders of the system; give placeholders the name of their file."""
+    names = {member.name for member in members}
+    system: set[tuple[str, ...]] = set()
+    found = []
+    for member in members:
+        *folders, base = member.name.split("/")
+        number = next((n for n, name in enumerate(folders) if is_system_folder(name)), None)
+        if any(name.startswith(".") for name in folders):
+            continue
+        if number is not None:
+            system.add(tuple(folders[: number + 1]))
+            continue
+        real = find_placeholder(base)
+        full = "/".join([*folders, real]) if real else member.name
+        if real and full not in names:
+            place = Unreadable(str(tar), reason=PLACEHOLDER_REASON)
+            found.append(Member(full, place, "placeholder"))
+        elif not base.startswith("."):
+            found.append(member)
+    ignored.update(f"{escape_name(folders[-1])}/" for folders in system)
+    return found

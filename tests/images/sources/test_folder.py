@@ -148,11 +148,15 @@ def test_read_folder_link_to_itself_ends_nothing(tmp_path: Path) -> None:
 
 
 @posix
-@pytest.mark.parametrize("name", ["pipe", "pipe.jpg"])
-def test_read_folder_pipe_is_ignored(tmp_path: Path, name: str) -> None:
+def test_read_folder_pipe_is_a_row_only_if_its_suffix_promises_an_image(tmp_path: Path) -> None:
     touch(tmp_path, "1.jpg")
-    os.mkfifo(tmp_path / name)
-    assert list_ids(read_folder(tmp_path)) == ["1.jpg"]
+    for name in ("pipe", "pipe.jpg"):
+        os.mkfifo(tmp_path / name)
+    manifest = read_folder(tmp_path)
+    assert list_ids(manifest) == ["1.jpg", "pipe.jpg"]
+    assert manifest.ignored == {}
+    with pytest.raises(OSError, match="not a regular file"):
+        get_content(manifest.entries[1]).read()
 
 
 @posix

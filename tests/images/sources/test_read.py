@@ -12,7 +12,8 @@ from PIL import Image
 from featx.core.errors import SourceError
 from featx.images.content import InMemory
 from featx.images.manifest import Manifest
-from featx.images.sources.read import list_entries, read_manifest
+from featx.images.sources.inputs import list_entries
+from featx.images.sources.read import read_manifest
 from tests.images.builders import get_content
 
 

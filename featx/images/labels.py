@@ -1,0 +1,155 @@
+"""Labels: the one form in which class names are kept, and notes about doubtful ones."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+
+from featx.images.names import escape_name
+
+INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
+"""Characters that no program shows: two labels that differ only by them look the same."""
+
+LOOKALIKES = str.maketrans(
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u03b1\u03bf\u03bd\u03c1\u03c7",
+    "aeopcyxijsaovpx",
+)
+"""Small letters of Cyrillic and Greek that look like Latin ones."""
+
+MISSING = frozenset(
+    re.findall(
+        r"\S+",
+        "na n/a n.a. #n/a <na> nan nat none null nil missing undefined unlabeled unlabelled "
+        "- -- ? .",
+    )
+)
+"""Labels that table programs write for "no value", in lower case."""
+
+N_SHOWN = 5
+"""Number of labels that one note names."""
+
+
+def clean_label(text: str) -> str | None:
+    """Bring a class name into the one form that featx keeps, whatever source it comes from.
+
+    Names that look the same become the same: the name is normalised to Unicode NFC (macOS writes
+    NFD), blanks around the name and invisible characters are taken off, and each run of blanks
+    inside becomes one space.
+
+    Parameters
+    ----------
+    text : str
+        Name of a class, or of a group, as the source has it.
+
+    Returns
+    -------
+    str or None
+        The name as one printable line; None if nothing is left of it.
+
+    Examples
+    --------
+    >>> clean_label("  polar\u00a0bear ")
+    'polar bear'
+    >>> clean_label("cafe\u0301") == clean_label("caf\u00e9")
+    True
+    """
+    if text.isascii() and text.isalnum():  # most labels
+        return text
+    text = unicodedata.normalize("NFC", text.translate(INVISIBLE)).strip()
+    text = "".join(" " if unicodedata.category(one) == "Zs" else one for one in text)
+    return escape_name(re.sub(" +", " ", text)) or None
+
+
+def list_label_notes(counts: Mapping[str, int]) -> list[str]:
+    """List what is doubtful about the labels of a source.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        Number of rows of each label.
+
+    Returns
+    -------
+    list of str
+        Sentences: labels that differ only by case, by the way a number is written, or by characters
+        that look alike; labels that mean "no value"; and decimals that may once have been codes.
+
+    Examples
+    --------
+    >>> list_label_notes({"Cat": 2, "cat": 3})
+    ["labels differ only by case: 'Cat' (2 rows) and 'cat' (3 rows). They are different classes."]
+    """
+    notes = []
+    alike: dict[str, list[str]] = {}
+    for label in sorted(counts):
+        alike.setdefault(_blur(label), []).append(label)
+    groups = [group for group in alike.values() if len(group) > 1]
+    for reason in dict.fromkeys(map(_name_difference, groups)):
+        found = [group for group in groups if _name_difference(group) == reason]
+        shown = "; ".join(_join(group, counts) for group in found[:N_SHOWN])
+        more = f"; and {len(found) - N_SHOWN} more" if len(found) > N_SHOWN else ""
+        notes.append(f"labels differ only by {reason}: {shown}{more}. They are different classes.")
+    missing = [label for label in sorted(counts) if label.casefold() in MISSING]
+    if missing:
+        notes.append(
+            f"{_join(missing, counts)}: featx reads such labels as names of classes. "
+            'If they stand for "no label", leave them empty.'
+        )
+    decimals = [label for label in sorted(counts) if re.fullmatch(r"-?\d+\.0+", label)]
+    if decimals and not groups:
+        notes.append(
+            f"{_join(decimals, counts)}: labels that are decimals. If they are codes of classes, "
+            "write them without the decimals: another source may have them so."
+        )
+    return notes
+
+
+def _fold_case(label: str) -> str:
+    return unicodedata.normalize("NFC", label.casefold())
+
+
+def _fold_number(label: str) -> str:
+    """Write a whole number in one form: ``01``, ``1.0`` and ``1`` are the same."""
+    found = re.fullmatch(r"([-+]?)0*(\d+)(\.0*)?", label)
+    return f"{found[1].strip('+')}{found[2]}" if found else label
+
+
+def _fold_marks(label: str) -> str:
+    """Take off what separates words: ``polar_bear`` and ``polar-bear`` are alike."""
+    return re.sub(r"(?<=\w)[\s_\-]+(?=\w)", "", label)
+
+
+def _fold_looks(label: str) -> str:
+    return unicodedata.normalize("NFKC", label).translate(LOOKALIKES)
+
+
+def _blur(label: str) -> str:
+    return _fold_number(_fold_marks(_fold_looks(_fold_case(label))))
+
+
+DIFFERENCES: Mapping[str, Callable[[str], str]] = {
+    "case": _fold_case,
+    "the form of a number": _fold_number,
+    "blanks, hyphens or underscores": _fold_marks,
+    "characters that look alike": _fold_looks,
+}
+
+
+def _name_difference(group: list[str]) -> str:
+    """Name the one kind of difference that sets all labels of a group apart."""
+    for name, fold in DIFFERENCES.items():
+        if len({fold(label) for label in group}) == 1:
+            return name
+    return "case, signs and characters that look alike"
+
+
+def _join(labels: list[str], counts: Mapping[str, int]) -> str:
+    shown = [f"{label!r} ({_count(counts[label])})" for label in labels[:N_SHOWN]]
+    if len(labels) > N_SHOWN:
+        shown.append(f"{len(labels) - N_SHOWN} more")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _count(n: int) -> str:
+    return f"{n} row" if n == 1 else f"{n} rows"
