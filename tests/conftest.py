@@ -308,7 +308,7 @@ class CliResult:
 
 @pytest.fixture
 def run_cli(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run a command in this process."""
+    """Run a command in this process, without lines of progress, which come after a second."""
 
     def run(*arguments: Any) -> Any:
         from featx.cli import main
@@ -316,7 +316,7 @@ def run_cli(capsys: pytest.CaptureFixture[str]) -> Any:
         capsys.readouterr()
         code: int | str = 0
         try:
-            main([str(argument) for argument in arguments])
+            main(["--no-progress", *(str(argument) for argument in arguments)])
         except SystemExit as end:
             code = end.code or 0
         streams = capsys.readouterr()

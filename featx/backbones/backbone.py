@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from featx.backbones.preprocess import Preprocess
+from featx.core.progress import stage
 from featx.core.provenance import Origin
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class Backbone:
 
         It takes float32 ``(n, 3, height, width)`` and returns one float32 ``(n, dim)`` per layer.
         """
-        return self.load_module()
+        with stage(f"loading {self.name}"):
+            return self.load_module()
 
     @property
     def layers(self) -> tuple[str, ...]:

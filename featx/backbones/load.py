@@ -7,6 +7,7 @@ and describes it; `keep_backbone` stores the description for the next call.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from featx.backbones.backbone import Backbone
@@ -16,6 +17,7 @@ from featx.backbones.registry import get_backbone_spec, normalise_name
 from featx.backbones.request import BackboneRequest, build_request, plan_loading
 from featx.backbones.spec import PENULTIMATE
 from featx.backbones.weights import choose_weights
+from featx.core.progress import stage
 
 
 def load_backbone(
@@ -83,9 +85,11 @@ def load_backbone(
     found = find_backbone(key, request, build_backbone)
     if found is not None:
         return found
-    backbone = build_backbone(request)
-    if backbone.is_builtin:
-        keep_backbone(key, backbone)
+    is_long = "torch" not in sys.modules  # the import alone takes seconds
+    with stage(f"preparing {request.name}, once, kept for later runs", is_long=is_long):
+        backbone = build_backbone(request)
+        if backbone.is_builtin:
+            keep_backbone(key, backbone)
     return backbone
 
 

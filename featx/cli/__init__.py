@@ -2,40 +2,93 @@
 
 from __future__ import annotations
 
-import signal
 import sys
+from collections.abc import Iterator
 
 from featx.cli.app import app
+from featx.cli.printing import print_error
+from featx.cli.settings import applied, read_settings
+from featx.cli.streams import (
+    PIPE_CODE,
+    describe_print_error,
+    find_print_error,
+    standard_streams,
+)
 from featx.core.errors import FeatxError
+from featx.core.progress import stage
+from featx.core.signals import end_on_signals
+
+SIGNAL_CODES = {130: "interrupted", 143: "terminated"}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command.
 
     Exit codes: 0 done, 1 an error, reported in one line, 2 wrong usage, 3 too many failures, 130
-    interrupted, 143 terminated.
+    interrupted, 141 nobody reads the output, 143 terminated.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    # Remove --debug here, so that it may stand anywhere on the line.
-    rest = [word for word in arguments if word != "--debug"]
-    # By default, SIGTERM ends a process at once; an exception lets commands keep finished work.
-    before = signal.signal(signal.SIGTERM, _terminate)
+    words, settings = read_settings(sys.argv[1:] if arguments is None else arguments)
+    with end_on_signals(), standard_streams(), applied(settings):
+        code = _run(words, debug=settings.debug)
+    failed = find_print_error()
+    if failed is not None:
+        text = describe_print_error(failed)
+        if text is not None:
+            print_error(text)
+        code = code or (PIPE_CODE if text is None else 1)
+    sys.exit(code)
+
+
+def _run(words: list[str], *, debug: bool) -> int | str:
+    """Run a command, and return its exit code."""
+    name = next((word for word in words if not word.startswith("-")), "")
     try:
-        app(args=rest, prog_name="featx")
+        with stage(name, is_inner=False):
+            app(args=words, prog_name="featx")
     except FeatxError as error:
-        if len(rest) < len(arguments):
+        if debug:
             raise
         from typer.main import get_group
 
         from featx.cli.flags import get_exit_code, render_error
 
         group = get_group(app)
-        print(f"featx: {render_error(error, group, rest[0])}", file=sys.stderr)
-        sys.exit(get_exit_code(error, group, rest))
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        print_error(render_error(error, group, name))
+        return get_exit_code(error, group, words)
+    except SystemExit as end:
+        code = end.code or 0
+        if isinstance(end.__context__, BrokenPipeError):
+            return PIPE_CODE
+        if code in SIGNAL_CODES:
+            print_error(f"{SIGNAL_CODES[int(code)]}: {_explain_end(end)}")
+        return code
+    except OSError:
+        failed = find_print_error()
+        if failed is None:  # not the printing
+            raise
+        text = describe_print_error(failed)
+        if text is None:
+            return PIPE_CODE
+        print_error(text)
+        return 1
+    return 0
 
 
-def _terminate(number: int, _frame: object) -> None:
-    """Exit with 128 plus the number of the signal, as shells do."""
-    sys.exit(128 + number)
+def _explain_end(end: BaseException) -> str:
+    """Say what is kept of a command that a signal has ended, and how to go on."""
+    notes = [note for error in _iter_causes(end) for note in getattr(error, "__notes__", ())]
+    if not notes:
+        return "no result was written; run the same command again"
+    from typer.main import get_group
+
+    from featx.cli.flags import list_flags, translate
+
+    group = get_group(app)
+    return translate(notes[-1], list_flags(group), set(group.commands))
+
+
+def _iter_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and those that it came from: typer turns Ctrl-C into an exit."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

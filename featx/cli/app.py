@@ -21,6 +21,7 @@ from featx.cli.help import MAX_WIDTH, HelpCommand, HelpGroup
 from featx.cli.info import info
 from featx.cli.predict import predict
 from featx.cli.printing import show_notes
+from featx.cli.settings import OPTIONS
 from featx.cli.split import split
 from featx.cli.verify import verify
 
@@ -71,8 +72,15 @@ def _print_version(value: bool) -> None:
 @app.callback()
 def _start(
     context: typer.Context,
-    # `main` handles this option; it is here for the help text.
-    _debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")] = False,
+    # `main` handles these options, anywhere on the line; they are here for the help text.
+    _progress: Annotated[
+        bool, typer.Option("--progress/--no-progress", help=OPTIONS["--progress"][0])
+    ] = False,
+    _quiet: Annotated[bool, typer.Option("--quiet", "-q", help=OPTIONS["--quiet"][0])] = False,
+    _verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help=OPTIONS["--verbose"][0])
+    ] = False,
+    _debug: Annotated[bool, typer.Option("--debug", help=OPTIONS["--debug"][0])] = False,
     _version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),

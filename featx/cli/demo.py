@@ -20,9 +20,10 @@ def demo(
     """
     from featx.demo import run_demo
 
-    app = context.find_root().command
+    group = context.find_root().command
 
     def run(words: list[str]) -> object:
-        return app.main(words, prog_name="featx", standalone_mode=False)
+        with group.make_context("featx", words) as inner:
+            return group.invoke(inner)
 
     run_demo(output, run)

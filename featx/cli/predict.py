@@ -17,6 +17,7 @@ from featx.cli.options import (
     Workers,
 )
 from featx.cli.printing import print_json, print_note, print_table
+from featx.cli.streams import use_utf8
 
 if TYPE_CHECKING:
     from featx.prediction.predictor import Prediction
@@ -62,6 +63,7 @@ def predict(
         header = ["path", *_name_columns(width), "error"]
         lines = [_list_cells(prediction, width) for prediction in predictions]
         if as_csv:
+            use_utf8()
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerows([header, *lines])
         else:

@@ -8,13 +8,16 @@ import shutil
 import sys
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from featx.cli.settings import get_settings
+from featx.cli.streams import use_utf8
 from featx.cli.table import TextTable
 from featx.core.errors import FeatxWarning
+from featx.core.progress import hide_progress
 
 if TYPE_CHECKING:
     from featx.heads.evaluate import Evaluation
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON; NaN becomes null, because JSON has no NaN."""
-    print(json.dumps(_without_nan(value), indent=2, ensure_ascii=False, default=str))
+    is_ascii = not use_utf8()
+    print(json.dumps(_without_nan(value), indent=2, ensure_ascii=is_ascii, default=str))
 
 
 def _without_nan(value: Any) -> Any:
@@ -63,8 +67,16 @@ def count_columns() -> int:
 
 
 def print_note(text: str) -> None:
-    """Print a note, which is not part of the result, on standard error."""
-    print(f"featx: {text}", file=sys.stderr)
+    """Print a note, which is not part of the result, on standard error; ``--quiet`` hides it."""
+    if not get_settings().quiet:
+        print_error(text)
+
+
+def print_error(text: str) -> None:
+    """Print why a command failed on standard error; if that takes no text, the exit code tells."""
+    hide_progress()
+    with suppress(OSError, ValueError):
+        print(f"featx: {text}", file=sys.stderr)
 
 
 @contextmanager

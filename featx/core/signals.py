@@ -1,12 +1,71 @@
-"""Delay signals while code runs that must not be interrupted."""
+"""End a program by signals, delay them, and say what an ended run keeps."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+
+
+class EndOnSignal:
+    """Handler for a whole program: the first signal raises, a second Ctrl-C leaves at once."""
+
+    def __init__(self) -> None:
+        self._has_begun = False
+
+    def __call__(self, number: int, _frame: object) -> None:
+        """Raise KeyboardInterrupt for Ctrl-C, and SystemExit for another signal."""
+        if self._has_begun and number == signal.SIGINT:
+            self.leave(number)
+        self._has_begun = True
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + number)  # as shells do
+
+    def leave(self, number: int) -> None:
+        """End the process, if the signal is Ctrl-C: what is durable by now is kept."""
+        if number == signal.SIGINT:
+            with suppress(OSError):
+                os.write(2, b"\n")
+            os._exit(128 + number)
+
+
+@contextmanager
+def end_on_signals() -> Iterator[None]:
+    """End a program in order on SIGINT (Ctrl-C) and SIGTERM; the latter would kill the process.
+
+    A SIGINT that the process ignores stays ignored.
+    """
+    handler = EndOnSignal()
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        numbers.append(signal.SIGINT)
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+@contextmanager
+def explain_end(describe: Callable[[], str]) -> Iterator[None]:
+    """Say what is kept, if Ctrl-C or SIGTERM ends a block: the exception gets a note.
+
+    Parameters
+    ----------
+    describe : callable
+        Function that returns a sentence: what is kept, and how to go on.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as end:
+        end.add_note(describe())
+        raise
 
 
 class HeldSignals:
@@ -29,6 +88,8 @@ class HeldSignals:
 
     def note(self, number: int, _frame: object = None) -> None:
         """Note a signal. This method is the handler of every signal that is held."""
+        if number in self._waiting and isinstance(self._handlers[number], EndOnSignal):
+            self._handlers[number].leave(number)
         self._waiting.append(number)
 
     def deliver(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Unpack
 from featx.backbones.backbone import Backbone
 from featx.backbones.spec import PENULTIMATE
 from featx.core.errors import DecodeError
+from featx.core.progress import show_progress
 from featx.core.typing import Decode, Float32Array, Precision, check_choice
 from featx.embedding.identity import resolve_backbone
 from featx.embedding.options import RunKeywords, RunOptions
@@ -76,9 +77,10 @@ def embed(
     check_choice("decode", decode, Decode, error=DecodeError)
     options = RunOptions(**run)
     options.check_precision(precision)
-    loaded = resolve_backbone(backbone, weights=weights, layers=[layer], size=size)
-    entries = list_entries(images)
-    with EmbeddingSession(
-        loaded, options, precision=precision, decode=decode, n_images=len(entries)
-    ) as session:
-        return session.embed_entries(entries)
+    with show_progress(options.progress):
+        loaded = resolve_backbone(backbone, weights=weights, layers=[layer], size=size)
+        entries = list_entries(images)
+        with EmbeddingSession(
+            loaded, options, precision=precision, decode=decode, n_images=len(entries)
+        ) as session:
+            return session.embed_entries(entries)

@@ -14,9 +14,9 @@ from contextlib import suppress
 from typing import TypeVar
 
 import joblib
-from tqdm import tqdm
 
 from featx.backbones.backbone import Backbone
+from featx.core.progress import open_bar
 from featx.core.typing import Decode, VectorDtype
 from featx.embedding.batching import EmbeddedBatch, iter_batches
 from featx.embedding.decoding import CHUNK, MIN_AHEAD, iter_prepared
@@ -76,11 +76,7 @@ def iter_embedded(
     """
     timings = Timings() if timings is None else timings
     workers = options.n_workers
-    bar = tqdm(
-        total=len(entries),
-        unit=" images",
-        disable=None if options.progress is None else not options.progress,  # None: tqdm decides
-    )
+    bar = open_bar("embedding", len(entries), unit="images", show=options.progress)
     with bar, ThreadPoolExecutor(workers, "featx-decode") as pool:
         prepared = iter_prepared(
             pool,

@@ -18,6 +18,7 @@ from featx.backbones.lazy import PACKAGES
 from featx.core.artifacts import build_key, find_kept, keep
 from featx.core.errors import BackboneError
 from featx.core.process import GLOBAL_STATE
+from featx.core.progress import stage
 from featx.core.similarity import compute_cosines
 from featx.core.typing import Array, Float32Array, Precision
 from featx.engines.engine import Engine, Slot
@@ -76,16 +77,17 @@ class OpenVinoEngine(Engine):
         )
         network = _load_network(backbone)
         network.reshape([self.batch_size, *backbone.pixel_shape])
-        compiled = CORE.compile_model(
-            network,
-            "CPU",
-            {
-                # OpenVINO itself would choose bf16 on every CPU that supports it.
-                "INFERENCE_PRECISION_HINT": HINTS[precision],
-                "PERFORMANCE_HINT": "THROUGHPUT",
-                "INFERENCE_NUM_THREADS": joblib.cpu_count(),
-            },
-        )
+        with stage(f"compiling {backbone.name} for this processor"):
+            compiled = CORE.compile_model(
+                network,
+                "CPU",
+                {
+                    # OpenVINO itself would choose bf16 on every CPU that supports it.
+                    "INFERENCE_PRECISION_HINT": HINTS[precision],
+                    "PERFORMANCE_HINT": "THROUGHPUT",
+                    "INFERENCE_NUM_THREADS": joblib.cpu_count(),
+                },
+            )
         n_requests = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
         self.slots = [_Slot(compiled, backbone.layers) for _ in range(n_requests)]
 
@@ -112,7 +114,8 @@ class _Slot(Slot):
 def _load_network(backbone: Backbone) -> openvino.Model:
     """Read the converted network from the store, or convert, check and keep it."""
     if not backbone.is_builtin:
-        return _convert(backbone)
+        with stage(f"converting {backbone.name} for OpenVINO"):
+            return _convert(backbone)
     own = Path(__file__).parent
     key = build_key(
         {
@@ -126,8 +129,9 @@ def _load_network(backbone: Backbone) -> openvino.Model:
     )
     found = find_kept(key)
     if found is None:
-        network = _convert(backbone)
-        keep(key, lambda folder: _save(network, folder))
+        with stage(f"converting {backbone.name} for OpenVINO, once, kept for later runs"):
+            network = _convert(backbone)
+            keep(key, lambda folder: _save(network, folder))
         # Read the stored network at once: its last bits differ from those of the network in memory.
         found = find_kept(key)
         if found is None:

@@ -13,7 +13,9 @@ from featx.backbones.backbone import Backbone
 from featx.backbones.spec import PENULTIMATE
 from featx.cache.format import EmbeddingInfo
 from featx.cache.writer import Column, write_cache
+from featx.core.progress import show_progress, stage
 from featx.core.rows import Row
+from featx.core.signals import explain_end
 from featx.core.typing import Array, Decode, PathLike, Precision, VectorDtype
 from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunKeywords, RunOptions
@@ -166,7 +168,11 @@ def extract(  # noqa: PLR0913
 
 def run_extraction(request: ExtractionRequest) -> ExtractionReport:
     """Carry out a request: plan, embed, assemble, commit, report."""
-    with open_workspace(request) as workspace:
+    with (
+        show_progress(request.run.progress),
+        open_workspace(request) as workspace,
+        explain_end(workspace.describe_kept),
+    ):
         start = time.perf_counter()
         shards, manifest = workspace.shards, workspace.manifest
         n_resumed = len(shards.index.locations)
@@ -176,14 +182,15 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
             [info.name for info in workspace.infos],
             retry_failed=request.retry_failed,
         )
-        states = observe_files(inventory, manifest.entries, rehash=request.rehash)
-        plan = plan_extraction(
-            manifest,
-            inventory,
-            states,
-            max_failures=request.max_failures,
-            rehash=request.rehash,
-        )
+        with stage("looking for new images"):
+            states = observe_files(inventory, manifest.entries, rehash=request.rehash)
+            plan = plan_extraction(
+                manifest,
+                inventory,
+                states,
+                max_failures=request.max_failures,
+                rehash=request.rehash,
+            )
         timings = Timings(start_s=workspace.start_s)
         batches = iter_embedded(
             plan.todo,
@@ -202,11 +209,12 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
         known = {} if base is None else {name: base.get_info(name) for name in base.embeddings}
         n_new = len(shards.index.locations) if inventory.adds_vectors else 0
         infos = list_infos(known, workspace.infos, n_new)
-        content = assemble(
-            plan, inventory, manifest.entries, infos, unread=unread, prune=request.prune
-        )
-        plan.limit.check(content.n_failed, content.failures)
-        is_changed = commit(request.output, workspace, inventory, content)
+        with stage(f"writing {request.output.name}"):
+            content = assemble(
+                plan, inventory, manifest.entries, infos, unread=unread, prune=request.prune
+            )
+            plan.limit.check(content.n_failed, content.failures)
+            is_changed = commit(request.output, workspace, inventory, content)
         return ExtractionReport(
             path=request.output,
             n_rows=len(content.rows),

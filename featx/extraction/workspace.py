@@ -20,6 +20,7 @@ from featx.cache.reader import Cache, open_cache
 from featx.cache.shards import Shards, find_plan
 from featx.core.errors import CacheError
 from featx.core.files import name_work_dir, remove_drafts
+from featx.core.progress import stage
 from featx.core.provenance import Provenance
 from featx.core.typing import PathLike, VectorDtype
 from featx.embedding.identity import build_fingerprint, resolve_backbone
@@ -77,6 +78,14 @@ class Workspace:
         """Name of each layer's embedding in the cache."""
         return {info.fingerprint.layer: info.name for info in self.infos}
 
+    def describe_kept(self) -> str:
+        """Say what an interrupted run keeps, and how to go on."""
+        n_kept = len(self.shards.index.locations)
+        if not n_kept:
+            return "no result was written; run the same again"
+        where = self.shards.folder
+        return f"{n_kept:,} embedded images are kept in {where}; run the same again to go on"
+
 
 @contextmanager
 def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
@@ -85,10 +94,12 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
     with ExitStack() as stack:
         lock = stack.enter_context(CacheLock(output, break_lock=request.break_lock))
         remove_drafts(output)
-        manifest = _read_source(request.source, output)
+        with stage("listing images"):
+            manifest = _read_source(request.source, output)
         base = None
         if output.exists() and not request.overwrite:
-            base = stack.enter_context(open_cache(output))
+            with stage(f"reading {output.name}"):
+                base = stack.enter_context(open_cache(output))
             check_same_source(base, manifest)
         start = time.perf_counter()
         backbone = resolve_backbone(

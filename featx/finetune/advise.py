@@ -293,7 +293,7 @@ def draw_curve(
         )
     train, test = folds[0]
     train = np.random.default_rng(seed).permutation(train)
-    head = HeadClassifier(random_state=seed)
+    head = HeadClassifier(random_state=seed, progress=None)
     points: list[CurvePoint] = []
     for share in sorted(SHARES, reverse=True):
         part = train[: max(2, round(share * len(train)))]

@@ -64,6 +64,13 @@ class TuningPaths:
             trunk=Path(trunk) if trunk is not None else output.with_suffix(".trunk.h5"),
         )
 
+    def describe_kept(self) -> str:
+        """Say what an interrupted run keeps, and how to go on."""
+        kept = [str(path) for path in (self.folder, self.trunk) if path.exists()]
+        if not kept:
+            return "no result was written; run the same again"
+        return f"finished work is kept in {' and '.join(kept)}; run the same again with resume=True"
+
     def check(self, inputs: Iterable[PathLike], *, overwrite: bool, resume: bool) -> None:
         """Refuse, before any work is done, destinations that cannot be written or are inputs.
 

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from tqdm import tqdm
 
+from featx.core.display import Bar
 from featx.core.errors import DeviceError
 from featx.core.files import remove_drafts
+from featx.core.progress import open_bar, show_progress, stage
 from featx.core.signals import HeldSignals, hold_signals
 from featx.core.typing import IntArray
 from featx.finetune.checkpoint import Checkpoint, TrainingIdentity
@@ -199,14 +200,16 @@ class Training:
         """
         for name in (CHECKPOINT, LOG):
             remove_drafts(self.request.folder / name)
-        total = self.recipe.epochs * len(self.request.examples.train)
-        bar = tqdm(total=total, unit=" images", disable=None if progress is None else not progress)
-        with hold_signals(HELD) as signals, bar:
+        with hold_signals(HELD) as signals:
             try:
-                self._begin(resume=resume)
-                bar.update(self._count_done())
-                while self.progress.epoch <= self.recipe.epochs and not self.stopped:
-                    self._run_epoch(bar, signals)
+                with show_progress(progress), stage("measuring the head on the holdout"):
+                    self._begin(resume=resume)
+                total = self.recipe.epochs * len(self.request.examples.train)
+                with open_bar(
+                    "training", total, unit="images", done=self._count_done(), show=progress
+                ) as bar:
+                    while self.progress.epoch <= self.recipe.epochs and not self.stopped:
+                        self._run_epoch(bar, signals)
             except torch.OutOfMemoryError as error:
                 raise DeviceError(
                     subject=f"device {self.device}",
@@ -267,9 +270,11 @@ class Training:
             # The run may have ended before it wrote the last line.
             write_log(self.request.folder / LOG, self.history)
 
-    def _run_epoch(self, bar: Any, signals: HeldSignals) -> None:
+    def _run_epoch(self, bar: Bar, signals: HeldSignals) -> None:
         """Train one epoch, or the rest of it, and score the holdout."""
         progress, recipe = self.progress, self.recipe
+        name = f"epoch {progress.epoch} of {recipe.epochs}"
+        bar.rename(name, self._describe_last())
         train = self.request.examples.train
         order = np.random.default_rng([recipe.seed, progress.epoch]).permutation(train)
         view = (progress.epoch - 1) % recipe.views + 1 if recipe.views else 0
@@ -295,8 +300,12 @@ class Training:
                     self._checkpoint.write(self.state_dict())
                     signals.deliver()
         self._finish_epoch(progress.loss_sum / progress.n_seen)
+        bar.rename(f"{name}, stopped early" if self.stopped else name, self._describe_last())
+
+    def _describe_last(self) -> str:
+        """Describe the last finished epoch; epoch 0 is the head."""
         last = self.history[-1]
-        bar.set_postfix_str(f"holdout loss {last.holdout_loss:.3f}, {last.holdout_accuracy:.3f}")
+        return f"holdout loss {last.holdout_loss:.3f}, accuracy {last.holdout_accuracy:.3f}"
 
     def _step(self, maps: torch.Tensor, y: torch.Tensor) -> float:
         """Take one step along the gradient; return the loss, NaN if one of them is not finite."""

@@ -22,6 +22,7 @@ from featx.cache.reader import open_cache
 from featx.cache.shards import find_plan
 from featx.core.errors import FingerprintError, TuningError
 from featx.core.files import name_work_dir
+from featx.core.progress import stage
 from featx.core.typing import Decode, Float32Array, IntArray, Precision
 from featx.embedding.batching import EmbeddedBatch
 from featx.embedding.loop import iter_embedded
@@ -206,24 +207,25 @@ class KeptFeatures:
 
     def _extract(self, views: Sequence[int], *, overwrite: bool, break_lock: bool) -> None:
         run = self.run
-        for view in views:
-            extract(
-                Manifest(source=run.source, entries=run.entries),
-                self.path,
-                backbone=run.build_view(view),
-                embedding=name_view(view),
-                overwrite=overwrite and view == views[0],
-                break_lock=break_lock,
-                prune=True,
-                max_failures=0,
-                precision=run.precision,
-                decode=run.decode,
-                engine=run.options.engine,
-                device=run.options.device,
-                batch_size=run.options.batch_size,
-                workers=run.options.workers,
-                progress=run.options.progress,
-            )
+        for number, view in enumerate(views, 1):
+            with stage(f"running the trunk, view {number} of {len(views)}"):
+                extract(
+                    Manifest(source=run.source, entries=run.entries),
+                    self.path,
+                    backbone=run.build_view(view),
+                    embedding=name_view(view),
+                    overwrite=overwrite and view == views[0],
+                    break_lock=break_lock,
+                    prune=True,
+                    max_failures=0,
+                    precision=run.precision,
+                    decode=run.decode,
+                    engine=run.options.engine,
+                    device=run.options.device,
+                    batch_size=run.options.batch_size,
+                    workers=run.options.workers,
+                    progress=run.options.progress,
+                )
 
     def iter_batches(self, order: IntArray, batch_size: int, view: int) -> Generator[Float32Array]:
         """See `Features`."""

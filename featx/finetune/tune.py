@@ -15,6 +15,8 @@ from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache, open_cache
 from featx.core.errors import TuningError
 from featx.core.files import check_destination, explain_errors
+from featx.core.progress import show_progress, stage
+from featx.core.signals import explain_end
 from featx.core.typing import PathLike
 from featx.embedding.identity import find_decode, restore_backbone
 from featx.embedding.options import RunOptions, SharedRunKeywords
@@ -164,14 +166,20 @@ def fine_tune(  # noqa: PLR0913
     )
     device = choose_train_device(request.options.device, request.recipe)
     check_destination(request.paths.output, overwrite=True, error=TuningError)
-    with CacheLock(request.paths.output, break_lock=break_lock), open_cache(cache) as opened:
+    with (
+        show_progress(request.options.progress),
+        explain_end(request.paths.describe_kept),
+        CacheLock(request.paths.output, break_lock=break_lock),
+        open_cache(cache) as opened,
+    ):
         request.check_paths(opened)
         return _tune(request, opened, device)
 
 
 def _tune(request: TuningRequest, cache: Cache, device: str) -> TuningReport:
     """Open, plan, fill the trunk, train, write, compare, report."""
-    data = read_data(cache, request)
+    with stage("reading labels and vectors"):
+        data = read_data(cache, request)
     network = open_network(request, cache, data)
     limit: int | FreeSpace | None = request.max_trunk_bytes
     if limit is None:
@@ -233,7 +241,8 @@ def open_network(request: TuningRequest, cache: Cache, data: TuningData) -> Tuni
     """
     advice = None
     if request.unfreeze == "auto":
-        advice = advise(cache, embedding=data.embedding, seed=request.recipe.seed)
+        with stage("estimating what fine-tuning would gain"):
+            advice = advise(cache, embedding=data.embedding, seed=request.recipe.seed)
     n_blocks = choose_n_blocks(request.unfreeze, advice, str(cache.path))
     info = cache.get_info(data.embedding)
     backbone = restore_backbone(
@@ -363,9 +372,10 @@ def write_and_compare(
     # The compared file is the final one, except for the scores in its metadata.
     draft = paths.folder / paths.output.name
     save_weights(draft, network.cut.network, classifier, metadata)
-    tuned = load_backbone(network.backbone.name, weights=str(draft))
-    tuned_head = build_tuned_head(tuned, paths.output, classifier, data)
-    scores = compare(cache, data, network.run, tuned=tuned, tuned_head=tuned_head)
+    with stage(f"comparing on {data.split}"):
+        tuned = load_backbone(network.backbone.name, weights=str(draft))
+        tuned_head = build_tuned_head(tuned, paths.output, classifier, data)
+        scores = compare(cache, data, network.run, tuned=tuned, tuned_head=tuned_head)
     metadata = replace(metadata, scores=scores.to_dict())
     save_weights(paths.output, network.cut.network, classifier, metadata)
     tuned_head.save(paths.head, overwrite=True)

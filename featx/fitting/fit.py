@@ -12,6 +12,7 @@ from featx.cache.format import EmbeddingInfo
 from featx.cache.reader import Cache
 from featx.core.errors import HeadError
 from featx.core.files import check_destination
+from featx.core.progress import show_progress, stage
 from featx.core.typing import Array, PathLike, StrArray
 from featx.fitting.inputs import CacheLike, check_labels, opened_cache
 from featx.heads.classifier import HeadClassifier
@@ -98,7 +99,11 @@ def fit_head(  # noqa: PLR0913
     check_class_weight(class_weight)
     if C != "auto":
         check_strength(head_kind, float(C))
-    with opened_cache(cache) as opened:
+    with (
+        show_progress(progress),
+        stage("reading labels and vectors"),
+        opened_cache(cache) as opened,
+    ):
         rows = FittingRows.read(opened, split=split, embedding=embedding)
     classifier = HeadClassifier(
         kind, C=C, cv=cv, class_weight=class_weight, random_state=seed, progress=progress

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from featx.core.errors import HeadError
+from featx.core.progress import show_progress, stage
 from featx.core.typing import Array, Float32Array, IntArray
 from featx.heads.kinds import ClassWeight, check_class_weight, check_strength, get_kind
 from featx.heads.search import search_strength
@@ -183,7 +184,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_strength(kind, self.C_)
         classifier = kind.build(self.C_, self.class_weight)
         self.pipeline_ = Pipeline([("scale", StandardScaler()), ("classify", classifier)])
-        self.pipeline_.fit(X, y)
+        with show_progress(self.progress), stage(f"fitting on {len(y):,} rows"):
+            self.pipeline_.fit(X, y)
 
     def predict(self, X: Array) -> Array:
         """Predict a class label for each row.

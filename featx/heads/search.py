@@ -11,14 +11,16 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 import joblib
 import numpy as np
 from sklearn.metrics import recall_score
 from sklearn.preprocessing import StandardScaler
-from tqdm import tqdm
 
+from featx.core.display import Bar
+from featx.core.progress import open_bar
 from featx.core.typing import Array, Float32Array, Float64Array, IntArray
 from featx.heads.kinds import ClassWeight, HeadKind
 from featx.heads.splits import Fold, Folds
@@ -247,22 +249,27 @@ class FoldFitter:
         if kind.warm_starts:
             for classifier in self.classifiers:
                 classifier.set_params(warm_start=True)
+        self._is_ended = Event()
 
-    def evaluate(self, exponents: Exponents, *, bar: Any) -> float:
+    def evaluate(self, exponents: Exponents, *, bar: Bar) -> float:
         """Try exponents on each fold, and return the best one of all so far.
 
         Parameters
         ----------
         exponents : tuple of float
             Exponents to try, in this order.
-        bar : tqdm
+        bar : Bar
             Progress bar, which counts fits.
         """
         folds = self.trials.folds
-        bar.total += len(exponents) * len(folds)
         fit = functools.partial(self._fit_fold, exponents, bar)
-        with ThreadPoolExecutor(min(joblib.cpu_count(), len(folds))) as pool:
+        pool = ThreadPoolExecutor(min(joblib.cpu_count(), len(folds)))
+        try:
             by_fold = list(pool.map(fit, folds, self.classifiers))
+        finally:  # a caller who is interrupted does not wait for the fits that are going on
+            self._is_ended.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+        self._is_ended.clear()
         for exponent, predictions in zip(exponents, zip(*by_fold, strict=True), strict=True):
             scores = [
                 score_codes(self.y[test], codes, balanced=self.balanced)
@@ -272,7 +279,7 @@ class FoldFitter:
         return self.trials.best
 
     def _fit_fold(
-        self, exponents: Exponents, bar: Any, fold: Fold, classifier: Any
+        self, exponents: Exponents, bar: Bar, fold: Fold, classifier: Any
     ) -> list[IntArray]:
         """Return the class codes of a fold's test rows as predicted with each exponent."""
         train, test = fold
@@ -280,6 +287,8 @@ class FoldFitter:
         X_train, X_test = scaler.transform(self.X[train]), scaler.transform(self.X[test])
         predictions = []
         for exponent in exponents:
+            if self._is_ended.is_set():
+                break
             classifier.set_params(**{self.kind.strength_name: 10**exponent})
             classifier.fit(X_train, self.y[train])
             predictions.append(classifier.predict(X_test))
@@ -326,7 +335,7 @@ def search_strength(
         The best value, and all values tried with their scores.
     """
     fitter = FoldFitter(X, y, folds, kind=kind, class_weight=class_weight)
-    disable = None if progress is None else not progress
-    with tqdm(desc=f"choosing {kind.strength_name}", total=0, unit=" fits", disable=disable) as bar:
+    n_fits = (len(kind.grid) + MAX_BEYOND + 2 * len(FINE_STEPS)) * len(folds)  # at most
+    with open_bar(f"choosing {kind.strength_name}", n_fits, unit="fits", show=progress) as bar:
         search_exponents(kind.grid, functools.partial(fitter.evaluate, bar=bar))
     return fitter.trials.conclude()

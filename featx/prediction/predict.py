@@ -9,6 +9,7 @@ from typing import Any, Unpack
 from featx.cache.open import is_cache_file
 from featx.cache.reader import open_cache
 from featx.core.errors import FeatxError, SourceError
+from featx.core.progress import show_progress
 from featx.core.typing import PathLike
 from featx.embedding.options import RunKeywords, RunOptions
 from featx.fitting.inputs import HeadLike, find_comparable
@@ -89,7 +90,10 @@ def predict(
             got="none",
             remedy="Name images or a folder.",
         )
-    with open_session(loaded, options, weights=weights, n_images=len(entries)) as session:
+    with (
+        show_progress(options.progress),
+        open_session(loaded, options, weights=weights, n_images=len(entries)) as session,
+    ):
         return predict_entries(loaded, session, entries, top)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Self, Unpack
 import numpy as np
 
 from featx.core.errors import FeatxError
+from featx.core.progress import show_progress
 from featx.core.typing import Array
 from featx.embedding.identity import find_decode, restore_backbone
 from featx.embedding.options import RunKeywords, RunOptions
@@ -71,7 +72,9 @@ class Predictor:
         self, head: Head, *, weights: str | None = None, **run: Unpack[RunKeywords]
     ) -> None:
         self.head = head
-        self._session = open_session(head, RunOptions(**run), weights=weights)
+        options = RunOptions(**run)
+        with show_progress(options.progress):
+            self._session = open_session(head, options, weights=weights)
 
     def predict(self, images: Any, top: int = 1) -> list[Prediction]:
         """Predict the classes of images.

@@ -1,0 +1,136 @@
+"""Standard output and standard error as a command needs them: there, printable, and whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+from featx.core.progress import hide_progress
+
+PIPE_CODE = 141
+"""Exit code if nobody reads what a command prints: 128 plus the number of SIGPIPE."""
+
+
+class _Printed:
+    """Standard output that clears the line of progress before it prints.
+
+    Parameters
+    ----------
+    stream : TextIO
+        Standard output of the process.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        hide_progress()
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def standard_streams() -> Iterator[None]:
+    """Make both streams usable while a command runs.
+
+    A parent without a console passes no streams, and a shell can close them (``>&-``): what a
+    command prints then goes nowhere, and no file of the run takes the number of such a stream.
+    Characters that a terminal cannot show are escaped.
+    """
+    before = sys.stdout, sys.stderr
+    _open_missing()
+    if sys.stdout is None:
+        sys.stdout = _open_nowhere()
+    if sys.stderr is None:
+        sys.stderr = _open_nowhere()
+    with suppress(AttributeError, ValueError):  # a stream of a test or a host program
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if _is_terminal(sys.stdout) and _is_terminal(sys.stderr):
+        sys.stdout = _Printed(sys.stdout)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def use_utf8() -> bool:
+    """Encode what is printed as UTF-8, if it goes to a file or a program and not to a terminal.
+
+    Returns
+    -------
+    bool
+        True if standard output takes every character.
+    """
+    with suppress(AttributeError, ValueError):
+        if not _is_terminal(sys.stdout):
+            sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    encoding = str(getattr(sys.stdout, "encoding", None) or "utf-8")
+    return encoding.lower().replace("-", "") == "utf8"
+
+
+def find_print_error() -> OSError | None:
+    """Flush both streams; return the error of standard output, if it took not all of its text.
+
+    What it did not take is dropped: Python would try again at the end, and fail.
+    """
+    found = _flush(sys.stdout)
+    _flush(sys.stderr)
+    return found
+
+
+def describe_print_error(error: OSError) -> str | None:
+    """Describe in one line why standard output took no text; None if nobody reads it any more.
+
+    Parameters
+    ----------
+    error : OSError
+        The error of standard output.
+    """
+    if error.errno == errno.EPIPE:
+        return None
+    return (
+        f"standard output: expected to print the result, got {error.strerror}. "
+        "Print to another place; files that the command wrote are whole."
+    )
+
+
+def _flush(stream: TextIO | None) -> OSError | None:
+    try:
+        if stream is not None:
+            stream.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError, AttributeError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())  # type: ignore[union-attr]
+            os.close(nowhere)
+        return error
+    except ValueError:  # closed by a host program
+        return None
+    return None
+
+
+def _open_missing() -> None:
+    """Open the system's null device for each standard stream that was closed before the start."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            with suppress(OSError):
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+
+
+def _open_nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False

@@ -1,0 +1,391 @@
+"""Draw stages and bars: what is going on, and the thread that draws the innermost of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Any, Literal, Self, TextIO
+
+from featx.core.text import show_text
+
+View = Literal["none", "terminal", "notebook", "log"]
+"""A form in which progress is shown."""
+
+TICK_S = 0.25
+"""Seconds between two looks at what is going on."""
+
+STAGE_S = 0.4
+"""Seconds after which a stage appears on a terminal; shorter ones would only flicker."""
+
+FIRST_S = 0.8
+"""Seconds after which a log gets its first line of a stage or a bar."""
+
+NEXT_S = 10.0
+"""Seconds between two lines of a log, at least."""
+
+LATEST_S = 30.0
+"""Seconds after which a log gets a line of a bar that has not reached the next tenth."""
+
+
+class Item:
+    """One stage or bar that is going on.
+
+    Parameters
+    ----------
+    text : str
+        Name of the work.
+    view : {"terminal", "notebook", "log"}
+        Form in which it is shown.
+    """
+
+    def __init__(self, text: str, view: View) -> None:
+        self.text, self.view = show_text(text), view
+        self.stream: TextIO | None = sys.stderr
+        self.start = time.perf_counter()
+        self.last_line: float | None = None
+
+    def write(self, text: str) -> None:
+        """Write to the stream; a stream that is full or closed shows nothing."""
+        if self.stream is not None:
+            with suppress(OSError, ValueError):
+                self.stream.write(text)
+                self.stream.flush()
+
+    def write_line(self, text: str, now: float) -> None:
+        """Write one line of a log."""
+        self.last_line = now
+        self.write(f"featx: {text}\n")
+
+    def tick(self, now: float) -> None:
+        """Draw what is due; called by the thread that draws, for the innermost item only."""
+        raise NotImplementedError
+
+    def hide(self) -> None:
+        """Clear what stands on the terminal's last line."""
+
+
+class StageLine(Item):
+    """A stage: one line with its seconds on a terminal, a line now and then in a log.
+
+    Parameters
+    ----------
+    text : str
+        Name of the work.
+    view : {"terminal", "log"}
+        Form in which it is shown.
+    is_long : bool
+        True to show the name at once.
+    """
+
+    def __init__(self, text: str, view: View, *, is_long: bool) -> None:
+        super().__init__(text, view)
+        self.is_long = is_long
+        self._shown = ""
+
+    def tick(self, now: float) -> None:
+        """See `Item.tick`."""
+        seconds = now - self.start
+        if self.view == "log":
+            if self.last_line is None:
+                if self.is_long or seconds >= FIRST_S:
+                    self.write_line(self.text, now)
+            elif now - self.last_line >= max(LATEST_S, seconds / 10):
+                self.write_line(f"{self.text}, {format_seconds(seconds)} so far", now)
+        elif self.is_long or seconds >= STAGE_S:
+            # A clock, so that the line changes every second.
+            minutes, rest = divmod(int(seconds), 60)
+            since = f" {minutes}:{rest:02}" if minutes else f" {rest} s" if rest else ""
+            line = f"featx: {self.text} ...{since}"[: (count_columns(self.stream) or 80) - 1]
+            if line != self._shown:
+                self.write("\r" + line.ljust(len(self._shown)))
+                self._shown = line
+
+    def hide(self) -> None:
+        """See `Item.hide`."""
+        if self._shown:
+            self.write("\r" + " " * len(self._shown) + "\r")
+            self._shown = ""
+
+
+class Bar(Item):
+    """A bar that counts; it only grows, and ends where the work ends.
+
+    `open_bar` builds it. Leaving its block without an error ends it at 100 %, even if fewer pieces
+    were needed than its total.
+
+    Parameters
+    ----------
+    text : str
+        Name of the work.
+    total : int
+        Number of pieces, at most.
+    unit : str
+        Name of the pieces.
+    done : int
+        Number of pieces that are done already.
+    view : {"none", "terminal", "notebook", "log"}
+        Form in which it is shown.
+    is_eager : bool
+        True to show short work in a log too.
+    """
+
+    def __init__(
+        self, text: str, total: int, *, unit: str, done: int, view: View, is_eager: bool
+    ) -> None:
+        super().__init__(text, view)
+        self.total, self.unit = total, unit
+        self.n = self.done = done
+        self.is_eager = is_eager
+        self._prefix = ""
+        self._next_tenth = 0.0
+        self._drawn: Any = None
+
+    def begin(self, prefix: str) -> None:
+        """Show the bar.
+
+        Parameters
+        ----------
+        prefix : str
+            Names of the stages around the work; they stay when the work gets another name.
+        """
+        self._prefix = prefix
+        self.text = show_text(prefix + self.text)
+        if self.view in ("terminal", "notebook"):
+            SCREEN.hide()
+            with suppress(OSError, ValueError):
+                self._drawn = _find_tqdm(self.view)(
+                    desc=self.text,
+                    total=self.total,
+                    initial=self.done,
+                    unit=self.unit if self.unit == "B" else f" {self.unit}",
+                    unit_scale=self.unit == "B",
+                    file=self.stream if self.view == "terminal" else None,
+                    # Some terminals have no width, and tqdm would fit its bar into that.
+                    ncols=None if count_columns(self.stream) else 80,
+                    dynamic_ncols=count_columns(self.stream) > 0,
+                )
+        if self.view != "none":
+            SCREEN.add(self)
+
+    def update(self, n: int = 1) -> None:
+        """Count some more pieces.
+
+        Parameters
+        ----------
+        n : int
+            Number of pieces that were done since the last call.
+        """
+        with SCREEN.lock:
+            self.n += n
+            if self._drawn is not None:
+                with suppress(OSError, ValueError):
+                    self._drawn.update(n)
+
+    def rename(self, text: str, detail: str = "") -> None:
+        """Give the work another name, such as ``epoch 3 of 10``.
+
+        Parameters
+        ----------
+        text : str
+            Name of the work from now on.
+        detail : str
+            Something to show after the bar.
+        """
+        with SCREEN.lock:
+            self.text = show_text(self._prefix + text)
+            if self._drawn is not None:
+                with suppress(OSError, ValueError):
+                    self._drawn.set_description(self.text, refresh=False)
+                    self._drawn.set_postfix_str(detail)
+
+    def close(self, *, is_done: bool = True) -> None:
+        """End the bar.
+
+        Parameters
+        ----------
+        is_done : bool
+            True if the work is done: what was counted is all of it.
+        """
+        with SCREEN.lock:
+            if is_done:
+                self.total = self.n
+            if self._drawn is not None:
+                self._drawn.total = self.total
+                with suppress(OSError, ValueError):
+                    self._drawn.close()
+            elif self.view == "log" and is_done and (self.is_eager or self.last_line is not None):
+                now = time.perf_counter()
+                self.write_line(f"{self.describe(now)} in {format_seconds(now - self.start)}", now)
+        if self.view != "none":
+            SCREEN.remove(self)
+        log_end(f"{self.text}: {self.n} {self.unit}, {time.perf_counter() - self.start:.2f} s")
+
+    def describe(self, now: float) -> str:
+        """Describe the state in words, with an estimate of the time that is left.
+
+        Parameters
+        ----------
+        now : float
+            The time of ``time.perf_counter``.
+        """
+        share = self.n / self.total if self.total else 1.0
+        if self.unit == "B":
+            counts = f"{self.n / 1e6:,.0f} of {self.total / 1e6:,.0f} MB"
+        else:
+            counts = f"{self.n:,} of {self.total:,} {self.unit}"
+        text = f"{self.text}: {counts} ({int(100 * share)} %)"
+        rate = (self.n - self.done) / max(now - self.start, 1e-9)
+        if rate and self.n < self.total:
+            text += f", about {format_seconds((self.total - self.n) / rate)} left"
+        return text
+
+    def tick(self, now: float) -> None:
+        """See `Item.tick`."""
+        if self.view == "terminal" and self._drawn is not None:
+            if now - (self.last_line or self.start) >= 1:
+                self.last_line = now
+                with suppress(OSError, ValueError):
+                    self._drawn.refresh()
+        elif self.view == "log":
+            share = self.n / self.total if self.total else 0.0
+            if self.last_line is None:
+                is_due = now - self.start >= FIRST_S
+            else:
+                since = now - self.last_line
+                is_due = since >= max(LATEST_S, (now - self.start) / 10) or (
+                    since >= NEXT_S and share >= self._next_tenth
+                )
+            if is_due:
+                self._next_tenth = (int(10 * share) + 1) / 10
+                self.write_line(self.describe(now), now)
+
+    def hide(self) -> None:
+        """See `Item.hide`."""
+        if self.view == "terminal" and self._drawn is not None:
+            with suppress(OSError, ValueError):
+                self._drawn.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.close(is_done=kind is None)
+
+
+class Screen:
+    """The stages and bars that are going on, and the thread that draws them."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: a forked child has neither the thread nor what was going on."""
+        self.lock = threading.RLock()
+        self._items: list[Item] = []
+        self._is_drawn = False
+        self._quiet_until = 0.0
+
+    def add(self, item: Item) -> None:
+        """Add the innermost item."""
+        with self.lock:
+            self.hide()
+            self._quiet_until = 0.0
+            self._items.append(item)
+            if isinstance(item, StageLine) and item.is_long:
+                item.tick(item.start)
+            if not self._is_drawn:
+                # Without another thread, the run goes on and less is shown.
+                with suppress(RuntimeError):
+                    threading.Thread(target=self._draw, name="featx-progress", daemon=True).start()
+                    self._is_drawn = True
+
+    def remove(self, item: Item) -> None:
+        """Remove an item, wherever it stands: several threads may add some."""
+        with self.lock:
+            item.hide()
+            with suppress(ValueError):  # a child of a fork never had it
+                self._items.remove(item)
+
+    def hide(self) -> None:
+        """Clear the terminal's last line; it stays free for a second."""
+        with self.lock:
+            if self._items:
+                self._items[-1].hide()
+                self._quiet_until = time.perf_counter() + 1
+
+    def _draw(self) -> None:
+        while True:
+            with self.lock:
+                if not self._items:
+                    self._is_drawn = False
+                    return
+                now = time.perf_counter()
+                if now >= self._quiet_until:
+                    self._items[-1].tick(now)
+            time.sleep(TICK_S)
+
+
+SCREEN = Screen()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=SCREEN.reset)
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a duration roughly, in the units that a person would use.
+
+    Parameters
+    ----------
+    seconds : float
+        Duration in seconds.
+
+    Examples
+    --------
+    >>> format_seconds(8.4), format_seconds(200), format_seconds(7500)
+    ('8 s', '3 min', '2 h 5 min')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _find_tqdm(view: View) -> Any:
+    """Find the bar of tqdm for a view; tqdm warns in a notebook without ipywidgets."""
+    import importlib.util
+
+    if view == "notebook" and importlib.util.find_spec("ipywidgets"):
+        from tqdm.auto import tqdm
+    else:
+        from tqdm import tqdm
+    return tqdm
+
+
+def count_columns(stream: TextIO | None) -> int:
+    """Count the columns of a terminal; 0 if it does not say.
+
+    Parameters
+    ----------
+    stream : TextIO or None
+        Stream that may be a terminal.
+    """
+    try:
+        return os.get_terminal_size(stream.fileno()).columns if stream else 0
+    except (OSError, ValueError, AttributeError):
+        return 0
+
+
+def log_end(text: str) -> None:
+    """Log the end of a stage or a bar, if anything in this process logs.
+
+    Parameters
+    ----------
+    text : str
+        Name of the work, and how long it took.
+    """
+    if "logging" in sys.modules:
+        sys.modules["logging"].getLogger("featx").info(text)
