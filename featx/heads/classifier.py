@@ -11,7 +11,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
@@ -146,7 +145,6 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If shapes do not agree, or values are not finite.
         """
         X, y = validate_data(self, X, y, dtype=np.float32)
-        check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise HeadError(

@@ -57,7 +57,7 @@ def fold_linear(estimator: Any) -> tuple[Float64Array, Float64Array]:
     bias = np.broadcast_to(np.asarray(classifier.intercept_, np.float64), len(weight))
     bias = bias - weight @ mean
     if len(weight) == 1:
-        weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
+        weight, bias = (np.concatenate([np.zeros_like(part), part]) for part in (weight, bias))
     return weight, bias
 
 

@@ -120,6 +120,16 @@ def test_fold_linear_classifier_without_intercept_is_folded(
     )
 
 
+def test_fold_linear_of_two_classes_gives_the_first_one_the_logit_0() -> None:
+    X, y = draw(2)
+    X[:, 0] = 3  # a feature that never changes has the coefficient 0
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(fit_intercept=False)).fit(X, y)
+    weight, bias = fold_linear(pipeline)
+    assert weight[1, 0] == 0
+    assert weight[0].tolist() == [0] * X.shape[1]
+    assert bias[0] == 0
+
+
 def test_fold_linear_leaves_the_head_as_it_is() -> None:
     pipeline, X = fit("logreg", 5)
     before = pipeline.decision_function(X)
