@@ -39,7 +39,7 @@ ONLY_IN = {
     "PIL": ["images/decode.py"],
     "sklearn": ["heads/", "demo.py"],
     "h5py": ["cache/"],
-    "torch": ["backbones/", "engines/", "finetune/"],
+    "torch": ["backbones/", "engines/", "finetune/", "core/torch_state.py"],
     "openvino": ["engines/"],
     "torchvision": ["backbones/"],
 }

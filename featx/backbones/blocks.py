@@ -14,6 +14,7 @@ from featx.backbones.embedder import cut_classifier
 from featx.backbones.spec import BackboneSpec
 from featx.core.errors import BackboneError
 from featx.core.process import GLOBAL_STATE
+from featx.core.torch_state import plain_torch
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ def list_blocks_of(spec: BackboneSpec) -> list[Block]:
             got="a network whose blocks are not known",
             remedy="List the backbones with featx.list_backbones().",
         )
-    network = cut_classifier(spec.build(), spec.classifier, pool=spec.pool)
-    return list_blocks(network.eval(), spec.blocks)
+    with plain_torch():
+        network = cut_classifier(spec.build(), spec.classifier, pool=spec.pool)
+        return list_blocks(network.eval(), spec.blocks)
 
 
 def list_blocks(network: nn.Module, pattern: str) -> list[Block]:

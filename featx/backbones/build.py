@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -15,7 +16,6 @@ from featx.backbones.spec import BackboneSpec
 from featx.backbones.state_dict import digest_weights, load_into, read_state_dict
 from featx.backbones.weights import WeightsChoice
 from featx.core.errors import BackboneError, WeightsError
-from featx.core.process import GLOBAL_STATE
 
 AUXILIARY = ("AuxLogits", "aux1", "aux2")
 """First parts of the names of tensors that the Inception networks need in training only."""
@@ -34,17 +34,36 @@ def build_network(spec: BackboneSpec, seed: int | None = None) -> nn.Module:
     Returns
     -------
     nn.Module
-        The network. If a seed is given, the random state of torch is as before.
+        The network.
     """
-    with GLOBAL_STATE, torch.random.fork_rng(devices=[], enabled=seed is not None):
-        if seed is not None:
-            torch.manual_seed(seed)
-        network = spec.build()
-    return cut_classifier(network, spec.classifier, pool=spec.pool)
+    if seed is not None:
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs
+    return cut_classifier(spec.build(), spec.classifier, pool=spec.pool)
 
 
-def load_weights(network: nn.Module, spec: BackboneSpec, choice: WeightsChoice) -> None:
-    """Load weights into a network; do nothing for random weights and for the network's own.
+def find_weights_file(choice: WeightsChoice) -> Path | None:
+    """Find the file of the chosen weights, and download it if it is not on this machine.
+
+    Parameters
+    ----------
+    choice : WeightsChoice
+        The weights to load.
+
+    Returns
+    -------
+    Path or None
+        The file; None for random weights and for the network's own.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be downloaded, or its SHA-256 is wrong.
+    """
+    return fetch_weights(choice.entry) if choice.entry else choice.file
+
+
+def load_weights(network: nn.Module, spec: BackboneSpec, file: Path) -> None:
+    """Load weights into a network.
 
     Parameters
     ----------
@@ -52,17 +71,14 @@ def load_weights(network: nn.Module, spec: BackboneSpec, choice: WeightsChoice) 
         The network, without its classifier.
     spec : BackboneSpec
         The backbone.
-    choice : WeightsChoice
-        The weights to load.
+    file : Path
+        File of weights.
 
     Raises
     ------
     WeightsError
-        If the weights cannot be found, downloaded or read, or do not fit the network.
+        If the weights cannot be read, or do not fit the network.
     """
-    file = fetch_weights(choice.entry) if choice.entry else choice.file
-    if file is None:
-        return
     state = read_state_dict(file)
     if spec.rename:
         state = {spec.rename(name): tensor for name, tensor in state.items()}

@@ -18,6 +18,7 @@ from featx.backbones.request import BackboneRequest, build_request, plan_loading
 from featx.backbones.spec import PENULTIMATE
 from featx.backbones.weights import choose_weights
 from featx.core.progress import stage
+from featx.core.torch_state import plain_torch
 
 
 def load_backbone(
@@ -111,7 +112,12 @@ def build_backbone(request: BackboneRequest) -> Backbone:
     BackboneError, WeightsError
         As `load_backbone` raises them.
     """
-    from featx.backbones.build import build_network, describe_network, load_weights
+    from featx.backbones.build import (
+        build_network,
+        describe_network,
+        find_weights_file,
+        load_weights,
+    )
 
     spec = get_backbone_spec(request.name)
     choice = choose_weights(
@@ -123,6 +129,9 @@ def build_backbone(request: BackboneRequest) -> Backbone:
     )
     metadata = read_metadata(choice.file) if choice.file else None
     plan = plan_loading(request, spec, choice, metadata)
-    network = build_network(spec, choice.seed)
-    load_weights(network, spec, choice)
-    return describe_network(network, spec, request, plan)
+    file = find_weights_file(choice)  # a download may take minutes, and would hold the lock
+    with plain_torch():
+        network = build_network(spec, choice.seed)
+        if file is not None:
+            load_weights(network, spec, file)
+        return describe_network(network, spec, request, plan)

@@ -208,4 +208,4 @@ def _build_constant(values: tuple[float, ...], device: torch.device) -> torch.Te
     import torch
 
     with torch.inference_mode(False):
-        return torch.tensor(values, device=device).view(-1, 1, 1)
+        return torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)

@@ -2,17 +2,86 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from featx.core.errors import FeatxError
 
+LACKS_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF})
+"""Errors by which a file system says that it cannot flush a folder: CIFS, vboxsf, sshfs and DrvFs
+are such systems. EIO is not among them: by EIO the disk says that it has lost something."""
+
+REMEDIES = {
+    errno.EMFILE: "Raise the number of files that a process may open: ulimit -n 1024.",
+    errno.ENFILE: "Close other programs: the system has too many open files.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.EIO: "Check the disk.",
+}
+"""What to do about an error of the operating system, by its number."""
+
+
+def follow_link(path: Path) -> Path:
+    """Return the file that a symbolic link leads to, so that the link stays and its file changes.
+
+    Parameters
+    ----------
+    path : Path
+        Path of a file that is to be written.
+
+    Returns
+    -------
+    Path
+        The path itself if it is no link, or leads to nothing.
+    """
+    return path.resolve() if path.is_symlink() and path.exists() else path
+
+
+def describe_kind(path: Path) -> str:
+    """Describe what lies at a path, unless a file can be written there.
+
+    Parameters
+    ----------
+    path : Path
+        Path of a file that is to be written.
+
+    Returns
+    -------
+    str
+        A noun phrase such as ``"a device"``; empty for a regular file and for nothing at all.
+
+    Raises
+    ------
+    OSError
+        If the system cannot tell, for example because the name is too long.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "a symbolic link that leads to no file" if path.is_symlink() else ""
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return "a symbolic link that leads to itself"
+    kinds = {
+        stat.S_IFREG: "",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+    }
+    return kinds.get(stat.S_IFMT(mode), "something that is no file")
+
 
 def check_destination(path: Path, *, overwrite: bool, error: type[FeatxError]) -> None:
     """Refuse, before any work is done, a path at which no file can be written.
+
+    Only a regular file is ever replaced, whatever `overwrite` says.
 
     Parameters
     ----------
@@ -26,23 +95,27 @@ def check_destination(path: Path, *, overwrite: bool, error: type[FeatxError]) -
     Raises
     ------
     FeatxError
-        If the folder is missing or read-only, if the path is a folder, or if the file exists and
-        `overwrite` is False. The class of the error is `error`.
+        If the folder is missing or read-only, if a folder, a device, a pipe, a socket or a dangling
+        link lies at the path, or if the file exists and `overwrite` is False. The class of the
+        error is `error`.
     """
     subject = str(path)
     if not path.parent.is_dir():
+        is_there = path.parent.exists()
         raise error(
             subject=subject,
             expected="an existing folder",
-            got="none",
-            remedy=f"Run: mkdir -p {path.parent}",
+            got="a file in its place" if is_there else "none",
+            remedy="Choose another folder." if is_there else f"Run: mkdir -p {path.parent}",
         )
-    if path.is_dir():
+    with explain_errors(path, error=error):
+        kind = describe_kind(path)
+    if kind:
         raise error(
             subject=subject,
             expected="the path of a file",
-            got="a folder",
-            remedy="Name a file in the folder.",
+            got=kind,
+            remedy="Name a file in the folder." if path.is_dir() else "Name another file.",
         )
     if path.exists() and not overwrite:
         raise error(
@@ -83,13 +156,37 @@ def name_work_dir(path: Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk, so that a new name survives a power cut."""
-    if os.name == "posix":
+    """Flush the names in a folder to the disk, so that a new name survives a power cut.
+
+    Nothing is done if the file system cannot flush folders.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+
+    Raises
+    ------
+    OSError
+        If flushing fails for another reason.
+    """
+    if os.name != "posix":
+        return
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    except PermissionError:  # a folder that this user may write to, but not list
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in LACKS_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+class UnsyncedError(OSError):
+    """A file got its name, but flushing the folder failed: the disk may not know the name yet."""
 
 
 def put_in_place(draft: Path, path: Path, *, check: Callable[[], None] | None = None) -> None:
@@ -100,17 +197,30 @@ def put_in_place(draft: Path, path: Path, *, check: Callable[[], None] | None = 
     draft : Path
         The finished file, on the same file system as `path`.
     path : Path
-        The final name. An existing file is replaced.
+        The final name. An existing file is replaced; anything else at the name is an error.
     check : callable, optional
         Function that is called last before the new name is given, and raises an error to prevent
         it. Flushing a large file takes seconds, in which another process may break a lock.
+
+    Raises
+    ------
+    UnsyncedError
+        If the file is in place, but the folder cannot be flushed.
+    OSError
+        If the file cannot be put in place.
     """
     with draft.open("r+b") as stream:
         os.fsync(stream.fileno())
     if check is not None:
         check()
+    kind = describe_kind(path)
+    if kind or path.is_symlink():
+        raise FileExistsError(errno.EEXIST, f"{kind or 'a symbolic link'} at its path")
     os.replace(draft, path)
-    sync_folder(path.parent)
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        raise UnsyncedError(error.errno, error.strerror) from error
 
 
 @contextmanager
@@ -131,12 +241,20 @@ def explain_errors(path: Path, *, error: type[FeatxError]) -> Iterator[None]:
     """
     try:
         yield
+    except UnsyncedError as cause:
+        raise error(
+            subject=str(path),
+            expected="a folder that can be flushed to the disk",
+            got=str(cause.strerror),
+            remedy="The new file is in place, but a power cut may lose it. Check the disk.",
+        ) from cause
     except OSError as cause:
+        remedy = REMEDIES.get(cause.errno or 0, "Free some space, or choose another folder.")
         raise error(
             subject=str(path),
             expected="a file that can be written",
             got=str(cause.strerror or cause),
-            remedy="The file at this path is unchanged. Free some space, or choose another folder.",
+            remedy=f"The file at this path is unchanged. {remedy}",
         ) from cause
 
 
@@ -155,7 +273,7 @@ def replacing(
     Parameters
     ----------
     path : Path
-        Destination.
+        Destination. If it is a symbolic link, the file that the link leads to is replaced.
     error : type
         Class of the error to raise if a write fails, for example because the disk is full.
     draft : Path, optional
@@ -173,10 +291,11 @@ def replacing(
     FeatxError
         If the block or the last step raises an OSError. The class of the error is `error`.
     """
-    draft = draft or name_draft(path)
+    target = follow_link(path)
+    draft = draft or name_draft(target)
     try:
         with explain_errors(path, error=error):
             yield draft
-            put_in_place(draft, path, check=check)
+            put_in_place(draft, target, check=check)
     finally:
         draft.unlink(missing_ok=True)

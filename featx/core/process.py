@@ -1,15 +1,31 @@
-"""State of the whole process: one lock around changes to it, and settings held for a while."""
+"""State of the whole process: one lock around changes to it, and settings held for a while.
+
+The settings belong to the caller. featx fixes those that would change its results while it works,
+and gives them back afterwards; several threads may do so at once.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from featx.core.errors import DeviceError
+
 GLOBAL_STATE = threading.RLock()
-"""Hold this lock while a library's global state is changed: traces by torch.fx and torch.jit,
-warning filters, switches. Two threads that trace at once break torch for the whole process."""
+"""Hold this lock while a library's global state is changed for one thread alone: traces by torch.fx
+and torch.jit, random numbers, imports. Two threads that trace at once break torch for the whole
+process. The lock may be held for seconds; `HeldSettings`, which threads share, do not wait for it.
+"""
+
+_used_in: int | None = None
+"""Process in which featx first ran a network; None before that."""
+
+if hasattr(os, "register_at_fork"):  # another thread may have held the lock, which a child lacks
+    os.register_at_fork(after_in_child=lambda: GLOBAL_STATE._at_fork_reinit())  # type: ignore[attr-defined]
 
 
 class HeldSettings:
@@ -67,10 +83,95 @@ class HeldSettings:
     def _give_back(self) -> None:
         while self._before:
             owner, name, before, value = self._before.pop()
-            if getattr(owner, name) is value:
+            if getattr(owner, name) == value:
                 setattr(owner, name, before)
 
     def _give_back_in_child(self) -> None:
         """Forget the threads that a forked child does not have, one of which may hold the lock."""
         self._give_back()
         self._start()
+
+
+def mark_process() -> None:
+    """Note that featx runs a network in this process, and refuse a process forked after that.
+
+    Raises
+    ------
+    DeviceError
+        If this process was forked from one in which featx had run a network. The threads of the
+        libraries do not exist in such a process, so that they would wait for each other for ever.
+    """
+    global _used_in
+    if _used_in is None:
+        _used_in = os.getpid()
+    check_process(_used_in)
+
+
+def check_process(process: int) -> None:
+    """Refuse to go on in another process than the one in which work began.
+
+    Parameters
+    ----------
+    process : int
+        Id of the process in which work began.
+
+    Raises
+    ------
+    DeviceError
+        If this process has another id.
+    """
+    if process != os.getpid():
+        raise DeviceError(
+            subject="featx in a forked process",
+            expected="a process of its own",
+            got=f"a process that was forked after featx had run a network in process {process}",
+            remedy="Start processes with multiprocessing.get_context('spawn'), or call featx only "
+            "in the forked processes.",
+        )
+
+
+class _SharedFilters:
+    """Warning filters that the first thread of several saves, and the last one gives back."""
+
+    def __init__(self) -> None:
+        self._lock, self._n_users = threading.RLock(), 0
+        self._saved = warnings.catch_warnings()
+
+    @contextmanager
+    def ignore(self, category: type[Warning], message: str) -> Iterator[None]:
+        with self._lock:
+            if self._n_users == 0:
+                self._saved = warnings.catch_warnings()
+                self._saved.__enter__()
+            self._n_users += 1
+            warnings.filterwarnings("ignore", message, category)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_users -= 1
+                if self._n_users == 0:
+                    self._saved.__exit__(None, None, None)
+
+
+_FILTERS = _SharedFilters()
+
+
+def ignore_warnings(
+    category: type[Warning] = Warning, message: str = ""
+) -> AbstractContextManager[None]:
+    """Ignore warnings in a ``with`` block. The filters belong to the process, and are given back.
+
+    Parameters
+    ----------
+    category : type
+        Class of the warnings.
+    message : str
+        Regular expression that matches the beginning of the warnings.
+
+    Returns
+    -------
+    context manager
+        The block, which any number of threads may be in.
+    """
+    return _FILTERS.ignore(category, message)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, get_args
 
 from featx.backbones.backbone import Backbone
 from featx.core.errors import BackboneError, DeviceError, require
+from featx.core.process import mark_process
 from featx.core.typing import EngineName, Precision, check_choice
+from featx.engines.telemetry import without_telemetry
 
 if TYPE_CHECKING:
     from featx.engines.engine import Engine
@@ -48,7 +50,8 @@ def choose_engine(engine: EngineName = "auto", device: str = "auto") -> tuple[En
     """
     check_choice("engine", engine, EngineName, error=DeviceError)
     if engine == "openvino":
-        require("openvino", "cpu")
+        with without_telemetry():
+            require("openvino", "cpu")
         if device not in ("auto", "cpu"):
             raise DeviceError(
                 subject="engine openvino",
@@ -198,10 +201,12 @@ def build_engine(
     Raises
     ------
     DeviceError
-        If the device is missing, lacks the precision, or has too little memory.
+        If the device is missing, lacks the precision, or has too little memory, or if this process
+        was forked after featx had run a network.
     BackboneError
         If OpenVINO was requested and cannot run the network as PyTorch does.
     """
+    mark_process()
     chosen, target = choose_engine(engine, device)
     check_precision(precision, chosen, target)
     if chosen == "openvino":

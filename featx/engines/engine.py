@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Protocol, Self
 
 from featx.backbones.backbone import Backbone
 from featx.core.errors import DeviceError
+from featx.core.process import check_process
 from featx.core.typing import Array, Float32Array, Precision
 
 
@@ -96,6 +98,22 @@ class Engine(ABC):
     ) -> None:
         self.backbone, self.device, self.precision = backbone, device, precision
         self.batch_size = batch_size
+        self._process = os.getpid()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this process built the engine, and not one that this process was forked from."""
+        return self._process == os.getpid()
+
+    def check_process(self) -> None:
+        """Refuse an engine that a forked process inherits: its threads do not exist there.
+
+        Raises
+        ------
+        DeviceError
+            If another process built the engine.
+        """
+        check_process(self._process)
 
     def run(self, batch: Array) -> dict[str, Float32Array]:
         """Embed one batch of prepared images, and wait for it.
@@ -114,8 +132,9 @@ class Engine(ABC):
         Raises
         ------
         DeviceError
-            If the engine is closed, or if the device failed.
+            If the engine is closed or belongs to another process, or if the device failed.
         """
+        self.check_process()
         if not self.slots:
             raise DeviceError(
                 subject=f"engine {self.name}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import weakref
 from collections.abc import Sequence
@@ -63,7 +64,7 @@ class Fleet(Engine):
         self._members: list[_Member] = []
         self.slots: list[_Slot] = []
         # Neither list refers to the fleet; otherwise, the fleet could never be freed.
-        self._end = weakref.finalize(self, _end, self._members, self.slots)
+        self._end = weakref.finalize(self, _end, os.getpid(), self._members, self.slots)
         try:
             for device in devices:
                 self._members.append(_Member(device))
@@ -97,8 +98,10 @@ class Fleet(Engine):
         super().close()
 
 
-def _end(members: list[_Member], slots: list[_Slot]) -> None:
+def _end(process: int, members: list[_Member], slots: list[_Slot]) -> None:
     """End the processes, then free the memory: a process that opens it later would leak it."""
+    if process != os.getpid():  # a forked process, which inherits the fleet but does not own it
+        return
     for member in members:
         member.connection.close()
         member.process.kill()  # it may be compiling, for minutes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,17 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
-import openvino
 
 from featx.backbones.backbone import Backbone
 from featx.backbones.lazy import PACKAGES
 from featx.core.artifacts import build_key, find_kept, keep
 from featx.core.errors import BackboneError
-from featx.core.process import GLOBAL_STATE
+from featx.core.process import GLOBAL_STATE, ignore_warnings
 from featx.core.progress import stage
 from featx.core.similarity import compute_cosines
+from featx.core.torch_state import keep_denormals, plain_torch
 from featx.core.typing import Array, Float32Array, Precision
 from featx.engines.engine import Engine, Slot
+from featx.engines.limits import build_failure, find_limit
+from featx.engines.telemetry import without_telemetry
+
+with without_telemetry():
+    import openvino
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,6 +68,8 @@ class OpenVinoEngine(Engine):
     ------
     BackboneError
         If the network cannot be converted, or gives other embeddings than PyTorch.
+    DeviceError
+        If the machine refuses threads or memory.
     """
 
     name = "openvino"
@@ -76,20 +82,26 @@ class OpenVinoEngine(Engine):
             backbone, device="cpu", precision=precision, batch_size=batch_size or BATCH_SIZE
         )
         network = _load_network(backbone)
-        network.reshape([self.batch_size, *backbone.pixel_shape])
-        with stage(f"compiling {backbone.name} for this processor"):
-            compiled = CORE.compile_model(
-                network,
-                "CPU",
-                {
-                    # OpenVINO itself would choose bf16 on every CPU that supports it.
-                    "INFERENCE_PRECISION_HINT": HINTS[precision],
-                    "PERFORMANCE_HINT": "THROUGHPUT",
-                    "INFERENCE_NUM_THREADS": joblib.cpu_count(),
-                },
-            )
+        try:
+            with stage(f"compiling {backbone.name} for this processor"), keep_denormals():
+                self.slots = self._open_slots(network)
+        except (RuntimeError, MemoryError) as error:
+            raise build_failure(error, "engine openvino", "Pass engine='torch'.") from error
+
+    def _open_slots(self, network: openvino.Model) -> list[_Slot]:
+        network.reshape([self.batch_size, *self.backbone.pixel_shape])
+        compiled = CORE.compile_model(
+            network,
+            "CPU",
+            {
+                # OpenVINO itself would choose bf16 on every CPU that supports it.
+                "INFERENCE_PRECISION_HINT": HINTS[self.precision],
+                "PERFORMANCE_HINT": "THROUGHPUT",
+                "INFERENCE_NUM_THREADS": joblib.cpu_count(),
+            },
+        )
         n_requests = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
-        self.slots = [_Slot(compiled, backbone.layers) for _ in range(n_requests)]
+        return [_Slot(compiled, self.backbone.layers) for _ in range(n_requests)]
 
 
 class _Slot(Slot):
@@ -104,7 +116,10 @@ class _Slot(Slot):
         self._request.start_async()
 
     def wait(self) -> dict[str, Float32Array]:
-        self._request.wait()
+        try:
+            self._request.wait()
+        except (RuntimeError, MemoryError) as error:
+            raise build_failure(error, "engine openvino", "Pass engine='torch'.") from error
         return {
             layer: self._request.get_output_tensor(index).data[: self.n_rows].copy()
             for index, layer in enumerate(self._layers)
@@ -153,12 +168,14 @@ def _convert(backbone: Backbone) -> openvino.Model:
     ``openvino.convert_model`` is not used: it reports each use over the internet.
     """
     import torch
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    with without_telemetry():
+        from openvino.frontend import FrontEndManager
+        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     images = _build_images(backbone)
     module = _build_module(backbone)
-    with _trace_quietly(), torch.inference_mode():
+    with plain_torch(), _trace_quietly(), torch.inference_mode():
         expected = [output.numpy() for output in module(torch.from_numpy(images))]
         try:
             # Trace with other images: a network that branches on its input then gives others.
@@ -170,6 +187,9 @@ def _convert(backbone: Backbone) -> openvino.Model:
             compiled = CORE.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
             got = list(compiled(images).values())
         except Exception as error:  # OpenVINO and tracing raise many kinds of errors
+            limit = find_limit(error, "engine openvino")
+            if limit is not None:
+                raise limit from error
             text = " ".join(str(error).split())[:200]
             raise BackboneError(
                 subject=backbone.name,
@@ -224,10 +244,8 @@ def _trace_quietly() -> Iterator[None]:
     from torch.jit._trace import TracerWarning
 
     logger = logging.getLogger("openvino")
-    with GLOBAL_STATE, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=TracerWarning)
-        # A FutureWarning in some versions of torch, a DeprecationWarning in others.
-        warnings.filterwarnings("ignore", "`torch.jit")
+    # A FutureWarning in some versions of torch, a DeprecationWarning in others.
+    with GLOBAL_STATE, ignore_warnings(TracerWarning), ignore_warnings(message="`torch.jit"):
         level = logger.level
         logger.setLevel(logging.ERROR)
         try:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import joblib
@@ -18,9 +17,11 @@ from torch.fx.experimental.optimization import fuse
 from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import Preprocess
 from featx.core.errors import DeviceError
-from featx.core.process import GLOBAL_STATE
+from featx.core.process import GLOBAL_STATE, mark_process
+from featx.core.torch_state import DEFAULT_FLOAT32, FULL_FLOAT32, plain_torch
 from featx.core.typing import Float32Array, Precision
 from featx.engines.engine import Engine, Slot
+from featx.engines.limits import build_failure
 from featx.engines.threads import open_pool
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -75,7 +76,12 @@ class TorchEngine(Engine):
     ) -> None:
         size = batch_size or (BATCH_SIZE_CPU if device == "cpu" else BATCH_SIZE_GPU)
         super().__init__(backbone, device=device, precision=precision, batch_size=size)
-        self._network: Callable[..., Any] = _Network(backbone, DTYPES[precision]).to(device)
+        mark_process()
+        with self.guard():
+            network = _Network(backbone, DTYPES[precision]).to(device)
+        self._network: Callable[..., Any] = network
+        # The code of a user's network may ask for the default dtype while it runs.
+        self._default_dtype = nullcontext() if backbone.is_builtin else DEFAULT_FLOAT32
         # On a CPU one thread per batch: threads that share one wait for each other at every layer,
         # and wait longer if decoding takes the cores. This is a third to a half faster on two
         # cores.
@@ -111,16 +117,19 @@ class TorchEngine(Engine):
         """Compile the network; keep it uncompiled if there is no compiler or an operation fails."""
         plain, black = self._network, self.backbone.preprocess.build_example()
         pixels = torch.from_numpy(np.stack([black] * self.batch_size)).to(self.device)
-        # Freezing puts the weights into the order in which the kernels read them.
-        self._network = torch.compile(plain, options={"freezing": True})
-        try:
-            if self.device == "cpu":  # for the threads that will run it
-                self.pool.submit(self.compute, pixels).result()
-            else:
-                self.compute(pixels)
-        except Exception:  # dynamo and its compilers raise many kinds of errors
-            torch.compiler.reset()
-            self._network = plain
+
+        def compile_and_run() -> None:
+            with GLOBAL_STATE, torch.random.fork_rng(devices=[]):
+                try:
+                    # Freezing puts the weights into the order in which the kernels read them.
+                    self._network = torch.compile(plain, options={"freezing": True})
+                    self.compute(pixels)
+                except Exception:  # dynamo and its compilers raise many kinds of errors
+                    torch.compiler.reset()
+                    self._network = plain
+
+        # In a thread like those that will run it: what holds for the thread is compiled in.
+        self.pool.submit(compile_and_run).result()
 
     def _open_slots(self) -> list[_Slot] | list[_CudaSlot]:
         """Take the device's memory before any file is written, and check that it is enough."""
@@ -137,7 +146,7 @@ class TorchEngine(Engine):
 
     def compute(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """Run the network over a batch that is on the device: one ``(n, dim)`` per layer."""
-        with self.guard(), torch.inference_mode(), _FULL_FLOAT32:
+        with self.guard(), torch.inference_mode(), FULL_FLOAT32, self._default_dtype:
             outputs: list[torch.Tensor] = self._network(pixels)
         return outputs
 
@@ -152,6 +161,12 @@ class TorchEngine(Engine):
                 expected=f"memory for {self.batch_size} images at a time",
                 got="too little",
                 remedy="Pass a smaller batch_size.",
+            ) from error
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, DeviceError):
+                raise
+            raise build_failure(
+                error, f"device {self.device}", "Look for the cause with featx.doctor."
             ) from error
 
 
@@ -171,13 +186,14 @@ class _Network(nn.Module):
         super().__init__()
         embedder = copy.deepcopy(backbone.module)
         try:
-            with GLOBAL_STATE:  # torch.fx patches torch.nn while it traces
+            with plain_torch():  # torch.fx patches torch.nn while it traces
                 embedder.network = fuse(embedder.network)
         except Exception:  # torch.fx raises any kind of error; the network also runs unfolded
             embedder = copy.deepcopy(backbone.module)
         self.embedder = embedder.to(dtype).to(memory_format=torch.channels_last)
         self.preprocess: Preprocess = backbone.preprocess
         self.dtype = dtype
+        self.eval()  # the copy of a network that was cut at layers is in training mode
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         inputs = self.preprocess.normalise(pixels).to(self.dtype)
@@ -216,9 +232,13 @@ class _CudaSlot(Slot):
         shape = (engine.batch_size, *black.shape)
         with engine.guard():
             self._stream = torch.cuda.Stream(engine.device)  # type: ignore[no-untyped-call]
-            self._host = torch.zeros(shape, dtype=torch.from_numpy(black).dtype, pin_memory=True)
+            self._host = torch.zeros(
+                shape, dtype=torch.from_numpy(black).dtype, device="cpu", pin_memory=True
+            )
             self._results = [
-                torch.empty((engine.batch_size, dim), pin_memory=True)
+                torch.empty(
+                    (engine.batch_size, dim), dtype=torch.float32, device="cpu", pin_memory=True
+                )
                 for dim in engine.backbone.dims.values()
             ]
         self.pixels = self._host.numpy()
@@ -227,7 +247,12 @@ class _CudaSlot(Slot):
 
     def _start(self) -> None:
         engine = self._engine
-        with engine.guard(), torch.cuda.device(engine.device), torch.cuda.stream(self._stream):
+        with (
+            engine.guard(),
+            torch.autocast("cuda", enabled=False),
+            torch.cuda.device(engine.device),
+            torch.cuda.stream(self._stream),
+        ):
             pixels = self._host.to(engine.device, non_blocking=True)
             # The network's own stream, so that batches are computed one after the other.
             compute = torch.cuda.default_stream(engine.device)
@@ -249,35 +274,3 @@ class _CudaSlot(Slot):
         engine.busy_s = (engine.busy_s or 0) + self._began.elapsed_time(self._done) / 1e3
         arrays = [result[: self.n_rows].numpy().copy() for result in self._results]
         return dict(zip(engine.backbone.layers, arrays, strict=True))
-
-
-class _FullFloat32:
-    """Keeps TF32 and bfloat16 out of float32 arithmetic: cuDNN would round to TF32 by default.
-
-    The settings are the process's own: the first thread to come changes them, the last restores.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._n_inside = 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._n_inside += 1
-            if self._n_inside == 1:
-                self._before = (
-                    torch.backends.cudnn.allow_tf32,
-                    torch.get_float32_matmul_precision(),
-                )
-                torch.backends.cudnn.allow_tf32 = False
-                torch.set_float32_matmul_precision("highest")
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._n_inside -= 1
-            if self._n_inside == 0:
-                torch.backends.cudnn.allow_tf32 = self._before[0]
-                torch.set_float32_matmul_precision(self._before[1])
-
-
-_FULL_FLOAT32 = _FullFloat32()

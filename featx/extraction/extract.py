@@ -13,6 +13,7 @@ from featx.backbones.backbone import Backbone
 from featx.backbones.spec import PENULTIMATE
 from featx.cache.format import EmbeddingInfo
 from featx.cache.writer import Column, write_cache
+from featx.core.files import follow_link
 from featx.core.progress import show_progress, stage
 from featx.core.rows import Row
 from featx.core.signals import explain_end
@@ -144,7 +145,7 @@ def extract(  # noqa: PLR0913
     return run_extraction(
         ExtractionRequest(
             source=source,
-            output=output.resolve() if output.is_symlink() else output,
+            output=follow_link(output),
             backbone=backbone,
             weights=weights,
             layers=layers,

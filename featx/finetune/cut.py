@@ -15,6 +15,7 @@ from featx.backbones.embedder import FrozenNetwork
 from featx.backbones.preprocess import ImageClassification
 from featx.backbones.registry import get_backbone_spec
 from featx.core.errors import TuningError
+from featx.core.torch_state import plain_torch
 
 
 class Trunk(FrozenNetwork):
@@ -107,7 +108,7 @@ def cut_backbone(backbone: Backbone, n_top: int) -> CutNetwork:
     lower, top = cut_network(network, pattern, n_top)
     module = Trunk(lower).eval()
     example = torch.from_numpy(backbone.preprocess.build_example()[None])
-    with torch.inference_mode():
+    with plain_torch(), torch.inference_mode():
         shape = tuple(lower(backbone.preprocess.normalise(example)).shape[1:])
     dims = {f"before-{blocks[n_top - 1].name}": math.prod(shape)}
     trunk = backbone.with_module(module, dims=dims)

@@ -18,6 +18,7 @@ from featx.backbones.metadata import METADATA_KEY, WeightsMetadata
 from featx.backbones.registry import get_backbone_spec
 from featx.backbones.spec import PENULTIMATE
 from featx.cache.reader import Cache
+from featx.core.torch_state import plain_torch
 from featx.embedding.identity import build_fingerprint, find_decode
 from featx.embedding.loop import iter_embedded
 from featx.finetune.advise import Advice
@@ -173,8 +174,8 @@ def build_linear_layer(estimator: Pipeline) -> nn.Linear:
         If no single layer equals the head.
     """
     weight, bias = fold_linear(estimator)
-    layer = nn.Linear(weight.shape[1], weight.shape[0])
-    with torch.no_grad():
+    with plain_torch(), torch.no_grad():
+        layer = nn.Linear(weight.shape[1], weight.shape[0])
         layer.weight.copy_(torch.from_numpy(weight))
         layer.bias.copy_(torch.from_numpy(bias))
     return layer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -14,9 +13,10 @@ from featx.backbones.load import load_backbone
 from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache, open_cache
 from featx.core.errors import TuningError
-from featx.core.files import check_destination, explain_errors
+from featx.core.files import check_destination, explain_errors, follow_link, put_in_place
 from featx.core.progress import show_progress, stage
 from featx.core.signals import explain_end
+from featx.core.torch_state import DEFAULT_FLOAT32, plain_torch_thread
 from featx.core.typing import PathLike
 from featx.embedding.identity import find_decode, restore_backbone
 from featx.embedding.options import RunOptions, SharedRunKeywords
@@ -169,6 +169,8 @@ def fine_tune(  # noqa: PLR0913
     with (
         show_progress(request.options.progress),
         explain_end(request.paths.describe_kept),
+        plain_torch_thread(),
+        DEFAULT_FLOAT32,
         CacheLock(request.paths.output, break_lock=break_lock),
         open_cache(cache) as opened,
     ):
@@ -380,6 +382,6 @@ def write_and_compare(
     save_weights(paths.output, network.cut.network, classifier, metadata)
     tuned_head.save(paths.head, overwrite=True)
     with explain_errors(paths.log, error=TuningError):
-        os.replace(paths.folder / LOG, paths.log)
+        put_in_place(paths.folder / LOG, follow_link(paths.log))
     shutil.rmtree(paths.folder)
     return scores

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from featx.core.errors import HeadError
+from featx.core.process import ignore_warnings
 from featx.core.progress import show_progress, stage
 from featx.core.typing import Array, Float32Array, IntArray
 from featx.heads.kinds import ClassWeight, check_class_weight, check_strength, get_kind
@@ -156,8 +156,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # Folds run in threads of their own. Threads within a matrix product wait for each other at
         # every step: with another program busy, a fit of 4000 x 1280 took 8 times longer on two
         # threads.
-        with threadpool_limits(1), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with threadpool_limits(1), ignore_warnings(ConvergenceWarning):
             self._fit(X, y, codes, groups)
         return self
 

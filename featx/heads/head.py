@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from featx.core.errors import HeadError
 from featx.core.files import check_destination, replacing
 from featx.core.fingerprint import Fingerprint
+from featx.core.process import ignore_warnings
 from featx.core.provenance import Origin
 from featx.core.typing import Array, Float32Array, PathLike
 from featx.heads.classifier import HeadClassifier
@@ -198,8 +198,7 @@ class Head:
         X = self._check(X)
         if self.fitted_on.fine_tuned:
             return HeadClassifier().fit(X, y).pipeline_
-        with warnings.catch_warnings(), threadpool_limits(1):
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with ignore_warnings(ConvergenceWarning), threadpool_limits(1):
             return clone(self.estimator).fit(X, y)
 
     def count_seen(self, digests: Array) -> int:

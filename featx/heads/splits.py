@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from featx.core.errors import HeadError
+from featx.core.process import ignore_warnings
 from featx.core.typing import Array, IntArray, StrArray
 
 Fold = tuple[IntArray, IntArray]
@@ -91,8 +91,7 @@ def build_folds(y: Array, groups: Array | None, *, n_folds: int, seed: int) -> F
         return []
     splitter_class = StratifiedKFold if groups is None else StratifiedGroupKFold
     splitter = splitter_class(n_folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():  # classes may have fewer rows than there are folds
-        warnings.simplefilter("ignore", UserWarning)
+    with ignore_warnings(UserWarning, "The least populated class"):  # fewer rows than folds
         folds = list(splitter.split(np.zeros(len(y)), y, groups))
     return [(train, test) for train, test in folds if len(test) and len(np.unique(y[train])) > 1]
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from featx.core.errors import FeatxError
+from featx.core.files import check_destination, replacing
 from featx.core.typing import Array, PathLike
 
 # Paul Tol's "muted" scheme, which colour-blind readers can tell apart; ten colours with grey.
@@ -102,17 +104,25 @@ def write_page(path: PathLike, title: str, sections: Sequence[tuple[str, str, st
     sections : sequence of (str, str, str)
         Heading, note and content of each section. Heading and note are text, the content is HTML
         from the functions of this module.
+
+    Raises
+    ------
+    FeatxError
+        If the page cannot be written.
     """
     body = "".join(
         f'<h2>{html.escape(heading)}</h2><p class="note">{html.escape(note)}</p>{content}'
         for heading, note, content in sections
     )
-    Path(path).write_text(
+    page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
-        f"<body><h1>{html.escape(title)}</h1>{body}</body></html>\n",
-        encoding="utf-8",
+        f"<body><h1>{html.escape(title)}</h1>{body}</body></html>\n"
     )
+    path = Path(path)
+    check_destination(path, overwrite=True, error=FeatxError)
+    with replacing(path, error=FeatxError) as draft:
+        draft.write_text(page, encoding="utf-8")
 
 
 def _format_cell(cell: Any) -> str:
