@@ -104,7 +104,7 @@ def _iter_files(root: Path, ignored: Counter[str]) -> Iterator[tuple[str, str, b
             continue
         name = f"{inside}{entry.name}"
         real = find_placeholder(entry.name)
-        if real and not os.path.lexists(root / inside / real):
+        if real and not os.path.lexists(os.path.join(root, inside, real)):
             yield f"{inside}{real}", name, True
         elif entry.name.startswith("."):
             continue
@@ -121,14 +121,14 @@ def _iter_files(root: Path, ignored: Counter[str]) -> Iterator[tuple[str, str, b
 
 def _list_folder(root: Path, inside: str) -> tuple[list[os.DirEntry[str]], tuple[int, int]]:
     """List one folder by name, and identify it by device and number."""
-    folder = root / inside
+    folder = os.path.join(root, inside) if inside else str(root)
     try:
-        status = folder.stat()
+        status = os.stat(folder)
         with os.scandir(folder) as listed:
             found = sorted(listed, key=lambda entry: entry.name)
     except OSError as error:
         raise SourceError(
-            subject=str(folder),
+            subject=folder,
             expected="a folder that can be listed",
             got=str(error.strerror),
             remedy="Change its permissions, or move the folder away.",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import posixpath
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, cast
 
 from featx.core.errors import SourceError
 from featx.images.content import Content, Unreadable
@@ -140,7 +140,7 @@ def _iter_infos(tar: Path) -> Iterator[tarfile.TarInfo]:
                 if archive.offset <= info.offset:
                     raise tarfile.ReadError(f"negative size at byte {info.offset}")
                 yield info
-            _check_end(tar, cast("IO[bytes]", archive.fileobj), archive.offset)
+            _check_end(tar, archive.offset)
     except SourceError:
         raise
     # tarfile lets errors of several kinds through if a header is damaged.
@@ -153,7 +153,7 @@ def _iter_infos(tar: Path) -> Iterator[tarfile.TarInfo]:
         ) from error
 
 
-def _check_end(tar: Path, stream: IO[bytes], offset: int) -> None:
+def _check_end(tar: Path, offset: int) -> None:
     """Refuse a tar if anything but zeros follows its last member.
 
     tarfile stops at a damaged header, and at the end of the first of several archives that were
@@ -166,16 +166,18 @@ def _check_end(tar: Path, stream: IO[bytes], offset: int) -> None:
     SourceError
         If another archive follows it.
     """
-    stream.seek(offset)
-    if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError(f"no end of archive at byte {offset}")
-    rest = _find_data(stream)
-    if rest is None:
-        return
-    start = rest - rest % tarfile.BLOCKSIZE
-    stream.seek(start)
+    with tar.open("rb", buffering=0) as stream:
+        stream.seek(offset)
+        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError(f"no end of archive at byte {offset}")
+        rest = _find_data(stream)
+        if rest is None:
+            return
+        start = rest - rest % tarfile.BLOCKSIZE
+        stream.seek(start)
+        header = stream.read(tarfile.BLOCKSIZE)
     try:
-        tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+        tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
     except tarfile.HeaderError:
         raise tarfile.ReadError(f"bytes after the end of the archive, at byte {rest}") from None
     raise SourceError(
@@ -186,7 +188,7 @@ def _check_end(tar: Path, stream: IO[bytes], offset: int) -> None:
     )
 
 
-def _find_data(stream: IO[bytes]) -> int | None:
+def _find_data(stream: io.FileIO) -> int | None:
     """Find the next byte that is not zero; None if there is none. Holes cost nothing."""
     position = stream.tell()
     while True:

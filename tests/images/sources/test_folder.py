@@ -1,7 +1,9 @@
 """A folder becomes rows: what its folders mean, and what is passed over."""
 
 import os
+import subprocess
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +78,122 @@ def test_read_folder_notes_are_ignored_and_counted(tmp_path: Path) -> None:
     manifest = read_folder(tmp_path)
     assert list_ids(manifest) == ["1.jpg"]
     assert manifest.n_ignored == 2
+    assert manifest.notes == ("passed over 1 file without a suffix, 1 .txt",)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "@eaDir",
+        "#recycle",
+        "@Recycle",
+        "@__thumb",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "lost+found",
+        "__MACOSX",
+        "#snapshot",
+        "LOST.DIR",
+    ],
+)
+def test_read_folder_folder_of_the_system_is_passed_over_and_counted(
+    tmp_path: Path, name: str
+) -> None:
+    touch(tmp_path, "cat/1.jpg", "dog/2.jpg", f"{name}/cat/3.jpg", f"dog/{name}/2.jpg/T.jpg")
+    manifest = read_folder(tmp_path)
+    assert list_ids(manifest) == ["cat/1.jpg", "dog/2.jpg"]
+    assert manifest.n_ignored == 0
+    assert manifest.notes == (f"passed over 2 folders {name}",)
+
+
+@pytest.mark.parametrize("name", ["recycled", "trash", "snapshot", "thumb", "lost", "System"])
+def test_read_folder_class_with_such_a_name_is_a_class(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, f"{name}/1.jpg", "dog/2.jpg")
+    assert {label for _, label in list_places(read_folder(tmp_path)).values()} == {name, "dog"}
+
+
+def test_read_folder_counts_ignored_files_by_suffix(tmp_path: Path) -> None:
+    touch(tmp_path, "1.jpg", "a.txt", "b.TXT", "c/d.json", *(f"{n}.kind{n}" for n in range(9)))
+    (note,) = read_folder(tmp_path).notes
+    assert note.startswith("passed over 2 .txt, 1 .json, 1 .kind0, ")
+    assert note.endswith(", 3 of other kinds")
+
+
+def test_read_folder_tables_among_images_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, "train/1.jpg", "train/metadata.csv", "test/2.jpg", "test/metadata.csv")
+    _, note = read_folder(tmp_path).notes
+    assert note.startswith("tables lie among the images (test/metadata.csv, train/metadata.csv)")
+
+
+def test_read_folder_photo_and_mask_are_told(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/1.jpg", "cat/1.png", "cat/2.jpg", "cat/2.png", "cat/3.jpg")
+    (note,) = read_folder(tmp_path).notes
+    assert note.startswith("2 keys have 2 images (jpg, png): each of them is a row")
+
+
+def test_read_folder_labels_of_one_look_are_one_label(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    touch(tmp_path, f"train/{composed}/1.jpg", f"val/{decomposed}/2.jpg", "val/the /3.jpg")
+    manifest = read_folder(tmp_path)
+    assert [entry.row.label for entry in manifest.entries] == [composed, composed, "the"]
+    assert [entry.row.id for entry in manifest.entries][1] == f"val/{decomposed}/2.jpg"
+    assert get_content(manifest.entries[1]).read() == b""
+
+
+def test_read_folder_labels_that_differ_by_case_are_told(tmp_path: Path) -> None:
+    touch(tmp_path, "train/cat/1.jpg", "val/Cat_/2.jpg", "val/Cat/2.jpg")
+    (note,) = read_folder(tmp_path).notes
+    assert note.startswith("labels differ only by case: 'Cat' (1 row) and 'cat' (1 row).")
+
+
+@pytest.mark.parametrize(
+    "name", [".2.jpg.icloud", "2.jpg.nextcloud", "2.jpg.owncloud"], ids=lambda name: name[-9:]
+)
+def test_read_folder_placeholder_of_a_cloud_is_a_row_that_fails(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "cat/1.jpg", f"cat/{name}", f"cat/{name.replace('jpg', 'txt')}")
+    manifest = read_folder(tmp_path)
+    assert sorted(list_ids(manifest)) == ["cat/1.jpg", "cat/2.jpg"]
+    (entry,) = (entry for entry in manifest.entries if entry.row.id == "cat/2.jpg")
+    assert entry.row.path == str(tmp_path / "cat/2.jpg")
+    assert manifest.ignored == {".txt": 1}
+    for act in (get_content(entry).read, get_content(entry).read_whole, get_content(entry).stat):
+        with pytest.raises(OSError, match="the image is in the cloud, not on this disk"):
+            act()
+
+
+def test_read_folder_placeholder_beside_its_image_is_no_second_row(tmp_path: Path) -> None:
+    touch(tmp_path, "1.jpg", ".1.jpg.icloud")
+    (entry,) = read_folder(tmp_path).entries
+    assert get_content(entry).read() == b""
+
+
+@posix
+def test_read_folder_is_deeper_than_the_stack_of_python(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/1.jpg", "dog/2.jpg")
+    folder = f"{tmp_path}/dog"
+    for _ in range(sys.getrecursionlimit() + 200):
+        folder += "/d"
+        os.mkdir(folder)
+    os.rename(tmp_path / "dog/2.jpg", f"{folder}/2.jpg")
+    assert list(list_places(read_folder(tmp_path)).values()) == [(None, "cat"), (None, "dog")]
+
+
+@posix
+def test_read_folder_deeper_than_the_system_allows_is_one_line(tmp_path: Path) -> None:
+    here = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for _ in range(2100):
+            os.mkdir("d", dir_fd=here)
+            inner = os.open("d", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = inner
+    finally:
+        os.close(here)
+    try:
+        with pytest.raises(SourceError, match="expected a folder that can be listed, got File na"):
+            read_folder(tmp_path)
+    finally:
+        subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
 
 
 def test_read_folder_two_files_of_one_basename_are_two_rows(
@@ -189,7 +307,7 @@ def test_read_folder_empty_says_where_and_what_next(tmp_path: Path) -> None:
 
 def test_read_folder_without_images_counts_the_others(tmp_path: Path) -> None:
     touch(tmp_path, "a.txt", "b.md")
-    with pytest.raises(SourceError, match="got none among 2 files"):
+    with pytest.raises(SourceError, match=r"none among 2 files \(passed over 1 \.md, 1 \.txt\)"):
         read_folder(tmp_path)
 
 

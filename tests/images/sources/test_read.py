@@ -1,18 +1,15 @@
 """What the user points at is told apart, and a notebook's lists keep their order."""
 
+import io
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from featx.core.errors import SourceError
-from featx.images.content import InMemory
 from featx.images.manifest import Manifest
-from featx.images.sources.inputs import list_entries
 from featx.images.sources.read import read_manifest
 from tests.images.builders import get_content
 
@@ -140,15 +137,6 @@ def test_read_manifest_missing_tar_among_tars_is_refused(
         read_manifest([tar, tmp_path / "gone.tar"])
 
 
-def test_list_entries_missing_image_fails_when_read(
-    tmp_path: Path, make_image: Callable[..., Path]
-) -> None:
-    image = make_image(tmp_path / "1.png")
-    gone = list_entries([image, tmp_path / "gone.jpg"])[1]
-    with pytest.raises(FileNotFoundError, match=r"gone.jpg"):
-        get_content(gone).read()
-
-
 @pytest.mark.parametrize(
     "name", ["p.tar.gz", "p.tgz", "p.zip", "p.tar.bz2", "p.tar.xz", "p.tar.zst"]
 )
@@ -165,48 +153,18 @@ def test_read_manifest_of_nothing_is_refused() -> None:
         read_manifest([])
 
 
-# --- list_entries
+@pytest.mark.parametrize("source", [b"photos", None, 3, io.BytesIO(b"x")], ids=repr)
+def test_read_manifest_of_what_is_no_path_is_refused_by_its_type(source: Any) -> None:
+    with pytest.raises(SourceError, match=r"^source: expected a path or .*, got \w+ among the sou"):
+        read_manifest([source])
 
 
-def test_list_entries_keeps_order_and_repeats(
+def test_read_manifest_several_sources_name_the_source_of_a_doubt(
     tmp_path: Path, make_image: Callable[..., Path]
 ) -> None:
-    one, two = make_image(tmp_path / "1.png"), make_image(tmp_path / "2.png", seed=1)
-    ids = [entry.row.id for entry in list_entries([two, str(one), two])]
-    assert ids == [str(two), str(one), str(two)]
-
-
-def test_list_entries_folder_stands_for_its_images(photos: Path) -> None:
-    assert len(list_entries(photos)) == 12
-    assert len(list_entries([photos, photos])) == 24
-
-
-@pytest.mark.parametrize(
-    ("images", "n_entries"),
-    [
-        (Image.new("RGB", (4, 3)), 1),
-        (np.zeros((3, 4, 3), np.uint8), 1),
-        (np.zeros((3, 4), np.uint8), 1),
-        (np.zeros((5, 3, 4, 3), np.uint8), 5),
-        ([Image.new("RGB", (4, 3)), np.zeros((3, 4, 3), np.uint8)], 2),
-        ((Image.new("RGB", (4, 3)) for _ in range(3)), 3),
-        ([], 0),
-    ],
-    ids=["Pillow", "array", "gray array", "batch", "mixed list", "generator", "empty list"],
-)
-def test_list_entries_of_images_in_memory_counts_them(images: Any, n_entries: int) -> None:
-    entries = list_entries(images)
-    assert len(entries) == n_entries
-    assert [entry.row.id for entry in entries] == [str(number) for number in range(n_entries)]
-
-
-def test_list_entries_batch_gives_each_image() -> None:
-    batch = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
-    for entry, image in zip(list_entries(batch), batch, strict=True):
-        assert isinstance(entry.content, InMemory)
-        np.testing.assert_array_equal(entry.content.image, image)
-
-
-def test_list_entries_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"gone: expected a folder, table, tar or image"):
-        list_entries([tmp_path / "gone"])
+    for name in ("one/test/1.png", "one/trainval/1.png", "two/Bee/1.png", "three/bee/1.png"):
+        make_image(tmp_path / name)
+    manifest = read_manifest([tmp_path / "one", tmp_path / "two", tmp_path / "three"])
+    first, second = manifest.notes
+    assert first.startswith(f"{tmp_path / 'one'}: the classes 'test' are named like splits")
+    assert second.startswith("labels differ only by case: 'Bee' (1 row) and 'bee' (1 row)")

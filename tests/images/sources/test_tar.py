@@ -408,3 +408,148 @@ def test_read_tars_hard_link_is_its_targets_bytes(tmp_path: Path, jpegs: list[by
     entries = read_tars([path]).entries
     assert [entry.row.id for entry in entries] == ["ants/1.jpg", "ants/2.jpg"]
     assert get_content(entries[1]).read() == jpegs[0]
+
+
+# --- all of a tar is looked at
+
+
+def test_read_tars_sparse_member_is_a_row_that_fails(tmp_path: Path, jpegs: list[bytes]) -> None:
+    path = tmp_path / "sparse.tar"
+    block = 512
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
+        archive.addfile(add_size("1.jpg", len(jpegs[0])), io.BytesIO(jpegs[0]))
+        archive.fileobj.write(build_sparse_header("2.bmp", block, real_size=4 * block))
+        archive.fileobj.write(b"BM".ljust(block, b"\0"))
+        archive.fileobj.write(build_sparse_header("3", block, real_size=4 * block))
+        archive.fileobj.write(jpegs[1][:block].ljust(block, b"\0"))
+        archive.fileobj.write(build_sparse_header("4.txt", block, real_size=4 * block))
+        archive.fileobj.write(b"text".ljust(block, b"\0"))
+    manifest = read_tars([path])
+    assert list(list_places(manifest)) == ["1.jpg", "2.bmp", "3"]
+    assert manifest.ignored == {".txt": 1}
+    for entry in manifest.entries[1:]:
+        with pytest.raises(OSError, match="a sparse member of a tar: write the tar again without"):
+            get_content(entry).read()
+
+
+def add_size(name: str, size: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    return info
+
+
+def build_sparse_header(name: str, size: int, *, real_size: int) -> bytes:
+    """Build the header that GNU tar writes for a file with one piece of data and a hole."""
+    info = add_size(name, size)
+    info.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[386:410] = b"%011o\0%011o\0" % (0, size)
+    header[483:495] = b"%011o\0" % real_size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+@pytest.mark.parametrize(
+    ("type", "kind"),
+    [
+        (tarfile.CHRTYPE, "character device"),
+        (tarfile.BLKTYPE, "block device"),
+        (tarfile.FIFOTYPE, "pipe"),
+        (b"V", "member of type b'V'"),
+    ],
+)
+def test_read_tars_member_that_is_no_file_is_a_row_only_if_its_suffix_promises_an_image(
+    tmp_path: Path, jpegs: list[bytes], type: bytes, kind: str
+) -> None:
+    path = write_tar(tmp_path / "x.tar", [("1.jpg", jpegs[0])])
+    with tarfile.open(path, "a") as archive:
+        for name in ("2.jpg", "other"):
+            info = tarfile.TarInfo(name)
+            info.type = type
+            archive.addfile(info)
+    manifest = read_tars([path])
+    assert list(list_places(manifest)) == ["1.jpg", "2.jpg"]
+    assert manifest.ignored == {kind: 1}
+    with pytest.raises(OSError, match=f"not a file but a {kind}"):
+        get_content(manifest.entries[1]).read()
+
+
+def test_read_tars_hard_link_of_a_file_to_itself_keeps_the_file(
+    tmp_path: Path, jpegs: list[bytes]
+) -> None:
+    path = write_tar(tmp_path / "x.tar", [("a/1.jpg", jpegs[0])])
+    with tarfile.open(path, "a") as archive:  # as tar does if a name is given twice
+        info = tarfile.TarInfo("a/1.jpg")
+        info.type, info.linkname = tarfile.LNKTYPE, "./a/1.jpg"
+        archive.addfile(info)
+    (entry,) = read_tars([path]).entries
+    assert get_content(entry).read() == jpegs[0]
+
+
+def test_read_tars_links_in_a_circle_fail(tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "x.tar", [("1.jpg", "2.jpg"), ("2.jpg", "1.jpg"), ("3.jpg", b"")])
+    manifest = read_tars([tar])
+    assert len(manifest) == 3
+    with pytest.raises(OSError, match=r"symbolic link to '2\.jpg'"):
+        get_content(manifest.entries[0]).read()
+
+
+@pytest.mark.parametrize("n_zeros", [1024, 4 << 20], ids=["short padding", "long padding"])
+def test_read_tars_two_archives_in_one_file_are_refused_in_true_words(
+    tmp_path: Path, jpegs: list[bytes], n_zeros: int
+) -> None:
+    one = write_tar(tmp_path / "one.tar", [("1.jpg", jpegs[0])]).read_bytes()
+    two = write_tar(tmp_path / "two.tar", [("2.jpg", jpegs[1])]).read_bytes()
+    tar = tmp_path / "both.tar"
+    tar.write_bytes(one + bytes(n_zeros) + two)
+    message = r"both\.tar: expected one archive, got a second one after its end, at byte \d+\. Unp"
+    with pytest.raises(SourceError, match=message):
+        read_tars([tar])
+
+
+def test_read_tars_other_bytes_after_the_end_are_refused(tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "x.tar", [("1.jpg", b"")])
+    tar.write_bytes(tar.read_bytes() + bytes(3 << 20) + b"garbage")
+    with pytest.raises(SourceError, match="bytes after the end of the archive, at byte"):
+        read_tars([tar])
+
+
+def test_read_tars_holes_after_the_end_are_not_read(tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "x.tar", [("1.jpg", b"")])
+    with tar.open("r+b") as stream:
+        stream.truncate(1 << 40)
+    if tar.stat().st_blocks > 1 << 12:
+        pytest.skip("this file system has no holes")
+    assert list(list_places(read_tars([tar]))) == ["1.jpg"]
+
+
+def test_read_tars_later_copies_of_members_are_told(tmp_path: Path, jpegs: list[bytes]) -> None:
+    members = [("1.jpg", jpegs[0]), ("2.jpg", jpegs[1]), ("./1.jpg", jpegs[2])]
+    (note,) = read_tars([write_tar(tmp_path / "x.tar", members)]).notes
+    assert note == "1 members of x.tar are there again later: the later ones count"
+
+
+def test_read_tars_folders_of_the_system_are_passed_over_and_counted(tmp_path: Path) -> None:
+    names = ["cat/1.jpg", "cat/@eaDir/1.jpg/T.jpg", "dog/@eaDir/2.jpg/T.jpg", "__MACOSX/cat/1.jpg"]
+    names += ["dog/2.jpg", ".hidden/@eaDir/3.jpg"]
+    manifest = read_tars([write_tar(tmp_path / "x.tar", [(name, b"") for name in names])])
+    assert list(list_places(manifest)) == ["cat/1.jpg", "dog/2.jpg"]
+    assert manifest.notes == ("passed over 2 folders @eaDir, 1 folder __MACOSX",)
+
+
+def test_read_tars_placeholder_of_a_cloud_is_a_row_that_fails(tmp_path: Path) -> None:
+    names = ["cat/1.jpg", "cat/.1.jpg.icloud", "cat/.2.jpg.icloud", "dog/3.png.nextcloud"]
+    manifest = read_tars([write_tar(tmp_path / "x.tar", [(name, b"bplist00") for name in names])])
+    assert list(list_places(manifest)) == ["cat/1.jpg", "cat/2.jpg", "dog/3.png"]
+    with pytest.raises(OSError, match="the image is in the cloud, not on this disk"):
+        get_content(manifest.entries[1]).read()
+
+
+def test_read_tars_split_in_only_some_names_is_told(tmp_path: Path) -> None:
+    tars = [
+        write_tar(tmp_path / name, [(f"{name}/1.jpg", b"")])
+        for name in ("train_station.tar", "bus_station.tar")
+    ]
+    (note,) = read_tars(tars).notes
+    assert note.startswith("1 of 2 tars have a split in their names, such as 'train_station.tar'")
