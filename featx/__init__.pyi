@@ -44,6 +44,7 @@ from .engines.engine import Engine as Engine
 from .engines.engine import EngineBuilder as EngineBuilder
 from .engines.engine import Slot as Slot
 from .extraction.extract import extract as extract
+from .extraction.ledger import read_failures as read_failures
 from .extraction.reembed import Comparison as Comparison
 from .extraction.reembed import compare_with_source as compare_with_source
 from .extraction.report import ExtractionReport as ExtractionReport

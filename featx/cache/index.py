@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 from featx.core.fingerprint import Fingerprint
+from featx.core.provenance import Origin
 from featx.core.rows import Failure, Row
 from featx.core.typing import VectorDtype
 
@@ -24,11 +25,15 @@ class WorkPlan:
         Dtype of the stored vectors.
     batch_size : int
         Number of rows in every batch.
+    origin : Origin or None
+        Record of how the backbone was loaded, for a next run that names no backbone. Two plans may
+        differ in it: the fingerprints decide.
     """
 
     embeddings: Mapping[str, Fingerprint]
     dtype: VectorDtype
     batch_size: int
+    origin: Origin | None = field(default=None, compare=False)
 
     def to_json(self) -> str:
         """Write the fields as one JSON object with sorted keys."""
@@ -39,7 +44,8 @@ class WorkPlan:
         """Read the text that `to_json` wrote."""
         fields = json.loads(text)
         embeddings = {name: Fingerprint(**one) for name, one in fields["embeddings"].items()}
-        return cls(**{**fields, "embeddings": embeddings})
+        origin = Origin(**fields["origin"]) if fields["origin"] else None
+        return cls(**{**fields, "embeddings": embeddings, "origin": origin})
 
     def describe_difference(self, other: WorkPlan) -> str:
         """Describe the first decision of another plan that differs from this one.

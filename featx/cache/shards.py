@@ -108,6 +108,7 @@ class Shards:
             embeddings={info.name: info.fingerprint for info in infos},
             dtype=dtype,
             batch_size=batch_size,
+            origin=infos[0].provenance.origin,
         )
         with explain_errors(folder, error=CacheError):
             folder.mkdir(exist_ok=True)

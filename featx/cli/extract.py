@@ -5,13 +5,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featx.cli.options import BatchSize, Device, Engine, Workers, backbone_option, choose
-from featx.cli.printing import print_note
+from featx.cli.options import (
+    AsJson,
+    BatchSize,
+    Device,
+    Engine,
+    Register,
+    Workers,
+    backbone_option,
+    choose,
+)
+from featx.cli.printing import print_json, print_note
+from featx.cli.register import register_networks
 from featx.core.typing import Decode, Precision, VectorDtype
 
 if TYPE_CHECKING:
     from featx.embedding.timings import Timings
-    from featx.extraction.report import ExtractionReport
 
 NETWORK = "Network"
 RERUNS = "Reruns and failures"
@@ -28,20 +37,23 @@ def extract(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="CACHE", help="HDF5 file to write.")
     ],
-    backbone: Annotated[str, backbone_option(section=NETWORK)] = "resnet50",
+    backbone: Annotated[
+        str | None, backbone_option(section=NETWORK, default="that of CACHE, or else resnet50")
+    ] = None,
     weights: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="DEFAULT, a name, a .pth or .safetensors file, or random:SEED.",
+            help="DEFAULT, a name, a .pth or .safetensors file, or random:SEED.  "
+            "[default: those of CACHE, or else DEFAULT]",
             rich_help_panel=NETWORK,
         ),
-    ] = "DEFAULT",
+    ] = None,
     layers: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Layer to read; may be repeated.  [default: penultimate]",
+            help="Layer to read; may be repeated.  [default: those of CACHE, or else penultimate]",
             rich_help_panel=NETWORK,
         ),
     ] = None,
@@ -49,7 +61,8 @@ def extract(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Name of the weights whose preprocessing is used.",
+            help="Name of the weights whose preprocessing is used.  "
+            "[default: that of CACHE, or else that of the weights]",
             rich_help_panel=NETWORK,
         ),
     ] = None,
@@ -57,37 +70,46 @@ def extract(
         int | None,
         typer.Option(
             metavar="PIXELS",
-            help="Pixels per side of an image.  [default: the size of the weights]",
+            help="Pixels per side of an image.  "
+            "[default: that of CACHE, or else that of the weights]",
             rich_help_panel=NETWORK,
         ),
     ] = None,
     precision: Annotated[
-        Precision,
+        Precision | None,
         choose(
             "precision",
             Precision,
-            "Arithmetic; bf16 and fp16 need a device that supports them.",
+            "Arithmetic; bf16 and fp16 need a device that supports them.  "
+            "[default: that of CACHE, or else fp32]",
             section=NETWORK,
         ),
-    ] = "fp32",
+    ] = None,
     decode: Annotated[
-        Decode,
+        Decode | None,
         choose(
             "decode",
             Decode,
-            "Way to decode; fast reads large JPEGs at a reduced size.",
+            "Way to decode; fast reads large JPEGs at a reduced size.  "
+            "[default: that of CACHE, or else exact]",
             section=NETWORK,
         ),
-    ] = "exact",
+    ] = None,
     embedding: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Name of the embedding in the file.  [default: the backbone]"
+            metavar="NAME",
+            help="Name of the embedding in the file.  "
+            "[default: the backbone, or else that of CACHE]",
         ),
     ] = None,
     dtype: Annotated[
         VectorDtype | None,
-        choose("dtype", VectorDtype, "Dtype of the stored vectors.  [default: float32]"),
+        choose(
+            "dtype",
+            VectorDtype,
+            "Dtype of the stored vectors.  [default: that of CACHE, or else float32]",
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start a new file in place of the existing one.")
@@ -119,7 +141,9 @@ def extract(
     max_failures: Annotated[
         str,
         typer.Option(
-            metavar="N|P%", help="Number or share of images that may fail.", rich_help_panel=RERUNS
+            metavar="N|P%",
+            help="Number or share of images that may fail; a share is rounded up.",
+            rich_help_panel=RERUNS,
         ),
     ] = "5%",
     shard_seconds: Annotated[
@@ -141,11 +165,17 @@ def extract(
     device: Device = "auto",
     batch_size: BatchSize = "auto",
     workers: Workers = "auto",
+    register: Register = None,
+    as_json: AsJson = False,
 ) -> None:
     """Embed every image of a source into one HDF5 file, or update that file.
 
     Only new and changed images are embedded. An interrupted run continues when it is called again;
-    its finished work lies in OUTPUT.partial. Another backbone is stored beside the first one.
+    its finished work lies in CACHE.partial. Another backbone is stored beside the first one.
+
+    CACHE remembers its settings: featx extract SOURCE -o CACHE is enough the next time. If it holds
+    several embeddings, --backbone or --embedding says which one to extend; without them, it is the
+    one that was extended last.
 
     Class folders become labels; train/, val/ and test/ folders above them become splits. A table
     has a column path, and optionally id, label, split and group. Images that cannot be read are
@@ -156,8 +186,10 @@ def extract(
     featx extract train.tar val.tar -o photos.h5 --weights resnet50.pth
 
     Exit codes: 0 done, 1 error, 2 wrong usage, 3 more images failed than --max-failures, 130
-    interrupted, 143 terminated. The file changes only if the code is 0.
+    interrupted, 143 terminated. The file changes only if the code is 0. After code 3, featx info
+    CACHE --failures lists all images that failed.
     """
+    register_networks(register)
     from featx.extraction.extract import extract as extract_to_cache
 
     report = extract_to_cache(
@@ -165,7 +197,7 @@ def extract(
         output,
         backbone=backbone,
         weights=weights,
-        layers=layers or ["penultimate"],
+        layers=layers or None,
         preprocess=preprocess,
         size=size,
         embedding=embedding,
@@ -184,36 +216,14 @@ def extract(
         batch_size=batch_size,
         workers=workers,
     )
-    _print_notes(report, prune=prune)
-    dims = ", ".join(f"{name} (dim {dim})" for name, dim in report.dims.items())
-    summary = f"{output}: {report.n_rows} rows, {dims}"
-    if not report.is_changed:
-        print(f"{summary}, up to date")
+    if as_json:
+        print_json(report.to_dict())
         return
-    rate = report.n_embedded / report.elapsed_s
-    print(
-        f"{summary}, {report.n_embedded} embedded in {report.elapsed_s:.1f} s, {rate:.0f} images/s"
-    )
-    _print_verdict(context, report.timings)
-
-
-def _print_notes(report: "ExtractionReport", *, prune: bool) -> None:
-    """Print notes about the run on standard error."""
-    if report.taken_from:
-        print_note(f"took over the lock of {report.taken_from}, which is dead")
     if report.n_resumed:
         print_note(f"continued after {report.n_resumed} images of an interrupted run")
-    if report.n_damaged:
-        print_note(f"{report.n_damaged} shards of that run were damaged and embedded again")
-    if report.n_removed:
-        what = "and were dropped" if prune else "but were kept; --prune drops them"
-        print_note(f"{report.n_removed} images are no longer in the source {what}")
-    if report.n_ignored:
-        print_note(f"ignored {report.n_ignored} files that are not images")
-    if report.n_failures:
-        print_note(
-            f"failed images: {report.n_failures}; list them: featx info {report.path} --failures"
-        )
+    print(report.summary)
+    if report.n_embedded:
+        _print_verdict(context, report.timings)
 
 
 def _print_verdict(context: typer.Context, timings: "Timings") -> None:

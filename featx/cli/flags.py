@@ -21,6 +21,7 @@ WRONG_USAGE = 2
 """Exit code of a wrong command line."""
 
 CALLS = {
+    "read_failures": "info --failures",
     "split_cache": "split",
     "verify_cache": "verify",
     "list_backbones": "backbones",
@@ -138,7 +139,7 @@ def translate(text: str, flags: Mapping[str, Flag], commands: set[str]) -> str:
 
     def write_call(match: re.Match[str]) -> str:
         name = CALLS.get(match.group(1), match.group(1).replace("_", "-"))
-        if name not in commands:
+        if name.split()[0] not in commands:
             return match.group()
         words = [f"featx {name}"]
         for argument in filter(None, re.split(r",\s*", match.group(2) or "")):

@@ -21,7 +21,11 @@ def info(
         Path, typer.Argument(help="Cache written by featx extract, or weights by featx fine-tune.")
     ],
     failures: Annotated[
-        bool, typer.Option("--failures", help="List the images that lack an embedding.")
+        bool,
+        typer.Option(
+            "--failures",
+            help="List the images that failed in the last extraction, also if it was refused.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -36,19 +40,25 @@ def info(
     if cache.suffix == ".safetensors":
         _print_weights(cache, as_json=as_json)
         return
-    with open_cache(cache) as opened:
-        summary = _summarise(opened)
-        failed = [
-            [f.path, f.embedding or "all", f.stage, f.reason]
-            for f in (opened.failures if failures else ())
-        ]
+    failed = _list_failures(cache) if failures else []
+    if failures and not as_json:
+        print_table(FAILURE_COLUMNS, failed)
+        return
+    summary: dict[str, Any] = {}
+    if cache.exists() or not failures:  # a refused extraction leaves failures without a cache
+        with open_cache(cache) as opened:
+            summary = _summarise(opened)
     if as_json:
         listed = [dict(zip(FAILURE_COLUMNS, line, strict=True)) for line in failed]
         print_json(summary | ({"failures": listed} if failures else {}))
-    elif failures:
-        print_table(FAILURE_COLUMNS, failed)
     else:
         _print_summary(summary)
+
+
+def _list_failures(cache: Path) -> list[list[str]]:
+    from featx.extraction.ledger import read_failures
+
+    return [[f.path, f.embedding or "all", f.stage, f.reason] for f in read_failures(cache)]
 
 
 def _print_weights(path: Path, *, as_json: bool) -> None:

@@ -91,12 +91,13 @@ def _count(text: str) -> Any:
     return typer.Option(parser=parse_count, metavar="auto|N", help=text, rich_help_panel=SPEED)
 
 
-def backbone_option(*, section: str | None = None) -> Any:
-    """Build the option that names a network."""
+def backbone_option(*, section: str | None = None, default: str = "") -> Any:
+    """Build the option that names a network; `default` says in words what its absence means."""
+    stated = f"  [default: {default}]" if default else ""
     return typer.Option(
         metavar="NAME",
         autocompletion=complete_from(list_backbone_names),
-        help="Name of the network; featx backbones lists them.",
+        help=f"Name of the network; featx backbones lists them.{stated}",
         rich_help_panel=section,
     )
 
@@ -133,5 +134,13 @@ WeightsNow = Annotated[
     str | None,
     typer.Option(
         metavar="FILE", help="Current path of the backbone's weights, if they were moved."
+    ),
+]
+Register = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MODULE:FUNCTION",
+        help="Function that registers your own network; may be repeated. The module lies in the "
+        "working folder or is installed.",
     ),
 ]

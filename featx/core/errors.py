@@ -32,6 +32,7 @@ import functools
 import importlib
 from collections.abc import Callable, Iterable
 from types import ModuleType
+from typing import Any
 
 from featx.core.text import show_text
 
@@ -94,9 +95,16 @@ class SourceError(FeatxError, ValueError):
 
 
 class TooManyFailuresError(SourceError):
-    """More images of a source failed than the caller allows."""
+    """More images of a source failed than the caller allows.
+
+    Attributes
+    ----------
+    failures : tuple of Failure
+        All failures, as `featx.read_failures` reads them.
+    """
 
     exit_code = 3
+    failures: tuple[Any, ...] = ()
 
 
 class DecodeError(FeatxError, ValueError):

@@ -1,7 +1,8 @@
-"""Checks of an extraction: refuse embeddings that must not be mixed, and too many failures."""
+"""Checks of an extraction: which embeddings may be mixed, and how many images may fail."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -10,14 +11,10 @@ from fractions import Fraction
 
 from featx.cache.format import EmbeddingInfo
 from featx.cache.reader import Cache
-from featx.core.errors import CacheError, FeatxError, SourceError, TooManyFailuresError
+from featx.core.errors import CacheError, FeatxError, SourceError
 from featx.core.fingerprint import check_comparable
-from featx.core.rows import Failure
 from featx.images.content import Content
 from featx.images.manifest import Manifest
-
-N_SHOWN = 3
-"""Number of failures that an error shows as examples."""
 
 
 @dataclass(frozen=True)
@@ -38,31 +35,15 @@ class FailureLimit:
     n_images: int
     n_allowed: int
 
-    def check(self, n_failed: int, failures: Sequence[Failure]) -> None:
-        """Refuse too many failures.
+    def is_exceeded(self, n_failed: int) -> bool:
+        """Return whether more images failed than allowed, or all of them.
 
         Parameters
         ----------
         n_failed : int
-            Number of images that failed so far.
-        failures : sequence of Failure
-            Some of these failures, for the error.
-
-        Raises
-        ------
-        TooManyFailuresError
-            If more images failed than allowed, or if all of them failed.
+            Number of images that failed.
         """
-        if n_failed <= self.n_allowed and n_failed < self.n_images:
-            return
-        is_all = n_failed >= self.n_images
-        shown = "; ".join(f"{one.path}: {one.reason}" for one in failures[:N_SHOWN])
-        raise TooManyFailuresError(
-            subject=self.source,
-            expected="images" if is_all else f"at most {self.n_allowed} failures",
-            got=f"failures in {n_failed} of {self.n_images} images, such as {shown}",
-            remedy="Repair the files, or pass a larger max_failures; finished work is kept.",
-        )
+        return n_failed > self.n_allowed or n_failed >= self.n_images
 
 
 def count_allowed(max_failures: int | str, n_images: int) -> int:
@@ -71,7 +52,8 @@ def count_allowed(max_failures: int | str, n_images: int) -> int:
     Parameters
     ----------
     max_failures : int or str
-        Number of images, or a percentage of all images such as ``"5%"``, rounded down.
+        Number of images, or a percentage of all images such as ``"5%"``. A percentage is rounded
+        up: above 0%, one image may always fail.
     n_images : int
         Number of all images.
 
@@ -82,8 +64,8 @@ def count_allowed(max_failures: int | str, n_images: int) -> int:
 
     Examples
     --------
-    >>> count_allowed("5%", 59)
-    2
+    >>> count_allowed("5%", 59), count_allowed("5%", 2)
+    (3, 1)
     """
     match = re.fullmatch(r"(\d+)|(\d+(?:\.\d+)?)%", str(max_failures).strip())
     if match is None or float(match.group(2) or 0) > 100:
@@ -95,7 +77,7 @@ def count_allowed(max_failures: int | str, n_images: int) -> int:
         )
     if match.group(1):
         return int(match.group(1))
-    return int(n_images * Fraction(match.group(2)) / 100)
+    return math.ceil(n_images * Fraction(match.group(2)) / 100)
 
 
 def is_other_source(base: Cache, manifest: Manifest) -> bool:

@@ -10,10 +10,11 @@ from typing import Unpack
 import numpy as np
 
 from featx.backbones.backbone import Backbone
-from featx.backbones.spec import PENULTIMATE
+from featx.backbones.registry import normalise_name
 from featx.cache.format import EmbeddingInfo
 from featx.cache.writer import Column, write_cache
 from featx.core.files import follow_link
+from featx.core.notes import note
 from featx.core.progress import show_progress, stage
 from featx.core.rows import Row
 from featx.core.signals import explain_end
@@ -24,9 +25,11 @@ from featx.embedding.timings import Timings
 from featx.extraction.assemble import CacheContent, assemble, list_infos
 from featx.extraction.fill import embed_missing
 from featx.extraction.inventory import IN_BASE, BaseIndex, Inventory, observe_files
+from featx.extraction.ledger import name_failure_list, refuse_failures
 from featx.extraction.plan import plan_extraction
-from featx.extraction.report import ExtractionReport
+from featx.extraction.report import ExtractionReport, count_labels, count_splits, list_notes
 from featx.extraction.request import ExtractionRequest
+from featx.extraction.settings import GivenSettings
 from featx.extraction.workspace import Workspace, open_workspace
 from featx.images.manifest import Manifest
 
@@ -35,15 +38,15 @@ def extract(  # noqa: PLR0913
     source: PathLike | Sequence[PathLike] | Manifest,
     output: PathLike,
     *,
-    backbone: str | Backbone = "resnet50",
-    weights: str = "DEFAULT",
-    layers: Sequence[str] = (PENULTIMATE,),
+    backbone: str | Backbone | None = None,
+    weights: str | None = None,
+    layers: Sequence[str] | None = None,
     preprocess: str | None = None,
     size: int | None = None,
     embedding: str | None = None,
     dtype: VectorDtype | None = None,
-    precision: Precision = "fp32",
-    decode: Decode = "exact",
+    precision: Precision | None = None,
+    decode: Decode | None = None,
     overwrite: bool = False,
     prune: bool = False,
     rehash: bool = False,
@@ -58,6 +61,12 @@ def extract(  # noqa: PLR0913
     Only images that the cache lacks are sent through the network; images are identified by the
     SHA-256 of their bytes. If a run was interrupted in any way, call it again, and it continues.
 
+    The output remembers its settings: backbone, weights, layers, preprocess, size, embedding,
+    dtype, precision and decode may be left out in later calls. They are then those of the embedding
+    that `embedding` or `backbone` names, or else of the one that was extended last; unfinished work
+    comes first. Preprocess and size are not kept beside other weights. What is given differently is
+    another embedding, or is refused. A `FeatxWarning` says which settings replaced a default.
+
     Parameters
     ----------
     source : path, sequence of paths or Manifest
@@ -67,30 +76,34 @@ def extract(  # noqa: PLR0913
     output : path
         Path of the cache. An existing file stays as it is until the new file is complete.
         Unfinished work lies beside it, in ``OUTPUT.partial``.
-    backbone : str or Backbone
+    backbone : str or Backbone, optional
         A name from `featx.list_backbones`, or the return value of `featx.load_backbone`. Embeddings
-        of another backbone are stored beside those that the cache has.
-    weights : str
-        ``DEFAULT``, a name, a file, or ``random:SEED``; for a backbone given by name only.
-    layers : sequence of str
+        of another backbone are stored beside those that the cache has. Default: the one of the
+        output, or else ``resnet50``.
+    weights : str, optional
+        ``DEFAULT``, a name, a file, or ``random:SEED``; for a backbone given by name only. Default:
+        those of the output, or else ``DEFAULT``.
+    layers : sequence of str, optional
         ``"penultimate"`` or nodes of the network, several read in one pass; for a backbone given
-        by name only.
+        by name only. Default: those of the output, or else ``"penultimate"``.
     preprocess : str, optional
-        Name of the weights whose preprocessing is used; for a backbone given by name only.
+        Name of the weights whose preprocessing is used; for a backbone given by name only. Default:
+        that of the output, or else the one that belongs to the weights.
     size : int, optional
-        Number of pixels per side that images are resized to. Default: the size that belongs to the
-        weights. For a backbone given by name only.
+        Number of pixels per side that images are resized to; for a backbone given by name only.
+        Default: that of the output, or else the size that belongs to the weights.
     embedding : str, optional
-        Name of the embedding in the cache. Default: the name of the backbone.
+        Name of the embedding in the cache. Default: the name of the backbone, or else the one of
+        the output.
     dtype : {"float32", "float16"}, optional
-        Dtype of the stored vectors. Default: the dtype in the cache, or float32.
-    precision : {"fp32", "bf16", "fp16"}
+        Dtype of the stored vectors. Default: the dtype in the cache, or else float32.
+    precision : {"fp32", "bf16", "fp16"}, optional
         Arithmetic of the network, part of the fingerprint. The 16-bit ones are several times
         faster on a device that supports them, and refused elsewhere; cosines to fp32 are mostly
-        above 0.999.
-    decode : {"exact", "fast"}
+        above 0.999. Default: that of the output, or else fp32.
+    decode : {"exact", "fast"}, optional
         Way to decode images, part of the fingerprint. ``fast`` reads large JPEGs at a reduced size
-        and resizes and crops in one step.
+        and resizes and crops in one step. Default: that of the output, or else exact.
     overwrite : bool
         True to start a new cache in place of the existing one.
     prune : bool
@@ -100,7 +113,9 @@ def extract(  # noqa: PLR0913
     retry_failed : bool
         True to try again the unchanged files that failed before.
     max_failures : int or str
-        Number of images that may fail, or a percentage of all images (``"5%"``).
+        Number of images that may fail, or a percentage of all images (``"5%"``), rounded up. If
+        more fail, or all of them, the run goes on to the end, keeps its work, leaves the list of
+        all failures (see `featx.read_failures`), and raises an error.
     break_lock : bool
         True to write even though another process seems to write; pass it only if that process is
         dead.
@@ -113,14 +128,21 @@ def extract(  # noqa: PLR0913
     Returns
     -------
     ExtractionReport
-        Summary of the run.
+        Summary of the run: ``print(report)`` says what the source was understood to hold.
+
+    Warns
+    -----
+    FeatxWarning
+        If images failed, were ignored, or are no longer in the source; if labels are doubtful; if
+        settings of the output replaced a default.
 
     Raises
     ------
     SourceError
         If the source is missing, empty or damaged.
     TooManyFailuresError
-        If more images fail than `max_failures`, or if all of them fail; finished work is kept.
+        If more images fail than `max_failures`, or if all of them fail; its attribute `failures`
+        lists them.
     CacheError
         If the output cannot be written, or is no cache.
     CacheLockedError
@@ -133,6 +155,7 @@ def extract(  # noqa: PLR0913
     See Also
     --------
     featx.open_cache : Read the cache.
+    featx.read_failures : Read why images failed.
     featx.fit_head : Fit a classifier on it.
 
     Examples
@@ -141,20 +164,21 @@ def extract(  # noqa: PLR0913
     >>> report.n_rows, report.dims
     (12, {'lenet5': 84})
     """
-    output = Path(output)
     return run_extraction(
         ExtractionRequest(
             source=source,
-            output=follow_link(output),
-            backbone=backbone,
-            weights=weights,
-            layers=layers,
-            preprocess=preprocess,
-            size=size,
-            embedding=embedding,
-            dtype=dtype,
-            precision=precision,
-            decode=decode,
+            output=follow_link(Path(output)),
+            given=GivenSettings(
+                backbone=normalise_name(backbone) if isinstance(backbone, str) else backbone,
+                weights=weights,
+                layers=layers,
+                preprocess=preprocess,
+                size=size,
+                embedding=embedding,
+                dtype=dtype,
+                precision=precision,
+                decode=decode,
+            ),
             overwrite=overwrite,
             prune=prune,
             rehash=rehash,
@@ -200,25 +224,35 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
             request.run,
             skip_digests=inventory.skip_digests,
             dtype=workspace.dtype,
-            decode=request.decode,
+            decode=workspace.settings.decode,
             timings=timings,
         )
-        unread = embed_missing(
+        filled = embed_missing(
             plan, batches, shards, workspace.embeddings, shard_seconds=request.shard_seconds
         )
+        if filled.is_hopeless(plan.limit):
+            n_failed = len(filled.failures)
+            raise refuse_failures(request.output, plan.limit, n_failed, filled.failures)
         base = workspace.base
         known = {} if base is None else {name: base.get_info(name) for name in base.embeddings}
         n_new = len(shards.index.locations) if inventory.adds_vectors else 0
         infos = list_infos(known, workspace.infos, n_new)
         with stage(f"writing {request.output.name}"):
             content = assemble(
-                plan, inventory, manifest.entries, infos, unread=unread, prune=request.prune
+                plan, inventory, manifest.entries, infos, unread=filled.unread, prune=request.prune
             )
-            plan.limit.check(content.n_failed, content.failures)
+            if plan.limit.is_exceeded(content.n_failed):
+                ours = ("", *inventory.targets)
+                failures = [one for one in content.failures if one.embedding in ours]
+                raise refuse_failures(request.output, plan.limit, content.n_failed, failures)
             is_changed = commit(request.output, workspace, inventory, content)
-        return ExtractionReport(
+            name_failure_list(request.output).unlink(missing_ok=True)
+        report = ExtractionReport(
             path=request.output,
+            understood=manifest.describe(),
             n_rows=len(content.rows),
+            labels=count_labels(content.rows),
+            splits=count_splits(content.rows),
             n_failures=content.n_failed,
             n_ignored=manifest.n_ignored,
             dims={info.name: info.fingerprint.dim for info in workspace.infos},
@@ -231,6 +265,11 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
             elapsed_s=time.perf_counter() - start,
             timings=timings,
         )
+        sought = (entry.row for entry in manifest.entries)
+        notes = list_notes(report, content.rows, sought, prune=request.prune)
+    for text in notes:
+        note(text)
+    return report
 
 
 def commit(output: Path, workspace: Workspace, inventory: Inventory, content: CacheContent) -> bool:

@@ -4,12 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from featx.cache.shards import Shards
+from featx.core.notes import note
 from featx.core.rows import Failure
 from featx.embedding.batching import EmbeddedBatch
+from featx.extraction.checks import FailureLimit
 from featx.extraction.plan import Plan
+
+MAX_LISTED = 100_000
+"""Number of failures beyond which a run that will be refused ends at once."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The failures of a run.
+
+    Attributes
+    ----------
+    failures : list of Failure
+        Failures of the plan and of the run.
+    unread : dict of str to Failure
+        Failures by id of files that could not be read.
+    """
+
+    failures: list[Failure]
+    unread: dict[str, Failure] = field(default_factory=dict)
+
+    def is_hopeless(self, limit: FailureLimit) -> bool:
+        """Return whether so many images failed that the run must not go on to list the others."""
+        return len(self.failures) > max(limit.n_allowed, MAX_LISTED)
 
 
 def embed_missing(
@@ -19,10 +44,12 @@ def embed_missing(
     embeddings: Mapping[str, str],
     *,
     shard_seconds: float,
-) -> dict[str, Failure]:
+) -> Filled:
     """Store the output of the network for the planned images.
 
-    Finished batches become durable even if an error or a signal ends the run.
+    Finished batches become durable even if an error or a signal ends the run. A run in which more
+    images fail than allowed goes on, so that all failures can be listed; what it embeds is kept for
+    the next run.
 
     Parameters
     ----------
@@ -39,30 +66,31 @@ def embed_missing(
 
     Returns
     -------
-    dict of str to Failure
-        Failures by id of files that could not be read.
-
-    Raises
-    ------
-    TooManyFailuresError
-        If more images fail than allowed.
+    Filled
+        The failures.
     """
-    n_failed = len(plan.failures)
-    plan.limit.check(n_failed, plan.failures)
-    unread: dict[str, Failure] = {}
+    filled = Filled(list(plan.failures))
+    n_allowed, is_told = plan.limit.n_allowed, False
     try:
         with closing(batches):
             for batch in batches:
                 failures = [part for one in batch.failures for part in _list_lacks(one, embeddings)]
-                unread.update((one.id, one) for one in batch.failures if not one.digest)
+                filled.failures.extend(batch.failures)
+                filled.unread.update((one.id, one) for one in batch.failures if not one.digest)
                 vectors = {embeddings[layer]: part for layer, part in batch.vectors.items()}
                 shards.append(batch.rows, vectors, repeats=batch.repeats, failures=failures)
                 shards.seal_when_due(shard_seconds)
-                n_failed += len(batch.failures)
-                plan.limit.check(n_failed, failures)
+                if filled.is_hopeless(plan.limit):
+                    break
+                if len(filled.failures) > n_allowed and not is_told:
+                    is_told = True
+                    note(
+                        f"more than {n_allowed} images failed: no cache will be written. The run "
+                        "goes on to list all failures; what it embeds is kept for the next run."
+                    )
     finally:
         shards.seal()
-    return unread
+    return filled
 
 
 def _list_lacks(failure: Failure, embeddings: Mapping[str, str]) -> list[Failure]:

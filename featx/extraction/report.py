@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from featx.core.rows import Row
+from featx.core.text import show_text
+from featx.core.typing import Split, list_choices
 from featx.embedding.timings import Timings
+
+N_NAMED = 3
+"""Number of labels that a note names if there are more."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractionReport:
-    """Summary of one extraction.
+    """Summary of one extraction; ``print(report)`` shows it in three lines.
 
     Attributes
     ----------
     path : Path
         Path of the cache.
+    understood : str
+        The source as it was read, in one line: images, labels, splits and the meaning of folders.
     n_rows : int
         Number of rows in the cache.
+    labels : dict of str to int
+        Number of rows of the cache with each label; rows without a label are not counted.
+    splits : dict of str to int
+        Number of rows of the cache in each split; rows without a split are not counted.
     n_failures : int
         Number of images of the source that lack a requested embedding.
     n_ignored : int
@@ -44,7 +59,10 @@ class ExtractionReport:
     """
 
     path: Path
+    understood: str
     n_rows: int
+    labels: dict[str, int]
+    splits: dict[str, int]
     n_failures: int
     n_ignored: int
     dims: dict[str, int]
@@ -56,3 +74,94 @@ class ExtractionReport:
     taken_from: str | None
     elapsed_s: float
     timings: Timings
+
+    @property
+    def summary(self) -> str:
+        """Rows, embeddings and speed in one line, and the source as it was read in another."""
+        dims = ", ".join(f"{name} (dim {dim})" for name, dim in self.dims.items())
+        done = "up to date"
+        if self.is_changed:
+            rate = self.n_embedded / self.elapsed_s
+            done = f"{self.n_embedded} embedded in {self.elapsed_s:.1f} s, {rate:.0f} images/s"
+        return f"{self.path}: {self.n_rows} rows, {dims}, {done}\n{self.understood}"
+
+    def __str__(self) -> str:
+        return f"{self.summary}\n{self.timings.advise()}" if self.n_embedded else self.summary
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as plain values, for JSON."""
+        return asdict(self) | {"path": str(self.path), "advice": self.timings.advise()}
+
+
+def count_labels(rows: Iterable[Row]) -> dict[str, int]:
+    """Count the rows of each label, sorted by name."""
+    counts = Counter(row.label for row in rows if row.label)
+    return dict(sorted(counts.items()))
+
+
+def count_splits(rows: Iterable[Row]) -> dict[str, int]:
+    """Count the rows of each split, in the order train, val, test."""
+    counts = Counter(row.split for row in rows)
+    return {name: counts[name] for name in list_choices(Split) if name in counts}
+
+
+def list_notes(
+    report: ExtractionReport, rows: Iterable[Row], sought: Iterable[Row], *, prune: bool
+) -> list[str]:
+    """List what a person should know of an extraction that succeeded.
+
+    Parameters
+    ----------
+    report : ExtractionReport
+        Summary of the extraction.
+    rows : iterable of Row
+        Rows of the cache.
+    sought : iterable of Row
+        Rows of the source, with those that failed.
+    prune : bool
+        Whether rows that the source no longer has were dropped.
+    """
+    notes = []
+    if report.taken_from:
+        notes.append(f"the lock of {report.taken_from}, which is dead, was taken over.")
+    if report.n_damaged:
+        shards = _count(report.n_damaged, "damaged shard")
+        notes.append(f"{shards} of the interrupted run: their images were embedded again.")
+    if report.n_removed and not prune:
+        notes.append(
+            f"{_count(report.n_removed, 'row')} without an image in the source: kept. Pass "
+            "prune=True to drop them."
+        )
+    if report.n_failures:
+        lost = sorted({row.label for row in sought if row.label} - report.labels.keys())
+        of_lost = f", all images of {_name_some(lost)} among them" if lost else ""
+        notes.append(
+            f"{_count(report.n_failures, 'image')} failed{of_lost}. List them with "
+            f"featx.read_failures({str(report.path)!r})."
+        )
+    unlearnt = _list_unlearnt(rows) if "train" in report.splits else []
+    if unlearnt:
+        notes.append(
+            f"{_count(len(unlearnt), 'label')} without a row in the split train: "
+            f"{_name_some(unlearnt)}. A head cannot learn them."
+        )
+    return notes
+
+
+def _list_unlearnt(rows: Iterable[Row]) -> list[str]:
+    """List the labels of val and test that no train row has."""
+    by_split: dict[str | None, set[str]] = {}
+    for row in rows:
+        if row.label:
+            by_split.setdefault(row.split, set()).add(row.label)
+    scored = by_split.get("val", set()) | by_split.get("test", set())
+    return sorted(scored - by_split.get("train", set()))
+
+
+def _name_some(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - N_NAMED} more" if len(labels) > N_NAMED else ""
+    return ", ".join(show_text(label, 40) for label in labels[:N_NAMED]) + more
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

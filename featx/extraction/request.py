@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from featx.backbones.backbone import Backbone
 from featx.core.errors import CacheError, DecodeError
 from featx.core.files import check_destination
-from featx.core.typing import Decode, PathLike, Precision, VectorDtype, check_choice
+from featx.core.typing import Decode, PathLike, VectorDtype, check_choice
 from featx.embedding.options import RunOptions
 from featx.extraction.checks import count_allowed
+from featx.extraction.settings import GivenSettings
 from featx.images.manifest import Manifest
 
 
@@ -27,15 +27,7 @@ class ExtractionRequest:
 
     source: PathLike | Sequence[PathLike] | Manifest
     output: Path
-    backbone: str | Backbone
-    weights: str
-    layers: Sequence[str]
-    preprocess: str | None
-    size: int | None
-    embedding: str | None
-    dtype: VectorDtype | None
-    precision: Precision
-    decode: Decode
+    given: GivenSettings
     overwrite: bool
     prune: bool
     rehash: bool
@@ -46,9 +38,12 @@ class ExtractionRequest:
     run: RunOptions
 
     def __post_init__(self) -> None:
-        if self.dtype is not None:
-            check_choice("dtype", self.dtype, VectorDtype, error=CacheError)
-        check_choice("decode", self.decode, Decode, error=DecodeError)
+        given = self.given
+        if given.dtype is not None:
+            check_choice("dtype", given.dtype, VectorDtype, error=CacheError)
+        if given.decode is not None:
+            check_choice("decode", given.decode, Decode, error=DecodeError)
         check_destination(self.output, overwrite=True, error=CacheError)
         count_allowed(self.max_failures, 1)
-        self.run.check_precision(self.precision)
+        if given.precision is not None:
+            self.run.check_precision(given.precision)

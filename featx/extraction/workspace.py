@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib.metadata
 import os
 import platform
@@ -18,8 +19,9 @@ from featx.cache.format import EmbeddingInfo
 from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache, open_cache
 from featx.cache.shards import Shards, find_plan
-from featx.core.errors import CacheError
+from featx.core.errors import CacheError, WeightsError
 from featx.core.files import name_work_dir, remove_drafts
+from featx.core.notes import note
 from featx.core.progress import stage
 from featx.core.provenance import Provenance
 from featx.core.typing import PathLike, VectorDtype
@@ -29,6 +31,7 @@ from featx.extraction.checks import check_fingerprints, check_manifest, check_sa
 from featx.extraction.naming import name_embeddings
 from featx.extraction.plan import choose_storage
 from featx.extraction.request import ExtractionRequest
+from featx.extraction.settings import Settings, choose_settings, list_stored_settings
 from featx.images.manifest import Manifest
 from featx.images.names import escape_name
 from featx.images.sources.read import read_manifest
@@ -49,6 +52,8 @@ class Workspace:
         Rows of the source.
     base : Cache or None
         The existing cache.
+    settings : Settings
+        The settings that decide which embeddings are made.
     backbone : Backbone
         The network.
     engine : Engine
@@ -66,6 +71,7 @@ class Workspace:
     lock: CacheLock
     manifest: Manifest
     base: Cache | None
+    settings: Settings
     backbone: Backbone
     engine: Engine
     infos: tuple[EmbeddingInfo, ...]
@@ -101,26 +107,27 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
             with stage(f"reading {output.name}"):
                 base = stack.enter_context(open_cache(output))
             check_same_source(base, manifest)
-        start = time.perf_counter()
-        backbone = resolve_backbone(
-            request.backbone,
-            weights=request.weights,
-            layers=request.layers,
-            preprocess=request.preprocess,
-            size=request.size,
-        )
-        name = backbone.name if request.embedding is None else request.embedding
-        names = name_embeddings(name, backbone.layers)
         work_dir = name_work_dir(output)
-        dtype, batch_size = choose_storage(base, names, request.dtype, request.run.batch_size)
         plan = find_plan(work_dir)
+        stored = [] if request.overwrite else list_stored_settings(base, plan)
+        settings = choose_settings(request.given, stored)
+        told = () if isinstance(request.source, Manifest) else manifest.notes
+        kept = settings.describe_kept(output)
+        for text in filter(None, (*told, kept)):
+            note(text)
+        start = time.perf_counter()
+        request.run.check_precision(settings.precision)  # before any weights are downloaded
+        backbone = _load_backbone(settings, output)
+        names = name_embeddings(settings.embedding, backbone.layers)
+        dtype, batch_size = choose_storage(base, names, settings.dtype, request.run.batch_size)
         if batch_size == "auto" and plan is not None:  # unfinished work keeps its batch size
             batch_size = plan.batch_size
         run = replace(request.run, batch_size=batch_size)
         engine = stack.enter_context(
-            run.build_engine(backbone, request.precision, n_images=len(manifest))
+            run.build_engine(backbone, settings.precision, n_images=len(manifest))
         )
-        infos = _build_infos(request, backbone, names, build_provenance(backbone, engine, manifest))
+        provenance = build_provenance(backbone, engine, manifest)
+        infos = _build_infos(settings, backbone, names, provenance)
         if base is not None:
             check_fingerprints(base, infos)
         start_s = time.perf_counter() - start
@@ -139,6 +146,7 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
             lock=lock,
             manifest=manifest,
             base=base,
+            settings=settings,
             backbone=backbone,
             engine=engine,
             infos=infos,
@@ -166,15 +174,42 @@ def _read_source(source: PathLike | Sequence[PathLike] | Manifest, output: Path)
     return replace(manifest, source=escape_name(manifest.source))
 
 
+def _load_backbone(settings: Settings, output: Path) -> Backbone:
+    """Load the network; weights that the output names may have been moved since."""
+    load = functools.partial(
+        resolve_backbone,
+        settings.backbone,
+        weights=settings.weights,
+        layers=settings.layers,
+        size=settings.size,
+    )
+    try:
+        backbone = load(preprocess=settings.preprocess)
+        # Most preprocessing belongs to the weights. To name it would be another request, which the
+        # store of descriptions does not know: the network would be built to describe it.
+        if settings.preprocess_from not in (None, backbone.origin.preprocess_from):
+            backbone = load(preprocess=settings.preprocess_from)
+    except WeightsError as error:
+        if not settings.has_kept_weights:
+            raise
+        remedy = (
+            f"{error.remedy} Or pass weights=FILE with the weights that {output} was made with."
+        )
+        raise WeightsError(
+            subject=error.subject, expected=error.expected, got=error.got, remedy=remedy
+        ) from error
+    return backbone
+
+
 def _build_infos(
-    request: ExtractionRequest,
+    settings: Settings,
     backbone: Backbone,
     names: Sequence[str],
     provenance: Provenance,
 ) -> tuple[EmbeddingInfo, ...]:
     """Describe the requested embeddings by their fingerprints and their provenance."""
     fingerprints = (
-        build_fingerprint(backbone, layer, precision=request.precision, decode=request.decode)
+        build_fingerprint(backbone, layer, precision=settings.precision, decode=settings.decode)
         for layer in backbone.layers
     )
     return tuple(
@@ -193,7 +228,7 @@ def build_provenance(backbone: Backbone, engine: Engine, manifest: Manifest) -> 
         device=engine.device,
         batch_size=engine.batch_size,
         source=os.fspath(manifest.source),
-        time=now.isoformat(timespec="seconds"),
+        time=now.isoformat(timespec="milliseconds"),
         host=socket.gethostname(),
         platform=platform.platform(),
         versions={name: importlib.metadata.version(name) for name in packages},

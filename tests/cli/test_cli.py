@@ -296,8 +296,8 @@ def test_extract_tells_of_failed_and_ignored_files_on_stderr(place: Any, run_cli
     assert result.code == 0
     assert result.out.startswith("new.h5: 12 rows")
     assert result.list_notes() == [
-        "featx: ignored 1 files that are not images",
-        "featx: failed images: 1; list them: featx info new.h5 --failures",
+        "featx: passed over 1 .txt",
+        "featx: 1 image failed. List them with featx info --failures new.h5.",
     ]
     listed = run_cli("info", "new.h5", "--failures").out
     words = listed.splitlines()[-1].split()

@@ -1,6 +1,7 @@
 """featx extract, run again, interrupted and refused."""
 
 import itertools
+import json
 import signal
 import subprocess
 import sys
@@ -32,24 +33,27 @@ def test_extract_command_run_again_says_that_nothing_was_to_do(extract_cli: Any)
     assert "8 embedded in " in extract_cli().out
     result = extract_cli()
     assert (result.code, result.err) == (0, "")
-    assert result.out == "out.h5: 8 rows, tests-tiny (dim 8), up to date\n"
+    assert result.out == (
+        "out.h5: 8 rows, tests-tiny (dim 8), up to date\n"
+        "8 images, 2 labels (ants 4, bees 4), read as LABEL\n"
+    )
 
 
 def test_extract_command_notes_what_is_worth_knowing(extract_cli: Any, folder: Path) -> None:
     extract_cli()
     (folder / "ants/0.png").unlink()
     assert extract_cli().err == (
-        "featx: 1 images are no longer in the source but were kept; --prune drops them\n"
+        "featx: 1 row without an image in the source: kept. Pass --prune to drop them.\n"
     )
     result = extract_cli("--prune")
-    assert result.err == "featx: 1 images are no longer in the source and were dropped\n"
+    assert result.err == ""
     assert result.out.startswith("out.h5: 7 rows, tests-tiny (dim 8), 0 embedded in ")
 
 
 def test_extract_command_notes_a_lock_taken_over(extract_cli: Any, folder: Path) -> None:
     holder = leave_dead_lock(folder.parent / "out.h5")
     notes = extract_cli().list_notes()
-    assert notes == [f"featx: took over the lock of {holder}, which is dead"]
+    assert notes == [f"featx: the lock of {holder}, which is dead, was taken over."]
 
 
 def test_extract_command_options_reach_the_run(extract_cli: Any, forged: Path) -> None:
@@ -69,20 +73,33 @@ def test_extract_command_while_locked_ends_in_code_1(extract_cli: Any, folder: P
 
 
 def test_extract_command_with_too_many_failures_ends_in_code_3(
-    extract_cli: Any, spoilt: Path
+    extract_cli: Any, run_cli: Any, spoilt: Path
 ) -> None:
     result = extract_cli()
     assert result.code == 3
     assert result.out == ""
-    assert len(result.err.splitlines()) == 1
-    assert result.err.startswith("featx: photos: expected at most 0 failures, got ")
+    error = result.err.splitlines()[-1]
+    assert error.startswith("featx: photos: expected at most 1 failures, got failures in 2 of 10 ")
+    assert "List all of them with featx info --failures out.h5." in error
     assert not Path("out.h5").exists()
+    listed = run_cli("info", "--failures", "out.h5")
+    assert (listed.code, listed.err) == (0, "")
+    assert [line.split()[0] for line in listed.out.splitlines()] == [
+        "path",
+        "photos/ants/bad.png",
+        "photos/bees/bad.png",
+    ]
+    found = json.loads(run_cli("info", "--failures", "out.h5", "--json").out)
+    assert [line["path"] for line in found["failures"]] == [
+        "photos/ants/bad.png",
+        "photos/bees/bad.png",
+    ]
     result = extract_cli("--max-failures", "50%")
     assert result.code == 0
     assert result.out.startswith("out.h5: 8 rows, tests-tiny (dim 8), 0 embedded in ")
-    assert result.list_notes() == [
+    assert result.err.splitlines() == [
+        "featx: 2 images failed. List them with featx info --failures out.h5.",
         "featx: continued after 8 images of an interrupted run",
-        "featx: failed images: 2; list them: featx info out.h5 --failures",
     ]
 
 

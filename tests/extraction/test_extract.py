@@ -28,6 +28,9 @@ from featx.fitting.fit import fit_head
 from featx.images.manifest import Manifest
 from featx.images.sources.read import read_manifest
 
+# What a run notes beside its result is the subject of test_notes.py.
+pytestmark = pytest.mark.filterwarnings("ignore::featx.FeatxWarning")
+
 
 @pytest.fixture
 def run(tiny_backbone: str, tmp_path: Path) -> Any:
@@ -149,7 +152,8 @@ def test_extract_of_files_that_all_fail_is_an_error_whatever_is_allowed(
         match=r"got failures in 2 of 2 images, such as .*jpg: expected an image in a format that",
     ):
         run(folder, max_failures="100%")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h5.partial", "photos"]
+    names = ["out.h5.failures.csv", "out.h5.partial", "photos"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,9 @@ from featx.extraction.extract import extract
 from featx.extraction.naming import name_embedding
 from featx.images.decode import encode_image
 
+# What a run notes beside its result is the subject of test_notes.py.
+pytestmark = pytest.mark.filterwarnings("ignore::featx.FeatxWarning")
+
 NAMES = ("ants/0.png", "ants/1.png", "bees/0.png", "bees/1.png", "bees/2.png", "loose.png")
 LAYERS = (("penultimate",), ("conv",), ("penultimate", "conv"))
 

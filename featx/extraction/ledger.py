@@ -1,0 +1,124 @@
+"""The list of failures that a refused extraction leaves beside its output, and how to read it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from featx.cache.reader import open_cache
+from featx.core.errors import CacheError, FeatxError, TooManyFailuresError
+from featx.core.files import follow_link, replacing
+from featx.core.rows import Failure
+from featx.core.text import guard_cell, show_text
+from featx.core.typing import PathLike, Stage, check_choice
+from featx.extraction.checks import FailureLimit
+
+COLUMNS = ("path", "stage", "reason", "embedding", "id", "digest")
+"""Fields of a failure in the list, those that a person reads first."""
+
+N_SHOWN = 3
+"""Number of failures that an error shows as examples."""
+
+
+def name_failure_list(output: Path) -> Path:
+    """Name the list of failures of a refused extraction: a CSV table beside the output."""
+    return output.with_name(f"{output.name}.failures.csv")
+
+
+def refuse_failures(
+    output: Path, limit: FailureLimit, n_failed: int, failures: Sequence[Failure]
+) -> TooManyFailuresError:
+    """Leave the list of failures beside the output, and build the error of the extraction.
+
+    Parameters
+    ----------
+    output : Path
+        The cache that is not written.
+    limit : FailureLimit
+        The limit that was exceeded.
+    n_failed : int
+        Number of images that failed.
+    failures : sequence of Failure
+        All failures.
+    """
+    remedy = "Repair or remove the files, or pass a larger max_failures; finished work is kept."
+    with suppress(CacheError):  # the disk is full: the error below matters more
+        _write_list(name_failure_list(output), failures)
+        remedy = f"List all of them with featx.read_failures({str(output)!r}). {remedy}"
+    is_all = n_failed >= limit.n_images
+    shown = "; ".join(show_text(f"{one.path}: {one.reason}") for one in failures[:N_SHOWN])
+    error = TooManyFailuresError(
+        subject=limit.source,
+        expected="images" if is_all else f"at most {limit.n_allowed} failures",
+        got=f"failures in {n_failed} of {limit.n_images} images, such as {shown}",
+        remedy=remedy,
+    )
+    error.failures = tuple(failures)
+    return error
+
+
+def _write_list(path: Path, failures: Sequence[Failure]) -> None:
+    with replacing(path, error=CacheError) as draft, draft.open("w", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows([guard_cell(getattr(one, name)) for name in COLUMNS] for one in failures)
+
+
+def read_failures(cache: PathLike) -> tuple[Failure, ...]:
+    """Read why images failed in the last extraction to a cache.
+
+    If the extraction was refused with `TooManyFailuresError`, it left the list of all failures in
+    ``CACHE.failures.csv``, even if there is no cache yet. The next extraction that succeeds removes
+    the list. Without such a list, the failures are those that the cache records.
+
+    Parameters
+    ----------
+    cache : path
+        Path of the cache, as it was given to `featx.extract`.
+
+    Returns
+    -------
+    tuple of Failure
+        One entry for each image, or for each embedding that the image lacks.
+
+    Raises
+    ------
+    CacheError
+        If there is neither a list nor a cache, or one of them cannot be read.
+
+    See Also
+    --------
+    featx.extract : Embed images; it counts the failures in its report.
+
+    Examples
+    --------
+    >>> featx.read_failures("photos.h5")
+    ()
+    """
+    path = Path(cache)
+    listed = name_failure_list(follow_link(path))
+    if not listed.is_file():
+        with open_cache(path) as opened:
+            return opened.failures
+    try:
+        with listed.open(encoding="utf-8", newline="") as stream:
+            return tuple(_read_line(line) for line in csv.DictReader(stream))
+    except (OSError, ValueError, KeyError, TypeError, FeatxError) as error:
+        raise CacheError(
+            subject=str(listed),
+            expected="the list of failures of an extraction",
+            got=f"a file that cannot be read ({type(error).__name__})",
+            remedy="Delete the file, and extract again.",
+        ) from error
+
+
+def _read_line(line: dict[str, str]) -> Failure:
+    check_choice("stage", line["stage"], Stage)
+    return Failure(**{name: _unguard(line[name]) for name in COLUMNS})  # type: ignore[arg-type]
+
+
+def _unguard(cell: str) -> str:
+    """Take off the quote that `guard_cell` put before a cell."""
+    return cell[1:] if cell[:1] == "'" and guard_cell(cell[1:]) == cell else cell
