@@ -15,8 +15,36 @@ PIPE_CODE = 141
 """Exit code if nobody reads what a command prints: 128 plus the number of SIGPIPE."""
 
 
+class PrintError(Exception):
+    """Standard output takes no text.
+
+    Parameters
+    ----------
+    error : OSError
+        The error of standard output.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the command."""
+        return PIPE_CODE if self.error.errno == errno.EPIPE else 1
+
+    def describe(self) -> str | None:
+        """Describe the error in one line; None if nobody reads the output any more."""
+        if self.error.errno == errno.EPIPE:
+            return None
+        return (
+            f"standard output: expected to print the result, got {self.error.strerror}. "
+            "Print to another place; files that the command wrote are whole."
+        )
+
+
 class _Printed:
-    """Standard output that clears the line of progress before it prints.
+    """Standard output that clears the line of progress before it prints, and tells its own errors.
 
     Parameters
     ----------
@@ -29,7 +57,16 @@ class _Printed:
 
     def write(self, text: str) -> int:
         hide_progress()
-        return self._stream.write(text)
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            raise PrintError(error) from error
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise PrintError(error) from error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -51,11 +88,14 @@ def standard_streams() -> Iterator[None]:
         sys.stderr = _open_nowhere()
     with suppress(AttributeError, ValueError):  # a stream of a test or a host program
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    if _is_terminal(sys.stdout) and _is_terminal(sys.stderr):
-        sys.stdout = _Printed(sys.stdout)
+    stdout, stderr = sys.stdout, sys.stderr
+    sys.stdout = _Printed(stdout)
     try:
         yield
+        sys.stdout.flush()
     finally:
+        for stream in (stdout, stderr):
+            _drop_rest(stream)
         sys.stdout, sys.stderr = before
 
 
@@ -74,45 +114,17 @@ def use_utf8() -> bool:
     return encoding.lower().replace("-", "") == "utf8"
 
 
-def find_print_error() -> OSError | None:
-    """Flush both streams; return the error of standard output, if it took not all of its text.
-
-    What it did not take is dropped: Python would try again at the end, and fail.
-    """
-    found = _flush(sys.stdout)
-    _flush(sys.stderr)
-    return found
-
-
-def describe_print_error(error: OSError) -> str | None:
-    """Describe in one line why standard output took no text; None if nobody reads it any more.
-
-    Parameters
-    ----------
-    error : OSError
-        The error of standard output.
-    """
-    if error.errno == errno.EPIPE:
-        return None
-    return (
-        f"standard output: expected to print the result, got {error.strerror}. "
-        "Print to another place; files that the command wrote are whole."
-    )
-
-
-def _flush(stream: TextIO | None) -> OSError | None:
+def _drop_rest(stream: TextIO) -> None:
+    """Drop what a stream does not take: Python would try again at the end, and fail."""
     try:
-        if stream is not None:
-            stream.flush()
-    except OSError as error:
-        with suppress(OSError, ValueError, AttributeError):
+        stream.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())  # type: ignore[union-attr]
+            os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
-        return error
     except ValueError:  # closed by a host program
-        return None
-    return None
+        return
 
 
 def _open_missing() -> None:

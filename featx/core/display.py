@@ -155,6 +155,8 @@ class Bar(Item):
         self.text = show_text(prefix + self.text)
         if self.view in ("terminal", "notebook"):
             SCREEN.hide()
+            # Some terminals have no size, and tqdm would fit its bar into that.
+            has_size = count_columns(self.stream) > 0 or self.view == "notebook"
             with suppress(OSError, ValueError):
                 self._drawn = _find_tqdm(self.view)(
                     desc=self.text,
@@ -163,9 +165,7 @@ class Bar(Item):
                     unit=self.unit if self.unit == "B" else f" {self.unit}",
                     unit_scale=self.unit == "B",
                     file=self.stream if self.view == "terminal" else None,
-                    # Some terminals have no width, and tqdm would fit its bar into that.
-                    ncols=None if count_columns(self.stream) else 80,
-                    dynamic_ncols=count_columns(self.stream) > 0,
+                    **({"dynamic_ncols": True} if has_size else {"ncols": 80, "nrows": 24}),
                 )
         if self.view != "none":
             SCREEN.add(self)

@@ -98,7 +98,8 @@ def open_bar(text: str, total: int, *, unit: str, done: int = 0, show: bool | No
     """
     outer = _OUTER.get()
     show = _SHOW.get() if show is None else show
-    bar = Bar(text, total, unit=unit, done=done, view=choose_view(show), is_eager=bool(show))
+    view = choose_view(show) if total > done else "none"  # nothing is left to count
+    bar = Bar(text, total, unit=unit, done=done, view=view, is_eager=bool(show))
     bar.begin(f"{outer}: " if outer else "")
     return bar
 
