@@ -30,10 +30,11 @@ def embed(
 
     Parameters
     ----------
-    images : path, PIL image, array, bytes, or sequence of these
+    images : path, open file, bytes, PIL image, array, or sequence of these
         Images to embed. A path names an image, a folder, a table or a tar. An array is uint8 of
         shape ``(height, width, 3)``, or ``(height, width)`` for gray; an array with four axes is a
-        batch. Bytes are the content of one image file.
+        batch, an array of text or paths is a sequence. Bytes are the content of one image file; an
+        open binary file is read from its start.
     backbone : str or Backbone
         A name from `featx.list_backbones`, or the return value of `featx.load_backbone`.
     weights : str

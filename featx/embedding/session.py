@@ -71,7 +71,7 @@ class EmbeddingSession:
 
         Parameters
         ----------
-        images : path, PIL image, array, bytes, or sequence of these
+        images : path, open file, bytes, PIL image, array, or sequence of these
             Images as `featx.embed` takes them.
 
         Returns

@@ -41,7 +41,7 @@ def predict(
     ----------
     head : path or Head
         The head, or its path.
-    inputs : path, PIL image, array, bytes, or sequence of these
+    inputs : path, open file, bytes, PIL image, array, or sequence of these
         Images as `featx.embed` takes them; or the path of one cache, for which no network is run.
     top : int
         Number of classes per image.

@@ -81,7 +81,7 @@ class Predictor:
 
         Parameters
         ----------
-        images : path, PIL image, array, bytes, or sequence of these
+        images : path, open file, bytes, PIL image, array, or sequence of these
             Images as `featx.embed` takes them.
         top : int
             Number of classes per image.
