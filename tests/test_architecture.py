@@ -36,7 +36,8 @@ PLAN = "\n".join(
 
 ONLY_IN = {
     "typer": ["cli/"],
-    "PIL": ["images/decode.py"],
+    "PIL": ["images/decode.py", "images/opening.py"],
+    "pillow_heif": ["images/opening.py"],
     "sklearn": ["heads/", "demo.py"],
     "h5py": ["cache/"],
     "torch": ["backbones/", "engines/", "finetune/", "core/torch_state.py"],

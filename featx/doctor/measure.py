@@ -19,6 +19,7 @@ from featx.core.typing import Decode, PathLike, UInt8Array
 from featx.engines.engine import Engine, Slot
 from featx.images.content import Content
 from featx.images.decode import decode_reduced, encode_image
+from featx.images.large import read_content
 from featx.images.manifest import Entry
 from featx.images.sources.inputs import list_entries
 from featx.images.sources.read import read_manifest
@@ -103,7 +104,7 @@ def measure_decoding(
         assert isinstance(entry.content, Content)
         with suppress(Exception):  # a bad image counts too: it was read
             min_side = None if is_exact else backbone.preprocess.min_side
-            image, _ = decode_reduced(entry.content.read_whole()[0], min_side)
+            image, _ = decode_reduced(read_content(entry.content)[0], min_side)
             backbone.preprocess.prepare(image, exact=is_exact)
 
     rates = []

@@ -7,15 +7,17 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from hashlib import sha256
 
 from featx.backbones.backbone import Backbone
 from featx.core.errors import FeatxError
+from featx.core.notes import note
 from featx.core.rows import Failure, Row
+from featx.core.text import shorten
 from featx.core.typing import Array, Decode, Stage
 from featx.embedding.timings import StopWatch, Timings
 from featx.images.content import Content, InMemory
-from featx.images.decode import decode_reduced
+from featx.images.decode import BRIGHTEST_16_BIT, decode_reduced
+from featx.images.large import read_content
 from featx.images.manifest import Entry
 from featx.images.names import escape_name
 
@@ -24,6 +26,9 @@ CHUNK = 4
 
 MIN_AHEAD = 64
 """Smallest number of images that may be ready before the network asks for them."""
+
+MAX_REASON = 500
+"""Largest length of a failure's reason, in characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +45,45 @@ class Prepared:
         Pixels for the network; None if the image failed or its digest is to be skipped.
     failure : Failure or None
         The reason why the image has no pixels; None if the image was only skipped.
+    brightest : int or None
+        Largest value of an image of 16 bit, in 0..65535; None for other images.
     """
 
     row: Row
     watch: StopWatch
     pixels: Array | None = None
     failure: Failure | None = None
+    brightest: int | None = None
+
+
+@dataclass(kw_only=True)
+class DepthTally:
+    """Count images of 16 bit, and those whose values are those of 12 bit or fewer.
+
+    Attributes
+    ----------
+    n_images : int
+        Number of decoded images of 16 bit.
+    n_dark : int
+        Number of those whose values are all below a sixteenth of the range.
+    """
+
+    n_images: int = 0
+    n_dark: int = 0
+
+    def add(self, brightest: int) -> None:
+        """Count one image of 16 bit by its largest value."""
+        self.n_images += 1
+        self.n_dark += brightest * 16 < 65536
+
+    def warn(self) -> None:
+        """Tell the user if some images are nearly black to the network."""
+        if self.n_dark:
+            note(
+                f"{self.n_dark} of {self.n_images} images of 16 bit use less than a sixteenth of "
+                "the range: to the network they are nearly black. If their values have 12 bits, "
+                "write the images again with values times 16."
+            )
 
 
 def iter_prepared(
@@ -57,6 +95,7 @@ def iter_prepared(
     skip_digests: set[str] | None,
     decode: Decode,
     timings: Timings,
+    depths: DepthTally,
 ) -> Iterator[Prepared]:
     """Prepare images in a pool of threads, and yield them in the order of the entries.
 
@@ -76,6 +115,8 @@ def iter_prepared(
         Way to decode images.
     timings : Timings
         Record of the seconds that the consumer waits.
+    depths : DepthTally
+        Count of images of 16 bit, which is added to.
     """
     waiting: deque[Future[list[Prepared]]] = deque()
     prepare = functools.partial(
@@ -87,7 +128,11 @@ def iter_prepared(
 
     def take() -> list[Prepared]:
         with timings.wait("images"):
-            return waiting.popleft().result()
+            prepared = waiting.popleft().result()
+        for one in prepared:
+            if one.brightest is not None:
+                depths.add(one.brightest)
+        return prepared
 
     try:
         for start in range(0, len(entries), CHUNK):
@@ -122,8 +167,7 @@ def prepare_image(
     try:
         data = entry.content.image if isinstance(entry.content, InMemory) else None
         if isinstance(entry.content, Content):
-            data, n_bytes, mtime_ns = entry.content.read_whole()
-            digest = sha256(data).hexdigest()
+            data, digest, n_bytes, mtime_ns = read_content(entry.content)
             row = replace(row, digest=digest, n_bytes=n_bytes, mtime_ns=mtime_ns)
             watch.end(stage)
             if skip_digests is not None and digest in skip_digests:
@@ -131,7 +175,7 @@ def prepare_image(
         stage = "decode"
         is_exact = decode == "exact"
         min_side = None if is_exact else backbone.preprocess.min_side
-        image, (width, height) = decode_reduced(data, min_side)
+        image, (width, height) = decode_reduced(data, min_side, row.path)
         row = replace(row, width=width, height=height)
         watch.end(stage)
         stage = "preprocess"
@@ -139,19 +183,21 @@ def prepare_image(
         if pixels.shape != backbone.pixel_shape:
             raise ValueError(f"expected shape {backbone.pixel_shape}, got {pixels.shape}")
         watch.end(stage)
-        return Prepared(row=row, watch=watch, pixels=pixels)
+        brightest = image.info.get(BRIGHTEST_16_BIT)
+        return Prepared(row=row, watch=watch, pixels=pixels, brightest=brightest)
     except OSError as error:
         reason = error.strerror or str(error)
     except Exception as error:  # no image may stop the run
-        text = f"{type(error).__name__}: {error}"
-        reason = error.reason if isinstance(error, FeatxError) else text
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, FeatxError):
+            reason = f"{error.reason}. {error.remedy}"
     watch.end(stage)
     return Prepared(row=row, watch=watch, failure=build_failure(row, stage, reason))
 
 
 def build_failure(row: Row, stage: Stage, reason: str) -> Failure:
     """Describe why one image has no embedding, in one printable line."""
-    reason = " ".join(reason.split())
+    reason = shorten(" ".join(reason.split()), MAX_REASON)
     reason = reason if reason.isprintable() else escape_name(reason)
     return Failure(
         id=row.id,

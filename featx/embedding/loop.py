@@ -19,7 +19,7 @@ from featx.backbones.backbone import Backbone
 from featx.core.progress import open_bar
 from featx.core.typing import Decode, VectorDtype
 from featx.embedding.batching import EmbeddedBatch, iter_batches
-from featx.embedding.decoding import CHUNK, MIN_AHEAD, iter_prepared
+from featx.embedding.decoding import CHUNK, MIN_AHEAD, DepthTally, iter_prepared
 from featx.embedding.options import RunOptions
 from featx.embedding.timings import Timings
 from featx.engines.engine import Engine
@@ -75,7 +75,7 @@ def iter_embedded(
         Rows with vectors, failures and repeats.
     """
     timings = Timings() if timings is None else timings
-    workers = options.n_workers
+    workers, depths = options.n_workers, DepthTally()
     bar = open_bar("embedding", len(entries), unit="images", show=options.progress)
     with bar, ThreadPoolExecutor(workers, "featx-decode") as pool:
         prepared = iter_prepared(
@@ -86,6 +86,7 @@ def iter_embedded(
             skip_digests=skip_digests,
             decode=decode,
             timings=timings,
+            depths=depths,
         )
         batches = iter_batches(
             prepared, engine, skip_digests=skip_digests, dtype=dtype, timings=timings
@@ -102,6 +103,7 @@ def iter_embedded(
                     yield batch
         if engine.busy_s is not None and busy_s is not None:
             timings.busy_s = engine.busy_s - busy_s
+    depths.warn()
 
 
 def _iter_in_thread(items: Iterator[T], depth: int, timings: Timings) -> Iterator[T]:

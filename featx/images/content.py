@@ -8,7 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from featx.images.formats import PREFIX_SIZE, find_by_name, is_image
+from featx.images.format_table import PREFIX_SIZE
+from featx.images.formats import find_by_name, is_image
 
 RECENT_NS = 2_000_000_000
 """Coarsest clock of a file system in use: two seconds, that of FAT."""
@@ -50,8 +51,13 @@ class Content:
         status = os.stat(self.file)
         return status.st_size if self.size < 0 else self.size, status.st_mtime_ns
 
-    def read_whole(self) -> tuple[bytes, int, int]:
+    def read_whole(self, status: tuple[int, int] | None = None) -> tuple[bytes, int, int]:
         """Read all bytes together with the size and time that belong to them.
+
+        Parameters
+        ----------
+        status : (int, int), optional
+            Size and time that `stat` has just given. Default: ask for them.
 
         Returns
         -------
@@ -66,12 +72,11 @@ class Content:
         OSError
             If `read` raises it, or if the file changed while it was read.
         """
-        before = self.stat()
+        before = status or self.stat()
         data = self.read()
         if self.stat() != before:
             raise OSError("the file changed while it was read")
-        is_old = time.time_ns() - before[1] > RECENT_NS
-        return data, before[0], before[1] if is_old else -1
+        return data, before[0], settle_time(before[1])
 
     def read(self, size: int | None = None) -> bytes:
         """Read the bytes.
@@ -93,11 +98,9 @@ class Content:
             ends before the last byte of the image.
         """
         limit = self.size if size is None else size if self.size < 0 else min(size, self.size)
-        with open(self.file, "rb", opener=_open_without_waiting) as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise OSError("not a regular file")
+        with open_regular(self.file) as stream:
             stream.seek(self.offset)
-            data = stream.read(limit)
+            data: bytes = stream.read(limit)
         if size is None and 0 <= self.size != len(data):
             raise OSError(f"archive ends after {len(data)} of {self.size} bytes")
         return data
@@ -156,6 +159,39 @@ class InMemory:
     """
 
     image: Any
+
+
+def settle_time(mtime_ns: int) -> int:
+    """Return the time of a change, or -1 if the clock might not show another change after it.
+
+    Parameters
+    ----------
+    mtime_ns : int
+        Time of the last change of a file, in nanoseconds since 1970.
+    """
+    return mtime_ns if time.time_ns() - mtime_ns > RECENT_NS else -1
+
+
+def open_regular(path: str, buffering: int = -1) -> Any:
+    """Open a file for reading; refuse a pipe, a socket or a device at once.
+
+    Parameters
+    ----------
+    path : str
+        Path of the file.
+    buffering : int
+        Size of the buffer in bytes, as for `open`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened, or is no regular file.
+    """
+    stream = open(path, "rb", buffering, opener=_open_without_waiting)  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError("not a regular file")
+    return stream
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

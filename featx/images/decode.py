@@ -1,15 +1,18 @@
-"""Decoding: bytes become RGB pixels. The only module that imports an image library."""
+"""Decoding: bytes become RGB pixels. Only this module and `opening` import an image library."""
 
 from __future__ import annotations
 
 import io
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
 from featx.core.errors import DecodeError
 from featx.core.typing import Array, Decode, UInt8Array
+from featx.images.large import BoundedReader, LargeContent
+from featx.images.opening import LIBTIFF_HANDLERS, PILLOW_SETTINGS, open_image, refuse
 
 DECODERS: dict[Decode, str] = {"exact": "pillow-exact/1", "fast": "pillow-fast/1"}
 """Versioned name of each way to decode, for the fingerprint.
@@ -20,12 +23,8 @@ decodes a JPEG that is much larger than the input of the network at a half, a qu
 of its size, and resizes and crops in one step.
 """
 
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""Formats that featx reads, by the names that Pillow gives them.
-
-The list is closed on purpose: other plugins of Pillow start programs (EPS), or cannot recognise
-their format by content (TGA).
-"""
+BRIGHTEST_16_BIT = "featx_brightest_16_bit"
+"""Key in ``image.info`` of the largest value that an image of 16 bit had, in 0..65535."""
 
 UPRIGHT_TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -42,14 +41,16 @@ SWAPPING_TURNS = tuple(UPRIGHT_TURNS[orientation] for orientation in (5, 6, 7, 8
 """Turns that exchange width and height."""
 
 
-def decode_image(data: Any) -> Image.Image:
+def decode_image(data: Any, name: str = "") -> Image.Image:
     """Decode one image.
 
     Parameters
     ----------
-    data : bytes, PIL.Image.Image or ndarray
+    data : bytes, LargeContent, PIL.Image.Image or ndarray
         A whole file, whose format is recognised by its content; or an open image; or an array of
         dtype uint8 and shape ``(height, width, 3)``, or ``(height, width)`` for gray.
+    name : str
+        Name of the file, if it has one.
 
     Returns
     -------
@@ -65,23 +66,28 @@ def decode_image(data: Any) -> Image.Image:
     --------
     decode_reduced : Decode a large JPEG at a fraction of its size.
     """
-    return decode_reduced(data)[0]
+    return decode_reduced(data, name=name)[0]
 
 
-def decode_reduced(data: Any, min_side: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
+def decode_reduced(
+    data: Any, min_side: int | None = None, name: str = ""
+) -> tuple[Image.Image, tuple[int, int]]:
     """Decode one image; a large JPEG at a half, a quarter or an eighth of its size.
 
     Parameters
     ----------
-    data : bytes, PIL.Image.Image or ndarray
+    data : bytes, LargeContent, PIL.Image.Image or ndarray
         An image, as `decode_image` takes it.
     min_side : int, optional
         Smallest length of the shorter side, in pixels. Default: decode at full size.
+    name : str
+        Name of the file, if it has one.
 
     Returns
     -------
     image : PIL.Image.Image
-        Upright image of mode RGB.
+        Upright image of mode RGB. If its pixels had 16 bit, its ``info`` holds the largest value
+        under `BRIGHTEST_16_BIT`.
     size : (int, int)
         Width and height of the upright image at full size.
 
@@ -94,17 +100,20 @@ def decode_reduced(data: Any, min_side: int | None = None) -> tuple[Image.Image,
         image = _convert_array(data)
         return image, image.size
     try:
-        if isinstance(data, Image.Image):
-            image = _convert_to_rgb(data)
-            return image, image.size
-        if not isinstance(data, bytes):
-            raise _refuse("an image", type(data).__name__, "Pass bytes, a PIL image or an array.")
-        return _decode_file(data, min_side)
+        with PILLOW_SETTINGS:
+            if isinstance(data, Image.Image):
+                image = _convert_to_rgb(data)
+                return image, image.size
+            if isinstance(data, bytes):
+                return _decode_file(io.BytesIO(data), min_side, name)
+            if isinstance(data, LargeContent):
+                with data.open() as stream:
+                    return _decode_file(stream, min_side, name)
     except DecodeError:
         raise
-    except Exception as error:  # plugins of Pillow raise a dozen kinds of error on damaged bytes
-        text = " ".join(str(error).split()) or "no reason given"
-        raise _refuse("a whole image", f"{type(error).__name__}: {text}") from error
+    except Exception as error:
+        raise _refuse_damage("image", error) from error
+    raise refuse("an image", type(data).__name__, "Pass bytes, a PIL image or an array.")
 
 
 def encode_image(pixels: UInt8Array, format: str = "PNG") -> bytes:
@@ -127,37 +136,41 @@ def encode_image(pixels: UInt8Array, format: str = "PNG") -> bytes:
     return stream.getvalue()
 
 
-def _refuse(
-    expected: str, got: str, remedy: str = "Copy the image again, or leave it out."
-) -> DecodeError:
-    return DecodeError(subject="image", expected=expected, got=got, remedy=remedy)
-
-
-def _decode_file(data: bytes, min_side: int | None) -> tuple[Image.Image, tuple[int, int]]:
-    if not data:
-        raise _refuse("an image", "an empty file")
-    try:
-        opened = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:  # Pillow's message holds the address of a buffer
-        raise _refuse(
-            "an image in a format that featx reads", f"bytes that begin with {data[:8]!r}"
-        ) from None
-    with opened:
+def _decode_file(
+    stream: BinaryIO, min_side: int | None, name: str
+) -> tuple[Image.Image, tuple[int, int]]:
+    with open_image(stream, name) as opened:
+        if isinstance(stream, BoundedReader):
+            stream.end_header()
         width, height = opened.size
         if min_side is not None and opened.format == "JPEG":
             opened.draft(None, (min_side, min_side))
         is_reduced = opened.size != (width, height)
-        image = _convert_to_rgb(opened)
+        silence = LIBTIFF_HANDLERS if opened.format == "TIFF" else nullcontext()
+        try:
+            with silence:
+                image = _convert_to_rgb(opened)
+        except DecodeError:
+            raise
+        except Exception as error:
+            raise _refuse_damage(opened.format or "image", error) from error
         if not is_reduced:
             return image, image.size
         is_swapped = _find_turn(opened) in SWAPPING_TURNS
         return image, (height, width) if is_swapped else (width, height)
 
 
+def _refuse_damage(what: str, error: Exception) -> DecodeError:
+    """Describe an error of a plugin of Pillow: there are a dozen kinds on damaged bytes."""
+    text = " ".join(str(error).split()) or "no reason given"
+    got = f"{what} that cannot be decoded ({type(error).__name__}: {text})"
+    return refuse("a whole image", got)
+
+
 def _convert_array(array: Array) -> Image.Image:
     has_image_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
     if array.dtype != np.uint8 or not has_image_shape or array.size == 0:
-        raise _refuse(
+        raise refuse(
             "an array of uint8 of shape (height, width, 3) or (height, width)",
             f"{array.dtype} of shape {array.shape}",
         )
@@ -166,20 +179,36 @@ def _convert_array(array: Array) -> Image.Image:
 
 def _convert_to_rgb(image: Image.Image) -> Image.Image:
     """Convert an open image to upright RGB by the rules of `DECODERS`."""
+    brightest = None
+    loses_low_bytes = _loses_low_bytes(image)
     image = _turn_upright(image)
     if image.mode == "F":
-        raise _refuse(
+        raise refuse(
             "8-bit or 16-bit pixels",
             "floating-point pixels, whose range is not stated",
             "Convert the image to 8 or 16 bit.",
         )
     if image.mode == "I" or image.mode.startswith("I;16"):
-        image = _scale_16_bit(image)
+        image, brightest = _scale_16_bit(image)
+    elif loses_low_bytes:
+        extrema: Any = image.getextrema()
+        brightest = max(high for _, high in extrema[:3]) * 256 + 255
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+    image = image.convert("RGB")
+    if brightest is not None:
+        image.info[BRIGHTEST_16_BIT] = brightest
+    return image
+
+
+def _loses_low_bytes(image: Image.Image) -> bool:
+    """Decide whether Pillow will read 16 bits per channel, of which it keeps the upper 8."""
+    tiles = getattr(image, "tile", None)
+    if not tiles or image.format not in ("PNG", "TIFF") or image.mode not in ("RGB", "RGBA"):
+        return False
+    return ";16" in str(tiles[0][3])
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:
@@ -201,16 +230,25 @@ def _find_turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _scale_16_bit(image: Image.Image) -> Image.Image:
-    """Scale 0..65535 to 0..255 and round; the conversion of Pillow would clip."""
+def _scale_16_bit(image: Image.Image) -> tuple[Image.Image, int]:
+    """Scale 0..65535 to 0..255 and round; the conversion of Pillow would clip.
+
+    Returns
+    -------
+    image : PIL.Image.Image
+        Gray image of 8 bit.
+    brightest : int
+        Largest value before scaling.
+    """
     values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65535:
-        raise _refuse(
+    darkest, brightest = int(values.min()), int(values.max())
+    if darkest < 0 or brightest > 65535:
+        raise refuse(
             "pixels in 0..65535",
-            f"32-bit pixels in {values.min()}..{values.max()}",
+            f"32-bit pixels in {darkest}..{brightest}",
             "Convert the image to 8 or 16 bit.",
         )
     scaled = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if "transparency" in image.info:  # the gray value that means transparent
         scaled[values == image.info["transparency"]] = 255
-    return Image.fromarray(scaled)
+    return Image.fromarray(scaled), brightest

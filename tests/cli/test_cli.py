@@ -303,7 +303,7 @@ def test_extract_tells_of_failed_and_ignored_files_on_stderr(place: Any, run_cli
     words = listed.splitlines()[-1].split()
     assert words[0] == "photos/train/ants/bad.jpg"
     assert (
-        "decode expected an image in a format that featx reads, got bytes that begin with"
+        "decode expected an image in a format that featx reads, got text that begins with"
         in " ".join(words)
     )
     found = json.loads(run_cli("info", "new.h5", "--failures", "--json").out)

@@ -92,7 +92,7 @@ def test_iter_embedded_failures_carry_their_stage_and_reason(mixed: Path, picky:
     }
     assert got["good0_read.jpg"] == ("read", "No such file or directory")
     assert got["good1_decode.jpg"][0] == "decode"
-    assert "begin with b'not\\nfoun'" in got["good1_decode.jpg"][1]
+    assert "got text that begins with 'not\\nfound" in got["good1_decode.jpg"][1]
     assert got["good2_preprocess.png"] == ("preprocess", "ValueError: too wide")
     assert got["good3_embed.png"] == ("embed", "the network's output is not finite")
     assert all("\n" not in failure.reason for failure in failures)
@@ -265,10 +265,10 @@ def test_iter_embedded_worker_that_dies_leaves_all_before_it(
     paths = put_many(40)
     spoilt = paths[30].read_bytes()
 
-    def decode(data: Any, min_side: Any) -> Any:
+    def decode(data: Any, min_side: Any, name: str = "") -> Any:
         if data == spoilt:
             raise SystemExit("dies")
-        return decode_reduced(data, min_side)
+        return decode_reduced(data, min_side, name)
 
     monkeypatch.setattr("featx.embedding.decoding.decode_reduced", decode)
     found = []

@@ -106,9 +106,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     seen = []
 
-    def decode(data: Any, min_side: Any) -> Any:
+    def decode(data: Any, min_side: Any, name: str = "") -> Any:
         seen.append(data)
-        return decode_reduced(data, min_side)
+        return decode_reduced(data, min_side, name)
 
     monkeypatch.setattr("featx.embedding.decoding.decode_reduced", decode)
     return seen
@@ -153,10 +153,10 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     @contextmanager
     def failing(contents: Any = None, error: Any = ValueError) -> Iterator[Any]:
-        def decode(data: Any, min_side: Any) -> Any:
+        def decode(data: Any, min_side: Any, name: str = "") -> Any:
             if contents is None or data in contents:
                 raise error("out of order")
-            return decode_reduced(data, min_side)
+            return decode_reduced(data, min_side, name)
 
         with monkeypatch.context() as patch:
             patch.setattr("featx.embedding.decoding.decode_reduced", decode)

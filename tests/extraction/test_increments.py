@@ -103,9 +103,9 @@ def test_extract_rehash_reads_all_and_embeds_nothing(
     read: list[str] = []
     original = Content.read_whole
 
-    def read_whole(self: Content) -> Any:
+    def read_whole(self: Content, *args: Any) -> Any:
         read.append(Path(self.file).name)
-        return original(self)
+        return original(self, *args)
 
     monkeypatch.setattr(Content, "read_whole", read_whole)
     assert count(run(folder, rehash=True)) == (0, 0, False)

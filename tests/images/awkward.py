@@ -35,6 +35,10 @@ N_GOOD = 14
 
 NOT_READ = "expected an image in a format that featx reads"
 
+NO_HEADER = "expected a whole image, got [A-Z]+ whose header cannot be read"
+
+TOO_LARGE = "expected at most 178,956,970 pixels, got .* Cut the image into tiles"
+
 
 @dataclass(frozen=True)
 class Case:
@@ -376,14 +380,14 @@ def build_exif(*entries: Any) -> bytes:
 
 CUTS = {
     # What is left, and what the reason says.
-    "jpeg": [(20, NOT_READ), (100, "truncated"), (0.5, "truncated"), (-1, "truncated")],
-    "png": [(20, "truncated"), (40, NOT_READ), (0.5, "truncated"), (-30, "truncated")],
-    "gif": [(8, NOT_READ), (100, NOT_READ), (0.5, "truncated"), (-4, "truncated")],
-    "tiff": [(8, NOT_READ), (40, NOT_READ), (0.5, "truncated"), (-1, "truncated")],
+    "jpeg": [(20, NO_HEADER), (100, "truncated"), (0.5, "truncated"), (-1, "truncated")],
+    "png": [(20, "truncated"), (40, NO_HEADER), (0.5, "truncated"), (-30, "truncated")],
+    "gif": [(8, NO_HEADER), (100, NO_HEADER), (0.5, "truncated"), (-4, "truncated")],
+    "tiff": [(8, NO_HEADER), (40, NO_HEADER), (0.5, "truncated"), (-1, "truncated")],
     "webp": [(12, NOT_READ), (40, "decode"), (0.5, "decode"), (-1, "decode")],
-    "bmp": [(8, NOT_READ), (40, "truncated"), (0.5, "truncated"), (-1, "truncated")],
+    "bmp": [(8, NO_HEADER), (40, "truncated"), (0.5, "truncated"), (-1, "truncated")],
     "ppm": [(8, "EOF"), (0.5, "truncated"), (-1, "truncated")],
-    "avif": [(0.5, NOT_READ), (-1, "truncated")],
+    "avif": [(0.5, NO_HEADER), (-1, "truncated")],
     "jpeg2000": [(20, "read"), (0.5, "broken data stream"), (-1, "broken data stream")],
 }
 OPTIONAL = {"avif": "avif", "jpeg2000": "jpg_2000"}
@@ -408,13 +412,17 @@ embedded("cut-and-ended.jpg", JPEG[: SCAN + 300] + b"\xff\xd9")
 # --- not what the name says
 
 TIFF = encode(PICTURE, "TIFF")
-failed("empty.jpg", b"", "^expected an image, got an empty file$")
-failed("text.jpg", "Just a note, löl\n".encode(), NOT_READ)
+failed("empty.jpg", b"", "^expected an image, got an empty file")
+failed("text.jpg", "Just a note, löl\n".encode(), "got text that begins with 'Just a note, löl")
 failed("noise.png", np.random.default_rng(0).bytes(4000), NOT_READ)
-failed("page.jpeg", b"<!DOCTYPE html>\n<html><title>404 Not Found</title></html>\n", "<!DOCTY")
+failed(
+    "page.jpeg",
+    b"<!DOCTYPE html>\n<html><title>404 Not Found</title></html>\n",
+    f"{NOT_READ}, got an HTML page. Download",
+)
 failed("postscript.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", NOT_READ)
 failed("drawing.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>", NOT_READ)
-failed("icon.png", encode_fill("ICO", size=(16, 16)), NOT_READ)
+embedded("icon.png", encode_fill("ICO", size=(16, 16)), RED, size=(16, 16))
 failed("zeros.tif", bytes(4096), NOT_READ)
 failed("newline-before.jpg", b"\n" + JPEG, NOT_READ)
 failed("line-ends-translated.png", PNG.replace(b"\r\n", b"\n"), NOT_READ)
@@ -467,9 +475,9 @@ embedded(
     PICTURE,
     tolerance=JPEG_NOISE,
 )
-failed("jpeg-of-no-width.jpg", patch_frame(7, b"\0\0"), NOT_READ)
-failed("jpeg-of-12-bit.jpg", patch_frame(4, b"\x0c"), NOT_READ)
-failed("jpeg-bomb.jpg", patch_frame(5, b"\xff" * 4), "exceeds limit")
+failed("jpeg-of-no-width.jpg", patch_frame(7, b"\0\0"), NO_HEADER)
+failed("jpeg-of-12-bit.jpg", patch_frame(4, b"\x0c"), NO_HEADER)
+failed("jpeg-bomb.jpg", patch_frame(5, b"\xff" * 4), TOO_LARGE)
 failed("jpeg-without-tables.jpg", re.sub(rb"(?s)\xff\xdb.*(?=\xff\xc0)", b"", JPEG), "broken data")
 failed("jpeg-junk-inside.jpg", JPEG[:2] + bytes(4) + JPEG[2:], NOT_READ)
 
@@ -600,13 +608,13 @@ failed(
     lambda: insert_png_chunk(b"zTXt", b"note\0\0" + zlib.compress(bytes(4 << 20))),
     "too large",
 )
-failed("png-checksum-of-header.png", break_checksum(b"IHDR"), NOT_READ)
+failed("png-checksum-of-header.png", break_checksum(b"IHDR"), NO_HEADER)
 failed("png-without-palette.png", build_png((2, 1), 8, 3, b"\0\0\x01"), "AssertionError: no reason")
 failed("png-without-pixels.png", build_png((2, 1), 8, 0, None), "cannot load")
-failed("png-of-no-width.png", build_png((0, 1), 8, 0, b"\0"), NOT_READ)
-failed("png-of-3-bit.png", build_png((1, 1), 3, 0, b"\0\0"), NOT_READ)
+failed("png-of-no-width.png", build_png((0, 1), 8, 0, b"\0"), NO_HEADER)
+failed("png-of-3-bit.png", build_png((1, 1), 3, 0, b"\0\0"), NO_HEADER)
 failed("png-filter-unknown.png", build_png((1, 1), 8, 0, b"\x07\0"), "unrecognized data")
-failed("png-bomb.png", lambda: build_png((50_000, 50_000), 8, 0, bytes(1 << 20)), "exceeds limit")
+failed("png-bomb.png", lambda: build_png((50_000, 50_000), 8, 0, bytes(1 << 20)), TOO_LARGE)
 # Pillow warns of more than 89 million pixels, and refuses twice that many.
 embedded(
     "png-of-90-million-pixels.png",
@@ -632,9 +640,9 @@ embedded(
     build_line(RED, BLUE, (0, 255, 0)),
 )
 embedded("gif-part-of-screen.gif", build_gif((1, 1), [1], screen=(3, 1), at=(1, 0)), size=(3, 1))
-failed("gif-without-picture.gif", build_gif((2, 1), [])[:25] + b";", NOT_READ)
+failed("gif-without-picture.gif", build_gif((2, 1), [])[:25] + b";", NO_HEADER)
 failed("gif-too-few-pixels.gif", build_gif((2, 2), [0, 1]), "truncated")
-failed("gif-bomb.gif", build_gif((1, 1), [0], screen=(65_535, 65_535)), "exceeds limit")
+failed("gif-bomb.gif", build_gif((1, 1), [0], screen=(65_535, 65_535)), TOO_LARGE)
 embedded("webp-lossy.webp", encode(PICTURE, "WEBP", quality=95), PICTURE, tolerance=90)
 embedded("webp-animated.webp", encode_fill("WEBP", lossless=True, **FRAMES), build_line(RED, RED))
 embedded(
@@ -692,13 +700,17 @@ failed(
     build_tiff((1, 1), [32], 1, bytes(4), (339, 3, [3])),
     "expected 8-bit or 16-bit pixels, got floating-point pixels",
 )
-failed("tiff-double.tif", build_tiff((1, 1), [64], 1, bytes(8), (339, 3, [3])), NOT_READ)
+failed(
+    "tiff-double.tif",
+    build_tiff((1, 1), [64], 1, bytes(8), (339, 3, [3])),
+    "got TIFF of 1 sample of 64 bit, floating-point",
+)
 failed(
     "tiff-negative.tif",
     build_tiff((1, 1), [16], 1, b"\xff\xff", (339, 3, [2])),
     r"expected pixels in 0\.\.65535",
 )
-failed("tiff-bomb.tif", build_tiff((60_000, 60_000), [8], 1, b"\0"), "exceeds limit")
+failed("tiff-bomb.tif", build_tiff((60_000, 60_000), [8], 1, b"\0"), TOO_LARGE)
 
 # --- BMP, PNM
 
@@ -722,7 +734,7 @@ embedded(
 )
 failed("bmp-run-length-cut.bmp", build_bmp((4, 2), 8, b"\x02", 1, BMP_PALETTE), "not enough")
 failed("bmp-holding-jpeg.bmp", build_bmp((4, 1), 24, JPEG, 4), "(?i)unsupported BMP compression")
-failed("bmp-bomb.bmp", build_bmp((60_000, 60_000), 24, b""), "exceeds limit")
+failed("bmp-bomb.bmp", build_bmp((60_000, 60_000), 24, b""), TOO_LARGE)
 embedded("pnm-1.pbm", b"P1\n# a comment\n2 1\n0 1\n", build_gray(255, 0))
 embedded("pnm-2.pgm", b"P2 2 1 100\n50 100\n", build_gray(128, 255))
 embedded("pnm-3.ppm", b"P3 1 1 255\n1 2 3\n", build_line((1, 2, 3)))
@@ -732,13 +744,13 @@ embedded("pnm-5-16-bit.pgm", b"P5 6 1 65535\n" + build_big_endian(*VALUES), buil
 embedded("pnm-6.ppm", b"P6 1 1 255\n\x01\x02\x03", build_line((1, 2, 3)))
 failed("pnm-float.pnm", b"Pf\n1 1\n-1.0\n" + bytes(4), "floating-point pixels")
 failed("pnm-words.ppm", b"P6\nwide high\n255\n", "ValueError")
-failed("pnm-bomb.ppm", b"P6\n50000 50000\n255\n", "exceeds limit")
+failed("pnm-bomb.ppm", b"P6\n50000 50000\n255\n", TOO_LARGE)
 
 # --- formats that not every Pillow reads
 
 if features.check("avif"):
     embedded("avif.avif", encode(PICTURE, "AVIF", quality=95), PICTURE, tolerance=90)
-    failed("avif-garbage.avif", b"\0\0\0\x1cftypavif" + bytes(99), NOT_READ)
+    failed("avif-garbage.avif", b"\0\0\0\x1cftypavif" + bytes(99), NO_HEADER)
 if features.check("jpg_2000"):
     embedded("jpeg-2000.jp2", encode(PICTURE, "JPEG2000"), PICTURE, tolerance=1)
     embedded("jpeg-2000-without-suffix", encode(PICTURE, "JPEG2000", no_jp2=True), PICTURE)

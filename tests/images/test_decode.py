@@ -12,12 +12,14 @@ from featx.core.errors import DecodeError
 from featx.core.typing import Array, Decode, UInt8Array, list_choices
 from featx.images.decode import (
     DECODERS,
-    FORMATS,
     decode_image,
     decode_reduced,
 )
 
 from .awkward import STORED
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""Formats that featx reads by default, as Pillow calls them."""
 
 
 def draw(size: tuple[int, int] = (5, 4), seed: int = 0) -> UInt8Array:

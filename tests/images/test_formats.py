@@ -11,15 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from featx.images.format_table import FORMATS, PREFIX_SIZE, Format
 from featx.images.formats import (
     BY_SUFFIX,
-    FORMATS,
-    PREFIX_SIZE,
-    Format,
     find_by_name,
     is_image,
     is_placeholder,
-    list_by_content,
+    iter_by_content,
 )
 
 PILLOW = {"JPEG 2000": "JPEG2000", "Sun raster": "SUN", "WebP": "WEBP"}
@@ -81,14 +79,14 @@ def test_formats_that_are_not_read_say_what_to_do() -> None:
         ("a.JPG", "JPEG"), ("a.tar/b.Heic", "HEIC"), ("a.nii.gz", "NIfTI, a volume"),
         ("a.nii", "NIfTI, a volume"), ("a.jpg.gz", None), ("a.gz", None), ("jpg", None),
         (".jpg", None), ("a.txt", None), ("a.jpg.txt", None), ("a.psd", "PSD"), ("a.svs", "TIFF"),
-        (".5.jpg.icloud", "placeholder"), ("5.heic.nextcloud", "placeholder"),
+        (".5.jpg.icloud", "a placeholder"), ("5.heic.nextcloud", "a placeholder"),
         (".5.txt.icloud", None), (".icloud", None), ("a.mp4", None), ("", None),
     ],
 )  # fmt: skip
 def test_find_by_name_goes_by_the_suffix(name: str, expected: str | None) -> None:
     format = find_by_name(name)
     assert (format and format.name.split(":")[0]) == expected
-    assert is_placeholder(name) is (expected == "placeholder")
+    assert is_placeholder(name) is (expected == "a placeholder")
 
 
 SAMPLES = {
@@ -103,26 +101,26 @@ SAMPLES = {
     "NIfTI, a volume": struct.pack("<i", 348) + bytes(340) + b"n+1\0",
     "OpenEXR": b"v/1\x01",
     "XCF, a document of GIMP": b"gimp xcf v011",
-    "raw file of a camera": b"\0\0\0\x18ftypcrx ",
-    "pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\n",
-    "pointer of git-annex": b"/annex/objects/SHA256E-s1--00.jpg\n",
-    "HTML page": b"\n<!doctype HTML>\n<html>",
-    "XML document": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
-    "JSON document": b'{"error": "not found"}',
-    "PDF document": b"%PDF-1.7\n",
-    "ZIP archive": b"PK\x03\x04",
-    "MP4 or QuickTime video": b"\0\0\0\x18ftypisom",
-    "video": b"RIFF....AVI LIST",
-    "NumPy array": b"\x93NUMPY\x01\0",
-    "property list of macOS": b"bplist00" + bytes(20),
-    "file that begins with zeros": bytes(300),
+    "a raw file of a camera": b"\0\0\0\x18ftypcrx ",
+    "a pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\n",
+    "a pointer of git-annex": b"/annex/objects/SHA256E-s1--00.jpg\n",
+    "an HTML page": b"\n<!doctype HTML>\n<html>",
+    "an XML document": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
+    "a JSON document": b'{"error": "not found"}',
+    "a PDF document": b"%PDF-1.7\n",
+    "a ZIP archive": b"PK\x03\x04",
+    "an MP4 or QuickTime video": b"\0\0\0\x18ftypisom",
+    "a video": b"RIFF....AVI LIST",
+    "a NumPy array": b"\x93NUMPY\x01\0",
+    "a property list of macOS": b"bplist00" + bytes(20),
+    "a file that begins with zeros": bytes(300),
     "text": "Zugriff verweigert: schön\n".encode(),
 }
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_list_by_content_names_what_a_file_really_is(name: str) -> None:
-    assert list_by_content(SAMPLES[name])[0].name == name
+def test_iter_by_content_names_what_a_file_really_is(name: str) -> None:
+    assert next(iter_by_content(SAMPLES[name])).name == name
 
 
 NO_IMAGES = {"PostScript", *(format.name for format in FORMATS if format.reading == "other")}
@@ -145,8 +143,8 @@ def test_formats_that_pillow_writes_are_told(format: Format) -> None:
     if pillow not in Image.SAVE:
         pytest.skip("Pillow does not write it")
     image.save(stream, pillow)
-    found = list_by_content(stream.getvalue()[:PREFIX_SIZE])
-    assert found[0].name == name
+    found = next(iter_by_content(stream.getvalue()[:PREFIX_SIZE]))
+    assert found.name == name
     assert is_image(stream.getvalue()[:PREFIX_SIZE]) is (format.reading == "always")
 
 
