@@ -62,7 +62,7 @@ class Layout:
     notes: tuple[str, ...] = ()
 
 
-def read_layout(paths: Sequence[Sequence[str]], subject: str) -> Layout:
+def read_layout(names: Sequence[str], subject: str) -> Layout:
     r"""Decide what the folders of a source mean.
 
     1. Where all names have backslashes, as a zip of Windows has them, names are split there.
@@ -74,8 +74,8 @@ def read_layout(paths: Sequence[Sequence[str]], subject: str) -> Layout:
 
     Parameters
     ----------
-    paths : sequence of sequences of str
-        Path of each image within the source, split into its parts.
+    names : sequence of str
+        Path of each image within the source, with ``/`` between its parts.
     subject : str
         Name of the source, for the error.
 
@@ -91,32 +91,36 @@ def read_layout(paths: Sequence[Sequence[str]], subject: str) -> Layout:
 
     Examples
     --------
-    >>> layout = read_layout([("p", "train", "ant", "1.jpg"), ("p", "val", "bee", "2.jpg")], "p")
+    >>> layout = read_layout(["p/train/ant/1.jpg", "p/val/bee/2.jpg"], "photos")
     >>> layout.pattern, layout.meanings[1]
     ('p/SPLIT/LABEL', FolderMeaning(label='bee', split='val'))
     """
-    paths, notes = _split_at_backslashes(paths)
-    folders = [tuple(parts[:-1]) for parts in paths]
-    reading = _Reading(tuple(dict.fromkeys(folders)), subject)
+    names, notes = _split_at_backslashes(names)
+    folders = [name.rpartition("/")[0] for name in names]
+    parts = {folder: _split(folder) for folder in dict.fromkeys(folders)}
+    reading = _Reading(tuple(dict.fromkeys(parts.values())), subject)
+    meanings = {folder: reading.meanings[found] for folder, found in parts.items()}
     return Layout(
-        meanings=tuple(reading.meanings[folder] for folder in folders),
+        meanings=tuple(meanings[folder] for folder in folders),
         pattern=reading.pattern,
         notes=(*notes, *reading.notes),
     )
 
 
-def _split_at_backslashes(
-    paths: Sequence[Sequence[str]],
-) -> tuple[Sequence[Sequence[str]], list[str]]:
-    r"""Split names such as ``train\cat\0.jpg``, if all have a backslash."""
-    n_found = sum(any("\\" in part for part in parts) for parts in paths)
+def _split(folder: str) -> Folder:
+    return tuple(name for name in folder.split("/") if name not in ("", "."))
+
+
+def _split_at_backslashes(names: Sequence[str]) -> tuple[Sequence[str], list[str]]:
+    r"""Write names such as ``train\cat\0.jpg`` with slashes, if all have a backslash."""
+    n_found = sum("\\" in name for name in names)
     if not n_found:
-        return paths, []
-    names = f"{n_found} of {len(paths)} names contain backslashes, as a zip made by Windows has"
-    if n_found < len(paths):
-        return paths, [f"{names} them: they are read as names, not as folders. Unpack it again."]
-    split = [[one for part in parts for one in part.split("\\") if one] for parts in paths]
-    return split, [f"{names} them in place of folders: names are split at backslashes."]
+        return names, []
+    told = f"{n_found} of {len(names)} names contain backslashes, as a zip made by Windows has"
+    if n_found < len(names):
+        return names, [f"{told} them: they are read as names, not as folders. Unpack it again."]
+    split = [name.replace("\\", "/") for name in names]
+    return split, [f"{told} them in place of folders: names are split at backslashes."]
 
 
 class _Reading:

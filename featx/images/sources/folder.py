@@ -61,7 +61,7 @@ def read_folder(folder: Path) -> Manifest:
         elif is_readable:
             ignored[name_kind(name)] += 1
             tables += [name] if name_kind(name) in TABLES else []
-    layout = read_layout([name.split("/") for name in names], subject=str(folder))
+    layout = read_layout(names, subject=str(folder))
     entries = (
         build_entry(name, folder / name, meaning, content)
         for name, meaning, content in zip(names, layout.meanings, contents, strict=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from featx.core.errors import SourceError
-from featx.core.typing import PathLike
+from featx.core.typing import PathLike, Split
 from featx.images.formats import SUFFIXES
 from featx.images.manifest import Entry, Manifest
 from featx.images.names import escape_name
@@ -21,6 +21,7 @@ from featx.images.sources.folder import read_folder
 from featx.images.sources.image import read_image
 from featx.images.sources.table import read_table
 from featx.images.sources.tar import read_tar, read_tars
+from featx.images.split_words import find_splits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,13 +156,27 @@ def _build_missing(path: Path) -> SourceError:
     )
 
 
+def _read_names(
+    paths: Sequence[Path], manifests: Sequence[Manifest]
+) -> Mapping[Path, Split | None]:
+    """Find the splits that the names of all sources stand for: ``train/ val/``."""
+    if any(manifest.is_single_image for manifest in manifests):
+        return {}
+    names = {path: path.resolve().stem if path.is_file() else path.resolve().name for path in paths}
+    splits = find_splits(names.values())
+    are_all = all(splits.get(name) for name in names.values()) and len(set(splits.values())) > 1
+    return {path: splits[name] for path, name in names.items()} if are_all else {}
+
+
 def _join_manifests(paths: Sequence[Path], manifests: Sequence[Manifest]) -> Manifest:
     """Join several sources as one; the path of a source comes before its ids."""
     entries: dict[str, Entry] = {}
+    splits = _read_names(paths, manifests)
     for path, manifest in zip(paths, manifests, strict=True):
         prefix = "" if manifest.is_single_image else f"{escape_name(path.as_posix())}/"
         for entry in manifest.entries:
-            row = replace(entry.row, id=prefix + entry.row.id)
+            split = entry.row.split or splits.get(path)
+            row = replace(entry.row, id=prefix + entry.row.id, split=split)
             if row.id in entries:
                 raise SourceError(
                     subject=str(path),

@@ -67,7 +67,7 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
         images |= {prefix + image.name: image for image in found}
     splits = _read_tar_names(tars, doubts)
     source = ", ".join(str(tar) for tar in tars)
-    layout = read_layout([image.name.split("/") for image in images.values()], source)
+    layout = read_layout([image.name for image in images.values()], source)
     entries = []
     for (name, image), meaning in zip(images.items(), layout.meanings, strict=True):
         entry = build_entry(name, image.tar / image.name, meaning, image.content)

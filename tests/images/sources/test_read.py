@@ -159,6 +159,30 @@ def test_read_manifest_of_what_is_no_path_is_refused_by_its_type(source: Any) ->
         read_manifest([source])
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["train", "val"], ["train", "val"]),
+        (["training_set", "test.csv"], ["train", "test"]),
+        (["train", "extra"], [None, None]),
+        (["train_1", "train_2"], [None, None]),
+        (["cats", "dogs"], [None, None]),
+    ],
+    ids=str,
+)
+def test_read_manifest_several_sources_named_like_splits_are_splits(
+    tmp_path: Path, make_image: Callable[..., Path], names: list[str], expected: list[str | None]
+) -> None:
+    for name in names:
+        image = make_image(tmp_path / f"{name}.d" / "1.png")
+        if name.endswith(".csv"):
+            (tmp_path / name).write_text(f"path\n{image}\n")
+        else:
+            image.parent.rename(tmp_path / name)
+    entries = read_manifest([tmp_path / name for name in names]).entries
+    assert [entry.row.split for entry in entries] == expected
+
+
 def test_read_manifest_several_sources_name_the_source_of_a_doubt(
     tmp_path: Path, make_image: Callable[..., Path]
 ) -> None:
