@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from featx.images.formats import is_placeholder
 from featx.images.names import escape_name
 
 SYSTEM_FOLDERS = frozenset(
     [
-        *("#recycle", "#snapshot", "@eadir", "@recently-snapshot", "@sharebin", "@tmp"),  # Synology
-        *("@__thumb", "@recycle", "@synoeastream"),  # QNAP, Synology
-        *("$recycle.bin", "system volume information", "found.000"),  # Windows
-        *("lost+found", "lost.dir", "~snapshot"),  # Linux, Android, NetApp
-        *(
-            "__macosx",
-            "network trash folder",
-            "temporary items",
-            "thevolumesettingsfolder",
-        ),  # macOS
+        *("#recycle", "#snapshot", "@eadir", "@sharebin", "@tmp"),  # Synology
+        *("@__thumb", "@recently-snapshot", "@recycle"),  # QNAP, Asustor
+        *("trashbox", "~snapshot"),  # Buffalo, NetApp
+        *("$extend", "$recycle.bin", "recycler", "system volume information"),  # Windows
+        *("lost+found", "lost.dir"),  # Linux, Android
+        *("__macosx", "network trash folder", "temporary items"),  # macOS
         "__pycache__",
     ]
 )
 """Folders, in lower case, that systems and network storage make for themselves. Their images are
 thumbnails, deleted files or older versions."""
 
-PLACEHOLDER = re.compile(r"\.(?P<hidden>.+)\.icloud|(?P<shown>.+)\.(?:nextcloud|owncloud)")
-"""Names of the small files that stand for files of a cloud which are not on this disk."""
+CHECKED_DISK = re.compile(r"found\.\d{3}")
+"""Folders, in lower case, into which a check of a disk by Windows puts pieces of files."""
 
 PLACEHOLDER_REASON = "a placeholder: the image is in the cloud, not on this disk"
 """Reason why an image fails that a placeholder stands for."""
@@ -52,11 +50,11 @@ def is_system_folder(name: str) -> bool:
     >>> is_system_folder("@eaDir"), is_system_folder("#recycle"), is_system_folder("recycled")
     (True, True, False)
     """
-    return name.lower() in SYSTEM_FOLDERS
+    return name.lower() in SYSTEM_FOLDERS or CHECKED_DISK.fullmatch(name.lower()) is not None
 
 
 def find_placeholder(name: str) -> str | None:
-    """Find the name of the file that a placeholder stands for.
+    """Find the name of the image that a placeholder stands for.
 
     Parameters
     ----------
@@ -66,17 +64,16 @@ def find_placeholder(name: str) -> str | None:
     Returns
     -------
     str or None
-        Name of the file in the cloud; None if the name is not that of a placeholder.
+        Name of the image in the cloud; None if the name is not that of such a placeholder.
 
     Examples
     --------
     >>> find_placeholder(".5.jpg.icloud")
     '5.jpg'
     """
-    if not name.endswith("cloud"):
+    if not is_placeholder(name):
         return None
-    found = PLACEHOLDER.fullmatch(name)
-    return found and (found["hidden"] or found["shown"])
+    return os.path.splitext(name)[0].removeprefix(".")
 
 
 def name_kind(name: str) -> str:
