@@ -40,14 +40,15 @@ from featx.engines.choose import list_precisions
 from featx.images.sources.read import read_manifest
 
 N_PHOTOS = 4_000
-N_TRIES = 5
 
 
 def measure_bounds(folder: Path, backbone: Backbone, options: argparse.Namespace) -> dict[str, Any]:
     """Measure D, and F for each engine and precision."""
     entries = read_manifest(folder).entries[:400]
-    decode = measure_decoding(entries, backbone, workers=count_workers(), n_tries=N_TRIES)
-    forward, seconds = {}, options.seconds / 15
+    decode = measure_decoding(
+        entries, backbone, workers=count_workers(), seconds=options.seconds / 3
+    )
+    forward = {}
     sizes = (8, 16) if options.device == "cpu" else (128, 256)
     for name in list_engines(options):
         engine, precision = parse_way(name)
@@ -57,8 +58,8 @@ def measure_bounds(folder: Path, backbone: Backbone, options: argparse.Namespace
             )
             for size in sizes
         ]
-        best = max(built, key=lambda one: measure_network(one, seconds, 1))
-        forward[name] = measure_network(best, seconds, N_TRIES)
+        best = max(built, key=lambda one: measure_network(one, options.seconds / 15))
+        forward[name] = measure_network(best, options.seconds / 3)
     return {"decode": decode, "forward": forward}
 
 

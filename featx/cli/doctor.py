@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from featx.cli.options import AsJson, Device, backbone_option
-from featx.cli.printing import print_json, print_table
+from featx.cli.printing import print_json, print_note, print_table
 
 if TYPE_CHECKING:
     from featx.doctor.diagnose import Diagnosis
@@ -23,22 +23,30 @@ def doctor(
     folder: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Folder in which writing is measured.")
     ] = Path(),
+    thorough: Annotated[
+        bool,
+        typer.Option("--thorough", help="Measure longer, and PyTorch beside OpenVINO: minutes."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure how fast this machine is, and recommend options.
 
-    Decoding, the network and writing are measured alone.
+    Decoding, the network and writing are measured alone. That takes about 15 seconds; a network
+    that featx has not run before takes as long again. Other programs make the speeds lower bounds.
 
     featx doctor photos/ --backbone mobilenet_v2
     """
     from featx.cli.flags import translate_for
     from featx.doctor.diagnose import diagnose
 
-    found = diagnose(source, backbone=backbone, device=device, folder=folder)
+    about = "some minutes" if thorough else "about 15 seconds, or 30 for a network that is new here"
+    print_note(f"measuring takes {about}; other programs make the speeds lower bounds")
+    found = diagnose(source, backbone=backbone, device=device, folder=folder, thorough=thorough)
     if as_json:
         print_json(_list_measures(found))
         return
-    print(f"{found.n_cores} cores, networks run on {found.device}\n")
+    others = "" if found.others is None else f", {found.others:.1f} used by other programs"
+    print(f"{found.n_cores} cores{others}; networks run on {found.device}\n")
     decode = " and ".join(f"{rate:.0f} ({name})" for name, rate in found.decode.items())
     print(f"decode   {decode} images/s with {found.workers} threads")
     print(f"write    {found.write_mb_per_s:.0f} MB/s\n")

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -24,14 +24,15 @@ from featx.images.manifest import Entry
 from featx.images.sources.inputs import list_entries
 from featx.images.sources.read import read_manifest
 
-N_SAMPLE = 200
+N_SAMPLE = 100
 """Number of images that are decoded."""
 
 N_GENERATED = 20
 """Number of different images that are generated if there is no source."""
 
 N_TRIES = 3
-"""Number of measurements. The best one counts, because other programs can only slow it down."""
+"""Largest number of measurements. The best one counts, because other programs can only slow it
+down."""
 
 N_WRITTEN = 64 << 20
 """Number of bytes that are written."""
@@ -81,7 +82,7 @@ def measure_decoding(
     *,
     workers: int,
     decode: Decode = "exact",
-    n_tries: int = N_TRIES,
+    seconds: float = 1.0,
 ) -> float:
     """Measure reading, decoding and preprocessing, in images per second.
 
@@ -95,8 +96,8 @@ def measure_decoding(
         Number of threads.
     decode : {"exact", "fast"}
         Way to decode.
-    n_tries : int
-        Number of measurements, of which the best counts.
+    seconds : float
+        Seconds after which no further measurement begins.
     """
     is_exact = decode == "exact"
 
@@ -107,16 +108,25 @@ def measure_decoding(
             image, _ = decode_reduced(read_content(entry.content)[0], min_side)
             backbone.preprocess.prepare(image, exact=is_exact)
 
-    rates = []
     with ThreadPoolExecutor(workers) as pool:
-        for _ in range(n_tries):
+
+        def time_all() -> float:
             start = time.perf_counter()
             deque(pool.map(prepare, entries), maxlen=0)
-            rates.append(len(entries) / (time.perf_counter() - start))
-    return max(rates)
+            return time.perf_counter() - start
+
+        return len(entries) / _find_shortest(time_all, seconds)
 
 
-def measure_network(engine: Engine, seconds: float, n_tries: int = N_TRIES) -> float:
+def _find_shortest(measure: Callable[[], float], seconds: float) -> float:
+    """Measure up to `N_TRIES` times within some seconds, at least once; return the least."""
+    times = [measure()]
+    while len(times) < N_TRIES and sum(times) < seconds:
+        times.append(measure())
+    return min(times)
+
+
+def measure_network(engine: Engine, seconds: float) -> float:
     """Measure a network on batches from memory, in images per second.
 
     Parameters
@@ -124,19 +134,15 @@ def measure_network(engine: Engine, seconds: float, n_tries: int = N_TRIES) -> f
     engine : Engine
         Engine that runs the network.
     seconds : float
-        Duration of one measurement, in seconds.
-    n_tries : int
-        Number of measurements, of which the best counts.
+        Seconds after which no further measurement begins; a third of them is the length of one.
     """
     # One round is one batch per slot. With whole rounds, no slot is idle while the last batches
     # run.
     n_beside = max(1, len(engine.slots) - 1)
-    _time_batches(engine, n_beside)  # warm-up
-    n_rounds = max(3, math.ceil(seconds / _time_batches(engine, n_beside)))
-    n_batches = n_rounds * n_beside
-    return max(
-        n_batches * engine.batch_size / _time_batches(engine, n_batches) for _ in range(n_tries)
-    )
+    warm_up_s = _time_batches(engine, n_beside)
+    n_batches = n_beside * max(1, math.ceil(seconds / N_TRIES / warm_up_s))
+    shortest_s = _find_shortest(lambda: _time_batches(engine, n_batches), seconds)
+    return n_batches * engine.batch_size / shortest_s
 
 
 def _time_batches(engine: Engine, n_batches: int) -> float:
@@ -156,13 +162,14 @@ def _time_batches(engine: Engine, n_batches: int) -> float:
 def measure_writing(folder: Path) -> float:
     """Measure writing one file and flushing it to the disk, in MB per second."""
     data = os.urandom(1 << 20)
-    rates = []
-    for _ in range(N_TRIES):
+
+    def time_all() -> float:
         start = time.perf_counter()
         with (folder / "written").open("wb") as stream:
             for _ in range(N_WRITTEN // len(data)):
                 stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        rates.append(N_WRITTEN / 1e6 / (time.perf_counter() - start))
-    return max(rates)
+        return time.perf_counter() - start
+
+    return N_WRITTEN / 1e6 / _find_shortest(time_all, 1.0)

@@ -17,11 +17,12 @@ import joblib
 
 from featx.backbones.backbone import Backbone
 from featx.core.progress import open_bar
-from featx.core.typing import Decode, VectorDtype
+from featx.core.typing import Decode, EngineName, VectorDtype
 from featx.embedding.batching import EmbeddedBatch, iter_batches
 from featx.embedding.decoding import CHUNK, MIN_AHEAD, DepthTally, iter_prepared
 from featx.embedding.options import RunOptions
-from featx.embedding.timings import Timings
+from featx.embedding.timings import SHORT_S, Timings
+from featx.engines.choose import list_precisions
 from featx.engines.engine import Engine
 from featx.images.manifest import Entry
 
@@ -103,6 +104,9 @@ def iter_embedded(
                     yield batch
         if engine.busy_s is not None and busy_s is not None:
             timings.busy_s = engine.busy_s - busy_s
+        if timings.wall_s >= SHORT_S and engine.name in ("torch", "openvino"):
+            name: EngineName = "torch" if engine.name == "torch" else "openvino"
+            timings.precisions = tuple(list_precisions(name, engine.device))
     depths.warn()
 
 

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from featx.core.load import LoadMeter
+from featx.core.typing import Precision
+
 PHASES = ("read", "decode", "preprocess", "network", "write")
 """Phases of a run whose time is measured."""
 
@@ -47,6 +50,10 @@ class Timings:
         Options of the run.
     busy_s : float or None
         Seconds that a GPU computed; None on a CPU.
+    others : float or None
+        Number of cores that other programs used, on average; None if the system does not tell.
+    precisions : tuple of str
+        Precisions in which engine and device compute at full speed.
     """
 
     n_images: int = 0
@@ -65,14 +72,18 @@ class Timings:
     precision: str = "fp32"
     decode: str = "exact"
     busy_s: float | None = None
+    others: float | None = None
+    precisions: tuple[Precision, ...] = ("fp32",)
 
     @contextmanager
     def measure(self) -> Iterator[None]:
         """Measure the whole run; the network used the seconds that no other phase used."""
         wall, cpu = time.perf_counter(), time.process_time()
+        meter = LoadMeter()
         try:
             yield
         finally:
+            self.others = meter.count_others(self.n_cores)
             self.wall_s += time.perf_counter() - wall
             others = sum(seconds for name, seconds in self.cpu_s.items() if name != "network")
             total = time.process_time() - cpu
@@ -124,6 +135,14 @@ class Timings:
         return sum(self.cpu_s.values()) / max(self.wall_s * self.n_cores, 1e-9)
 
     @property
+    def is_crowded(self) -> bool:
+        """Whether other programs used so many cores that featx had fewer than it wanted."""
+        if self.others is None:
+            return False
+        share = self.others / self.n_cores
+        return share >= 1 - BUSY and self.usage + share >= BUSY and self.usage < BUSY
+
+    @property
     def idle(self) -> float:
         """Share of the time in which the GPU did not compute; 0 without a GPU clock."""
         return (
@@ -147,6 +166,8 @@ class Timings:
             waited = max(self.waits_s, key=lambda name: self.waits_s[name])
             if waited == "network":
                 return "network"
+        if self.device == "cpu" and self.is_crowded:
+            return ""
         least = (1 - BUSY) * self.wall_s
         if self.waits_s["write"] >= max(least, self.waits_s["images"]):
             return "write"
@@ -162,34 +183,46 @@ class Timings:
     def advise(self) -> str:
         """Describe in one line what limited the speed, and what makes the next run faster."""
         found = self.find_bottleneck()
-        cores = f"{self.usage * self.n_cores:.1f} of {self.n_cores} cores busy"
-        gpu = "" if self.busy_s is None else f", GPU idle {self.idle:.0%}"
+        used = f"{self.usage * self.n_cores:.1f} of {self.n_cores} cores busy"
+        used += "" if self.busy_s is None else f", GPU idle {self.idle:.0%}"
         if not found:
-            if self.wall_s < SHORT_S:
-                return "the run was too short to find its bottleneck"
-            others = (1 - self.usage) * self.n_cores
-            return (
-                f"featx used {self.usage * self.n_cores:.1f} of {self.n_cores} cores and was not "
-                f"the bottleneck; {others:.1f} were idle or used by other programs"
-            )
+            return self._describe_none()
         if found == "read":
-            tip = "copy the source to a faster disk, or more threads (workers=N)"
-            return f"read-bound: {cores}{gpu}; {tip}"
+            return (
+                f"reading the images took the time ({used}); faster: a faster disk for the source, "
+                "or more threads (workers=N)"
+            )
         if found == "write":
-            return f"write-bound: {cores}{gpu}; put the output on a faster disk"
+            return f"writing took the time ({used}); faster: a faster disk for the output"
         if found == "network":
             tips = []
             if self.engine == "torch" and self.device == "cpu":
-                tips.append("pip install featx[cpu] for OpenVINO")
-            if self.precision == "fp32":
-                device = "CPU" if self.device == "cpu" else "GPU"
-                tips.append(f"precision=bf16 if the {device} supports it")
+                tips.append("OpenVINO (pip install openvino)")
+            if self.precision == "fp32" and "bf16" in self.precisions:
+                tips.append("precision=bf16")
             tips.append("a smaller backbone")
-            return f"network-bound: {cores}{gpu}; {', or '.join(tips)}"
+            return f"the network took the time ({used}); faster: {', or '.join(tips)}"
         has_cores = self.usage < BUSY and self.n_workers < self.n_cores
         tips = ["more threads (workers=N)"] if has_cores else []
         tips += ["decode=fast"] if self.decode == "exact" else []
-        return f"decoder-bound: {cores}{gpu}; {' or '.join([*tips, 'smaller images'])}"
+        tips.append("smaller images")
+        return f"decoding the images took the time ({used}); faster: {', or '.join(tips)}"
+
+    def _describe_none(self) -> str:
+        """Describe a run that was too short, or whose speed featx did not limit."""
+        if self.wall_s < SHORT_S:
+            return "the run was too short to find its bottleneck"
+        if self.is_crowded:
+            return (
+                f"other programs used {self.others:.1f} of {self.n_cores} cores; featx was not the "
+                "bottleneck"
+            )
+        rest = self.n_cores * (1 - self.usage) - (self.others or 0)
+        state = "were idle or used by other programs" if self.others is None else "were idle"
+        return (
+            f"no step of featx was the bottleneck: it used {self.usage * self.n_cores:.1f} of "
+            f"{self.n_cores} cores, and {max(0, rest):.1f} {state}"
+        )
 
     def list_shares(self) -> dict[str, float]:
         """List each phase's share of the cores' time that featx used."""

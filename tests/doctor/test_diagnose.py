@@ -9,6 +9,8 @@ import pytest
 import featx
 from featx.core.typing import Decode, EngineName, Precision
 from featx.doctor.diagnose import (
+    Diagnosis,
+    advise,
     advise_disk,
     advise_engine,
     advise_options,
@@ -16,7 +18,7 @@ from featx.doctor.diagnose import (
     choose_workers,
     combine,
 )
-from featx.doctor.measure import generate_image, measure_decoding, measure_network
+from featx.doctor.measure import N_TRIES, generate_image, measure_decoding, measure_network
 from featx.embedding.identity import resolve_backbone
 from featx.embedding.options import RunOptions, count_workers
 from featx.engines.choose import list_precisions
@@ -27,7 +29,9 @@ from featx.images.sources.inputs import list_entries
 @pytest.fixture(scope="module")
 def diagnosis(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("doctor")
-    found = featx.diagnose(backbone="lenet5", device="cpu", folder=folder, seconds=0.01)
+    found = featx.diagnose(
+        backbone="lenet5", device="cpu", folder=folder, thorough=True, seconds=0.01
+    )
     return found, list(folder.iterdir())
 
 
@@ -68,6 +72,11 @@ def test_diagnose_reads_the_source_that_it_is_given(
     assert set(read) == {path.read_bytes() for path in photos.rglob("*.jpg")}
 
 
+def test_diagnose_in_short_measures_the_engine_that_extract_would_take(photos: Path) -> None:
+    found = featx.diagnose(photos, backbone="lenet5", device="cpu", folder=photos, seconds=0)
+    assert set(found.network) == {("openvino", name) for name in list_precisions("openvino", "cpu")}
+
+
 def test_diagnose_unknown_backbone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(featx.BackboneError, match=r"got 'resnet51'\. Nearest: .*resnet50"):
         featx.diagnose(backbone="resnet51", device="cpu", folder=tmp_path)
@@ -76,7 +85,7 @@ def test_diagnose_unknown_backbone_is_refused(tmp_path: Path) -> None:
 def test_measure_decoding_passes_over_what_is_no_image(photos: Path) -> None:
     (photos / "train" / "ants" / "0.jpg").write_bytes(b"none")
     entries = list_entries(photos)
-    assert measure_decoding(entries, resolve_backbone("lenet5"), workers=2, n_tries=1) > 0
+    assert measure_decoding(entries, resolve_backbone("lenet5"), workers=2, seconds=0) > 0
 
 
 def test_measure_network_waits_for_every_batch() -> None:
@@ -99,9 +108,20 @@ def test_measure_network_waits_for_every_batch() -> None:
 
     for slot in engine.slots:
         count(slot)
-    assert measure_network(engine, 0.01, 1) > 0
+    assert measure_network(engine, 0.01) > 0
     assert len(started) == len(waited) > 0
     assert set(started) == {3}
+
+
+@pytest.mark.parametrize(("seconds", "n_measured"), [(0, 1), (100, N_TRIES)])
+def test_measure_decoding_repeats_as_long_as_there_is_time(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, n_measured: int
+) -> None:
+    read: list[bytes] = []
+    monkeypatch.setattr("featx.doctor.measure.decode_reduced", lambda data, _: read.append(data))
+    entries = list_entries(photos)
+    measure_decoding(entries, resolve_backbone("lenet5"), workers=2, seconds=seconds)
+    assert len(read) == n_measured * len(entries)
 
 
 @pytest.mark.parametrize(("device", "rate"), [("cpu", 75), ("cuda:0", 100), ("mps", 100)])
@@ -139,7 +159,7 @@ def build_rates(
 @pytest.mark.parametrize(
     ("rates", "device", "expected"),
     [
-        pytest.param(build_rates(), "cpu", "pip install featx[cpu]", id="no openvino"),
+        pytest.param(build_rates(), "cpu", "pip install openvino", id="no openvino"),
         pytest.param(build_rates(), "mps", "", id="no openvino on a GPU"),
         pytest.param(build_rates(openvino=200), "cpu", "", id="the default is best"),
         pytest.param(build_rates(openvino=50, torch=57), "cpu", "", id="torch hardly faster"),
@@ -181,6 +201,33 @@ def test_choose_workers_takes_more_than_cores_only_if_they_pay(
     by_workers: dict[int, float], expected: int
 ) -> None:
     assert choose_workers(by_workers, 2) == expected
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        pytest.param(None, ["precision=bf16: 1.3"], id="the system does not tell"),
+        pytest.param(0.3, ["precision=bf16: 1.3"], id="an idle machine"),
+        pytest.param(1.1, ["nothing: ", "other programs used 1.1 of 2 cores: "], id="a busy one"),
+    ],
+)
+def test_advise_on_a_busy_machine_says_so_and_wants_a_larger_difference(
+    others: float | None, expected: list[str]
+) -> None:
+    found = Diagnosis(
+        n_cores=2,
+        device="cpu",
+        decode={"exact": 1000.0, "fast": 1000.0},
+        workers=count_workers(),
+        network={},
+        write_mb_per_s=1000.0,
+        expected=build_rates(openvino=200, bf16=260),
+        others=others,
+        advice=(),
+    )
+    advice = advise(found, 768)
+    assert len(advice) == len(expected)
+    assert all(line.startswith(start) for line, start in zip(advice, expected, strict=True))
 
 
 @pytest.mark.parametrize(("write_mb_per_s", "n_lines"), [(1000.0, 0), (1.0, 1)])

@@ -99,54 +99,70 @@ def test_find_bottleneck_of_a_short_run_is_none() -> None:
     [
         (
             {"cpu": {"network": 30.0, "decode": 6.0}},
-            "network-bound: 3.6 of 4 cores busy; precision=bf16 if the CPU supports it, or a "
-            "smaller "
+            "the network took the time (3.6 of 4 cores busy); faster: a smaller backbone",
+        ),
+        (
+            {"cpu": {"network": 30.0, "decode": 6.0}, "precisions": ("fp32", "bf16")},
+            "the network took the time (3.6 of 4 cores busy); faster: precision=bf16, or a smaller "
             "backbone",
         ),
         (
             {"cpu": {"network": 30.0, "decode": 6.0}, "engine": "torch"},
-            "network-bound: 3.6 of 4 cores busy; pip install featx[cpu] for OpenVINO, or "
-            "precision=bf16 if the CPU supports it, or a smaller backbone",
+            "the network took the time (3.6 of 4 cores busy); faster: OpenVINO (pip install "
+            "openvino), or a smaller backbone",
         ),
         (
-            {"cpu": {"network": 36.0}, "precision": "bf16"},
-            "network-bound: 3.6 of 4 cores busy; a smaller backbone",
+            {"cpu": {"network": 36.0}, "precision": "bf16", "precisions": ("fp32", "bf16")},
+            "the network took the time (3.6 of 4 cores busy); faster: a smaller backbone",
         ),
         (
             {"cpu": {"network": 6.0, "decode": 30.0}},
-            "decoder-bound: 3.6 of 4 cores busy; decode=fast or smaller images",
-        ),
-        (
-            {"cpu": {"decode": 6.0, "preprocess": 30.0}, "n_workers": 1},
-            "decoder-bound: 3.6 of 4 cores busy; decode=fast or smaller images",
-        ),
-        (
-            {"cpu": {"decode": 36.0}, "decode": "fast"},
-            "decoder-bound: 3.6 of 4 cores busy; smaller images",
-        ),
-        (
-            {"cpu": {"read": 1.0, "decode": 1.0}, "waits": {"images": 9.0}, "read_s": 35.0},
-            "read-bound: 0.2 of 4 cores busy; copy the source to a faster disk, or more "
-            "threads (workers=N)",
-        ),
-        (
-            {"cpu": {"write": 4.0}, "waits": {"write": 9.0}},
-            "write-bound: 0.4 of 4 cores busy; put the output on a faster disk",
-        ),
-        (
-            {"cpu": {"network": 6.0, "decode": 9.0}, "waits": {"images": 8.0}, "n_workers": 1},
-            "decoder-bound: 1.5 of 4 cores busy; more threads (workers=N) or decode=fast or "
+            "decoding the images took the time (3.6 of 4 cores busy); faster: decode=fast, or "
             "smaller images",
         ),
         (
-            {"cpu": {"network": 16.0, "decode": 4.0}, "waits": {"images": 8.0}},
-            "featx used 2.0 of 4 cores and was not the bottleneck; 2.0 were idle or used by "
-            "other programs",
+            {"cpu": {"decode": 6.0, "preprocess": 30.0}, "n_workers": 1},
+            "decoding the images took the time (3.6 of 4 cores busy); faster: decode=fast, or "
+            "smaller images",
         ),
         (
-            {"cpu": {"network": 16.0, "decode": 4.0}},
-            "featx used 2.0 of 4 cores and was not the bottleneck; 2.0 were idle or used by "
-            "other programs",
+            {"cpu": {"decode": 36.0}, "decode": "fast"},
+            "decoding the images took the time (3.6 of 4 cores busy); faster: smaller images",
+        ),
+        (
+            {"cpu": {"read": 1.0, "decode": 1.0}, "waits": {"images": 9.0}, "read_s": 35.0},
+            "reading the images took the time (0.2 of 4 cores busy); faster: a faster disk for the "
+            "source, or more threads (workers=N)",
+        ),
+        (
+            {"cpu": {"write": 4.0}, "waits": {"write": 9.0}},
+            "writing took the time (0.4 of 4 cores busy); faster: a faster disk for the output",
+        ),
+        (
+            {"cpu": {"network": 6.0, "decode": 9.0}, "waits": {"images": 8.0}, "n_workers": 1},
+            "decoding the images took the time (1.5 of 4 cores busy); faster: more threads "
+            "(workers=N), or decode=fast, or smaller images",
+        ),
+        (
+            {"cpu": {"network": 16.0, "decode": 4.0}, "waits": {"images": 8.0}},
+            "no step of featx was the bottleneck: it used 2.0 of 4 cores, and 2.0 were idle or "
+            "used by other programs",
+        ),
+        (
+            {"cpu": {"network": 16.0, "decode": 4.0}, "others": 0.3},
+            "no step of featx was the bottleneck: it used 2.0 of 4 cores, and 1.7 were idle",
+        ),
+        (
+            {"cpu": {"network": 16.0, "decode": 4.0}, "others": 1.8},
+            "other programs used 1.8 of 4 cores; featx was not the bottleneck",
+        ),
+        (  # the disk seems slow to threads that wait for a core
+            {"cpu": {"read": 9.0}, "waits": {"images": 9.0}, "read_s": 35.0, "others": 3.0},
+            "other programs used 3.0 of 4 cores; featx was not the bottleneck",
+        ),
+        (
+            {"cpu": {"network": 36.0}, "others": 0.4},
+            "the network took the time (3.6 of 4 cores busy); faster: a smaller backbone",
         ),
     ],
 )
@@ -158,25 +174,29 @@ def test_advise_on_a_cpu_says_what_would_help(fields: Any, advice: Any) -> None:
     ("fields", "advice"),
     [
         (
-            {"cpu": {"decode": 4.0}, "waits": {"network": 8.0}, "busy_s": 9.7},
-            "network-bound: 0.4 of 4 cores busy, GPU idle 3%; precision=bf16 if the GPU "
-            "supports it, "
+            {
+                "cpu": {"decode": 4.0},
+                "waits": {"network": 8.0},
+                "busy_s": 9.7,
+                "precisions": ("fp32", "bf16", "fp16"),
+            },
+            "the network took the time (0.4 of 4 cores busy, GPU idle 3%); faster: precision=bf16, "
             "or a smaller backbone",
         ),
         (
             {"cpu": {"decode": 38.0}, "waits": {"images": 8.0}},
-            "decoder-bound: 3.8 of 4 cores busy, GPU idle 60%; decode=fast or smaller images",
+            "decoding the images took the time (3.8 of 4 cores busy, GPU idle 60%); faster: "
+            "decode=fast, or smaller images",
         ),
         (
             {"cpu": {"decode": 19.0}, "waits": {"images": 8.0}, "n_workers": 2},
-            "decoder-bound: 1.9 of 4 cores busy, GPU idle 60%; more threads (workers=N) or "
-            "decode=fast or "
-            "smaller images",
+            "decoding the images took the time (1.9 of 4 cores busy, GPU idle 60%); faster: more "
+            "threads (workers=N), or decode=fast, or smaller images",
         ),
         (
             {"cpu": {"decode": 1.0}, "waits": {"images": 9.0}, "read_s": 30.0},
-            "read-bound: 0.1 of 4 cores busy, GPU idle 60%; copy the source to a faster disk, or "
-            "more threads (workers=N)",
+            "reading the images took the time (0.1 of 4 cores busy, GPU idle 60%); faster: a "
+            "faster disk for the source, or more threads (workers=N)",
         ),
         (
             {
@@ -186,7 +206,7 @@ def test_advise_on_a_cpu_says_what_would_help(fields: Any, advice: Any) -> None:
                 "precision": "fp16",
                 "waits": {"network": 9.0},
             },
-            "network-bound: 0.1 of 4 cores busy; a smaller backbone",
+            "the network took the time (0.1 of 4 cores busy); faster: a smaller backbone",
         ),
     ],
 )
