@@ -12,6 +12,7 @@ import h5py
 from featx.cache.format import FileKind, check_file_stamp
 from featx.cache.seal import SealedFile
 from featx.core.errors import CacheError
+from featx.core.recognise import describe_path, recognise_file
 from featx.core.typing import PathLike
 
 
@@ -21,20 +22,26 @@ def is_cache_file(path: PathLike) -> bool:
 
 
 def check_exists(path: Path) -> None:
-    """Refuse a path that is not a file.
+    """Refuse a path that is not a file, and a file of another kind that featx writes.
 
     Raises
     ------
     CacheError
-        If the file does not exist.
+        If the file does not exist, or is a head or a file of weights. The remedy says where to pass
+        it.
     """
-    if not path.is_file():
-        raise CacheError(
-            subject=str(path),
-            expected="a cache",
-            got="no such file",
-            remedy="Make a cache with featx.extract(source, output=path).",
-        )
+    if path.is_file() and recognise_file(path) in (None, "cache"):
+        return
+    got = describe_path(path)
+    remedies = {
+        "a head": f"Pass the cache that it was fitted on, or show it: featx.load_head('{path}').",
+        "a file of weights": f"Embed with it: featx.extract(source, output, weights='{path}').",
+        "a folder": f"Make a cache of its images: featx.extract('{path}', output='photos.h5').",
+    }
+    default = "Make a cache with featx.extract(source, output=path)."
+    raise CacheError(
+        subject=str(path), expected="a cache", got=got, remedy=remedies.get(got, default)
+    )
 
 
 @contextmanager

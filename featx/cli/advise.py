@@ -30,7 +30,7 @@ def advise(
 
     found = ask(cache, embedding=embedding, seed=seed)
     if as_json:
-        print_json(found.to_dict())
+        print_json({"cache": cache, **found.to_dict()})
         return
     print_table(
         ["rows per class", "held-out accuracy"],

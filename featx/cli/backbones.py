@@ -43,7 +43,7 @@ def backbones(
         names = [backbone]  # an unknown name is an error that shows the nearest names
     records = [_describe(get_backbone_spec(name)) for name in names]
     if as_json:
-        print_json(records)
+        print_json({"backbones": records})
     elif names == [backbone]:
         _print_record(records[0])
     else:
@@ -67,13 +67,16 @@ def backbones(
 
 
 def _print_blocks(spec: "BackboneSpec", *, as_json: bool) -> None:
-    from dataclasses import asdict
-
     from featx.backbones.blocks import list_blocks_of
 
     blocks = list_blocks_of(spec)
     if as_json:
-        print_json([asdict(block) for block in blocks])
+        print_json(
+            {
+                "backbone": spec.name,
+                "n_parameters_by_block": {block.name: block.n_parameters for block in blocks},
+            }
+        )
         return
     lines = [[n, block.name, block.n_parameters] for n, block in enumerate(blocks, 1)]
     print_table(["from the classifier", "block", "parameters"], lines)

@@ -1,10 +1,26 @@
 """featx evaluate."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from featx.cli.options import AsJson, CacheArgument, Embedding, HeadArgument, choose
-from featx.cli.printing import format_accuracy, print_json, print_note, print_table
+from featx.cli.printing import (
+    count_columns,
+    format_accuracy,
+    measure_table,
+    print_json,
+    print_note,
+    print_table,
+)
 from featx.core.typing import SplitChoice
+
+if TYPE_CHECKING:
+    from featx.heads.evaluate import Evaluation
+
+MAX_MATRIX = 12
+"""Largest number of classes whose confusion matrix is printed."""
+
+MAX_LINES = 20
+"""Largest number of classes, and of pairs of classes, that are listed."""
 
 
 def evaluate(
@@ -32,7 +48,7 @@ def evaluate(
     if scores.n_unknown:
         print_note(f"{scores.n_unknown} rows have a class that the head does not know")
     if as_json:
-        print_json(scores.to_dict())
+        print_json({"head": head, "cache": cache, **scores.to_dict()})
         return
     print(f"accuracy           {format_accuracy(scores)}, {scores.n_rows} rows")
     print(f"balanced accuracy  {scores.balanced_accuracy:.3f}")
@@ -40,10 +56,40 @@ def evaluate(
     if scores.log_loss is not None:
         print(f"log loss           {scores.log_loss:.3f}")
     print()
+    _print_classes(scores)
+    print()
+    _print_confusion(scores)
+
+
+def _print_classes(scores: "Evaluation") -> None:
+    """Print the scores of each class; of many classes, those that the head knows worst."""
+    classes = scores.per_class
+    if len(classes) > MAX_LINES:
+        print(f"The {MAX_LINES} classes of {len(classes)} with the lowest F1; --json has all.\n")
+        classes = tuple(sorted(classes, key=lambda one: (one.f1, -one.n_rows))[:MAX_LINES])
     print_table(
         ["class", "rows", "precision", "recall", "F1"],
-        [[c.label, c.n_rows, c.precision, c.recall, c.f1] for c in scores.per_class],
+        [[c.label, c.n_rows, c.precision, c.recall, c.f1] for c in classes],
     )
-    print()
+
+
+def _print_confusion(scores: "Evaluation") -> None:
+    """Print the confusion matrix or, if it is too large to read, its worst pairs of classes."""
+    header = ["true \\ predicted", *scores.classes]
     lines = [[name, *line] for name, line in zip(scores.classes, scores.confusion, strict=True)]
-    print_table(["true \\ predicted", *scores.classes], lines)
+    if len(scores.classes) <= MAX_MATRIX and measure_table(header, lines) <= count_columns():
+        print_table(header, lines)
+        return
+    pairs: list[tuple[str, str, int, float]] = [
+        (true, predicted, count, count / sum(line))
+        for true, line in zip(scores.classes, scores.confusion, strict=True)
+        for predicted, count in zip(scores.classes, line, strict=True)
+        if count and true != predicted
+    ]
+    if not pairs:
+        print(f"No rows of the {len(scores.classes)} classes are confused.")
+        return
+    pairs.sort(key=lambda pair: -pair[2])
+    shown = pairs[:MAX_LINES]
+    print(f"The {len(shown)} worst confusions of {len(pairs)}; --json has the whole matrix.\n")
+    print_table(["true", "predicted", "rows", "share of the true class"], shown)

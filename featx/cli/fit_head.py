@@ -1,6 +1,5 @@
 """featx fit-head."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from featx.cli.options import AsJson, CacheArgument, Embedding, choose, parse_strength
 from featx.cli.printing import format_accuracy, print_json
+from featx.cli.records import describe_head
 from featx.core.typing import SplitChoice
 from featx.heads.kinds import KINDS, ClassWeighting
 
@@ -70,17 +70,7 @@ def fit_head(
     )
     held_out = head.cross_validation
     if as_json:
-        print_json(
-            {
-                "head": str(output),
-                "kind": head.kind,
-                "params": dict(head.params),
-                "classes": list(head.classes),
-                "fitted_on": asdict(head.fitted_on),
-                "fingerprint": head.fingerprint.digest,
-                "cross_validation": None if held_out is None else held_out.to_dict(),
-            }
-        )
+        print_json(describe_head(output, head))
         return
     fitted = head.fitted_on
     params = ", ".join(f"{name} {value:.3g}" for name, value in head.params.items())

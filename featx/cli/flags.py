@@ -26,6 +26,7 @@ CALLS = {
     "verify_cache": "verify",
     "list_backbones": "backbones",
     "diagnose": "doctor",
+    "load_head": "info",
 }
 """Commands whose names differ from the names of their functions."""
 

@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featx.cli.options import AsJson
-from featx.cli.printing import print_json, print_table
-from featx.core.errors import WeightsError
+from featx.cli.printing import format_accuracy, print_json, print_table
+from featx.cli.records import describe_fingerprint, describe_head
+from featx.core.errors import FeatxError
 
 if TYPE_CHECKING:
     from featx.cache.reader import Cache
 
-
 FAILURE_COLUMNS = ("path", "lacks", "stage", "reason")
+
+MAX_CLASSES = 20
+"""Largest number of classes that are listed."""
 
 
 def info(
-    cache: Annotated[
-        Path, typer.Argument(help="Cache written by featx extract, or weights by featx fine-tune.")
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Cache, head, or file of weights.")],
     failures: Annotated[
         bool,
         typer.Option(
@@ -29,82 +30,131 @@ def info(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the content of a cache (rows, labels, splits, failures), or the origin of tuned weights.
+    """Say what a file is and what it holds: a cache, a head or weights.
 
     featx info photos.h5
 
-    featx info tuned.safetensors
+    featx info photos.h5 --failures
+
+    featx info head.joblib
     """
-    from featx.cache.reader import open_cache
+    from featx.core.recognise import recognise_file
 
-    if cache.suffix == ".safetensors":
-        _print_weights(cache, as_json=as_json)
-        return
-    failed = _list_failures(cache) if failures else []
-    if failures and not as_json:
-        print_table(FAILURE_COLUMNS, failed)
-        return
-    summary: dict[str, Any] = {}
-    if cache.exists() or not failures:  # a refused extraction leaves failures without a cache
-        with open_cache(cache) as opened:
-            summary = _summarise(opened)
-    if as_json:
-        listed = [dict(zip(FAILURE_COLUMNS, line, strict=True)) for line in failed]
-        print_json(summary | ({"failures": listed} if failures else {}))
+    content = recognise_file(file)
+    if content == "head":
+        _show_head(file, as_json=as_json)
+    elif content == "weights":
+        _show_weights(file, as_json=as_json)
+    elif failures:
+        _show_failures(file, as_json=as_json)
+    elif file.is_dir():
+        raise FeatxError(
+            subject=str(file),
+            expected="a cache, a head or a file of weights",
+            got="a folder",
+            remedy=f"Make a cache of its images: featx.extract('{file}', output='photos.h5').",
+        )
     else:
-        _print_summary(summary)
+        _show_cache(file, as_json=as_json)
 
 
-def _list_failures(cache: Path) -> list[list[str]]:
+def _show_failures(path: Path, *, as_json: bool) -> None:
     from featx.extraction.ledger import read_failures
 
-    return [[f.path, f.embedding or "all", f.stage, f.reason] for f in read_failures(cache)]
-
-
-def _print_weights(path: Path, *, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    from featx.backbones.metadata import read_metadata
-
-    metadata = read_metadata(path)
-    if metadata is None:
-        raise WeightsError(
-            subject=str(path),
-            expected="weights written by featx.fine_tune",
-            got="weights without its metadata",
-            remedy="Pass tuned weights, or a cache.",
-        )
-    fields = asdict(metadata)
+    lines = [
+        [one.path, one.embedding or "all", one.stage, one.reason] for one in read_failures(path)
+    ]
     if as_json:
-        print_json(fields)
+        listed = [dict(zip(FAILURE_COLUMNS, line, strict=True)) for line in lines]
+        print_json({"cache": path, "n_failures": len(lines), "failures": listed})
+    else:
+        print_table(FAILURE_COLUMNS, lines, cut=("path",))
+
+
+def _show_cache(path: Path, *, as_json: bool) -> None:
+    from featx.cache.reader import open_cache
+
+    with open_cache(path) as cache:
+        summary = _summarise(cache)
+    if as_json:
+        print_json(summary)
         return
-    for key, value in fields.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{name} {part}" for name, part in value.items())
-        elif isinstance(value, tuple):
-            value = ", ".join(map(str, value))
-        print(f"{key:20} {value}")
+    embeddings = summary["embeddings"]
+    print(
+        f"{path}: a cache of {summary['n_rows']} rows, {len(embeddings)} embeddings, "
+        f"{summary['n_failures']} failures"
+    )
+    if summary["n_failures"]:
+        print(f"        list the failures with: featx info {path} --failures")
+    print(f"source  {summary['source']}")
+    print(f"digest  {summary['digest']}")
+    if summary["n_groups"]:
+        print(f"groups  {summary['n_groups']}")
+    print()
+    _print_counts(summary["counts"])
+    for name, embedding in embeddings.items():
+        fingerprint = embedding["fingerprint"]
+        print(
+            f"\nembedding {name}: {embedding['n_vectors']} vectors of {fingerprint['dim']} "
+            f"{embedding['dtype']}, fingerprint {fingerprint['digest']}"
+        )
+        print(f"  {embedding['summary']}")
+        made = embedding["provenance"]
+        n_updates = len(made["updates"])
+        updates = f", and {n_updates} updates" if n_updates else ""
+        print(f"  made {made['time'][:16]} by {made['engine']} on {made['device']}{updates}")
+
+
+def _print_counts(counts: dict[str, dict[str, int]]) -> None:
+    """Print how many rows each class has in each split."""
+    splits = [
+        split
+        for split in ("train", "val", "test", "")
+        if any(split in line for line in counts.values())
+    ]
+    lines = [
+        [label or "(no label)", *(line.get(split, 0) for split in splits), sum(line.values())]
+        for label, line in counts.items()
+    ]
+    shown = lines[:MAX_CLASSES]
+    if len(lines) > MAX_CLASSES:
+        rest = lines[MAX_CLASSES:]
+        sums = [sum(column) for column in list(zip(*rest, strict=True))[1:]]
+        shown.append([f"… {len(rest)} more, together", *sums])
+    if len(lines) > 1:
+        shown.append(["all", *(sum(column) for column in list(zip(*lines, strict=True))[1:])])
+    names = [split or "no split" for split in splits]
+    if splits == [""]:
+        print_table(["class", "rows"], [[line[0], line[-1]] for line in shown])
+    else:
+        print_table(["class", *names, "all"], shown)
 
 
 def _summarise(cache: "Cache") -> dict[str, Any]:
     from collections import Counter
     from dataclasses import asdict
 
+    pairs = Counter(zip(cache.labels.tolist(), cache.splits.tolist(), strict=True))
+    counts: dict[str, dict[str, int]] = {}
+    for (label, split), count in sorted(pairs.items(), key=lambda pair: _sort_key(pair[0][0])):
+        counts.setdefault(label, {})[split] = count
     return {
+        "content": "cache",
         "cache": str(cache.path),
         "digest": cache.digest,
         "source": cache.source,
         "n_rows": len(cache),
         "n_failures": len({failure.id for failure in cache.failures}),
-        "labels": dict(sorted(Counter(cache.labels.tolist()).items())),
-        "splits": dict(Counter(cache.splits.tolist())),
         "n_groups": len(set(cache.groups.tolist()) - {""}),
+        "labels": {label: sum(line.values()) for label, line in counts.items()},
+        "splits": dict(Counter(cache.splits.tolist())),
+        "counts": counts,
         "embeddings": {
             name: {
-                "digest": cache.get_info(name).fingerprint.digest,
                 "n_vectors": int(cache.read_present(name).sum()),
                 "dtype": cache.get_dtype(name),
-                "fingerprint": asdict(cache.get_info(name).fingerprint),
+                "fingerprint": describe_fingerprint(cache.get_info(name).fingerprint),
+                "summary": cache.get_info(name).fingerprint.describe(),
                 "provenance": asdict(cache.get_info(name).provenance),
             }
             for name in cache.embeddings
@@ -112,26 +162,74 @@ def _summarise(cache: "Cache") -> dict[str, Any]:
     }
 
 
-def _print_summary(summary: dict[str, Any]) -> None:
-    print(f"{summary['cache']}: {summary['n_rows']} rows, {summary['n_failures']} failures")
-    print(f"digest  {summary['digest']}")
-    print(f"source  {summary['source']}")
-    for title in ("splits", "labels"):
-        counts = {name or "(none)": count for name, count in summary[title].items()}
-        shown = [f"{name} {count}" for name, count in list(counts.items())[:20]]
-        more = f", and {len(counts) - 20} more" if len(counts) > 20 else ""
-        print(f"{title}  {', '.join(shown)}{more}")
-    if summary["n_groups"]:
-        print(f"groups  {summary['n_groups']}")
-    for name, embedding in summary["embeddings"].items():
-        print(
-            f"\nembedding {name}, fingerprint {embedding['digest']}, "
-            f"{embedding['n_vectors']} vectors, {embedding['dtype']}"
-        )
-        for part in ("fingerprint", "provenance"):
-            for key, value in embedding[part].items():
-                if isinstance(value, dict):
-                    value = ", ".join(f"{k} {v}" for k, v in value.items())
-                elif isinstance(value, tuple):
-                    value = f"{len(value)}, the last {value[-1]['time']}" if value else "none"
-                print(f"  {key:15} {value}")
+def _sort_key(label: str) -> tuple[int, int, str]:
+    """Sort numbers by value and before words; rows without a label come last."""
+    if label.isdecimal():
+        return 0, int(label), label
+    return (1 if label else 2), 0, label
+
+
+def _show_head(path: Path, *, as_json: bool) -> None:
+    from featx.heads.head import load_head
+
+    head = load_head(path)
+    if as_json:
+        print_json({"content": "head", **describe_head(path, head)})
+        return
+    params = ", ".join(f"{name} {value:.3g}" for name, value in head.params.items())
+    print(f"{path}: a head, {head.kind}, {params}")
+    fitted, names = head.fitted_on, head.classes.tolist()
+    print(f"fitted on  {fitted.n_rows} rows of {fitted.cache} (split {fitted.split})")
+    more = f", and {len(names) - MAX_CLASSES} more" if len(names) > MAX_CLASSES else ""
+    print(f"classes    {len(names)}: {', '.join(names[:MAX_CLASSES])}{more}")
+    print(f"reads      {head.fingerprint.describe()}")
+    print(f"weights    {head.origin.weights}")
+    if head.cross_validation is not None:
+        held_out = head.cross_validation
+        accuracy = format_accuracy(held_out.scores)
+        print(f"held out   accuracy {accuracy} in {held_out.n_folds} folds")
+
+
+def _show_weights(path: Path, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from featx.backbones.metadata import read_metadata
+
+    metadata = read_metadata(path)
+    if metadata is None:
+        found: dict[str, Any] = {"content": "weights", "weights": str(path), **_count_tensors(path)}
+        if as_json:
+            print_json(found)
+            return
+        print(f"{path}: weights that another program wrote")
+        print(f"tensors  {found['n_tensors']}, {found['n_parameters'] / 1e6:.2f} M parameters")
+        print(f"use      featx extract photos/ -o photos.h5 --backbone NAME --weights {path}")
+        return
+    fields = asdict(metadata)
+    if as_json:
+        print_json({"content": "weights", "weights": str(path), **fields})
+        return
+    print(f"{path}: weights of {metadata.backbone}, tuned by featx fine-tune")
+    print(f"trained    {', '.join(metadata.blocks)}, from {metadata.from_weights}")
+    print(f"classes    {len(metadata.classes)}: {', '.join(metadata.classes[:MAX_CLASSES])}")
+    print(
+        f"images     {metadata.n_train} to learn from, {metadata.n_holdout} to decide when to stop"
+    )
+    print(
+        f"kept       epoch {metadata.best_epoch}: holdout accuracy "
+        f"{metadata.holdout_accuracy:.3f}, loss {metadata.holdout_loss:.3f}"
+    )
+    if metadata.stopped:
+        print(f"stopped    {metadata.stopped}")
+    print(f"made       {metadata.time[:16]} on {metadata.device}, {metadata.precision}")
+
+
+def _count_tensors(path: Path) -> dict[str, int]:
+    """Count the tensors and the numbers in a file of weights."""
+    from featx.backbones.state_dict import read_state_dict
+
+    tensors = read_state_dict(path)
+    return {
+        "n_tensors": len(tensors),
+        "n_parameters": sum(tensor.numel() for tensor in tensors.values()),
+    }

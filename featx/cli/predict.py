@@ -18,8 +18,11 @@ from featx.cli.options import (
 )
 from featx.cli.printing import print_json, print_note, print_table
 from featx.cli.streams import use_utf8
+from featx.core.errors import FeatxError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from featx.prediction.predictor import Prediction
 
 
@@ -44,6 +47,14 @@ def predict(
 
     featx predict head.joblib new/ --csv > predictions.csv
     """
+    if as_csv and as_json:
+        raise FeatxError(
+            subject="as_csv, as_json",
+            expected="one of them",
+            got="both",
+            remedy="Choose one.",
+        )
+    from featx.cache.open import is_cache_file
     from featx.prediction.predict import predict as predict_images
 
     predictions = predict_images(
@@ -57,27 +68,57 @@ def predict(
         workers=workers,
     )
     if as_json:
-        print_json([prediction.to_dict() for prediction in predictions])
+        print_json(
+            {
+                "head": head,
+                "n_rows": len(predictions),
+                "n_failures": sum(prediction.error is not None for prediction in predictions),
+                "predictions": [prediction.to_dict() for prediction in predictions],
+            }
+        )
+    elif as_csv:
+        _print_csv(predictions)
     else:
-        width = max(1, *(len(prediction.top) for prediction in predictions))
-        header = ["path", *_name_columns(width), "error"]
-        lines = [_list_cells(prediction, width) for prediction in predictions]
-        if as_csv:
-            use_utf8()
-            writer = csv.writer(sys.stdout, lineterminator="\n")
-            writer.writerows([header, *lines])
-        else:
-            print_table(header, lines)
+        _print_columns(predictions, is_cache=is_cache_file(inputs[0]))
     if all(prediction.error for prediction in predictions):
         print_note("no image could be read")
         raise typer.Exit(1)
 
 
-def _name_columns(width: int) -> list[str]:
-    names = [["label", "score"], *([f"label_{i}", f"score_{i}"] for i in range(2, width + 1))]
-    return [name for pair in names for name in pair]
+def _print_csv(predictions: "Sequence[Prediction]") -> None:
+    """Print all columns, empty ones too, for a program to read."""
+    from featx.core.text import guard_cell
+
+    use_utf8()
+    columns = _list_columns(predictions)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(map(guard_cell, column) for column in columns.values()), strict=True))
 
 
-def _list_cells(prediction: "Prediction", width: int) -> list[Any]:
-    pairs = [*prediction.top, *[("", None)] * (width - len(prediction.top))]
-    return [prediction.path, *(cell for pair in pairs for cell in pair), prediction.error or ""]
+def _print_columns(predictions: "Sequence[Prediction]", *, is_cache: bool) -> None:
+    """Print the columns that say something: rows of a cache go by their ids, images by paths."""
+    columns = _list_columns(predictions)
+    has_own_ids = any(not one.path.endswith(one.id) for one in predictions)
+    columns.pop("path" if is_cache else "id" if not has_own_ids else "", None)
+    shown = {
+        name.replace("true_label", "true label"): column
+        for name, column in columns.items()
+        if any(cell not in (None, "") for cell in column)
+    }
+    print_table(list(shown), list(zip(*shown.values(), strict=True)), cut=("path", "id"))
+
+
+def _list_columns(predictions: "Sequence[Prediction]") -> dict[str, list[Any]]:
+    """List the cells by column: ``label_2`` and ``score_2`` are those of the second class."""
+    columns: dict[str, list[Any]] = {
+        name: [getattr(prediction, name) for prediction in predictions]
+        for name in ("path", "id", "true_label", "split")
+    }
+    for number in range(max(1, *(len(prediction.top) for prediction in predictions))):
+        ending = f"_{number + 1}" if number else ""
+        pairs = [one.top[number] if number < len(one.top) else (None, None) for one in predictions]
+        columns[f"label{ending}"] = [label for label, _ in pairs]
+        columns[f"score{ending}"] = [score for _, score in pairs]
+    columns["error"] = [prediction.error for prediction in predictions]
+    return columns

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import sys
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,26 @@ if TYPE_CHECKING:
     from featx.heads.evaluate import Evaluation
 
 
-def print_json(value: Any) -> None:
-    """Print a value as JSON; NaN becomes null, because JSON has no NaN."""
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print an object as JSON; NaN becomes null, because JSON has no NaN.
+
+    Parameters
+    ----------
+    value : dict of str to object
+        The object. ``docs/reference/json.md`` says what its keys mean; one thing has one key in all
+        commands.
+    """
     is_ascii = not use_utf8()
-    print(json.dumps(_without_nan(value), indent=2, ensure_ascii=is_ascii, default=str))
+    text = json.dumps(_without_nan(value), indent=2, ensure_ascii=is_ascii, default=str)
+    print(_UNSEEN.sub(_escape_unseen, text))
+
+
+_UNSEEN = re.compile(r"[^\n -~]")
+"""Characters beyond ASCII: of these, `print_json` escapes those that do not print."""
+
+
+def _escape_unseen(match: re.Match[str]) -> str:
+    return match.group() if match.group().isprintable() else json.dumps(match.group())[1:-1]
 
 
 def _without_nan(value: Any) -> Any:
@@ -59,6 +76,12 @@ def print_table(
         print_fitting(table)
     else:
         print(table.format())
+
+
+def measure_table(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> int:
+    """Count the columns that a table needs."""
+    widths = TextTable.build(header, lines).list_widths()
+    return sum(widths) + 2 * (len(widths) - 1)
 
 
 def count_columns() -> int:

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from featx.cli.options import CacheArgument
+from featx.cli.options import AsJson, CacheArgument
+from featx.cli.printing import print_json
 
 
 def split(
@@ -19,6 +20,7 @@ def split(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing splits.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Record in a cache which rows are train, val and test.
 
@@ -29,4 +31,7 @@ def split(
     from featx.fitting.split import split_cache
 
     counts = split_cache(cache, val=val, test=test, seed=seed, overwrite=overwrite)
+    if as_json:
+        print_json({"cache": cache, "splits": counts})
+        return
     print(f"{cache}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))

@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from featx.core.text import escape_text
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextTable:
@@ -65,4 +67,4 @@ class TextTable:
 def _format_cell(cell: Any) -> str:
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return "-"
-    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+    return f"{cell:.3f}" if isinstance(cell, float) else escape_text(str(cell))

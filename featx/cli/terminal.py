@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from featx.cli.table import TextTable
+from featx.core.text import shorten
 
 GAP = 2
 """Number of blanks between columns."""
@@ -45,7 +46,7 @@ def print_fitting(table: TextTable, console: Console | None = None) -> None:
     for line in table.cells:
         shown.add_row(
             *(
-                Text(shorten_middle(cell, width) if is_cut else cell)
+                Text(fit_text(cell, width) if is_cut else cell)
                 for cell, is_cut in zip(line, table.is_cut, strict=True)
             )
         )
@@ -73,30 +74,22 @@ def choose_cut_width(table: TextTable, width: int) -> int:
     return max(MIN_CUT, space // n_cut) if n_cut else width
 
 
-def shorten_middle(text: str, width: int) -> str:
+def fit_text(text: str, width: int) -> str:
     """Leave out the middle of a text, so that it takes no more columns than the terminal has.
 
     Parameters
     ----------
     text : str
-        A path: its end, with the name of the file, is worth more than its beginning.
+        A path.
     width : int
-        Number of columns.
+        Number of columns; some letters take two.
 
     Examples
     --------
-    >>> shorten_middle("photos/2021/expedition/ants/0001.jpg", 20)
-    'photos…nts/0001.jpg'
+    >>> fit_text("photos/2021/expedition/ants/0001.jpg", 20)
+    'photos/2021/…001.jpg'
     """
-    if cell_len(text) <= width:
-        return text
-    begin, end = "", ""
-    for letter in text:
-        if cell_len(begin + letter) > (width - 1) // 3:
-            break
-        begin += letter
-    for letter in reversed(text):
-        if cell_len(begin + end + letter) > width - 1:
-            break
-        end = letter + end
-    return f"{begin}…{end}"
+    limit = width
+    while cell_len(text) > width:
+        text, limit = shorten(text, limit), limit - 1
+    return text

@@ -41,7 +41,8 @@ def verify(
 
     found = verify_cache(cache)
     problems = list(found.problems)
-    record = asdict(found) | {"path": str(found.path)}
+    record = asdict(found)
+    record["cache"] = record.pop("path")
     if not as_json:
         state = "damaged" if problems else "sound"
         print(f"{cache}: {state}, {found.n_rows} rows, {found.n_vectors} vectors checked")
@@ -70,7 +71,7 @@ def verify(
                 f"{comparison.n_changed} changed since, {comparison.n_gone} missing"
             )
     if as_json:
-        print_json(record)
+        print_json(record | {"is_sound": not problems, "problems": problems})
     else:
         for problem in problems:
             print(f"  {problem}")

@@ -15,6 +15,9 @@ Identity = Mapping[str, Any]
 """One decision as versioned data, in JSON types: ``{"kind": "image-classification/1", …}``."""
 
 
+SIZES = ("resize", "crop")
+"""Numbers of a preprocessing that stand in the sentence for a reader."""
+
 MAX_DIFFERENCES = 3
 """Largest number of differences that an error names."""
 
@@ -76,14 +79,15 @@ class Fingerprint:
 
     def describe(self) -> str:
         """Write the decisions as one line for a reader; never compare this text."""
-        fields = self.list_fields()
-        shown = [name for name in fields if name not in ("backbone", "dim", "preprocess.kind")]
-        texts = [
-            _format_field(name, fields[name])
-            for name in shown
-            if not isinstance(fields[name], list | tuple)
+        sizes = [f"{key} {self.preprocess[key]}" for key in SIZES if key in self.preprocess]
+        parts = [
+            f"{self.backbone} {self.layer}",
+            f"weights {self.weights_digest[:12]}",
+            *(sizes or [str(self.preprocess.get("kind"))]),
+            self.decoder,
+            self.precision,
         ]
-        return f"{self.backbone}: {', '.join(texts)}"
+        return ", ".join(parts)
 
     def list_fields(self) -> dict[str, Any]:
         """List all decisions by name; a part of a mapping is named like ``preprocess.crop``."""

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
+from featx.core.errors import FeatxError
 from featx.core.typing import PathLike
 
 FileContent = Literal["cache", "head", "weights"]
 """Kinds of files that featx reads and writes."""
+
+NAMES: dict[FileContent, str] = {
+    "cache": "a cache",
+    "head": "a head",
+    "weights": "a file of weights",
+}
+"""Noun phrase for each kind of file."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCKS = (0, 512, 1024, 2048)
@@ -49,3 +58,74 @@ def recognise_file(path: PathLike) -> FileContent | None:
     if is_zip or start.startswith(_OLD_TORCH) or start[8:10] in (b'{"', b"{}"):
         return "weights"
     return "head" if start[:1] == b"\x80" and 2 <= start[1] <= 5 else None
+
+
+def describe_path(path: PathLike) -> str:
+    """Say in a few words what lies at a path, for the error of a caller who expected another thing.
+
+    Parameters
+    ----------
+    path : path
+        Path of anything.
+
+    Returns
+    -------
+    str
+        A noun phrase, such as ``"a head"``, ``"a folder"`` or ``"no such file"``.
+    """
+    content = recognise_file(path)
+    if content is not None:
+        return NAMES[content]
+    if Path(path).is_dir():
+        return "a folder"
+    return "another file" if Path(path).exists() else "no such file"
+
+
+def check_order(
+    names: tuple[str, str],
+    paths: tuple[object, object],
+    *,
+    content: FileContent,
+    is_first: bool = True,
+    call: str,
+) -> None:
+    """Refuse two paths of which each stands in the place of the other.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Names of the two arguments.
+    paths : tuple of object
+        The two arguments, each a path or a list of one; no other value is in the wrong place.
+    content : {"cache", "head", "weights"}
+        What one of them holds.
+    is_first : bool
+        Whether the first argument is the one that holds it.
+    call : str
+        The right call: ``{0}`` and ``{1}`` stand for the two paths as they were given.
+
+    Raises
+    ------
+    FeatxError
+        If the other argument holds it. The remedy is the right call.
+
+    Examples
+    --------
+    >>> call = "featx.evaluate({1!r}, {0!r})"
+    >>> check_order(("head", "cache"), ("a.joblib", "a.h5"), content="head", call=call)
+    """
+    alone = [
+        path[0] if isinstance(path, list | tuple) and len(path) == 1 else path for path in paths
+    ]
+    given = [Path(path) for path in alone if isinstance(path, str | os.PathLike)]
+    if len(given) < len(paths) or not all(path.exists() for path in given):
+        return
+    if [recognise_file(path) == content for path in given] != [not is_first, is_first]:
+        return
+    places = ("the first", "the second") if is_first else ("the second", "the first")
+    raise FeatxError(
+        subject=", ".join(names),
+        expected=f"{NAMES[content]} in {places[0]} of them",
+        got=f"it in {places[1]}",
+        remedy=f"Exchange the two: {call.format(*map(str, given))}.",
+    )

@@ -16,6 +16,7 @@ from featx.cache.writer import Column, write_cache
 from featx.core.files import follow_link
 from featx.core.notes import note
 from featx.core.progress import show_progress, stage
+from featx.core.recognise import check_order
 from featx.core.rows import Row
 from featx.core.signals import explain_end
 from featx.core.typing import Array, Decode, PathLike, Precision, VectorDtype
@@ -164,6 +165,13 @@ def extract(  # noqa: PLR0913
     >>> report.n_rows, report.dims
     (12, {'lenet5': 84})
     """
+    check_order(
+        ("source", "output"),
+        (source, output),
+        content="cache",
+        is_first=False,
+        call="featx.extract({1!r}, output={0!r})",
+    )
     return run_extraction(
         ExtractionRequest(
             source=source,

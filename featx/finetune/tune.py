@@ -15,6 +15,7 @@ from featx.cache.reader import Cache, open_cache
 from featx.core.errors import TuningError
 from featx.core.files import check_destination, explain_errors, follow_link, put_in_place
 from featx.core.progress import show_progress, stage
+from featx.core.recognise import check_order
 from featx.core.signals import explain_end
 from featx.core.torch_state import DEFAULT_FLOAT32, plain_torch_thread
 from featx.core.typing import PathLike
@@ -149,6 +150,13 @@ def fine_tune(  # noqa: PLR0913
     >>> report.verdict
     'Tuning did not help for certain: +0.0 points on 4 val images ...'
     """
+    check_order(
+        ("source", "cache"),
+        (source, cache),
+        content="cache",
+        is_first=False,
+        call=f"featx.fine_tune({{1!r}}, cache={{0!r}}, output='{output}')",
+    )
     request = TuningRequest(
         source=source,
         paths=TuningPaths.build(output, trunk),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from featx.cache.reader import RECORD_SPLITS, Cache
 from featx.core.errors import CacheError
+from featx.core.recognise import check_order
 from featx.core.typing import Split
 from featx.fitting.inputs import (
     CacheLike,
@@ -64,6 +65,9 @@ def evaluate(
     >>> scores.n_rows, scores.accuracy
     (4, 1.0)
     """
+    check_order(
+        ("head", "cache"), (head, cache), content="head", call="featx.evaluate({1!r}, {0!r})"
+    )
     head = read_head(head)
     with opened_cache(cache) as opened:
         split = split or choose_evaluated(opened)

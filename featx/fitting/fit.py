@@ -13,6 +13,7 @@ from featx.cache.reader import Cache
 from featx.core.errors import HeadError
 from featx.core.files import check_destination
 from featx.core.progress import show_progress, stage
+from featx.core.recognise import check_order
 from featx.core.typing import Array, PathLike, StrArray
 from featx.fitting.inputs import CacheLike, check_labels, opened_cache
 from featx.heads.classifier import HeadClassifier
@@ -93,6 +94,12 @@ def fit_head(  # noqa: PLR0913
     ('logreg', {'C': 0.01})
     """
     if output is not None:
+        check_order(
+            ("cache", "output"),
+            (cache, output),
+            content="cache",
+            call="featx.fit_head({1!r}, output={0!r})",
+        )
         _check_output(Path(output), cache, overwrite=overwrite)
     head_kind = get_kind(kind)
     check_seed(seed)

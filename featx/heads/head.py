@@ -20,6 +20,7 @@ from featx.core.files import check_destination, replacing
 from featx.core.fingerprint import Fingerprint
 from featx.core.process import ignore_warnings
 from featx.core.provenance import Origin
+from featx.core.recognise import describe_path
 from featx.core.typing import Array, Float32Array, PathLike
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import CrossValidation
@@ -310,8 +311,12 @@ def load_head(path: PathLike) -> Head:
 def _read_content(path: Path) -> dict[str, Any]:
     """Read the dict in a head file, without the name of its format."""
     expected = "a head that featx wrote"
-    if not path.is_file():
-        raise HeadError(subject=str(path), expected=expected, got="no file", remedy=FIT_ANEW)
+    got = describe_path(path)
+    if got == "a cache":
+        remedy = f"Fit a head on it: featx.fit_head('{path}', output='head.joblib')."
+        raise HeadError(subject=str(path), expected=expected, got=got, remedy=remedy)
+    if got not in ("a head", "another file"):
+        raise HeadError(subject=str(path), expected=expected, got=got, remedy=FIT_ANEW)
     try:
         content = joblib.load(path)
     except Exception as error:  # unpickling other bytes can raise any error

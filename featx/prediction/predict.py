@@ -10,6 +10,8 @@ from featx.cache.open import is_cache_file
 from featx.cache.reader import open_cache
 from featx.core.errors import FeatxError, SourceError
 from featx.core.progress import show_progress
+from featx.core.recognise import check_order
+from featx.core.rows import Row
 from featx.core.typing import PathLike
 from featx.embedding.options import RunKeywords, RunOptions
 from featx.fitting.inputs import HeadLike, find_comparable
@@ -18,6 +20,7 @@ from featx.images.sources.inputs import list_entries, list_inputs
 from featx.prediction.predictor import (
     Prediction,
     check_top,
+    describe_prediction,
     open_session,
     predict_entries,
     rank_classes,
@@ -73,6 +76,9 @@ def predict(
     >>> len(predictions)
     1
     """
+    check_order(
+        ("head", "inputs"), (head, inputs), content="head", call="featx.predict({1!r}, {0!r})"
+    )
     loaded = head if isinstance(head, Head) else load_head(head)
     check_top(top)
     given = list_inputs(inputs)
@@ -119,8 +125,15 @@ def _iter_from_cache(head: Head, path: PathLike, top: int) -> Iterator[Predictio
         present = cache.select_rows(embedding=name)
         for start in range(0, len(present), BLOCK_ROWS):
             rows = present[start : start + BLOCK_ROWS]
-            paths = cache.paths[rows].tolist()
-            yield from rank_classes(head, paths, cache.read_vectors(name, rows), top)
+            ranked = rank_classes(head, cache.read_vectors(name, rows), top)
+            for number, best in zip(rows.tolist(), ranked, strict=True):
+                row = Row(
+                    id=cache.ids[number],
+                    path=cache.paths[number],
+                    label=cache.labels[number] or None,
+                    split=cache.splits[number] or None,
+                )
+                yield describe_prediction(row, best)
         for failure in cache.failures:
             if failure.embedding in ("", name):
-                yield Prediction(path=failure.path, error=failure.reason)
+                yield Prediction(path=failure.path, id=failure.id, error=failure.reason)

@@ -11,7 +11,8 @@ import numpy as np
 
 from featx.core.errors import FeatxError
 from featx.core.progress import show_progress
-from featx.core.typing import Array
+from featx.core.rows import Row
+from featx.core.typing import Array, Split
 from featx.embedding.identity import find_decode, restore_backbone
 from featx.embedding.options import RunKeywords, RunOptions
 from featx.embedding.session import EmbeddingSession
@@ -29,6 +30,8 @@ class Prediction:
     ----------
     path : str
         Path of the image; ``image N`` for an input without a path, N counted from 0.
+    id : str
+        Identity of the image within its source or cache.
     label : str or None
         The most likely class; None if the image cannot be read.
     score : float or None
@@ -36,14 +39,21 @@ class Prediction:
         class.
     top : tuple of (str, float)
         The most likely classes with their scores, best first.
+    true_label : str or None
+        Label that the source or the cache gives to the image; None if it gives none.
+    split : {"train", "val", "test"} or None
+        Split that the source or the cache gives to the image.
     error : str or None
         Reason why there is no prediction.
     """
 
     path: str
+    id: str = ""
     label: str | None = None
     score: float | None = None
     top: tuple[tuple[str, float], ...] = ()
+    true_label: str | None = None
+    split: Split | None = None
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -205,16 +215,18 @@ def predict_entries(
         replace(entry, row=replace(entry.row, id=str(number)))
         for number, entry in enumerate(entries)
     ]
-    by_id: dict[str, Prediction] = {}
+    found: dict[int, Prediction] = {}
     with closing(session.iter_batches(numbered)) as batches:
         for batch in batches:
             for failure in batch.failures:
-                by_id[failure.id] = Prediction(path=failure.path, error=failure.reason)
+                row = entries[int(failure.id)].row
+                found[int(failure.id)] = describe_prediction(row, error=failure.reason)
             if batch.rows:
-                paths = [row.path for row in batch.rows]
-                predictions = rank_classes(head, paths, batch.vectors[layer], top)
-                by_id.update(zip((row.id for row in batch.rows), predictions, strict=True))
-    return [by_id[entry.row.id] for entry in numbered]
+                ranked = rank_classes(head, batch.vectors[layer], top)
+                for embedded, best in zip(batch.rows, ranked, strict=True):
+                    number = int(embedded.id)
+                    found[number] = describe_prediction(entries[number].row, best)
+    return [found[number] for number in range(len(entries))]
 
 
 def check_top(top: int) -> None:
@@ -231,25 +243,51 @@ def check_top(top: int) -> None:
         )
 
 
-def rank_classes(head: Head, paths: Sequence[str], X: Array, top: int) -> list[Prediction]:
-    """Predict the most likely classes of embedded images.
+Ranked = tuple[tuple[str, float], ...]
+"""Classes with their scores, best first."""
+
+
+def rank_classes(head: Head, X: Array, top: int) -> list[Ranked]:
+    """Rank the classes of embedded images.
 
     Parameters
     ----------
     head : Head
         The head that scores the classes.
-    paths : sequence of str
-        Paths of the images.
     X : ndarray
-        Vectors ``(len(paths), dim)``.
+        Vectors ``(n_rows, dim)``.
     top : int
         Number of classes per image.
     """
     scores = head.score_classes(X)  # (n_rows, n_classes)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :top]  # (n_rows, top)
     classes = head.classes
-    predictions = []
-    for path, line, codes in zip(paths, scores, order, strict=True):
-        best = tuple((str(classes[code]), float(line[code])) for code in codes)
-        predictions.append(Prediction(path=path, label=best[0][0], score=best[0][1], top=best))
-    return predictions
+    return [
+        tuple((str(classes[code]), float(line[code])) for code in codes)
+        for line, codes in zip(scores, order, strict=True)
+    ]
+
+
+def describe_prediction(row: Row, best: Ranked = (), error: str | None = None) -> Prediction:
+    """Put together what the source says of an image and what the head says.
+
+    Parameters
+    ----------
+    row : Row
+        The image.
+    best : tuple of (str, float)
+        The most likely classes with their scores; none for an image that cannot be read.
+    error : str, optional
+        Reason why there is no prediction.
+    """
+    label, score = best[0] if best else (None, None)
+    return Prediction(
+        path=row.path,
+        id=row.id,
+        label=label,
+        score=score,
+        top=best,
+        true_label=row.label,
+        split=row.split,
+        error=error,
+    )

@@ -47,9 +47,13 @@ def test_commands_end_to_end_do_what_they_say(place: Any, run_cli: Any) -> None:
 
     result = run_cli("info", "new.h5")
     assert (result.code, result.err) == (0, "")
-    assert "new.h5: 8 rows, 0 failures" in result.out
-    assert "labels  ants 4, bees 4" in result.out
-    assert "embedding tests-tiny, fingerprint " in result.out
+    assert "new.h5: a cache of 8 rows, 1 embeddings, 0 failures" in result.out
+    table = [
+        line.split() for line in result.out.splitlines() if line[:4] in ("clas", "ants", "all ")
+    ]
+    assert table == [["class", "rows"], ["ants", "4"], ["all", "8"]]
+    assert "embedding tests-tiny: 8 vectors of 8 float32, fingerprint " in result.out
+    assert max(map(len, result.out.splitlines())) <= 100
 
     result = run_cli("split", "new.h5", "--val", "0.25")
     assert (result.code, result.out, result.err) == (0, "new.h5: train 6, val 2\n", "")
@@ -71,7 +75,7 @@ def test_commands_end_to_end_do_what_they_say(place: Any, run_cli: Any) -> None:
     result = run_cli("predict", "new.joblib", "photos/val/bees/0.jpg", "photos/val/ants/0.jpg")
     assert (result.code, result.err) == (0, "")
     header, *lines = (line.split() for line in result.out.splitlines())
-    assert header == ["path", "label", "score", "error"]
+    assert header == ["path", "label", "score"]
     assert [line[:2] for line in lines] == [
         ["photos/val/bees/0.jpg", "bees"],
         ["photos/val/ants/0.jpg", "ants"],
@@ -109,7 +113,14 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         (EXTRACT.replace("tests-tiny", "lenet5 --size 64"), "lenet5, size 64: expected a size"),
         ("info gone.h5", "gone.h5: expected a cache, got no such file"),
         ("info text.h5", "text.h5: expected a sealed cache"),
-        ("info head.joblib", "head.joblib: expected a sealed cache"),
+        ("info photos", "photos: expected a cache, a head or a file of weights, got a folder."),
+        ("verify head.joblib", "expected a cache, got a head. Pass the cache that it was"),
+        ("split head.joblib", "or show it: featx info head.joblib."),
+        ("fit-head head.joblib -o new.joblib", "head.joblib: expected a cache, got a head."),
+        ("fit-head photos -o new.joblib", "photos: expected a cache, got a folder. Make a cache"),
+        ("evaluate photos.h5 photos.h5", "featx fit-head photos.h5 --output head.joblib."),
+        ("evaluate head.joblib photos", "featx extract photos --output photos.h5."),
+        ("predict photos photos", "photos: expected a head that featx wrote, got a folder."),
         ("split photos.h5", "expected a cache without splits, got train, val"),
         ("fit-head gone.h5 -o new.joblib", "gone.h5: expected a cache, got no such file"),
         ("fit-head photos.h5 -o no/new.joblib", "no/new.joblib: expected an existing folder"),
@@ -117,14 +128,13 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         ("fit-head photos.h5 -o new.joblib --embedding x", "expected one of its embeddings"),
         (
             "evaluate gone.joblib photos.h5",
-            "gone.joblib: expected a head that featx wrote, got no file",
+            "gone.joblib: expected a head that featx wrote, got no such file",
         ),
-        ("evaluate photos.h5 head.joblib", "photos.h5: expected a head that featx wrote"),
         ("evaluate head.joblib cache.h5", "expected backbone tests-tiny"),
         ("evaluate head.joblib photos.h5 --split test", "in split 'test', got splits train, val"),
         (
             "predict gone.joblib photos",
-            "gone.joblib: expected a head that featx wrote, got no file",
+            "gone.joblib: expected a head that featx wrote, got no such file",
         ),
         ("predict head.joblib gone", "gone: expected a folder, table, tar or image"),
         ("predict head.joblib empty", "empty: expected at least one image"),
@@ -186,6 +196,27 @@ def test_wrong_value_of_an_option_ends_in_one_line_and_code_2(
     before = sorted(path.name for path in place.iterdir())
     run_cli(*line.split()).check_error(message, code=2)
     assert sorted(path.name for path in place.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "right"),
+    [
+        ("evaluate photos.h5 head.joblib", "featx evaluate head.joblib photos.h5."),
+        ("predict photos.h5 head.joblib", "featx predict head.joblib photos.h5."),
+        ("predict photos head.joblib", "featx predict head.joblib photos."),
+        ("predict bad.jpg head.joblib", "featx predict head.joblib bad.jpg."),
+        ("fit-head head.joblib -o photos.h5", "featx fit-head photos.h5 --output head.joblib."),
+        ("extract photos.h5 -o photos", "featx extract photos --output photos.h5."),
+        (
+            "fine-tune photos.h5 --cache photos -o t.safetensors",
+            "featx fine-tune photos --cache photos.h5 --output t.safetensors.",
+        ),
+    ],
+)
+def test_swapped_arguments_are_told_with_the_right_command(
+    place: Any, run_cli: Any, line: str, right: str
+) -> None:
+    run_cli(*line.split()).check_error(f"Exchange the two: {right}", code=2)
 
 
 def test_file_that_is_named_like_an_option_is_no_wrong_usage(place: Any, run_cli: Any) -> None:
@@ -328,8 +359,9 @@ def test_extract_size_reaches_the_cache_and_its_head(place: Any, run_cli: Any) -
         assert cache.get_info().provenance.origin.size == 33
     assert run_cli("verify", "new.h5", "--against", "photos").code == 0
     assert run_cli("fit-head", "new.h5", "-o", "new.joblib", "--C", "1").code == 0
-    found = json.loads(run_cli("predict", "new.joblib", "photos/val", "--json").out)
-    expected = json.loads(run_cli("predict", "new.joblib", "new.h5", "--json").out)[8:]
+    found = json.loads(run_cli("predict", "new.joblib", "photos/val", "--json").out)["predictions"]
+    expected = json.loads(run_cli("predict", "new.joblib", "new.h5", "--json").out)
+    expected = expected["predictions"][8:]
     assert [one["label"] for one in found] == [one["label"] for one in expected]
     assert [one["score"] for one in found] == pytest.approx([one["score"] for one in expected])
 
@@ -339,8 +371,52 @@ def test_info_json_parses(place: Any, run_cli: Any) -> None:
     assert found["n_rows"] == 12
     assert found["labels"] == {"ants": 6, "bees": 6}
     assert found["splits"] == {"train": 8, "val": 4}
+    assert found["counts"] == {
+        "ants": {"train": 4, "val": 2},
+        "bees": {"train": 4, "val": 2},
+    }
     assert found["embeddings"]["tests-tiny"]["fingerprint"]["dim"] == 8
+    assert (found["content"], found["cache"]) == ("cache", "photos.h5")
     assert "failures" not in found
+
+
+def test_info_shows_classes_by_splits(place: Any, run_cli: Any) -> None:
+    lines = run_cli("info", "photos.h5").out.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("class"))
+    assert [line.split() for line in lines[at : at + 4]] == [
+        ["class", "train", "val", "all"],
+        ["ants", "4", "2", "6"],
+        ["bees", "4", "2", "6"],
+        ["all", "8", "4", "12"],
+    ]
+
+
+def test_info_of_a_head_says_what_it_reads(place: Any, run_cli: Any) -> None:
+    out = run_cli("info", "head.joblib").out
+    assert out.startswith("head.joblib: a head, logreg, C 1\n")
+    assert "fitted on  8 rows of photos.h5 (split train)" in out
+    assert "classes    2: ants, bees" in out
+    assert "reads      tests-tiny penultimate, weights " in out
+    found = json.loads(run_cli("info", "head.joblib", "--json").out)
+    assert (found["content"], found["head"], found["kind"]) == ("head", "head.joblib", "logreg")
+    assert found["fingerprint"]["backbone"] == "tests-tiny"
+
+
+@pytest.mark.parametrize("name", ["own.pth", "own.safetensors"])
+def test_info_of_weights_of_another_program_counts_them(
+    place: Any, run_cli: Any, name: str
+) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    tensors = {"conv.weight": torch.zeros(4, 3, 2, 2), "conv.bias": torch.zeros(4)}
+    (save_file if name.endswith("safetensors") else torch.save)(tensors, name)
+    out = run_cli("info", name).out
+    assert out.startswith(f"{name}: weights that another program wrote\n")
+    assert f"--weights {name}" in out
+    found = json.loads(run_cli("info", name, "--json").out)
+    assert (found["content"], found["weights"]) == ("weights", name)
+    assert (found["n_tensors"], found["n_parameters"]) == (2, 52)
 
 
 def test_fit_head_json_parses(place: Any, run_cli: Any) -> None:
@@ -376,7 +452,10 @@ def test_predict_csv_parses(place: Any, run_cli: Any) -> None:
     result = run_cli("predict", "head.joblib", *inputs, "--top", "2", "--csv")
     assert result.code == 0
     lines = list(csv.DictReader(io.StringIO(result.out)))
-    assert list(lines[0]) == ["path", "label", "score", "label_2", "score_2", "error"]
+    assert list(lines[0]) == [
+        *("path", "id", "true_label", "split"),
+        *("label", "score", "label_2", "score_2", "error"),
+    ]
     assert [line["path"] for line in lines] == inputs
     assert [line["label"] for line in lines] == ["ants", "", "bees"]
     assert [line["label_2"] for line in lines] == ["bees", "", "ants"]
@@ -385,14 +464,23 @@ def test_predict_csv_parses(place: Any, run_cli: Any) -> None:
 
 
 def test_predict_json_parses(place: Any, run_cli: Any) -> None:
-    found = json.loads(run_cli("predict", "head.joblib", "photos/val", "--json").out)
-    assert [record["label"] for record in found] == ["ants", "ants", "bees", "bees"]
-    assert found[0]["error"] is None
+    found = json.loads(run_cli("predict", "head.joblib", "photos/val", "bad.jpg", "--json").out)
+    assert (found["head"], found["n_rows"], found["n_failures"]) == ("head.joblib", 5, 1)
+    labels = [one["label"] for one in found["predictions"]]
+    assert labels == ["ants", "ants", "bees", "bees", None]
+    assert [bool(one["error"]) for one in found["predictions"]] == [False] * 4 + [True]
 
 
 def test_predict_cache_needs_no_images(place: Any, run_cli: Any) -> None:
-    result = run_cli("predict", "head.joblib", "photos.h5", "--json")
-    assert len(json.loads(result.out)) == 12
+    found = json.loads(run_cli("predict", "head.joblib", "photos.h5", "--json").out)
+    first = found["predictions"][0]
+    assert (first["id"], first["true_label"]) == ("train/ants/0.jpg", "ants")
+    assert (first["split"], first["label"]) == ("train", "ants")
+    assert first["path"].endswith("photos/train/ants/0.jpg")
+    header, line, *rest = run_cli("predict", "head.joblib", "photos.h5").out.splitlines()
+    assert header.split() == ["id", "true", "label", "split", "label", "score"]
+    assert line.split()[:4] == ["train/ants/0.jpg", "ants", "train", "ants"]
+    assert len(rest) == 11
 
 
 @pytest.mark.parametrize("form", [[], ["--csv"], ["--json"]])
@@ -406,9 +494,23 @@ def test_predict_files_that_all_fail_ends_in_code_1(place: Any, run_cli: Any, fo
 def test_predict_csv_of_files_that_all_fail_has_its_columns(place: Any, run_cli: Any) -> None:
     result = run_cli("predict", "head.joblib", "bad.jpg", "--csv")
     header, line = csv.reader(io.StringIO(result.out))
-    assert header == ["path", "label", "score", "error"]
-    assert line[:3] == ["bad.jpg", "", ""]
-    assert "expected an image in a format that featx reads" in line[3]
+    assert header == ["path", "id", "true_label", "split", "label", "score", "error"]
+    assert line[:6] == ["bad.jpg", "bad.jpg", "", "", "", ""]
+    assert "expected an image in a format that featx reads" in line[6]
+
+
+def test_predict_csv_and_json_together_is_wrong_usage(place: Any, run_cli: Any) -> None:
+    run_cli("predict", "head.joblib", "photos", "--csv", "--json").check_error(
+        "--csv, --json: expected one of them, got both.", code=2
+    )
+
+
+def test_predict_table_with_ids_of_its_own_shows_them(place: Any, run_cli: Any) -> None:
+    table = Path("ids.csv")
+    table.write_text("path,id\nphotos/val/ants/0.jpg,plot-7\nphotos/val/bees/0.jpg,plot-9\n")
+    header, *lines = run_cli("predict", "head.joblib", table).out.splitlines()
+    assert header.split() == ["path", "id", "label", "score"]
+    assert [line.split()[1] for line in lines] == ["plot-7", "plot-9"]
 
 
 def test_backbones_pattern_lists_matches(run_cli: Any) -> None:
@@ -429,7 +531,7 @@ def test_backbones_whole_name_shows_its_weights(run_cli: Any) -> None:
 
 
 def test_backbones_json_parses(run_cli: Any) -> None:
-    (found,) = json.loads(run_cli("backbones", "mobilenet_v2", "--json").out)
+    (found,) = json.loads(run_cli("backbones", "mobilenet_v2", "--json").out)["backbones"]
     assert found["dim"] == 1280
     assert [entry["name"] for entry in found["weights"]] == ["IMAGENET1K_V1", "IMAGENET1K_V2"]
 

@@ -93,6 +93,5 @@ def test_check_comparable_counts_the_differences_that_it_does_not_name() -> None
 
 def test_describe_is_one_line_without_long_numbers() -> None:
     assert FINGERPRINT.describe() == (
-        "resnet50: weights abababababab, layer penultimate, resize 256, crop 224, "
-        "decoder pillow-exact/1, precision fp32"
+        "resnet50 penultimate, weights abababababab, resize 256, crop 224, pillow-exact/1, fp32"
     )

@@ -393,7 +393,7 @@ def test_extract_other_weights_under_the_same_name_are_refused(
     before = extracted.read_bytes()
     with pytest.raises(
         FingerprintError,
-        match=r"embedding tests-tiny: expected backbone tests-tiny, weights_digest .*=NAME",
+        match=r"embedding tests-tiny: expected backbone tests-tiny, got .*=NAME",
     ):
         run(folder, backbone="lenet5", embedding="tests-tiny")
     assert extracted.read_bytes() == before

@@ -87,8 +87,9 @@ def test_find_comparable_none_shows_the_one_that_differs_least(
         pytest.raises(FingerprintError) as caught,
     ):
         find_comparable(cache, head)
-    assert caught.value.subject == f"{cache.path}, embedding near, for a head of tiny"
-    assert caught.value.reason == "expected precision fp32, got precision bf16"
+    assert caught.value.subject == f"{cache.path}, embedding near"
+    assert caught.value.expected == "precision fp32, as the head was fitted on"
+    assert caught.value.got == "precision bf16"
 
 
 # --- check_labels

@@ -80,13 +80,19 @@ def test_head_file_is_read_by_plain_joblib_without_featx(tmp_path: Path) -> None
     assert done.stdout.splitlines() == ["featx-head tiny logreg", "2 ants"]
 
 
-@pytest.mark.parametrize("content", [b"", b"no pickle at all", b"\x80\x04]", b"\x89HDF\r\n\x1a\n"])
+@pytest.mark.parametrize("content", [b"", b"no pickle at all", b"\x80\x04]"])
 def test_load_head_of_garbage_is_refused(tmp_path: Path, content: Any) -> None:
     (tmp_path / "head.joblib").write_bytes(content)
     with pytest.raises(
         HeadError, match=r"head.joblib: expected a head that featx wrote, got a file that "
     ):
         load_head(tmp_path / "head.joblib")
+
+
+def test_load_head_of_a_cache_says_so(tmp_path: Path) -> None:
+    (tmp_path / "photos.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(HeadError, match=r"got a cache\. Fit a head on it: featx\.fit_head\("):
+        load_head(tmp_path / "photos.h5")
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"format": "other"}, {}, "text", np.zeros(3)])
@@ -108,7 +114,7 @@ def test_load_head_of_another_version_is_refused_naming_both(tmp_path: Path) -> 
 
 
 def test_load_head_missing_file_says_how_to_fit_one(tmp_path: Path) -> None:
-    with pytest.raises(HeadError, match=r"got no file\. Fit one with featx.fit_head"):
+    with pytest.raises(HeadError, match=r"got no such file\. Fit one with featx.fit_head"):
         load_head(tmp_path / "head.joblib")
 
 
