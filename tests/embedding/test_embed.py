@@ -1,5 +1,6 @@
 """Embeddings for a notebook: every kind of image, in order, or an error that names one."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,24 @@ def test_embed_keeps_order_and_repeats(good: list[Path], picky: Backbone) -> Non
         lambda paths: np.stack([np.asarray(Image.open(path)) for path in paths]),
         lambda paths: (Image.open(path) for path in paths),
         lambda paths: [paths[0], Image.open(paths[1]), *paths[2:]],
+        lambda paths: np.array([str(path) for path in paths]),
+        lambda paths: np.array(paths, object),
+        lambda paths: [path.read_bytes() for path in paths],
+        lambda paths: [io.BytesIO(path.read_bytes()) for path in paths],
     ],
-    ids=["text", "folder", "Pillow", "arrays", "batch", "generator", "mixed"],
+    ids=[
+        "text",
+        "folder",
+        "Pillow",
+        "arrays",
+        "batch",
+        "generator",
+        "mixed",
+        "str-array",
+        "path-array",
+        "bytes",
+        "files",
+    ],
 )
 def test_embed_takes_what_a_notebook_holds(good: list[Path], picky: Backbone, convert: Any) -> None:
     expected = featx.embed(good, backbone=picky, device="cpu")

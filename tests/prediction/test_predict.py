@@ -1,5 +1,6 @@
 """From images, or a cache, to predictions."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -54,6 +55,28 @@ def test_predict_images_are_told_apart_in_order(head: Head, photos: Path) -> Non
     assert [p.path for p in found] == [str(path) for path in inputs]
     assert all(p.error is None for p in found)
     assert all(0.5 < score <= 1 for score in list_scores(found))
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda paths: np.array([str(path) for path in paths]),
+        lambda paths: np.array(paths, object),
+        lambda paths: (path for path in paths),
+        lambda paths: [io.BytesIO(path.read_bytes()) for path in paths],
+    ],
+    ids=["array of text", "array of paths", "generator", "files in memory"],
+)
+def test_predict_takes_what_a_notebook_holds(head: Head, photos: Path, convert: Any) -> None:
+    paths = [photos / "val/bees/1.jpg", photos / "val/ants/0.jpg"]
+    found = predict(head, convert(paths), progress=False)
+    assert [p.label for p in found] == ["bees", "ants"]
+
+
+def test_predict_array_with_the_path_of_a_cache_is_the_cache(
+    head: Head, photos_cache: Path
+) -> None:
+    assert predict(head, np.array([str(photos_cache)])) == predict(head, photos_cache)
 
 
 def test_predict_folder_equals_its_cache(head: Head, photos: Path, photos_cache: Path) -> None:
