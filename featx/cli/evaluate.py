@@ -8,7 +8,6 @@ from featx.cli.printing import (
     format_accuracy,
     measure_table,
     print_json,
-    print_note,
     print_table,
 )
 from featx.core.typing import SplitChoice
@@ -40,13 +39,6 @@ def evaluate(
     from featx.fitting.evaluate import evaluate as evaluate_head
 
     scores = evaluate_head(head, cache, split=split, embedding=embedding)
-    if scores.n_seen:
-        print_note(
-            f"{scores.n_seen} of {scores.n_rows} rows were used to fit the head: "
-            "their scores are too high"
-        )
-    if scores.n_unknown:
-        print_note(f"{scores.n_unknown} rows have a class that the head does not know")
     if as_json:
         print_json({"head": head, "cache": cache, **scores.to_dict()})
         return

@@ -16,7 +16,7 @@ from featx.cli.options import (
     WeightsNow,
     Workers,
 )
-from featx.cli.printing import print_json, print_note, print_table
+from featx.cli.printing import print_json, print_table
 from featx.cli.streams import use_utf8
 from featx.core.errors import FeatxError
 
@@ -81,7 +81,6 @@ def predict(
     else:
         _print_columns(predictions, is_cache=is_cache_file(inputs[0]))
     if all(prediction.error for prediction in predictions):
-        print_note("no image could be read")
         raise typer.Exit(1)
 
 

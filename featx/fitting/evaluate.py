@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from featx.cache.reader import RECORD_SPLITS, Cache
 from featx.core.errors import CacheError
+from featx.core.notes import note
 from featx.core.recognise import check_order
 from featx.core.typing import Split
 from featx.fitting.inputs import (
     CacheLike,
     HeadLike,
     find_comparable,
+    note_left_out,
     opened_cache,
     read_head,
 )
@@ -43,6 +45,11 @@ def evaluate(
     -------
     Evaluation
         The scores, with the number of scored rows that the head was fitted on.
+
+    Warns
+    -----
+    FeatxWarning
+        If rows were left out, if the head was fitted on some rows, or does not know their class.
 
     Raises
     ------
@@ -82,9 +89,19 @@ def evaluate(
             )
         X = opened.read_vectors(name, rows)
         y, n_seen = opened.labels[rows], head.count_seen(opened.digests[rows])
-    return score_predictions(
+        note_left_out(opened, split, name)
+    scores = score_predictions(
         y, head.predict(X), classes=head.classes, probabilities=head.predict_proba(X), n_seen=n_seen
     )
+    if n_seen:
+        note(
+            f"{n_seen} of {scores.n_rows} rows were used to fit the head: their scores are too high"
+        )
+    if scores.n_unknown:
+        note(
+            f"{scores.n_unknown} rows have a class that the head does not know, and count as wrong"
+        )
+    return scores
 
 
 def choose_evaluated(cache: Cache) -> Split:

@@ -12,13 +12,14 @@ from featx.cache.format import EmbeddingInfo
 from featx.cache.reader import Cache
 from featx.core.errors import HeadError
 from featx.core.files import check_destination
+from featx.core.notes import note
 from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
 from featx.core.typing import Array, PathLike, StrArray
-from featx.fitting.inputs import CacheLike, check_labels, opened_cache
+from featx.fitting.inputs import CacheLike, check_labels, note_left_out, opened_cache
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import CrossValidation, score_predictions
-from featx.heads.head import FittedOn, Head, shorten_digests
+from featx.heads.head import FittedOn, Head, is_head_file, shorten_digests
 from featx.heads.kinds import ClassWeight, check_class_weight, check_strength, get_kind
 from featx.heads.splits import check_seed, fill_groups
 
@@ -63,7 +64,8 @@ def fit_head(  # noqa: PLR0913
     seed : int
         Seed of the folds.
     overwrite : bool
-        Whether to replace a file that exists at `output`.
+        Whether to replace a file that exists at `output`. A file that holds exactly this head is
+        left as it is in any case, so that a cell of a notebook can be run twice.
     progress : bool or None
         Whether to show a progress bar on standard error; None shows one if standard error is a
         terminal.
@@ -72,6 +74,11 @@ def fit_head(  # noqa: PLR0913
     -------
     Head
         The head, with its held-out scores in ``cross_validation``.
+
+    Warns
+    -----
+    FeatxWarning
+        If rows were left out, for example because they have no label.
 
     Raises
     ------
@@ -112,6 +119,7 @@ def fit_head(  # noqa: PLR0913
         opened_cache(cache) as opened,
     ):
         rows = FittingRows.read(opened, split=split, embedding=embedding)
+        _note_left_out(opened, rows)
     classifier = HeadClassifier(
         kind, C=C, cv=cv, class_weight=class_weight, random_state=seed, progress=progress
     ).fit(rows.X, rows.y, rows.groups)
@@ -214,6 +222,14 @@ def summarise_search(classifier: HeadClassifier, y: StrArray) -> CrossValidation
     )
 
 
+def _note_left_out(cache: Cache, rows: FittingRows) -> None:
+    """Tell the user which rows the head does not learn from."""
+    note_left_out(cache, rows.fitted_on.split, rows.info.name)
+    n_aside = int(((cache.labels != "") & (cache.splits == "")).sum())
+    if n_aside and rows.fitted_on.split != "all":
+        note(f"{cache.path}: {n_aside} labelled rows without a split were left out")
+
+
 def _check_output(output: Path, cache: CacheLike, *, overwrite: bool) -> None:
     """Refuse, before any work is done, a path at which the head cannot be saved."""
     path = cache.path if isinstance(cache, Cache) else Path(cache)
@@ -224,4 +240,5 @@ def _check_output(output: Path, cache: CacheLike, *, overwrite: bool) -> None:
             got="the cache",
             remedy="Pass another path as output.",
         )
-    check_destination(output, overwrite=overwrite, error=HeadError)
+    # A head that may be the same one is compared when it is fitted.
+    check_destination(output, overwrite=overwrite or is_head_file(output), error=HeadError)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from featx.cache.reader import open_cache
+from featx.cache.reader import Cache, open_cache
 from featx.cache.writer import write_splits
-from featx.core.errors import CacheError
-from featx.core.typing import PathLike, Split, list_choices
+from featx.core.errors import CacheError, HeadError
+from featx.core.notes import note
+from featx.core.typing import PathLike, Split, StrArray, list_choices
 from featx.fitting.inputs import check_labels
 from featx.heads.splits import assign_splits, fill_groups
 
@@ -31,7 +32,8 @@ def split_cache(
     seed : int
         Seed of the shuffle.
     overwrite : bool
-        Whether to replace splits that the cache has.
+        Whether to replace splits that the cache has. Splits that would not change are left as they
+        are in any case, so that a cell of a notebook can be run twice.
 
     Returns
     -------
@@ -41,7 +43,7 @@ def split_cache(
     Raises
     ------
     CacheError
-        If the cache cannot be read or written, or has splits already.
+        If the cache cannot be read or written, or has other splits already.
     HeadError
         If the labels are of fewer than two classes, or rows or groups are too few for the
         fractions.
@@ -59,18 +61,55 @@ def split_cache(
     """
     with open_cache(cache) as opened:
         have = opened.list_splits()
-        if have and not overwrite:
-            raise CacheError(
-                subject=str(opened.path),
-                expected="a cache without splits",
-                got=", ".join(have),
-                remedy="Pass overwrite=True to replace them.",
-            )
-        rows = opened.select_rows(labelled=True)
-        check_labels(opened.labels[rows], subject=str(opened.path))
-        groups = fill_groups(opened.groups[rows])
-        splits = np.full(len(opened), "", dtype=object)
-        splits[rows] = assign_splits(opened.labels[rows], groups, val=val, test=test, seed=seed)
+        refusal = CacheError(
+            subject=str(opened.path),
+            expected="a cache without splits, or with the same ones",
+            got=", ".join(have),
+            remedy="Pass overwrite=True to replace them.",
+        )
+        try:
+            splits = build_splits(opened, val=val, test=test, seed=seed)
+        except HeadError as error:
+            if have and not overwrite:
+                raise refusal from error
+            raise
+        is_same = np.array_equal(splits, opened.splits)
+        if have and not overwrite and not is_same:
+            raise refusal
         digest = opened.digest
-    write_splits(cache, list(splits), digest=digest)
+    if not is_same:
+        write_splits(cache, list(splits), digest=digest)
+    n_plain = int((splits == "").sum())
+    if n_plain:
+        note(f"{n_plain} of {len(splits)} rows have no label, and get no split")
     return {name: int((splits == name).sum()) for name in list_choices(Split) if name in splits}
+
+
+def build_splits(cache: Cache, *, val: float, test: float, seed: int) -> StrArray:
+    """Divide the labelled rows of a cache into splits; nothing is written.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    val, test : float
+        Fractions of the labelled rows.
+    seed : int
+        Seed of the shuffle.
+
+    Returns
+    -------
+    ndarray of str
+        ``(n_rows,)``: the split of each row, ``""`` for a row without a label.
+
+    Raises
+    ------
+    HeadError
+        If the labels are of fewer than two classes, or rows or groups are too few.
+    """
+    rows = cache.select_rows(labelled=True)
+    check_labels(cache.labels[rows], subject=str(cache.path))
+    groups = fill_groups(cache.groups[rows])
+    splits = np.full(len(cache), "", dtype=object)
+    splits[rows] = assign_splits(cache.labels[rows], groups, val=val, test=test, seed=seed)
+    return splits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -220,7 +221,8 @@ class Head:
         path : path
             File to write.
         overwrite : bool
-            Whether to replace a file that exists.
+            Whether to replace a file that exists. A file that holds exactly this head is left as it
+            is in any case.
 
         Raises
         ------
@@ -228,7 +230,7 @@ class Head:
             If the file cannot be written, or exists and must not be replaced.
         """
         path = Path(path)
-        check_destination(path, overwrite=overwrite, error=HeadError)
+        check_destination(path, overwrite=overwrite or is_head_file(path), error=HeadError)
         scores = self.cross_validation
         content = {
             "format": FORMAT_NAME,
@@ -242,8 +244,19 @@ class Head:
             "cross_validation": None if scores is None else scores.to_dict(),
             "seen": self.seen,
         }
-        with replacing(path, error=HeadError) as partial:
-            joblib.dump(content, partial)
+        stream = io.BytesIO()
+        joblib.dump(content, stream)
+        if path.exists() and not overwrite:
+            if path.read_bytes() == stream.getvalue():
+                return
+            raise HeadError(
+                subject=str(path),
+                expected="a new file, or the same head",
+                got="another head",
+                remedy="Pass overwrite=True to replace it, or name another output.",
+            )
+        with replacing(path, error=HeadError) as draft:
+            draft.write_bytes(stream.getbuffer())
 
     def _check(self, X: Array) -> Float32Array:
         X = np.asarray(X, np.float32)
@@ -257,6 +270,14 @@ class Head:
                 f"{self.fingerprint.layer}.",
             )
         return X
+
+
+def is_head_file(path: Path) -> bool:
+    """Return whether a file begins like a head that featx wrote; nothing is unpickled."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return FORMAT_NAME.encode() in stream.read(200)
 
 
 def load_head(path: PathLike) -> Head:

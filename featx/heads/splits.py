@@ -172,7 +172,7 @@ def _choose_rows(y: Array, n_wanted: int, seed: int) -> IntArray:
     labels, counts = np.unique(y, return_counts=True)
     common = np.flatnonzero(np.isin(y, labels[counts > 1]))
     n_classes = int((counts > 1).sum())
-    if not n_classes <= n_wanted <= len(common) - n_classes:
+    if not 0 < n_classes <= n_wanted <= len(common) - n_classes:
         return common[:0]
     _, chosen = train_test_split(common, test_size=n_wanted, random_state=seed, stratify=y[common])
     return np.asarray(chosen)

@@ -6,9 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Unpack
 
+import numpy as np
+
 from featx.cache.open import is_cache_file
 from featx.cache.reader import open_cache
 from featx.core.errors import FeatxError, SourceError
+from featx.core.notes import note
 from featx.core.progress import show_progress
 from featx.core.recognise import check_order
 from featx.core.rows import Row
@@ -21,6 +24,7 @@ from featx.prediction.predictor import (
     Prediction,
     check_top,
     describe_prediction,
+    note_failures,
     open_session,
     predict_entries,
     rank_classes,
@@ -59,6 +63,11 @@ def predict(
     list of Prediction
         Predictions in the order of the inputs. An image that cannot be read has an `error`.
 
+    Warns
+    -----
+    FeatxWarning
+        If an image has no prediction, or a row of the cache has no vector.
+
     Raises
     ------
     FingerprintError
@@ -86,7 +95,9 @@ def predict(
     if cache is not None:
         for name in run.keys() - RunOptions.__dataclass_fields__.keys():  # no options are built
             raise TypeError(f"predict() got an unexpected keyword argument {name!r}")
-        return list(_iter_from_cache(loaded, cache, top))
+        found = list(_iter_from_cache(loaded, cache, top))
+        note_failures(found)
+        return found
     options = RunOptions(**run)
     entries = list_entries(given)
     if not entries:
@@ -122,7 +133,12 @@ def _iter_from_cache(head: Head, path: PathLike, top: int) -> Iterator[Predictio
     """Predict the rows of a cache in blocks, then list its failures."""
     with open_cache(path) as cache:
         name = find_comparable(cache, head)
-        present = cache.select_rows(embedding=name)
+        has_vector = cache.read_present(name)
+        failures = [one for one in cache.failures if one.embedding in ("", name)]
+        lacking = set(cache.ids[~has_vector].tolist()).difference(one.id for one in failures)
+        if lacking:
+            note(f"{path}: left out {len(lacking)} rows without a vector in embedding {name}")
+        present = np.flatnonzero(has_vector)
         for start in range(0, len(present), BLOCK_ROWS):
             rows = present[start : start + BLOCK_ROWS]
             ranked = rank_classes(head, cache.read_vectors(name, rows), top)
@@ -134,6 +150,5 @@ def _iter_from_cache(head: Head, path: PathLike, top: int) -> Iterator[Predictio
                     split=cache.splits[number] or None,
                 )
                 yield describe_prediction(row, best)
-        for failure in cache.failures:
-            if failure.embedding in ("", name):
-                yield Prediction(path=failure.path, id=failure.id, error=failure.reason)
+        for failure in failures:
+            yield Prediction(path=failure.path, id=failure.id, error=failure.reason)

@@ -10,8 +10,10 @@ from typing import Any, Self, Unpack
 import numpy as np
 
 from featx.core.errors import FeatxError
+from featx.core.notes import note
 from featx.core.progress import show_progress
 from featx.core.rows import Row
+from featx.core.text import show_text
 from featx.core.typing import Array, Split
 from featx.embedding.identity import find_decode, restore_backbone
 from featx.embedding.options import RunKeywords, RunOptions
@@ -226,7 +228,23 @@ def predict_entries(
                 for embedded, best in zip(batch.rows, ranked, strict=True):
                     number = int(embedded.id)
                     found[number] = describe_prediction(entries[number].row, best)
-    return [found[number] for number in range(len(entries))]
+    predictions = [found[number] for number in range(len(entries))]
+    note_failures(predictions)
+    return predictions
+
+
+def note_failures(predictions: Sequence[Prediction]) -> None:
+    """Tell the user that images have no prediction.
+
+    Parameters
+    ----------
+    predictions : sequence of Prediction
+        Predictions for all images.
+    """
+    failed = [one for one in predictions if one.error]
+    if failed:
+        first = show_text(f"{failed[0].path}: {failed[0].error}")
+        note(f"no prediction for {len(failed)} of {len(predictions)} images, such as {first}")
 
 
 def check_top(top: int) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from featx.cache.reader import open_cache
-from featx.core.errors import CacheError, FingerprintError
+from featx.core.errors import CacheError, FeatxWarning, FingerprintError
 from featx.fitting.evaluate import choose_evaluated, evaluate
 from featx.fitting.fit import fit_head
 from tests.builders import MakeCache, MakeInfo, rewrite_values
@@ -23,7 +23,9 @@ def test_evaluate_without_split_takes_val(cache_path: Path) -> None:
 def test_evaluate_without_split_nor_val_takes_test(cache_path: Path) -> None:
     rewrite_values(cache_path, "rows/split", "test", slice(50, 60))
     rewrite_values(cache_path, "rows/split", "", slice(40, 50))
-    assert evaluate(fit_head(cache_path), cache_path).n_rows == 10
+    with pytest.warns(FeatxWarning, match=r"cache\.h5: 10 labelled rows without a split were left"):
+        head = fit_head(cache_path)
+    assert evaluate(head, cache_path).n_rows == 10
 
 
 def test_evaluate_svm_has_no_log_loss(cache_path: Path) -> None:
@@ -40,11 +42,28 @@ def test_evaluate_wrong_labels_are_wrong(cache_path: Path) -> None:
     assert evaluate(head, cache_path).accuracy < 0.1
 
 
-@pytest.mark.parametrize(("split", "n_seen"), [("train", 40), ("val", 0), ("all", 40)])
-def test_evaluate_reports_rows_that_were_fitted_on(
-    cache_path: Path, split: str, n_seen: int
+@pytest.mark.parametrize(("split", "n_seen", "n_rows"), [("train", 40, 40), ("all", 40, 60)])
+def test_evaluate_warns_of_rows_that_were_fitted_on(
+    cache_path: Path, split: str, n_seen: int, n_rows: int
 ) -> None:
-    assert evaluate(fit_head(cache_path), cache_path, split=split).n_seen == n_seen
+    message = rf"^{n_seen} of {n_rows} rows were used to fit the head: their scores are too high$"
+    with pytest.warns(FeatxWarning, match=message):
+        scores = evaluate(fit_head(cache_path), cache_path, split=split)
+    assert scores.n_seen == n_seen
+
+
+def test_evaluate_on_rows_that_were_not_fitted_on_counts_none(cache_path: Path) -> None:
+    assert evaluate(fit_head(cache_path), cache_path, split="val").n_seen == 0
+
+
+def test_evaluate_and_fit_head_name_the_rows_that_they_leave_out(cache_path: Path) -> None:
+    rewrite_values(cache_path, "rows/label", "", slice(0, 3))
+    rewrite_values(cache_path, "rows/label", "", slice(40, 45))
+    with pytest.warns(FeatxWarning, match=r"split train: of 40 rows, 3 without a label were left"):
+        head = fit_head(cache_path)
+    assert head.fitted_on.n_rows == 37
+    with pytest.warns(FeatxWarning, match=r"split val: of 20 rows, 5 without a label were left"):
+        assert evaluate(head, cache_path).n_rows == 15
 
 
 def test_evaluate_split_not_there_names_those_there(cache_path: Path) -> None:
@@ -63,7 +82,8 @@ def test_evaluate_without_labels_is_refused(cache_path: Path) -> None:
 def test_evaluate_class_that_the_head_does_not_know_is_counted(cache_path: Path) -> None:
     head = fit_head(cache_path)
     rewrite_values(cache_path, "rows/label", "cats", slice(40, 45))
-    scores = evaluate(head, cache_path)
+    with pytest.warns(FeatxWarning, match=r"^5 rows have a class that the head does not know"):
+        scores = evaluate(head, cache_path)
     assert scores.n_unknown == 5
     assert scores.accuracy <= 15 / 20
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from featx.cache.reader import open_cache
-from featx.core.errors import CacheError, HeadError
+from featx.core.errors import CacheError, FeatxWarning, HeadError
 from featx.core.provenance import Origin
 from featx.core.typing import Array
 from featx.fitting.evaluate import evaluate
@@ -105,7 +105,8 @@ def test_fit_head_held_out_scores_of_random_labels_are_at_chance(
     rewrite_values(path, "rows/label", labels)
     head = fit_head(path)
     assert abs(get_held_out(head).accuracy - 0.5) < 0.15
-    assert evaluate(fit_head(path, C=1.0), path, split="all").accuracy == 1
+    with pytest.warns(FeatxWarning, match=r"^140 of 140 rows were used to fit the head"):
+        assert evaluate(fit_head(path, C=1.0), path, split="all").accuracy == 1
 
 
 def test_fit_head_groups_are_kept_together_in_folds(
@@ -141,6 +142,27 @@ def test_fit_head_output_that_exists_is_refused_before_the_cache_is_read(tmp_pat
     with pytest.raises(HeadError, match=r"expected a new file"):
         fit_head(tmp_path / "no.h5", tmp_path / "head.joblib")
     assert (tmp_path / "head.joblib").read_text() == "precious"
+
+
+def test_fit_head_of_the_same_head_again_leaves_the_file(cache_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "head.joblib"
+    fit_head(cache_path, path)
+    before = path.read_bytes(), path.stat().st_ino
+    head = fit_head(cache_path, path)
+    assert (path.read_bytes(), path.stat().st_ino) == before
+    assert head.params == load_head(path).params
+
+
+@pytest.mark.parametrize("options", [{"C": 7.0}, {"kind": "linear-svm"}, {"split": "all"}])
+def test_fit_head_of_another_head_is_refused_and_keeps_the_file(
+    cache_path: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    path = tmp_path / "head.joblib"
+    fit_head(cache_path, path, C=1.0)
+    before = path.read_bytes()
+    with pytest.raises(HeadError, match=r"expected a new file, or the same head, got another head"):
+        fit_head(cache_path, path, **{"C": 1.0, **options})
+    assert path.read_bytes() == before
 
 
 def test_fit_head_overwrite_replaces_the_output(cache_path: Path, tmp_path: Path) -> None:
@@ -188,6 +210,15 @@ def test_fit_head_without_train_rows_says_so(cache_path: Path) -> None:
     rewrite_values(cache_path, "rows/split", "test")
     with pytest.raises(CacheError, match=r"expected rows in split 'train', got splits test"):
         fit_head(cache_path)
+
+
+@pytest.mark.parametrize("kind", ["logreg", "linear-svm"])
+def test_fit_head_of_one_row_per_class_is_fitted_without_folds(
+    make_cache: MakeCache, kind: str
+) -> None:
+    head = fit_head(make_cache(n_train=2, n_val=0, splits=False), kind=kind)
+    assert head.cross_validation is None
+    assert head.fitted_on.n_rows == 2
 
 
 @pytest.mark.parametrize("options", [{"C": 0.0}, {"C": -1.0}, {"class_weight": "heavy"}])

@@ -137,16 +137,34 @@ def test_head_save_that_fails_keeps_old_file(
     head, _ = build_head()
     (tmp_path / "head.joblib").write_text("old")
 
-    def dump(content: object, path: Path) -> None:
+    def write_bytes(path: Path, data: bytes) -> None:
         path.write_text("half")
         raise error
 
-    monkeypatch.setattr(joblib, "dump", dump)
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
     expected = HeadError if isinstance(error, OSError) else type(error)
     with pytest.raises(expected, match=r"disk full"):
         head.save(tmp_path / "head.joblib", overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["head.joblib"]
     assert (tmp_path / "head.joblib").read_text() == "old"
+
+
+def test_head_save_of_the_same_head_again_leaves_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "head.joblib"
+    build_head()[0].save(path)
+    before = path.read_bytes(), path.stat().st_ino
+    build_head()[0].save(path)
+    assert (path.read_bytes(), path.stat().st_ino) == before
+
+
+def test_head_save_of_another_head_is_refused_and_keeps_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "head.joblib"
+    head, _ = build_head()
+    head.save(path)
+    before = path.read_bytes()
+    with pytest.raises(HeadError, match=r"expected a new file, or the same head, got another head"):
+        replace(head, params={"C": 7.0}).save(path)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (4,), (2, 2, 4)])

@@ -12,7 +12,14 @@ from PIL import Image
 
 from featx.cache.reader import open_cache
 from featx.cache.writer import rewrite_cache
-from featx.core.errors import FeatxError, FingerprintError, HeadError, SourceError, WeightsError
+from featx.core.errors import (
+    FeatxError,
+    FeatxWarning,
+    FingerprintError,
+    HeadError,
+    SourceError,
+    WeightsError,
+)
 from featx.core.provenance import Origin
 from featx.extraction.extract import extract
 from featx.fitting.fit import fit_head
@@ -155,7 +162,10 @@ def test_predict_unreadable_file_is_a_row_with_its_reason(
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no image")
     inputs = [photos / "val/ants/0.jpg", bad, tmp_path / "gone.jpg", photos / "val/bees/0.jpg"]
-    found = predict(head, inputs, progress=False)
+    with pytest.warns(
+        FeatxWarning, match=r"^no prediction for 2 of 4 images, such as .*bad\.jpg: "
+    ):
+        found = predict(head, inputs, progress=False)
     assert [p.label for p in found] == ["ants", None, None, "bees"]
     assert [p.path for p in found] == [str(path) for path in inputs]
     assert "expected an image in a format that featx reads" in str(found[1].error)
@@ -167,7 +177,8 @@ def test_predict_unreadable_file_is_a_row_with_its_reason(
 def test_predict_files_that_all_fail_all_have_a_reason(head: Head, tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(b"")
-    found = predict(head, [tmp_path / "a.jpg", tmp_path / "b.jpg"], progress=False)
+    with pytest.warns(FeatxWarning, match=r"^no prediction for 2 of 2 images"):
+        found = predict(head, [tmp_path / "a.jpg", tmp_path / "b.jpg"], progress=False)
     assert [(p.label, p.error) for p in found] == [(None, EMPTY)] * 2
 
 
@@ -175,8 +186,10 @@ def test_predict_failures_of_a_cache_come_last(
     photos: Path, tiny_backbone: str, tmp_path: Path
 ) -> None:
     (photos / "train/ants/0.jpg").write_bytes(b"")
-    extract(photos, tmp_path / "c.h5", backbone=tiny_backbone, max_failures=1, progress=False)
-    found = predict(fit_head(tmp_path / "c.h5"), tmp_path / "c.h5")
+    with pytest.warns(FeatxWarning, match=r"^1 image failed\. List them with featx\.read_failures"):
+        extract(photos, tmp_path / "c.h5", backbone=tiny_backbone, max_failures=1, progress=False)
+    with pytest.warns(FeatxWarning, match=r"^no prediction for 1 of 12 images, such as .*0\.jpg: "):
+        found = predict(fit_head(tmp_path / "c.h5"), tmp_path / "c.h5")
     assert len(found) == 12
     assert (found[-1].path, found[-1].error) == (str(photos / "train/ants/0.jpg"), EMPTY)
     assert all(p.error is None for p in found[:-1])
@@ -342,7 +355,8 @@ def test_predict_cache_among_images_is_refused(
 
 def test_predict_missing_image_is_a_row_with_its_reason(head: Head, photos: Path) -> None:
     path = next(photos.glob("val/ants/*"))
-    found = predict(head, [path, photos / "gone.jpg"])
+    with pytest.warns(FeatxWarning, match=r"^no prediction for 1 of 2 images, such as .*gone\.jpg"):
+        found = predict(head, [path, photos / "gone.jpg"])
     assert found[0].error is None
     assert "No such file" in str(found[1].error)
 

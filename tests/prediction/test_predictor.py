@@ -52,7 +52,12 @@ def test_predictor_is_shared_by_threads(head: featx.Head, photos: Path) -> None:
 
 
 def test_predictor_names_images_that_it_cannot_read(head: featx.Head, tmp_path: Path) -> None:
-    with featx.open_predictor(head, engine=FakeEngine(), progress=False) as predictor:
+    with (
+        featx.open_predictor(head, engine=FakeEngine(), progress=False) as predictor,
+        pytest.warns(
+            featx.FeatxWarning, match=r"^no prediction for 1 of 1 images, such as .*missi"
+        ),
+    ):
         (found,) = predictor.predict([tmp_path / "missing.jpg"])
     assert (found.label, found.error) == (None, "No such file or directory")
 
