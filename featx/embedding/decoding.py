@@ -190,7 +190,7 @@ def prepare_image(
     except Exception as error:  # no image may stop the run
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, FeatxError):
-            reason = f"{error.reason}. {error.remedy}"
+            reason = f"{error.reason}. {error.remedy}".rstrip(".")
     watch.end(stage)
     return Prepared(row=row, watch=watch, failure=build_failure(row, stage, reason))
 

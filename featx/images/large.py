@@ -90,8 +90,12 @@ class LargeContent:
 
     def compute_digest(self) -> str:
         """Compute the SHA-256 of the bytes in pieces, as hexadecimal digits."""
+        n_bytes, _ = self.status
         with self.open() as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            digest, n_read = hashlib.file_digest(stream, "sha256"), stream.tell()
+        if n_read != n_bytes:
+            raise OSError(f"archive ends after {n_read} of {n_bytes} bytes")
+        return digest.hexdigest()
 
 
 class _Range(io.RawIOBase):
@@ -150,7 +154,7 @@ class BoundedReader(io.BufferedReader):
             raise OSError(f"more than {MAX_HELD >> 20} MiB of the file would be held in memory")
         if self._is_header:
             self._n_held += n_asked
-        return super().read(size)
+        return super().read(n_asked)  # a buffer of `size` would be allocated first
 
     def end_header(self) -> None:
         """Tell that the header was read: from now on, what was read is not held any more."""

@@ -114,16 +114,20 @@ def open_image(stream: BinaryIO, name: str = "") -> Image.Image:
     )
 
 
-@functools.cache
 def _load_plugin(format: Format) -> Any:
     """Import the function that opens a format."""
-    if format.reading == "extra":
-        try:
-            from pillow_heif import HeifImageFile
-        except ImportError:
-            raise _refuse_format(format) from None
-        return HeifImageFile
-    module, function = format.plugin.split(".")
+    if format.plugin:
+        return _import_function(format.plugin)
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        raise _refuse_format(format) from None
+    return HeifImageFile
+
+
+@functools.cache
+def _import_function(name: str) -> Any:
+    module, function = name.split(".")
     return getattr(importlib.import_module(f"PIL.{module}"), function)
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 import featx
 from featx.backbones.backbone import Backbone
-from featx.core.errors import FeatxError
+from featx.core.errors import FeatxError, FeatxWarning
 from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunOptions
 from featx.embedding.timings import Timings
@@ -68,6 +68,21 @@ def put_many(tmp_path: Path, make_image: Any) -> Any:
 
 
 # --- rows and failures
+
+
+def test_iter_embedded_notes_images_of_16_bit_that_are_nearly_black(
+    tmp_path: Path, picky: Backbone
+) -> None:
+    ramp = np.arange(12 * 16, dtype=np.uint16).reshape(12, 16)
+    for number, factor in enumerate([1, 16, 21, 22, 300]):  # 21 * 191 = 4011, 22 * 191 = 4202
+        Image.fromarray(ramp * factor).save(tmp_path / f"{number}.png")
+    entries = read_manifest(tmp_path).entries
+    with pytest.warns(
+        FeatxWarning, match=r"^3 of 5 images of 16 bit use less than a sixteenth"
+    ) as warned:
+        rows, _, failures = run(entries, picky)
+    assert (len(rows), failures, len(warned)) == (5, [], 1)
+    run(entries[3:], picky)  # warnings are errors here
 
 
 def test_iter_embedded_rows_carry_digest_and_size(

@@ -27,7 +27,7 @@ from featx.heads.head import Head, load_head
 from featx.prediction.predict import predict
 from featx.prediction.predictor import Prediction
 
-EMPTY = "expected an image, got an empty file. Copy the image again, or leave it out."
+EMPTY = "expected an image, got an empty file. Copy the image again, or leave it out"
 
 
 @pytest.fixture
