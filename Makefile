@@ -38,6 +38,7 @@ format: $(READY)
 # The pages in site/, of which none fetches anything from the internet. Warnings are errors.
 docs: $(READY)
 	$(BIN)/python docs/generate_cli.py
+	$(BIN)/python docs/generate_formats.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # Name versions only, with markers for each platform; no index. The second file has the oldest

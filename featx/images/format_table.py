@@ -107,6 +107,7 @@ def _split(suffixes: str) -> tuple[str, ...]:
 PLACEHOLDERS = (".icloud", ".nextcloud", ".owncloud")
 """Suffixes that clouds put behind the name of a file that is not on this disk."""
 
+RAW = "Convert it to JPEG or TIFF with a raw converter, or keep the JPEG beside it."
 AGAIN = "Download the image again."
 SLIDE = "Export the image, or tiles of it, with the program of its maker."
 UNPACK = "Unpack it."
@@ -114,7 +115,7 @@ UNPACK = "Unpack it."
 FORMATS = (
     # Cousins of formats that are read: they come first, because their first bytes look alike.
     _never("JPEG-LS", "jls", rb"\xff\xd8\xff\xf7"),
-    _never("a raw file of a camera", "", rb"(?:II\*\0|MM\0\*)....CR\x02"),
+    _never("a raw file of a camera", "", rb"(?:II\*\0|MM\0\*)....CR\x02", RAW),
     _never("PSB, a large Photoshop document", "psb", rb"8BPS\0\x02", "Save it as PNG or TIFF."),
     # Read by default. The magic of each is that of Pillow, which a test holds.
     _read(
@@ -135,7 +136,7 @@ FORMATS = (
     _read("PPM", "ppm pgm pbm pnm pfm", rb"P[0-6fy]", "PpmImagePlugin.PpmImageFile"),
     _read(
         "TIFF",
-        "tif tiff btf tf8 svs ndpi scn lsm stk qptiff",
+        "tif tiff svs ndpi lsm qptiff",
         rb"II\*\0|MM\0\*|MM\*\0|II\0\*|MM\0\+|II\+\0",
         "TiffImagePlugin.TiffImageFile",
     ),
@@ -180,7 +181,7 @@ FORMATS = (
         "3fr arw cr2 cr3 crw dcr dng erf fff gpr iiq k25 kdc mef mos mrw nef nrw orf pef raf raw "
         "rw2 rwl sr2 srf srw x3f",
         rb"IIRO|IIRS|MMOR|IIU\0|FUJIFILMCCD-RAW|\0MRM|FOVb|II\x1a\0\0\0HEAPCCDR|....ftypcrx ",
-        "Convert it to JPEG or TIFF with a raw converter, or keep the JPEG beside it.",
+        RAW,
         hides_image=True,
     ),
     _never(
@@ -214,7 +215,7 @@ FORMATS = (
     ),
     _never(
         "PostScript",
-        "eps epsf epsi ps",
+        "eps epsf epsi",
         rb"%!PS|\xc5\xd0\xd3\xc6",
         "Export it as PNG: featx starts no other programs.",
         is_told=False,
@@ -239,7 +240,7 @@ FORMATS = (
         "Write the slices you want as PNG.",
     ),
     _never("OpenEXR", "exr", rb"v/1\x01", f"{CONVERT} of 8 or 16 bit."),
-    _never("Radiance HDR", "hdr", rb"#\?(?:RADIANCE|RGBE)", f"{CONVERT} of 8 or 16 bit."),
+    _never("Radiance HDR", "", rb"#\?(?:RADIANCE|RGBE)", f"{CONVERT} of 8 or 16 bit."),
     _never("FITS", "fits fit fts", rb"SIMPLE  =", f"{CONVERT} of 8 or 16 bit."),
     _never("DPX or Cineon", "dpx cin", rb"SDPX|XPDS|\x80\x2a\x5f\xd7"),
     _never("XCF, a document of GIMP", "xcf", rb"gimp xcf", "Export it as PNG."),
@@ -253,7 +254,7 @@ FORMATS = (
     _never("PAM", "pam", rb"P7\n"),
     _never("IFF", "lbm ilbm", rb"FORM....(?:ILBM|PBM )"),
     _never("Photo CD", "pcd"),
-    _never("FlashPix", "fpx mic"),
+    _never("FlashPix", "fpx"),
     _never("JBIG2", "jb2 jbig2", rb"\x97JB2\r\n\x1a\n"),
     _never("a texture", "ktx ktx2 pvr astc vtf blp", rb"\xabKTX |VTF\0|BLP[12]"),
     _never("PICT", "pict pct"),

@@ -49,6 +49,17 @@ def find_by_name(name: str) -> Format | None:
     return format
 
 
+def is_placeholder(name: str) -> bool:
+    """Decide whether a file only stands for an image that is in the cloud.
+
+    Parameters
+    ----------
+    name : str
+        Name of the file. macOS hides placeholders: ``.1.jpg.icloud`` stands for ``1.jpg``.
+    """
+    return os.path.splitext(name.lower())[1] in PLACEHOLDERS and find_by_name(name) is not None
+
+
 def iter_by_content(prefix: bytes) -> Iterator[Format]:
     """Yield the formats that a file may have by its first bytes, the likeliest first.
 

@@ -20,7 +20,7 @@ from PIL import Image, ImageFile
 
 from featx.core.errors import DecodeError
 from featx.core.process import HeldSettings
-from featx.images.format_table import PREFIX_SIZE, Format
+from featx.images.format_table import PREFIX_SIZE, RAW, Format
 from featx.images.formats import find_by_name, iter_by_content
 
 MAX_PIXELS = 2 * 89_478_485
@@ -184,7 +184,7 @@ def _check_tiff(tags: Any) -> None:
         raise refuse(
             "an image in a format that featx reads",
             "a raw file of a camera",
-            "Convert it to JPEG or TIFF with a raw converter, or keep the JPEG beside it.",
+            RAW,
         )
     kind = tags.get(TiffTag.NEW_SUBFILE_TYPE, 0)
     # Bit 0: an image of reduced size; bit 2: a mask. The older tag has 2 for reduced size.

@@ -16,6 +16,7 @@ from featx.images.formats import (
     BY_SUFFIX,
     find_by_name,
     is_image,
+    is_placeholder,
     iter_by_content,
 )
 
@@ -85,6 +86,7 @@ def test_formats_that_are_not_read_say_what_to_do() -> None:
 def test_find_by_name_goes_by_the_suffix(name: str, expected: str | None) -> None:
     format = find_by_name(name)
     assert (format and format.name.split(":")[0]) == expected
+    assert is_placeholder(name) is (expected == "a placeholder")
 
 
 SAMPLES = {
