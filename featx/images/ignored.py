@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from featx.core.text import show_text
 from featx.images.formats import is_placeholder
-from featx.images.names import escape_name
+from featx.images.names import count_noun, escape_name
 
 SYSTEM_FOLDERS = frozenset(
     [
@@ -141,7 +142,7 @@ def describe_tables(names: Iterable[str]) -> str:
     tables = [name for name in names if name_kind(name) in TABLES]
     if not tables:
         return ""
-    shown = ", ".join(map(escape_name, tables[:3]))
+    shown = ", ".join(map(show_text, tables[:3]))
     more = f" and {len(tables) - 3} more" if len(tables) > 3 else ""
     return (
         f"tables lie among the images ({shown}{more}): their labels are not read. "
@@ -151,7 +152,7 @@ def describe_tables(names: Iterable[str]) -> str:
 
 def _describe_kind(kind: str, count: int) -> str:
     if kind.endswith("/"):
-        return f"{count} {'folder' if count == 1 else 'folders'} {kind[:-1]}"
+        return f"{count_noun(count, 'folder')} {kind[:-1]}"
     if not kind:
-        return f"{count} {'file' if count == 1 else 'files'} without a suffix"
-    return f"{count} {kind}" if kind.startswith(".") or count == 1 else f"{count} {kind}s"
+        return f"{count_noun(count, 'file')} without a suffix"
+    return f"{count} {kind}" if kind.startswith(".") else count_noun(count, kind)

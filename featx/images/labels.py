@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 
-from featx.images.names import escape_name
+from featx.images.names import count_noun, escape_name, join_some, quote_name
 
 INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
 """Characters that no program shows: two labels that differ only by them look the same."""
@@ -145,11 +145,8 @@ def _name_difference(group: list[str]) -> str:
 
 
 def _join(labels: list[str], counts: Mapping[str, int]) -> str:
-    shown = [f"{label!r} ({_count(counts[label])})" for label in labels[:N_SHOWN]]
-    if len(labels) > N_SHOWN:
-        shown.append(f"{len(labels) - N_SHOWN} more")
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
-
-
-def _count(n: int) -> str:
-    return f"{n} row" if n == 1 else f"{n} rows"
+    shown = [
+        f"{quote_name(label)} ({count_noun(counts[label], 'row')})"
+        for label in labels[: N_SHOWN + 1]
+    ]
+    return join_some([*shown, *labels[N_SHOWN + 1 :]], N_SHOWN)

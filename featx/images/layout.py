@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from featx.core.errors import SourceError
 from featx.core.typing import Split
+from featx.images.names import escape_name, join_some, quote_name
 from featx.images.split_words import find_splits
 
 Folder = tuple[str, ...]
@@ -21,6 +22,9 @@ NOT_CLASSES = frozenset(
     )
 )
 """Names of folders, in lower case, that say nothing about the class of the images inside."""
+
+N_SHOWN = 4
+"""Number of folders that one note names."""
 
 MAX_WRAPPERS = 8
 """Largest number of single folders, one in the other, that are taken off."""
@@ -138,7 +142,7 @@ class _Reading:
         self.notes: list[str] = []
         self._subject = subject
         wrapper = _find_wrapper(folders)
-        self._wrapper = "".join(f"{name}/" for name in wrapper)
+        self._wrapper = "".join(f"{escape_name(name)}/" for name in wrapper)
         self.pattern = ""
         # A stray image beside or in the wrapper has no folder that means anything.
         inner = {
@@ -219,14 +223,15 @@ class _Reading:
             inside = {folder[1] for folder in self.meanings if len(folder) > 1}
             if len(inside) > 1:
                 self.notes.append(
-                    f"all images have the label {labels[0]!r}, the name of the folder around them. "
-                    f"If {_join(sorted(inside))} are the classes, name that folder as the source."
+                    f"all images have the label {quote_name(labels[0])}, the name of the folder "
+                    f"around them. If {_join(sorted(inside))} are the classes, name that folder "
+                    "as the source."
                 )
         elif wrapper and len(labels) > 1 and self.pattern.endswith("/LABEL"):
-            name = "/".join(wrapper)
+            name = quote_name("/".join(wrapper))
             if _may_be_class(wrapper[-1]) and "SPLIT" not in self.pattern:
                 self.notes.append(
-                    f"the folders in {name}/ are read as classes, and {name}/ as a folder around "
+                    f"the folders in {name} are read as classes, and {name} as a folder around "
                     "them. If it is a class itself, keep it in a folder with other classes."
                 )
 
@@ -271,8 +276,5 @@ def _may_be_class(name: str) -> bool:
     return name.casefold() not in NOT_CLASSES
 
 
-def _join(names: Sequence[str], n_shown: int = 4) -> str:
-    shown = [*map(repr, names[:n_shown])]
-    if len(names) > n_shown:
-        shown.append(f"{len(names) - n_shown} more")
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+def _join(names: Sequence[str]) -> str:
+    return join_some([quote_name(name) for name in names], N_SHOWN)

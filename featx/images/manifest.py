@@ -13,7 +13,7 @@ from featx.images.content import Content, InMemory
 from featx.images.ignored import count_files, describe_ignored
 from featx.images.labels import clean_label, list_label_notes
 from featx.images.layout import FolderMeaning
-from featx.images.names import escape_name
+from featx.images.names import count_noun, escape_name
 
 N_LABELS_SHOWN = 10
 """Number of labels that the description of a manifest counts."""
@@ -93,13 +93,12 @@ class Manifest:
         labels = Counter(row.label for row in rows if row.label)
         splits = Counter(row.split for row in rows if row.split)
         n_plain, n_unsplit = len(rows) - labels.total(), len(rows) - splits.total()
-        parts = [f"{len(rows)} {'image' if len(rows) == 1 else 'images'}"]
+        parts = [count_noun(len(rows), "image")]
         if labels:
             shown = [f"{label} {labels[label]}" for label in sorted(labels)[:N_LABELS_SHOWN]]
             if len(labels) > N_LABELS_SHOWN:
                 shown.append(f"{len(labels) - N_LABELS_SHOWN} more")
-            word = "label" if len(labels) == 1 else "labels"
-            parts.append(f"{len(labels)} {word} ({', '.join(shown)})")
+            parts.append(f"{count_noun(len(labels), 'label')} ({', '.join(shown)})")
             parts += [f"{n_plain} without a label"] if n_plain else []
         else:
             parts.append("no labels")

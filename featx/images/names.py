@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from featx.core.text import escape_text
+from collections.abc import Sequence
+
+from featx.core.text import escape_text, show_text
+
+MAX_SHOWN = 60
+"""Length in characters of a name in a sentence."""
 
 
 def escape_name(name: str) -> str:
@@ -27,3 +32,56 @@ def escape_name(name: str) -> str:
     two\u000alines.jpg
     """
     return escape_text(name.replace("\\", "\\\\"))
+
+
+def quote_name(name: str) -> str:
+    """Write a name between quotes for a sentence, shortened if it is long.
+
+    Parameters
+    ----------
+    name : str
+        Name of a file, a folder or a label.
+
+    Examples
+    --------
+    >>> quote_name("ants")
+    "'ants'"
+    """
+    return f"'{show_text(name, MAX_SHOWN)}'"
+
+
+def join_some(texts: Sequence[str], n_shown: int) -> str:
+    """Join the first of several texts as in a sentence, and count the others.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        At least one text.
+    n_shown : int
+        Number of texts to show.
+
+    Examples
+    --------
+    >>> join_some(["a", "b", "c", "d"], 2)
+    'a, b and 2 more'
+    """
+    shown = [*texts[:n_shown], *([f"{len(texts) - n_shown} more"] if len(texts) > n_shown else [])]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def count_noun(n: int, noun: str) -> str:
+    """Write a number with its noun, in the plural if need be.
+
+    Parameters
+    ----------
+    n : int
+        Number of things.
+    noun : str
+        The noun in the singular.
+
+    Examples
+    --------
+    >>> count_noun(1, "row"), count_noun(2, "row")
+    ('1 row', '2 rows')
+    """
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

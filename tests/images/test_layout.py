@@ -255,7 +255,7 @@ def test_read_layout_some_names_with_backslashes_are_told_and_kept() -> None:
         (["train/a/1.jpg", "unlabeled/2.jpg"], "images in 'unlabeled' belong to no split"),
         (["images/1.jpg", "masks/1.png"], "the folders 'images' and 'masks' are read as classes"),
         (["cat/0.jpg", "cat/a/1.jpg", "cat/b/2.jpg"], "all images have the label 'cat'"),
-        (["cat/a/1.jpg", "cat/b/2.jpg"], "the folders in cat/ are read as classes"),
+        (["cat/a/1.jpg", "cat/b/2.jpg"], "the folders in 'cat' are read as classes"),
     ],
     ids=str,
 )

@@ -16,7 +16,7 @@ from featx.images.ignored import PLACEHOLDER_REASON, find_placeholder, is_system
 from featx.images.keys import describe_shared_keys
 from featx.images.layout import read_layout
 from featx.images.manifest import Manifest, build_entry, build_manifest
-from featx.images.names import escape_name
+from featx.images.names import count_noun, escape_name, quote_name
 from featx.images.sources.sidecars import SIDECARS, Sidecars
 from featx.images.sources.tar_members import Member, list_members
 from featx.images.split_words import find_split_in
@@ -103,8 +103,8 @@ def _read_tar_names(tars: Sequence[Path], doubts: list[str]) -> dict[Path, Split
     named = [tar.name for tar in tars if splits[tar]]
     if 0 < len(named) < len(tars):
         doubts.append(
-            f"{len(named)} of {len(tars)} tars have a split in their names, such as {named[0]!r}: "
-            "it holds for their images"
+            f"{len(named)} of {len(tars)} tars have a split in their names, such as "
+            f"{quote_name(named[0])}: it holds for their images"
         )
     return splits
 
@@ -142,12 +142,13 @@ def _read_tar(tar: Path, ignored: Counter[str], doubts: list[str]) -> list[_Imag
     ignored.update(name_kind(one.name) for one in sidecars if one.name not in described.used)
     if n_replaced:
         doubts.append(
-            f"{n_replaced} members of {tar.name} are there again later: the later ones count"
+            f"{quote_name(tar.name)} has {count_noun(n_replaced, 'member')} again later: "
+            "the later ones count"
         )
     if described.n_conflicts:
         doubts.append(
-            f"{described.n_conflicts} images of {tar.name} have a .cls and a .json that differ: "
-            "the .cls counts"
+            f"{quote_name(tar.name)} has {count_noun(described.n_conflicts, 'image')} with a .cls "
+            "and a .json that differ: the .cls counts"
         )
     return found
 

@@ -121,7 +121,7 @@ def test_read_tars_cls_counts_before_json_and_the_difference_is_told(tmp_path: P
     manifest = read(tmp_path, members)
     assert [(e.row.label, e.row.group) for e in manifest.entries] == [("7", "g"), ("8", None)]
     (note,) = manifest.notes
-    assert note.startswith("1 images of shard.tar have a .cls and a .json that differ")
+    assert note.startswith("'shard.tar' has 1 image with a .cls and a .json that differ")
 
 
 def test_read_tars_several_images_of_one_key_are_told(tmp_path: Path) -> None:

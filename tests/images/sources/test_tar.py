@@ -527,7 +527,7 @@ def test_read_tars_holes_after_the_end_are_not_read(tmp_path: Path) -> None:
 def test_read_tars_later_copies_of_members_are_told(tmp_path: Path, jpegs: list[bytes]) -> None:
     members = [("1.jpg", jpegs[0]), ("2.jpg", jpegs[1]), ("./1.jpg", jpegs[2])]
     (note,) = read_tars([write_tar(tmp_path / "x.tar", members)]).notes
-    assert note == "1 members of x.tar are there again later: the later ones count"
+    assert note == "'x.tar' has 1 member again later: the later ones count"
 
 
 def test_read_tars_folders_of_the_system_are_passed_over_and_counted(tmp_path: Path) -> None:
