@@ -11,6 +11,8 @@ from sklearn.datasets import load_digits
 from sklearn.manifold import TSNE
 
 from featx.cache.reader import open_cache
+from featx.core.progress import stage
+from featx.core.signals import explain_end
 from featx.fitting.evaluate import evaluate
 from featx.fitting.fit import fit_head
 from featx.heads.classifier import HeadClassifier
@@ -48,10 +50,16 @@ def run_demo(folder: Path, run: Callable[[list[str]], object]) -> Path:
     Path
         Path of the page.
     """
+    with explain_end(lambda: f"{folder} is unfinished; run the same again to begin anew"):
+        return _run_demo(folder, run)
+
+
+def _run_demo(folder: Path, run: Callable[[list[str]], object]) -> Path:
     images, cache, head = folder / "digits", folder / "digits.h5", folder / "head.joblib"
     random_cache = folder / "random.h5"
     print(f"1,797 handwritten digits from scikit-learn become PNGs in {images}/0 … {images}/9\n")
-    write_digits(images)
+    with stage("writing images"):
+        write_digits(images)
 
     def show(*words: object) -> None:
         """Print a command, then run it."""
@@ -74,11 +82,11 @@ def run_demo(folder: Path, run: Callable[[list[str]], object]) -> Path:
         *("--weights", "random:0", "--overwrite"),
     )
     show("split", random_cache, "--val", "0.2")
-    scores = {
-        "mini": evaluate(head, cache, split="val"),
-        "mini, random weights": evaluate(fit_head(random_cache), random_cache, split="val"),
-        "raw pixels": evaluate_pixels(cache),
-    }
+    scores = {"mini": evaluate(head, cache, split="val")}
+    with stage("random weights"):
+        scores["mini, random weights"] = evaluate(fit_head(random_cache), random_cache, split="val")
+    with stage("raw pixels"):
+        scores["raw pixels"] = evaluate_pixels(cache)
     print("val accuracy of the same kind of head on")
     for name, score in scores.items():
         low, high = score.accuracy_ci95
@@ -112,7 +120,7 @@ def evaluate_pixels(cache: Path) -> Evaluation:
         numbers = [int(Path(path).stem) for path in opened.paths]
     X = load_digits().data[numbers]  # (1797, 64)
     train, val = splits == "train", splits == "val"
-    classifier = HeadClassifier().fit(X[train], labels[train])
+    classifier = HeadClassifier(progress=None).fit(X[train], labels[train])
     return score_predictions(
         labels[val],
         classifier.predict(X[val]),
@@ -125,7 +133,8 @@ def write_demo_page(page: Path, cache: Path, images: Path, scores: dict[str, Eva
     """Write the page: samples, map, comparison and confusion matrix."""
     with open_cache(cache) as opened:
         vectors, labels = opened.read_vectors(), opened.labels
-    points = TSNE(random_state=0, init="pca").fit_transform(vectors)
+    with stage("arranging the embeddings on a map"):
+        points = TSNE(random_state=0, init="pca").fit_transform(vectors)
     samples = {
         folder.name: [path.read_bytes() for path in sorted(folder.iterdir())[:N_SAMPLES]]
         for folder in sorted(images.iterdir())

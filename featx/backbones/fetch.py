@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
+import tempfile
 import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
 from featx.backbones.weights import WeightsEntry
 from featx.core.errors import WeightsError
+from featx.core.progress import open_bar, stage
+
+BLOCK = 1 << 18
+"""Number of bytes that are read from a server at a time."""
 
 WEIGHTS_DIR_VARIABLE = "FEATX_WEIGHTS_DIR"
 """Environment variable that names a folder of weights; featx looks there before any download."""
@@ -104,14 +109,11 @@ def download_weights(entry: WeightsEntry, folder: Path) -> Path:
     WeightsError
         If the file cannot be downloaded or written, or its SHA-256 is wrong.
     """
-    import torch
-
     file = folder / entry.file_name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(
-            entry.url, str(file), entry.digest_prefix, progress=sys.stderr.isatty()
-        )
+        with stage(f"downloading {entry.file_name}, once"):
+            _download(entry, file)
     except (OSError, urllib.error.URLError, RuntimeError) as error:  # RuntimeError: wrong digest
         raise WeightsError(
             subject=f"weights {entry.name}",
@@ -122,6 +124,31 @@ def download_weights(entry: WeightsEntry, folder: Path) -> Path:
             f"{WEIGHTS_DIR_VARIABLE}; or pass weights=FILE.",
         ) from error
     return file
+
+
+def _download(entry: WeightsEntry, file: Path) -> None:
+    """Download the whole file, or nothing."""
+    request = urllib.request.Request(entry.url, headers={"User-Agent": "featx"})
+    digest = hashlib.sha256()
+    with urllib.request.urlopen(request) as response:
+        n_bytes = int(response.headers.get("Content-Length") or 0)
+        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".partial", delete=False) as draft:
+            try:
+                with open_bar("received", n_bytes, unit="B") as bar:
+                    while block := response.read(BLOCK):
+                        draft.write(block)
+                        digest.update(block)
+                        bar.update(len(block))
+                if not digest.hexdigest().startswith(entry.digest_prefix):
+                    raise RuntimeError(
+                        f'invalid hash value (expected "{entry.digest_prefix}", got '
+                        f'"{digest.hexdigest()}")'
+                    )
+                draft.close()
+                os.replace(draft.name, file)
+            except BaseException:
+                os.unlink(draft.name)
+                raise
 
 
 def check_digest(file: Path, prefix: str) -> None:

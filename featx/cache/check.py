@@ -15,6 +15,7 @@ from featx.cache.reader import Cache, open_cache
 from featx.cache.seal import SealedFile
 from featx.cache.tables import BLOCK_ROWS
 from featx.core.errors import CacheError
+from featx.core.progress import stage
 from featx.core.rows import Failure, Row
 from featx.core.typing import BoolArray, PathLike, Split, Stage, list_choices
 
@@ -75,7 +76,7 @@ def verify_cache(path: PathLike) -> Verification:
     path = Path(path)
     check_exists(path)
     try:
-        with SealedFile(path) as sealed:
+        with stage(f"checking every byte of {path.name}"), SealedFile(path) as sealed:
             digest, damaged = sealed.digest, sealed.verify()
     except CacheError as error:
         return Verification(path=path, problems=(str(error),))

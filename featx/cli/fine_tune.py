@@ -217,7 +217,7 @@ def _print_report(report: "TuningReport") -> None:
     if not report.best_epoch:
         print_note(
             "no epoch was better on the holdout than the head by more than a standard error: the "
-            "network is unchanged"
+            "tuned weights are those of the frozen network"
         )
     if report.stopped:
         print_note(f"stopped: {report.stopped}")

@@ -322,10 +322,15 @@ class Screen:
                 if not self._items:
                     self._is_drawn = False
                     return
-                now = time.perf_counter()
-                if now >= self._quiet_until:
-                    self._items[-1].tick(now)
+            self.draw_due()
             time.sleep(TICK_S)
+
+    def draw_due(self) -> None:
+        """Draw what is due of the innermost item."""
+        with self.lock:
+            now = time.perf_counter()
+            if self._items and now >= self._quiet_until:
+                self._items[-1].tick(now)
 
 
 SCREEN = Screen()

@@ -93,7 +93,7 @@ class TuningReport:
 
     @property
     def verdict(self) -> str:
-        """Two sentences: the gain with its interval, and the model to use from now on."""
+        """Sentences: the gain with its interval, the model to use, and the files of no use."""
         scores = self.scores
         low, high = scores.gain_ci95
         gain = (
@@ -102,9 +102,15 @@ class TuningReport:
         )
         if scores.is_better:
             return f"Tuning helped: {gain}. Use {self.path} with {self.head_path}."
-        if scores.gain_ci95[1] < 0:
-            return f"Tuning made the accuracy worse: {gain}. Stay with the frozen head."
-        return f"Tuning did not help for certain: {gain}. Stay with the frozen head."
+        files = [self.path, self.head_path, *([self.trunk_path] if self.trunk_path else [])]
+        names = f"{', '.join(map(str, files[:-1]))} and {files[-1]}"
+        found = (
+            "Tuning made the accuracy worse"
+            if scores.gain_ci95[1] < 0
+            else "Tuning did not help for certain"
+        )
+        unchanged = "" if self.best_epoch else "the network is unchanged, and "
+        return f"{found}: {gain}. Stay with the frozen head: {unchanged}you may delete {names}."
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields and the verdict as plain values, for JSON."""

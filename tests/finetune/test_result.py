@@ -58,11 +58,11 @@ def build_report(scores: PairedScores, **changes: Any) -> TuningReport:
             2,
             40,
             "Tuning made the accuracy worse: -19.0 points on 200 val images",
-            "Stay with the frozen head.",
+            "Stay with the frozen head: ",
         ),
-        (6, 4, "Tuning did not help for certain: +1.0 points", "Stay with the frozen head."),
-        (4, 6, "Tuning did not help for certain: -1.0 points", "Stay with the frozen head."),
-        (0, 0, "Tuning did not help for certain: +0.0 points", "Stay with the frozen head."),
+        (6, 4, "Tuning did not help for certain: +1.0 points", "Stay with the frozen head: "),
+        (4, 6, "Tuning did not help for certain: -1.0 points", "Stay with the frozen head: "),
+        (0, 0, "Tuning did not help for certain: +0.0 points", "Stay with the frozen head: "),
     ],
 )
 def test_verdict_recommends_the_tuned_pair_only_if_it_is_surely_better(
@@ -78,6 +78,22 @@ def test_verdict_recommends_the_tuned_pair_only_if_it_is_surely_better(
     low, high = report.scores.gain_ci95
     assert f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f}, p = " in report.verdict
     assert report.to_dict()["verdict"] == report.verdict
+
+
+@pytest.mark.parametrize(
+    ("changes", "end"),
+    [
+        ({}, "the network is unchanged, and you may delete tuned.safetensors and tuned.joblib."),
+        ({"best_epoch": 2}, "frozen head: you may delete tuned.safetensors and tuned.joblib."),
+        (
+            {"best_epoch": 2, "trunk_path": Path("tuned.trunk.h5")},
+            "you may delete tuned.safetensors, tuned.joblib and tuned.trunk.h5.",
+        ),
+    ],
+)
+def test_verdict_names_the_files_that_are_of_no_use(changes: dict[str, Any], end: str) -> None:
+    y = np.array(["a"] * 100)
+    assert build_report(compare_predictions(y, y, y), **changes).verdict.endswith(end)
 
 
 @pytest.mark.parametrize(

@@ -492,7 +492,7 @@ def test_fine_tune_that_harms_keeps_the_frozen_network_and_says_so(
     recipe = Recipe(epochs=2, train_batch_size=8, lr=1e6, optimizer="sgd", clip_norm=1e6, warmup=0)
     report = tune(scene, tmp_path / "t.safetensors", head=head, recipe=recipe)
     assert report.best_epoch == 0
-    assert "Stay with the frozen head." in report.verdict
+    assert "Stay with the frozen head: " in report.verdict
     before = load_backbone("lenet5")
     assert load_backbone("lenet5", weights=str(report.path)).weights_digest == (
         before.weights_digest
