@@ -6,6 +6,7 @@ import typer
 
 from featx.cli.options import AsJson, CacheArgument, Embedding
 from featx.cli.printing import print_json, print_table
+from featx.cli.records import describe_advice
 
 if TYPE_CHECKING:
     from featx.finetune.advise import Advice
@@ -30,7 +31,7 @@ def advise(
 
     found = ask(cache, embedding=embedding, seed=seed)
     if as_json:
-        print_json({"cache": cache, **found.to_dict()})
+        print_json({"cache": cache, **describe_advice(found)})
         return
     print_table(
         ["rows per class", "held-out accuracy"],

@@ -49,16 +49,16 @@ def backbones(
     else:
         lines = []
         for record in records:
-            millions = [entry["n_parameters"] / 1e6 for entry in record["weights"][-1:]]
+            millions = [entry["n_parameters"] / 1e6 for entry in record["named_weights"][-1:]]
             lines.append(
                 [
-                    record["name"],
+                    record["backbone"],
                     record["dim"],
                     record["input_size"],
                     *(millions or [None]),
                     ", ".join(
-                        f"{entry['name']} {_format_top1(entry)}"
-                        for entry in reversed(record["weights"])
+                        f"{entry['weights']} {_format_top1(entry)}"
+                        for entry in reversed(record["named_weights"])
                     ),
                 ]
             )
@@ -85,23 +85,23 @@ def _print_blocks(spec: "BackboneSpec", *, as_json: bool) -> None:
 def _describe(spec: "BackboneSpec") -> dict[str, Any]:
     entries = [
         {
-            "name": entry.name,
+            "weights": entry.name,
             "top1": entry.top1,
             "trained_on": entry.trained_on,
             "n_parameters": entry.n_parameters,
             "url": entry.url,
             "sha256_begins": entry.digest_prefix,
-            "preprocess": entry.preprocess.describe(),
+            "summary": entry.preprocess.describe(),
             "input_size": entry.preprocess.crop_size,
         }
         for entry in spec.list_weights()
     ]
     return {
-        "name": spec.name,
+        "backbone": spec.name,
         "dim": spec.dim,
         "input_size": entries[-1]["input_size"] if entries else None,
         "paper": spec.paper,
-        "weights": entries,
+        "named_weights": entries,
     }
 
 
@@ -112,15 +112,15 @@ def _format_top1(entry: dict[str, Any]) -> str:
 
 
 def _print_record(record: dict[str, Any]) -> None:
-    print(f"{record['name']}: dim {record['dim']}, {record['paper']}")
-    for entry in reversed(record["weights"]):
-        print(f"\nweights {entry['name']}")
+    print(f"{record['backbone']}: dim {record['dim']}, {record['paper']}")
+    for entry in reversed(record["named_weights"]):
+        print(f"\nweights {entry['weights']}")
         millions = entry["n_parameters"] / 1e6
         print(f"  top-1 {_format_top1(entry)}, {millions:.2f} M parameters")
-        print(f"  {entry['preprocess']}")
+        print(f"  {entry['summary']}")
         print(f"  {entry['url'] or 'comes with featx'}")
         print(f"  SHA-256 begins with {entry['sha256_begins']}")
-    if any(entry["url"] for entry in record["weights"]):
+    if any(entry["url"] for entry in record["named_weights"]):
         print("\nOffline: put a file into a folder and name the folder in FEATX_WEIGHTS_DIR.")
-    if not record["weights"]:
+    if not record["named_weights"]:
         print("\nNo weights are published: pass --weights FILE or random:SEED.")

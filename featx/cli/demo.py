@@ -1,9 +1,14 @@
 """featx demo."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from featx.cli.options import AsJson
+from featx.cli.printing import print_json
 
 
 def demo(
@@ -11,6 +16,7 @@ def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder to write to.")
     ] = Path("featx-demo"),
+    as_json: AsJson = False,
 ) -> None:
     """Run every step of featx on handwritten digits, offline.
 
@@ -26,4 +32,9 @@ def demo(
         with group.make_context("featx", words) as inner:
             return group.invoke(inner)
 
-    run_demo(output, run)
+    if not as_json:
+        run_demo(output, run)
+        return
+    with redirect_stdout(sys.stderr):
+        page = run_demo(output, run)
+    print_json({"page": page, "cache": output / "digits.h5", "head": output / "head.joblib"})

@@ -63,8 +63,23 @@ def doctor(
 
 
 def _list_measures(found: "Diagnosis") -> dict[str, object]:
-    """Convert a diagnosis to JSON types: the words of a key are joined by blanks."""
-    fields = dict(vars(found))
-    for name in ("network", "expected"):
-        fields[name] = {" ".join(key): rate for key, rate in fields[name].items()}
-    return fields
+    """Convert a diagnosis to JSON types."""
+    return {
+        "n_cores": found.n_cores,
+        "others": found.others,
+        "device": found.device,
+        "n_workers": found.workers,
+        "decode_images_per_s": dict(found.decode),
+        "write_mb_per_s": found.write_mb_per_s,
+        "speeds": [
+            {
+                "engine": engine,
+                "precision": precision,
+                "decode": decode,
+                "network_images_per_s": found.network[engine, precision],
+                "images_per_s": rate,
+            }
+            for (engine, precision, decode), rate in found.expected.items()
+        ],
+        "advice": list(found.advice),
+    }

@@ -16,6 +16,7 @@ from featx.cli.options import (
     choose,
 )
 from featx.cli.printing import print_json, print_note
+from featx.cli.records import rename_keys
 from featx.cli.register import register_networks
 from featx.core.typing import Decode, Precision, VectorDtype
 
@@ -217,7 +218,8 @@ def extract(
         workers=workers,
     )
     if as_json:
-        print_json(report.to_dict())
+        record = rename_keys(report.to_dict(), path="cache")
+        print_json(record | {"advice": [record["advice"]]})
         return
     if report.n_resumed:
         print_note(f"continued after {report.n_resumed} images of an interrupted run")

@@ -9,6 +9,7 @@ import typer
 from featx.cli.advise import print_advice
 from featx.cli.options import AsJson, Device, Embedding, Engine, WeightsNow, Workers, choose
 from featx.cli.printing import print_json, print_note, print_table
+from featx.cli.records import describe_advice, rename_keys
 from featx.core.typing import HeldOutSplit, OptimizerName, TrainPrecision
 from featx.finetune.recipe import Recipe
 
@@ -185,7 +186,17 @@ def fine_tune(
         workers=workers,
     )
     if as_json:
-        print_json(report.to_dict())
+        record = rename_keys(
+            report.to_dict(),
+            path="weights",
+            head_path="head",
+            log_path="log",
+            trunk_path="trunk",
+            scores="comparison",
+            advice="estimate",
+        )
+        estimate = None if report.advice is None else describe_advice(report.advice)
+        print_json({"cache": cache, **record, "estimate": estimate})
     else:
         _print_report(report)
 

@@ -7,7 +7,7 @@ import typer
 
 from featx.cli.options import AsJson
 from featx.cli.printing import format_accuracy, print_json, print_table
-from featx.cli.records import describe_fingerprint, describe_head
+from featx.cli.records import describe_fingerprint, describe_head, rename_keys
 from featx.core.errors import FeatxError
 
 if TYPE_CHECKING:
@@ -207,7 +207,8 @@ def _show_weights(path: Path, *, as_json: bool) -> None:
         return
     fields = asdict(metadata)
     if as_json:
-        print_json({"content": "weights", "weights": str(path), **fields})
+        record = rename_keys(fields, scores="comparison")
+        print_json({"content": "weights", "weights": path, **record})
         return
     print(f"{path}: weights of {metadata.backbone}, tuned by featx fine-tune")
     print(f"trained    {', '.join(metadata.blocks)}, from {metadata.from_weights}")

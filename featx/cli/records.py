@@ -1,12 +1,35 @@
-"""Objects that several commands print as JSON: one thing has the same keys in each of them."""
+"""Objects that commands print as JSON: one thing has the same key in all of them.
 
+``docs/reference/json.md`` lists the keys, and a test holds it.
+"""
+
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from featx.core.fingerprint import Fingerprint
+    from featx.finetune.advise import Advice
     from featx.heads.head import Head
+
+
+def rename_keys(record: Mapping[str, Any], **names: str) -> dict[str, Any]:
+    """Give keys of an object the names that the same things have elsewhere.
+
+    Parameters
+    ----------
+    record : mapping
+        The object.
+    **names : str
+        New name of each key to rename.
+
+    Examples
+    --------
+    >>> rename_keys({"path": "photos.h5", "n_rows": 12}, path="cache")
+    {'cache': 'photos.h5', 'n_rows': 12}
+    """
+    return {names.get(key, key): value for key, value in record.items()}
 
 
 def describe_fingerprint(fingerprint: "Fingerprint") -> dict[str, Any]:
@@ -27,3 +50,11 @@ def describe_head(path: Path, head: "Head") -> dict[str, Any]:
         "origin": asdict(head.origin),
         "cross_validation": None if held_out is None else held_out.to_dict(),
     }
+
+
+def describe_advice(advice: "Advice") -> dict[str, Any]:
+    """Return an estimate of what fine-tuning would gain, and what it was compared with."""
+    record = advice.to_dict()
+    measured = record["measured"]
+    gains = [rename_keys(gain, top="gain_top", more="gain_more") for gain in measured["gains"]]
+    return record | {"measured": measured | {"gains": gains}}

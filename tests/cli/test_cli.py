@@ -272,8 +272,8 @@ def test_doctor_prints_rates_and_advice(place: Any, run_cli: Any) -> None:
 
     result = run_cli("doctor", "photos", "--backbone", "lenet5", "--device", "cpu", "--json")
     found = json.loads(result.out)
-    assert {"openvino fp32", "torch fp32"} <= set(found["network"])
-    assert {"openvino fp32 fast", "torch fp32 exact"} <= set(found["expected"])
+    ways = {(one["engine"], one["precision"], one["decode"]) for one in found["speeds"]}
+    assert {("openvino", "fp32", "exact"), ("openvino", "fp32", "fast")} <= ways
 
 
 @pytest.mark.parametrize(

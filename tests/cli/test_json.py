@@ -1,0 +1,147 @@
+"""Every command prints one object, and the page on JSON lists its keys."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_group
+
+from featx.cli.app import app
+from featx.fitting.fit import fit_head
+
+GROUP = get_group(app)
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "json.md"
+
+TYPES = {bool: "truth", int: "number", float: "number", str: "text", list: "list", dict: "object"}
+
+BY_NAME = {
+    **dict.fromkeys(("labels", "splits", "dims", "embeddings", "params", "versions"), 1),
+    **dict.fromkeys(("preprocess", "cpu_s", "waits_s", "recipe"), 1),
+    **dict.fromkeys(("n_parameters_by_block", "decode_images_per_s"), 1),
+    "counts": 2,
+}
+"""Number of levels of an object whose keys are names."""
+
+LINES = [
+    "extract photos -o new.h5 --backbone tests-tiny",
+    "split new.h5 --overwrite",
+    "fit-head photos.h5 -o new.joblib",
+    "evaluate head.joblib photos.h5",
+    "predict head.joblib photos.h5",
+    "predict head.joblib photos/val bad.jpg",
+    "info photos.h5",
+    "info failed.h5 --failures",
+    "info head.joblib",
+    "backbones mobilenet_v2",
+    "backbones mini --blocks",
+    "verify photos.h5",
+    "advise large.h5",
+]
+"""Commands that take no longer than a second or two."""
+
+LONG_LINES = [
+    "verify photos.h5 --against photos",
+    "extract photos -o lenet.h5 --backbone lenet5",
+    "fine-tune photos --cache lenet.h5 -o t.safetensors --unfreeze 1 --epochs 1 --engine torch",
+    "info t.safetensors",
+    "doctor photos --backbone lenet5 --device cpu",
+    "demo",
+]
+
+
+def read_page() -> set[tuple[str, str]]:
+    """Read the keys that the page lists, with their types."""
+    lines = re.findall(r"^\| (`.*?) \| (\w+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    return {(key, kind) for keys, kind in lines for key in re.findall(r"`(\w+)`", keys)}
+
+
+def iter_keys(value: Any, *, n_named: int = 0) -> Iterator[tuple[str, str | None]]:
+    """Yield the keys of a value and of all in it, with their types; None for the type of null."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not n_named:
+                yield key, TYPES.get(type(item))
+            below = n_named - 1 if n_named else BY_NAME.get(key, 0)
+            yield from iter_keys(item, n_named=below)
+    elif isinstance(value, list):
+        for item in value:
+            yield from iter_keys(item)
+
+
+def check_keys(value: Any) -> None:
+    assert isinstance(value, dict)
+    page = read_page()
+    names = {name for name, _ in page}
+    for key, kind in iter_keys(value):
+        assert (key, kind) in page or (kind is None and key in names), (key, kind)
+
+
+@pytest.fixture
+def place(
+    photos: Path, photos_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_cli: Any
+) -> Path:
+    monkeypatch.chdir(tmp_path)
+    fit_head("photos.h5", "head.joblib", C=1.0)
+    Path("bad.jpg").write_bytes(b"no image")
+    return tmp_path
+
+
+def test_iter_keys_leaves_out_names_but_not_what_they_hold() -> None:
+    found = {"labels": {"ants": 1}, "embeddings": {"mini": {"dim": 8}}, "list": [{"a": None}]}
+    assert list(iter_keys(found)) == [
+        ("labels", "object"),
+        ("embeddings", "object"),
+        ("dim", "number"),
+        ("list", "list"),
+        ("a", None),
+    ]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_json_of_a_command_is_an_object_of_known_keys(
+    place: Path, run_cli: Any, line: str, cache_path: Path
+) -> None:
+    if "new.h5" in line and line.startswith("split"):
+        run_cli("extract", "photos", "-o", "new.h5", "--backbone", "tests-tiny")
+    if "failed.h5" in line:
+        run_cli(*["extract", "photos", "bad.jpg", "-o", "failed.h5", "--backbone", "tests-tiny"])
+    line = line.replace("large.h5", str(cache_path))
+    result = run_cli(*line.split(), "--json")
+    assert result.code in (0, 3), result.err
+    found = json.loads(result.out)
+    check_keys(found)
+    if "failed.h5" in line:
+        assert [set(one) for one in found["failures"]] == [{"path", "lacks", "stage", "reason"}]
+
+
+@pytest.mark.slow
+def test_json_of_long_commands_is_an_object_of_known_keys(place: Path, run_cli: Any) -> None:
+    for line in LONG_LINES:
+        result = run_cli(*line.split(), "--json")
+        assert result.code == 0, result.err
+        check_keys(json.loads(result.out))
+
+
+@pytest.mark.slow
+def test_page_lists_no_key_that_no_command_prints(
+    place: Path, run_cli: Any, cache_path: Path
+) -> None:
+    run_cli(*["extract", "photos", "bad.jpg", "-o", "failed.h5", "--backbone", "tests-tiny"])
+    found: set[str] = set()
+    for line in [*LINES, *LONG_LINES, "info mine.pth"]:
+        if "mine.pth" in line:
+            import torch
+
+            torch.save({"weight": torch.zeros(2)}, "mine.pth")
+        result = run_cli(*line.replace("large.h5", str(cache_path)).split(), "--json")
+        found |= {key for key, _ in iter_keys(json.loads(result.out))}
+    assert {key for key, _ in read_page()} - found == set()
+
+
+@pytest.mark.parametrize("name", sorted(GROUP.commands))
+def test_command_takes_json(name: str) -> None:
+    options = [option for one in GROUP.commands[name].params for option in one.opts]
+    assert "--json" in options
