@@ -126,13 +126,16 @@ def describe_network(
             name=spec.name,
         )
     except RuntimeError as error:
-        if size is None:
-            raise
+        shape = ", ".join(map(str, (1, *example.shape)))
         raise BackboneError(
-            subject=f"{spec.name}, size {size}",
-            expected="a size that the network can take",
+            subject=spec.name if size is None else f"{spec.name}, size {size}",
+            expected="a size that the network can take"
+            if size is not None
+            else f"a network that takes a float32 tensor of the transform, ({shape})",
             got=str(error).splitlines()[0],
-            remedy="Pass a size nearer to that of its weights.",
+            remedy="Pass a size nearer to that of its weights."
+            if size is not None
+            else "Change the network or the transform.",
         ) from error
     _check_finite(module, f"{spec.name}, weights {request.weights}")
     return Backbone(

@@ -14,6 +14,7 @@ from featx.backbones.registry import add_spec
 from featx.backbones.spec import BackboneSpec
 from featx.core.errors import BackboneError
 from featx.core.fingerprint import Identity
+from featx.core.torch_state import DEFAULT_FLOAT32, plain_torch_thread
 from featx.core.typing import Float32Array
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class CustomTransform:
         ndarray of float32
             The output of the transform, ``(3, height, width)``.
         """
-        return np.asarray(self.transform(image), dtype=np.float32)
+        with DEFAULT_FLOAT32:  # ToTensor, for example, divides in the default dtype
+            return np.asarray(self.transform(image), dtype=np.float32)
 
     def normalise(self, batch: torch.Tensor) -> torch.Tensor:
         """Return the batch unchanged: the transform has normalised it."""
@@ -69,8 +71,9 @@ class CustomTransform:
         import torch
         from torchvision.transforms.functional import to_pil_image
 
-        black = to_pil_image(torch.zeros(3, 64, 64, dtype=torch.uint8))
-        array = self.prepare(black)
+        with plain_torch_thread():
+            black = to_pil_image(torch.zeros(3, 64, 64, dtype=torch.uint8))
+            array = self.prepare(black)
         if array.ndim != 3 or array.shape[0] != 3:
             raise BackboneError(
                 subject="transform",

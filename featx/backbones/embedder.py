@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from featx.backbones.spec import PENULTIMATE
@@ -71,7 +74,8 @@ class Embedder(FrozenNetwork):
     network : nn.Module
         The network without its classifier. It is put into eval mode and frozen.
     layers : sequence of str
-        `PENULTIMATE`, or names of nodes in the graph of the network, such as ``layer3``.
+        `PENULTIMATE`; modules or other nodes in the graph of the network, such as ``layer3``; or
+        names of its parts, if the output of the network is a mapping, a dataclass or a tuple.
     classifier : str
         Path of the module that was removed; empty if none was.
     example : Tensor
@@ -89,7 +93,8 @@ class Embedder(FrozenNetwork):
     Raises
     ------
     BackboneError
-        If a layer is unknown, or its output is neither ``(n, dim)`` nor spatial.
+        If a layer is unknown or belongs to the classifier, or if its output is neither ``(n, dim)``
+        nor spatial, or not the output of the module of that name.
     """
 
     def __init__(
@@ -104,18 +109,14 @@ class Embedder(FrozenNetwork):
         super().__init__()
         self.layers = tuple(layers)
         self._extracts = self.layers != (PENULTIMATE,)
-        self.network = _extract(network, layers, classifier, name) if self._extracts else network
+        network.eval().requires_grad_(False)
+        _check_kept(layers, classifier, name)
+        self.network = _select(network, layers, example, classifier=classifier, name=name)
         self._channel_axes: dict[str, int] = {}
         self.eval().requires_grad_(False)
         with torch.inference_mode():
             for layer, output in self.run_network(example).items():
-                if not isinstance(output, torch.Tensor):
-                    raise BackboneError(
-                        subject=f"{name}, layer {layer!r}",
-                        expected="an output of one tensor",
-                        got=type(output).__name__,
-                        remedy="Read another layer.",
-                    )
+                _check_tensor(output, f"{name}, layer {layer!r}")
             self._channel_axes = _find_channel_axes(self, example)
             outputs = self(example)
         for layer, output in zip(self.layers, outputs, strict=True):
@@ -145,6 +146,116 @@ class Embedder(FrozenNetwork):
         return output
 
 
+def _check_kept(layers: Sequence[str], classifier: str, name: str) -> None:
+    """Refuse a layer that ends in the classifier, which is removed: it would be something else."""
+    for layer in layers:
+        is_around = f"{classifier}.".startswith(f"{layer}.")
+        if classifier and (is_around or layer.startswith(f"{classifier}.")):
+            raise BackboneError(
+                subject="layers",
+                expected=f"a layer below the classifier of {name}, which featx removes",
+                got=repr(layer),
+                remedy=f"Pass layers=[{PENULTIMATE!r}] for the input of the classifier.",
+            )
+
+
+def _check_tensor(output: object, subject: str) -> None:
+    """Refuse an output that is not one tensor; name its parts if it has any."""
+    if isinstance(output, torch.Tensor):
+        return
+    parts = list_parts(output)
+    flat = [part for part, tensor in parts.items() if tensor.ndim in (2, 4)]
+    kind = f"a {type(output).__name__}"
+    raise BackboneError(
+        subject=subject,
+        expected="an output of one tensor",
+        got=f"{kind} with {', '.join(parts)}" if parts else kind,
+        remedy=f"Name one, such as layers=[{flat[0]!r}]." if flat else "Read another layer.",
+    )
+
+
+def list_parts(output: object) -> dict[str, torch.Tensor]:
+    """List the tensors of an output that is a mapping, a dataclass or a tuple.
+
+    Parameters
+    ----------
+    output : object
+        Output of a network.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Tensors by key, name of the field or number; empty for one tensor and for anything else.
+    """
+    parts: dict[Any, Any] = {}
+    if isinstance(output, Mapping):
+        parts = dict(output)
+    elif dataclasses.is_dataclass(output):
+        parts = {one.name: getattr(output, one.name) for one in dataclasses.fields(output)}
+    elif isinstance(output, tuple | list):
+        parts = dict(zip(getattr(output, "_fields", range(len(output))), output, strict=True))
+    return {str(key): part for key, part in parts.items() if isinstance(part, torch.Tensor)}
+
+
+class _Parts(nn.Module):
+    """A network whose output is a mapping, a dataclass or a tuple, read at its parts."""
+
+    def __init__(self, network: nn.Module, layers: Sequence[str]) -> None:
+        super().__init__()
+        self.network, self.layers = network, tuple(layers)
+
+    def forward(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        parts = list_parts(self.network(batch))
+        return {layer: parts[layer] for layer in self.layers}
+
+
+def _select(
+    network: nn.Module, layers: Sequence[str], example: torch.Tensor, *, classifier: str, name: str
+) -> nn.Module:
+    """Build the module whose output is a dict of the layers; for the default layer, do nothing."""
+    if tuple(layers) == (PENULTIMATE,):
+        return network
+    seen: dict[str, list[torch.Tensor]] = {layer: [] for layer in layers}
+    modules = dict(network.named_modules())
+    handles = [
+        modules[layer].register_forward_hook(functools.partial(_note_output, seen[layer]))
+        for layer in seen
+        if layer in modules
+    ]
+    try:
+        with torch.inference_mode():
+            parts = list_parts(network(example))
+    finally:
+        for handle in handles:
+            handle.remove()
+    if parts and parts.keys() >= set(layers):
+        return _Parts(network, layers)
+    extractor = _extract(network, layers, classifier, name)
+    with torch.inference_mode():
+        outputs = extractor(example)
+    for layer, calls in seen.items():
+        # A module may run several times, and the graph has a name for each.
+        if calls and not any(_is_same(outputs[layer], call) for call in calls):
+            raise BackboneError(
+                subject=f"{name}, layer {layer!r}",
+                expected="the output of that module",
+                got="another tensor, because of the way in which the network is written",
+                remedy="Read a module inside it, or the module behind it.",
+            )
+    return extractor
+
+
+def _note_output(calls: list[Any], _module: nn.Module, _inputs: Any, output: Any) -> None:
+    """Note a copy of a module's output: the next module may write into the output itself."""
+    calls.append(output.clone() if isinstance(output, torch.Tensor) else output)
+
+
+def _is_same(output: Any, call: Any) -> bool:
+    if not isinstance(output, torch.Tensor) or not isinstance(call, torch.Tensor):
+        return type(output) is type(call)
+    return output.shape == call.shape and torch.allclose(output, call, equal_nan=True)
+
+
 def _extract(network: nn.Module, layers: Sequence[str], classifier: str, name: str) -> nn.Module:
     """Trace a network, and keep the part that the layers need."""
     try:
@@ -162,12 +273,11 @@ def _extract(network: nn.Module, layers: Sequence[str], classifier: str, name: s
     known = last | {PENULTIMATE: last[classifier] if classifier else nodes[-1]}
     for layer in layers:
         if layer not in known:
-            paths = [path for path, _ in network.named_modules() if path]
             raise BackboneError(
                 subject="layers",
                 expected=f"a layer of the graph of {name}",
                 got=repr(layer),
-                remedy=suggest(layer, [PENULTIMATE, *paths]),
+                remedy=f"{suggest(layer, known)} The default is {PENULTIMATE!r}.",
             )
     by_node: dict[str, str] = {known[layer]: layer for layer in layers}
     if len(by_node) < len(layers):
@@ -178,8 +288,21 @@ def _extract(network: nn.Module, layers: Sequence[str], classifier: str, name: s
             remedy="Name each layer once.",
         )
     with GLOBAL_STATE:
-        extractor: nn.Module = create_feature_extractor(network, return_nodes=by_node)
+        extractor: fx.GraphModule = create_feature_extractor(network, return_nodes=by_node)
+        _copy_outputs(extractor.eval())
     return extractor
+
+
+def _copy_outputs(extractor: fx.GraphModule) -> None:
+    """Copy each output that other nodes read: they may write into it, as a ReLU in place does."""
+    graph = extractor.graph
+    (output,) = graph.find_nodes(op="output")
+    for node in output.all_input_nodes:
+        if len(node.users) > 1:
+            with graph.inserting_after(node):
+                copied = graph.call_method("clone", (node,))
+            output.replace_input_with(node, copied)
+    extractor.recompile()
 
 
 def _list_prefixes(node: str) -> list[str]:

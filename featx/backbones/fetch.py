@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from featx.backbones.weights import WeightsEntry
+from featx.backbones.weights import FILE_SUFFIXES, WeightsEntry
 from featx.core.errors import WeightsError
 from featx.core.progress import open_bar, stage
 
@@ -56,9 +57,31 @@ def list_folders() -> list[Path]:
 
     by_hand = os.environ.get(WEIGHTS_DIR_VARIABLE)
     return [
-        *([Path(by_hand).expanduser()] if by_hand else []),
+        *([Path(os.path.expanduser(by_hand))] if by_hand else []),
         Path(torch.hub.get_dir()) / "checkpoints",
     ]
+
+
+def find_moved(weights: str) -> Path | None:
+    """Find the file of weights that was recorded by a path at which it no longer lies.
+
+    Parameters
+    ----------
+    weights : str
+        Weights as a cache or a head records them: a name, or a path of this or another system.
+
+    Returns
+    -------
+    Path or None
+        The file of the same name in the folder that `WEIGHTS_DIR_VARIABLE` names; None if there is
+        none, or the recorded one is still there.
+    """
+    folder = os.environ.get(WEIGHTS_DIR_VARIABLE)
+    name = re.split(r"[\\/]", weights)[-1]
+    if not folder or Path(name).suffix not in FILE_SUFFIXES or os.path.isfile(weights):
+        return None
+    file = Path(os.path.expanduser(folder)) / name
+    return file if file.is_file() else None
 
 
 def find_file(entry: WeightsEntry, folders: Sequence[Path]) -> Path | None:
@@ -110,6 +133,14 @@ def download_weights(entry: WeightsEntry, folder: Path) -> Path:
         If the file cannot be downloaded or written, or its SHA-256 is wrong.
     """
     file = folder / entry.file_name
+    if folder.parts[0] == "~":  # a process without a home folder: torch leaves the sign as it is
+        raise WeightsError(
+            subject=f"weights {entry.name}",
+            expected="a folder for downloads",
+            got="no home folder",
+            remedy=f"Name a folder in TORCH_HOME, or put the file {entry.file_name} into a folder "
+            f"and name that folder in {WEIGHTS_DIR_VARIABLE}.",
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with stage(f"downloading {entry.file_name}, once"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,11 +92,11 @@ def build_request(
         If the size is out of the range that networks take.
     """
     check_size(size)
-    file = Path(weights).expanduser()
+    file = Path(os.path.expanduser(weights))
     return BackboneRequest(
         name=name,
         weights=weights,
-        file=file if file.is_file() else None,
+        file=file if os.path.isfile(file) else None,
         layers=tuple(layers) or (PENULTIMATE,),
         preprocess=preprocess,
         size=size,

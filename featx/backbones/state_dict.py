@@ -134,10 +134,15 @@ def digest_weights(module: nn.Module) -> str:
     str
         SHA-256 over names, dtypes, shapes and bytes in the order of names, hexadecimal.
     """
+    import torch
+
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         if not name.endswith(_COUNTER):
-            array = tensor.detach().cpu().contiguous().numpy()
-            digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+            tensor, kind = tensor.detach().cpu().contiguous(), ""
+            if tensor.dtype == torch.bfloat16:  # numpy has no such dtype
+                tensor, kind = tensor.view(torch.int16), "bfloat16"
+            array = tensor.numpy()
+            digest.update(f"{name} {kind or array.dtype.str} {array.shape}\n".encode())
             digest.update(array.reshape(-1).view("u1"))
     return digest.hexdigest()

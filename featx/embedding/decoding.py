@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from featx.backbones.backbone import Backbone
-from featx.core.errors import FeatxError
+from featx.core.errors import DeviceError, FeatxError
 from featx.core.notes import note
 from featx.core.rows import Failure, Row
 from featx.core.text import shorten
@@ -149,7 +150,7 @@ def iter_prepared(
 def prepare_image(
     entry: Entry, *, backbone: Backbone, skip_digests: set[str] | None, decode: Decode
 ) -> Prepared:
-    """Read, decode and preprocess one image; every error becomes a `Failure`.
+    """Read, decode and preprocess one image; an error of the image becomes a `Failure`.
 
     Parameters
     ----------
@@ -161,6 +162,11 @@ def prepare_image(
         Digests of contents that are not decoded; None decodes every image.
     decode : {"exact", "fast"}
         Way to decode images.
+
+    Raises
+    ------
+    DeviceError
+        If the system opens no more files, which is no fault of the image.
     """
     row, watch = entry.row, StopWatch()
     stage: Stage = "read"
@@ -186,6 +192,14 @@ def prepare_image(
         brightest = image.info.get(BRIGHTEST_16_BIT)
         return Prepared(row=row, watch=watch, pixels=pixels, brightest=brightest)
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise DeviceError(
+                subject=row.path,
+                expected="to open the file",
+                got=str(error.strerror),
+                remedy="Pass fewer workers, or raise the number of files that may be open: "
+                "ulimit -n 1024.",
+            ) from error
         reason = error.strerror or str(error)
     except Exception as error:  # no image may stop the run
         reason = f"{type(error).__name__}: {error}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from featx.backbones.backbone import Backbone
+from featx.backbones.fetch import find_moved
 from featx.backbones.load import load_backbone
 from featx.backbones.spec import PENULTIMATE
 from featx.core.errors import BackboneError, FingerprintError, WeightsError
@@ -68,7 +69,8 @@ def restore_backbone(
     subject : str
         Name of the file that the embeddings belong to, for errors.
     weights : str, optional
-        Current path or name of the weights. Default: the weights that `origin` records.
+        Current path or name of the weights. Default: the weights that `origin` records, or the file
+        of the same name in the folder FEATX_WEIGHTS_DIR if they are no longer there.
 
     Raises
     ------
@@ -78,10 +80,11 @@ def restore_backbone(
         If the weights are missing.
     """
     decode = find_decode(fingerprint)  # before any weights are downloaded
+    moved = None if weights is not None else find_moved(origin.weights)
     try:
         backbone = load_backbone(
             fingerprint.backbone,
-            weights=weights or origin.weights,
+            weights=weights or str(moved or origin.weights),
             layers=[fingerprint.layer],
             preprocess=origin.preprocess_from,
             size=origin.size,
@@ -100,7 +103,8 @@ def restore_backbone(
         build_fingerprint(
             backbone, fingerprint.layer, precision=fingerprint.precision, decode=decode
         ),
-        subject=f"backbone {fingerprint.backbone} for {subject}",
+        subject=f"backbone {fingerprint.backbone} for {subject}"
+        + (f", weights {moved}" if moved else ""),
         remedy=f"Pass weights=FILE with the weights that the embeddings of {subject} were made "
         "with.",
     )

@@ -24,6 +24,7 @@ from featx.embedding.options import RunOptions
 from featx.embedding.timings import SHORT_S, Timings
 from featx.engines.choose import list_precisions
 from featx.engines.engine import Engine
+from featx.engines.limits import find_limit
 from featx.images.manifest import Entry
 
 T = TypeVar("T")
@@ -74,7 +75,13 @@ def iter_embedded(
     ------
     EmbeddedBatch
         Rows with vectors, failures and repeats.
+
+    Raises
+    ------
+    DeviceError
+        If the engine fails or belongs to another process, or the machine refuses threads.
     """
+    engine.check_process()
     timings = Timings() if timings is None else timings
     workers, depths = options.n_workers, DepthTally()
     bar = open_bar("embedding", len(entries), unit="images", show=options.progress)
@@ -98,10 +105,16 @@ def iter_embedded(
         n_ready = max(2, READY_BYTES // (4 * engine.batch_size * sum(backbone.dims.values())))
         busy_s = engine.busy_s
         with timings.measure():
-            for batch in _iter_in_thread(batches, n_ready, timings):
-                bar.update(len(batch))
-                with timings.write():
-                    yield batch
+            try:
+                for batch in _iter_in_thread(batches, n_ready, timings):
+                    bar.update(len(batch))
+                    with timings.write():
+                        yield batch
+            except (RuntimeError, MemoryError) as error:
+                limit = find_limit(error, "decoding and embedding")
+                if limit is None:
+                    raise
+                raise limit from error
         if engine.busy_s is not None and busy_s is not None:
             timings.busy_s = engine.busy_s - busy_s
         if timings.wall_s >= SHORT_S and engine.name in ("torch", "openvino"):

@@ -118,7 +118,15 @@ class EmbeddingSession:
         ----------
         entries : sequence of Entry
             The images.
+
+        Raises
+        ------
+        FeatxError
+            If the session is closed.
+        DeviceError
+            If this process was forked from the one that opened the session.
         """
+        self._engine.check_process()  # before the lock, which another process may have held
         with self._lock:
             if not self._is_open:
                 raise FeatxError(
@@ -133,6 +141,8 @@ class EmbeddingSession:
 
     def close(self) -> None:
         """Release the engine's threads and memory, after calls in other threads have ended."""
+        if not self._engine.is_here:  # the process that built the engine releases it
+            return
         with self._lock:
             if self._is_open:
                 self._is_open = False

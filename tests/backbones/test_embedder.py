@@ -1,8 +1,10 @@
 """Embeddings read at layers: which tensor it is, and over which axes it is averaged."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -49,7 +51,9 @@ def run(backbone: Backbone, batch: torch.Tensor) -> dict[str, torch.Tensor]:
 def capture(network: nn.Module, path: str, batch: torch.Tensor) -> torch.Tensor:
     """Run a network and return what a module of it gave."""
     outputs: list[torch.Tensor] = []
-    hook = network.get_submodule(path).register_forward_hook(lambda m, i, out: outputs.append(out))
+    hook = network.get_submodule(path).register_forward_hook(
+        lambda m, i, out: outputs.append(out.clone())  # the next module may write into it
+    )
     with torch.inference_mode():
         network(batch)
     hook.remove()
@@ -141,7 +145,147 @@ def test_load_backbone_convnext_channels_last_node_is_averaged_over_the_image(
     torch.testing.assert_close(got["features.1"], capture(whole, "features.1", batch).mean((2, 3)))
 
 
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        # ReLUs in place and "out += identity" write into the outputs of these.
+        ("resnet18", ["conv1", "bn1", "layer1.0.bn1", "layer1.0.bn2", "layer1.0", "avgpool"]),
+        ("mobilenet_v2", ["features.0", "features.2.conv.3", "features.18"]),
+        ("mini", ["features.0.1", "features.2.body.1.1", "quarters", "top"]),
+        ("zfnet", ["features.0", "features.3", "classifier.4"]),
+        pytest.param("densenet121", ["features.denseblock1"], marks=pytest.mark.slow),
+        pytest.param("efficientnet_b0", ["features.1.0.block.1"], marks=pytest.mark.slow),
+        pytest.param("googlenet", ["inception3a.branch1.bn"], marks=pytest.mark.slow),
+        pytest.param("vgg11_bn", ["features.1", "classifier.0"], marks=pytest.mark.slow),
+    ],
+)
+def test_load_backbone_layer_is_the_output_of_that_module(
+    batch: torch.Tensor, name: str, layers: list[str]
+) -> None:
+    whole = load_backbone(name, weights="random:0").module.network
+    got = run(load_backbone(name, weights="random:0", layers=layers), batch)
+    for layer in layers:
+        expected = capture(whole, layer, batch)
+        expected = expected.mean((2, 3)) if expected.ndim == 4 else expected
+        torch.testing.assert_close(got[layer], expected)
+
+
+class Detour(nn.Module):
+    """Runs a layer whose output nobody reads after the one whose output is its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        first: torch.Tensor = self.first(batch)
+        self.second(first)
+        return first
+
+
+def test_embedder_layer_that_the_graph_does_not_end_with_is_refused() -> None:
+    network = nn.Sequential(Detour(), nn.ReLU()).eval()
+    with pytest.raises(BackboneError, match=r"layer '0': expected the output of that module, got"):
+        Embedder(network, ["0"], classifier="", example=EXAMPLE, name="small")
+    inner = Embedder(network, ["0.first"], classifier="", example=EXAMPLE, name="small")
+    assert inner.dims == (4,)
+
+
+# --- networks whose output has parts
+
+
+@dataclass
+class Output:
+    """What a network of a dataclass gives; the last field is no tensor."""
+
+    maps: torch.Tensor
+    pooled: torch.Tensor
+    attentions: None = None
+
+
+class Pair(NamedTuple):
+    maps: torch.Tensor
+    pooled: torch.Tensor
+
+
+class Parts(nn.Module):
+    """Puts out spatial maps and their mean as parts of something."""
+
+    def __init__(self, build: Callable[..., Any]) -> None:
+        super().__init__()
+        self.conv, self.build = nn.Conv2d(3, 4, 3), build
+
+    def forward(self, batch: torch.Tensor) -> Any:
+        maps = self.conv(batch)
+        return self.build(maps, maps.mean((2, 3)))
+
+
+EACH_OUTPUT = pytest.mark.parametrize(
+    ("build", "maps", "pooled"),
+    [
+        pytest.param(lambda maps, pooled: {"maps": maps, "pooled": pooled}, "maps", "pooled"),
+        pytest.param(lambda *both: OrderedDict(zip("ab", both, strict=True)), "a", "b"),
+        pytest.param(Output, "maps", "pooled"),
+        pytest.param(Pair, "maps", "pooled"),
+        pytest.param(lambda *both: both, "0", "1"),
+    ],
+    ids=["dict", "ordered dict", "dataclass", "namedtuple", "tuple"],
+)
+
+
+@EACH_OUTPUT
+def test_embedder_part_of_an_output_is_read_by_its_name(
+    batch: torch.Tensor, build: Callable[..., Any], maps: str, pooled: str
+) -> None:
+    network = Parts(build).eval()
+    embedder = Embedder(network, [pooled, maps], classifier="", example=EXAMPLE, name="own")
+    expected = network.conv(batch).mean((2, 3))
+    assert embedder.dims == (4, 4)
+    for got in embedder(batch):
+        torch.testing.assert_close(got, expected)
+
+
+@EACH_OUTPUT
+def test_embedder_output_of_parts_without_a_name_lists_them(
+    build: Callable[..., Any], maps: str, pooled: str
+) -> None:
+    network = Parts(build).eval()
+    with pytest.raises(
+        BackboneError,
+        match=rf"^own, layer 'penultimate': expected an output of one tensor, got a \w+ with "
+        rf"{maps}, {pooled}\. Name one, such as layers=\['{maps}'\]\.",
+    ):
+        Embedder(network, ["penultimate"], classifier="", example=EXAMPLE, name="own")
+
+
+def test_embedder_output_of_text_is_refused() -> None:
+    network = Parts(lambda maps, pooled: "four").eval()
+    with pytest.raises(BackboneError, match=r"got a str\. Read another layer"):
+        Embedder(network, ["penultimate"], classifier="", example=EXAMPLE, name="own")
+
+
 # --- errors
+
+
+CLASSIFIERS = {
+    spec.name: spec.classifier
+    for name in featx.list_backbones()
+    if (spec := featx.get_backbone_spec(name)).is_builtin
+}
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_embedder_layer_of_the_classifier_is_refused(name: str) -> None:
+    path = CLASSIFIERS[name]
+    parts = path.split(".")
+    around = [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+    for layer in [*around, f"{path}.0"]:
+        with pytest.raises(
+            BackboneError,
+            match=rf"^layers: expected a layer below the classifier of {name}, which featx "
+            rf"removes, got '{layer}'\. Pass layers=\['penultimate'\]",
+        ):
+            Embedder(nn.Identity(), [layer], classifier=path, example=EXAMPLE, name=name)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +304,6 @@ def test_load_backbone_unknown_layer_shows_the_nearest(layer: str, nearest: str)
     [
         ["layer1", "layer1"],
         ["penultimate", "penultimate"],
-        ["penultimate", "fc"],
         ["layer1", "layer1.1"],
         ["layer2.1", "layer2"],
     ],

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from featx.core.errors import CacheError, CacheLockedError, FeatxError, HeadErro
 from featx.core.files import (
     check_destination,
     explain_errors,
+    follow_link,
     name_draft,
     name_work_dir,
     put_in_place,
@@ -30,6 +33,54 @@ def make_file(path: Path) -> None:
 
 def make_folder(path: Path) -> None:
     path.mkdir()
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_socket(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)  # the name of a socket has at most 100 letters
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind(f"/proc/self/fd/{folder}/{path.name}")
+    os.close(folder)
+
+
+def make_device(path: Path) -> None:
+    try:
+        os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("needs root")
+
+
+def make_dangling_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def make_loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def make_link_to_device(path: Path) -> None:
+    path.symlink_to("/dev/null")
+
+
+def make_link_to_folder(path: Path) -> None:
+    path.symlink_to(path.parent)
+
+
+OTHER_KINDS = [
+    (make_folder, "a folder"),
+    (make_pipe, "a pipe"),
+    (make_socket, "a socket"),
+    (make_device, "a device"),
+    (make_dangling_link, "a symbolic link that leads to no file"),
+    (make_loop, "a symbolic link that leads to itself"),
+    (make_link_to_device, "a device"),
+    (make_link_to_folder, "a folder"),
+]
+
+NEEDS_POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
 
 
 @pytest.mark.parametrize(
@@ -62,6 +113,58 @@ def test_check_destination_that_cannot_be_written_is_refused(
     with pytest.raises(HeadError) as caught:
         check_destination(tmp_path / name, overwrite=overwrite, error=HeadError)
     assert str(caught.value).startswith(f"{tmp_path / name}: expected {expected}. {remedy}")
+
+
+@NEEDS_POSIX
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(("make", "kind"), OTHER_KINDS)
+def test_check_destination_of_another_kind_is_refused_and_stays(
+    tmp_path: Path, make: Callable[[Path], None], kind: str, overwrite: bool
+) -> None:
+    path = tmp_path / "c.h5"
+    make(path)
+    before = path.lstat()
+    with pytest.raises(HeadError, match=rf"c\.h5: expected the path of a file, got {kind}\. Name "):
+        check_destination(path, overwrite=overwrite, error=HeadError)
+    assert path.lstat() == before
+
+
+@NEEDS_POSIX
+@pytest.mark.parametrize(("make", "kind"), OTHER_KINDS)
+def test_put_in_place_replaces_nothing_that_is_no_file(
+    tmp_path: Path, make: Callable[[Path], None], kind: str
+) -> None:
+    (tmp_path / "draft").write_text("new")
+    path = tmp_path / "c.h5"
+    make(path)
+    before = path.lstat()
+    with pytest.raises(FileExistsError, match=kind):  # it came after the first check
+        put_in_place(tmp_path / "draft", path)
+    assert path.lstat() == before
+
+
+def test_check_destination_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HeadError, match=r"an existing folder, got a file in its place\. Choose "):
+        check_destination(tmp_path / "file" / "c.h5", overwrite=True, error=HeadError)
+
+
+def test_check_destination_with_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HeadError, match=r"got File name too long.* Choose a shorter name"):
+        check_destination(tmp_path / ("c" * 300), overwrite=True, error=HeadError)
+
+
+def test_replacing_a_link_changes_its_file(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "real").write_text("old")
+    link = tmp_path / "link"
+    link.symlink_to("elsewhere/real")
+    assert follow_link(link) == (tmp_path / "elsewhere" / "real").resolve()
+    with replacing(link, error=CacheError) as draft:
+        draft.write_text("new")
+    assert link.is_symlink()
+    assert (tmp_path / "elsewhere" / "real").read_text() == "new"
+    assert os.listdir(tmp_path / "elsewhere") == ["real"]
 
 
 def test_check_destination_in_a_read_only_folder_is_refused(
@@ -142,6 +245,86 @@ def test_sync_folder_leaves_no_open_file(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(OSError, match=r"Input/output error"):
         sync_folder(tmp_path)
     assert len(closed) == 1
+
+
+def fail_for_folders(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let a file system flush files, but no folders."""
+    fsync = os.fsync
+
+    def fail(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+
+@NEEDS_POSIX
+@pytest.mark.parametrize("name", ["EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EBADF"])
+def test_replacing_where_folders_cannot_be_flushed_writes_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    fail_for_folders(monkeypatch, getattr(errno, name))
+    with replacing(tmp_path / "c.h5", error=CacheError) as draft:
+        draft.write_text("new")
+    assert (tmp_path / "c.h5").read_text() == "new"
+
+
+@NEEDS_POSIX
+def test_replacing_on_a_disk_that_fails_says_that_the_file_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_for_folders(monkeypatch, errno.EIO)
+    with (
+        pytest.raises(CacheError, match=r"got Input/output error\. The new file is in place, but"),
+        replacing(tmp_path / "c.h5", error=CacheError) as draft,
+    ):
+        draft.write_text("new")
+    assert (tmp_path / "c.h5").read_text() == "new"
+
+
+@NEEDS_POSIX
+@pytest.mark.parametrize("name", ["EINVAL", "EIO"])
+def test_replacing_where_files_cannot_be_flushed_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(getattr(errno, name), "no")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with (
+        pytest.raises(CacheError, match=r"got no\. The file at this path is unchanged"),
+        replacing(tmp_path / "c.h5", error=CacheError) as draft,
+    ):
+        draft.write_text("new")
+    assert os.listdir(tmp_path) == []
+
+
+@NEEDS_POSIX
+def test_sync_folder_that_may_not_be_listed_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, flags: int) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    sync_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "Free some space"),
+        (errno.EMFILE, "Raise the number of files"),
+        (errno.EIO, "Check the disk"),
+    ],
+)
+def test_explain_errors_says_what_to_do(tmp_path: Path, number: int, remedy: str) -> None:
+    with (
+        pytest.raises(CacheError, match=rf"is unchanged\. {remedy}"),
+        explain_errors(tmp_path, error=CacheError),
+    ):
+        raise OSError(number, os.strerror(number))
 
 
 def test_explain_errors_tells_what_the_system_says(tmp_path: Path) -> None:
