@@ -64,7 +64,7 @@ MAIN_JOB = [
 
 THE_REST = [
     ["extract", "photos", "-o", "photos.h5", "--backbone", "mini"],
-    ["fine-tune", "photos", "photos.h5", "-o", "tuned.safetensors", "--unfreeze", "1",
+    ["fine-tune", "photos", "--cache", "photos.h5", "-o", "tuned.safetensors", "--unfreeze", "1",
      "--epochs", "1"],
     ["verify", "photos.h5"],
     ["info", "photos.h5"],

@@ -12,8 +12,8 @@ from torch import fx, nn
 
 from featx.backbones.embedder import cut_classifier
 from featx.backbones.spec import BackboneSpec
+from featx.backbones.trace import trace_network
 from featx.core.errors import BackboneError
-from featx.core.process import GLOBAL_STATE
 from featx.core.torch_state import plain_torch
 
 
@@ -83,7 +83,7 @@ def list_blocks(network: nn.Module, pattern: str) -> list[Block]:
     list of Block
         Blocks, the one nearest to the classifier first.
     """
-    groups = _group_nodes(_trace(network), pattern)
+    groups = _group_nodes(trace_network(network), pattern)
     blocks = []
     for name, nodes in groups:
         modules = [str(node.target) for node in nodes if node.op == "call_module"]
@@ -121,7 +121,7 @@ def cut_network(
     BackboneError
         If more than one tensor crosses the cut.
     """
-    traced = _trace(network)
+    traced = trace_network(network)
     groups = _group_nodes(traced, pattern)
     name, nodes = groups[-n_top]
     order = list(traced.graph.nodes)
@@ -141,11 +141,6 @@ def cut_network(
     trunk = _build_part(traced, order[:start], None, crossing[0])
     top = _build_part(traced, order[start:], crossing[0], None)
     return trunk, top
-
-
-def _trace(network: nn.Module) -> fx.GraphModule:
-    with GLOBAL_STATE:
-        return fx.symbolic_trace(network)
 
 
 def _group_nodes(traced: fx.GraphModule, pattern: str) -> list[tuple[str, list[fx.Node]]]:

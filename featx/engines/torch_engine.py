@@ -16,6 +16,7 @@ from torch.fx.experimental.optimization import fuse
 
 from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import Preprocess
+from featx.backbones.trace import trace_network
 from featx.core.errors import DeviceError
 from featx.core.process import GLOBAL_STATE, mark_process
 from featx.core.torch_state import DEFAULT_FLOAT32, FULL_FLOAT32, plain_torch
@@ -186,8 +187,10 @@ class _Network(nn.Module):
         super().__init__()
         embedder = copy.deepcopy(backbone.module)
         try:
-            with plain_torch():  # torch.fx patches torch.nn while it traces
-                embedder.network = fuse(embedder.network)
+            with plain_torch():
+                embedder.network = fuse(
+                    trace_network(embedder.network), inplace=True, no_trace=True
+                )
         except Exception:  # torch.fx raises any kind of error; the network also runs unfolded
             embedder = copy.deepcopy(backbone.module)
         self.embedder = embedder.to(dtype).to(memory_format=torch.channels_last)
