@@ -32,6 +32,7 @@ from featx.extraction.naming import name_embeddings
 from featx.extraction.plan import choose_storage
 from featx.extraction.request import ExtractionRequest
 from featx.extraction.settings import Settings, choose_settings, list_stored_settings
+from featx.images.elsewhere import read_file_address
 from featx.images.manifest import Manifest
 from featx.images.names import escape_name
 from featx.images.sources.read import read_manifest
@@ -164,7 +165,8 @@ def _read_source(source: PathLike | Sequence[PathLike] | Manifest, output: Path)
         return manifest
     manifest = read_manifest(source)
     given = [source] if isinstance(source, str | os.PathLike) else source
-    if output.exists() and any(output.samefile(path) for path in given):
+    files = (read_file_address(os.fspath(path)) for path in given)
+    if output.exists() and any(output.samefile(file) for file in files):
         raise CacheError(
             subject=str(output),
             expected="a file of its own",

@@ -27,8 +27,11 @@ class Content:
         Position of the first byte in the file.
     size : int
         Number of bytes; -1 for all bytes up to the end of the file.
+    is_plain : bool
+        Whether the file holds the bytes as they are, so that they can be read in pieces.
     """
 
+    is_plain = True
     file: str
     offset: int = 0
     size: int = -1

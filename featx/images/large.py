@@ -30,7 +30,8 @@ def read_content(content: Content) -> tuple[bytes | LargeContent, str, int, int]
     Returns
     -------
     data : bytes or LargeContent
-        All bytes; or, if they are more than `LARGE`, the way to read them in pieces.
+        All bytes; or, if they are more than `LARGE` and lie in the file as they are, the way to
+        read them in pieces.
     digest : str
         SHA-256 of the bytes, hexadecimal.
     n_bytes, mtime_ns : int
@@ -42,7 +43,7 @@ def read_content(content: Content) -> tuple[bytes | LargeContent, str, int, int]
         If the file cannot be read, or if it changed while it was read.
     """
     status = content.stat()
-    if status[0] <= LARGE:
+    if status[0] <= LARGE or not content.is_plain:
         data, n_bytes, mtime_ns = content.read_whole(status)
         return data, hashlib.sha256(data).hexdigest(), n_bytes, mtime_ns
     large = LargeContent(content, status)

@@ -22,6 +22,7 @@ from featx.images.keys import describe_shared_keys
 from featx.images.layout import read_layout
 from featx.images.manifest import Manifest, build_entry, build_manifest
 from featx.images.names import escape_name
+from featx.images.sources.metadata import is_metadata, join_metadata
 
 
 def read_folder(folder: Path) -> Manifest:
@@ -30,7 +31,7 @@ def read_folder(folder: Path) -> Manifest:
     A file whose suffix promises an image is a row, whatever it is; for other files, the first bytes
     decide. Hidden files and folders are skipped, and folders of the system (``@eaDir``,
     ``$RECYCLE.BIN``) are skipped and counted. Symbolic links are followed; a link back to one of
-    its parent folders is not followed.
+    its parent folders is not followed. A table ``metadata.csv`` describes the images beside it.
 
     Parameters
     ----------
@@ -45,12 +46,13 @@ def read_folder(folder: Path) -> Manifest:
     Raises
     ------
     SourceError
-        If a folder cannot be listed, or if there is no image.
+        If a folder cannot be listed, if a table of metadata is wrong, or if there is no image.
     """
     names: list[str] = []
     contents: list[Content] = []
     ignored: Counter[str] = Counter()
     tables: list[str] = []
+    metadata: list[str] = []
     for name, file, is_readable in _iter_files(folder, ignored):
         content = Content(f"{folder}/{file}")
         if file != name:
@@ -58,24 +60,30 @@ def read_folder(folder: Path) -> Manifest:
         if find_by_name(name) or (is_readable and content.looks_like_image(name)):
             names.append(name)
             contents.append(content)
+        elif is_metadata(name):
+            metadata.append(name)
         elif is_readable:
             ignored[name_kind(name)] += 1
             tables += [name] if name_kind(name) in TABLES else []
     layout = read_layout(names, subject=str(folder))
-    entries = (
+    entries = [
         build_entry(name, folder / name, meaning, content)
         for name, meaning, content in zip(names, layout.meanings, contents, strict=True)
-    )
+    ]
+    entries, doubts = join_metadata(folder, metadata, entries)
     hint = "Name a folder of images."
     if ignored[".tar"]:
         hint = f"Name the tars themselves: {folder}/*.tar."
+    elif tables:
+        suffix = name_kind(tables[0])
+        hint = f"Name the tables themselves: {folder}/*{suffix}."
     return build_manifest(
         str(folder),
         entries,
         ignored,
         hint,
         pattern=layout.pattern,
-        doubts=[*layout.notes, describe_tables(tables), describe_shared_keys(names)],
+        doubts=[*layout.notes, *doubts, describe_tables(tables), describe_shared_keys(names)],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from featx.images.content import Content
+from featx.images.elsewhere import find_content
 from featx.images.layout import FolderMeaning
 from featx.images.manifest import Manifest, build_entry
 
@@ -22,5 +22,5 @@ def read_image(path: Path) -> Manifest:
     Manifest
         One row, whose id is the path as given.
     """
-    entry = build_entry(path.as_posix(), path, FolderMeaning(), Content(str(path)))
+    entry = build_entry(path.as_posix(), path, FolderMeaning(), find_content(str(path)))
     return Manifest(source=str(path), entries=(entry,), is_single_image=True)

@@ -13,6 +13,7 @@ from featx.core.errors import SourceError
 from featx.core.notes import note
 from featx.core.rows import Row
 from featx.images.content import InMemory
+from featx.images.elsewhere import read_file_address
 from featx.images.ignored import describe_ignored
 from featx.images.manifest import Entry
 from featx.images.names import escape_name
@@ -87,7 +88,7 @@ def list_entries(images: Any) -> list[Entry]:
     entries: list[Entry] = []
     for number, image in enumerate(list_inputs(images)):
         if isinstance(image, str | os.PathLike):
-            path = Path(image)
+            path = Path(read_file_address(os.fspath(image)))
             manifest = find_kind(path).read(path)
             entries.extend(manifest.entries)
             if manifest.ignored:

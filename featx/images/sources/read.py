@@ -14,12 +14,14 @@ from pathlib import Path
 
 from featx.core.errors import SourceError
 from featx.core.typing import PathLike, Split
-from featx.images.formats import SUFFIXES
+from featx.images.elsewhere import read_file_address
+from featx.images.formats import SUFFIXES, find_by_name
 from featx.images.manifest import Entry, Manifest
 from featx.images.names import escape_name
 from featx.images.sources.folder import read_folder
 from featx.images.sources.image import read_image
-from featx.images.sources.table import read_table
+from featx.images.sources.refused import build_missing, refuse_other
+from featx.images.sources.table import READERS, read_table
 from featx.images.sources.tar import read_tar, read_tars
 from featx.images.split_words import find_splits
 
@@ -48,16 +50,12 @@ FOLDER = SourceKind(read=read_folder)
 IMAGE = SourceKind(read=read_image, may_be_missing=True)
 
 SOURCES: Mapping[str, SourceKind] = {
-    ".csv": SourceKind(read=read_table),
-    ".parquet": SourceKind(read=read_table),
+    **dict.fromkeys(READERS, SourceKind(read=read_table)),
     ".tar": SourceKind(read=read_tar, read_many=read_tars),
     **dict.fromkeys(sorted(SUFFIXES), IMAGE),
 }
 """Kind of a source by its suffix, in lower case. A folder is a folder even with such a suffix. A
-file with any other suffix is taken for an image."""
-
-COMPRESSED = (".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz", ".tar.zst")
-"""Endings of archives that featx refuses: bytes inside them cannot be read in place."""
+file with any other suffix is an image if its content says so, and no source otherwise."""
 
 
 def find_kind(path: Path) -> SourceKind:
@@ -71,26 +69,20 @@ def find_kind(path: Path) -> SourceKind:
     Returns
     -------
     SourceKind
-        The entry of `SOURCES`, `FOLDER` for a folder, or `IMAGE` for a file with another suffix.
+        The entry of `SOURCES`, `FOLDER` for a folder, or `IMAGE` for an image with another suffix.
 
     Raises
     ------
     SourceError
-        If the path does not exist and is no image, or is a compressed archive.
+        If the path does not exist and is no image, or if the file is no source.
     """
     if path.is_dir():
         return FOLDER
     kind = SOURCES.get(path.suffix.lower())
     if not path.exists() and not (kind and kind.may_be_missing):
-        raise _build_missing(path)
-    if path.name.lower().endswith(COMPRESSED):
-        raise SourceError(
-            subject=str(path),
-            expected="a plain .tar",
-            got="a compressed archive",
-            remedy="Decompress the archive: compression hardly shrinks images, and featx reads any "
-            "image of a plain tar in place.",
-        )
+        raise build_missing(path)
+    if kind is None and not find_by_name(path.name):
+        refuse_other(path)
     return kind or IMAGE
 
 
@@ -100,8 +92,8 @@ def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
     Parameters
     ----------
     sources : path or sequence of paths
-        A folder, a ``.csv`` or ``.parquet`` table, one or several plain ``.tar``, or an image
-        file; or several of these, whose ids are then ``source/id``.
+        A folder, a table (``.csv``, ``.parquet`` and others), one or several plain ``.tar``, or an
+        image file; or several of these, whose ids are then ``source/id``.
 
     Returns
     -------
@@ -124,7 +116,7 @@ def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
         )
     for path in paths:
         if not path.exists():
-            raise _build_missing(path)
+            raise build_missing(path)
     kinds = [find_kind(path) for path in paths]
     read_many = kinds[0].read_many
     if read_many is not None and all(kind is kinds[0] for kind in kinds):
@@ -144,16 +136,7 @@ def _check_path(source: object) -> Path:
             got=f"{type(source).__name__} among the sources",
             remedy="Pass paths, or embed images in memory with featx.embed(images).",
         )
-    return Path(source)
-
-
-def _build_missing(path: Path) -> SourceError:
-    return SourceError(
-        subject=str(path),
-        expected="a folder, table, tar or image",
-        got="no file or folder",
-        remedy="Check the path.",
-    )
+    return Path(read_file_address(os.fspath(source)))
 
 
 def _read_names(

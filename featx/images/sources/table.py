@@ -1,188 +1,178 @@
-"""A source that is a CSV or Parquet table of images."""
+"""A source that is a table of images: CSV and its relatives, JSON lines, or Parquet."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
-from featx.core.errors import SourceError, require, suggest
+from featx.core.errors import SourceError
 from featx.core.rows import Row, parse_split
-from featx.images.content import Content
+from featx.core.text import show_text
+from featx.core.typing import Split
+from featx.images.content import Content, Unreadable
+from featx.images.elsewhere import IS_POSIX, describe_elsewhere, read_file_address
 from featx.images.labels import clean_label
 from featx.images.manifest import Entry, Manifest, build_manifest
 from featx.images.names import escape_name
+from featx.images.sources.cells import WHOLE, Findings, Line
+from featx.images.sources.columns import Role
+from featx.images.sources.delimited import iter_delimited
+from featx.images.sources.jsonlines import iter_json_lines
+from featx.images.sources.parquet import iter_parquet
+from featx.images.sources.parquet_image import ParquetImage
 
-COLUMNS = ("path", "id", "label", "split", "group")
-"""Columns that featx reads. ``path`` is required; columns with other names are ignored."""
+READERS: Mapping[str, Callable[[Path, Findings], Iterator[Line]]] = {
+    **dict.fromkeys([".csv", ".tsv", ".tab", ".txt"], iter_delimited),
+    **dict.fromkeys([".jsonl", ".ndjson"], iter_json_lines),
+    **dict.fromkeys([".parquet", ".pq"], iter_parquet),
+}
+"""Function that reads the lines of a table, by the suffix of the table in lower case."""
 
 
 def read_table(table: Path) -> Manifest:
-    """Read a table with a column ``path`` and optional columns ``id label split group``.
+    """Read a table with a column of paths, or of images, and optional columns for the rest.
 
     Parameters
     ----------
     table : Path
-        A ``.csv`` or ``.parquet`` file. Relative paths in the table start at the folder of the
-        table. Without a column ``id``, the id of a row is its path as written.
+        A table with one of the suffixes of `READERS`. Its columns have one of the names that
+        `featx.images.sources.columns` lists. Relative paths in it start at its folder. Without a
+        column ``id``, the id of a row is its path as written, or the name of its image in the
+        table.
 
     Returns
     -------
     Manifest
-        One row for each line, in the order of the table. The image files are not opened.
+        One row for each line, in the order of the table. The images are not read.
 
     Raises
     ------
     SourceError
         If a line is wrong; the error names table, line and column of the first wrong line.
     """
-    lines = _iter_parquet(table) if table.suffix.lower() == ".parquet" else _iter_csv(table)
+    findings = Findings()
+    entries = read_entries(table, findings)
+    hint = "Add rows below its header."
+    return build_manifest(str(table), entries, {}, hint, doubts=findings.list_doubts())
+
+
+def read_entries(table: Path, findings: Findings) -> list[Entry]:
+    """Read the rows of a table, as `read_table` does; there may be none.
+
+    Parameters
+    ----------
+    table : Path
+        The table.
+    findings : Findings
+        Record of how the table was read.
+    """
     entries: list[Entry] = []
-    seen: dict[str, str] = {}
-    for line, cells in lines:
-        entry = _read_line(table, line, cells)
-        first = seen.setdefault(entry.row.id, line)
-        if first is not line:
-            column = "id" if cells.get("id") else "path"
-            raise SourceError(
-                subject=f"{table}, {line}, column {column!r}",
-                expected="each id once",
-                got=f"{entry.row.id!r} again after {first}",
-                remedy="Add a column id, or remove the line.",
-            )
-        entries.append(entry)
-    return build_manifest(str(table), entries, {}, "Add rows below its header.")
-
-
-def _read_line(table: Path, line: str, cells: dict[str, str]) -> Entry:
-    path = cells.get("path", "")
-    if not path:
-        raise SourceError(
-            subject=f"{table}, {line}, column 'path'",
-            expected="the path of an image",
-            got="an empty cell",
-            remedy="Write the path, or remove the line.",
+    seen: dict[str, int] = {}
+    names: dict[str, str | None] = {"": None}
+    splits: dict[str, Split | None] = {"": None}
+    locate = _Locator(table, findings)
+    reader = READERS[table.suffix.lower()]
+    refuse = partial(_refuse_cell, table, findings)
+    for number, image, id_, label, split, group in reader(table, findings):
+        if not image:
+            raise refuse(number, "path", expected="the path of an image", got="no value")
+        if label not in names:
+            names[label] = clean_label(label)
+        if group not in names:
+            names[group] = clean_label(group)
+        if split not in splits:
+            splits[split] = parse_split(split)
+            if splits[split] is None:
+                got = repr(show_text(split))
+                raise refuse(number, "split", expected="train, val or test", got=got)
+        path, name, content = locate(image)
+        key = escape_name(id_ or name)
+        row = Row(
+            id=key,
+            path=escape_name(path),
+            label=names[label],
+            split=splits[split],
+            group=names[group],
         )
-    split = parse_split(cells.get("split"))
-    if cells.get("split") and split is None:
-        raise SourceError(
-            subject=f"{table}, {line}, column 'split'",
-            expected="train, val or test",
-            got=repr(cells["split"]),
-            remedy="Correct the cell, or leave it empty.",
-        )
-    file = table.parent / path
-    row = Row(
-        id=escape_name(cells.get("id") or Path(path).as_posix()),
-        path=escape_name(str(file)),
-        label=clean_label(cells.get("label", "")),
-        split=split,
-        group=clean_label(cells.get("group", "")),
-    )
-    return Entry(row, Content(str(file)))
+        first = seen.setdefault(key, number)
+        if first != number:
+            got = f"{show_text(key)!r} again after {findings.word} {first}"
+            raise refuse(number, "id" if id_ else "path", expected="each id once", got=got)
+        entries.append(Entry(row, content))
+    return _drop_zeros(entries, findings) if reader is iter_delimited else entries
 
 
-def _check_header(table: Path, names: list[str]) -> None:
-    if "path" not in names:
-        raise SourceError(
-            subject=str(table),
-            expected="a column 'path'",
-            got=", ".join(names) or "no columns",
-            remedy=f"Rename the column of paths to path. {suggest('path', names)}",
-        )
-    twice = sorted({name for name in COLUMNS if names.count(name) > 1})
-    if twice:
-        raise SourceError(
-            subject=str(table),
-            expected="each column once",
-            got=f"{twice[0]!r} twice",
-            remedy="Rename one of them.",
-        )
+def _drop_zeros(entries: list[Entry], findings: Findings) -> list[Entry]:
+    """Write labels and groups as whole numbers if all of a column are decimals such as 1.0.
+
+    pandas and Excel write 1 so in a column that has missing values.
+    """
+    roles: tuple[Role, ...] = ("label", "group")
+    for role in roles:
+        values = (getattr(entry.row, role) for entry in entries)
+        texts = (text for text in values if text is not None)
+        first = next(texts, None)
+        if first is None or not all(map(WHOLE.fullmatch, chain([first], texts))):
+            continue
+        findings.whole_roles.append(role)
+        for index, entry in enumerate(entries):
+            text = getattr(entry.row, role)
+            if text is not None:
+                row = replace(entry.row, **{role: text.split(".")[0]})
+                entries[index] = replace(entry, row=row)
+    return entries
 
 
-def _iter_csv(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the name of each line and its cells. The byte-order mark of Excel is skipped."""
-    number = 0
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
-            names = [name.strip() for name in next(reader, [])]
-            _check_header(table, names)
-            number = reader.line_num
-            for cells in reader:
-                number = reader.line_num
-                if not any(cells):
-                    continue
-                if len(cells) != len(names):
-                    column = names[min(len(cells), len(names) - 1)]
-                    raise SourceError(
-                        subject=f"{table}, line {number}, column {column!r}",
-                        expected=f"{len(names)} cells",
-                        got=str(len(cells)),
-                        remedy="Put quotes around cells that hold a comma.",
-                    )
-                yield f"line {number}", {n: c.strip() for n, c in zip(names, cells, strict=True)}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise _explain_csv(table, number, error) from error
+class _Locator:
+    """Finds the images of a table: the path of each, its name in the table, and its bytes."""
+
+    def __init__(self, table: Path, findings: Findings) -> None:
+        self.table, self.findings = table, findings
+        self.prefix = os.path.join(table.parent, "") if table.parent != Path() else ""
+
+    def __call__(self, image: str | Content) -> tuple[str, str, Content]:
+        """Find one image by its path as written."""
+        if isinstance(image, ParquetImage):
+            return f"{self.table}/{image.name}", image.name, image
+        assert isinstance(image, str)
+        # Most paths need no second look: a Path would take as long as everything else together.
+        is_odd = "\\" in image or "//" in image or "./" in image or image[1:2] == ":"
+        if is_odd or image[0] in "~.$%" or image[-1] in "/." or not IS_POSIX:
+            return self._find(image)
+        path = image if image[0] == "/" else self.prefix + image
+        return path, image, Content(path)
+
+    def _find(self, image: str) -> tuple[str, str, Content]:
+        """Find an image whose path is an address, or may be written for another system."""
+        image = read_file_address(image)
+        folder = self.table.parent
+        told = describe_elsewhere(image)
+        if told is not None and not os.path.lexists(folder / image):
+            slashed = image.replace("\\", "/")
+            if slashed == image or not os.path.lexists(folder / slashed):
+                return image, image, Unreadable(image, reason=": ".join(told))
+            self.findings.n_backslashes += 1
+            image = slashed
+        path = str(folder / image)
+        return path, Path(image).as_posix(), Content(path)
 
 
-def _explain_csv(table: Path, number: int, error: Exception) -> SourceError:
-    """Turn an error into a `SourceError`; `number` is the number of lines before the error."""
-    if isinstance(error, OSError):
-        return SourceError(
-            subject=str(table),
-            expected="a table that can be read",
-            got=str(error.strerror),
-            remedy="Check the path.",
-        )
-    if isinstance(error, UnicodeDecodeError):
-        return SourceError(
-            subject=str(table),
-            expected="UTF-8 text",
-            got=f"byte {error.object[error.start]:#04x} at {error.start}",
-            remedy="Save the table as UTF-8.",
-        )
+def _refuse_cell(
+    table: Path, findings: Findings, number: int, column: str, *, expected: str, got: str
+) -> SourceError:
+    remedies = {
+        "path": "Write the path, or remove the line.",
+        "split": "Correct the cell, or leave it empty.",
+    }
+    if expected == "each id once":
+        remedies[column] = "Give each row an id of its own in a column id, or remove the line."
     return SourceError(
-        subject=f"{table}, line {number + 1}",
-        expected="a CSV line",
-        got=str(error),
-        remedy="Correct the line.",
+        subject=f"{table}, {findings.word} {number}, column {column!r}",
+        expected=expected,
+        got=got,
+        remedy=remedies[column],
     )
-
-
-def _iter_parquet(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the name of each row, which counts from 1, and its cells as text."""
-    parquet = require("pyarrow.parquet", "parquet")
-    try:
-        file = parquet.ParquetFile(table)
-        names = list(file.schema_arrow.names)
-    except Exception as error:  # the errors of pyarrow have no common base but Exception
-        raise SourceError(
-            subject=str(table),
-            expected="a Parquet table",
-            got=type(error).__name__,
-            remedy="Write the table again.",
-        ) from error
-    _check_header(table, names)
-    wanted = [name for name in COLUMNS if name in names]
-    number = 0
-    for batch in _iter_batches(table, file, wanted):
-        for cells in batch:
-            number += 1
-            # pandas writes NaN for a missing label; NaN is the only value that differs from itself.
-            texts = {n: str(v) for n, v in cells.items() if v is not None and v == v}
-            yield f"row {number}", texts
-
-
-def _iter_batches(table: Path, file: Any, names: list[str]) -> Iterator[list[dict[str, Any]]]:
-    try:
-        for batch in file.iter_batches(columns=names):
-            yield batch.to_pylist()
-    except OSError as error:
-        raise SourceError(
-            subject=str(table),
-            expected="a whole Parquet table",
-            got=str(error),
-            remedy="Write the table again.",
-        ) from error

@@ -122,9 +122,9 @@ def test_read_folder_counts_ignored_files_by_suffix(tmp_path: Path) -> None:
 
 
 def test_read_folder_tables_among_images_are_named(tmp_path: Path) -> None:
-    touch(tmp_path, "train/1.jpg", "train/metadata.csv", "test/2.jpg", "test/metadata.csv")
+    touch(tmp_path, "train/1.jpg", "train/labels.csv", "test/2.jpg", "test/labels.csv")
     _, note = read_folder(tmp_path).notes
-    assert note.startswith("tables lie among the images (test/metadata.csv, train/metadata.csv)")
+    assert note.startswith("tables lie among the images (test/labels.csv, train/labels.csv)")
 
 
 def test_read_folder_photo_and_mask_are_told(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A CSV or Parquet table becomes rows, and each error names table, line and column."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -132,28 +133,30 @@ def test_read_table_odd_id_is_escaped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\na.jpg,ants\n", "expected a column 'path', got file, label"),
-        ("", "expected a column 'path', got no columns"),
-        ("path,path\na.jpg,b.jpg\n", "expected each column once, got 'path' twice"),
+        ("where,label\na.jpg,ants\n", "expected a column of paths, .*, got where, label"),
+        ("", "expected a column of paths, .*, got no columns. Write a header"),
+        ("path,path\na.jpg,b.jpg\n", "expected one column for path, got path, path"),
+        ("file,image\na.jpg,b.jpg\n", "expected one column for path, got file, image"),
         (HEADER + "a.jpg,,,,\n,,ants,,\n", "line 3, column 'path': expected the path of an image"),
         (
             "path,split\na.jpg,trian\n",
             "line 2, column 'split': expected train, val or test, got 't",
         ),
-        ("path,label\na.jpg\n", "line 2, column 'label': expected 2 cells, got 1"),
-        ("path,label\na.jpg,b,c\n", "line 2, column 'label': expected 2 cells, got 3"),
+        ("path,label\na.jpg\n", "line 2, column 'label': expected 2 cells, .*, got 1"),
+        ("path,label\na.jpg,b,c\n", "line 2, column 'label': expected 2 cells, .*, got 3"),
         ("path,id\na.jpg,1\nb.jpg,1\n", "line 3, column 'id': .* got '1' again after line 2"),
         ("path\na.jpg\na.jpg\n", "line 3, column 'path': .* got 'a.jpg' again after line 2"),
         ("path,id\na.jpg,\na.jpg,\n", "line 3, column 'path': .* got 'a.jpg' again"),
-        ('path\n"a.jpg\n', "line 2: expected a CSV line"),
+        ('path\n"a.jpg\n', "line 2: expected a whole line of cells"),
         ("path,label\n", "expected at least one image, got none"),
         (b"path,label\na.jpg,\xe4nts\n", "expected UTF-8 text, got byte 0xe4"),
-        ("path\n" + "x" * 200_000 + "\n", "line 2: expected a CSV line"),
+        ("path\n" + "x" * 200_000 + "\n", "line 2: expected a whole line of cells"),
     ],
     ids=[
         "no path column",
         "empty file",
         "path twice",
+        "two names for path",
         "empty path",
         "bad split",
         "too few cells",
@@ -177,8 +180,8 @@ def test_read_table_wrong_csv_is_refused_with_its_place(
 
 
 def test_read_table_wrong_column_name_shows_the_nearest(tmp_path: Path) -> None:
-    table = write_csv(tmp_path, "paths,label\na.jpg,ants\n")
-    with pytest.raises(SourceError, match=r"of paths to path\. Nearest: paths"):
+    table = write_csv(tmp_path, "pathh,label\na.jpg,ants\n")
+    with pytest.raises(SourceError, match=r"that holds the files to path\. Nearest: pathh"):
         read_table(table)
 
 
@@ -186,18 +189,18 @@ def test_read_table_parquet_missing_values_are_none(tmp_path: Path) -> None:
     columns = {
         "path": ["a.jpg", "b.jpg"],
         "label": [None, "bees"],
-        "group": [math.nan, 2.5],
+        "group": [math.nan, 2.0],
         "split": [None, None],
     }
     assert list_rows(read_table(write_parquet(tmp_path, columns))) == [
         ("a.jpg", None, None, None),
-        ("b.jpg", "bees", None, "2.5"),
+        ("b.jpg", "bees", None, "2"),
     ]
 
 
-def test_read_table_parquet_nan_label_is_no_label(tmp_path: Path) -> None:
+def test_read_table_parquet_nan_label_is_no_label_and_1_0_is_1(tmp_path: Path) -> None:
     table = write_parquet(tmp_path, {"path": ["a.jpg", "b.jpg"], "label": [math.nan, 1.0]})
-    assert [row[1] for row in list_rows(read_table(table))] == [None, "1.0"]
+    assert [row[1] for row in list_rows(read_table(table))] == [None, "1"]
 
 
 def test_read_table_parquet_integers_become_text(tmp_path: Path) -> None:
@@ -213,7 +216,7 @@ def test_read_table_parquet_extra_columns_are_passed_over(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"file": ["a.jpg"]}, "expected a column 'path', got file"),
+        ({"where": ["a.jpg"]}, "expected a column of paths, .*, got where"),
         ({"path": ["a.jpg", None]}, "row 2, column 'path': expected the path of an image"),
         ({"path": ["a.jpg"], "split": ["x"]}, "row 1, column 'split': expected train, val or test"),
         ({"path": ["a.jpg", "a.jpg"]}, "row 2, column 'path': .* again after row 1"),
@@ -235,3 +238,76 @@ def test_read_table_text_called_parquet_is_refused(tmp_path: Path) -> None:
     table.write_text("path\na.jpg\n")
     with pytest.raises(SourceError, match=r"photos.parquet: expected a Parquet table"):
         read_table(table)
+
+
+# --- paths of elsewhere
+
+
+def test_read_table_backslashes_find_the_file_with_slashes(
+    tmp_path: Path, make_image: Callable[..., Path]
+) -> None:
+    image = make_image(tmp_path / "sub/1.png")
+    manifest = read_table(write_csv(tmp_path, "path\nsub\\1.png\nsub\\2.png\n"))
+    found, missing = manifest.entries
+    assert (found.row.id, found.row.path) == ("sub/1.png", str(image))
+    assert get_content(found).read() == image.read_bytes()
+    with pytest.raises(OSError, match=r"^a path with backslashes, as on Windows: "):
+        get_content(missing).read()
+    assert manifest.doubts == ("1 paths with backslashes are read with slashes.",)
+
+
+def test_read_table_file_with_a_backslash_in_its_name_is_read(
+    tmp_path: Path, make_image: Callable[..., Path]
+) -> None:
+    for name in ("sub\\1.png", "~1.png", "$2.png", "C:x.png"):
+        image = make_image(tmp_path / name)
+        (entry,) = read_table(write_csv(tmp_path, f"path\n{name}\n")).entries
+        assert get_content(entry).read() == image.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("https://example.org/a.jpg", "an address: featx reads files"),
+        ("s3://bucket/b.jpg", "an address: featx reads files"),
+        ("C:\\photos\\0.jpg", "a path of a drive of Windows: "),
+        ("D:/photos/0.jpg", "a path of a drive of Windows: "),
+        ("\\\\server\\0.jpg", "a path of a network of Windows: "),
+        ("~/0.jpg", "a path with ~ for a home folder: "),
+        ("$DATA/0.jpg", "a path with a variable: "),
+    ],
+)
+def test_read_table_path_of_elsewhere_is_a_row_that_fails_with_what_it_is(
+    tmp_path: Path, path: str, reason: str
+) -> None:
+    (entry,) = read_table(write_csv(tmp_path, f"path\n{path}\n")).entries
+    assert entry.row.path == path.replace("\\", "\\\\")
+    for read in (get_content(entry).read, get_content(entry).stat):
+        with pytest.raises(OSError, match=f"^{re.escape(reason)}"):
+            read()
+
+
+def test_read_table_address_of_a_file_is_the_file(
+    tmp_path: Path, make_image: Callable[..., Path]
+) -> None:
+    image = make_image(tmp_path / "a b.png")
+    (entry,) = read_table(write_csv(tmp_path, f"path\n{image.as_uri()}\n")).entries
+    assert entry.row.path == str(image)
+
+
+@pytest.mark.parametrize(
+    ("written", "id"),
+    [("./a.jpg", "a.jpg"), ("b//a.jpg", "b/a.jpg"), ("../a.jpg", "../a.jpg"), ("b/./a", "b/a")],
+)
+def test_read_table_path_is_written_in_one_way(tmp_path: Path, written: str, id: str) -> None:
+    (entry,) = read_table(write_csv(tmp_path, f"path\n{written}\n")).entries
+    assert (entry.row.id, entry.row.path) == (id, str(tmp_path / id))
+
+
+def test_read_table_of_the_working_folder_keeps_short_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_csv(tmp_path, "path\na.jpg\n./b.jpg\n")
+    monkeypatch.chdir(tmp_path)
+    paths = [entry.row.path for entry in read_table(Path("photos.csv")).entries]
+    assert paths == ["a.jpg", "b.jpg"]

@@ -1,0 +1,150 @@
+"""Cells of tables: what counts as missing, which types are text, and what a person should know."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from featx.core.errors import SourceError
+from featx.core.text import shorten
+from featx.core.typing import list_choices
+from featx.images.content import Content
+from featx.images.sources.columns import Columns, Role
+
+MISSING = frozenset(["NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None"])
+"""Words that R, pandas and Excel write for a missing value. In a text table, they mean one unless
+they stand in quotes. In a typed table (JSON, Parquet), null and NaN are missing values, and these
+words are text."""
+
+ROLES = list_choices(Role)
+"""Roles in the order of the cells of a `Line`."""
+
+Line = tuple[int, str | Content, str, str, str, str]
+"""One line of a table: its number, then its cells in the order of `ROLES`; a missing value is
+empty. The first cell is a path, or the image itself if the table holds images."""
+
+WHOLE = re.compile(r"([+-]?\d+)\.0+")
+"""A whole number as table software writes it in a column that also has missing values."""
+
+
+@dataclass(kw_only=True)
+class Findings:
+    """What a person should know of how a table was read.
+
+    Attributes
+    ----------
+    word : {"line", "row"}
+        What a line of the table is called in messages.
+    n_missing : Counter
+        Number of cells without quotes that mean a missing value, by role and word.
+    columns : list of Columns
+        How the columns were read; several if lines of JSON have different keys.
+    n_backslashes : int
+        Number of paths that were written with backslashes and were found with slashes.
+    whole_roles : list of str
+        Roles of text columns whose numbers lost their ``.0``.
+    """
+
+    word: str = "line"
+    n_missing: Counter[tuple[Role, str]] = field(default_factory=Counter)
+    columns: list[Columns] = field(default_factory=list)
+    n_backslashes: int = 0
+    whole_roles: list[Role] = field(default_factory=list)
+
+    def list_doubts(self) -> list[str]:
+        """List what the user should know, as sentences."""
+        doubts = []
+        passed_over = dict.fromkeys(name for one in self.columns for name in one.passed_over)
+        if passed_over:
+            names = shorten(", ".join(passed_over))
+            doubts.append(f"columns passed over: {names}. Rename a column to have it read.")
+        if self.n_missing:
+            shown = ", ".join(
+                f"{word} in {n} {'cell' if n == 1 else 'cells'} of the column of {role}s"
+                for (role, word), n in self.n_missing.items()
+            )
+            doubts.append(f"read as missing: {shown}. Put quotes around a word that is a name.")
+        if self.n_backslashes:
+            doubts.append(f"{self.n_backslashes} paths with backslashes are read with slashes.")
+        doubts += [
+            f"the column of {role}s has decimals such as 1.0, which are read as 1."
+            for role in self.whole_roles
+        ]
+        return doubts
+
+
+def read_typed(value: Any) -> str:
+    """Read one cell of a typed table as text.
+
+    Text stays; true and false become ``True`` and ``False``; whole numbers lose their ``.0``; null
+    and NaN are missing.
+
+    Parameters
+    ----------
+    value : object
+        The cell, as JSON or Parquet gives it.
+
+    Returns
+    -------
+    str
+        The text; empty for a missing value.
+
+    Raises
+    ------
+    TypeError
+        If the value has another type; its message names the type that was found.
+    """
+    if isinstance(value, str):
+        return value.strip()
+    if value is None or value != value:  # NaN is the only value that differs from itself
+        return ""
+    if isinstance(value, bool | int):
+        return str(value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    raise TypeError(repr(value) if isinstance(value, float) else name_type(value))
+
+
+def name_type(value: Any) -> str:
+    """Name the type of a cell for a message.
+
+    Parameters
+    ----------
+    value : object
+        The cell, as JSON or Parquet gives it.
+    """
+    names = {dict: "an object", list: "a list", bytes: "bytes", str: "text", type(None): "null"}
+    return names.get(type(value), type(value).__name__)
+
+
+def refuse_type(
+    subject: str,
+    column: str,
+    got: str,
+    *,
+    expected: str = "text, whole numbers, or true and false",
+    remedy: str = "Write the column as text.",
+) -> SourceError:
+    """Build the error for a cell or a column of the wrong type.
+
+    Parameters
+    ----------
+    subject : str
+        Name of the table, and of the line if it is known.
+    column : str
+        Name of the column.
+    got : str
+        The type that was found.
+    expected : str
+        The types that the column may have.
+    remedy : str
+        What to do.
+    """
+    return SourceError(
+        subject=f"{subject}, column {shorten(column, 100)!r}",
+        expected=expected,
+        got=shorten(got, 100),
+        remedy=remedy,
+    )
