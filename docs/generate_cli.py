@@ -20,6 +20,7 @@ import typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from featx.cli.app import COMMANDS
+from featx.cli.settings import OPTIONS, SHORT
 
 PAGE = Path(__file__).parent / "reference" / "cli.md"
 
@@ -27,8 +28,11 @@ HEADER = """\
 # Command line
 
 This page is generated from the commands: `python docs/generate_cli.py`. `featx COMMAND --help`
-prints the same. `featx --version` prints the version, and `--debug`, anywhere on the line, shows a
-traceback on errors.
+prints the same. `featx --version` prints the version.
+
+| option, anywhere on the line | meaning |
+|---|---|
+{options}
 
 | exit code | meaning |
 |---|---|
@@ -37,6 +41,7 @@ traceback on errors.
 | 2 | Wrong usage. |
 | 3 | More images failed than `--max-failures` allows. |
 | 130, 143 | The command was interrupted (Ctrl-C) or terminated (SIGTERM). |
+| 141 | Nobody reads the output any more, as in `\\| head -1`. |
 """
 
 STATED_DEFAULT = re.compile(r"\s*\[default: (.*)\]$")
@@ -46,7 +51,12 @@ STATED_DEFAULT = re.compile(r"\s*\[default: (.*)\]$")
 def render_reference() -> str:
     """Render the page: one section per command, in the order of the app's help."""
     sections = [_render_command(name, command) for name, command in COMMANDS.items()]
-    return "\n".join([HEADER, *sections])
+    short = {long: name for name, long in SHORT.items()}
+    options = "\n".join(
+        f"| {', '.join(f'`{text}`' for text in filter(None, (name, short.get(name))))} | {help} |"
+        for name, (help, _) in OPTIONS.items()
+    )
+    return "\n".join([HEADER.format(options=options), *sections])
 
 
 def _render_command(name: str, command: Callable[..., None]) -> str:
