@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.silence import BOUND_S, COMMANDS, FEATX, build_environment, watch, write_photos
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+from silence import BOUND_S, COMMANDS, FEATX, build_environment, watch, write_photos
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs pseudo-terminals")
 

@@ -9,6 +9,7 @@ import typer.main
 
 import featx
 from featx.cli.app import app
+from featx.cli.settings import OPTIONS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -36,7 +37,7 @@ def test_relative_links_lead_to_files(page: Path) -> None:
 COMMANDS = typer.main.get_group(app).commands
 FLAGS = {
     flag for command in COMMANDS.values() for parameter in command.params for flag in parameter.opts
-} | {"--debug", "--version", "--help"}
+} | {*OPTIONS, "--version", "--help"}
 
 # Flags of pip, uv, docker and of the scripts in pipelines/ and benchmarks/.
 OTHERS = {
