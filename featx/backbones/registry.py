@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-import sys
 from collections.abc import Callable, Iterable, Mapping
 
 from featx.backbones import torchvision_zoo
 from featx.backbones.bundled import specs as bundled_specs
 from featx.backbones.spec import BackboneSpec
 from featx.core.errors import BackboneError, suggest
-from featx.core.progress import stage
 
 ZOOS: tuple[Callable[[], Iterable[BackboneSpec]], ...] = (
     torchvision_zoo.list_specs,
@@ -56,9 +54,7 @@ def collect_specs(specs: Iterable[BackboneSpec]) -> dict[str, BackboneSpec]:
 
 @functools.cache
 def _collect_zoos() -> Mapping[str, BackboneSpec]:
-    is_long = "torchvision" not in sys.modules  # its import takes seconds
-    with stage("loading torchvision", is_long=is_long):
-        return collect_specs(spec for list_specs in ZOOS for spec in list_specs())
+    return collect_specs(spec for list_specs in ZOOS for spec in list_specs())
 
 
 def add_spec(spec: BackboneSpec) -> None:

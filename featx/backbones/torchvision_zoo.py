@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from featx.backbones.preprocess import ImageClassification
 from featx.backbones.spec import BackboneSpec
 from featx.backbones.weights import WeightsEntry
+from featx.core.progress import stage
 
 if TYPE_CHECKING:
     from torch import nn
@@ -217,17 +219,20 @@ def list_specs() -> tuple[BackboneSpec, ...]:
     )
 
 
-def _build(name: str, options: dict[str, Any]) -> nn.Module:
-    import torchvision
+def _import_torchvision() -> Any:
+    if "torchvision" not in sys.modules:
+        with stage("loading torchvision", is_long=True):  # its import takes seconds
+            pass
+    return sys.modules["torchvision"]
 
-    network: nn.Module = torchvision.models.get_model(name, weights=None, **options)
+
+def _build(name: str, options: dict[str, Any]) -> nn.Module:
+    network: nn.Module = _import_torchvision().models.get_model(name, weights=None, **options)
     return network
 
 
 def _list_weights(name: str) -> tuple[WeightsEntry, ...]:
-    import torchvision
-
-    weights = torchvision.models.get_model_weights(name)
+    weights = _import_torchvision().models.get_model_weights(name)
     # DEFAULT of torchvision is an alias: put the weights that it stands for last.
     ordered = sorted(weights, key=lambda member: member is weights.DEFAULT)
     return tuple(

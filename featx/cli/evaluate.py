@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from featx.cli.options import AsJson, CacheArgument, Embedding, HeadArgument, choose
 from featx.cli.printing import (
-    count_columns,
     format_accuracy,
     measure_table,
     print_json,
     print_table,
 )
+from featx.cli.table import count_columns
 from featx.core.typing import SplitChoice
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 import sys
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -82,11 +81,6 @@ def measure_table(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> int:
     """Count the columns that a table needs."""
     widths = TextTable.build(header, lines).list_widths()
     return sum(widths) + 2 * (len(widths) - 1)
-
-
-def count_columns() -> int:
-    """Count the columns of the terminal; 100 if standard output is no terminal."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
 
 
 def print_note(text: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,3 +70,8 @@ def _format_cell(cell: Any) -> str:
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return "-"
     return f"{cell:.3f}" if isinstance(cell, float) else escape_text(str(cell))
+
+
+def count_columns() -> int:
+    """Count the columns of the terminal; 100 if standard output is no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 100

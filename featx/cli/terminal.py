@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from featx.cli.table import TextTable
+from featx.cli.table import TextTable, count_columns
 from featx.core.text import shorten
 
 GAP = 2
@@ -33,7 +33,8 @@ def print_fitting(table: TextTable, console: Console | None = None) -> None:
     console : Console, optional
         Terminal to print to. Default: standard output.
     """
-    console = console or Console(highlight=False)
+    # rich believes a given width only together with a height.
+    console = console or Console(width=count_columns(), height=25, highlight=False)
     width = choose_cut_width(table, console.width)
     shown = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP, 0, 0))
     for name, is_right, is_cut in zip(table.header, table.is_right, table.is_cut, strict=True):
