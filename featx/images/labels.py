@@ -110,9 +110,10 @@ def _fold_case(label: str) -> str:
 
 
 def _fold_number(label: str) -> str:
-    """Write a whole number in one form: ``01``, ``1.0`` and ``1`` are the same."""
-    found = re.fullmatch(r"([-+]?)0*(\d+)(\.0*)?", label)
-    return f"{found[1].strip('+')}{found[2]}" if found else label
+    """Write numbers in one form: ``01``, ``+1``, ``1.0`` and ``1``; ``class01`` and ``class1``."""
+    if re.fullmatch(r"[-+]?\d+\.0*", label):
+        label = label.partition(".")[0]
+    return re.sub(r"(?<![\d.])0+(?=\d)", "", label.removeprefix("+"))
 
 
 def _fold_marks(label: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -219,6 +220,7 @@ class _Reading:
             )
         if len(labels) > 1 and not any(map(_may_be_class, labels)):
             self.notes.append(f"the folders {_join(labels)} are read as classes")
+        self._note_common(labels)
         if len(labels) == 1 and self.pattern == "LABEL":
             inside = {folder[1] for folder in self.meanings if len(folder) > 1}
             if len(inside) > 1:
@@ -234,6 +236,20 @@ class _Reading:
                     f"the folders in {name} are read as classes, and {name} as a folder around "
                     "them. If it is a class itself, keep it in a folder with other classes."
                 )
+
+    def _note_common(self, labels: Sequence[str]) -> None:
+        """Say that the classes hold folders of the same names, as splits or folds do."""
+        inside: Counter[str] = Counter()
+        if len(labels) > 1 and self.pattern == f"{self._wrapper}LABEL":
+            n_outer = self.pattern.count("/")
+            below = {folder[n_outer : n_outer + 2] for folder in self.meanings}
+            inside.update(pair[1] for pair in below if len(pair) > 1)
+        common = sorted(name for name, n in inside.items() if n > 1 and _may_be_class(name))
+        if len(common) > 1:
+            self.notes.append(
+                f"the classes hold folders of the same names, such as {_join(common)}. If those "
+                f"are the classes, pass {_join(labels)} as sources of their own."
+            )
 
 
 def _find_wrapper(folders: Sequence[Folder]) -> Folder:

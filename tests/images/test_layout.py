@@ -255,6 +255,10 @@ def test_read_layout_some_names_with_backslashes_are_told_and_kept() -> None:
         (["train/a/1.jpg", "unlabeled/2.jpg"], "images in 'unlabeled' belong to no split"),
         (["images/1.jpg", "masks/1.png"], "the folders 'images' and 'masks' are read as classes"),
         (["cat/0.jpg", "cat/a/1.jpg", "cat/b/2.jpg"], "all images have the label 'cat'"),
+        (
+            ["fold1/cat/1.jpg", "fold1/dog/2.jpg", "fold2/dog/3.jpg", "fold2/cat/4.jpg"],
+            "the classes hold folders of the same names, such as 'cat' and 'dog'. If those are the",
+        ),
         (["cat/a/1.jpg", "cat/b/2.jpg"], "the folders in 'cat' are read as classes"),
     ],
     ids=str,
@@ -274,6 +278,8 @@ def test_read_layout_says_what_is_doubtful(paths: list[str], note: str) -> None:
         ["ants/1.jpg"],
         ["1.jpg"],
         ["photo/1.jpg", "sketch/2.jpg"],
+        ["cat/images/1.jpg", "dog/images/2.jpg", "cat/photos/3.jpg", "dog/photos/4.jpg"],
+        ["cat/day1/1.jpg", "dog/day1/2.jpg", "cat/day2/3.jpg", "dog/day3/4.jpg"],
     ],
     ids=str,
 )
