@@ -24,6 +24,7 @@ from featx.images.sources.delimited import iter_delimited
 from featx.images.sources.jsonlines import iter_json_lines
 from featx.images.sources.parquet import iter_parquet
 from featx.images.sources.parquet_image import ParquetImage
+from featx.images.sources.table_folders import fill_from_folders
 
 READERS: Mapping[str, Callable[[Path, Findings], Iterator[Line]]] = {
     **dict.fromkeys([".csv", ".tsv", ".tab", ".txt"], iter_delimited),
@@ -42,7 +43,8 @@ def read_table(table: Path) -> Manifest:
         A table with one of the suffixes of `READERS`. Its columns have one of the names that
         `featx.images.sources.columns` lists. Relative paths in it start at its folder. Without a
         column ``id``, the id of a row is its path as written, or the name of its image in the
-        table.
+        table. Without a column of labels or of splits, the folders of the paths say them, if they
+        are clear.
 
     Returns
     -------
@@ -56,8 +58,12 @@ def read_table(table: Path) -> Manifest:
     """
     findings = Findings()
     entries = read_entries(table, findings)
+    roles = {role for columns in findings.columns for role in columns.indices}
+    entries, notes = fill_from_folders(
+        table, entries, has_labels="label" in roles, has_splits="split" in roles
+    )
     hint = "Add rows below its header."
-    return build_manifest(str(table), entries, {}, hint, doubts=findings.list_doubts())
+    return build_manifest(str(table), entries, {}, hint, doubts=[*findings.list_doubts(), *notes])
 
 
 def read_entries(table: Path, findings: Findings) -> list[Entry]:

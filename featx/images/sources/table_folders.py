@@ -37,8 +37,8 @@ def fill_from_folders(
     notes : list of str
         Sentences that say so; empty if nothing was read from folders.
     """
-    names = _list_names(table, entries)
-    if not names or (has_labels and has_splits):
+    names = [] if has_labels and has_splits else _list_names(table, entries)
+    if not names:
         return [*entries], []
     try:
         layout = read_layout(names, str(table))
@@ -64,12 +64,14 @@ def fill_from_folders(
 
 def _list_names(table: Path, entries: Sequence[Entry]) -> list[str]:
     """List the paths of all images below the folder of the table; none if some lie elsewhere."""
+    prefix = os.path.join(table.parent, "") if table.parent != Path() else ""
     names = []
     for entry in entries:
-        if type(entry.content) is not Content:
+        content = entry.content
+        if type(content) is not Content or not content.file.startswith(prefix):
             return []
-        name = os.path.relpath(entry.content.file, table.parent).replace(os.sep, "/")
-        if name.startswith("../") or "/" not in name:
+        name = content.file[len(prefix) :].replace(os.sep, "/")
+        if name.startswith(("/", "../")) or "/" not in name:
             return []
         names.append(name)
     return names
