@@ -28,7 +28,12 @@ HEADER = """\
 # Command line
 
 This page is generated from the commands: `python docs/generate_cli.py`. `featx COMMAND --help`
-prints the same. `featx --version` prints the version.
+prints the same. `featx --version` prints the version, and `python -m featx` is `featx`.
+
+Words that an option chooses from, names of networks and names of weights may be typed in upper or lower
+case. `featx --install-completion` lets the shell complete commands, options, these words and the names
+of networks. `--json` prints one object in all commands; [its keys](json.md) mean the same everywhere.
+Tables fit the terminal; off a terminal they are plain text, with nothing left out.
 
 | option, anywhere on the line | meaning |
 |---|---|
@@ -38,7 +43,7 @@ prints the same. `featx --version` prints the version.
 |---|---|
 | 0 | The command is done. Some images may have failed, within `--max-failures`. |
 | 1 | An error, told in one line on standard error. |
-| 2 | Wrong usage. |
+| 2 | Wrong usage: an option that does not exist, or a value that an option does not take. |
 | 3 | More images failed than `--max-failures` allows. |
 | 130, 143 | The command was interrupted (Ctrl-C) or terminated (SIGTERM). |
 | 141 | Nobody reads the output any more, as in `\\| head -1`. |

@@ -37,7 +37,7 @@ def test_relative_links_lead_to_files(page: Path) -> None:
 COMMANDS = typer.main.get_group(app).commands
 FLAGS = {
     flag for command in COMMANDS.values() for parameter in command.params for flag in parameter.opts
-} | {*OPTIONS, "--version", "--help"}
+} | {*OPTIONS, "--version", "--help", "--install-completion", "--show-completion"}
 
 # Flags of pip, uv, docker and of the scripts in pipelines/ and benchmarks/.
 OTHERS = {
@@ -53,7 +53,7 @@ def list_command_lines(text: str) -> list[str]:
     commands = [
         line for line in lines if re.match(r"featx [a-z]", line) and "[OPTIONS]" not in line
     ]
-    return [re.split(r" {2,}#| >", command)[0] for command in commands]
+    return [re.split(r" {2,}#| >| \|", command)[0] for command in commands]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
