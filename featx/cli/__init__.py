@@ -58,7 +58,7 @@ def _run(words: list[str], *, debug: bool) -> int:
     """Run a command, and return its exit code."""
     name = next((word for word in words if not word.startswith("-")), "")
     try:
-        with stage(name, is_inner=False):
+        with stage(name or "starting", is_inner=False):
             app(args=words, prog_name="featx")
     except FeatxError as error:
         if debug:

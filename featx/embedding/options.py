@@ -52,8 +52,8 @@ class RunOptions:
         Number of threads that read and decode images. ``auto`` is one thread per core that this
         process may use, and at least two threads.
     progress : bool, optional
-        True to show a progress bar on standard error. Default: show one only if standard error is a
-        terminal.
+        True to show progress on standard error, False to hide it. Default: bars on a terminal and
+        in a notebook; elsewhere a line now and then, if the work takes longer than a second.
 
     Raises
     ------

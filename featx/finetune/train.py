@@ -187,8 +187,8 @@ class Training:
         resume : bool
             Continue from the checkpoint in the folder, if there is one.
         progress : bool, optional
-            Show a progress bar on standard error. Default: show it if standard error is a
-            terminal.
+            Whether to show progress on standard error. Default: bars on a terminal and in a
+            notebook; elsewhere a line now and then.
 
         Raises
         ------

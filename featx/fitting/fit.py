@@ -67,8 +67,8 @@ def fit_head(  # noqa: PLR0913
         Whether to replace a file that exists at `output`. A file that holds exactly this head is
         left as it is in any case, so that a cell of a notebook can be run twice.
     progress : bool or None
-        Whether to show a progress bar on standard error; None shows one if standard error is a
-        terminal.
+        Whether to show progress on standard error; None shows bars on a terminal and in a
+        notebook, and elsewhere a line now and then.
 
     Returns
     -------

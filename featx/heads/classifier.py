@@ -72,8 +72,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     random_state : int
         Seed of the folds.
     progress : bool or None
-        Whether to show a progress bar on standard error; None shows one if standard error is a
-        terminal.
+        Whether to show progress on standard error; None shows bars on a terminal and in a
+        notebook, and elsewhere a line now and then.
 
     Attributes
     ----------

@@ -326,8 +326,8 @@ def search_strength(
         Weights of the class codes. If weights are given, scores are balanced accuracies; otherwise,
         scores are accuracies.
     progress : bool or None
-        Whether to show a progress bar on standard error; None shows one if standard error is a
-        terminal.
+        Whether to show progress on standard error; None shows bars on a terminal and in a
+        notebook, and elsewhere a line now and then.
 
     Returns
     -------

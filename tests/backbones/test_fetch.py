@@ -13,6 +13,7 @@ import pytest
 
 from featx.backbones.fetch import fetch_weights
 from featx.core.errors import WeightsError
+from featx.core.progress import show_progress
 
 from .builders import build_entry
 
@@ -64,6 +65,19 @@ def test_fetch_weights_downloads_once_into_torch_home(served: Served, tmp_path: 
     assert files == [tmp_path / "torch-home/hub/checkpoints" / name] * 2
     assert files[0].read_bytes() == b"weights"
     assert requests == [f"/{name}"]
+
+
+def test_fetch_weights_names_the_file_and_counts_its_bytes(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, url, _ = served
+    data = bytes(3_000_000)
+    name = name_by_digest(data)
+    (folder / name).write_bytes(data)
+    with show_progress(True):
+        fetch_weights(build_entry(url=f"{url}/{name}"))
+    line = f"featx: downloading {name}, once: received: 3 of 3 MB (100 %) in "
+    assert capsys.readouterr().err.splitlines()[-1].startswith(line)
 
 
 def test_fetch_weights_download_of_wrong_digest_is_refused_and_leaves_nothing(

@@ -10,6 +10,7 @@ import threading
 import types
 import warnings
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 import pytest
@@ -112,6 +113,39 @@ def test_bar_in_a_notebook_without_ipywidgets_is_text_without_a_warning(
         warnings.simplefilter("error")
         bar.update(3)
     assert "embedding: 100%" in stream.getvalue()
+
+
+def test_bar_in_a_notebook_with_ipywidgets_is_the_one_that_tqdm_chooses(
+    stderr: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = stderr(io.StringIO())
+    stream.pub_thread = object()
+    chosen: list[dict[str, Any]] = []
+
+    class Widget:
+        total = 0
+
+        def __init__(self, **options: Any) -> None:
+            chosen.append(options)
+
+        def update(self, n: int) -> None:
+            self.n = n
+
+        def close(self) -> None:
+            chosen.append({"ends_at": (self.n, self.total)})
+
+    auto = types.ModuleType("tqdm.auto")
+    auto.tqdm = Widget  # type: ignore[attr-defined]
+    widgets = types.ModuleType("ipywidgets")
+    widgets.__spec__ = ModuleSpec("ipywidgets", None)
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    monkeypatch.setitem(sys.modules, "ipywidgets", widgets)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", auto)
+    with open_bar("embedding", 9, unit="images") as bar:
+        bar.update(3)
+    assert (chosen[0]["desc"], chosen[0]["total"]) == ("embedding", 9)
+    assert chosen[1] == {"ends_at": (3, 3)}
+    assert stream.getvalue() == ""
 
 
 @pytest.mark.parametrize("stream", [None, "closed"])

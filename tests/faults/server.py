@@ -45,7 +45,7 @@ def run_child(order: Any) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["max_file_bytes"],) * 2)
     try:
-        main(order["words"])
+        main(["--no-progress", *order["words"]])
     except SystemExit as end:
         sys.stderr.flush()
         os._exit(int(end.code or 0))

@@ -26,6 +26,16 @@ def test_paths_are_named_by_the_output(paths: TuningPaths) -> None:
     assert {path.parent for path in vars(paths).values()} == {paths.output.parent}
 
 
+def test_interrupted_run_says_what_is_kept_and_how_to_go_on(paths: TuningPaths) -> None:
+    assert paths.describe_kept() == "no result was written; run the same again"
+    paths.trunk.touch()
+    assert paths.describe_kept() == (
+        f"finished work is kept in {paths.trunk}; run the same again with resume=True"
+    )
+    paths.folder.mkdir()
+    assert f"kept in {paths.folder} and {paths.trunk};" in paths.describe_kept()
+
+
 def test_trunk_may_lie_elsewhere() -> None:
     assert TuningPaths.build("a.safetensors", "b/trunk.h5").trunk == Path("b/trunk.h5")
 
