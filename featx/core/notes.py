@@ -33,4 +33,5 @@ def note(text: str) -> None:
 
 
 def _is_own(module: str) -> bool:
-    return module.split(".")[0] == "featx"
+    """Tell frames of featx, and of the context managers between them, from those of the caller."""
+    return module.split(".")[0] in ("featx", "contextlib")

@@ -2,6 +2,8 @@
 
 import logging
 import warnings
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -25,6 +27,26 @@ def test_note_points_at_the_line_of_the_caller(monkeypatch: pytest.MonkeyPatch) 
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         outer()
+    assert warned[0].filename == __file__
+
+
+def test_note_of_a_context_manager_points_at_the_line_of_the_caller() -> None:
+    code = """
+@contextmanager
+def open_place():
+    note("x")
+    yield
+
+def run():
+    with open_place():
+        pass
+"""
+    library: dict[str, Any] = {"note": note, "contextmanager": contextmanager}
+    library["__name__"] = "featx.extraction.workspace"
+    exec(code, library)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        library["run"]()
     assert warned[0].filename == __file__
 
 

@@ -932,6 +932,7 @@ def write_corpus(folder: Path) -> set[str]:
 
 def extract_corpus(folder: Path) -> None:
     """Extract the good files alone, then all as a user with few rights; print what came of it."""
+    from featx.core.errors import FeatxWarning
     from featx.extraction.extract import extract
 
     place = Path(__file__).resolve().parents[1] / "conftest.py"
@@ -955,6 +956,7 @@ def extract_corpus(folder: Path) -> None:
         os.setuid(NOBODY)
     warnings.simplefilter("always")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow's own, as the command line does
+    warnings.filterwarnings("ignore", category=FeatxWarning)  # notes are what is to be said
     report = extract(folder / "all", folder / "all.h5", **options)
     json.dump(dataclasses.asdict(report), sys.stdout, default=str)
 
