@@ -17,11 +17,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from featx.core.notes import note
+
 STORE_VARIABLE = "FEATX_STORE"
 """Environment variable that names the folder. Default: ``featx`` in the system's cache folder."""
 
 MAX_BYTES = 2 << 30
 """Largest size of the store. Above it, the artifacts that were unused for longest are deleted."""
+
+_told: set[str] = set()
+"""Folders of which a note has said in this process that they cannot be written."""
 
 _SUMS = "sums.json"
 """Name of the file that holds the checksums of an artifact's other files."""
@@ -104,7 +109,7 @@ def find_kept(key: str) -> Path | None:
 
 
 def keep(key: str, write: Callable[[Path], None]) -> None:
-    """Keep an artifact. If it cannot be written, nothing is kept and no error is raised.
+    """Keep an artifact. If it cannot be written, nothing is kept, and a note says so once.
 
     Parameters
     ----------
@@ -122,12 +127,29 @@ def keep(key: str, write: Callable[[Path], None]) -> None:
             write(draft)
             sums = {path.name: _digest(path) for path in sorted(draft.iterdir())}
             (draft / _SUMS).write_text(json.dumps(sums))
-            # Fails if another process has kept the same artifact meanwhile. This draft is then
-            # dropped.
-            draft.rename(store / key)
+            try:
+                draft.rename(store / key)
+            except OSError:
+                # Another process may have kept the same artifact meanwhile: this draft is dropped.
+                if not (store / key).is_dir():
+                    raise
         _drop_oldest(store)
+    except OSError as error:
+        _tell_once(error)
+
+
+def _tell_once(error: OSError) -> None:
+    """Say that nothing can be kept; once for each folder."""
+    try:
+        store = str(find_store())
     except OSError:
-        return
+        store = "no home folder"
+    if store not in _told:
+        _told.add(store)
+        note(
+            f"nothing is kept for later runs ({store}: {error.strerror or error}): each run "
+            f"prepares its network anew. Name a folder that can be written in {STORE_VARIABLE}."
+        )
 
 
 def _digest(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from featx.core.text import escape_text, show_text
 
@@ -16,7 +17,8 @@ def escape_name(name: str) -> str:
     Parameters
     ----------
     name : str
-        Name of a file, a label or the like. Python carries bytes that are not UTF-8 as surrogates.
+        Name of a file, a label or the like. Python carries bytes that it cannot decode as
+        surrogates: those that are not UTF-8 and, under an ASCII locale, all but ASCII.
 
     Returns
     -------
@@ -31,6 +33,11 @@ def escape_name(name: str) -> str:
     >>> print(escape_name("two\nlines.jpg"))
     two\u000alines.jpg
     """
+    if any("\udc80" <= sign <= "\udcff" for sign in name):
+        # Under an ASCII locale these are the bytes of good names, which must be the same names.
+        with suppress(UnicodeEncodeError):  # another lone surrogate, which came from a table
+            data = name.encode("utf-8", "surrogateescape")
+            name = data.decode("utf-8", "surrogateescape")
     return escape_text(name.replace("\\", "\\\\"))
 
 

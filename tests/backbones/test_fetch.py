@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from featx.backbones.fetch import fetch_weights
+from featx.backbones.fetch import fetch_weights, find_moved
 from featx.core.errors import WeightsError
 from featx.core.progress import show_progress
 
@@ -149,3 +149,47 @@ def test_fetch_weights_file_of_wrong_digest_is_refused(
         rf"0123456789ab, got {digest}",
     ):
         fetch_weights(build_entry())
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    ["/elsewhere/mine.pth", "mine.pth", "C:\\Users\\me\\mine.pth", "~/mine.pth"],
+)
+def test_find_moved_looks_for_the_name_in_the_folder_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_moved(recorded) is None
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    monkeypatch.setenv("FEATX_WEIGHTS_DIR", str(folder))
+    assert find_moved(recorded) is None
+    (folder / "mine.pth").touch()
+    assert find_moved(recorded) == folder / "mine.pth"
+
+
+@pytest.mark.parametrize("recorded", ["IMAGENET1K_V1", "random:0", "DEFAULT"])
+def test_find_moved_of_a_name_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: str
+) -> None:
+    monkeypatch.setenv("FEATX_WEIGHTS_DIR", str(tmp_path))
+    (tmp_path / recorded).touch()
+    assert find_moved(recorded) is None
+
+
+def test_find_moved_of_a_file_that_is_still_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.pth").touch()
+    monkeypatch.setenv("FEATX_WEIGHTS_DIR", str(tmp_path))
+    assert find_moved(str(tmp_path / "mine.pth")) is None
+
+
+def test_fetch_weights_without_a_home_is_refused_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.hub.get_dir", lambda: "~/.cache/torch/hub")  # as torch leaves it
+    with pytest.raises(WeightsError, match=r"got no home folder\. Name a folder in TORCH_HOME"):
+        fetch_weights(build_entry(url="https://example.invalid/tiny-0123abcd.pth"))
+    assert list(tmp_path.iterdir()) == []

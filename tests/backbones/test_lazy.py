@@ -20,7 +20,7 @@ from featx.backbones.load import build_backbone, load_backbone
 from featx.backbones.preprocess import ImageClassification
 from featx.backbones.request import build_request
 from featx.core.artifacts import find_kept
-from featx.core.errors import BackboneError, WeightsError
+from featx.core.errors import BackboneError, FeatxWarning, WeightsError
 
 FIELDS = [field.name for field in dataclasses.fields(Backbone) if field.compare]
 
@@ -326,6 +326,8 @@ def test_load_backbone_without_a_store_is_loaded_each_time(
     blocked = tmp_path / "blocked"
     blocked.write_text("a file is in the way")
     monkeypatch.setenv("FEATX_STORE", str(blocked))
+    with pytest.warns(FeatxWarning, match=r"nothing is kept for later runs"):
+        load_backbone("mini")
     for _ in range(2):
         assert read_fields(load_backbone("mini")) == read_fields(build("mini"))
 

@@ -11,6 +11,7 @@ import pytest
 
 from featx.core import artifacts as store
 from featx.core.artifacts import build_key, find_kept, find_store, keep
+from featx.core.errors import FeatxWarning
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +99,9 @@ def test_find_kept_damaged_is_none_and_removed(
 
 def test_keep_where_nothing_can_be_written_goes_on_without(folder: Path) -> None:
     folder.write_text("a file is in the way")
-    keep("key", write(one=b"1"))
+    with pytest.warns(FeatxWarning, match=r"nothing is kept for later runs \(.*store: File exists"):
+        keep("key", write(one=b"1"))
+    keep("key", write(one=b"1"))  # once is enough
     assert find_kept("key") is None
     assert folder.read_text() == "a file is in the way"
 
@@ -112,7 +115,9 @@ def test_keep_without_a_home_goes_on_without(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("pathlib.Path.home", fail)
     with pytest.raises(OSError, match=r"home directory"):
         find_store()
-    keep("key", write(one=b"1"))
+    monkeypatch.setattr("featx.core.artifacts._told", set())
+    with pytest.warns(FeatxWarning, match=r"nothing is kept .* \(no home folder: .* FEATX_STORE\."):
+        keep("key", write(one=b"1"))
     assert find_kept("key") is None
 
 
@@ -121,7 +126,8 @@ def test_keep_what_cannot_be_written_whole_keeps_nothing(folder: Path) -> None:
         (draft / "one").write_bytes(b"1")
         raise OSError("No space left on device")
 
-    keep("key", write_half)
+    with pytest.warns(FeatxWarning, match=r"nothing is kept .*: No space left on device\)"):
+        keep("key", write_half)
     assert find_kept("key") is None
     assert os.listdir(folder) == []
 

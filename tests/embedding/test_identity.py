@@ -1,12 +1,16 @@
 """What makes embeddings comparable, and how the backbone that made them is loaded again."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import torch
 
 import featx
 from featx.core.errors import BackboneError, FingerprintError
+from featx.core.fingerprint import Fingerprint
 from featx.core.provenance import Origin
 from featx.core.typing import Decode
 from featx.embedding.identity import (
@@ -99,3 +103,31 @@ def test_restore_backbone_of_an_unknown_decoder_is_refused_before_weights_are_lo
             Origin(weights="missing.pth", preprocess_from=None, size=None),
             subject="the head",
         )
+
+
+@pytest.fixture
+def moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Fingerprint, Origin, Path]:
+    """Embeddings whose weights lie in FEATX_WEIGHTS_DIR now, and the path of these weights."""
+    network = featx.get_backbone_spec("lenet5").build()
+    torch.save(network.state_dict(), tmp_path / "mine.pth")
+    backbone = featx.load_backbone("lenet5", weights=str(tmp_path / "mine.pth"))
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (tmp_path / "mine.pth").rename(folder / "mine.pth")
+    monkeypatch.setenv("FEATX_WEIGHTS_DIR", str(folder))
+    fingerprint = build_fingerprint(backbone, "penultimate", precision="fp32")
+    return fingerprint, backbone.origin, folder / "mine.pth"
+
+
+def test_restore_backbone_finds_weights_that_moved(moved: Any) -> None:
+    fingerprint, origin, file = moved
+    restored = restore_backbone(fingerprint, origin, subject="the head")
+    assert restored.weights_digest == fingerprint.weights_digest
+    assert restored.origin.weights == str(file.resolve())
+
+
+def test_restore_backbone_with_other_weights_of_the_same_name_is_refused(moved: Any) -> None:
+    fingerprint, origin, file = moved
+    torch.save(featx.get_backbone_spec("lenet5").build().state_dict(), file)
+    with pytest.raises(FingerprintError, match=rf"for the head, weights {re.escape(str(file))}: "):
+        restore_backbone(fingerprint, origin, subject="the head")

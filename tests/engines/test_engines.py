@@ -18,7 +18,7 @@ import featx
 from featx.backbones.backbone import Backbone
 from featx.backbones.custom import register_backbone
 from featx.backbones.load import load_backbone
-from featx.core.errors import BackboneError, DeviceError
+from featx.core.errors import BackboneError, DeviceError, FeatxWarning
 from featx.core.similarity import compute_cosines
 from featx.core.typing import Array, EngineName, Precision
 from featx.engines import openvino_engine, torch_engine
@@ -406,6 +406,9 @@ def test_openvino_engine_where_nothing_can_be_kept_runs_all_the_same(
 
     monkeypatch.setattr(openvino, "save_model", fail)
     pixels = draw(load("mini"))
+    with pytest.warns(FeatxWarning, match=r"nothing is kept .*iostream error"):
+        OpenVinoEngine(load("mini"), batch_size=BATCH_SIZE)
+    converted.clear()
     for _ in range(2):
         engine = OpenVinoEngine(load("mini"), batch_size=BATCH_SIZE)
         (got,), (expected,) = engine.run(pixels).values(), run_eager(load("mini"), pixels)

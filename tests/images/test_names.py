@@ -14,6 +14,8 @@ from featx.images.names import escape_name
         ("a\nb", "a\\u000ab"),
         ("a\\nb", "a\\\\nb"),
         ("a\udcffb", "a\\xffb"),
+        ("caf\udcc3\udca9", "café"),  # as Python carries it under an ASCII locale
+        ("caf\udcc3\udca9\udcff", "café\\xff"),
         ("a\ud800b", "a\\ud800b"),
         ("a\u202eb", "a\\u202eb"),
         ("a\U000e0001b", "a\\U000e0001b"),
