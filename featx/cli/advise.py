@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from featx.cli.options import AsJson, CacheArgument, Embedding
-from featx.cli.printing import print_json, print_table
+from featx.cli.printing import print_json, print_table, print_text
 from featx.cli.records import describe_advice
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ def advise(
         ["rows per class", "held-out accuracy"],
         [[round(point.rows_per_class), point.accuracy] for point in found.curve],
     )
-    print()
+    print_text()
     print_advice(found)
 
 
 def print_advice(found: "Advice") -> None:
     """Print the reasons, the verdict, and the command that follows it."""
     for reason in found.reasons:
-        print(reason)
+        print_text(reason)
     command = f" Run: featx fine-tune --unfreeze {found.unfreeze}" if found.unfreeze else ""
-    print(f"\n{found.verdict}{command}")
+    print_text(f"\n{found.verdict}{command}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featx.cli.options import AsJson, complete_from, list_backbone_names
-from featx.cli.printing import print_json, print_table
+from featx.cli.printing import print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from featx.backbones.spec import BackboneSpec
@@ -112,15 +112,15 @@ def _format_top1(entry: dict[str, Any]) -> str:
 
 
 def _print_record(record: dict[str, Any]) -> None:
-    print(f"{record['backbone']}: dim {record['dim']}, {record['paper']}")
+    print_text(f"{record['backbone']}: dim {record['dim']}, {record['paper']}")
     for entry in reversed(record["named_weights"]):
-        print(f"\nweights {entry['weights']}")
+        print_text(f"\nweights {entry['weights']}")
         millions = entry["n_parameters"] / 1e6
-        print(f"  top-1 {_format_top1(entry)}, {millions:.2f} M parameters")
-        print(f"  {entry['summary']}")
-        print(f"  {entry['url'] or 'comes with featx'}")
-        print(f"  SHA-256 begins with {entry['sha256_begins']}")
+        print_text(f"  top-1 {_format_top1(entry)}, {millions:.2f} M parameters")
+        print_text(f"  {entry['summary']}")
+        print_text(f"  {entry['url'] or 'comes with featx'}")
+        print_text(f"  SHA-256 begins with {entry['sha256_begins']}")
     if any(entry["url"] for entry in record["named_weights"]):
-        print("\nOffline: put a file into a folder and name the folder in FEATX_WEIGHTS_DIR.")
+        print_text("\nOffline: put a file into a folder and name the folder in FEATX_WEIGHTS_DIR.")
     if not record["named_weights"]:
-        print("\nNo weights are published: pass --weights FILE or random:SEED.")
+        print_text("\nNo weights are published: pass --weights FILE or random:SEED.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from featx.cli.options import AsJson, Device, backbone_option
-from featx.cli.printing import print_json, print_note, print_table
+from featx.cli.printing import print_json, print_note, print_table, print_text
 
 if TYPE_CHECKING:
     from featx.doctor.diagnose import Diagnosis
@@ -46,10 +46,10 @@ def doctor(
         print_json(_list_measures(found))
         return
     others = "" if found.others is None else f", {found.others:.1f} used by other programs"
-    print(f"{found.n_cores} cores{others}; networks run on {found.device}\n")
+    print_text(f"{found.n_cores} cores{others}; networks run on {found.device}\n")
     decode = " and ".join(f"{rate:.0f} ({name})" for name, rate in found.decode.items())
-    print(f"decode   {decode} images/s with {found.workers} threads")
-    print(f"write    {found.write_mb_per_s:.0f} MB/s\n")
+    print_text(f"decode   {decode} images/s with {found.workers} threads")
+    print_text(f"write    {found.write_mb_per_s:.0f} MB/s\n")
     print_table(
         ["engine", "precision", "decode", "network alone (images/s)", "extraction (images/s)"],
         [
@@ -57,9 +57,9 @@ def doctor(
             for (engine, precision, name), rate in found.expected.items()
         ],
     )
-    print("\nFor featx extract:")
+    print_text("\nFor featx extract:")
     for line in found.advice:
-        print(f"  {translate_for(context, line)}")
+        print_text(f"  {translate_for(context, line)}")
 
 
 def _list_measures(found: "Diagnosis") -> dict[str, object]:

@@ -3,12 +3,7 @@
 from typing import TYPE_CHECKING, Annotated
 
 from featx.cli.options import AsJson, CacheArgument, Embedding, HeadArgument, choose
-from featx.cli.printing import (
-    format_accuracy,
-    measure_table,
-    print_json,
-    print_table,
-)
+from featx.cli.printing import format_accuracy, measure_table, print_json, print_table, print_text
 from featx.cli.table import count_columns
 from featx.core.typing import SplitChoice
 
@@ -42,14 +37,14 @@ def evaluate(
     if as_json:
         print_json({"head": head, "cache": cache, **scores.to_dict()})
         return
-    print(f"accuracy           {format_accuracy(scores)}, {scores.n_rows} rows")
-    print(f"balanced accuracy  {scores.balanced_accuracy:.3f}")
-    print(f"macro F1           {scores.macro_f1:.3f}")
+    print_text(f"accuracy           {format_accuracy(scores)}, {scores.n_rows} rows")
+    print_text(f"balanced accuracy  {scores.balanced_accuracy:.3f}")
+    print_text(f"macro F1           {scores.macro_f1:.3f}")
     if scores.log_loss is not None:
-        print(f"log loss           {scores.log_loss:.3f}")
-    print()
+        print_text(f"log loss           {scores.log_loss:.3f}")
+    print_text()
     _print_classes(scores)
-    print()
+    print_text()
     _print_confusion(scores)
 
 
@@ -57,7 +52,9 @@ def _print_classes(scores: "Evaluation") -> None:
     """Print the scores of each class; of many classes, those that the head knows worst."""
     classes = scores.per_class
     if len(classes) > MAX_LINES:
-        print(f"The {MAX_LINES} classes of {len(classes)} with the lowest F1; --json has all.\n")
+        print_text(
+            f"The {MAX_LINES} classes of {len(classes)} with the lowest F1; --json has all.\n"
+        )
         classes = tuple(sorted(classes, key=lambda one: (one.f1, -one.n_rows))[:MAX_LINES])
     print_table(
         ["class", "rows", "precision", "recall", "F1"],
@@ -79,9 +76,9 @@ def _print_confusion(scores: "Evaluation") -> None:
         if count and true != predicted
     ]
     if not pairs:
-        print(f"No rows of the {len(scores.classes)} classes are confused.")
+        print_text(f"No rows of the {len(scores.classes)} classes are confused.")
         return
     pairs.sort(key=lambda pair: -pair[2])
     shown = pairs[:MAX_LINES]
-    print(f"The {len(shown)} worst confusions of {len(pairs)}; --json has the whole matrix.\n")
+    print_text(f"The {len(shown)} worst confusions of {len(pairs)}; --json has the whole matrix.\n")
     print_table(["true", "predicted", "rows", "share of the true class"], shown)

@@ -15,7 +15,7 @@ from featx.cli.options import (
     backbone_option,
     choose,
 )
-from featx.cli.printing import print_json, print_note
+from featx.cli.printing import print_json, print_note, print_text
 from featx.cli.records import rename_keys
 from featx.cli.register import register_networks
 from featx.core.typing import Decode, Precision, VectorDtype
@@ -223,7 +223,7 @@ def extract(
         return
     if report.n_resumed:
         print_note(f"continued after {report.n_resumed} images of an interrupted run")
-    print(report.summary)
+    print_text(report.summary)
     if report.n_embedded:
         _print_verdict(context, report.timings)
 

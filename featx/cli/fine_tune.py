@@ -8,7 +8,7 @@ import typer
 
 from featx.cli.advise import print_advice
 from featx.cli.options import AsJson, Device, Embedding, Engine, WeightsNow, Workers, choose
-from featx.cli.printing import print_json, print_note, print_table
+from featx.cli.printing import print_json, print_note, print_table, print_text
 from featx.cli.records import describe_advice, rename_keys
 from featx.core.typing import HeldOutSplit, OptimizerName, TrainPrecision
 from featx.finetune.recipe import Recipe
@@ -171,7 +171,7 @@ def fine_tune(
         cache,
         output,
         head=head,
-        unfreeze=int(unfreeze) if unfreeze.isdecimal() else unfreeze,
+        unfreeze=int(unfreeze) if unfreeze.isdecimal() else unfreeze.lower(),
         embedding=embedding,
         split=split,
         weights=weights,
@@ -204,8 +204,8 @@ def fine_tune(
 def _print_report(report: "TuningReport") -> None:
     if report.advice is not None:
         print_advice(report.advice)
-        print()
-    print(
+        print_text()
+    print_text(
         f"{report.backbone}: {', '.join(report.blocks)} unfrozen, {report.n_train} images to learn "
         f"from, {report.n_holdout} to decide when to stop\n"
     )
@@ -224,7 +224,7 @@ def _print_report(report: "TuningReport") -> None:
         ],
     )
     train_s = sum(line.seconds for line in report.history)
-    print(f"\nkept the weights of epoch {report.best_epoch}; {train_s:.1f} s of training")
+    print_text(f"\nkept the weights of epoch {report.best_epoch}; {train_s:.1f} s of training")
     if not report.best_epoch:
         print_note(
             "no epoch was better on the holdout than the head by more than a standard error: the "
@@ -241,7 +241,7 @@ def _print_report(report: "TuningReport") -> None:
             f"{report.trunk_s:.1f} s); the next run reads it again"
         )
     scores = report.scores
-    print()
+    print_text()
     print_table(
         ["model", f"accuracy on {report.split}", "from", "to"],
         [
@@ -249,4 +249,4 @@ def _print_report(report: "TuningReport") -> None:
             ["tuned", scores.second, *scores.second_ci95],
         ],
     )
-    print(f"\n{report.verdict}")
+    print_text(f"\n{report.verdict}")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from featx.cli.options import AsJson, CacheArgument, Embedding, choose, parse_strength
-from featx.cli.printing import format_accuracy, print_json
+from featx.cli.printing import format_accuracy, print_json, print_text
 from featx.cli.records import describe_head
 from featx.core.typing import SplitChoice
 from featx.heads.kinds import KINDS, ClassWeighting
@@ -74,10 +74,10 @@ def fit_head(
         return
     fitted = head.fitted_on
     params = ", ".join(f"{name} {value:.3g}" for name, value in head.params.items())
-    print(
+    print_text(
         f"{output}: {kind}, {params}, {len(head.classes)} classes, "
         f"{fitted.n_rows} rows (split {fitted.split})"
     )
     if held_out is not None:
         accuracy = format_accuracy(held_out.scores)
-        print(f"held-out accuracy in {held_out.n_folds} folds: {accuracy}")
+        print_text(f"held-out accuracy in {held_out.n_folds} folds: {accuracy}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featx.cli.options import AsJson
-from featx.cli.printing import format_accuracy, print_json, print_table
+from featx.cli.printing import format_accuracy, print_json, print_table, print_text
 from featx.cli.records import describe_fingerprint, describe_head, rename_keys
 from featx.core.errors import FeatxError
 
@@ -80,29 +80,29 @@ def _show_cache(path: Path, *, as_json: bool) -> None:
         print_json(summary)
         return
     embeddings = summary["embeddings"]
-    print(
+    print_text(
         f"{path}: a cache of {summary['n_rows']} rows, {len(embeddings)} embeddings, "
         f"{summary['n_failures']} failures"
     )
     if summary["n_failures"]:
-        print(f"        list the failures with: featx info {path} --failures")
-    print(f"source  {summary['source']}")
-    print(f"digest  {summary['digest']}")
+        print_text(f"        list the failures with: featx info {path} --failures")
+    print_text(f"source  {summary['source']}")
+    print_text(f"digest  {summary['digest']}")
     if summary["n_groups"]:
-        print(f"groups  {summary['n_groups']}")
-    print()
+        print_text(f"groups  {summary['n_groups']}")
+    print_text()
     _print_counts(summary["counts"])
     for name, embedding in embeddings.items():
         fingerprint = embedding["fingerprint"]
-        print(
+        print_text(
             f"\nembedding {name}: {embedding['n_vectors']} vectors of {fingerprint['dim']} "
             f"{embedding['dtype']}, fingerprint {fingerprint['digest']}"
         )
-        print(f"  {embedding['summary']}")
+        print_text(f"  {embedding['summary']}")
         made = embedding["provenance"]
         n_updates = len(made["updates"])
         updates = f", and {n_updates} updates" if n_updates else ""
-        print(f"  made {made['time'][:16]} by {made['engine']} on {made['device']}{updates}")
+        print_text(f"  made {made['time'][:16]} by {made['engine']} on {made['device']}{updates}")
 
 
 def _print_counts(counts: dict[str, dict[str, int]]) -> None:
@@ -177,17 +177,17 @@ def _show_head(path: Path, *, as_json: bool) -> None:
         print_json({"content": "head", **describe_head(path, head)})
         return
     params = ", ".join(f"{name} {value:.3g}" for name, value in head.params.items())
-    print(f"{path}: a head, {head.kind}, {params}")
+    print_text(f"{path}: a head, {head.kind}, {params}")
     fitted, names = head.fitted_on, head.classes.tolist()
-    print(f"fitted on  {fitted.n_rows} rows of {fitted.cache} (split {fitted.split})")
+    print_text(f"fitted on  {fitted.n_rows} rows of {fitted.cache} (split {fitted.split})")
     more = f", and {len(names) - MAX_CLASSES} more" if len(names) > MAX_CLASSES else ""
-    print(f"classes    {len(names)}: {', '.join(names[:MAX_CLASSES])}{more}")
-    print(f"reads      {head.fingerprint.describe()}")
-    print(f"weights    {head.origin.weights}")
+    print_text(f"classes    {len(names)}: {', '.join(names[:MAX_CLASSES])}{more}")
+    print_text(f"reads      {head.fingerprint.describe()}")
+    print_text(f"weights    {head.origin.weights}")
     if head.cross_validation is not None:
         held_out = head.cross_validation
         accuracy = format_accuracy(held_out.scores)
-        print(f"held out   accuracy {accuracy} in {held_out.n_folds} folds")
+        print_text(f"held out   accuracy {accuracy} in {held_out.n_folds} folds")
 
 
 def _show_weights(path: Path, *, as_json: bool) -> None:
@@ -201,28 +201,28 @@ def _show_weights(path: Path, *, as_json: bool) -> None:
         if as_json:
             print_json(found)
             return
-        print(f"{path}: weights that another program wrote")
-        print(f"tensors  {found['n_tensors']}, {found['n_parameters'] / 1e6:.2f} M parameters")
-        print(f"use      featx extract photos/ -o photos.h5 --backbone NAME --weights {path}")
+        print_text(f"{path}: weights that another program wrote")
+        print_text(f"tensors  {found['n_tensors']}, {found['n_parameters'] / 1e6:.2f} M parameters")
+        print_text(f"use      featx extract photos/ -o photos.h5 --backbone NAME --weights {path}")
         return
     fields = asdict(metadata)
     if as_json:
         record = rename_keys(fields, scores="comparison")
         print_json({"content": "weights", "weights": path, **record})
         return
-    print(f"{path}: weights of {metadata.backbone}, tuned by featx fine-tune")
-    print(f"trained    {', '.join(metadata.blocks)}, from {metadata.from_weights}")
-    print(f"classes    {len(metadata.classes)}: {', '.join(metadata.classes[:MAX_CLASSES])}")
-    print(
+    print_text(f"{path}: weights of {metadata.backbone}, tuned by featx fine-tune")
+    print_text(f"trained    {', '.join(metadata.blocks)}, from {metadata.from_weights}")
+    print_text(f"classes    {len(metadata.classes)}: {', '.join(metadata.classes[:MAX_CLASSES])}")
+    print_text(
         f"images     {metadata.n_train} to learn from, {metadata.n_holdout} to decide when to stop"
     )
-    print(
+    print_text(
         f"kept       epoch {metadata.best_epoch}: holdout accuracy "
         f"{metadata.holdout_accuracy:.3f}, loss {metadata.holdout_loss:.3f}"
     )
     if metadata.stopped:
-        print(f"stopped    {metadata.stopped}")
-    print(f"made       {metadata.time[:16]} on {metadata.device}, {metadata.precision}")
+        print_text(f"stopped    {metadata.stopped}")
+    print_text(f"made       {metadata.time[:16]} on {metadata.device}, {metadata.precision}")
 
 
 def _count_tensors(path: Path) -> dict[str, int]:

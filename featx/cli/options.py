@@ -14,7 +14,7 @@ SPEED = "Speed"
 
 def parse_count(text: str) -> Count:
     """Read a number of at least 1, or ``auto``."""
-    if text == "auto":
+    if text.lower() == "auto":
         return "auto"
     if not text.isdecimal() or int(text) < 1:
         raise typer.BadParameter(f"expected auto or a number of at least 1, got {text!r}.")
@@ -28,7 +28,7 @@ def parse_device(text: str) -> str:
 
 def parse_strength(text: str) -> float | None:
     """Read a number; ``auto`` is None."""
-    if text == "auto":
+    if text.lower() == "auto":
         return None
     try:
         return float(text)

@@ -18,6 +18,7 @@ from featx.cli.streams import use_utf8
 from featx.cli.table import TextTable
 from featx.core.errors import FeatxWarning
 from featx.core.progress import hide_progress
+from featx.core.text import escape_text
 
 if TYPE_CHECKING:
     from featx.heads.evaluate import Evaluation
@@ -83,6 +84,17 @@ def measure_table(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> int:
     return sum(widths) + 2 * (len(widths) - 1)
 
 
+def print_text(text: str = "") -> None:
+    """Print lines of a result; what names and labels hold beside printable letters is escaped.
+
+    Parameters
+    ----------
+    text : str
+        One or more lines.
+    """
+    print("\n".join(map(escape_text, text.split("\n"))))
+
+
 def print_note(text: str) -> None:
     """Print a note, which is not part of the result, on standard error; ``--quiet`` hides it."""
     if not get_settings().quiet:
@@ -93,7 +105,7 @@ def print_error(text: str) -> None:
     """Print why a command failed on standard error; if that takes no text, the exit code tells."""
     hide_progress()
     with suppress(OSError, ValueError):
-        print(f"featx: {text}", file=sys.stderr)
+        print(f"featx: {escape_text(text)}", file=sys.stderr)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from featx.cli.options import AsJson, CacheArgument
-from featx.cli.printing import print_json
+from featx.cli.printing import print_json, print_text
 
 
 def split(
@@ -34,4 +34,4 @@ def split(
     if as_json:
         print_json({"cache": cache, "splits": counts})
         return
-    print(f"{cache}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+    print_text(f"{cache}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))

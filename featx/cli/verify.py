@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from featx.cli.options import AsJson, CacheArgument, Device, Embedding, Engine, WeightsNow, Workers
-from featx.cli.printing import print_json
+from featx.cli.printing import print_json, print_text
 
 
 def verify(
@@ -45,8 +45,8 @@ def verify(
     record["cache"] = record.pop("path")
     if not as_json:
         state = "damaged" if problems else "sound"
-        print(f"{cache}: {state}, {found.n_rows} rows, {found.n_vectors} vectors checked")
-        print(f"digest  {found.digest or '-'}")
+        print_text(f"{cache}: {state}, {found.n_rows} rows, {found.n_vectors} vectors checked")
+        print_text(f"digest  {found.digest or '-'}")
     if against and not problems:
         from featx.extraction.reembed import compare_with_source
 
@@ -64,7 +64,7 @@ def verify(
         problems += comparison.problems
         record["against"] = asdict(comparison)
         if not as_json:
-            print(
+            print_text(
                 f"against the source, {comparison.embedding}: {comparison.n_compared} embedded "
                 f"again, {comparison.n_identical} identical, smallest cosine "
                 f"{comparison.min_cosine:.7f}, largest difference {comparison.max_difference:.2g}; "
@@ -74,6 +74,6 @@ def verify(
         print_json(record | {"is_sound": not problems, "problems": problems})
     else:
         for problem in problems:
-            print(f"  {problem}")
+            print_text(f"  {problem}")
     if problems:
         raise typer.Exit(1)

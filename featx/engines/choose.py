@@ -54,9 +54,9 @@ def choose_engine(engine: EngineName = "auto", device: str = "auto") -> tuple[En
             require("openvino", "cpu")
         if device not in ("auto", "cpu"):
             raise DeviceError(
-                subject="engine openvino",
-                expected="device cpu",
-                got=device,
+                subject="engine, device",
+                expected="device cpu with engine openvino",
+                got=repr(device),
                 remedy="Pass engine='torch'.",
             )
         return engine, "cpu"

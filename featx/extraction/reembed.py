@@ -19,6 +19,7 @@ from featx.embedding.batching import EmbeddedBatch
 from featx.embedding.identity import find_decode, restore_backbone
 from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunOptions, SharedRunKeywords
+from featx.heads.splits import check_seed
 from featx.images.sources.read import read_manifest
 
 MIN_COSINE = {"fp32": 0.99999, "bf16": 0.98, "fp16": 0.999}
@@ -106,6 +107,7 @@ def compare_with_source(
     --------
     featx.verify_cache : Check every byte of a cache without its source.
     """
+    check_seed(seed)
     drawn = _draw_sample(cache, embedding, sample, seed)
     manifest = read_manifest(source)
     entries = {entry.row.id: entry for entry in manifest.entries}

@@ -105,7 +105,6 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         (EXTRACT + " --weights gone.pth", "gone.pth: expected a file of weights"),
         (EXTRACT + " --weights text.h5", "text.h5: expected a state dict"),
         (EXTRACT + " --device cuda:99", "device cuda:99: expected a CUDA device with that number"),
-        (EXTRACT + " --engine openvino --device mps", "engine openvino: expected device cpu"),
         (EXTRACT + " --engine torch --precision fp16", "precision fp16 on cpu: expected hardware"),
         (EXTEND + " --decode fast", "expected decoder pillow-exact/1"),
         ("doctor gone --device cpu", "gone: expected a folder, table, tar or image"),
@@ -187,6 +186,8 @@ def test_command_with_bad_input_ends_in_one_line_and_code_1(
         ("fit-head photos.h5 -o new.joblib --split trian", "--split: expected train, val, test or"),
         ("evaluate head.joblib photos.h5 --split valid", "got 'valid'. Nearest: val"),
         ("doctor --backbone resnet51", "--backbone: expected one of"),
+        (EXTRACT + " --engine openvino --device mps", "--engine, --device: expected device cpu"),
+        ("verify photos.h5 --against photos --seed -1", "--seed: expected a number from 0"),
         ("doctor --folder gone", "--folder: expected a writable folder"),
     ],
 )
