@@ -20,7 +20,7 @@ from featx.cli.fit_head import fit_head
 from featx.cli.help import MAX_WIDTH, HelpCommand, HelpGroup
 from featx.cli.info import info
 from featx.cli.predict import predict
-from featx.cli.printing import show_notes
+from featx.cli.printing import print_text, show_notes
 from featx.cli.settings import OPTIONS
 from featx.cli.split import split
 from featx.cli.verify import verify
@@ -65,7 +65,7 @@ def _print_version(value: bool) -> None:
     if value:
         import featx
 
-        print(f"featx {featx.__version__}")
+        print_text(f"featx {featx.__version__}")
         raise typer.Exit
 
 

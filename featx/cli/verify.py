@@ -19,7 +19,7 @@ def verify(
     sample: Annotated[
         int, typer.Option(min=1, metavar="N", help="Number of rows to embed again.")
     ] = 100,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the sample.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the sample.")] = 0,
     embedding: Embedding = None,
     weights: WeightsNow = None,
     engine: Engine = "auto",

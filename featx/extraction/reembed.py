@@ -19,7 +19,6 @@ from featx.embedding.batching import EmbeddedBatch
 from featx.embedding.identity import find_decode, restore_backbone
 from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunOptions, SharedRunKeywords
-from featx.heads.splits import check_seed
 from featx.images.sources.read import read_manifest
 
 MIN_COSINE = {"fp32": 0.99999, "bf16": 0.98, "fp16": 0.999}
@@ -107,7 +106,10 @@ def compare_with_source(
     --------
     featx.verify_cache : Check every byte of a cache without its source.
     """
-    check_seed(seed)
+    if seed < 0:
+        raise CacheError(
+            subject="seed", expected="a number of at least 0", got=str(seed), remedy="Pass seed=0."
+        )
     drawn = _draw_sample(cache, embedding, sample, seed)
     manifest = read_manifest(source)
     entries = {entry.row.id: entry for entry in manifest.entries}
