@@ -32,7 +32,8 @@ def extract(
     source: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SOURCE", help="Folder, .csv or .parquet table, or one or several .tar files."
+            metavar="SOURCE",
+            help="Folder, table (.csv, .parquet, …), or one or several .tar files.",
         ),
     ],
     output: Annotated[

@@ -11,7 +11,7 @@ from featx.images.content import Content, Unreadable
 
 IS_POSIX = os.sep == "/"
 
-DOWNLOAD = "featx reads files: download the images, and name the files."
+DOWNLOAD = "Download the images, and name the files: featx opens no connections."
 RELATIVE = "Write the path as this machine has it, or relative to the table."
 SHELL = "Write the path in full: only a shell expands it."
 
@@ -78,6 +78,17 @@ def read_file_address(path: str) -> str:
     return os.fsdecode(unquote(found[1])) if found else path
 
 
+def join_reason(told: tuple[str, str]) -> str:
+    """Say in one line why an image cannot be read, and what to do.
+
+    Parameters
+    ----------
+    told : (str, str)
+        What its path is, and what to do, as `describe_elsewhere` gives them.
+    """
+    return f"{told[0]}. {told[1].removesuffix('.')}"
+
+
 def find_content(path: str) -> Content:
     """Find the bytes of one image file; there may be none, and then reading says why.
 
@@ -89,4 +100,4 @@ def find_content(path: str) -> Content:
     told = describe_elsewhere(path)
     if told is None or os.path.lexists(path):
         return Content(path)
-    return Unreadable(path, reason=": ".join(told))
+    return Unreadable(path, reason=join_reason(told))

@@ -67,7 +67,9 @@ class Findings:
             )
             doubts.append(f"read as missing: {shown}. Put quotes around a word that is a name.")
         if self.n_backslashes:
-            doubts.append(f"{self.n_backslashes} paths with backslashes are read with slashes.")
+            doubts.append(
+                f"paths with backslashes that are read with slashes: {self.n_backslashes}."
+            )
         doubts += [
             f"the column of {role}s has decimals such as 1.0, which are read as 1."
             for role in self.whole_roles

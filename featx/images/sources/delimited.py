@@ -138,11 +138,14 @@ def _refuse_length(
 ) -> SourceError:
     column = names[min(len(cells), len(names) - 1)]
     sign = DELIMITERS.get(delimiter, repr(delimiter))
+    remedy = f"Put quotes around cells that hold {sign}"
+    if len(cells) == len(names) + 1:  # write.table of R names the rows, and not their column
+        remedy += ", or write the table without names of rows"
     return SourceError(
         subject=f"{subject}, column {shorten(column, 100)!r}",
         expected=f"{len(names)} cells, as in the header",
         got=str(len(cells)),
-        remedy=f"Put quotes around cells that hold {sign}.",
+        remedy=f"{remedy}.",
     )
 
 

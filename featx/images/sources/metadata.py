@@ -89,12 +89,12 @@ def join_metadata(
         doubts += [f"{escape_name(name)}: {doubt}" for doubt in findings.list_doubts()]
         if n_other:
             doubts.append(
-                f"{escape_name(name)} has other labels than the folders for {n_other} images: "
-                "its labels count."
+                f"{escape_name(name)} has other labels than the folders: its labels count "
+                f"({n_other} of {len(rows)} rows)."
             )
     n_without = len(joined.keys() - described) if described else 0
     if n_without:
-        doubts.append(f"{n_without} of {len(joined)} images have no row in a metadata table.")
+        doubts.append(f"images without a row in a metadata table: {n_without} of {len(joined)}.")
     return list(joined.values()), doubts
 
 

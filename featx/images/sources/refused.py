@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from featx.images.formats import is_image, iter_by_content
 
 EXPECTED = "a folder, table, tar or image"
 
-UNPACK = "Unpack it: compression hardly shrinks images, and featx reads a plain .tar in place."
+UNPACK = "Unpack it: featx reads folders, tables and plain .tar in place."
 WRITE_TABLE = "Write a table with the columns path and label as .csv."
 WRITE_IMAGES = "Write its images as files, or to a plain .tar."
 
@@ -104,4 +105,7 @@ def build_missing(path: Path) -> SourceError:
         The path as the user gave it.
     """
     got, remedy = describe_elsewhere(str(path)) or ("no file or folder", "Check the path.")
-    return SourceError(subject=str(path), expected=EXPECTED, got=got, remedy=remedy)
+    name = re.sub(
+        r"^(\w[\w+.-]+:/)(?=[^/])", r"\1/", str(path)
+    )  # a Path drops a slash of an address
+    return SourceError(subject=name, expected=EXPECTED, got=got, remedy=remedy)

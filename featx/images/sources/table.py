@@ -14,7 +14,7 @@ from featx.core.rows import Row, parse_split
 from featx.core.text import show_text
 from featx.core.typing import Split
 from featx.images.content import Content, Unreadable
-from featx.images.elsewhere import IS_POSIX, describe_elsewhere, read_file_address
+from featx.images.elsewhere import IS_POSIX, describe_elsewhere, join_reason, read_file_address
 from featx.images.labels import clean_label
 from featx.images.manifest import Entry, Manifest, build_manifest
 from featx.images.names import escape_name
@@ -32,6 +32,9 @@ READERS: Mapping[str, Callable[[Path, Findings], Iterator[Line]]] = {
     **dict.fromkeys([".parquet", ".pq"], iter_parquet),
 }
 """Function that reads the lines of a table, by the suffix of the table in lower case."""
+
+MAX_PATH = 4096
+"""Largest length of a path in characters, that of Linux. A longer one is an image as text."""
 
 
 def read_table(table: Path) -> Manifest:
@@ -86,6 +89,9 @@ def read_entries(table: Path, findings: Findings) -> list[Entry]:
     for number, image, id_, label, split, group in reader(table, findings):
         if not image:
             raise refuse(number, "path", expected="the path of an image", got="no value")
+        if isinstance(image, str) and len(image) > MAX_PATH:
+            got = f"a text of {len(image)} characters"
+            raise refuse(number, "path", expected="the path of an image", got=got)
         if label not in names:
             names[label] = clean_label(label)
         if group not in names:
@@ -160,7 +166,7 @@ class _Locator:
         if told is not None and not os.path.lexists(folder / image):
             slashed = image.replace("\\", "/")
             if slashed == image or not os.path.lexists(folder / slashed):
-                return image, image, Unreadable(image, reason=": ".join(told))
+                return image, image, Unreadable(image, reason=join_reason(told))
             self.findings.n_backslashes += 1
             image = slashed
         path = str(folder / image)

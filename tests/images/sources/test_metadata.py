@@ -76,8 +76,10 @@ def test_read_folder_with_metadata_of_other_labels_tells_it(
     write(tmp_path / "cat/metadata.csv", "file_name,label\n0.jpg,dog\n")
     manifest = read_folder(tmp_path)
     assert [row[1] for row in list_rows(manifest)] == ["dog", "dog"]
-    assert "cat/metadata.csv has other labels than the folders for 1 images" in manifest.doubts[0]
-    assert "1 of 2 images have no row in a metadata table" in manifest.doubts[1]
+    assert manifest.doubts == (
+        "cat/metadata.csv has other labels than the folders: its labels count (1 of 1 rows).",
+        "images without a row in a metadata table: 1 of 2.",
+    )
 
 
 def test_read_folder_with_metadata_of_a_missing_image_is_a_row_that_fails(photos: Path) -> None:
