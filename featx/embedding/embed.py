@@ -79,8 +79,8 @@ def embed(
     options = RunOptions(**run)
     options.check_precision(precision)
     with show_progress(options.progress):
+        entries = list_entries(images)  # before any weights are downloaded
         loaded = resolve_backbone(backbone, weights=weights, layers=[layer], size=size)
-        entries = list_entries(images)
         with EmbeddingSession(
             loaded, options, precision=precision, decode=decode, n_images=len(entries)
         ) as session:

@@ -173,6 +173,7 @@ def _convert_array(array: Array) -> Image.Image:
         raise refuse(
             "an array of uint8 of shape (height, width, 3) or (height, width)",
             f"{array.dtype} of shape {array.shape}",
+            "Convert the array.",
         )
     return Image.fromarray(array).convert("RGB")
 
