@@ -95,7 +95,8 @@ class Manifest:
         n_plain, n_unsplit = len(rows) - labels.total(), len(rows) - splits.total()
         parts = [count_noun(len(rows), "image")]
         if labels:
-            shown = [f"{label} {labels[label]}" for label in sorted(labels)[:N_LABELS_SHOWN]]
+            order = sorted(labels, key=_order_label)
+            shown = [f"{label} {labels[label]}" for label in order[:N_LABELS_SHOWN]]
             if len(labels) > N_LABELS_SHOWN:
                 shown.append(f"{len(labels) - N_LABELS_SHOWN} more")
             parts.append(f"{count_noun(len(labels), 'label')} ({', '.join(shown)})")
@@ -108,6 +109,12 @@ class Manifest:
             parts += [f"{n_unsplit} without a split"] if n_unsplit else []
         parts += [f"read as {self.pattern}"] if self.pattern else []
         return ", ".join(parts)
+
+
+def _order_label(label: str) -> tuple[int, int, str]:
+    """Order short numbers by value, before other labels by name."""
+    is_number = label.isascii() and label.isdecimal() and len(label) < 10
+    return (0, int(label), label) if is_number else (1, 0, label)
 
 
 def build_manifest(
