@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,9 @@ from featx.core.errors import CacheError
 from featx.core.progress import stage
 from featx.core.rows import Failure, Row
 from featx.core.typing import BoolArray, PathLike, Split, Stage, list_choices
+
+MAX_PROBLEMS = 100
+"""Largest number of problems that are listed one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,7 @@ def verify_cache(path: PathLike) -> Verification:
     try:
         with open_cache(path) as cache:
             return _verify_content(cache)
-    except (CacheError, KeyError, TypeError, ValueError) as error:
+    except CacheError as error:
         line = f"the file breaks its format: {error}"
         return Verification(path=path, digest=digest, problems=(line,))
 
@@ -96,14 +98,16 @@ def verify_cache(path: PathLike) -> Verification:
 def _verify_content(cache: Cache) -> Verification:
     """Check the content of a cache whose bytes are unchanged since the seal."""
     present = {name: cache.read_present(name) for name in cache.embeddings}
-    problems = [*list_row_problems(cache.rows, len(cache))]
+    problems = [*list_row_problems(cache.rows), *list_failure_problems(cache.failures)]
     n_vectors = 0
     for name, flags in present.items():
         count, found = _check_vectors(cache, name, flags)
         n_vectors += count
         problems += found
-    if all(len(flags) == len(cache) for flags in present.values()):
-        problems += list_presence_problems(cache.ids.tolist(), present, cache.failures)
+    problems += list_presence_problems(cache.ids.tolist(), present, cache.failures)
+    if len(problems) > MAX_PROBLEMS:
+        n_more = len(problems) - MAX_PROBLEMS
+        problems = [*problems[:MAX_PROBLEMS], f"{n_more} more problems"]
     return Verification(
         path=cache.path,
         digest=cache.digest,
@@ -113,23 +117,21 @@ def _verify_content(cache: Cache) -> Verification:
     )
 
 
-def list_row_problems(rows: Sequence[Row], n_rows: int) -> list[str]:
-    """List what is wrong with the rows of a cache: their number, ids, digests and sizes.
+def list_row_problems(rows: Sequence[Row]) -> list[str]:
+    """List what is wrong with the rows of a cache: their texts, digests, sizes and splits.
 
     Parameters
     ----------
     rows : sequence of Row
         All rows of the cache.
-    n_rows : int
-        Number of rows that the cache should have.
     """
     problems = []
-    if len(rows) != n_rows:
-        problems.append(f"expected {n_rows} rows in each column, got {len(rows)}")
-    twice = [name for name, count in Counter(row.id for row in rows).items() if count > 1]
-    if twice:
-        problems.append(f"expected ids to be unique, got {twice[0]!r} more than once")
     for row in rows:
+        problems += [
+            f"row {row.id!r}: expected one printable line in {name}"
+            for name in ("id", "path", "label", "group")
+            if not (getattr(row, name) or "").isprintable()
+        ]
         if not re.fullmatch(r"[0-9a-f]{64}", row.digest):
             problems.append(f"row {row.id!r}: expected a SHA-256, got {row.digest!r}")
         if row.width < 1 or row.height < 1:
@@ -137,6 +139,22 @@ def list_row_problems(rows: Sequence[Row], n_rows: int) -> list[str]:
         if row.split is not None and row.split not in list_choices(Split):
             problems.append(f"row {row.id!r}: expected a split, got {row.split!r}")
     return problems
+
+
+def list_failure_problems(failures: Sequence[Failure]) -> list[str]:
+    """List what is wrong with the texts of the ledger of a cache.
+
+    Parameters
+    ----------
+    failures : sequence of Failure
+        Ledger of the cache.
+    """
+    return [
+        f"failure {failure.id!r}: expected one printable line in {name}"
+        for failure in failures
+        for name in ("id", "path", "reason")
+        if not getattr(failure, name).isprintable()
+    ]
 
 
 def list_presence_problems(
@@ -172,18 +190,12 @@ def list_presence_problems(
 
 
 def _check_vectors(cache: Cache, name: str, present: BoolArray) -> tuple[int, list[str]]:
-    """Count the vectors of one embedding; list what is wrong with their shape and values."""
-    subject, dim = f"embedding {name}", cache.get_info(name).fingerprint.dim
-    if len(present) != len(cache):
-        return 0, [f"{subject}: expected {len(cache)} rows, got {len(present)}"]
-    n_entries = cache.count_vectors(name)
-    if n_entries != len(cache):
-        return 0, [f"{subject}: expected {len(cache)} vectors, got {n_entries}"]
-    rows = np.flatnonzero(present)
-    for start in range(0, len(rows), BLOCK_ROWS):
-        block = cache.read_vectors(name, rows[start : start + BLOCK_ROWS])
-        if block.shape[1] != dim:
-            return 0, [f"{subject}: expected dim {dim}, got {block.shape[1]}"]
-        if not np.isfinite(block).all():
-            return 0, [f"{subject}: expected finite vectors, got NaN or infinity"]
-    return len(rows), []
+    """Count the vectors of one embedding; list what is wrong with their values."""
+    for start in range(0, len(cache), BLOCK_ROWS):
+        flags = present[start : start + BLOCK_ROWS]
+        block = cache.take_vectors(name, np.arange(start, start + len(flags)))
+        if not np.isfinite(block[flags]).all():
+            return 0, [f"embedding {name}: expected finite vectors, got NaN or infinity"]
+        if not np.isnan(block[~flags]).all():
+            return 0, [f"embedding {name}: expected NaN in rows without a vector, got values"]
+    return int(present.sum()), []

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import h5py
+import numpy as np
+from h5py import h5a, h5s, h5t
 
+from featx.cache.seal import SealedFile
+from featx.cache.texts import read_attribute_text
 from featx.core.errors import CacheError
 from featx.core.fingerprint import Fingerprint
 from featx.core.provenance import Provenance
@@ -56,7 +59,7 @@ class EmbeddingInfo:
         group.attrs["provenance"] = self.provenance.to_json()
 
     @classmethod
-    def from_group(cls, name: str, group: h5py.Group) -> EmbeddingInfo:
+    def from_group(cls, name: str, group: h5py.Group, sealed: SealedFile) -> EmbeddingInfo:
         """Read the metadata that `write_attributes` wrote.
 
         Parameters
@@ -65,9 +68,22 @@ class EmbeddingInfo:
             Name of the embedding.
         group : h5py.Group
             Group of the embedding.
+        sealed : SealedFile
+            The file of the group.
+
+        Raises
+        ------
+        ValueError
+            If the metadata lack a field, or have another.
         """
-        fingerprint = Fingerprint.from_json(group.attrs["fingerprint"])
-        return cls(name, fingerprint, Provenance.from_json(group.attrs["provenance"]))
+        fingerprint = Fingerprint.from_json(read_attribute_text(group, "fingerprint", sealed))
+        provenance = Provenance.from_json(read_attribute_text(group, "provenance", sealed))
+        return cls(name, fingerprint, provenance)
+
+
+def is_embedding_name(name: str) -> bool:
+    """Return True if an embedding may have this name."""
+    return re.fullmatch(r"[^\W_][\w.+@-]*", name) is not None
 
 
 def check_embedding_names(names: Iterable[str]) -> None:
@@ -85,7 +101,7 @@ def check_embedding_names(names: Iterable[str]) -> None:
         with a letter or a digit.
     """
     for name in names:
-        if not re.fullmatch(r"[^\W_][\w.+@-]*", name):
+        if not is_embedding_name(name):
             raise CacheError(
                 subject="embedding",
                 expected="letters, digits and . + - _ @",
@@ -100,7 +116,7 @@ def stamp_file(file: h5py.File, kind: FileKind) -> None:
     file.attrs["format_version"] = FORMAT_VERSION
 
 
-def check_file_stamp(file: h5py.File, kind: FileKind, path: Path) -> None:
+def check_file_stamp(file: h5py.File, kind: FileKind, sealed: SealedFile) -> None:
     """Refuse a file of another kind or version.
 
     Raises
@@ -108,10 +124,10 @@ def check_file_stamp(file: h5py.File, kind: FileKind, path: Path) -> None:
     CacheError
         If the stamp of the file is not the one that `stamp_file` writes.
     """
-    name, version = file.attrs.get("format"), file.attrs.get("format_version")
+    name, version = read_text(file, "format", sealed), read_integer(file, "format_version")
     if (name, version) != (kind, FORMAT_VERSION):
         raise CacheError(
-            subject=str(path),
+            subject=str(sealed.path),
             expected=f"format {kind} version {FORMAT_VERSION}",
             got=f"{name} version {version}",
             remedy="Make a new cache with featx.extract(source, output=path), or install the featx "
@@ -125,25 +141,67 @@ def stamp_element(group: h5py.Group, kind: ElementKind) -> None:
     group.attrs["featx-version"] = ELEMENTS[kind]
 
 
-def check_elements(file: h5py.File, path: Path) -> None:
-    """Refuse a cache with an element that this featx does not know.
+def read_stamp(group: h5py.Group, sealed: SealedFile) -> tuple[str | None, int | None]:
+    """Read the stamp that `stamp_element` wrote; None for each part that is missing."""
+    return read_text(group, "featx-type", sealed), read_integer(group, "featx-version")
 
-    Raises
-    ------
-    CacheError
-        If a group below the root or below ``/embeddings`` has another stamp than `stamp_element`
-        writes. The group of the user is not checked.
+
+def has_attribute(owner: h5py.Group, name: str, kind: type) -> bool:
+    """Return True if a group has an attribute that is one text or one integer.
+
+    Parameters
+    ----------
+    owner : h5py.Group
+        The group.
+    name : str
+        Name of the attribute.
+    kind : type
+        ``str`` or ``int``.
     """
-    groups = {f"/embeddings/{name}": group for name, group in file["embeddings"].items()}
-    groups |= {
-        f"/{name}": group for name, group in file.items() if name not in ("embeddings", USER_GROUP)
-    }
-    for name, group in groups.items():
-        stamp = group.attrs.get("featx-type"), group.attrs.get("featx-version")
-        if stamp not in ELEMENTS.items():
-            raise CacheError(
-                subject=f"{path}, {name}",
-                expected="one of " + ", ".join(f"{kind} {n}" for kind, n in ELEMENTS.items()),
-                got=f"{stamp[0]} {stamp[1]}",
-                remedy="Install the featx that wrote the file.",
-            )
+    return _open_attribute(owner, name, kind) is not None
+
+
+def read_text(owner: h5py.Group, name: str, sealed: SealedFile) -> str | None:
+    """Read an attribute that is one text; None if it is missing or of another type.
+
+    Parameters
+    ----------
+    owner : h5py.Group
+        The group that has the attribute.
+    name : str
+        Name of the attribute.
+    sealed : SealedFile
+        The file of the group.
+    """
+    return read_attribute_text(owner, name, sealed) if has_attribute(owner, name, str) else None
+
+
+def read_integer(owner: h5py.Group, name: str) -> int | None:
+    """Read an attribute that is one integer; None if it is missing or of another type.
+
+    Parameters
+    ----------
+    owner : h5py.Group
+        The group that has the attribute.
+    name : str
+        Name of the attribute.
+    """
+    attribute = _open_attribute(owner, name, int)
+    if attribute is None:
+        return None
+    stored = np.empty((), attribute.dtype)
+    attribute.read(stored)
+    return int(stored)
+
+
+def _open_attribute(owner: h5py.Group, name: str, kind: type) -> h5a.AttrID | None:
+    if not h5a.exists(owner.id, name.encode()):
+        return None
+    attribute = h5a.open(owner.id, name.encode())
+    if attribute.get_space().get_simple_extent_type() != h5s.SCALAR:
+        return None
+    stored = attribute.get_type()
+    if kind is int:
+        return attribute if isinstance(stored, h5t.TypeIntegerID) else None
+    is_text = isinstance(stored, h5t.TypeStringID) and stored.is_variable_str()
+    return attribute if is_text else None

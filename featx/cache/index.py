@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from featx.core.fingerprint import Fingerprint
 from featx.core.provenance import Origin
+from featx.core.records import build_record, load_json
 from featx.core.rows import Failure, Row
 from featx.core.typing import VectorDtype
 
@@ -42,10 +43,7 @@ class WorkPlan:
     @classmethod
     def from_json(cls, text: str) -> WorkPlan:
         """Read the text that `to_json` wrote."""
-        fields = json.loads(text)
-        embeddings = {name: Fingerprint(**one) for name, one in fields["embeddings"].items()}
-        origin = Origin(**fields["origin"]) if fields["origin"] else None
-        return cls(**{**fields, "embeddings": embeddings, "origin": origin})
+        return build_record(cls, load_json(text))
 
     def describe_difference(self, other: WorkPlan) -> str:
         """Describe the first decision of another plan that differs from this one.

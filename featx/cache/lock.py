@@ -18,6 +18,7 @@ from pathlib import Path
 
 from featx.core.errors import CacheError, CacheLockedError
 from featx.core.files import explain_errors
+from featx.core.records import build_record, load_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,10 +215,12 @@ class CacheLock:
 
     def _read(self, file: Path) -> LockOwner | None:
         try:
-            return LockOwner(**json.loads(file.read_text("utf-8")))
+            if file.exists() and not file.is_file():
+                raise ValueError("a pipe or a device, which might never end")
+            return build_record(LockOwner, load_json(file.read_text("utf-8")))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError):
+        except ValueError:
             raise CacheLockedError(
                 subject=str(file),
                 expected="the name of the process that writes the cache",

@@ -11,6 +11,7 @@ import h5py
 
 from featx.cache.format import FileKind, check_file_stamp
 from featx.cache.seal import SealedFile
+from featx.cache.structure import check_structure
 from featx.core.errors import CacheError
 from featx.core.recognise import describe_path, recognise_file
 from featx.core.typing import PathLike
@@ -45,8 +46,10 @@ def check_exists(path: Path) -> None:
 
 
 @contextmanager
-def open_sealed(path: PathLike, kind: FileKind) -> Iterator[tuple[h5py.File, SealedFile]]:
-    """Open a sealed HDF5 file, and close it at the end of the block.
+def open_sealed(
+    path: PathLike, kind: FileKind
+) -> Iterator[tuple[h5py.File, SealedFile, dict[str, int]]]:
+    """Open a sealed HDF5 file, check its structure, and close it at the end of the block.
 
     Parameters
     ----------
@@ -62,11 +65,14 @@ def open_sealed(path: PathLike, kind: FileKind) -> Iterator[tuple[h5py.File, Sea
     sealed : SealedFile
         The same file as checked bytes. Read from `file` under ``sealed.guard()`` only: HDF5 ignores
         some failed reads.
+    lengths : dict of str to int
+        Length of each axis by its name, such as ``n_rows``.
 
     Raises
     ------
     CacheError
-        If the file is missing, not sealed, damaged, no HDF5 file, or of another kind or version.
+        If the file is missing, not sealed, damaged, no HDF5 file, of another kind or version, or
+        has another structure than FORMAT.md allows.
     """
     path = Path(path)
     check_exists(path)
@@ -83,5 +89,24 @@ def open_sealed(path: PathLike, kind: FileKind) -> Iterator[tuple[h5py.File, Sea
                 ) from error
         with file:
             with sealed.guard():
-                check_file_stamp(file, kind, path)
-            yield file, sealed
+                check_file_stamp(file, kind, sealed)
+                lengths = _check_once(file, sealed, kind)
+            yield file, sealed, lengths
+
+
+_checked: dict[tuple[str, FileKind], dict[str, int]] = {}
+"""Lengths of the axes of files whose structure was checked, by the digest of all their bytes."""
+
+MAX_CHECKED = 256
+"""Number of files to remember: opening a file again takes half the time without the check."""
+
+
+def _check_once(file: h5py.File, sealed: SealedFile, kind: FileKind) -> dict[str, int]:
+    """Check the structure of a file, unless this process has checked the same bytes before."""
+    key = sealed.digest, kind
+    if key not in _checked:
+        lengths = check_structure(file, kind, sealed)
+        if len(_checked) >= MAX_CHECKED:
+            _checked.clear()
+        _checked[key] = lengths
+    return _checked[key]

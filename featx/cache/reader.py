@@ -9,9 +9,18 @@ from types import TracebackType
 
 import numpy as np
 
-from featx.cache.format import EmbeddingInfo, check_elements
+from featx.cache.format import EmbeddingInfo
 from featx.cache.open import open_sealed
-from featx.cache.tables import read_numbers, read_table, read_texts, take_rows
+from featx.cache.structure import ANEW
+from featx.cache.tables import (
+    check_unique,
+    is_finite,
+    read_numbers,
+    read_table,
+    read_texts,
+    take_rows,
+)
+from featx.cache.texts import read_attribute_text
 from featx.core.errors import CacheError, suggest
 from featx.core.rows import Failure, Row
 from featx.core.typing import (
@@ -93,27 +102,34 @@ class Cache:
     def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
         with contextlib.ExitStack() as stack:
-            self._file, self._sealed = stack.enter_context(open_sealed(path, "featx-cache"))
-            try:
-                check_elements(self._file, self.path)
+            opened = stack.enter_context(open_sealed(path, "featx-cache"))
+            self._file, self._sealed, lengths = opened
+            self._n_rows = lengths["n_rows"]
+            with self._sealed.guard():
+                self.source: str = read_attribute_text(self._file, "source", self._sealed)
                 self._infos = {
-                    name: EmbeddingInfo.from_group(name, group)
-                    for name, group in self._file["embeddings"].items()
+                    name: self._read_info(name, lengths[f"dim of {name}"])
+                    for name in self._file["embeddings"]
                 }
-                self.source: str = self._file.attrs["source"]
-                self._n_rows = len(self._file["rows/id"])
-            except (KeyError, TypeError, ValueError, OSError, AttributeError) as error:
-                if isinstance(error, CacheError):
-                    raise
-                raise CacheError(
-                    subject=str(self.path),
-                    expected="a whole cache",
-                    got=f"one that lacks {error}",
-                    remedy="Extract again with featx.extract(source, output=path).",
-                ) from error
             self._stack = stack.pop_all()
         self.embeddings = tuple(self._infos)
         self.digest = self._sealed.digest
+
+    def _read_info(self, name: str, dim: int) -> EmbeddingInfo:
+        """Read fingerprint and provenance of an embedding whose vectors have the length `dim`."""
+        group = self._file[f"embeddings/{name}"]
+        try:
+            info = EmbeddingInfo.from_group(name, group, self._sealed)
+            if info.fingerprint.dim != dim:
+                raise ValueError(f"dim {info.fingerprint.dim} beside vectors of {dim}")
+        except ValueError as error:
+            raise CacheError(
+                subject=f"{self.path}, {group.name}",
+                expected="a fingerprint and a provenance as the format has them",
+                got=str(error),
+                remedy=ANEW,
+            ) from error
+        return info
 
     def __enter__(self) -> Cache:
         return self
@@ -139,7 +155,9 @@ class Cache:
     @functools.cached_property
     def ids(self) -> StrArray:
         """Identity of each row within the source, str ``(n_rows,)``."""
-        return self._read_texts("id")
+        ids = self._read_texts("id")
+        check_unique(ids.tolist(), self.path)
+        return ids
 
     @functools.cached_property
     def paths(self) -> StrArray:
@@ -177,13 +195,15 @@ class Cache:
     def rows(self) -> list[Row]:
         """All columns together: one `Row` for each row."""
         with self._sealed.guard():
-            return read_table(self._file["rows"], Row)
+            rows = read_table(self._file["rows"], Row, self._sealed)
+        check_unique([row.id for row in rows], self.path)
+        return rows
 
     @functools.cached_property
     def failures(self) -> tuple[Failure, ...]:
         """Ledger of the images that lack an embedding, with the reason."""
         with self._sealed.guard():
-            return tuple(read_table(self._file["failures"], Failure))
+            return tuple(read_table(self._file["failures"], Failure, self._sealed))
 
     def list_splits(self) -> list[Split]:
         """List the splits that have rows, in the order train, val, test."""
@@ -236,7 +256,8 @@ class Cache:
         Raises
         ------
         CacheError
-            If a row that is asked for has no vector in this embedding.
+            If a row that is asked for has no vector in this embedding, or if a vector is not
+            finite.
         """
         info = self.get_info(embedding)
         numbers = np.arange(len(self))[slice(None) if rows is None else rows]
@@ -250,8 +271,33 @@ class Cache:
                 remedy="Add the vectors with featx.extract(source, output=path), or read only the "
                 "rows that read_present finds.",
             )
+        vectors = self.take_vectors(info.name, numbers)
+        if not is_finite(vectors):
+            raise CacheError(
+                subject=f"{self.path}, /embeddings/{info.name}/vectors",
+                expected="finite vectors",
+                got="NaN or infinity",
+                remedy=ANEW,
+            )
+        return vectors
+
+    def take_vectors(self, embedding: str, numbers: IntArray) -> Vectors:
+        """Read the entries of rows as they are stored, also of rows without a vector.
+
+        Parameters
+        ----------
+        embedding : str
+            Name of the embedding.
+        numbers : ndarray of int
+            Indices of rows ``(n,)``, none negative.
+
+        Returns
+        -------
+        ndarray
+            ``(n, dim)`` in the stored dtype.
+        """
         with self._sealed.guard():
-            return take_rows(self._file[f"embeddings/{info.name}/vectors"], numbers)
+            return take_rows(self._file[f"embeddings/{embedding}/vectors"], numbers)
 
     def read_present(self, embedding: str | None = None) -> BoolArray:
         """Read which rows have a vector in an embedding, bool ``(n_rows,)``.
@@ -266,19 +312,15 @@ class Cache:
         """
         info = self.get_info(embedding)
         with self._sealed.guard():
-            return np.asarray(self._file[f"embeddings/{info.name}/present"][:], bool)
-
-    def count_vectors(self, embedding: str | None = None) -> int:
-        """Count the entries of an embedding, including the entries without a vector.
-
-        Parameters
-        ----------
-        embedding : str, optional
-            Name of the embedding. Default: the only one.
-        """
-        info = self.get_info(embedding)
-        with self._sealed.guard():
-            return len(self._file[f"embeddings/{info.name}/vectors"])
+            flags = read_numbers(self._file[f"embeddings/{info.name}"], "present")
+        if (flags > 1).any():
+            raise CacheError(
+                subject=f"{self.path}, /embeddings/{info.name}/present",
+                expected="0 or 1",
+                got=str(flags.max()),
+                remedy=ANEW,
+            )
+        return flags.astype(bool)
 
     def get_dtype(self, embedding: str | None = None) -> VectorDtype:
         """Return the dtype of the stored vectors, ``float32`` or ``float16``.
@@ -354,4 +396,4 @@ class Cache:
 
     def _read_texts(self, name: str) -> StrArray:
         with self._sealed.guard():
-            return read_texts(self._file["rows"], name)
+            return read_texts(self._file["rows"], name, self._sealed)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from featx.core.errors import CacheDamagedError, CacheError
+from featx.core.errors import CacheDamagedError, CacheError, FeatxError
 
 MAGIC = b"featx-seal-1\r\n\x1a\n"
 BLOCK_SIZE = 1 << 16
@@ -24,6 +24,12 @@ BLOCK_SIZE = 1 << 16
 
 FOOTER = struct.Struct("<16sQQ32s")
 """Magic, length of the sealed data, bytes per block, digest of the seal up to here."""
+
+UNREADABLE = (
+    *(OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError),
+    struct.error,
+)
+"""Errors that h5py and numpy raise for a file that breaks its format."""
 
 DIGEST_SIZE = 32
 KEPT_BLOCKS = 64
@@ -156,6 +162,13 @@ class SealedFile(io.RawIOBase):
         self._stream.close()
         super().close()
 
+    def read_at(self, start: int, size: int) -> bytes:
+        """Read checked bytes from a position; fewer at the end of the data."""
+        data = bytearray(max(0, min(size, self._n_bytes - start)))
+        self.seek(start)
+        self.readinto(data)
+        return bytes(data)
+
     def readable(self) -> bool:
         """Return True."""
         return True
@@ -195,13 +208,24 @@ class SealedFile(io.RawIOBase):
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Raise a `CacheDamagedError` for damage found in the block, even if HDF5 ignored it."""
+        """Raise a `CacheDamagedError` for damage found in the block, even if HDF5 ignored it.
+
+        An error of HDF5, numpy or a decoder becomes a `CacheError`: the bytes are as they were
+        sealed, and break the format.
+        """
         self.damage = None
         try:
             yield
         except Exception as error:
             if self.damage is not None and not isinstance(error, CacheError):
                 raise self.explain(self.damage) from error
+            if isinstance(error, UNREADABLE) and not isinstance(error, FeatxError):
+                raise CacheError(
+                    subject=str(self.path),
+                    expected="a whole cache",
+                    got=f"one that HDF5 cannot read ({error})",
+                    remedy="Extract again with featx.extract(source, output=path).",
+                ) from error
             raise
         if self.damage is not None:
             raise self.explain(self.damage)

@@ -18,6 +18,7 @@ from featx.cache.lock import CacheLock
 from featx.cache.open import open_sealed
 from featx.cache.seal import SealedFile, check_seal, seal_file
 from featx.cache.tables import create_vectors, read_table, take_rows, write_table
+from featx.cache.texts import read_attribute_text
 from featx.cache.writable import open_writable
 from featx.core.errors import CacheDamagedError, CacheError
 from featx.core.files import explain_errors, put_in_place, sync_folder
@@ -129,10 +130,12 @@ class Shards:
         self._last = max(self._last, number)
         try:
             check_seal(path)
-            with open_sealed(path, KIND) as (file, sealed):
-                digest, plan = sealed.digest, WorkPlan.from_json(file.attrs["plan"])
-                rows, repeats = (read_table(file[name], Row) for name in ("rows", "repeats"))
-                failures = read_table(file["failures"], Failure)
+            with open_sealed(path, KIND) as (file, sealed, lengths), sealed.guard():
+                digest, plan = sealed.digest, _read_plan(file, sealed, lengths)
+                rows, repeats = (
+                    read_table(file[name], Row, sealed) for name in ("rows", "repeats")
+                )
+                failures = read_table(file["failures"], Failure, sealed)
         except CacheDamagedError:
             self.n_damaged += 1
             path.unlink()
@@ -270,7 +273,7 @@ class Shards:
             if len(self._opened) >= MAX_OPEN:
                 self._opened.pop(next(iter(self._opened)))[0].close()
             stack = contextlib.ExitStack()
-            file, sealed = stack.enter_context(open_sealed(self._name_shard(shard), KIND))
+            file, sealed, _ = stack.enter_context(open_sealed(self._name_shard(shard), KIND))
             self._opened[shard] = stack, file, sealed
             if sealed.digest != self._digests[shard]:  # written by a process whose lock was broken
                 raise sealed.explain("the whole shard")
@@ -306,6 +309,18 @@ def find_plan(folder: Path) -> WorkPlan | None:
         Work folder of an extraction; it need not exist.
     """
     for path in sorted(folder.glob("shard-*.h5")):
-        with contextlib.suppress(CacheDamagedError), open_sealed(path, KIND) as (file, _):
-            return WorkPlan.from_json(file.attrs["plan"])
+        with contextlib.suppress(CacheDamagedError), open_sealed(path, KIND) as opened:
+            file, sealed, lengths = opened
+            with sealed.guard():
+                return _read_plan(file, sealed, lengths)
     return None
+
+
+def _read_plan(file: h5py.File, sealed: SealedFile, lengths: Mapping[str, int]) -> WorkPlan:
+    """Read the plan of a shard; refuse vectors of other embeddings or dims than it names."""
+    plan = WorkPlan.from_json(read_attribute_text(file, "plan", sealed))
+    dims = {f"dim of {name}": fingerprint.dim for name, fingerprint in plan.embeddings.items()}
+    found = {axis: length for axis, length in lengths.items() if axis.startswith("dim of ")}
+    if found != dims:
+        raise ValueError(f"vectors with {found} in place of {dims}")
+    return plan

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import h5py
 import numpy as np
 
 from featx.cache.format import ElementKind, stamp_element
+from featx.cache.seal import SealedFile
+from featx.cache.structure import ANEW, NUMBERS
+from featx.cache.texts import read_column_texts
+from featx.core.errors import CacheError
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, IntArray, StrArray, VectorDtype
 
@@ -22,9 +28,6 @@ BLOCK_ROWS = 16 * CHUNK_ROWS
 """Rows of vectors that a loop over a whole embedding holds in memory at a time."""
 
 TEXT = h5py.string_dtype()
-
-NUMBERS = {"width": "i4", "height": "i4", "n_bytes": "i8", "mtime_ns": "i8"}
-"""Dtypes of the columns of numbers; all other columns hold text."""
 
 OPTIONAL = ("label", "split", "group")
 """Columns in which the empty text stands for None."""
@@ -58,25 +61,70 @@ def write_table(
             group.create_dataset(column, data=texts, dtype=TEXT)
 
 
-def read_table(group: h5py.Group, kind: type[Record]) -> list[Record]:
-    """Read the records that `write_table` wrote."""
+def read_table(group: h5py.Group, kind: type[Record], sealed: SealedFile) -> list[Record]:
+    """Read the records that `write_table` wrote.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        The element.
+    kind : type
+        Class of the records, `Row` or `Failure`.
+    sealed : SealedFile
+        The file of the group.
+
+    Raises
+    ------
+    ValueError
+        If a text cannot be read.
+    """
     names = _list_columns(kind)
-    columns = [read_column(group, name).tolist() for name in names]
+    columns = [read_column(group, name, sealed).tolist() for name in names]
     for name, column in zip(names, columns, strict=True):
         if name in OPTIONAL:
             column[:] = [text or None for text in column]
-    records = zip(*columns, strict=True)
-    return [kind(**dict(zip(names, values, strict=True))) for values in records]
+    records = [object.__new__(kind) for _ in columns[0]]
+    for name, column in zip(names, columns, strict=True):
+        if len(column) != len(records):
+            raise ValueError(f"{len(column)} values in {name}, {len(records)} in {names[0]}")
+        # Column by column into the slots of the dataclass: 0.1 s for 100,000 rows, not 0.3.
+        deque(map(getattr(kind, name).__set__, records, column), maxlen=0)
+    return records
 
 
-def read_column(group: h5py.Group, name: str) -> Array:
+def read_column(group: h5py.Group, name: str, sealed: SealedFile) -> Array:
     """Read one column, ``(n_rows,)``: integers or str."""
-    return read_numbers(group, name) if name in NUMBERS else read_texts(group, name)
+    return read_numbers(group, name) if name in NUMBERS else read_texts(group, name, sealed)
 
 
-def read_texts(group: h5py.Group, name: str) -> StrArray:
+def read_texts(group: h5py.Group, name: str, sealed: SealedFile) -> StrArray:
     """Read one column of text, ``(n_rows,)``."""
-    return np.asarray(group[name].asstr()[:])
+    return read_column_texts(group[name], sealed)
+
+
+def check_unique(ids: Sequence[str], path: Path) -> None:
+    """Refuse two rows of one id: it would be a matter of chance which of them is meant.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Ids of all rows.
+    path : Path
+        Path of the cache, for the error.
+
+    Raises
+    ------
+    CacheError
+        If an id occurs twice.
+    """
+    if len(set(ids)) < len(ids):
+        twice = next(name for name, count in Counter(ids).items() if count > 1)
+        raise CacheError(
+            subject=f"{path}, /rows/id",
+            expected="ids to be unique",
+            got=f"{twice!r} more than once",
+            remedy=ANEW,
+        )
 
 
 def read_numbers(group: h5py.Group, name: str) -> Array:
@@ -107,6 +155,20 @@ def create_vectors(
     n_rows, dim = shape
     chunks = (min(CHUNK_ROWS, n_rows), dim) if n_rows else None
     return group.create_dataset(name, shape, dtype, chunks=chunks)
+
+
+def is_finite(vectors: Array) -> bool:
+    """Return True if no value is NaN or infinite.
+
+    Parameters
+    ----------
+    vectors : ndarray
+        ``(n, dim)``, float32 or float16.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        # One pass without a mask. If the sum of finite values overflows, each one is looked at.
+        total = vectors.sum(dtype=np.float32)
+    return bool(np.isfinite(total)) or bool(np.isfinite(vectors).all())
 
 
 Reading = Literal["nothing", "run", "span", "points"]

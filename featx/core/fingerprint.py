@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from featx.core.errors import FingerprintError
+from featx.core.records import build_record, load_json
 from featx.core.typing import Precision
 
 Identity = Mapping[str, Any]
@@ -69,8 +70,13 @@ class Fingerprint:
         ----------
         text : str
             Text of one JSON object.
+
+        Raises
+        ------
+        ValueError
+            If the text is not such an object.
         """
-        return cls(**json.loads(text))
+        return build_record(cls, load_json(text))
 
     @property
     def digest(self) -> str:

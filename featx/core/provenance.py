@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+
+from featx.core.records import build_record, load_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +80,10 @@ class Provenance:
         ----------
         text : str
             Text of one JSON object.
-        """
-        return cls._from_dict(json.loads(text))
 
-    @classmethod
-    def _from_dict(cls, fields: Mapping[str, Any]) -> Provenance:
-        nested = {
-            "origin": Origin(**fields["origin"]),
-            "updates": tuple(cls._from_dict(update) for update in fields["updates"]),
-        }
-        return cls(**{**fields, **nested})
+        Raises
+        ------
+        ValueError
+            If the text is not such an object.
+        """
+        return build_record(cls, load_json(text))

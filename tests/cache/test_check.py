@@ -10,7 +10,12 @@ import h5py
 import numpy as np
 import pytest
 
-from featx.cache.check import list_presence_problems, list_row_problems, verify_cache
+from featx.cache.check import (
+    MAX_PROBLEMS,
+    list_presence_problems,
+    list_row_problems,
+    verify_cache,
+)
 from featx.cache.reader import Cache, open_cache
 from featx.cache.tables import BLOCK_ROWS
 from featx.cache.writer import rewrite_cache
@@ -93,7 +98,10 @@ def shorten(name: str) -> Change:
         (set_number("rows/width", 0, 0), "expected a size, got 0 x 30"),
         (set_number("embeddings/tiny/vectors", 5, np.inf), "expected finite vectors"),
         (set_number("embeddings/tiny/present", 4, 0), "expected a vector, got none"),
-        (shorten("embeddings/tiny/present"), "expected 60 rows, got 59"),
+        (shorten("embeddings/tiny/present"), "expected n_rows 60, as in other datasets, got 59"),
+        (set_number("embeddings/tiny/present", 4, 2), "expected 0 or 1, got 2"),
+        (set_text("rows/label", 2, b"a\x1b[31m"), "expected one printable line in label"),
+        (set_text("rows/label", 2, b"\xff"), "breaks its format"),
         (drop("rows/label"), "breaks its format"),
         (drop("embeddings/tiny"), "expected an embedding, got none"),
         (shorten("rows/group"), "breaks its format"),
@@ -112,7 +120,6 @@ ROWS = build_rows(["bees", "ants", "ants"], [None, "train", "val"])
     ("changes", "problem"),
     [
         ({}, None),
-        ({"id": ROWS[0].id}, "expected ids to be unique, got 'bees/000.jpg' more than once"),
         ({"digest": "ab" * 31}, f"row 'ants/001.jpg': expected a SHA-256, got '{'ab' * 31}'"),
         ({"digest": "AB" * 32}, f"row 'ants/001.jpg': expected a SHA-256, got '{'AB' * 32}'"),
         ({"digest": "ab" * 32 + "\n"}, "row 'ants/001.jpg': expected a SHA-256, got "),
@@ -121,16 +128,14 @@ ROWS = build_rows(["bees", "ants", "ants"], [None, "train", "val"])
         ({"height": -1}, "row 'ants/001.jpg': expected a size, got 40 x -1"),
         ({"split": None}, None),
         ({"split": "dev"}, "row 'ants/001.jpg': expected a split, got 'dev'"),
+        ({"path": "a\nb"}, "row 'ants/001.jpg': expected one printable line in path"),
+        ({"group": "\u202e"}, "row 'ants/001.jpg': expected one printable line in group"),
     ],
 )
 def test_list_row_problems_of_one_row(changes: dict[str, Any], problem: str | None) -> None:
-    found = list_row_problems([ROWS[0], replace(ROWS[1], **changes), ROWS[2]], 3)
+    found = list_row_problems([ROWS[0], replace(ROWS[1], **changes), ROWS[2]])
     assert len(found) == (problem is not None)
     assert problem is None or found[0].startswith(problem)
-
-
-def test_list_row_problems_of_a_column_that_is_short() -> None:
-    assert list_row_problems(ROWS[:2], 3) == ["expected 3 rows in each column, got 2"]
 
 
 FAILURE = Failure(id="bees/000.jpg", path="/p", digest="", stage="decode", reason="broken")
@@ -200,13 +205,13 @@ def test_verify_holds_one_block_of_vectors_in_memory(
     vectors = {"tiny": np.ones((n_rows, 1), np.float32)}
     path = write_vectors(tmp_path / "c.h5", [build_info(dim=1)], rows, vectors)
     sizes: list[int] = []
-    read_vectors = Cache.read_vectors
+    take_vectors = Cache.take_vectors
 
-    def read_and_note(cache: Cache, embedding: str, rows: IntArray) -> Vectors:
+    def take_and_note(cache: Cache, embedding: str, rows: IntArray) -> Vectors:
         sizes.append(len(rows))
-        return read_vectors(cache, embedding, rows)
+        return take_vectors(cache, embedding, rows)
 
-    monkeypatch.setattr(Cache, "read_vectors", read_and_note)
+    monkeypatch.setattr(Cache, "take_vectors", take_and_note)
     assert verify_cache(path).n_vectors == n_rows
     assert sizes == [BLOCK_ROWS, BLOCK_ROWS, 3]
 
@@ -216,12 +221,30 @@ def test_verify_other_dim_than_the_fingerprint_is_found(cache_path: Path) -> Non
         values = file["embeddings/tiny/vectors"][:, :7]
         del file["embeddings/tiny/vectors"]
         file["embeddings/tiny/vectors"] = values
-    assert verify_cache(cache_path).problems == ("embedding tiny: expected dim 8, got 7",)
+    (problem,) = verify_cache(cache_path).problems
+    assert "got dim 8 beside vectors of 7. Do not use" in problem
 
 
 def test_verify_other_number_of_vectors_is_found(cache_path: Path) -> None:
     with rewrite_cache(cache_path) as file:
         shorten("embeddings/tiny/vectors")(file)
     found = verify_cache(cache_path)
-    assert found.problems == ("embedding tiny: expected 60 vectors, got 59",)
+    (problem,) = found.problems
+    assert "/embeddings/tiny/vectors: expected n_rows 60, as in other datasets, got 59" in problem
     assert found.n_vectors == 0
+
+
+def test_verify_values_in_a_row_without_a_vector_are_found(cache_path: Path) -> None:
+    with rewrite_cache(cache_path) as file:
+        file["embeddings/tiny/present"][3] = 0
+    problems = verify_cache(cache_path).problems
+    assert "embedding tiny: expected NaN in rows without a vector, got values" in problems
+
+
+def test_verify_lists_a_limited_number_of_problems(cache_path: Path) -> None:
+    with rewrite_cache(cache_path) as file:
+        file["rows/digest"][:] = b"x"
+        file["rows/width"][:] = 0
+    problems = verify_cache(cache_path).problems
+    assert len(problems) == MAX_PROBLEMS + 1
+    assert problems[-1] == "20 more problems"

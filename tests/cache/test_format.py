@@ -91,7 +91,7 @@ def add_element(name: str, kind: str, version: int) -> Change:
     return change
 
 
-KNOWN = "expected one of rows 1, failures 1, embedding 1"
+HERE = "expected only rows, failures, embeddings, user here"
 FORMAT = f"expected format featx-cache version {FORMAT_VERSION}"
 
 
@@ -102,19 +102,22 @@ FORMAT = f"expected format featx-cache version {FORMAT_VERSION}"
         (set_attribute("/", "format_version", 3), f"{FORMAT}, got featx-cache version 3"),
         (set_attribute("/", "format_version", 1), f"{FORMAT}, got featx-cache version 1"),
         (drop_attribute("/", "format_version"), f"{FORMAT}, got featx-cache version None"),
-        (set_attribute("rows", "featx-version", 2), f"c.h5, /rows: {KNOWN}, got rows 2"),
-        (set_attribute("rows", "featx-type", "views"), f"c.h5, /rows: {KNOWN}, got views 1"),
-        (drop_attribute("failures", "featx-type"), f"c.h5, /failures: {KNOWN}, got None 1"),
+        (set_attribute("rows", "featx-version", 2), "c.h5, /rows: expected rows 1, got rows 2"),
+        (set_attribute("rows", "featx-type", "views"), "c.h5, /rows: expected rows 1, got views 1"),
+        (
+            drop_attribute("failures", "featx-type"),
+            "c.h5, /failures: expected failures 1, got None 1",
+        ),
         (
             set_attribute("embeddings/tiny", "featx-version", 0),
-            f"c.h5, /embeddings/tiny: {KNOWN}, got embedding 0",
+            "c.h5, /embeddings/tiny: expected embedding 1, got embedding 0",
         ),
-        (add_element("labels", "labels", 1), f"c.h5, /labels: {KNOWN}, got labels 1"),
+        (add_element("labels", "labels", 1), f"c.h5, /labels: {HERE}, got an element labels 1"),
         (
             add_element("embeddings/views", "views", 1),
-            f"c.h5, /embeddings/views: {KNOWN}, got views 1",
+            "c.h5, /embeddings/views: expected embedding 1, got views 1",
         ),
-        (add_group("mine"), f"c.h5, /mine: {KNOWN}, got None None"),
+        (add_group("mine"), f"c.h5, /mine: {HERE}, got a group"),
     ],
 )
 def test_open_cache_unknown_element_is_refused_in_one_line(

@@ -138,7 +138,15 @@ def test_open_cache_that_lacks_a_part_is_refused(cache_path: Path, part: str) ->
             del file["embeddings/tiny"].attrs["provenance"]
         else:
             file["embeddings/tiny"].attrs["fingerprint"] = '{"backbone": "tiny"}'
-    with pytest.raises(CacheError, match=r"expected a whole cache, got one that lacks"):
+    message = {
+        "embeddings": "/embeddings: expected a part of the format, got nothing",
+        "rows": "/rows: expected a part of the format, got nothing",
+        "source": "/: expected a text in the attribute source, got none",
+        "provenance": "/embeddings/tiny: expected a text in the attribute provenance, got none",
+        "fingerprint": "/embeddings/tiny: expected a fingerprint and a provenance as the format "
+        "has them, got no field 'weights_digest'",
+    }[part]
+    with pytest.raises(CacheError, match=f", {message}"):
         open_cache(cache_path)
 
 

@@ -371,8 +371,23 @@ def test_sealed_file_guard_without_damage_lets_errors_pass(tmp_path: Path) -> No
     with SealedFile(tmp_path / "file") as sealed:
         with sealed.guard():
             assert sealed.read(1) == b"\0"
-        with pytest.raises(KeyError, match=r"unknown"), sealed.guard():
-            raise KeyError("unknown")
+        with pytest.raises(ZeroDivisionError), sealed.guard():
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no\nspace"), RuntimeError("x"), KeyError("x"), MemoryError()]
+)
+def test_sealed_file_guard_turns_errors_of_hdf5_into_one_line(
+    tmp_path: Path, error: Exception
+) -> None:
+    (tmp_path / "file").write_bytes(bytes(100))
+    seal_file(tmp_path / "file")
+    with SealedFile(tmp_path / "file") as sealed:
+        message = r"^[^\n]*got one that HDF5 cannot read"
+        with pytest.raises(CacheError, match=message) as caught, sealed.guard():
+            raise error
+        assert caught.value.__cause__ is error
 
 
 class UnreadableFile(io.FileIO):

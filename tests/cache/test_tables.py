@@ -1,5 +1,6 @@
 """Columns and vectors come back as they were written, by the way of reading that is fastest."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from featx.cache.seal import SealedFile, seal_file
 from featx.cache.tables import (
     CHUNK_ROWS,
     Reading,
@@ -26,6 +28,15 @@ from featx.core.typing import VectorDtype, list_choices
 def file(tmp_path: Path) -> Iterator[h5py.File]:
     with h5py.File(tmp_path / "file.h5", "w") as opened:
         yield opened
+
+
+def seal(file: h5py.File) -> SealedFile:
+    """Seal a copy of an open file, and open the copy."""
+    file.flush()
+    path = Path(f"{file.filename}.sealed")
+    shutil.copyfile(file.filename, path)
+    seal_file(path)
+    return SealedFile(path)
 
 
 @pytest.mark.parametrize(
@@ -112,12 +123,12 @@ FAILURES = [
 @pytest.mark.parametrize("n_rows", [0, 1, 2])
 def test_read_table_gives_the_rows_that_were_written(file: h5py.File, n_rows: int) -> None:
     write_table(file, "rows", Row, ROWS[:n_rows])
-    assert read_table(file["rows"], Row) == ROWS[:n_rows]
+    assert read_table(file["rows"], Row, seal(file)) == ROWS[:n_rows]
 
 
 def test_read_table_gives_the_failures_that_were_written(file: h5py.File) -> None:
     write_table(file, "failures", Failure, FAILURES)
-    assert read_table(file["failures"], Failure) == FAILURES
+    assert read_table(file["failures"], Failure, seal(file)) == FAILURES
 
 
 def test_write_table_stamps_the_element(file: h5py.File) -> None:
@@ -142,4 +153,4 @@ def test_write_table_dtypes_are_those_of_the_format(file: h5py.File) -> None:
 )
 def test_read_column_is_text_or_numbers(file: h5py.File, name: str, values: list[Any]) -> None:
     write_table(file, "rows", Row, ROWS)
-    assert read_column(file["rows"], name).tolist() == values
+    assert read_column(file["rows"], name, seal(file)).tolist() == values

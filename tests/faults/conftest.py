@@ -104,8 +104,8 @@ def read_finished(output: Any) -> Any:
             check_seal(path)
         except CacheError as error:  # a shard has its name only once it is whole
             pytest.fail(str(error))
-        with open_sealed(path, KIND) as (file, _):
-            digests = [row.digest for row in read_table(file["rows"], Row)]
+        with open_sealed(path, KIND) as (file, sealed, _):
+            digests = [row.digest for row in read_table(file["rows"], Row, sealed)]
         assert finished.isdisjoint(digests), "a content lies in two shards"
         finished.update(digests)
     return finished
