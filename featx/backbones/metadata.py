@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from featx.backbones.weights_file import find_format
 from featx.core.errors import WeightsError
+from featx.core.records import build_record, load_json
 
 METADATA_KEY = "featx"
 """Key of a ``.safetensors`` file's metadata that holds the JSON text of `WeightsMetadata`."""
@@ -91,25 +93,10 @@ class WeightsMetadata:
         ValueError
             If the text is not such an object.
         """
-        fields = json.loads(text)
-        if not isinstance(fields, dict):
-            raise ValueError(f"metadata {text!r}")
         try:
-            metadata = cls(**{name: _freeze(value) for name, value in fields.items()})
-        except TypeError as error:
-            raise ValueError(f"metadata {text!r}") from error
-        is_whole = (
-            isinstance(metadata.backbone, str)
-            and isinstance(metadata.preprocess_from, str | None)
-            and isinstance(metadata.size, int | None)
-        )
-        if not is_whole:
-            raise ValueError(f"metadata {text!r}")
-        return metadata
-
-
-def _freeze(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+            return build_record(cls, load_json(text))
+        except ValueError as error:
+            raise ValueError(f"metadata with {error}") from error
 
 
 def read_metadata(file: Path) -> WeightsMetadata | None:
@@ -135,6 +122,7 @@ def read_metadata(file: Path) -> WeightsMetadata | None:
     from safetensors import SafetensorError, safe_open
 
     try:
+        find_format(file)
         with safe_open(file, framework="numpy") as opened:
             metadata = opened.metadata() or {}
         if METADATA_KEY not in metadata:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
+from featx.backbones.weights_file import NoWeightsError, find_format
 from featx.core.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -41,22 +44,29 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
 
     try:
         loaded = _read_file(file)
-    except Exception as error:  # pickle, zip and safetensors raise errors without a common base
-        text = " ".join(str(error).split())[:200]
-        raise _refuse(file, f"{type(error).__name__}: {text}") from error
+    except NoWeightsError as error:
+        raise _refuse(file, str(error)) from error
+    except UnpicklingError as error:  # torch's text has 30 lines, and advises to run the pickle
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        words = f" ({named[1]})" if named else ""
+        raise _refuse(file, f"a pickle that holds more than tensors{words}") from error
+    except Exception as error:  # zip, pickle and safetensors raise errors without a common base
+        raise _refuse(file, f"a damaged file ({type(error).__name__})") from error
     for key in ("state_dict", "model"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
-    names = list(loaded) if isinstance(loaded, Mapping) else []
-    if not names or not all(isinstance(loaded[name], torch.Tensor) for name in names):
-        raise _refuse(file, type(loaded).__name__)
-    return {name.removeprefix("module."): loaded[name] for name in names}
+    if not isinstance(loaded, Mapping) or not loaded:
+        raise _refuse(file, f"an object of type {type(loaded).__name__}, or an empty one")
+    for name, value in loaded.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise _refuse(file, f"an object of type {type(value).__name__} at {name!r}")
+    return {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
 
 
 def _read_file(file: Path) -> Any:
     import torch
 
-    if file.suffix == ".safetensors":
+    if find_format(file) == "safetensors":
         from safetensors.torch import load_file
 
         return load_file(file)
@@ -68,7 +78,20 @@ def _refuse(file: Path, got: str) -> WeightsError:
         subject=str(file),
         expected="a state dict (tensors by name)",
         got=got,
-        remedy="Save it with torch.save(model.state_dict(), path).",
+        remedy="Save it with torch.save(model.state_dict(), path), or download it again.",
+    )
+
+
+def _is_plain(tensor: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Return True if a tensor has values, and as exact ones as its place in a network needs."""
+    import torch
+
+    has_values = tensor.layout == torch.strided and tensor.device.type != "meta"
+    return (
+        has_values
+        and not tensor.is_quantized
+        and tensor.is_floating_point() == expected.is_floating_point()
+        and tensor.is_complex() == expected.is_complex()
     )
 
 
@@ -79,7 +102,7 @@ def load_into(
     ignored: Collection[str],
     subject: str,
 ) -> None:
-    """Put tensors into a network; refuse tensors that are missing, misshapen or unknown.
+    """Put tensors into a network; refuse tensors that are missing, unknown, or do not fit.
 
     Parameters
     ----------
@@ -105,8 +128,18 @@ def load_into(
         for name, tensor in expected.items()
         if name in state and state[name].shape != tensor.shape
     ]
+    other = [
+        f"{name} of {state[name].dtype} instead of {tensor.dtype}"
+        for name, tensor in expected.items()
+        if name in state and not _is_plain(state[name], tensor)
+    ]
     unknown = [name for name in state if name not in expected and name.split(".")[0] not in ignored]
-    for problem, names in (("missing", missing), ("misshapen", misshapen), ("unknown", unknown)):
+    for problem, names in (
+        ("missing", missing),
+        ("misshapen", misshapen),
+        ("of another type", other),
+        ("unknown", unknown),
+    ):
         if names:
             shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             raise WeightsError(
