@@ -32,8 +32,8 @@ class HeldSettings:
     """Hold settings of a library at fixed values while featx uses the library.
 
     Settings that a notebook changes are no input of featx: results must not depend on them. Any
-    number of threads may enter: the first one sets the values, and the last one to leave gives
-    back what was there before, except what somebody has changed in the meantime.
+    number of threads may enter: each one sees to it that the values hold, and the last one to leave
+    gives back what was there before, or what somebody has set in the meantime.
 
     Parameters
     ----------
@@ -66,11 +66,12 @@ class HeldSettings:
 
     def __enter__(self) -> None:
         with self._lock:
-            if self._n_users == 0:
-                if self._settings is None:
-                    self._settings = list(self._list_settings())
-                for owner, name, value in self._settings:
-                    self._before.append((owner, name, getattr(owner, name), value))
+            if self._settings is None:
+                self._settings = list(self._list_settings())
+            for owner, name, value in self._settings:
+                before = getattr(owner, name)
+                if before != value:
+                    self._before.append((owner, name, before, value))
                     setattr(owner, name, value)
             self._n_users += 1
 
@@ -81,7 +82,7 @@ class HeldSettings:
                 self._give_back()
 
     def _give_back(self) -> None:
-        while self._before:
+        while self._before:  # the latest change of a setting first: it ends the others
             owner, name, before, value = self._before.pop()
             if getattr(owner, name) == value:
                 setattr(owner, name, before)

@@ -113,26 +113,26 @@ SLIDE = "Export the image, or tiles of it, with the program of its maker."
 UNPACK = "Unpack it."
 
 FORMATS = (
-    # Cousins of formats that are read: they come first, because their first bytes look alike.
+    # The commonest first. What looks like another format comes before that one.
+    _read("PNG", "png apng", rb"\x89PNG\r\n\x1a\n", "PngImagePlugin.PngImageFile"),
     _never("JPEG-LS", "jls", rb"\xff\xd8\xff\xf7"),
+    _read(
+        "JPEG", "jpg jpeg jpe jfif jfi jif mpo", rb"\xff\xd8\xff", "JpegImagePlugin.jpeg_factory"
+    ),
     _never("a raw file of a camera", "", rb"(?:II\*\0|MM\0\*)....CR\x02", RAW),
     _never("PSB, a large Photoshop document", "psb", rb"8BPS\0\x02", "Save it as PNG or TIFF."),
-    # Read by default. The magic of each is that of Pillow, which a test holds.
+    # The magic of formats that are read by default is that of Pillow, which a test holds.
     _read(
         "AVIF", "avif avifs", rb"....ftyp(?:avif|avis|mif1|msf1)", "AvifImagePlugin.AvifImageFile"
     ),
     _read("BMP", "bmp", rb"BM", "BmpImagePlugin.BmpImageFile"),
     _read("GIF", "gif", rb"GIF8[79]a", "GifImagePlugin.GifImageFile"),
     _read(
-        "JPEG", "jpg jpeg jpe jfif jfi jif mpo", rb"\xff\xd8\xff", "JpegImagePlugin.jpeg_factory"
-    ),
-    _read(
         "JPEG 2000",
         "jp2 j2k j2c jpc jpf jpx",
         rb"\xffO\xffQ|\0\0\0\x0cjP  \r\n\x87\n",
         "Jpeg2KImagePlugin.Jpeg2KImageFile",
     ),
-    _read("PNG", "png apng", rb"\x89PNG\r\n\x1a\n", "PngImagePlugin.PngImageFile"),
     _read("PPM", "ppm pgm pbm pnm pfm", rb"P[0-6fy]", "PpmImagePlugin.PpmImageFile"),
     _read(
         "TIFF",

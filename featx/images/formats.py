@@ -14,6 +14,9 @@ BY_SUFFIX = {suffix: format for format in FORMATS for suffix in format.suffixes}
 SUFFIXES = frozenset(BY_SUFFIX)
 """Suffixes that promise an image: such a file is always a row, or a failure with a reason."""
 
+HIDING_SUFFIXES = tuple(suffix for suffix, format in BY_SUFFIX.items() if format.hides_image)
+"""Suffixes of files in which Pillow would find only a preview, or a stand-in, of the image."""
+
 _MAGIC = [(format, re.compile(format.magic, re.S).match) for format in FORMATS if format.magic]
 
 _TOLD = re.compile(

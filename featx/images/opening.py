@@ -21,7 +21,7 @@ from PIL import Image, ImageFile
 from featx.core.errors import DecodeError
 from featx.core.process import HeldSettings
 from featx.images.format_table import PREFIX_SIZE, RAW, Format
-from featx.images.formats import find_by_name, iter_by_content
+from featx.images.formats import HIDING_SUFFIXES, find_by_name, iter_by_content
 
 MAX_PIXELS = 2 * 89_478_485
 """Largest number of pixels of an image, Pillow's own limit: at 4 bytes each, 0.7 GB of memory."""
@@ -82,21 +82,15 @@ def open_image(stream: BinaryIO, name: str = "") -> Image.Image:
     DecodeError
         If featx does not read the file, or if it has too many pixels.
     """
-    promised = find_by_name(name)
-    if promised is not None and promised.hides_image:
-        raise _refuse_format(promised, f" ({os.path.splitext(name)[1].lower()})")
+    if name.lower().endswith(HIDING_SUFFIXES):
+        _refuse_hiding(name)
     prefix = stream.read(PREFIX_SIZE)
     if not prefix:
         raise refuse("an image", "an empty file")
     damage: DecodeError | None = None
     for format in iter_by_content(prefix):
         if format.reading in ("never", "other"):
-            if promised is not None and promised.reading == "never":
-                format = promised
-            begin = prefix[:32].decode(errors="replace")
-            raise damage or _refuse_format(
-                format, f" that begins with {begin!r}" if format.name == "text" else ""
-            )
+            raise damage or _refuse_content(format, name, prefix)
         stream.seek(0)
         try:
             image: Image.Image = _load_plugin(format)(stream, "")
@@ -107,11 +101,7 @@ def open_image(stream: BinaryIO, name: str = "") -> Image.Image:
         else:
             _check_header(image)
             return image
-    if promised is not None and promised.reading == "never":
-        raise _refuse_format(promised)
-    raise damage or refuse(
-        "an image in a format that featx reads", f"bytes that begin with {prefix[:8]!r}"
-    )
+    raise damage or _refuse_content(None, name, prefix)
 
 
 def _load_plugin(format: Format) -> Any:
@@ -122,7 +112,13 @@ def _load_plugin(format: Format) -> Any:
         from pillow_heif import HeifImageFile
     except ImportError:
         raise _refuse_format(format) from None
-    return HeifImageFile
+
+    def open_heif(stream: BinaryIO, name: str) -> Image.Image:
+        with HEIF_SETTINGS:
+            image: Image.Image = HeifImageFile(stream, name)
+        return image
+
+    return open_heif
 
 
 @functools.cache
@@ -134,6 +130,26 @@ def _import_function(name: str) -> Any:
 def _refuse_format(format: Format, detail: str = "") -> DecodeError:
     got = f"{format.name}{detail}"
     return refuse("an image in a format that featx reads", got, format.remedy)
+
+
+def _refuse_hiding(name: str) -> None:
+    """Refuse a file in which Pillow would find only a preview of the image."""
+    format = find_by_name(name)
+    if format is not None and format.hides_image:
+        raise _refuse_format(format, f" ({os.path.splitext(name)[1].lower()})")
+
+
+def _refuse_content(format: Format | None, name: str, prefix: bytes) -> DecodeError:
+    """Say what a file is that no plugin opens, by its name if that says more."""
+    promised = find_by_name(name)
+    if promised is not None and promised.reading == "never":
+        return _refuse_format(promised)
+    if format is None:
+        got = f"bytes that begin with {prefix[:8]!r}"
+        return refuse("an image in a format that featx reads", got)
+    if format.name == "text":
+        return _refuse_format(format, f" that begins with {prefix[:32].decode(errors='replace')!r}")
+    return _refuse_format(format)
 
 
 def _refuse_header(format: Format, error: Exception, stream: BinaryIO) -> DecodeError:
@@ -232,7 +248,7 @@ def _list_settings() -> Iterator[tuple[Any, str, Any]]:
     """List the settings of Pillow and pillow-heif that change what is read, with their defaults."""
     plugins = {
         name: importlib.import_module(f"PIL.{name}ImagePlugin")
-        for name in ("Avif", "Gif", "Ico", "Jpeg", "Pcx", "Png", "Tga", "Tiff")
+        for name in ("Avif", "Gif", "Ico", "Jpeg", "Png", "Tiff")
     }
     yield ImageFile, "LOAD_TRUNCATED_IMAGES", False
     yield ImageFile, "MAXBLOCK", 1 << 16
@@ -244,22 +260,27 @@ def _list_settings() -> Iterator[tuple[Any, str, Any]]:
     yield plugins["Png"], "MAX_TEXT_MEMORY", 1 << 26
     yield plugins["Tiff"], "READ_LIBTIFF", False
     # The ledger says what is wrong with an image. A warning that a filter of the caller makes an
-    # error would refuse images; Pillow's loggers would print without saying for which image.
+    # error would refuse images; Pillow's one logger of errors prints without a name of an image.
+    yield logging.getLogger(plugins["Tiff"].__name__), "disabled", True
     mute = SimpleNamespace(warn=lambda *_, **__: None)
-    for module in (Image, ImageFile, *plugins.values()):
+    for module in (Image, *plugins.values()):
         if hasattr(module, "warnings"):
             yield module, "warnings", mute
-        yield logging.getLogger(module.__name__), "disabled", True
-    try:
-        from pillow_heif import options
-    except ImportError:
-        return
-    yield options, "PREFERRED_DECODER", {"AVIF": "", "HEIF": ""}
-    yield options, "DISABLE_SECURITY_LIMITS", False
 
 
 PILLOW_SETTINGS = HeldSettings(_list_settings)
 """Hold Pillow's settings while images are decoded."""
+
+
+def _list_heif_settings() -> Iterator[tuple[Any, str, Any]]:
+    from pillow_heif import options
+
+    yield options, "PREFERRED_DECODER", {"AVIF": "", "HEIF": ""}
+    yield options, "DISABLE_SECURITY_LIMITS", False
+
+
+HEIF_SETTINGS = HeldSettings(_list_heif_settings)
+"""Hold the settings of pillow-heif while a HEIC is opened."""
 
 
 class _Handler:

@@ -52,6 +52,17 @@ def test_settings_that_somebody_changes_meanwhile_stay_changed(
     assert library == SimpleNamespace(limit=5, is_strict=False)
 
 
+def test_settings_that_somebody_changes_meanwhile_hold_for_the_next_user(
+    library: SimpleNamespace, held: HeldSettings
+) -> None:
+    with held:
+        library.limit = 5
+        with held:
+            assert library.limit == 3
+        assert library.limit == 3
+    assert library == SimpleNamespace(limit=5, is_strict=False)
+
+
 def test_settings_are_held_until_the_last_user_leaves(
     library: SimpleNamespace, held: HeldSettings
 ) -> None:
