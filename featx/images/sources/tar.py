@@ -73,13 +73,20 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
         entry = build_entry(name, image.tar / image.name, meaning, image.content)
         row = replace(entry.row, split=meaning.split or splits[image.tar])
         entries.append(replace(entry, row=replace(row, **image.fields)))
+    n_described = sum("label" in image.fields for image in images.values())
+    is_layout = n_described < len(images)
+    if is_layout and n_described:
+        doubts.append(
+            f"{n_described} of {count_noun(len(images), 'image')} have a label in a .cls or .json; "
+            "the others have that of their folder, or none"
+        )
     return build_manifest(
         source,
         entries,
         ignored,
         "Name members class/name.jpg, or key.jpg with key.cls.",
-        pattern=layout.pattern,
-        doubts=[*layout.notes, *doubts, describe_shared_keys(images)],
+        pattern=layout.pattern if is_layout else "",
+        doubts=[*(layout.notes if is_layout else ()), *doubts, describe_shared_keys(images)],
     )
 
 

@@ -146,3 +146,18 @@ def test_read_tars_sidecars_that_describe_no_image_are_counted(tmp_path: Path) -
     manifest = read(tmp_path, members)
     assert manifest.ignored == {".cls": 1, ".json": 1, ".txt": 1}
     assert manifest.notes == ("passed over 1 .cls, 1 .json, 1 .txt",)
+
+
+def test_read_tars_images_without_a_sidecar_among_others_are_told(tmp_path: Path) -> None:
+    members = [("000/1.jpg", b""), ("000/1.cls", b"ant"), ("001/2.jpg", b"")]
+    manifest = read(tmp_path, members)
+    assert list_labels(manifest) == {"000/1.jpg": "ant", "001/2.jpg": "001"}
+    (note,) = manifest.notes
+    assert note.startswith("1 of 2 images have a label in a .cls or .json; the others have that of")
+
+
+def test_read_tars_folders_mean_nothing_if_sidecars_label_all_images(tmp_path: Path) -> None:
+    names = ["cat/a/1", "cat/b/2"]
+    members = [(f"{name}{end}", b"ant") for name in names for end in (".jpg", ".cls")]
+    manifest = read(tmp_path, members)
+    assert (manifest.pattern, manifest.notes) == ("", ())
