@@ -44,14 +44,15 @@ def test_fake_engine_fails_at_the_batch_that_was_named(images: list[np.ndarray])
 
 
 def test_fake_engine_nan_rows_become_failures(photos: Path, tmp_path: Path) -> None:
-    report = featx.extract(
-        photos,
-        tmp_path / "c.h5",
-        backbone="lenet5",
-        engine=FakeEngine(nan_rows=[1, 3]),
-        max_failures=2,
-        progress=False,
-    )
+    with pytest.warns(featx.FeatxWarning, match=r"^2 images failed\."):
+        report = featx.extract(
+            photos,
+            tmp_path / "c.h5",
+            backbone="lenet5",
+            engine=FakeEngine(nan_rows=[1, 3]),
+            max_failures=2,
+            progress=False,
+        )
     assert (report.n_rows, report.n_failures, report.n_embedded) == (10, 2, 10)
     with featx.open_cache(report.path) as cache:
         assert [failure.stage for failure in cache.failures] == ["embed", "embed"]

@@ -85,8 +85,9 @@ def embed_missing(
                 if len(filled.failures) > n_allowed and not is_told:
                     is_told = True
                     note(
-                        f"more than {n_allowed} images failed: no cache will be written. The run "
-                        "goes on to list all failures; what it embeds is kept for the next run."
+                        f"more images failed than the {n_allowed} that may: no cache will be "
+                        "written. The run goes on to list all failures, and keeps what it embeds "
+                        "for the next run."
                     )
     finally:
         shards.seal()

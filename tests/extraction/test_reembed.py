@@ -57,7 +57,7 @@ def test_compare_with_another_source_is_refused(
 def test_compare_with_other_weights_is_refused(photos: Path, tmp_path: Path) -> None:
     cache = tmp_path / "mini.h5"
     extract(photos, cache, backbone="lenet5", weights="random:0", progress=False)
-    with pytest.raises(FingerprintError, match="weights_digest"):
+    with pytest.raises(FingerprintError, match="expected weights "):
         compare_with_source(cache, photos, weights="random:1", progress=False)
     with pytest.raises(WeightsError, match="no_such"):
         compare_with_source(cache, photos, weights="no_such.pth", progress=False)

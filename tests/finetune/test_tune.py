@@ -302,7 +302,8 @@ def test_tuned_head_predicts_as_well_as_the_report_says(
     of_cache = evaluate(tuned.head_path, tuned_cache)
     assert of_cache.accuracy == pytest.approx(tuned.scores.second)
     assert of_cache.n_seen == 0
-    assert evaluate(tuned.head_path, tuned_cache, split="train").n_seen == 42
+    with pytest.warns(featx.FeatxWarning, match=r"^42 of 42 rows were used to fit the head"):
+        assert evaluate(tuned.head_path, tuned_cache, split="train").n_seen == 42
 
 
 def test_tuned_head_knows_its_weights_and_what_it_learnt_from(tuned: TuningReport) -> None:
@@ -673,6 +674,7 @@ def test_fine_tune_with_an_image_that_changed_names_it(
         tune(own_scene, tmp_path / "t.safetensors", head=weak_head, max_trunk_gb=limit)
 
 
+@pytest.mark.filterwarnings("ignore:more images failed than the 0:featx.FeatxWarning")
 @pytest.mark.parametrize("limit", [None, 0])
 def test_fine_tune_with_an_image_that_was_damaged_names_it(
     own_scene: Scene, weak_head: Head, tmp_path: Path, limit: float | None
