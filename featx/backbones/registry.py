@@ -160,6 +160,7 @@ def get_backbone_spec(name: str) -> BackboneSpec:
             subject="backbone",
             expected=f"one of {len(names)} names",
             got=repr(name),
-            remedy=f"{suggest(name, names)} List all names with featx.list_backbones().",
+            remedy=f"{suggest(name, names)} List all names with featx.list_backbones(), or add a "
+            "network of your own with featx.register_backbone(name, network).",
         )
     return spec

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from featx.cli.options import AsJson, complete_from, list_backbone_names
+from featx.cli.options import AsJson, Register, complete_from, list_backbone_names
 from featx.cli.printing import print_json, print_table, print_text
+from featx.cli.register import register_networks
 
 if TYPE_CHECKING:
     from featx.backbones.spec import BackboneSpec
@@ -25,6 +26,7 @@ def backbones(
         bool,
         typer.Option("--blocks", help="List the blocks of one network, from the classifier down."),
     ] = False,
+    register: Register = None,
     as_json: AsJson = False,
 ) -> None:
     """List networks; for one name, show its weights with address and digest.
@@ -33,6 +35,7 @@ def backbones(
 
     featx backbones resnet50 --blocks
     """
+    register_networks(register)
     from featx.backbones.registry import get_backbone_spec, list_backbones
 
     if blocks:

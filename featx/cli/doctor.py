@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featx.cli.options import AsJson, Device, backbone_option
+from featx.cli.options import AsJson, Device, Register, backbone_option
 from featx.cli.printing import print_json, print_note, print_table, print_text
+from featx.cli.register import register_networks
 
 if TYPE_CHECKING:
     from featx.doctor.diagnose import Diagnosis
@@ -27,6 +28,7 @@ def doctor(
         bool,
         typer.Option("--thorough", help="Measure longer, and PyTorch beside OpenVINO: minutes."),
     ] = False,
+    register: Register = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure how fast this machine is, and recommend options.
@@ -36,6 +38,7 @@ def doctor(
 
     featx doctor photos/ --backbone mobilenet_v2
     """
+    register_networks(register)
     from featx.cli.flags import translate_for
     from featx.doctor.diagnose import diagnose
 

@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featx.cli.advise import print_advice
-from featx.cli.options import AsJson, Device, Embedding, Engine, WeightsNow, Workers, choose
+from featx.cli.options import (
+    AsJson,
+    Device,
+    Embedding,
+    Engine,
+    Register,
+    WeightsNow,
+    Workers,
+    choose,
+)
 from featx.cli.printing import print_json, print_note, print_table, print_text
+from featx.cli.register import register_networks
 from featx.cli.records import describe_advice, rename_keys
 from featx.core.typing import HeldOutSplit, OptimizerName, TrainPrecision
 from featx.finetune.recipe import Recipe
@@ -150,6 +160,7 @@ def fine_tune(
     engine: Engine = "auto",
     device: Device = "auto",
     workers: Workers = "auto",
+    register: Register = None,
     as_json: AsJson = False,
 ) -> None:
     """Train the top blocks of a network, and measure whether that helped.
@@ -163,6 +174,7 @@ def fine_tune(
 
     An interrupted run leaves OUTPUT.partial; --resume continues it.
     """
+    register_networks(register)
     from featx.finetune.tune import fine_tune as tune
 
     given: dict[str, Any] = dict(locals())

@@ -30,6 +30,9 @@ CALLS = {
 }
 """Commands whose names differ from the names of their functions."""
 
+OPTIONS = {"register_backbone": "--register MODULE:FUNCTION"}
+"""Options that stand for a call."""
+
 _VALUE = r"""(?:"[^"]*"|'[^']*'|[\w/:.%*-]*[\w/%*])"""
 _CALL = re.compile(r"\bfeatx\.(\w+)(?:\(([^()]*)\))?")
 _KEYWORD = re.compile(rf"(?<![\w/.-])(\w+)=({_VALUE})")
@@ -140,6 +143,8 @@ def translate(text: str, flags: Mapping[str, Flag], commands: set[str]) -> str:
 
     def write_call(match: re.Match[str]) -> str:
         name = CALLS.get(match.group(1), match.group(1).replace("_", "-"))
+        if match.group(1) in OPTIONS:
+            return OPTIONS[match.group(1)]
         if name.split()[0] not in commands:
             return match.group()
         words = [f"featx {name}"]

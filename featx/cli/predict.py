@@ -13,10 +13,12 @@ from featx.cli.options import (
     Device,
     Engine,
     HeadArgument,
+    Register,
     WeightsNow,
     Workers,
 )
 from featx.cli.printing import print_json, print_table
+from featx.cli.register import register_networks
 from featx.cli.streams import use_utf8
 from featx.core.errors import FeatxError
 
@@ -40,6 +42,7 @@ def predict(
     device: Device = "auto",
     batch_size: BatchSize = "auto",
     workers: Workers = "auto",
+    register: Register = None,
 ) -> None:
     """Predict the classes of images.
 
@@ -54,6 +57,7 @@ def predict(
             got="both",
             remedy="Choose one.",
         )
+    register_networks(register)
     from featx.cache.open import is_cache_file
     from featx.prediction.predict import predict as predict_images
 

@@ -6,8 +6,18 @@ from typing import Annotated
 
 import typer
 
-from featx.cli.options import AsJson, CacheArgument, Device, Embedding, Engine, WeightsNow, Workers
+from featx.cli.options import (
+    AsJson,
+    CacheArgument,
+    Device,
+    Embedding,
+    Engine,
+    Register,
+    WeightsNow,
+    Workers,
+)
 from featx.cli.printing import print_json, print_text
+from featx.cli.register import register_networks
 
 
 def verify(
@@ -25,6 +35,7 @@ def verify(
     engine: Engine = "auto",
     device: Device = "auto",
     workers: Workers = "auto",
+    register: Register = None,
     as_json: AsJson = False,
 ) -> None:
     """Check every byte of a cache.
@@ -37,6 +48,7 @@ def verify(
 
     Exit codes: 0 sound, 1 damaged or different.
     """
+    register_networks(register)
     from featx.cache.check import verify_cache
 
     found = verify_cache(cache)

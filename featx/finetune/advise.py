@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from featx.cache.reader import Cache
-from featx.core.errors import TuningError
+from featx.core.errors import BackboneError, TuningError
 from featx.core.typing import Array, PathLike
 from featx.fitting.inputs import opened_cache
 from featx.heads.classifier import HeadClassifier
@@ -205,8 +205,6 @@ def advise(cache: PathLike | Cache, *, embedding: str | None = None, seed: int =
         If the cache cannot be read, or has no such embedding.
     HeadError
         If the seed is out of its range.
-    BackboneError
-        If the blocks of the backbone are not known.
     TuningError
         If there are too few labelled rows for a learning curve.
 
@@ -380,10 +378,17 @@ def choose_blocks(
 
 
 def count_more_blocks(backbone: str) -> int:
-    """Count a quarter of the blocks of a backbone: at least two, if it has two."""
+    """Count a quarter of the blocks of a backbone: at least two, if it has two.
+
+    The advice is about embeddings: it does not need the network, which may be one of the user that
+    this process does not know. Then, two stand for more than one.
+    """
     # torch takes a second to load, and most advice is to stay frozen.
     from featx.backbones.blocks import list_blocks_of
     from featx.backbones.registry import get_backbone_spec
 
-    n_blocks = len(list_blocks_of(get_backbone_spec(backbone)))
+    try:
+        n_blocks = len(list_blocks_of(get_backbone_spec(backbone)))
+    except BackboneError:
+        return 2
     return min(n_blocks, max(2, round(SHARE_OF_BLOCKS * n_blocks)))

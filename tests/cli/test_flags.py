@@ -15,7 +15,7 @@ FLAGS = {
     "val": Flag("--val", False),
 }
 GROUP = get_group(app)
-COMMANDS = {"extract", "fit-head", "split"}
+COMMANDS = {"extract", "fit-head", "info", "split"}
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,8 @@ COMMANDS = {"extract", "fit-head", "split"}
         ("Fit one: featx.fit_head(cache).", "Fit one: featx fit-head cache."),
         ("Extract it with featx.extract.", "Extract it with featx extract."),
         ("Load it with featx.load_backbone.", "Load it with featx.load_backbone."),
+        ("List them: featx.read_failures('a.h5').", "List them: featx info --failures a.h5."),
+        ("Add it by featx.register_backbone(name).", "Add it by --register MODULE:FUNCTION."),
         ("Pass nothing=here.", "Pass nothing=here."),
         ("Look at weights and a val split.", "Look at weights and a val split."),
         ("Run: mkdir -p /data/batch_size", "Run: mkdir -p /data/batch_size"),
