@@ -93,7 +93,7 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         (EXTRACT.replace("photos", "empty"), "empty: expected at least one image, got none"),
         (
             EXTRACT.replace("photos", "nopath.csv"),
-            "nopath.csv: expected a column 'path', got number",
+            "nopath.csv: expected a column of paths, such as path, file_name or image, got number",
         ),
         (EXTRACT.replace("new.h5", "no/new.h5"), "expected an existing folder"),
         (EXTRACT.replace("new.h5", "text.h5"), "text.h5: expected a sealed cache"),
