@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from featx.cli.options import AsJson, Device, Register, backbone_option
-from featx.cli.printing import print_json, print_note, print_table, print_text
+from featx.cli.printing import print_json, print_table, print_text
 from featx.cli.register import register_networks
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ def doctor(
     from featx.cli.flags import translate_for
     from featx.doctor.diagnose import diagnose
 
-    about = "some minutes" if thorough else "about 15 seconds, or 30 for a network that is new here"
-    print_note(f"measuring takes {about}; other programs make the speeds lower bounds")
     found = diagnose(source, backbone=backbone, device=device, folder=folder, thorough=thorough)
     if as_json:
         print_json(_list_measures(found))

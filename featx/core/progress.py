@@ -104,6 +104,20 @@ def open_bar(text: str, total: int, *, unit: str, done: int = 0, show: bool | No
     return bar
 
 
+def announce(text: str) -> None:
+    """Say in one line what is going to happen, wherever progress is shown.
+
+    Parameters
+    ----------
+    text : str
+        The line, such as how long the work will take.
+    """
+    view = choose_view(_SHOW.get())
+    if view != "none":
+        hide_progress()
+        StageLine(text, "log", is_long=True).tick(time.perf_counter())
+
+
 def hide_progress() -> None:
     """Clear the line of a terminal that shows progress, so that something else can be printed."""
     SCREEN.hide()

@@ -13,7 +13,7 @@ import joblib
 
 from featx.core.errors import FeatxError
 from featx.core.load import LoadMeter
-from featx.core.progress import stage
+from featx.core.progress import announce, stage
 from featx.core.typing import Decode, EngineName, PathLike, Precision
 from featx.doctor.measure import list_sample, measure_decoding, measure_network, measure_writing
 from featx.embedding.identity import resolve_backbone
@@ -132,6 +132,8 @@ def diagnose(
     seconds = SECONDS[thorough] if seconds is None else seconds
     network = resolve_backbone(backbone, weights="random:0")
     n_cores = int(joblib.cpu_count())
+    about = "a minute or more" if thorough else "15 seconds, and as long again for a new network"
+    announce(f"measuring takes about {about}; other programs make the speeds lower bounds")
     meter = LoadMeter()
     with tempfile.TemporaryDirectory(prefix=".featx-doctor-", dir=folder) as scratch:
         with stage("listing images"):

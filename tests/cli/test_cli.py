@@ -268,15 +268,13 @@ def test_extract_ends_with_where_the_time_went(place: Any, run_cli: Any) -> None
 def test_doctor_prints_rates_and_advice(place: Any, run_cli: Any) -> None:
     line = ["doctor", "photos", "--backbone", "lenet5", "--device", "cpu"]
     result = run_cli(*line, "--thorough")
-    assert result.code == 0
-    assert result.err.startswith("featx: measuring takes some minutes")
+    assert (result.code, result.err) == (0, "")
     assert re.search(r"decode +\d+ \(exact\) and \d+ \(fast\) images/s", result.out)
     assert re.search(r"^openvino +fp32 +exact +\d+ +\d+$", result.out, re.MULTILINE)
     assert re.search(r"^torch +fp32 +fast +\d+ +\d+$", result.out, re.MULTILINE)
     assert "For featx extract:" in result.out
 
     result = run_cli(*line, "--json")
-    assert result.err.startswith("featx: measuring takes about 15 seconds")
     found = json.loads(result.out)
     ways = {(one["engine"], one["precision"], one["decode"]) for one in found["speeds"]}
     assert {("openvino", "fp32", "exact"), ("openvino", "fp32", "fast")} <= ways

@@ -114,7 +114,7 @@ def test_fine_tune_that_stops_early_says_why(place: Any, run_cli: Any) -> None:
     assert result.code == 0
     assert "featx: stopped: no epoch after epoch 0 was better on the holdout" in result.err
     assert "kept the weights of epoch 0" in result.out
-    assert "Stay with the frozen head." in result.out
+    assert "Stay with the frozen head: " in result.out
 
 
 def test_fine_tune_options_reach_the_recipe(

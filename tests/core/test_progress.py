@@ -18,6 +18,7 @@ import pytest
 from featx.core import display
 from featx.core.display import SCREEN, Bar, format_seconds
 from featx.core.progress import (
+    announce,
     choose_view,
     hide_progress,
     open_bar,
@@ -344,6 +345,14 @@ def test_bar_of_bytes_counts_megabytes(stderr: Any, still: Any) -> None:
     first, last = stream.getvalue().splitlines()
     assert first == "featx: received: 7 of 14 MB (50 %), about 1 s left"
     assert last == "featx: received: 14 of 14 MB (100 %) in 1 s"
+
+
+def test_announce_is_one_line_where_progress_is_shown(stderr: Any, still: Any) -> None:
+    stream = stderr(io.StringIO())
+    announce("measuring takes about 15 s")
+    with show_progress(False):
+        announce("nobody reads this")
+    assert stream.getvalue() == "featx: measuring takes about 15 s\n"
 
 
 # --- who decides
