@@ -28,7 +28,9 @@ thumbnails, deleted files or older versions."""
 CHECKED_DISK = re.compile(r"found\.\d{3}")
 """Folders, in lower case, into which a check of a disk by Windows puts pieces of files."""
 
-PLACEHOLDER_REASON = "a placeholder: the image is in the cloud, not on this disk"
+PLACEHOLDER_REASON = (
+    "expected an image, got a placeholder: the image is in the cloud, not on this disk. Download it"
+)
 """Reason why an image fails that a placeholder stands for."""
 
 TABLES = (".csv", ".jsonl", ".parquet", ".tsv")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from featx.core.errors import SourceError
 from featx.images.content import Content, Unreadable
-from featx.images.names import escape_name
+from featx.images.names import escape_name, quote_name
 
 KINDS = {
     tarfile.SYMTYPE: "symbolic link",
@@ -110,11 +110,17 @@ def _find_target(name: str, info: tarfile.TarInfo) -> str | None:
 def _build_member(tar: Path, name: str, info: tarfile.TarInfo) -> Member:
     kind = reason = ""
     if info.issparse():
-        reason = "a sparse member of a tar: write the tar again without --sparse"
+        reason = (
+            "expected a plain member of a tar, got a sparse one. "
+            "Write the tar again without --sparse"
+        )
     elif not info.isreg():
         kind = KINDS.get(info.type, f"member of type {info.type!r}")
-        to = f" to {info.linkname!r}, which the archive lacks" if info.linkname else ""
-        reason = f"not a file but a {kind}{to}"
+        got, remedy = f"a {kind}", "Leave it out"
+        if info.linkname:
+            got += f" to {quote_name(info.linkname)}, which the archive lacks"
+            remedy = "Write the tar again with --dereference"
+        reason = f"expected a file, got {got}. {remedy}"
     place = str(tar), info.offset_data, info.size
     return Member(name, Unreadable(*place, reason) if reason else Content(*place), kind)
 

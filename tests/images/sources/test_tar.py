@@ -253,7 +253,7 @@ def test_read_tars_symlink_out_of_the_archive_is_a_row_that_fails(
     assert list(list_places(manifest)) == ["1.jpg", "2.jpg"]
     assert manifest.ignored == {"symbolic link": 1}
     for act in (get_content(manifest.entries[1]).read, get_content(manifest.entries[1]).stat):
-        with pytest.raises(OSError, match="not a file but a symbolic link to"):
+        with pytest.raises(OSError, match="expected a file, got a symbolic link to"):
             act()
 
 
@@ -428,7 +428,7 @@ def test_read_tars_sparse_member_is_a_row_that_fails(tmp_path: Path, jpegs: list
     assert list(list_places(manifest)) == ["1.jpg", "2.bmp", "3"]
     assert manifest.ignored == {".txt": 1}
     for entry in manifest.entries[1:]:
-        with pytest.raises(OSError, match="a sparse member of a tar: write the tar again without"):
+        with pytest.raises(OSError, match="got a sparse one"):
             get_content(entry).read()
 
 
@@ -471,7 +471,7 @@ def test_read_tars_member_that_is_no_file_is_a_row_only_if_its_suffix_promises_a
     manifest = read_tars([path])
     assert list(list_places(manifest)) == ["1.jpg", "2.jpg"]
     assert manifest.ignored == {kind: 1}
-    with pytest.raises(OSError, match=f"not a file but a {kind}"):
+    with pytest.raises(OSError, match=f"expected a file, got a {kind}"):
         get_content(manifest.entries[1]).read()
 
 
