@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import Any, Literal, Self, TextIO
 
-from featx.core.text import show_text
+from featx.core.text import shorten, show_text
 
 View = Literal["none", "terminal", "notebook", "log"]
 """A form in which progress is shown."""
@@ -25,6 +25,12 @@ FIRST_S = 0.8
 
 NEXT_S = 10.0
 """Seconds between two lines of a log, at least."""
+
+N_COLUMNS, N_LINES = 80, 24
+"""Size of a terminal that does not tell its size."""
+
+BAR_COLUMNS = 56
+"""Columns of a terminal that belong to the bar itself and its numbers."""
 
 LATEST_S = 30.0
 """Seconds after which a log gets a line of a bar that has not reached the next tenth."""
@@ -98,7 +104,9 @@ class StageLine(Item):
             # A clock, so that the line changes every second.
             minutes, rest = divmod(int(seconds), 60)
             since = f" {minutes}:{rest:02}" if minutes else f" {rest} s" if rest else ""
-            line = f"featx: {self.text} ...{since}"[: (count_columns(self.stream) or 80) - 1]
+            end = f" ...{since}"
+            n_columns = count_columns(self.stream) or N_COLUMNS
+            line = shorten(f"featx: {self.text}", max(n_columns - 1 - len(end), 8)) + end
             if line != self._shown:
                 self.write("\r" + line.ljust(len(self._shown)))
                 self._shown = line
@@ -159,13 +167,17 @@ class Bar(Item):
             has_size = count_columns(self.stream) > 0 or self.view == "notebook"
             with suppress(OSError, ValueError):
                 self._drawn = _find_tqdm(self.view)(
-                    desc=self.text,
+                    desc=self._describe_briefly(),
                     total=self.total,
                     initial=self.done,
                     unit=self.unit if self.unit == "B" else f" {self.unit}",
                     unit_scale=self.unit == "B",
                     file=self.stream if self.view == "terminal" else None,
-                    **({"dynamic_ncols": True} if has_size else {"ncols": 80, "nrows": 24}),
+                    **(
+                        {"dynamic_ncols": True}
+                        if has_size
+                        else {"ncols": N_COLUMNS, "nrows": N_LINES}
+                    ),
                 )
         if self.view != "none":
             SCREEN.add(self)
@@ -198,7 +210,7 @@ class Bar(Item):
             self.text = show_text(self._prefix + text)
             if self._drawn is not None:
                 with suppress(OSError, ValueError):
-                    self._drawn.set_description(self.text, refresh=False)
+                    self._drawn.set_description(self._describe_briefly(), refresh=False)
                     self._drawn.set_postfix_str(detail)
 
     def close(self, *, is_done: bool = True) -> None:
@@ -222,6 +234,11 @@ class Bar(Item):
         if self.view != "none":
             SCREEN.remove(self)
         log_end(f"{self.text}: {self.n} {self.unit}, {time.perf_counter() - self.start:.2f} s")
+
+    def _describe_briefly(self) -> str:
+        """Name the work so briefly that a terminal has room for the bar."""
+        n_columns = count_columns(self.stream) or N_COLUMNS
+        return shorten(self.text, max(n_columns - BAR_COLUMNS, 16))
 
     def describe(self, now: float) -> str:
         """Describe the state in words, with an estimate of the time that is left.

@@ -194,6 +194,24 @@ def test_stage_on_a_terminal_counts_seconds_and_disappears(stderr: Any, still: A
     assert stream.show() == [""]
 
 
+def test_stage_with_a_long_name_still_counts_its_seconds(stderr: Any, still: Any) -> None:
+    stream = stderr(Terminal())
+    with stage(f"measuring {'mobilenet' * 20} in fp32"):
+        still(3)
+        (line,) = stream.show()
+        assert line.startswith("featx: measuring mob")
+        assert line.endswith("in fp32 ... 3 s")
+        assert len(line) < display.N_COLUMNS
+
+
+def test_bar_with_a_long_name_leaves_room_for_its_numbers(stderr: Any) -> None:
+    stream = stderr(Terminal())
+    with stage("mobilenet" * 20), open_bar("embedding", 10, unit="images") as bar:
+        bar.update(10)
+    assert "embedding: 100%" in stream.show()[0]
+    assert "10/10" in stream.show()[0]
+
+
 def test_stage_that_is_long_is_announced_at_once(stderr: Any, still: Any) -> None:
     stream = stderr(Terminal())
     with stage("preparing mini", is_long=True):

@@ -162,7 +162,8 @@ def test_advise_looks_at_train_alone(cache_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("backbone", "n_blocks"), [("mobilenet_v2", 5), ("resnet50", 4), ("lenet5", 2), ("of-another-process", 2)]
+    ("backbone", "n_blocks"),
+    [("mobilenet_v2", 5), ("resnet50", 4), ("lenet5", 2), ("of-another-process", 2)],
 )
 def test_count_more_blocks_is_a_quarter_of_the_blocks(backbone: str, n_blocks: int) -> None:
     assert count_more_blocks(backbone) == n_blocks
