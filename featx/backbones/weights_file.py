@@ -35,6 +35,9 @@ _FOREIGN = (
 )
 """Beginnings of files that people take for weights, and what they are."""
 
+_TORCH_PICKLE = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"
+"""The number that torch.save writes first, unless it writes an archive."""
+
 
 class NoWeightsError(ValueError):
     """A file is no file of weights; the text says what it is instead, as a noun phrase."""
@@ -72,7 +75,9 @@ def find_format(file: Path) -> WeightsFormat:
             raise NoWeightsError(words)
     if start.startswith(b"PK\x03\x04"):
         _check_zip(file)
-    elif not start.startswith(b"\x80") and b"./" not in start[:100]:  # pickle, tar of torch 0.1
+    elif start.startswith(b"\x80") and _TORCH_PICKLE not in start:
+        raise NoWeightsError("a pickle that torch.save did not write")
+    elif not start.startswith(b"\x80"):
         raise NoWeightsError("a file of another kind, or a damaged one")
     if file.suffix == ".safetensors":
         raise NoWeightsError("a file of torch.save: name it .pth")

@@ -91,7 +91,7 @@ def verify_cache(path: PathLike) -> Verification:
         with open_cache(path) as cache:
             return _verify_content(cache)
     except CacheError as error:
-        line = f"the file breaks its format: {error}"
+        line = f"the file breaks its format: {error.subject}: {error.reason}"
         return Verification(path=path, digest=digest, problems=(line,))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import resource
 import zipfile
 from collections.abc import Callable
@@ -41,6 +42,7 @@ def describe(dtype: str = "F32", shape: Any = (1,), offsets: Any = (0, 4)) -> An
         (b'{"weights": 1}', "a JSON text"),
         (b"\x08\x07\x12\x07pytorch", "an ONNX model"),
         (b"\xff" * 99, "a file of another kind"),
+        (pickle.dumps({"a": print}), "a pickle that torch.save did not write"),
         (b"PK\x03\x04" + bytes(99), "an archive that is cut off"),
         (b"\xff" * 8 + b"{}", "a header of 18446744073709551615 bytes in a file of 10"),
         ((10**12).to_bytes(8, "little") + b"{}", "a header of 1000000000000 bytes"),
