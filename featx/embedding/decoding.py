@@ -21,6 +21,7 @@ from featx.images.decode import BRIGHTEST_16_BIT, decode_reduced
 from featx.images.large import read_content
 from featx.images.manifest import Entry
 from featx.images.names import escape_name
+from featx.images.opening import check_name
 
 CHUNK = 4
 """Number of images that a worker takes at a time: a tenth faster than one, for tiny images."""
@@ -173,6 +174,7 @@ def prepare_image(
     try:
         data = entry.content.image if isinstance(entry.content, InMemory) else None
         if isinstance(entry.content, Content):
+            check_name(row.path)
             data, digest, n_bytes, mtime_ns = read_content(entry.content)
             row = replace(row, digest=digest, n_bytes=n_bytes, mtime_ns=mtime_ns)
             watch.end(stage)

@@ -61,6 +61,29 @@ def refuse(expected: str, got: str, remedy: str = LEAVE_OUT) -> DecodeError:
     return DecodeError(subject="image", expected=expected, got=got, remedy=remedy)
 
 
+def check_name(name: str) -> None:
+    """Refuse a file in which Pillow would find only a preview, or a stand-in, of the image.
+
+    The bytes of the file are not needed, so that the same bytes under another name are another
+    matter.
+
+    Parameters
+    ----------
+    name : str
+        Name or path of the file.
+
+    Raises
+    ------
+    DecodeError
+        If the suffix is that of a camera's raw file, a thumbnail, or the like.
+    """
+    if not name.lower().endswith(HIDING_SUFFIXES):
+        return
+    format = find_by_name(name)
+    if format is not None and format.hides_image:
+        raise _refuse_format(format, f" ({os.path.splitext(name)[1].lower()})")
+
+
 def open_image(stream: BinaryIO, name: str = "") -> Image.Image:
     """Open one image, and check by its header that it can be decoded.
 
@@ -69,8 +92,7 @@ def open_image(stream: BinaryIO, name: str = "") -> Image.Image:
     stream : binary file
         All bytes of the image, open for reading.
     name : str
-        Name of the file, if it has one. Some suffixes belong to files in which Pillow would find
-        only a preview of the image.
+        Name of the file, if it has one, for the reason.
 
     Returns
     -------
@@ -82,8 +104,6 @@ def open_image(stream: BinaryIO, name: str = "") -> Image.Image:
     DecodeError
         If featx does not read the file, or if it has too many pixels.
     """
-    if name.lower().endswith(HIDING_SUFFIXES):
-        _refuse_hiding(name)
     prefix = stream.read(PREFIX_SIZE)
     if not prefix:
         raise refuse("an image", "an empty file")
@@ -130,13 +150,6 @@ def _import_function(name: str) -> Any:
 def _refuse_format(format: Format, detail: str = "") -> DecodeError:
     got = f"{format.name}{detail}"
     return refuse("an image in a format that featx reads", got, format.remedy)
-
-
-def _refuse_hiding(name: str) -> None:
-    """Refuse a file in which Pillow would find only a preview of the image."""
-    format = find_by_name(name)
-    if format is not None and format.hides_image:
-        raise _refuse_format(format, f" ({os.path.splitext(name)[1].lower()})")
 
 
 def _refuse_content(format: Format | None, name: str, prefix: bytes) -> DecodeError:

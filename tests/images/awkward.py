@@ -434,9 +434,28 @@ embedded("tiff-called.png", TIFF, PICTURE)
 embedded("UPPER-CASE.PNG", PNG, PICTURE)
 add("ignored-empty", functools.partial(write_bytes, b""), "ignored")
 add("ignored-Thumbs.db", functools.partial(write_bytes, b"\xd0\xcf\x11\xe0"), "ignored")
-failed("not-read.dng", b"II*\0\x08\0\0\0" + bytes(99), NOT_READ)
+failed("not-read.dng", b"II*\0\x08\0\0\0" + bytes(99), NOT_READ, stage="read")
 add("ignored.csv", functools.partial(write_bytes, b"path\nempty.jpg\n"), "ignored")
 add("ignored-icon", functools.partial(write_bytes, encode_fill("ICO", size=(16, 16))), "ignored")
+
+# --- formats that are read where the suffix promises them, and formats that are known
+
+TGA = encode(PICTURE, "TGA")
+embedded("promised.tga", TGA, PICTURE)
+embedded("promised.ico", encode_fill("ICO", size=(16, 16)), RED, size=(16, 16))
+embedded("promised-pcx.png", encode(PICTURE, "PCX"), PICTURE)
+embedded("promised.sgi", encode(PICTURE, "SGI"), PICTURE)
+add("ignored-tga", functools.partial(write_bytes, TGA), "ignored")
+failed("known.cr2", TIFF, f"{NOT_READ}, got a raw file of a camera", stage="read")
+failed("known.thm", JPEG, f"{NOT_READ}, got a thumbnail that a camera keeps", stage="read")
+failed("known.jpg.nextcloud", b"", "a placeholder", id="known.jpg", stage="read")
+for name, data, what in [
+    ("known-raw-told-by-content", b"FUJIFILMCCD-RAW 0201", "a raw file of a camera"),
+    ("known.jxl", b"\xff\n\xfa\x1f", "JPEG XL"),
+    ("known.exr", b"v/1\x01\x02", "OpenEXR"),
+    ("known.nii.gz", b"\x1f\x8b\x08", "NIfTI, a volume"),
+]:
+    failed(name, data, f"{NOT_READ}, got {what}")
 
 # --- JPEG
 
