@@ -16,6 +16,7 @@ from featx.cache.tables import BLOCK_ROWS
 from featx.core.errors import CacheError
 from featx.core.progress import stage
 from featx.core.rows import Failure, Row
+from featx.core.text import show_text
 from featx.core.typing import BoolArray, PathLike, Split, Stage, list_choices
 
 MAX_PROBLEMS = 100
@@ -91,7 +92,7 @@ def verify_cache(path: PathLike) -> Verification:
         with open_cache(path) as cache:
             return _verify_content(cache)
     except CacheError as error:
-        line = f"the file breaks its format: {error.subject}: {error.reason}"
+        line = f"the file breaks its format: {show_text(error.subject)}: {error.reason}"
         return Verification(path=path, digest=digest, problems=(line,))
 
 
