@@ -1,5 +1,6 @@
 """A run opens no socket, and writes nothing outside its output, its store and the temp folder."""
 
+import ast
 import importlib.util
 import os
 import re
@@ -12,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+import featx
+
+PACKAGE = Path(featx.__file__).parent
 
 NEEDS_OPENVINO = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="needs OpenVINO"
@@ -162,6 +167,35 @@ def test_system_calls_of_a_run_open_no_socket(
     # Looking up the user's name asks a daemon of this machine, by a socket that is a file.
     assert [line for line in calls if re.search(r"AF_(?!UNIX)\w+", line)] == []
     assert os.listdir(tmp_path / "home") == []
+
+
+def list_bare_imports(node: ast.AST, *, is_guarded: bool = False) -> list[str]:
+    """List the imports of OpenVINO that are in no ``with without_telemetry()``."""
+    if isinstance(node, ast.With):
+        guards = [ast.unparse(item.context_expr) for item in node.items]
+        is_guarded = is_guarded or "without_telemetry()" in guards
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        return []
+    text = ast.unparse(node) if isinstance(node, ast.Import | ast.ImportFrom) else ""
+    is_require = isinstance(node, ast.Call) and ast.unparse(node).startswith("require('openvino")
+    found = [text or "require"] if is_require or re.match(r"(import|from) openvino\b", text) else []
+    inner = [
+        name
+        for child in ast.iter_child_nodes(node)
+        for name in list_bare_imports(child, is_guarded=is_guarded)
+    ]
+    return inner if is_guarded else [*found, *inner]
+
+
+def test_list_bare_imports_sees_them() -> None:
+    code = "import openvino.op\nwith without_telemetry():\n    import openvino\n    f()\n"
+    assert list_bare_imports(ast.parse(code)) == ["import openvino.op"]
+    assert list_bare_imports(ast.parse("def f():\n    require('openvino', 'cpu')")) == ["require"]
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: file.stem)
+def test_openvino_is_imported_without_telemetry_everywhere(file: Path) -> None:
+    assert list_bare_imports(ast.parse(file.read_text(encoding="utf-8"))) == []
 
 
 @NEEDS_OPENVINO

@@ -40,8 +40,9 @@ def collect_specs(specs: Iterable[BackboneSpec]) -> dict[str, BackboneSpec]:
         If a name comes twice.
     """
     by_name: dict[str, BackboneSpec] = {}
+    taken: set[str] = set()
     for spec in specs:
-        if spec.name in by_name:
+        if spec.name.lower() in taken:  # names may be typed in any case
             raise BackboneError(
                 subject=f"backbone {spec.name!r}",
                 expected="a new name",
@@ -49,6 +50,7 @@ def collect_specs(specs: Iterable[BackboneSpec]) -> dict[str, BackboneSpec]:
                 remedy="Choose another name.",
             )
         by_name[spec.name] = spec
+        taken.add(spec.name.lower())
     return by_name
 
 

@@ -64,13 +64,13 @@ def test_add_spec_makes_a_name_known() -> None:
 
 
 @pytest.mark.usefixtures("no_registered")
-@pytest.mark.parametrize("name", ["resnet18", "mini", "registry-twice"])
+@pytest.mark.parametrize("name", ["resnet18", "mini", "registry-twice", "Mini", "Registry-Twice"])
 def test_add_spec_taken_name_is_refused_and_changes_nothing(name: str) -> None:
     add_spec(build_spec("registry-twice"))
-    before = get_backbone_spec(name)
+    before = get_backbone_spec(name.lower())
     with pytest.raises(BackboneError, match=rf"backbone '{name}': expected a new name"):
         add_spec(build_spec(name))
-    assert get_backbone_spec(name) is before
+    assert get_backbone_spec(name.lower()) is before
 
 
 # --- list and get

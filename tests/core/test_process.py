@@ -3,12 +3,13 @@
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
 
-from featx.core.process import HeldSettings
+from featx.core.process import HeldSettings, ignore_warnings
 
 
 @pytest.fixture
@@ -112,3 +113,32 @@ def test_settings_are_given_back_in_a_child_that_is_forked_meanwhile(
             sys.stdout.flush()
             os._exit((before, during, library.limit) != (9, 3, 9))
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_ignore_warnings_ignores_those_and_gives_the_filters_back() -> None:
+    before = list(warnings.filters)
+    with ignore_warnings(DeprecationWarning), ignore_warnings(UserWarning, "few"):
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+        warnings.warn("few rows", UserWarning, stacklevel=1)
+        with pytest.raises(UserWarning, match="other"):
+            warnings.warn("other", UserWarning, stacklevel=1)
+    assert list(warnings.filters) == before
+
+
+def test_ignore_warnings_of_threads_that_overlap_gives_the_filters_back() -> None:
+    before = list(warnings.filters)
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with ignore_warnings(DeprecationWarning):
+            inside.set()
+            assert leave.wait(60)
+
+    thread = threading.Thread(target=hold)
+    with ignore_warnings(UserWarning):
+        thread.start()
+        assert inside.wait(60)
+    warnings.warn("old", DeprecationWarning, stacklevel=1)  # the other thread is still inside
+    leave.set()
+    thread.join()
+    assert list(warnings.filters) == before

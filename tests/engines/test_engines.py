@@ -217,6 +217,58 @@ def test_engine_on_real_photos_is_close_to_eager_pytorch(
     assert cosines.min() >= (MIN_COSINES[precision] if precision == "fp32" else 0.998)
 
 
+# --- layers, and parts of an output
+
+
+@pytest.mark.parametrize("engine_name", ["torch", "openvino"])
+def test_engine_layer_that_is_written_into_is_the_output_of_its_module(
+    engine_name: EngineName,
+) -> None:
+    layer = "features.0.1"  # a BatchNorm, before a ReLU in place
+    backbone = load_backbone("mini", layers=[layer, "penultimate"])
+    whole = load_backbone("mini").module.network
+    outputs: list[torch.Tensor] = []
+    hook = whole.get_submodule(layer).register_forward_hook(
+        lambda module, inputs, output: outputs.append(output.clone())
+    )
+    pixels = draw(backbone)
+    with torch.inference_mode():
+        whole(backbone.preprocess.normalise(torch.from_numpy(pixels)))
+    hook.remove()
+    expected = outputs[0].mean((2, 3)).numpy()
+    assert (expected < 0).any()  # which no ReLU would let through
+    with build_engine(backbone, engine=engine_name, device="cpu", batch_size=BATCH_SIZE) as engine:
+        np.testing.assert_allclose(engine.run(pixels)[layer], expected, rtol=1e-3, atol=1e-4)
+
+
+class Parts(nn.Module):
+    """Puts out a dict, as networks of Hugging Face do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, batch: Any) -> Any:
+        maps = self.norm(self.conv(batch))
+        return {"last_hidden_state": maps, "pooler_output": maps.mean((2, 3), keepdim=True)}
+
+
+@pytest.mark.parametrize("engine_name", ["torch", "openvino"])
+def test_engine_reads_a_part_of_an_output_by_its_name(engine_name: EngineName) -> None:
+    if "engines-parts" not in featx.list_backbones():
+        register_backbone("engines-parts", Parts().eval(), transform=scale)
+    backbone = load_backbone("engines-parts", layers=["pooler_output"])
+    assert dict(backbone.dims) == {"pooler_output": 4}
+    pixels = draw(backbone)
+    with build_engine(backbone, engine=engine_name, device="cpu", batch_size=BATCH_SIZE) as engine:
+        np.testing.assert_allclose(
+            engine.run(pixels)["pooler_output"],
+            run_eager(backbone, pixels)[0],
+            rtol=1e-4,
+            atol=1e-5,
+        )
+
+
 # --- networks that OpenVINO does not know, or makes another
 
 
