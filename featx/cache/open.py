@@ -36,7 +36,7 @@ def check_exists(path: Path) -> None:
     got = describe_path(path)
     remedies = {
         "a head": f"Pass the cache that it was fitted on, or show it: featx.load_head('{path}').",
-        "a file of weights": f"Embed with it: featx.extract(source, output, weights='{path}').",
+        "a file of weights": f"Embed with it: featx.extract(source, path, weights='{path}').",
         "a folder": f"Make a cache of its images: featx.extract('{path}', output='photos.h5').",
     }
     default = "Make a cache with featx.extract(source, output=path)."

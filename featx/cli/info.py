@@ -9,6 +9,7 @@ from featx.cli.options import AsJson
 from featx.cli.printing import format_accuracy, print_json, print_table, print_text
 from featx.cli.records import describe_fingerprint, describe_head, rename_keys
 from featx.core.errors import FeatxError
+from featx.core.text import shorten
 
 if TYPE_CHECKING:
     from featx.cache.reader import Cache
@@ -38,7 +39,7 @@ def info(
 
     featx info head.joblib
     """
-    from featx.core.recognise import recognise_file
+    from featx.core.recognise import describe_path, recognise_file
 
     content = recognise_file(file)
     if content == "head":
@@ -47,15 +48,16 @@ def info(
         _show_weights(file, as_json=as_json)
     elif failures:
         _show_failures(file, as_json=as_json)
-    elif file.is_dir():
+    elif content == "cache":
+        _show_cache(file, as_json=as_json)
+    else:
+        cache = f"featx.extract('{file}', output='photos.h5')"
         raise FeatxError(
             subject=str(file),
             expected="a cache, a head or a file of weights",
-            got="a folder",
-            remedy=f"Make a cache of its images: featx.extract('{file}', output='photos.h5').",
+            got=describe_path(file),
+            remedy=f"Make a cache: {cache}." if file.is_dir() else "Check the path.",
         )
-    else:
-        _show_cache(file, as_json=as_json)
 
 
 def _show_failures(path: Path, *, as_json: bool) -> None:
@@ -86,7 +88,7 @@ def _show_cache(path: Path, *, as_json: bool) -> None:
     )
     if summary["n_failures"]:
         print_text(f"        list the failures with: featx info {path} --failures")
-    print_text(f"source  {summary['source']}")
+    print_text(f"source  {shorten(summary['source'])}")
     print_text(f"digest  {summary['digest']}")
     if summary["n_groups"]:
         print_text(f"groups  {summary['n_groups']}")

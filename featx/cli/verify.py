@@ -21,6 +21,7 @@ from featx.cli.register import register_networks
 
 
 def verify(
+    context: typer.Context,
     cache: CacheArgument,
     against: Annotated[
         list[Path] | None,
@@ -50,6 +51,7 @@ def verify(
     """
     register_networks(register)
     from featx.cache.check import verify_cache
+    from featx.cli.flags import translate_for
 
     found = verify_cache(cache)
     problems = list(found.problems)
@@ -86,6 +88,6 @@ def verify(
         print_json(record | {"is_sound": not problems, "problems": problems})
     else:
         for problem in problems:
-            print_text(f"  {problem}")
+            print_text(f"  {translate_for(context, problem)}")
     if problems:
         raise typer.Exit(1)

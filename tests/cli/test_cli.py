@@ -113,9 +113,16 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         ("doctor gone --device cpu", "gone: expected a folder, table, tar or image"),
         (EXTRACT + " --size 64", "expected no size, since the transform is the user's own, got 64"),
         (EXTRACT.replace("tests-tiny", "lenet5 --size 64"), "lenet5, size 64: expected a size"),
-        ("info gone.h5", "gone.h5: expected a cache, got no such file"),
-        ("info text.h5", "text.h5: expected a sealed cache"),
+        ("info gone.h5", "a head or a file of weights, got no such file. Check the path."),
+        ("info text.h5", "text.h5: expected a cache, a head or a file of weights, got another"),
+        ("split text.h5", "text.h5: expected a sealed cache"),
         ("info photos", "photos: expected a cache, a head or a file of weights, got a folder."),
+        (EXTRACT.replace("photos", "photos.h5"), "got a cache, or another HDF5 file. A cache goes"),
+        (EXTRACT.replace("photos", "head.joblib"), "head.joblib: expected a folder, table, tar or"),
+        (
+            "predict head.joblib head.joblib",
+            "got a head. Pass images; a head goes to",
+        ),
         ("verify head.joblib", "expected a cache, got a head. Pass the cache that it was"),
         ("split head.joblib", "or show it: featx info head.joblib."),
         ("fit-head head.joblib -o new.joblib", "head.joblib: expected a cache, got a head."),
@@ -223,7 +230,7 @@ def test_swapped_arguments_are_told_with_the_right_command(
 
 
 def test_file_that_is_named_like_an_option_is_no_wrong_usage(place: Any, run_cli: Any) -> None:
-    run_cli("info", "cache").check_error("cache: expected a cache, got no such file", code=1)
+    run_cli("verify", "cache").check_error("cache: expected a cache, got no such file", code=1)
 
 
 def test_words_of_options_may_be_typed_in_capitals(place: Any, run_cli: Any) -> None:
@@ -316,9 +323,16 @@ def test_command_used_wrongly_ends_in_code_2(run_cli: Any, line: str) -> None:
     assert "Error: " in result.err
 
 
+def test_verify_says_what_is_wrong_in_words_of_the_command_line(place: Any, run_cli: Any) -> None:
+    result = run_cli("verify", "text.h5")
+    assert (result.code, result.err) == (1, "")
+    assert result.out.startswith("text.h5: damaged, 0 rows, 0 vectors checked\n")
+    assert "extract again with featx extract source --output path." in result.out
+
+
 def test_debug_lets_the_error_through(run_cli: Any, tmp_path: Path) -> None:
-    with pytest.raises(CacheError, match=r"expected a cache, got no such file"):
-        run_cli("--debug", "info", tmp_path / "gone.h5")
+    with pytest.raises(CacheError, match=r"got no such file"):
+        run_cli("--debug", "verify", tmp_path / "gone.h5")
 
 
 def test_version_is_printed(run_cli: Any) -> None:

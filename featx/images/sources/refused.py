@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from featx.core.errors import SourceError
+from featx.core.recognise import FileContent, recognise_file
 from featx.images.content import Content
 from featx.images.elsewhere import describe_elsewhere
 from featx.images.format_table import PREFIX_SIZE
@@ -38,6 +39,17 @@ KINDS: Mapping[tuple[str, str], str] = {
 }
 """Suffixes of files that are no source, by what the file is and what to do."""
 
+OWN: Mapping[FileContent, tuple[str, str]] = {
+    "cache": (
+        "a cache, or another HDF5 file",
+        f"A cache goes to featx.fit_head(cache). Of another file: {WRITE_IMAGES[0].lower()}"
+        f"{WRITE_IMAGES[1:]}",
+    ),
+    "head": ("a head", "Pass images; a head goes to featx.predict(head, images)."),
+    "weights": ("a file of weights", "Pass images, and the file as weights=FILE."),
+}
+"""What to do with a file that featx reads elsewhere."""
+
 BY_CONTENT = {"text": WRITE_TABLE, "a Parquet file": "Name it .parquet."}
 """What to do with a file by what it holds, if a source asks for another remedy than an image."""
 
@@ -64,6 +76,9 @@ def describe_other(path: Path) -> tuple[str, str] | None:
         return None
     if is_image(prefix):
         return None
+    content = recognise_file(path)
+    if content is not None:
+        return OWN[content]
     told = _BY_SUFFIX.get(path.suffix.lower())
     if told is not None:
         return told
