@@ -110,7 +110,7 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         (EXTRACT + " --device cuda:99", "device cuda:99: expected a CUDA device with that number"),
         (EXTRACT + " --engine torch --precision fp16", "precision fp16 on cpu: expected hardware"),
         (EXTEND + " --decode fast", "expected decoder pillow-exact/1"),
-        ("doctor gone --device cpu", "gone: expected a folder, table, tar or image"),
+        ("doctor gone --device cpu -q", "gone: expected a folder, table, tar or image"),
         (EXTRACT + " --size 64", "expected no size, since the transform is the user's own, got 64"),
         (EXTRACT.replace("tests-tiny", "lenet5 --size 64"), "lenet5, size 64: expected a size"),
         ("info gone.h5", "a head or a file of weights, got no such file. Check the path."),
@@ -195,9 +195,9 @@ def test_command_with_bad_input_ends_in_one_line_and_code_1(
         ),
         ("fit-head photos.h5 -o new.joblib --split trian", "--split: expected train, val, test or"),
         ("evaluate head.joblib photos.h5 --split valid", "got 'valid'. Nearest: val"),
-        ("doctor --backbone resnet51", "--backbone: expected one of"),
+        ("doctor --backbone resnet51 -q", "--backbone: expected one of"),
         (EXTRACT + " --engine openvino --device mps", "--engine, --device: expected device cpu"),
-        ("doctor --folder gone", "--folder: expected a writable folder"),
+        ("doctor --folder gone -q", "--folder: expected a writable folder"),
     ],
 )
 def test_wrong_value_of_an_option_ends_in_one_line_and_code_2(

@@ -90,15 +90,20 @@ def test_fine_tune_json_is_the_report(place: Any, run_cli: Any) -> None:
     result = run_cli(*(TUNE + FAST + " --max-trunk-gb 0 --json").split())
     assert result.code == 0
     found = json.loads(result.out)
-    assert set(found) == {one.name for one in fields(TuningReport)} | {"verdict"}
+    renamed = {
+        **{"path": "weights", "head_path": "head", "log_path": "log", "trunk_path": "trunk"},
+        **{"scores": "comparison", "advice": "estimate"},
+    }
+    names = {renamed.get(one.name, one.name) for one in fields(TuningReport)}
+    assert set(found) == names | {"cache", "verdict"}
     assert (found["n_train"], found["n_holdout"], found["blocks"]) == (19, 5, ["f6"])
-    assert found["path"] == "tuned.safetensors"
+    assert (found["weights"], found["head"]) == ("tuned.safetensors", "tuned.joblib")
     assert found["history"][0]["train_loss"] is None
     assert found["history"][1]["train_loss"] > 0
-    assert (found["scores"]["n_rows"], found["split"]) == (12, "val")
-    assert isinstance(found["scores"]["is_better"], bool)
+    assert (found["comparison"]["n_rows"], found["split"]) == (12, "val")
+    assert isinstance(found["comparison"]["is_better"], bool)
     assert VERDICT.match(found["verdict"])
-    assert found["trunk_path"] is None
+    assert (found["trunk"], found["estimate"]) == (None, None)
 
 
 def test_fine_tune_without_space_for_the_trunk_says_so(place: Any, run_cli: Any) -> None:
