@@ -30,10 +30,10 @@ These formats are also told by their first bytes, without a suffix.
 """,
     "extra": """\
 ## Read with an extra
-The extra `heic` (`pip install '.[heic]'` from a clone, or `pip install pillow-heif`) reads the photos
-of iPhones. The turn that the file itself states is applied; the EXIF orientation is ignored, as the
-format demands. An image of 10 or 12 bits becomes one of 8 bits. The fingerprint is the same as for
-other formats.
+The extra `heic` (`pip install '.[heic]'` from a clone, or `pip install pillow-heif`) reads the
+photos of iPhones. The turn that the file itself states is applied; the EXIF orientation is ignored,
+as the format demands. An image of 10 or 12 bits becomes one of 8 bits. The fingerprint is the same
+as for other formats.
 """,
     "named": """\
 ## Read where somebody promises them

@@ -440,10 +440,8 @@ def test_heic_without_its_extra_says_how_to_install_it(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     for brand in (b"heic", b"mif1", b"heix", b"msf1"):
         reason = refuse(b"\0\0\0\x18ftyp" + brand + bytes(99), "IMG_1.jpg")
-        assert (
-            "got HEIC. Run: pip install pillow-heif (the extra heic installs it). Or convert it to JPEG"
-            in reason
-        )
+        assert "got HEIC. Run: pip install pillow-heif (the extra heic" in reason
+        assert "Or convert it to JPEG" in reason
 
 
 # --- 16 bits
