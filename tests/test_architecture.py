@@ -36,6 +36,7 @@ PLAN = "\n".join(
 
 ONLY_IN = {
     "typer": ["cli/"],
+    "rich": ["cli/"],
     "PIL": ["images/decode.py", "images/opening.py"],
     "pillow_heif": ["images/opening.py"],
     "sklearn": ["heads/", "demo.py"],
@@ -203,7 +204,18 @@ def test_errors_are_raised_with_their_parts(file: Path) -> None:
                 assert not node.exc.args, f"{get_name(file)}, line {node.lineno}: {name}"
 
 
-HEAVY = ("torch", "torchvision", "openvino", "sklearn", "h5py", "scipy", "PIL", "numpy")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "openvino",
+    "sklearn",
+    "h5py",
+    "scipy",
+    "PIL",
+    "numpy",
+    "rich",
+    "tqdm",
+)
 
 
 @pytest.mark.parametrize(

@@ -43,12 +43,12 @@ def evaluate(
     if scores.log_loss is not None:
         print_text(f"log loss           {scores.log_loss:.3f}")
     print_text()
-    _print_classes(scores)
+    print_classes(scores)
     print_text()
-    _print_confusion(scores)
+    print_confusion(scores)
 
 
-def _print_classes(scores: "Evaluation") -> None:
+def print_classes(scores: "Evaluation") -> None:
     """Print the scores of each class; of many classes, those that the head knows worst."""
     classes = scores.per_class
     if len(classes) > MAX_LINES:
@@ -62,7 +62,7 @@ def _print_classes(scores: "Evaluation") -> None:
     )
 
 
-def _print_confusion(scores: "Evaluation") -> None:
+def print_confusion(scores: "Evaluation") -> None:
     """Print the confusion matrix or, if it is too large to read, its worst pairs of classes."""
     header = ["true \\ predicted", *scores.classes]
     lines = [[name, *line] for name, line in zip(scores.classes, scores.confusion, strict=True)]

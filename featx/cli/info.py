@@ -93,7 +93,7 @@ def _show_cache(path: Path, *, as_json: bool) -> None:
     if summary["n_groups"]:
         print_text(f"groups  {summary['n_groups']}")
     print_text()
-    _print_counts(summary["counts"])
+    print_counts(summary["counts"])
     for name, embedding in embeddings.items():
         fingerprint = embedding["fingerprint"]
         print_text(
@@ -107,7 +107,7 @@ def _show_cache(path: Path, *, as_json: bool) -> None:
         print_text(f"  made {made['time'][:16]} by {made['engine']} on {made['device']}{updates}")
 
 
-def _print_counts(counts: dict[str, dict[str, int]]) -> None:
+def print_counts(counts: dict[str, dict[str, int]]) -> None:
     """Print how many rows each class has in each split."""
     splits = [
         split
@@ -138,7 +138,7 @@ def _summarise(cache: "Cache") -> dict[str, Any]:
 
     pairs = Counter(zip(cache.labels.tolist(), cache.splits.tolist(), strict=True))
     counts: dict[str, dict[str, int]] = {}
-    for (label, split), count in sorted(pairs.items(), key=lambda pair: _sort_key(pair[0][0])):
+    for (label, split), count in sorted(pairs.items(), key=lambda pair: sort_key(pair[0][0])):
         counts.setdefault(label, {})[split] = count
     return {
         "content": "cache",
@@ -164,7 +164,7 @@ def _summarise(cache: "Cache") -> dict[str, Any]:
     }
 
 
-def _sort_key(label: str) -> tuple[int, int, str]:
+def sort_key(label: str) -> tuple[int, int, str]:
     """Sort numbers by value and before words; rows without a label come last."""
     if label.isdecimal():
         return 0, int(label), label

@@ -4,8 +4,8 @@ import pytest
 from typer.main import get_group
 
 from featx.cli.app import app
-from featx.cli.flags import Flag, list_flags, render_error, translate
-from featx.core.errors import CacheError, FeatxError
+from featx.cli.flags import Flag, get_exit_code, list_flags, render_error, translate
+from featx.core.errors import CacheError, FeatxError, TooManyFailuresError
 
 FLAGS = {
     "overwrite": Flag("--overwrite", True),
@@ -85,3 +85,26 @@ def test_render_error_of_a_file_keeps_its_name() -> None:
     assert render_error(error, GROUP) == (
         "a_cache.h5: expected a cache, got nothing. Run featx extract."
     )
+
+
+@pytest.mark.parametrize(
+    ("subject", "words", "code"),
+    [
+        ("size", "extract photos --size 0", 2),
+        ("val, test", "split photos.h5 --val 2", 2),
+        ("backbone", "backbones resnet51", 2),
+        ("size", "evaluate head.joblib photos.h5", 1),
+        ("lenet5, size 64", "extract photos --size 64", 1),
+        ("photos.h5", "info photos.h5", 1),
+        ("cache", "verify cache", 1),
+        ("size", "gone", 1),
+    ],
+)
+def test_get_exit_code_of_an_argument_is_2(subject: str, words: str, code: int) -> None:
+    error = FeatxError(subject=subject, expected="x", got="y", remedy="Do z.")
+    assert get_exit_code(error, GROUP, words.split()) == code
+
+
+def test_get_exit_code_of_too_many_failures_is_its_own() -> None:
+    error = TooManyFailuresError(subject="photos", expected="x", got="y", remedy="Do z.")
+    assert get_exit_code(error, GROUP, ["extract", "photos"]) == 3

@@ -85,6 +85,9 @@ def test_require_missing_package_names_the_extra() -> None:
         ("rain", ["train", "val"], "Nearest: train."),
         ("zzz", ["train", "val"], "No known name is similar."),
         ("x", [], "No known name is similar."),
+        ("svm", ["logreg", "linear-svm"], "Nearest: linear-svm."),
+        ("RESNET51", ["vgg16", "resnet50"], "Nearest: resnet50."),
+        ("imagenet", ["DEFAULT", "IMAGENET1K_V1"], "Nearest: IMAGENET1K_V1."),
     ],
 )
 def test_suggest_names_the_nearest(name: str, known: Any, sentence: str) -> None:

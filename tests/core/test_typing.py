@@ -16,6 +16,7 @@ from featx.core.typing import (
     TrainPrecision,
     VectorDtype,
     check_choice,
+    find_choice,
     list_choices,
 )
 
@@ -55,3 +56,18 @@ def test_check_choice_refuses_another_value(value: object) -> None:
 def test_check_choice_raises_the_given_error_with_the_nearest_word() -> None:
     with pytest.raises(DecodeError, match=r"expected exact or fast, got 'fats'\. Nearest: fast\."):
         check_choice("decode", "fats", Decode, error=DecodeError)
+
+
+@pytest.mark.parametrize("value", ["fp32", "FP32", " Fp32 "])
+def test_find_choice_takes_a_word_in_any_case(value: str) -> None:
+    assert find_choice("precision", value, list_choices(Precision)) == "fp32"
+
+
+def test_find_choice_without_a_near_word_says_what_to_do() -> None:
+    with pytest.raises(FeatxError, match=r"^decode: expected exact or fast, got 'x'\. Choose one"):
+        find_choice("decode", "x", list_choices(Decode))
+
+
+def test_find_choice_of_one_word_names_it() -> None:
+    with pytest.raises(FeatxError, match=r"^class_weight: expected balanced, got 'x'\."):
+        find_choice("class_weight", "x", ["balanced"])

@@ -1,0 +1,69 @@
+"""Scores of few classes are a matrix; of many, the worst of them."""
+
+import numpy as np
+import pytest
+
+from featx.cli.evaluate import MAX_LINES, MAX_MATRIX, print_classes, print_confusion
+from featx.heads.evaluate import Evaluation, score_predictions
+
+
+def score(n_classes: int, *, shift: int = 0, name: str = "class") -> Evaluation:
+    """Score ten rows of each class, of which the head takes `shift` for the next class."""
+    names = [f"{name}-{number:03}" for number in range(n_classes)]
+    y, predicted = [], []
+    for number, label in enumerate(names):
+        y += [label] * 10
+        n_wrong = shift if number else 2 * shift  # the first class is the worst
+        predicted += [names[(number + 1) % n_classes]] * n_wrong + [label] * (10 - n_wrong)
+    return score_predictions(
+        np.array(y, object), np.array(predicted, object), classes=np.array(names, object)
+    )
+
+
+def test_confusion_of_few_classes_is_a_matrix(capsys: pytest.CaptureFixture[str]) -> None:
+    print_confusion(score(3, shift=1))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1:] == [
+        ["class-000", "8", "2", "0"],
+        ["class-001", "0", "9", "1"],
+        ["class-002", "1", "0", "9"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "name"), [(MAX_MATRIX + 1, "c"), (65, "class"), (12, "a class with a long name")]
+)
+def test_confusion_that_no_screen_shows_is_a_list_of_the_worst_pairs(
+    capsys: pytest.CaptureFixture[str], n_classes: int, name: str
+) -> None:
+    print_confusion(score(n_classes, shift=1, name=name))
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    n_shown = min(n_classes, MAX_LINES)
+    assert (
+        lines[0] == f"The {n_shown} worst confusions of {n_classes}; --json has the whole matrix."
+    )
+    assert lines[3].split("  ")[0] == f"{name}-000"
+    assert lines[3].split()[-2:] == ["2", "0.200"]
+    assert len(lines) == 3 + n_shown
+    assert max(map(len, lines)) <= 100
+
+
+def test_confusion_without_confusions_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    print_confusion(score(40))
+    assert capsys.readouterr().out == "No rows of the 40 classes are confused.\n"
+
+
+def test_classes_beyond_a_screen_are_those_of_the_lowest_f1(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_classes(score(65, shift=1))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "The 20 classes of 65 with the lowest F1; --json has all."
+    assert lines[3].startswith("class-000")
+    assert len(lines) == 3 + MAX_LINES
+
+
+def test_classes_of_one_screen_are_all_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    print_classes(score(MAX_LINES, shift=1))
+    assert len(capsys.readouterr().out.splitlines()) == 1 + MAX_LINES
