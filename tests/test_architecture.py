@@ -37,6 +37,7 @@ PLAN = "\n".join(
 ONLY_IN = {
     "typer": ["cli/"],
     "rich": ["cli/"],
+    "tqdm": ["core/bar.py"],
     "PIL": ["images/decode.py", "images/opening.py"],
     "pillow_heif": ["images/opening.py"],
     "sklearn": ["heads/", "demo.py"],

@@ -22,7 +22,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from featx.core.display import SCREEN, Bar, StageLine, View, log_end
+from featx.core.bar import Bar
+from featx.core.display import SCREEN, StageLine, View, log_end
 
 _SHOW: ContextVar[bool | None] = ContextVar("featx_show_progress", default=None)
 _OUTER: ContextVar[str] = ContextVar("featx_outer_stage", default="")

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from featx.core.display import Bar
+from featx.core.bar import Bar
 from featx.core.errors import DeviceError
 from featx.core.files import remove_drafts
 from featx.core.progress import open_bar, show_progress, stage

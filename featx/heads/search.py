@@ -19,7 +19,7 @@ import numpy as np
 from sklearn.metrics import recall_score
 from sklearn.preprocessing import StandardScaler
 
-from featx.core.display import Bar
+from featx.core.bar import Bar
 from featx.core.progress import open_bar
 from featx.core.typing import Array, Float32Array, Float64Array, IntArray
 from featx.heads.kinds import ClassWeight, HeadKind

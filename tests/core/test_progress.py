@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from featx.core import display
-from featx.core.display import SCREEN, Bar, format_seconds
+from featx.core.bar import Bar
+from featx.core.display import SCREEN, format_seconds
 from featx.core.progress import (
     announce,
     choose_view,

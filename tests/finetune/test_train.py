@@ -326,6 +326,22 @@ def test_training_on_random_labels_stops_early_and_says_why(tmp_path: Path) -> N
     assert len(training.history) == 1 + training.best_epoch + 5
 
 
+def test_training_that_stops_early_ends_its_bar_there_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    y = draw_random_labels(40)
+    training = build_training(
+        tmp_path / "1", examples=build_examples(y, 10), maps=draw_maps(y * 0), epochs=60
+    )
+    training.run(progress=True)
+    n_epochs, n_train = len(training.history) - 1, len(training.request.examples.train)
+    line = capsys.readouterr().err.splitlines()[-1]
+    n_done = f"{n_epochs * n_train:,}"
+    assert line.startswith(
+        f"featx: epoch {n_epochs} of 60, stopped early: {n_done} of {n_done} images (100 %) in "
+    )
+
+
 def test_training_keeps_the_best_weights_not_the_last(tmp_path: Path) -> None:
     examples = build_examples()
     training = train(
