@@ -220,10 +220,10 @@ def list_specs() -> tuple[BackboneSpec, ...]:
 
 
 def _import_torchvision() -> Any:
-    if "torchvision" not in sys.modules:
-        with stage("loading torchvision", is_long=True):  # its import takes seconds
-            pass
-    return sys.modules["torchvision"]
+    # The import takes seconds.
+    with stage("loading torchvision", is_long="torchvision" not in sys.modules):
+        import torchvision
+    return torchvision
 
 
 def _build(name: str, options: dict[str, Any]) -> nn.Module:
