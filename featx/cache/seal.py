@@ -126,6 +126,8 @@ class SealedFile(io.RawIOBase):
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         # Unbuffered: each block is kept in memory once, and only after it was checked.
         with self._explain_errors():
+            if path.exists() and not path.is_file():
+                raise OSError("a folder, a pipe or a device")
             self._stream = path.open("rb", buffering=0)
         try:
             self._read_seal()

@@ -90,13 +90,16 @@ def predict(
 
 def _print_csv(predictions: "Sequence[Prediction]") -> None:
     """Print all columns, empty ones too, for a program to read."""
-    from featx.core.text import guard_cell
+    from featx.core.text import escape_text, guard_cell
+
+    def write_cell(cell: Any) -> Any:
+        return guard_cell(escape_text(cell)) if isinstance(cell, str) else cell
 
     use_utf8()
     columns = _list_columns(predictions)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(zip(*(map(guard_cell, column) for column in columns.values()), strict=True))
+    writer.writerows(zip(*(map(write_cell, column) for column in columns.values()), strict=True))
 
 
 def _print_columns(predictions: "Sequence[Prediction]", *, is_cache: bool) -> None:

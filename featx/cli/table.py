@@ -9,7 +9,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from featx.core.text import escape_text
+from featx.core.text import show_text
+
+MAX_CELL = 5000
+"""Length in characters of the longest cell: paths have 4,096 at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,7 @@ class TextTable:
 def _format_cell(cell: Any) -> str:
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return "-"
-    return f"{cell:.3f}" if isinstance(cell, float) else escape_text(str(cell))
+    return f"{cell:.3f}" if isinstance(cell, float) else show_text(str(cell), MAX_CELL)
 
 
 def count_columns() -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.core.notes import note
+from featx.core.records import load_json
 
 STORE_VARIABLE = "FEATX_STORE"
 """Environment variable that names the folder. Default: ``featx`` in the system's cache folder."""
@@ -97,7 +98,7 @@ def find_kept(key: str) -> Path | None:
     try:
         if not folder.is_dir():
             return None
-        sums = json.loads((folder / _SUMS).read_text())
+        sums = load_json((folder / _SUMS).read_text())
         if any(_digest(folder / name) != digest for name, digest in sums.items()):
             raise ValueError("damaged")
     except (OSError, ValueError, AttributeError):

@@ -7,6 +7,10 @@ import sys
 import warnings
 
 from featx.core.errors import FeatxWarning
+from featx.core.text import show_text
+
+MAX_NOTE = 2000
+"""Length in characters of a note as shown: it may name files of strangers."""
 
 LOGGER = logging.getLogger("featx")
 LOGGER.addHandler(logging.NullHandler())  # without a handler, logging would print each note again
@@ -24,6 +28,7 @@ def note(text: str) -> None:
         One or more sentences. Python arguments and calls in it become flags and commands on the
         command line, as in an error.
     """
+    text = show_text(text, MAX_NOTE)
     LOGGER.warning(text)
     level = 1
     frame = sys._getframe(1)

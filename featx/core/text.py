@@ -110,5 +110,6 @@ def guard_cell(cell: Cell) -> Cell | str:
     """
     if not isinstance(cell, str) or _NUMBER.fullmatch(cell):
         return cell
-    is_formula = cell[:1] in tuple("\t\r\n") or cell.lstrip()[:1] in tuple("=+-@＝＋－＠")
+    start = cell.lstrip("'")  # one more quote before a guarded text, so that texts stay different
+    is_formula = start[:1] in tuple("\t\r\n") or start.lstrip()[:1] in tuple("=+-@＝＋－＠")
     return f"'{cell}" if is_formula else cell

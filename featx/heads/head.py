@@ -317,13 +317,13 @@ def load_head(path: PathLike) -> Head:
         raise HeadError(
             subject=str(path),
             expected=f"head format {FORMAT_VERSION}",
-            got=str(version),
+            got=str(version) if isinstance(version, int) else type(version).__name__,
             remedy=FIT_ANEW,
         )
     try:
         return _build_head(content)
     except (KeyError, TypeError) as error:
-        got = f"one whose fields do not fit ({error})"
+        got = f"one whose fields do not fit ({type(error).__name__})"
         raise HeadError(
             subject=str(path), expected="a whole head", got=got, remedy=FIT_ANEW
         ) from error

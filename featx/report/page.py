@@ -12,6 +12,7 @@ import numpy as np
 
 from featx.core.errors import FeatxError
 from featx.core.files import check_destination, replacing
+from featx.core.text import show_text
 from featx.core.typing import Array, PathLike
 
 # Paul Tol's "muted" scheme, which colour-blind readers can tell apart; ten colours with grey.
@@ -34,7 +35,7 @@ th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 1
 
 def render_table(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     """Render a table; numbers have three decimals."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
+    head = "".join(f"<th>{_escape(name)}</th>" for name in header)
     body = "".join(
         "<tr>" + "".join(f"<td>{_format_cell(cell)}</td>" for cell in line) + "</tr>"
         for line in lines
@@ -47,7 +48,7 @@ def render_samples(samples: Mapping[str, Sequence[bytes]]) -> str:
     lines = []
     for label, images in samples.items():
         sources = (base64.b64encode(image).decode() for image in images)
-        name = html.escape(label)
+        name = _escape(label)
         tags = "".join(
             f'<img alt="{name}" src="data:image/png;base64,{source}">' for source in sources
         )
@@ -66,7 +67,7 @@ def render_map(points: Array, labels: Array, *, size: int = 620) -> str:
         circles = "".join(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>' for x, y in positions[labels == label]
         )
-        name = html.escape(label)
+        name = _escape(label)
         dots.append(f'<g fill="{colour}" fill-opacity=".75"><title>{name}</title>{circles}</g>')
         y = 20 + 20 * code
         dots.append(
@@ -79,7 +80,7 @@ def render_map(points: Array, labels: Array, *, size: int = 620) -> str:
 
 def render_confusion(classes: Sequence[str], confusion: Sequence[Sequence[int]]) -> str:
     """Render a confusion matrix: a line per true class, a column per predicted class."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in classes)
+    head = "".join(f"<th>{_escape(name)}</th>" for name in classes)
     lines = []
     for row, (name, counts) in enumerate(zip(classes, confusion, strict=True)):
         total = max(sum(counts), 1)
@@ -87,7 +88,7 @@ def render_confusion(classes: Sequence[str], confusion: Sequence[Sequence[int]])
             f'<td style="background: {_shade(count / total, row == column)}">{count or ""}</td>'
             for column, count in enumerate(counts)
         )
-        lines.append(f"<tr><th>{html.escape(name)}</th>{cells}</tr>")
+        lines.append(f"<tr><th>{_escape(name)}</th>{cells}</tr>")
     corner = "<th>true \\ predicted</th>"
     return f'<table class="confusion"><tr>{corner}{head}</tr>{"".join(lines)}</table>'
 
@@ -125,8 +126,13 @@ def write_page(path: PathLike, title: str, sections: Sequence[tuple[str, str, st
         draft.write_text(page, encoding="utf-8")
 
 
+def _escape(text: str) -> str:
+    """Write a text of a stranger, such as a label, as HTML."""
+    return html.escape(show_text(text))
+
+
 def _format_cell(cell: Any) -> str:
-    return f"{cell:.3f}" if isinstance(cell, float) else html.escape(str(cell))
+    return f"{cell:.3f}" if isinstance(cell, float) else _escape(str(cell))
 
 
 def _shade(share: float, right: bool) -> str:

@@ -43,7 +43,20 @@ def test_show_text_is_bounded_also_if_everything_is_escaped() -> None:
 
 @pytest.mark.parametrize(
     "cell",
-    ["=cmd", "+cmd", "-cmd", "@cmd", "\tcmd", "\rcmd", "\ncmd", " =cmd", "＝cmd", "-", "-1+1"],
+    [
+        "=cmd",
+        "+cmd",
+        "-cmd",
+        "@cmd",
+        "\tcmd",
+        "\rcmd",
+        "\ncmd",
+        " =cmd",
+        "＝cmd",
+        "-",
+        "-1+1",
+        "'=cmd",
+    ],
 )
 def test_guard_cell_puts_a_quote_before_a_formula(cell: str) -> None:
     assert guard_cell(cell) == "'" + cell

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from featx.core.errors import SourceError
+from featx.core.records import load_json
 from featx.core.text import shorten
 from featx.images.sources.cells import ROLES, Findings, Line, name_type, read_typed, refuse_type
 from featx.images.sources.columns import find_columns
@@ -54,8 +54,8 @@ def iter_json_lines(table: Path, findings: Findings) -> Iterator[Line]:
 
 def _parse(subject: str, line: bytes) -> dict[str, Any]:
     try:
-        fields = json.loads(line.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        fields = load_json(line.decode("utf-8-sig"))
+    except ValueError as error:
         fields = error
     if isinstance(fields, dict):
         return fields

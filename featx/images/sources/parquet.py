@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from featx.core.errors import SourceError, require
+from featx.core.records import load_json
 from featx.core.text import shorten
 from featx.images.sources.cells import ROLES, Findings, Line, read_typed, refuse_type
 from featx.images.sources.columns import Role, find_columns, has_paths
@@ -173,7 +173,7 @@ def _is_empty(metadata: Any, leaf: str) -> bool:
 def _read_class_names(metadata: Mapping[bytes, bytes] | None, label: str | None) -> Sequence[str]:
     """Read the names of the classes that Hugging Face stores beside the schema; may be empty."""
     try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        features = load_json((metadata or {})[b"huggingface"])["info"]["features"]
         return [str(name) for name in features[label]["names"]]
     except (KeyError, TypeError, ValueError):
         return ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections import Counter
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.core.errors import SourceError
+from featx.core.records import load_json
 from featx.core.rows import parse_split
 from featx.images.keys import find_key
 from featx.images.labels import clean_label
@@ -135,10 +135,10 @@ def _read_sidecar(tar: Path, member: Member) -> dict[str, Any]:
             raise ValueError(f"{member.content.size} bytes")
         text = member.content.read().decode("utf-8-sig")
         is_text = member.name.lower().endswith(".cls")
-        fields = {"label": text} if is_text else json.loads(text)
+        fields = {"label": text} if is_text else load_json(text)
         if not isinstance(fields, dict):
             raise ValueError("not an object")
-    except (ValueError, OSError, RecursionError) as error:
+    except (ValueError, OSError) as error:
         raise SourceError(
             subject=subject,
             expected="UTF-8 text (.cls) or a JSON object (.json)",

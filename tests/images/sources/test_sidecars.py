@@ -103,7 +103,7 @@ def test_read_tars_each_image_has_the_label_of_its_own_sidecar(
             [("a.jpg", b""), ("a.json", b'{"group": {"p": 1}}')],
             r"field 'group': expected text or a whole number, got dict",
         ),
-        ([("a.jpg", b""), ("a.json", b"[" * 100_000)], "got RecursionError"),
+        ([("a.jpg", b""), ("a.json", b"[" * 100_000)], "got ValueError: JSON that nests"),
     ],
     ids=lambda value: str(value)[:40],
 )
