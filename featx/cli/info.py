@@ -100,7 +100,7 @@ def _show_cache(path: Path, *, as_json: bool) -> None:
             f"\nembedding {name}: {embedding['n_vectors']} vectors of {fingerprint['dim']} "
             f"{embedding['dtype']}, fingerprint {fingerprint['digest']}"
         )
-        print_text(f"  {embedding['summary']}")
+        print_text(f"  {shorten(embedding['summary'])}")
         made = embedding["provenance"]
         n_updates = len(made["updates"])
         updates = f", and {n_updates} updates" if n_updates else ""
