@@ -20,6 +20,7 @@ from featx.images.content import Content, InMemory
 from featx.images.decode import BRIGHTEST_16_BIT, decode_reduced
 from featx.images.large import read_content
 from featx.images.manifest import Entry
+from featx.images.missing import explain_missing
 from featx.images.names import escape_name
 from featx.images.opening import check_name
 
@@ -193,6 +194,8 @@ def prepare_image(
         watch.end(stage)
         brightest = image.info.get(BRIGHTEST_16_BIT)
         return Prepared(row=row, watch=watch, pixels=pixels, brightest=brightest)
+    except FileNotFoundError as error:
+        reason = explain_missing(str(error.filename))
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise DeviceError(

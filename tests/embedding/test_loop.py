@@ -105,7 +105,8 @@ def test_iter_embedded_failures_carry_their_stage_and_reason(mixed: Path, picky:
         "good2_preprocess.png",
         "good3_embed.png",
     }
-    assert got["good0_read.jpg"] == ("read", "No such file or directory")
+    assert got["good0_read.jpg"][0] == "read"
+    assert got["good0_read.jpg"][1].startswith("No such file or directory: a symbolic link to ")
     assert got["good1_decode.jpg"][0] == "decode"
     assert "got text that begins with 'not\\nfound" in got["good1_decode.jpg"][1]
     assert got["good2_preprocess.png"] == ("preprocess", "ValueError: too wide")

@@ -1,0 +1,57 @@
+"""Files that are not there: what lies in their place, under a name that nearly is theirs."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+
+from featx.images.format_table import PLACEHOLDERS
+from featx.images.names import quote_name
+
+
+def explain_missing(path: str) -> str:
+    """Say why a file is not found, by looking for a few names that people confuse.
+
+    Parameters
+    ----------
+    path : str
+        Path of a file that does not exist.
+
+    Returns
+    -------
+    str
+        The reason of the system, and what is there instead if one of these names is: the name in
+        the other Unicode form (macOS writes NFD), with another case, with another spelling of the
+        suffix (``.jpeg`` for ``.jpg``), or a placeholder of a cloud.
+    """
+    reason = "No such file or directory"
+    if os.path.islink(path):
+        return f"{reason}: a symbolic link to {quote_name(os.readlink(path))}, which is not there"
+    folder, base = os.path.split(path)
+    for name in _list_placeholders(base):
+        if os.path.lexists(os.path.join(folder, name)):
+            return f"{reason}, but a placeholder: the image is in the cloud. Download it"
+    for form in ("NFC", "NFD"):
+        other = unicodedata.normalize(form, path)
+        if other != path and os.path.lexists(other):
+            return f"{reason}, but one of the same name in Unicode {form}. Write names in that form"
+    for name in _list_spellings(base):
+        if name != base and os.path.lexists(os.path.join(folder, name)):
+            return f"{reason}, but {quote_name(name)} is there. Correct the name"
+    return reason
+
+
+def _list_placeholders(base: str) -> Iterator[str]:
+    yield from (f".{base}{suffix}" for suffix in PLACEHOLDERS)
+    yield from (f"{base}{suffix}" for suffix in PLACEHOLDERS)
+
+
+def _list_spellings(base: str) -> Iterator[str]:
+    """Yield the base name with other cases and suffixes of the same format."""
+    stem, suffix = os.path.splitext(base)
+    yield from (base.lower(), base.upper(), base.strip())
+    for group in ((".jpg", ".jpeg"), (".tif", ".tiff")):
+        others = group if suffix.lower() in group else (suffix,)
+        for other in others:
+            yield from (stem + other.lower(), stem + other.upper())
