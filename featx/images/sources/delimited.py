@@ -10,6 +10,7 @@ from pathlib import Path
 
 from featx.core.errors import SourceError
 from featx.core.text import shorten
+from featx.images.content import open_regular
 from featx.images.formats import find_by_name
 from featx.images.sources.cells import MISSING, ROLES, Findings, Line
 from featx.images.sources.columns import find_columns, has_paths
@@ -74,7 +75,7 @@ def _hold(stream: Iterator[str], held: list[str]) -> Iterator[str]:
 
 def _find_encoding(table: Path) -> str:
     """Tell UTF-16 by its byte-order mark. That of UTF-8, which Excel writes, is skipped."""
-    with table.open("rb") as stream:
+    with open_regular(str(table)) as stream:
         start = stream.read(64)
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
@@ -155,7 +156,7 @@ def _explain(table: Path, number: int, error: Exception) -> SourceError:
         return SourceError(
             subject=str(table),
             expected="a table that can be read",
-            got=str(error.strerror),
+            got=error.strerror or str(error),
             remedy="Check the path.",
         )
     if isinstance(error, UnicodeDecodeError):

@@ -60,7 +60,7 @@ def read_folder(folder: Path) -> Manifest:
         if find_by_name(name) or (is_readable and content.looks_like_image(name)):
             names.append(name)
             contents.append(content)
-        elif is_metadata(name):
+        elif is_readable and is_metadata(name):
             metadata.append(name)
         elif is_readable:
             ignored[name_kind(name)] += 1

@@ -9,6 +9,7 @@ from typing import Any
 from featx.core.errors import SourceError
 from featx.core.records import load_json
 from featx.core.text import shorten
+from featx.images.content import open_regular
 from featx.images.sources.cells import ROLES, Findings, Line, name_type, read_typed, refuse_type
 from featx.images.sources.columns import find_columns
 
@@ -30,7 +31,7 @@ def iter_json_lines(table: Path, findings: Findings) -> Iterator[Line]:
     """
     readers: dict[tuple[str, ...], list[str | None]] = {}
     try:
-        with table.open("rb") as stream:
+        with open_regular(str(table)) as stream:
             for number, line in enumerate(stream, 1):
                 if line.isspace():
                     continue
@@ -47,7 +48,7 @@ def iter_json_lines(table: Path, findings: Findings) -> Iterator[Line]:
         raise SourceError(
             subject=str(table),
             expected="a table that can be read",
-            got=str(error.strerror),
+            got=error.strerror or str(error),
             remedy="Check the path.",
         ) from error
 

@@ -10,6 +10,7 @@ from typing import Any
 from featx.core.errors import SourceError, require
 from featx.core.records import load_json
 from featx.core.text import shorten
+from featx.images.content import open_regular
 from featx.images.sources.cells import ROLES, Findings, Line, read_typed, refuse_type
 from featx.images.sources.columns import Role, find_columns, has_paths
 from featx.images.sources.parquet_image import ParquetImages
@@ -37,7 +38,11 @@ def iter_parquet(table: Path, findings: Findings) -> Iterator[Line]:
     findings.word = "row"
     parquet = require("pyarrow.parquet", "parquet")
     try:
-        file = parquet.ParquetFile(table)
+        with open_regular(str(table)):  # Arrow would wait for a pipe
+            file = parquet.ParquetFile(table)
+    except OSError as error:
+        got = error.strerror or shorten(str(error))
+        raise _refuse_file(table, "a Parquet table", got) from error
     except Exception as error:  # the errors of pyarrow have no common base but Exception
         raise _refuse_file(table, "a Parquet table", type(error).__name__) from error
     try:

@@ -33,8 +33,9 @@ READERS: Mapping[str, Callable[[Path, Findings], Iterator[Line]]] = {
 }
 """Function that reads the lines of a table, by the suffix of the table in lower case."""
 
-MAX_PATH = 4096
-"""Largest length of a path in characters, that of Linux. A longer one is an image as text."""
+MAX_LENGTH = 4096
+"""Largest length of a cell in characters, that of a path on Linux. A longer one is an image or a
+document as text, which would be repeated in the cache and in messages."""
 
 
 def read_table(table: Path) -> Manifest:
@@ -89,9 +90,12 @@ def read_entries(table: Path, findings: Findings) -> list[Entry]:
     for number, image, id_, label, split, group in reader(table, findings):
         if not image:
             raise refuse(number, "path", expected="the path of an image", got="no value")
-        if isinstance(image, str) and len(image) > MAX_PATH:
-            got = f"a text of {len(image)} characters"
-            raise refuse(number, "path", expected="the path of an image", got=got)
+        length = len(image) if isinstance(image, str) else 0
+        if max(length, len(id_), len(label), len(group)) > MAX_LENGTH:
+            cells = {"path": image, "id": id_, "label": label, "group": group}
+            column = next(name for name in cells if len(str(cells[name])) > MAX_LENGTH)
+            got = f"a text of {len(str(cells[column]))} characters"
+            raise refuse(number, column, expected=f"at most {MAX_LENGTH} characters", got=got)
         if label not in names:
             names[label] = clean_label(label)
         if group not in names:
@@ -186,5 +190,5 @@ def _refuse_cell(
         subject=f"{table}, {findings.word} {number}, column {column!r}",
         expected=expected,
         got=got,
-        remedy=remedies[column],
+        remedy=remedies.get(column, "Write a short name, or leave the cell empty."),
     )

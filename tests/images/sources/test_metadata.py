@@ -1,5 +1,7 @@
 """A table metadata.csv beside images gives them labels, splits and groups."""
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,3 +116,9 @@ def test_read_folder_with_metadata_of_one_image_twice_is_refused(photos: Path) -
 def test_read_folder_with_metadata_tells_what_it_passes_over(photos: Path) -> None:
     write(photos / "metadata.csv", "file_name,lable\ntrain/0.jpg,cat\n")
     assert "lable (nearest: label)" in read_folder(photos).doubts[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
+def test_read_folder_with_a_pipe_called_metadata_passes_it_over(photos: Path) -> None:
+    os.mkfifo(photos / "metadata.csv")
+    assert len(read_folder(photos).entries) == 4

@@ -1,7 +1,9 @@
 """A CSV or Parquet table becomes rows, and each error names table, line and column."""
 
 import math
+import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,10 @@ def test_read_table_odd_id_is_escaped(tmp_path: Path) -> None:
         (b"path,label\na.jpg,\xe4nts\n", "expected UTF-8 text, got byte 0xe4"),
         ("path\n" + "x" * 200_000 + "\n", "line 2: expected a whole line of cells"),
         ("path\n" + "x" * 9_000 + "\n", "line 2, column 'path': .* got a text of 9000 char"),
+        (
+            "path,label\na,b\nb," + "x" * 9_000 + "\n",
+            "line 3, column 'label': expected at most 4096",
+        ),
         ("path,label\n1,a.jpg,ants\n", "got 3. Put quotes .*, or write the table without names of"),
     ],
     ids=[
@@ -171,6 +177,7 @@ def test_read_table_odd_id_is_escaped(tmp_path: Path) -> None:
         "latin-1",
         "endless cell",
         "image as text",
+        "label as long as a document",
         "names of rows",
     ],
 )
@@ -234,6 +241,17 @@ def test_read_table_wrong_parquet_is_refused_with_its_place(
     with pytest.raises(SourceError, match=message) as caught:
         read_table(table)
     assert str(caught.value).startswith(str(table))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_read_table_that_is_a_pipe_is_refused_at_once(tmp_path: Path, suffix: str) -> None:
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow", reason="needs featx[parquet]")
+    table = tmp_path / f"photos{suffix}"
+    os.mkfifo(table)
+    with pytest.raises(SourceError, match=r"expected a (Parquet )?table"):
+        read_table(table)
 
 
 def test_read_table_text_called_parquet_is_refused(tmp_path: Path) -> None:
