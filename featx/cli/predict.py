@@ -1,6 +1,5 @@
 """featx predict."""
 
-import csv
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -90,6 +89,8 @@ def predict(
 
 def _print_csv(predictions: "Sequence[Prediction]") -> None:
     """Print all columns, empty ones too, for a program to read."""
+    import csv
+
     from featx.core.text import escape_text, guard_cell
 
     def write_cell(cell: Any) -> Any:
