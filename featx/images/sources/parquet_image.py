@@ -45,6 +45,7 @@ class ParquetImages:
         self._state: tuple[int, int] | None = None
         self._file: Any = None
         self._starts: list[int] = []
+        self._damage: dict[int, tuple[int, str]] = {}
         self._batches: Iterator[Any] = iter(())
         self._position = 0
         self._held: deque[tuple[int, Any]] = deque()
@@ -98,14 +99,14 @@ class ParquetImages:
             status = os.stat(self.file)
             if self._state != (status.st_size, status.st_mtime_ns):
                 self._close()
+                self._starts, self._damage = [], {}
                 self._state = (status.st_size, status.st_mtime_ns)
             try:
                 value = self._find(row)
-            except OSError:
-                self._close()
-                raise
             except Exception as error:  # the errors of pyarrow have no common base but Exception
                 self._close()
+                if isinstance(error, OSError):
+                    raise
                 raise OSError(f"{type(error).__name__}: {error}") from error
         if value is None:
             raise OSError(f"no bytes of an image in the table, row {row + 1}")
@@ -113,15 +114,17 @@ class ParquetImages:
 
     def _find(self, row: int) -> bytes | None:
         """Find one image among those that are kept, or read on until it is found."""
+        damaged, reason = self._damage.get(self._find_group(row), (row + 1, ""))
+        if row >= damaged:
+            raise OSError(reason)
         first = self._held[0][0] if self._held else self._position
         is_ahead = self._find_group(row) > self._find_group(self._position)
         if self._file is None or row < first or is_ahead:
             self._open(row)
         while row >= self._position:
-            batch = next(self._batches, None)
-            if batch is None:
+            column = self._read_batch()
+            if column is None:
                 raise OSError(f"the table ends before row {row + 1}")
-            column = _take_column(batch)
             self._held.append((self._position, column))
             self._n_held += column.nbytes
             self._position += len(column)
@@ -131,8 +134,19 @@ class ParquetImages:
         value: bytes | None = column[row - start].as_py()
         return value
 
+    def _read_batch(self) -> Any:
+        """Read the next images; None at the end of the table."""
+        try:
+            batch = next(self._batches, None)
+        except Exception as error:
+            # Each later row of the group would be looked for from the start of the group.
+            group = self._find_group(self._position)
+            self._damage[group] = self._position, f"{type(error).__name__}: {error}"
+            raise
+        return None if batch is None else _take_column(batch)
+
     def _find_group(self, row: int) -> int:
-        """Find the row group of a row; -1 if no file is open."""
+        """Find the row group of a row; -1 if no file has been opened."""
         return bisect_right(self._starts, row) - 1
 
     def _open(self, row: int) -> None:
@@ -152,7 +166,7 @@ class ParquetImages:
     def _close(self) -> None:
         if self._file is not None:
             self._file.close()
-        self._file, self._batches, self._starts, self._position = None, iter(()), [], 0
+        self._file, self._batches, self._position = None, iter(()), 0
         self._held.clear()
         self._n_held = 0
 

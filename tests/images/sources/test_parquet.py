@@ -183,7 +183,8 @@ def test_read_in_any_order(
         assert images.read(row) == IMAGES[row]
 
 
-def test_read_in_order_opens_the_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list that grows whenever a Parquet file is opened."""
     opened = []
     file = parquet.ParquetFile
 
@@ -192,6 +193,11 @@ def test_read_in_order_opens_the_file_once(tmp_path: Path, monkeypatch: pytest.M
         return file(*given, **options)
 
     monkeypatch.setattr(parquet, "ParquetFile", count)
+    return opened
+
+
+def test_read_in_order_opens_the_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = count_opened(monkeypatch)
     images = open_images(tmp_path, row_group_size=7)
     for row in range(N):
         images.read(row)
@@ -221,6 +227,23 @@ def test_read_after_the_file_was_replaced_reads_the_new_one(tmp_path: Path) -> N
     with pytest.raises(OSError, match="ends before row 50"):
         images.read(N - 1)
     assert images.read(1) == IMAGES[2]
+
+
+def test_read_of_damaged_rows_fails_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = write(tmp_path, {"image": STRUCTS}, row_group_size=25, use_dictionary=False)
+    column = parquet.ParquetFile(table).metadata.row_group(0).column(0)
+    data = bytearray(table.read_bytes())
+    data[column.data_page_offset : column.data_page_offset + 20] = b"\xff" * 20
+    table.write_bytes(data)
+    opened = count_opened(monkeypatch)
+    images = ParquetImages(str(table), "image.bytes")
+    for row in range(25):
+        with pytest.raises(OSError, match=r"."):
+            images.read(row)
+    assert [images.read(row) for row in range(25, N)] == IMAGES[25:]
+    assert len(opened) == 2
 
 
 def test_read_of_a_damaged_file_is_an_os_error(tmp_path: Path) -> None:
