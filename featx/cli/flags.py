@@ -150,7 +150,7 @@ def translate(text: str, flags: Mapping[str, Flag], commands: set[str]) -> str:
         words = [f"featx {name}"]
         for argument in filter(None, re.split(r",\s*", match.group(2) or "")):
             given = _KEYWORD.fullmatch(argument)
-            words.append(write_keyword(given) if given else argument.strip("\"'"))
+            words.append(write_keyword(given) if given else argument.strip("[\"']"))
         return " ".join(words)
 
     def write_name(match: re.Match[str]) -> str:

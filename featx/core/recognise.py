@@ -89,20 +89,20 @@ def check_order(
     is_first: bool = True,
     call: str,
 ) -> None:
-    """Refuse two paths of which each stands in the place of the other.
+    """Refuse two arguments of which each stands in the place of the other.
 
     Parameters
     ----------
     names : tuple of str
         Names of the two arguments.
     paths : tuple of object
-        The two arguments, each a path or a list of one; no other value is in the wrong place.
+        The two arguments, each a path or a list of paths; no other value is in the wrong place.
     content : {"cache", "head", "weights"}
-        What one of them holds.
+        What one of them is to hold.
     is_first : bool
-        Whether the first argument is the one that holds it.
+        Whether that is the first argument.
     call : str
-        The right call: ``{0}`` and ``{1}`` stand for the two paths as they were given.
+        The right call: ``{held}`` stands for the path that holds it, ``{rest}`` for the others.
 
     Raises
     ------
@@ -111,21 +111,26 @@ def check_order(
 
     Examples
     --------
-    >>> call = "featx.evaluate({1!r}, {0!r})"
+    >>> call = "featx.evaluate({held!r}, {rest!r})"
     >>> check_order(("head", "cache"), ("a.joblib", "a.h5"), content="head", call=call)
     """
-    alone = [
-        path[0] if isinstance(path, list | tuple) and len(path) == 1 else path for path in paths
-    ]
-    given = [Path(path) for path in alone if isinstance(path, str | os.PathLike)]
-    if len(given) < len(paths) or not all(path.exists() for path in given):
+    owners, others = map(_list_paths, paths if is_first else reversed(paths))
+    if len(owners) != 1 or not owners[0].exists() or recognise_file(owners[0]) == content:
         return
-    if [recognise_file(path) == content for path in given] != [not is_first, is_first]:
+    held = [path for path in others if recognise_file(path) == content]
+    if not held:
         return
+    rest = [str(path) for path in [*owners, *others] if path not in held]
     places = ("the first", "the second") if is_first else ("the second", "the first")
+    right = call.format(held=str(held[0]), rest=rest[0] if len(rest) == 1 else rest)
     raise FeatxError(
         subject=", ".join(names),
         expected=f"{NAMES[content]} in {places[0]} of them",
         got=f"it in {places[1]}",
-        remedy=f"Exchange the two: {call.format(*map(str, given))}.",
+        remedy=f"Exchange the two: {right}.",
     )
+
+
+def _list_paths(given: object) -> list[Path]:
+    many = given if isinstance(given, list | tuple) else [given]
+    return [Path(one) for one in many if isinstance(one, str | os.PathLike)]

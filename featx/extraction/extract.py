@@ -170,7 +170,7 @@ def extract(  # noqa: PLR0913
         (source, output),
         content="cache",
         is_first=False,
-        call="featx.extract({1!r}, output={0!r})",
+        call="featx.extract({rest!r}, output={held!r})",
     )
     return run_extraction(
         ExtractionRequest(

@@ -155,7 +155,7 @@ def fine_tune(  # noqa: PLR0913
         (source, cache),
         content="cache",
         is_first=False,
-        call=f"featx.fine_tune({{1!r}}, cache={{0!r}}, output='{output}')",
+        call=f"featx.fine_tune({{rest!r}}, cache={{held!r}}, output='{output}')",
     )
     request = TuningRequest(
         source=source,

@@ -73,7 +73,7 @@ def evaluate(
     (4, 1.0)
     """
     check_order(
-        ("head", "cache"), (head, cache), content="head", call="featx.evaluate({1!r}, {0!r})"
+        ("head", "cache"), (head, cache), content="head", call="featx.evaluate({held!r}, {rest!r})"
     )
     head = read_head(head)
     with opened_cache(cache) as opened:

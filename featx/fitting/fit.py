@@ -105,7 +105,7 @@ def fit_head(  # noqa: PLR0913
             ("cache", "output"),
             (cache, output),
             content="cache",
-            call="featx.fit_head({1!r}, output={0!r})",
+            call="featx.fit_head({held!r}, output={rest!r})",
         )
         _check_output(Path(output), cache, overwrite=overwrite)
     head_kind = get_kind(kind)

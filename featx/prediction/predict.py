@@ -86,7 +86,7 @@ def predict(
     1
     """
     check_order(
-        ("head", "inputs"), (head, inputs), content="head", call="featx.predict({1!r}, {0!r})"
+        ("head", "inputs"), (head, inputs), content="head", call="featx.predict({held!r}, {rest!r})"
     )
     loaded = head if isinstance(head, Head) else load_head(head)
     check_top(top)

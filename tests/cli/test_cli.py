@@ -215,6 +215,7 @@ def test_wrong_value_of_an_option_ends_in_one_line_and_code_2(
         ("predict photos.h5 head.joblib", "featx predict head.joblib photos.h5."),
         ("predict photos head.joblib", "featx predict head.joblib photos."),
         ("predict bad.jpg head.joblib", "featx predict head.joblib bad.jpg."),
+        ("predict bad.jpg photos head.joblib", "featx predict head.joblib bad.jpg photos."),
         ("fit-head head.joblib -o photos.h5", "featx fit-head photos.h5 --output head.joblib."),
         ("extract photos.h5 -o photos", "featx extract photos --output photos.h5."),
         (

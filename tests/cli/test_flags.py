@@ -28,6 +28,7 @@ COMMANDS = {"extract", "fit-head", "info", "split"}
         ("Pass a smaller batch_size.", "Pass a smaller --batch-size."),
         ("Pass max_failures=5% or more.", "Pass --max-failures 5% or more."),
         ("Run featx.split_cache(CACHE, val=0.2).", "Run featx split CACHE --val 0.2."),
+        ("Run: featx.split_cache('a', ['b', 'c']).", "Run: featx split a b c."),
         ("Fit one: featx.fit_head(cache).", "Fit one: featx fit-head cache."),
         ("Extract it with featx.extract.", "Extract it with featx extract."),
         ("Load it with featx.load_backbone.", "Load it with featx.load_backbone."),

@@ -14,7 +14,7 @@ from featx.core.recognise import check_order, describe_path, recognise_file
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 TENSORS = {"weight": torch.zeros(2, 3)}
-CALL = "featx.evaluate({1!r}, {0!r})"
+CALL = "featx.evaluate({held!r}, {rest!r})"
 
 
 @pytest.fixture
@@ -74,8 +74,16 @@ def test_check_order_of_a_second_that_comes_first(folder: Path) -> None:
             (folder / "photos.h5", folder),
             content="cache",
             is_first=False,
-            call="featx.extract({1!r}, {0!r})",
+            call="featx.extract({rest!r}, {held!r})",
         )
+
+
+def test_check_order_finds_the_head_among_many(folder: Path) -> None:
+    many = [folder / "text.txt", folder / "head.joblib"]
+    with pytest.raises(FeatxError) as caught:
+        check_order(("head", "inputs"), (folder / "empty", many), content="head", call=CALL)
+    rest = [str(folder / "empty"), str(folder / "text.txt")]
+    assert caught.value.remedy == f"Exchange the two: featx.evaluate('{many[1]}', {rest})."
 
 
 @pytest.mark.parametrize(
@@ -93,5 +101,5 @@ def test_check_order_of_others_passes(folder: Path, first: str, second: str) -> 
 
 
 def test_check_order_of_objects_passes(folder: Path) -> None:
-    for objects in ((object(), folder / "head.joblib"), (folder, [folder, folder / "head.joblib"])):
+    for objects in ((object(), folder / "head.joblib"), (folder, object()), (folder, [folder])):
         check_order(("head", "cache"), objects, content="head", call=CALL)
