@@ -146,8 +146,8 @@ FORMATS = (
         reading="extra",
         suffixes=_split("heic heif heics heifs hif"),
         magic=rb"....ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)",
-        remedy="Run: pip install pillow-heif (the extra heic installs it). Or convert it to JPEG, PNG "
-        "or TIFF.",
+        remedy="Run: pip install pillow-heif (the extra heic installs it). Or convert it to JPEG, "
+        "PNG or TIFF.",
     ),
     # Read where the suffix promises an image, or the user names the file.
     _named("DDS", "dds", rb"DDS ", "DdsImagePlugin.DdsImageFile"),
