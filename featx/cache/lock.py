@@ -217,7 +217,10 @@ class CacheLock:
         try:
             if file.exists() and not file.is_file():
                 raise ValueError("a pipe or a device, which might never end")
-            return build_record(LockOwner, load_json(file.read_text("utf-8")))
+            owner = build_record(LockOwner, load_json(file.read_text("utf-8")))
+            if not 0 < owner.pid < 1 << 31:
+                raise ValueError("no process id")
+            return owner
         except FileNotFoundError:
             return None
         except ValueError:

@@ -374,13 +374,31 @@ def test_cache_lock_file_removed_meanwhile_is_told(path: Path) -> None:
             lock.check()
 
 
-@pytest.mark.parametrize("content", [b"", b'{"pid": 1', b"{}", b"[1]", b"null", b"\xff\xfe\0"])
+def write_owner(**changes: Any) -> bytes:
+    owner = dataclasses.asdict(LockOwner.of_this_process())
+    return json.dumps(owner | changes).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b'{"pid": 1', b"{}", b"[1]", b"null", b"\xff\xfe\0", b"[" * 100_000),
+        *(write_owner(pid=pid) for pid in ("1", 10**30, 0, -1, None)),
+        write_owner(host=["a"]),
+    ],
+)
 def test_cache_lock_damaged_file_is_refused_with_remedy(path: Path, content: bytes) -> None:
     path.with_name(".c.h5.lock").write_bytes(content)
     with pytest.raises(CacheLockedError, match=r"\.c\.h5\.lock: .*damaged file.*break_lock=True"):
         CacheLock(path)
     with CacheLock(path, break_lock=True) as lock:
         lock.check()
+
+
+def test_cache_lock_never_waits_for_a_pipe(path: Path) -> None:
+    os.mkfifo(path.with_name(".c.h5.lock"))
+    with pytest.raises(CacheLockedError, match=r"\.c\.h5\.lock: .*damaged file.*break_lock=True"):
+        CacheLock(path)
 
 
 @pytest.fixture

@@ -448,3 +448,14 @@ def test_sealed_file_keeps_the_blocks_that_were_read_last(
         sealed.seek(100)
         with pytest.raises(CacheDamagedError, match=r"got changes in bytes 100 to 200"):
             sealed.read(1)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_sealed_file_never_waits_for_a_pipe(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "shard-000001.h5"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    with pytest.raises(CacheError, match="got a folder, a pipe or a device"):
+        SealedFile(path)

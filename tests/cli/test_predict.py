@@ -1,0 +1,33 @@
+"""CSV tables of predictions: no cell is a formula, and no cell speaks to the terminal."""
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from featx.prediction.predictor import Prediction
+
+PREDICTIONS = [
+    Prediction(path="=cmd|' /C calc'!A0/1.jpg", id="@x", label="-1", top=(("-1", 0.5),), score=0.5),
+    Prediction(path="2.jpg", id="+a", true_label="\x1b[31mred", error="-- unreadable"),
+]
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch, run_cli: Any) -> list[dict[str, str]]:
+    """The CSV table of the predictions above."""
+    monkeypatch.setattr("featx.prediction.predict.predict", lambda *_, **__: PREDICTIONS)
+    result = run_cli("predict", "head.joblib", "photos", "--csv")
+    return list(csv.DictReader(io.StringIO(result.out)))
+
+
+def test_csv_guards_what_a_spreadsheet_would_run(lines: list[dict[str, str]]) -> None:
+    assert [line["path"] for line in lines] == ["'=cmd|' /C calc'!A0/1.jpg", "2.jpg"]
+    assert [line["id"] for line in lines] == ["'@x", "'+a"]
+    assert lines[1]["error"] == "'-- unreadable"
+
+
+def test_csv_leaves_numbers_and_escapes_what_does_not_print(lines: list[dict[str, str]]) -> None:
+    assert (lines[0]["label"], lines[0]["score"]) == ("-1", "0.5")
+    assert lines[1]["true_label"] == "\\u001b[31mred"
