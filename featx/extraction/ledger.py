@@ -48,7 +48,7 @@ def refuse_failures(
         _write_list(name_failure_list(output), failures)
         remedy = f"List all of them with featx.read_failures({str(output)!r}). {remedy}"
     is_all = n_failed >= limit.n_images
-    shown = "; ".join(show_text(f"{one.path}: {one.reason}") for one in failures[:N_SHOWN])
+    shown = "; ".join(map(_describe, failures[:N_SHOWN]))
     error = TooManyFailuresError(
         subject=limit.source,
         expected="images" if is_all else f"at most {limit.n_allowed} failures",
@@ -57,6 +57,12 @@ def refuse_failures(
     )
     error.failures = tuple(failures)
     return error
+
+
+def _describe(failure: Failure) -> str:
+    """Name an image and the reason briefly, so that an error has space for several."""
+    reason = failure.reason.partition(". ")[0]
+    return f"{show_text(failure.path, 50)}: {show_text(reason, 50)}"
 
 
 def _write_list(path: Path, failures: Sequence[Failure]) -> None:

@@ -123,6 +123,11 @@ def fit_head(  # noqa: PLR0913
     classifier = HeadClassifier(
         kind, C=C, cv=cv, class_weight=class_weight, random_state=seed, progress=progress
     ).fit(rows.X, rows.y, rows.groups)
+    if C == "auto" and classifier.search_ is None:
+        note(
+            f"too few rows for a cross-validation: {head_kind.strength_name} is not chosen, but "
+            f"the default {classifier.C_:g}"
+        )
     head = Head(
         estimator=classifier.pipeline_,
         kind=kind,
