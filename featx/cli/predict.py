@@ -108,6 +108,9 @@ def _print_columns(predictions: "Sequence[Prediction]", *, is_cache: bool) -> No
     columns = _list_columns(predictions)
     has_own_ids = any(not one.path.endswith(one.id) for one in predictions)
     columns.pop("path" if is_cache else "id" if not has_own_ids else "", None)
+    known = {label for prediction in predictions for label, _ in prediction.top}
+    if not known.intersection(columns["true_label"]):
+        columns.pop("true_label")  # names of folders that are no classes of the head
     shown = {
         name.replace("true_label", "true label"): column
         for name, column in columns.items()

@@ -526,6 +526,17 @@ def test_predict_csv_and_json_together_is_wrong_usage(place: Any, run_cli: Any) 
     )
 
 
+def test_predict_folders_that_are_no_classes_are_no_true_labels(place: Any, run_cli: Any) -> None:
+    Path("new").mkdir()
+    Path("photos/val").rename("new/batch-7")
+    for label in ("ants", "bees"):
+        for path in Path("new/batch-7", label).iterdir():
+            path.rename(Path("new/batch-7", f"{label}-{path.name}"))
+        Path("new/batch-7", label).rmdir()
+    result = run_cli("predict", "head.joblib", "new")
+    assert result.out.splitlines()[0].split() == ["path", "label", "score"]
+
+
 def test_predict_table_with_ids_of_its_own_shows_them(place: Any, run_cli: Any) -> None:
     table = Path("ids.csv")
     table.write_text("path,id\nphotos/val/ants/0.jpg,plot-7\nphotos/val/bees/0.jpg,plot-9\n")
