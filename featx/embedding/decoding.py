@@ -22,7 +22,7 @@ from featx.images.large import read_content
 from featx.images.manifest import Entry
 from featx.images.missing import explain_missing
 from featx.images.names import escape_name
-from featx.images.opening import check_name
+from featx.images.opening import PILLOW_SETTINGS, check_name
 
 CHUNK = 4
 """Number of images that a worker takes at a time: a tenth faster than one, for tiny images."""
@@ -127,7 +127,8 @@ def iter_prepared(
     )
 
     def prepare_all(chunk: Sequence[Entry]) -> list[Prepared]:
-        return [prepare(entry) for entry in chunk]
+        with PILLOW_SETTINGS:  # preprocessing, too, asks for Pillow's largest number of pixels
+            return [prepare(entry) for entry in chunk]
 
     def take() -> list[Prepared]:
         with timings.wait("images"):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 from torch import nn
 
 import featx
@@ -68,6 +68,21 @@ def put_many(tmp_path: Path, make_image: Any) -> Any:
 
 
 # --- rows and failures
+
+
+def test_iter_embedded_does_not_depend_on_settings_of_pillow(
+    tmp_path: Path, make_image: Any, squeezenet: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_image(tmp_path / "1.png", size=(300, 260))
+    make_image(tmp_path / "2.jpg", size=(300, 260))
+    entries = read_manifest(tmp_path).entries
+    _, before, _ = run(entries, squeezenet)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9)
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    _, after, failures = run(entries, squeezenet)
+    assert failures == []
+    assert after.tobytes() == before.tobytes()
+    assert Image.MAX_IMAGE_PIXELS == 9
 
 
 def test_iter_embedded_notes_images_of_16_bit_that_are_nearly_black(

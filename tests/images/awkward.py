@@ -974,7 +974,6 @@ def extract_corpus(folder: Path) -> None:
         os.setgid(NOBODY)
         os.setuid(NOBODY)
     warnings.simplefilter("always")
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow's own, as the command line does
     warnings.filterwarnings("ignore", category=FeatxWarning)  # notes are what is to be said
     report = extract(folder / "all", folder / "all.h5", **options)
     json.dump(dataclasses.asdict(report), sys.stdout, default=str)

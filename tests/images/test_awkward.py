@@ -200,6 +200,5 @@ def test_extract_orientations_are_embedded_alike(extracted: Extracted) -> None:
 
 
 def test_extract_awkward_folder_prints_nothing(extracted: Extracted) -> None:
-    # libtiff itself writes there, in C, and Pillow does not let it be told not to.
-    lines = extracted.stderr.splitlines()
-    assert [line for line in lines if not line.startswith("tempfile.tif: ")] == []
+    # Neither Python's warnings, nor Pillow's loggers, nor libtiff, which writes there itself, in C.
+    assert [line for line in extracted.stderr.splitlines() if "featx" not in line.lower()] == []
