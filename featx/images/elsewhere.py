@@ -11,7 +11,7 @@ from featx.images.content import Content, Unreadable
 
 IS_POSIX = os.sep == "/"
 
-DOWNLOAD = "Download the images, and name the files: featx opens no connections."
+DOWNLOAD = "Download the images, and name their files."
 RELATIVE = "Write the path as this machine has it, or relative to the table."
 SHELL = "Write the path in full: only a shell expands it."
 
