@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from featx.core.errors import DeviceError
 
 LIMITS = {
@@ -60,3 +62,35 @@ def build_failure(error: BaseException, subject: str, remedy: str) -> DeviceErro
         got=f"{type(error).__name__}: {lines[-1][:200] if lines else ''}",
         remedy=remedy,
     )
+
+
+def check_threads(n_threads: int, subject: str) -> None:
+    """Refuse to go on if the system does not start so many threads.
+
+    A library that starts some of its threads, and is refused the next one, may wait for ever.
+
+    Parameters
+    ----------
+    n_threads : int
+        Number of threads that the library starts.
+    subject : str
+        The library, such as ``"engine openvino"``.
+
+    Raises
+    ------
+    DeviceError
+        If the system refuses a thread.
+    """
+    leave = threading.Event()
+    started: list[threading.Thread] = []
+    try:
+        for _ in range(n_threads):
+            thread = threading.Thread(target=leave.wait, name="featx-probe")
+            thread.start()
+            started.append(thread)
+    except RuntimeError as error:
+        raise build_failure(error, subject, "Close other programs.") from error
+    finally:
+        leave.set()
+        for thread in started:
+            thread.join()

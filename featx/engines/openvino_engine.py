@@ -14,14 +14,14 @@ import numpy as np
 from featx.backbones.backbone import Backbone
 from featx.backbones.lazy import PACKAGES
 from featx.core.artifacts import build_key, find_kept, keep
-from featx.core.errors import BackboneError
+from featx.core.errors import BackboneError, DeviceError
 from featx.core.process import GLOBAL_STATE, ignore_warnings
 from featx.core.progress import stage
 from featx.core.similarity import compute_cosines
 from featx.core.torch_state import keep_denormals, plain_torch
 from featx.core.typing import Array, Float32Array, Precision
 from featx.engines.engine import Engine, Slot
-from featx.engines.limits import build_failure, find_limit
+from featx.engines.limits import build_failure, check_threads, find_limit
 from featx.engines.telemetry import without_telemetry
 
 with without_telemetry():
@@ -85,14 +85,15 @@ class OpenVinoEngine(Engine):
         try:
             with stage(f"compiling {backbone.name} for this processor"), keep_denormals():
                 self.slots = self._open_slots(network)
+        except DeviceError:
+            raise
         except (RuntimeError, MemoryError) as error:
             raise build_failure(error, "engine openvino", "Pass engine='torch'.") from error
 
     def _open_slots(self, network: openvino.Model) -> list[_Slot]:
         network.reshape([self.batch_size, *self.backbone.pixel_shape])
-        compiled = CORE.compile_model(
+        compiled = _compile(
             network,
-            "CPU",
             {
                 # OpenVINO itself would choose bf16 on every CPU that supports it.
                 "INFERENCE_PRECISION_HINT": HINTS[self.precision],
@@ -102,6 +103,13 @@ class OpenVinoEngine(Engine):
         )
         n_requests = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
         return [_Slot(compiled, self.backbone.layers) for _ in range(n_requests)]
+
+
+def _compile(network: openvino.Model, options: dict[str, Any]) -> openvino.CompiledModel:
+    """Compile a network for the CPU, if the system starts the threads that this takes."""
+    # One thread per core and two more. If the system refuses one of them, OpenVINO may hang.
+    check_threads(int(joblib.cpu_count()) + 2, "engine openvino")
+    return CORE.compile_model(network, "CPU", options)
 
 
 class _Slot(Slot):
@@ -184,8 +192,10 @@ def _convert(backbone: Backbone) -> openvino.Model:
             frontend = FrontEndManager().load_by_framework("pytorch")
             network = frontend.convert(frontend.load(decoder))
             network.reshape(images.shape)
-            compiled = CORE.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            compiled = _compile(network, {"INFERENCE_PRECISION_HINT": "f32"})
             got = list(compiled(images).values())
+        except DeviceError:
+            raise
         except Exception as error:  # OpenVINO and tracing raise many kinds of errors
             limit = find_limit(error, "engine openvino")
             if limit is not None:

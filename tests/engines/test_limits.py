@@ -14,7 +14,7 @@ import featx
 from featx.core.errors import DeviceError
 from featx.core.typing import EngineName
 from featx.engines import openvino_engine
-from featx.engines.limits import build_failure, find_limit
+from featx.engines.limits import build_failure, check_threads, find_limit
 from featx.engines.threads import open_pool
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
@@ -96,6 +96,36 @@ def test_open_pool_that_gets_too_few_threads_lets_none_wait(refuse_threads: Any)
     with pytest.raises(DeviceError, match=r"^engine torch: expected to start threads"):
         open_pool(3)
     assert set(threading.enumerate()) <= before
+
+
+def test_check_threads_ends_those_that_it_started(refuse_threads: Any) -> None:
+    before = set(threading.enumerate())
+    check_threads(3, "engine")
+    assert set(threading.enumerate()) == before
+    refuse_threads("featx-probe", n_allowed=2)
+    with pytest.raises(DeviceError, match=r"^engine: expected to start threads"):
+        check_threads(3, "engine")
+    assert set(threading.enumerate()) == before
+
+
+class NeverCore:
+    """A core that reads networks, and must not be asked to compile: it would hang."""
+
+    def __getattr__(self, name: str) -> Any:
+        assert name != "compile_model"
+        return getattr(openvino.Core(), name)
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_openvino_is_not_begun_where_threads_are_refused(
+    store: Path, refuse_threads: Any, monkeypatch: pytest.MonkeyPatch, is_kept: bool
+) -> None:
+    if is_kept:
+        embed("openvino")
+    monkeypatch.setattr(openvino_engine, "CORE", NeverCore())
+    refuse_threads("featx-probe", n_allowed=1)
+    with pytest.raises(DeviceError, match=r"^engine openvino: expected to start threads"):
+        embed("openvino")
 
 
 class RefusingCore:
