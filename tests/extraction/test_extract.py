@@ -149,7 +149,7 @@ def test_extract_of_files_that_all_fail_is_an_error_whatever_is_allowed(
         (folder / name).write_bytes(b"no image")
     with pytest.raises(
         SourceError,
-        match=r"got failures in 2 of 2 images, such as .*jpg: expected an image in a format that",
+        match=r"got failures in 2 of 2 images, such as .*jpg: expected an image in a format ",
     ):
         run(folder, max_failures="100%")
     names = ["out.h5.failures.csv", "out.h5.partial", "photos"]
