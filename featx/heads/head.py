@@ -317,7 +317,7 @@ def load_head(path: PathLike) -> Head:
         raise HeadError(
             subject=str(path),
             expected=f"head format {FORMAT_VERSION}",
-            got=str(version) if isinstance(version, int) else type(version).__name__,
+            got=str(version) if isinstance(version, int) else "no version",
             remedy=FIT_ANEW,
         )
     try:
