@@ -126,8 +126,8 @@ def register_backbone(
         New name: letters, digits and ``. _ + -``.
     network : nn.Module or callable
         The network with its weights, or a function that builds it. Its output is the embedding:
-        ``(n, dim)``, or ``(n, channels, height, width)``, which is averaged over the image. Parts of
-        a mapping, a dataclass or a tuple are read by their names, as layers.
+        ``(n, dim)``, or ``(n, channels, height, width)``, which is averaged over the image. Name
+        the parts of a mapping, a dataclass or a tuple as layers.
     transform : callable
         Function from an upright RGB Pillow image to a float tensor ``(3, height, width)``. Its repr
         (or the full name of a function) goes into the fingerprint and must say what it does.
