@@ -39,10 +39,10 @@ FLAGS = {
     flag for command in COMMANDS.values() for parameter in command.params for flag in parameter.opts
 } | {*OPTIONS, "--version", "--help", "--install-completion", "--show-completion"}
 
-# Flags of pip, uv, docker and of the scripts in pipelines/ and benchmarks/.
+# Flags of pip, uv, docker, gunicorn and of the scripts in pipelines/ and benchmarks/.
 OTHERS = {
     *("--torch-backend", "--shm-size", "--model", "--out", "--rounds", "--photos", "--seconds"),
-    *("--images", "--work", "--table", "--sizes", "--ways", "--plot"),
+    *("--images", "--work", "--table", "--sizes", "--ways", "--plot", "--preload"),
 }
 
 
