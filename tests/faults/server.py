@@ -28,9 +28,9 @@ def log_decoding(path: Path) -> None:
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     decode = getattr(decoding, "decode_reduced")  # noqa: B009
 
-    def logged(data: Any, min_side: Any) -> Any:
+    def logged(data: Any, *options: Any) -> Any:
         os.write(log, hashlib.sha256(data).hexdigest().encode() + b"\n")
-        return decode(data, min_side)
+        return decode(data, *options)
 
     setattr(decoding, "decode_reduced", logged)  # noqa: B010
 

@@ -240,9 +240,9 @@ def test_fine_tune_reads_no_other_split_before_the_comparison(
     before: list[str] = []
     read_whole, compare = Content.read_whole, result_module.compare
 
-    def note(self: Content) -> Any:
+    def note(self: Content, *options: Any) -> Any:
         files.append(Path(self.file).relative_to(scene.folder).parts[0])
-        return read_whole(self)
+        return read_whole(self, *options)
 
     def note_and_compare(*args: Any, **options: Any) -> Any:
         before.extend(files)
