@@ -65,15 +65,16 @@ def test_watch_finds_the_silence_of_a_program_that_sleeps(tmp_path: Path) -> Non
     assert found.output.split() == ["0.1", "0.7", "0.2"]
 
 
-def test_terminal_gets_the_result_on_lines_of_its_own(tmp_path: Path) -> None:
+def test_terminal_gets_the_result_on_a_line_of_its_own(tmp_path: Path) -> None:
     text = (
-        "import sys, time\nimport featx.cli.info as info\n"
-        "def slow(*_):\n    time.sleep(0.7)\n    raise SystemExit(print('the result'))\n"
-        "import featx.cache.reader as reader\nreader.open_cache = slow\n"
-        "from featx.cli import main\nmain(['info', 'a.h5'])"
+        "import time\n"
+        "from featx.cli.streams import standard_streams\n"
+        "from featx.core.progress import stage\n"
+        "with standard_streams(), stage('info', is_inner=False):\n"
+        "    time.sleep(0.8)\n"
+        "    print('the result')\n"
     )
-    (tmp_path / "a.h5").write_bytes(b"")
     found = watch(write_script(tmp_path, text), tmp_path, build_environment(tmp_path / "store"))
     assert "featx: info ..." in found.output
     shown = [line.split("\r")[-1] for line in found.output.replace("\r\n", "\n").split("\n")]
-    assert "the result" in shown
+    assert shown == ["the result", ""]
