@@ -224,7 +224,7 @@ def test_load_backbone_preprocess_asked_for_is_taken() -> None:
 def test_load_backbone_unknown_preprocess_is_refused() -> None:
     with pytest.raises(
         WeightsError,
-        match=r"^mobilenet_v2: expected the preprocessing of one of IMAGENET1K_V1, .*, got 'V2'",
+        match=r"^preprocess: expected weights of mobilenet_v2: IMAGENET1K_V1, .*, got 'V2'",
     ):
         load_backbone("mobilenet_v2", weights="random:0", preprocess="V2")
 
