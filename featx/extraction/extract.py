@@ -28,7 +28,13 @@ from featx.extraction.fill import embed_missing
 from featx.extraction.inventory import IN_BASE, BaseIndex, Inventory, observe_files
 from featx.extraction.ledger import name_failure_list, refuse_failures
 from featx.extraction.plan import plan_extraction
-from featx.extraction.report import ExtractionReport, count_labels, count_splits, list_notes
+from featx.extraction.report import (
+    ExtractionReport,
+    count_labels,
+    count_rows,
+    count_splits,
+    list_notes,
+)
 from featx.extraction.request import ExtractionRequest
 from featx.extraction.settings import GivenSettings
 from featx.extraction.workspace import Workspace, open_workspace
@@ -255,12 +261,13 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
                 raise refuse_failures(request.output, plan.limit, content.n_failed, failures)
             is_changed = commit(request.output, workspace, inventory, content)
             name_failure_list(request.output).unlink(missing_ok=True)
+        counts = count_rows(content.rows)
         report = ExtractionReport(
             path=request.output,
             understood=manifest.describe(),
             n_rows=len(content.rows),
-            labels=count_labels(content.rows),
-            splits=count_splits(content.rows),
+            labels=count_labels(counts),
+            splits=count_splits(counts),
             n_failures=content.n_failed,
             n_ignored=manifest.n_ignored,
             dims={info.name: info.fingerprint.dim for info in workspace.infos},
@@ -274,7 +281,7 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
             timings=timings,
         )
         sought = (entry.row for entry in manifest.entries)
-        notes = list_notes(report, content.rows, sought, prune=request.prune)
+        notes = list_notes(report, counts, sought, prune=request.prune)
     for text in notes:
         note(text)
     return report

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from featx.core.rows import Row
 from featx.core.text import show_text
 from featx.core.typing import Split, list_choices
 from featx.embedding.timings import Timings
+
+RowCounts = Counter[tuple[str | None, Split | None]]
+"""Numbers of rows by label and split."""
 
 N_NAMED = 3
 """Number of labels that a note names if there are more."""
@@ -93,20 +97,30 @@ class ExtractionReport:
         return asdict(self) | {"path": str(self.path), "advice": self.timings.advise()}
 
 
-def count_labels(rows: Iterable[Row]) -> dict[str, int]:
+def count_rows(rows: Iterable[Row]) -> RowCounts:
+    """Count rows by label and split, None for none: one pass, because rows may be millions."""
+    return Counter(map(attrgetter("label", "split"), rows))
+
+
+def count_labels(counts: RowCounts) -> dict[str, int]:
     """Count the rows of each label, sorted by name."""
-    counts = Counter(row.label for row in rows if row.label)
-    return dict(sorted(counts.items()))
+    found: Counter[str] = Counter()
+    for (label, _), count in counts.items():
+        if label:
+            found[label] += count
+    return dict(sorted(found.items()))
 
 
-def count_splits(rows: Iterable[Row]) -> dict[str, int]:
+def count_splits(counts: RowCounts) -> dict[str, int]:
     """Count the rows of each split, in the order train, val, test."""
-    counts = Counter(row.split for row in rows)
-    return {name: counts[name] for name in list_choices(Split) if name in counts}
+    found: Counter[str | None] = Counter()
+    for (_, split), count in counts.items():
+        found[split] += count
+    return {name: found[name] for name in list_choices(Split) if name in found}
 
 
 def list_notes(
-    report: ExtractionReport, rows: Iterable[Row], sought: Iterable[Row], *, prune: bool
+    report: ExtractionReport, counts: RowCounts, sought: Iterable[Row], *, prune: bool
 ) -> list[str]:
     """List what a person should know of an extraction that succeeded.
 
@@ -114,8 +128,8 @@ def list_notes(
     ----------
     report : ExtractionReport
         Summary of the extraction.
-    rows : iterable of Row
-        Rows of the cache.
+    counts : Counter
+        Rows of the cache by label and split.
     sought : iterable of Row
         Rows of the source, with those that failed.
     prune : bool
@@ -139,7 +153,7 @@ def list_notes(
             f"{_count(report.n_failures, 'image')} failed{of_lost}. List them with "
             f"featx.read_failures({str(report.path)!r})."
         )
-    unlearnt = _list_unlearnt(rows) if "train" in report.splits else []
+    unlearnt = _list_unlearnt(counts) if "train" in report.splits else []
     if unlearnt:
         notes.append(
             f"{_count(len(unlearnt), 'label')} without a row in the split train: "
@@ -148,14 +162,10 @@ def list_notes(
     return notes
 
 
-def _list_unlearnt(rows: Iterable[Row]) -> list[str]:
+def _list_unlearnt(counts: RowCounts) -> list[str]:
     """List the labels of val and test that no train row has."""
-    by_split: dict[str | None, set[str]] = {}
-    for row in rows:
-        if row.label:
-            by_split.setdefault(row.split, set()).add(row.label)
-    scored = by_split.get("val", set()) | by_split.get("test", set())
-    return sorted(scored - by_split.get("train", set()))
+    learnt = {label for label, split in counts if split == "train"}
+    return sorted({label for label, split in counts if label and split} - learnt)
 
 
 def _name_some(labels: Sequence[str]) -> str:

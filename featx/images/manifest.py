@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from featx.core.errors import SourceError
@@ -75,9 +77,20 @@ class Manifest:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences for the user: what is passed over, and what is doubtful."""
-        labels = Counter(entry.row.label for entry in self.entries if entry.row.label)
+        labels, _ = self._counts
         notes = (describe_ignored(self.ignored), *self.doubts, *list_label_notes(labels))
         return tuple(note for note in notes if note)
+
+    @functools.cached_property
+    def _counts(self) -> tuple[Counter[str], Counter[str]]:
+        """Numbers of rows by label and by split, counted in one pass: rows may be millions."""
+        labels: Counter[str] = Counter()
+        splits: Counter[str] = Counter()
+        pairs = Counter(map(attrgetter("row.label", "row.split"), self.entries))
+        for (label, split), count in pairs.items():
+            labels.update({label: count} if label else {})
+            splits.update({split: count} if split else {})
+        return labels, splits
 
     def describe(self) -> str:
         """Say in one line how the source is read.
@@ -89,11 +102,10 @@ class Manifest:
         >>> Manifest(source="photos", entries=entries, pattern="SPLIT/LABEL").describe()
         '3 images, 2 labels (a 2, b 1), splits train 3, read as SPLIT/LABEL'
         """
-        rows = [entry.row for entry in self.entries]
-        labels = Counter(row.label for row in rows if row.label)
-        splits = Counter(row.split for row in rows if row.split)
-        n_plain, n_unsplit = len(rows) - labels.total(), len(rows) - splits.total()
-        parts = [count_noun(len(rows), "image")]
+        labels, splits = self._counts
+        n_rows = len(self.entries)
+        n_plain, n_unsplit = n_rows - labels.total(), n_rows - splits.total()
+        parts = [count_noun(n_rows, "image")]
         if labels:
             order = sorted(labels, key=_order_label)
             shown = [f"{label} {labels[label]}" for label in order[:N_LABELS_SHOWN]]

@@ -14,7 +14,13 @@ from featx.core.errors import FeatxWarning
 from featx.core.rows import Row
 from featx.core.typing import Split
 from featx.embedding.timings import Timings
-from featx.extraction.report import ExtractionReport, count_labels, count_splits, list_notes
+from featx.extraction.report import (
+    ExtractionReport,
+    count_labels,
+    count_rows,
+    count_splits,
+    list_notes,
+)
 from featx.testing import FakeEngine
 from tests.extraction.caches import leave_dead_lock
 
@@ -59,9 +65,9 @@ def test_report_as_plain_values_is_json() -> None:
 
 def test_counts_leave_out_rows_that_have_none() -> None:
     rows = [row("b", "val"), row("a", "test"), row(None), row("b", "train"), row("a", "val")]
-    assert count_labels(rows) == {"a": 2, "b": 2}
-    assert list(count_labels(rows)) == ["a", "b"]
-    assert list(count_splits(rows).items()) == [("train", 1), ("val", 2), ("test", 1)]
+    counts = count_rows(rows)
+    assert list(count_labels(counts).items()) == [("a", 2), ("b", 2)]
+    assert list(count_splits(counts).items()) == [("train", 1), ("val", 2), ("test", 1)]
 
 
 TRAIN = [row("cat", "train"), row("dog", "train")]
@@ -120,12 +126,13 @@ TRAIN = [row("cat", "train"), row("dog", "train")]
 def test_list_notes_of_what_a_person_should_know(
     changes: Any, rows: list[Row], sought: list[Row], prune: bool, notes: list[str]
 ) -> None:
-    assert list_notes(replace(REPORT, **changes), rows, sought, prune=prune) == notes
+    report = replace(REPORT, **changes)
+    assert list_notes(report, count_rows(rows), sought, prune=prune) == notes
 
 
 def test_list_notes_shows_labels_of_strangers_on_one_short_line() -> None:
     rows = [*TRAIN, row("\x1b[31m" + "x" * 500, "val")]
-    (text,) = list_notes(REPORT, rows, rows, prune=False)
+    (text,) = list_notes(REPORT, count_rows(rows), rows, prune=False)
     assert text.isprintable()
     assert len(text) < 150
 
