@@ -18,7 +18,7 @@ from featx.extraction.checks import FailureLimit
 COLUMNS = ("path", "stage", "reason", "embedding", "id", "digest")
 """Fields of a failure in the list, those that a person reads first."""
 
-N_SHOWN = 3
+N_SHOWN = 2
 """Number of failures that an error shows as examples."""
 
 
@@ -62,7 +62,7 @@ def refuse_failures(
 def _describe(failure: Failure) -> str:
     """Name an image and the reason briefly, so that an error has space for several."""
     reason = failure.reason.partition(". ")[0]
-    return f"{show_text(failure.path, 50)}: {show_text(reason, 50)}"
+    return f"{show_text(failure.path, 50)}: {show_text(reason, 75)}"
 
 
 def _write_list(path: Path, failures: Sequence[Failure]) -> None:
