@@ -17,7 +17,7 @@ from featx.cache.index import WorkIndex, WorkPlan
 from featx.cache.lock import CacheLock
 from featx.cache.open import open_sealed
 from featx.cache.seal import SealedFile, check_seal, seal_file
-from featx.cache.tables import create_vectors, read_table, take_rows, write_table
+from featx.cache.tables import create_vectors, is_finite, read_table, take_rows, write_table
 from featx.cache.texts import read_attribute_text
 from featx.cache.writable import open_writable
 from featx.core.errors import CacheDamagedError, CacheError
@@ -268,6 +268,8 @@ class Shards:
         ------
         CacheDamagedError
             If the shard has been replaced since it was opened or written.
+        CacheError
+            If a vector is not finite.
         """
         if shard not in self._opened:
             if len(self._opened) >= MAX_OPEN:
@@ -279,7 +281,15 @@ class Shards:
                 raise sealed.explain("the whole shard")
         _, file, sealed = self._opened[shard]
         with sealed.guard():
-            return take_rows(file[f"vectors/{embedding}"], rows)
+            vectors = take_rows(file[f"vectors/{embedding}"], rows)
+        if not is_finite(vectors):
+            raise CacheError(
+                subject=f"{self._name_shard(shard)}, /vectors/{embedding}",
+                expected="finite vectors",
+                got="NaN or infinity",
+                remedy=f"Delete the unfinished work with: rm -r {self.folder}",
+            )
+        return vectors
 
     def close(self) -> None:
         """Close all open shards."""

@@ -409,6 +409,15 @@ def test_shards_refuse_another_structure_in_one_line(
         assert str(caught.value).isprintable()
 
 
+def test_shards_refuse_vectors_that_are_not_finite(shard: Path) -> None:
+    unseal_file(shard)
+    craft(shard, shard.read_bytes(), dataset("vectors/tiny", data=np.full((1, 3), np.inf, "f4")))
+    shards = Shards(shard.parent, [build_info(dim=3)], dtype="float32", batch_size=8)
+    with pytest.raises(CacheError, match="expected finite vectors, got NaN or infinity"):
+        shards.read_vectors("tiny", 1, np.array([0]))
+    shards.close()
+
+
 # --- the table itself
 
 
