@@ -25,8 +25,11 @@ SYSTEM_FOLDERS = frozenset(
 """Folders, in lower case, that systems and network storage make for themselves. Their images are
 thumbnails, deleted files or older versions."""
 
-CHECKED_DISK = re.compile(r"found\.\d{3}")
-"""Folders, in lower case, into which a check of a disk by Windows puts pieces of files."""
+SYSTEM_NAMES = re.compile(
+    r"found\.\d{3}"  # pieces of files, which a check of a disk by Windows puts there
+    r"|.+\.(?:photoslibrary|photolibrary|aplibrary|lrdata|lrlibrary)"  # previews beside originals
+)
+"""Forms of further names of such folders, in lower case: those of a system, or of a program."""
 
 PLACEHOLDER_REASON = (
     "expected an image, got a placeholder: the image is in the cloud, not on this disk. Download it"
@@ -53,7 +56,7 @@ def is_system_folder(name: str) -> bool:
     >>> is_system_folder("@eaDir"), is_system_folder("#recycle"), is_system_folder("recycled")
     (True, True, False)
     """
-    return name.lower() in SYSTEM_FOLDERS or CHECKED_DISK.fullmatch(name.lower()) is not None
+    return name.lower() in SYSTEM_FOLDERS or SYSTEM_NAMES.fullmatch(name.lower()) is not None
 
 
 def find_placeholder(name: str) -> str | None:

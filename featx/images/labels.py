@@ -125,8 +125,13 @@ def _fold_looks(label: str) -> str:
     return unicodedata.normalize("NFKC", label).translate(LOOKALIKES)
 
 
+def _fold_copy(label: str) -> str:
+    """Take off what systems put behind the name of a copy: ``cat copy``, ``cat - Copy (2)``."""
+    return re.sub(r"(?i)(?: -)? copy(?: \d+| \(\d+\))?$| \(\d+\)$", "", label)
+
+
 def _blur(label: str) -> str:
-    return _fold_number(_fold_marks(_fold_looks(_fold_case(label))))
+    return _fold_number(_fold_marks(_fold_copy(_fold_looks(_fold_case(label)))))
 
 
 DIFFERENCES: Mapping[str, Callable[[str], str]] = {
@@ -134,6 +139,7 @@ DIFFERENCES: Mapping[str, Callable[[str], str]] = {
     "the form of a number": _fold_number,
     "blanks, hyphens or underscores": _fold_marks,
     "characters that look alike": _fold_looks,
+    "the mark of a copy": _fold_copy,
 }
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from featx.core.errors import SourceError
 from featx.core.typing import Split
-from featx.images.names import escape_name, join_some, quote_name
+from featx.images.layout_doubts import join_names, list_doubts
+from featx.images.names import escape_name
 from featx.images.split_words import find_splits
 
 Folder = tuple[str, ...]
@@ -19,13 +19,11 @@ NOT_CLASSES = frozenset(
     re.findall(
         r"\S+",
         "annotations data dataset datasets files frames image images img imgs jpeg "
-        "jpegimages jpg labels mask masks photo photos pics picture pictures png rgb",
+        "jpegimages jpg labels mask masks photo photos pics picture pictures png rgb "
+        "segmentationclass segmentationobject trimaps",
     )
 )
 """Names of folders, in lower case, that say nothing about the class of the images inside."""
-
-N_SHOWN = 4
-"""Number of folders that one note names."""
 
 MAX_WRAPPERS = 8
 """Largest number of single folders, one in the other, that are taken off."""
@@ -75,7 +73,8 @@ def read_layout(names: Sequence[str], subject: str) -> Layout:
     3. If every top folder is named like a split (``train``, ``Testing``, ``training_set``), top
        folders are splits, and the folders below them are classes. If the folders below every top
        folder are splits, the top folders are classes.
-    4. Otherwise the top folders are classes.
+    4. Folders that are named like ``images`` are no classes, unless they lie beside a class.
+    5. Otherwise the top folders are classes.
 
     Parameters
     ----------
@@ -150,9 +149,11 @@ class _Reading:
             folder: folder[len(wrapper) :] if folder[: len(wrapper)] == wrapper else ()
             for folder in folders
         }
+        self._inside: set[tuple[str, str | None]] = set()
         meanings = self._read(tuple(dict.fromkeys(inner.values())))
         self.meanings = {folder: meanings[rest] for folder, rest in inner.items()}
-        self._note_doubts(wrapper)
+        labels = {one.label for one in self.meanings.values() if one.label}
+        self.notes += list_doubts(sorted(labels), self.pattern, self._inside)
 
     def _read(self, folders: tuple[Folder, ...]) -> Mapping[Folder, FolderMeaning]:
         tops = {folder[0] for folder in folders if folder}
@@ -163,16 +164,18 @@ class _Reading:
         deep = [folder for folder in folders if folder]
         if deep and all(len(folder) > 1 and folder[1] in below for folder in deep):
             self.pattern = f"{self._wrapper}LABEL/SPLIT"
+            self._inside = {(folder[0], _find_class(folder[2:])) for folder in deep}
             return {
                 folder: FolderMeaning(folder[0], below[folder[1]]) if folder else FolderMeaning()
                 for folder in folders
             }
         self._check_mixed(folders, splits)
-        # One folder named like "images" says nothing about the class of its images.
-        if len(tops) == 1 and not _may_be_class(*tops):
-            self.pattern = "/".join(tops)
+        if tops and not any(map(_may_be_class, tops)):
+            self._note_no_classes(tops)
+            self.pattern = "" if len(tops) > 1 else "/".join(tops)
             return dict.fromkeys(folders, FolderMeaning())
         self.pattern = f"{self._wrapper}LABEL" if tops else ""
+        self._inside = {(folder[0], _find_class(folder[1:])) for folder in deep}
         return {folder: FolderMeaning(folder[0] if folder else None) for folder in folders}
 
     def _read_splits(
@@ -180,21 +183,27 @@ class _Reading:
     ) -> Mapping[Folder, FolderMeaning]:
         """Read the class folders below split folders."""
         inner = _drop_repeats(folders, splits)
-        wrapper = _find_inner_wrapper(inner)
-        is_wrapped = bool(wrapper)
+        between = _find_no_classes(inner)
         meanings = {}
         for folder in folders:
-            rest = inner[folder][is_wrapped:]
+            rest = inner[folder]
+            if rest and rest[0] in between[folder[0]]:
+                rest = rest[1:] if len(between[folder[0]]) == 1 else ()
             split = splits[folder[0]] if folder else None
             meanings[folder] = FolderMeaning(rest[0] if rest else None, split)
         has_labels = any(meaning.label for meaning in meanings.values())
-        self.pattern = f"{self._wrapper}SPLIT{wrapper and f'/{wrapper}'}{'/LABEL' * has_labels}"
+        first, *others = map(sorted, between.values())
+        is_same = len(first) == 1 and all(names == first for names in others)
+        self.pattern = "/".join(
+            [f"{self._wrapper}SPLIT", *first[:is_same], *["LABEL"][:has_labels]]
+        )
+        self._note_no_classes(max(between.values(), key=len))
         for split in dict.fromkeys(splits.values()):
             names = sorted(name for name in splits if splits[name] == split)
             if split is None:
-                self.notes.append(f"images in {_join(names)} belong to no split")
+                self.notes.append(f"images in {join_names(names)} belong to no split")
             elif len(names) > 1:
-                self.notes.append(f"folders {_join(names)} are all read as the split {split}")
+                self.notes.append(f"folders {join_names(names)} are all read as the split {split}")
         return meanings
 
     def _check_mixed(self, folders: tuple[Folder, ...], splits: Mapping[str, Split | None]) -> None:
@@ -210,45 +219,11 @@ class _Reading:
                 "or name one split folder as the source.",
             )
 
-    def _note_doubts(self, wrapper: Folder) -> None:
-        labels = sorted({one.label for one in self.meanings.values() if one.label})
-        like_splits = sorted(find_splits(labels))
-        if like_splits:
+    def _note_no_classes(self, names: Collection[str]) -> None:
+        if len(names) > 1:
             self.notes.append(
-                f"the classes {_join(like_splits)} are named like splits. If they are splits, keep "
-                "no other folders beside them."
-            )
-        if len(labels) > 1 and not any(map(_may_be_class, labels)):
-            self.notes.append(f"the folders {_join(labels)} are read as classes")
-        self._note_common(labels)
-        if len(labels) == 1 and self.pattern == "LABEL":
-            inside = {folder[1] for folder in self.meanings if len(folder) > 1}
-            if len(inside) > 1:
-                self.notes.append(
-                    f"all images have the label {quote_name(labels[0])}, the name of the folder "
-                    f"around them. If {_join(sorted(inside))} are the classes, name that folder "
-                    "as the source."
-                )
-        elif wrapper and len(labels) > 1 and self.pattern.endswith("/LABEL"):
-            name = quote_name("/".join(wrapper))
-            if _may_be_class(wrapper[-1]) and "SPLIT" not in self.pattern:
-                self.notes.append(
-                    f"the folders in {name} are read as classes, and {name} as a folder around "
-                    "them. If it is a class itself, keep it in a folder with other classes."
-                )
-
-    def _note_common(self, labels: Sequence[str]) -> None:
-        """Say that the classes hold folders of the same names, as splits or folds do."""
-        inside: Counter[str] = Counter()
-        if len(labels) > 1 and self.pattern == f"{self._wrapper}LABEL":
-            n_outer = self.pattern.count("/")
-            below = {folder[n_outer : n_outer + 2] for folder in self.meanings}
-            inside.update(pair[1] for pair in below if len(pair) > 1)
-        common = sorted(name for name, n in inside.items() if n > 1 and _may_be_class(name))
-        if len(common) > 1:
-            self.notes.append(
-                f"the classes hold folders of the same names, such as {_join(common)}. If those "
-                f"are the classes, pass {_join(labels)} as sources of their own."
+                f"the folders {join_names(sorted(names))} are not read as classes. If only one of "
+                "them holds the images that you mean, name it as the source."
             )
 
 
@@ -282,15 +257,19 @@ def _drop_repeats(
     return inner
 
 
-def _find_inner_wrapper(inner: Mapping[Folder, Folder]) -> str:
-    """Find the folder between all splits and their classes, such as ``train/images/cat``."""
-    tops = {rest[0] for rest in inner.values() if rest}
-    return next(iter(tops)) if len(tops) == 1 and not _may_be_class(*tops) else ""
+def _find_no_classes(inner: Mapping[Folder, Folder]) -> Mapping[str, set[str]]:
+    """Find in each split the folders that are no classes, such as ``images`` around classes."""
+    tops: dict[str, set[str]] = {folder[0]: set() for folder in inner if folder}
+    for folder, rest in inner.items():
+        if rest:
+            tops[folder[0]].add(rest[0])
+    classes = {name for names in tops.values() if any(map(_may_be_class, names)) for name in names}
+    return {top: names - classes for top, names in tops.items()}
+
+
+def _find_class(folder: Folder) -> str | None:
+    return next(filter(_may_be_class, folder), None)
 
 
 def _may_be_class(name: str) -> bool:
     return name.casefold() not in NOT_CLASSES
-
-
-def _join(names: Sequence[str]) -> str:
-    return join_some([quote_name(name) for name in names], N_SHOWN)

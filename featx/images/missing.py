@@ -7,7 +7,11 @@ import unicodedata
 from collections.abc import Iterator
 
 from featx.images.format_table import PLACEHOLDERS
+from featx.images.formats import find_by_name
 from featx.images.names import quote_name
+
+COMMON_SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG", ".JPEG", ".tif", ".tiff")
+"""Suffixes that tables leave out, the commonest first."""
 
 
 def explain_missing(path: str) -> str:
@@ -23,7 +27,7 @@ def explain_missing(path: str) -> str:
     str
         The reason of the system, and what is there instead if one of these names is: the name in
         the other Unicode form (macOS writes NFD), with another case, with another spelling of the
-        suffix (``.jpeg`` for ``.jpg``), or a placeholder of a cloud.
+        suffix (``.jpeg`` for ``.jpg``, or none), or a placeholder of a cloud.
     """
     reason = "No such file or directory"
     if os.path.islink(path):
@@ -48,8 +52,9 @@ def _list_placeholders(base: str) -> Iterator[str]:
 
 
 def _list_spellings(base: str) -> Iterator[str]:
-    """Yield the base name with other cases and suffixes of the same format."""
+    """Yield the base name with other cases, and with suffixes of the same format or of any."""
     stem, suffix = os.path.splitext(base)
+    yield from () if find_by_name(base) else (f"{base}{one}" for one in COMMON_SUFFIXES)
     yield from (base.lower(), base.upper(), base.strip())
     for group in ((".jpg", ".jpeg"), (".tif", ".tiff")):
         others = group if suffix.lower() in group else (suffix,)

@@ -12,8 +12,9 @@ NEUTRAL = frozenset(
     re.findall(
         r"\S+",
         "all batch crop cropped data dataset datasets dir final fold folder full hq image "
-        "images img imgs jpeg jpg large new orig original part partition photo photos pic "
-        "pics picture pictures png raw resized sample samples set sets small split subset",
+        "images img imgs jpeg jpg large mini new orig original part partition photo photos pic "
+        "pics picture pictures png private public raw resized sample samples set sets small "
+        "split subset tiny",
     )
 )
 """Words that say nothing about the class: ``training_set`` and ``train_images`` are splits."""

@@ -102,6 +102,22 @@ def test_read_layout_decides_splits_and_labels(
             "SPLIT/images",
         ),
         (
+            ["train/n01/images/1.jpg", "train/n02/images/2.jpg", "val/images/3.jpg"],
+            [("train", "n01"), ("train", "n02"), ("val", None)],
+            "SPLIT/LABEL",
+        ),
+        (
+            ["train/images/cat/1.jpg", "val/imgs/cat/2.jpg", "test/dog/3.jpg"],
+            [("train", "cat"), ("val", "cat"), ("test", "dog")],
+            "SPLIT/LABEL",
+        ),
+        (
+            ["train/photo/1.jpg", "train/sketch/2.jpg", "val/photo/3.jpg"],
+            [("train", "photo"), ("train", "sketch"), ("val", "photo")],
+            "SPLIT/LABEL",
+        ),
+        (["images/1.jpg", "masks/1.png"], [(None, None), (None, None)], ""),
+        (
             ["training_set/training_set/cat/1.jpg", "test_set/test_set/dog/2.jpg"],
             [("train", "cat"), ("test", "dog")],
             "SPLIT/LABEL",
@@ -149,6 +165,8 @@ def test_read_layout_takes_off_folders_around_splits_and_classes(
         (["train_images", "images-test"], ["train", "test"]),
         (["TrainingData", "ValidationData"], ["train", "val"]),
         (["trainset", "testset", "devset"], ["train", "test", "val"]),
+        (["train_mini", "val"], ["train", "val"]),
+        (["Training", "PublicTest", "PrivateTest"], ["train", "test", "test"]),
         (["01_train", "02_valid"], ["train", "val"]),
         (["TRAIN", "Test"], ["train", "test"]),
         (["x_train", "x_test"], ["train", "test"]),
@@ -250,16 +268,38 @@ def test_read_layout_some_names_with_backslashes_are_told_and_kept() -> None:
 @pytest.mark.parametrize(
     ("paths", "note"),
     [
-        (["test/1.jpg", "trainval/2.jpg"], "the classes 'test' are named like splits"),
+        (["test/1.jpg", "trainval/2.jpg"], "the class 'test' is named like a split"),
+        (
+            ["train/1.jpg", "test/2.jpg", "extra/3.jpg"],
+            "the classes 'test' and 'train' are named like a split",
+        ),
         (["dev/a/1.jpg", "val/a/2.jpg"], "folders 'dev' and 'val' are all read as the split val"),
         (["train/a/1.jpg", "unlabeled/2.jpg"], "images in 'unlabeled' belong to no split"),
-        (["images/1.jpg", "masks/1.png"], "the folders 'images' and 'masks' are read as classes"),
+        (["images/1.jpg", "masks/1.png"], "the folders 'images' and 'masks' are not read as cl"),
+        (
+            ["train/images/1.jpg", "train/masks/1.png", "val/images/2.jpg"],
+            "the folders 'images' and 'masks' are not read as classes",
+        ),
         (["cat/0.jpg", "cat/a/1.jpg", "cat/b/2.jpg"], "all images have the label 'cat'"),
         (
             ["fold1/cat/1.jpg", "fold1/dog/2.jpg", "fold2/dog/3.jpg", "fold2/cat/4.jpg"],
             "the classes hold folders of the same names, such as 'cat' and 'dog'. If those are the",
         ),
-        (["cat/a/1.jpg", "cat/b/2.jpg"], "the folders in 'cat' are read as classes"),
+        (
+            ["fold1/train/cat/1.jpg", "fold1/val/dog/2.jpg", "fold2/train/cat/3.jpg"],
+            "the classes hold folders, such as 'cat' and 'dog'. If those are the classes",
+        ),
+        (
+            ["Aves/2761/1.jpg", "Plantae/1/2.jpg", "Plantae/2/3.jpg"],
+            "the classes hold folders, such as '1', '2' and '2761'",
+        ),
+        (
+            ["yes/1.jpg", "no/2.jpg", "tumor/yes/1.jpg", "tumor/no/2.jpg"],
+            "the class 'tumor' holds folders named like classes beside it ('no' and 'yes')",
+        ),
+        (["images_001/images/1.png", "images_002/images/2.png"], "the classes 'images_001' and "),
+        (["cat/day1/1.jpg", "cat/day2/2.jpg"], "the classes 'day1' and 'day2' differ only by num"),
+        (["DCIM/100APPLE/1.jpg", "DCIM/101APPLE/2.jpg"], "the classes '100APPLE' and '101APPLE'"),
     ],
     ids=str,
 )
@@ -278,6 +318,13 @@ def test_read_layout_says_what_is_doubtful(paths: list[str], note: str) -> None:
         ["ants/1.jpg"],
         ["1.jpg"],
         ["photo/1.jpg", "sketch/2.jpg"],
+        ["PetImages/Cat/1.jpg", "PetImages/Dog/2.jpg"],
+        ["train/1.jpg", "bus/2.jpg", "car/3.jpg"],
+        ["train/test/1.jpg", "train/cat/2.jpg", "val/test/3.jpg"],
+        ["n01440764/1.jpg", "n02102040/2.jpg"],
+        ["c0/1.jpg", "c1/2.jpg"],
+        ["cat/0.jpg", "cat/red/1.jpg"],
+        ["class1/1.jpg", "class2/2.jpg"],
         ["cat/images/1.jpg", "dog/images/2.jpg", "cat/photos/3.jpg", "dog/photos/4.jpg"],
         ["cat/day1/1.jpg", "dog/day1/2.jpg", "cat/day2/3.jpg", "dog/day3/4.jpg"],
     ],

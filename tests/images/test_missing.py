@@ -24,6 +24,8 @@ NFC, NFD = (unicodedata.normalize(form, "café.jpg") for form in ("NFC", "NFD"))
         ("img_1.jpg", "IMG_1.jpg", "but 'img_1.jpg' is there. Correct the name"),
         ("1.jpeg", "1.jpg", "but '1.jpeg' is there. Correct the name"),
         ("1.TIFF", "1.tif", "but '1.TIFF' is there. Correct the name"),
+        ("1.jpg", "1", "but '1.jpg' is there. Correct the name"),
+        ("2021.05.03.PNG", "2021.05.03", "but '2021.05.03.PNG' is there. Correct the name"),
         ("1.jpg", "1.jpg ", "but '1.jpg' is there. Correct the name"),
         (NFC, NFD, "but one of the same name in Unicode NFC. Write names in that form"),
         (NFD, NFC, "but one of the same name in Unicode NFD. Write names in that form"),

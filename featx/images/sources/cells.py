@@ -13,7 +13,12 @@ from featx.core.typing import list_choices
 from featx.images.content import Content
 from featx.images.sources.columns import Columns, Role
 
-MISSING = frozenset(["NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None"])
+MISSING = frozenset(
+    [
+        *("NA", "N/A", "n/a", "<NA>", "NaN", "nan", "NULL", "null", "None"),
+        *("#N/A", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"),  # errors of Excel
+    ]
+)
 """Words that R, pandas and Excel write for a missing value. In a text table, they mean one unless
 they stand in quotes. In a typed table (JSON, Parquet), null and NaN are missing values, and these
 words are text."""
@@ -25,7 +30,10 @@ Line = tuple[int, str | Content, str, str, str, str]
 """One line of a table: its number, then its cells in the order of `ROLES`; a missing value is
 empty. The first cell is a path, or the image itself if the table holds images."""
 
-WHOLE = re.compile(r"([+-]?\d+)\.0+")
+TYPED = "text, whole numbers, or true and false"
+"""Types of the cells of a typed table, for messages."""
+
+WHOLE = re.compile(r"([+-]?\d+)[.,]0+")
 """A whole number as table software writes it in a column that also has missing values."""
 
 
@@ -43,15 +51,15 @@ class Findings:
         How the columns were read; several if lines of JSON have different keys.
     n_backslashes : int
         Number of paths that were written with backslashes and were found with slashes.
-    whole_roles : list of str
-        Roles of text columns whose numbers lost their ``.0``.
+    whole_roles : dict of str to str
+        First number of each text column whose numbers lost their ``.0``, by role.
     """
 
     word: str = "line"
     n_missing: Counter[tuple[Role, str]] = field(default_factory=Counter)
     columns: list[Columns] = field(default_factory=list)
     n_backslashes: int = 0
-    whole_roles: list[Role] = field(default_factory=list)
+    whole_roles: dict[Role, str] = field(default_factory=dict)
 
     def list_doubts(self) -> list[str]:
         """List what the user should know, as sentences."""
@@ -71,10 +79,20 @@ class Findings:
                 f"paths with backslashes that are read with slashes: {self.n_backslashes}."
             )
         doubts += [
-            f"the column of {role}s has decimals such as 1.0, which are read as 1."
-            for role in self.whole_roles
+            f"the column of {role}s has decimals such as {text}, which are read as whole numbers."
+            for role, text in self.whole_roles.items()
         ]
         return doubts
+
+    def describe_unread(self) -> str:
+        """Name the columns that are not read, for a table that gives no label; may be empty."""
+        unread = dict.fromkeys(name for one in self.columns for name in one.unread)
+        if not unread:
+            return ""
+        return (
+            f"no column is read as labels, and these are not read: {shorten(', '.join(unread))}. "
+            "Rename the column that holds the classes to label."
+        )
 
 
 def read_typed(value: Any) -> str:
@@ -126,7 +144,7 @@ def refuse_type(
     column: str,
     got: str,
     *,
-    expected: str = "text, whole numbers, or true and false",
+    expected: str = TYPED,
     remedy: str = "Write the column as text.",
 ) -> SourceError:
     """Build the error for a cell or a column of the wrong type.

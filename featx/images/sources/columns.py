@@ -60,10 +60,13 @@ class Columns:
     passed_over : tuple of str
         Columns that are not read although their names are near those that are, each with the
         nearest name or the column that is read in its place.
+    unread : tuple of str
+        All other columns that are not read.
     """
 
     indices: Mapping[Role, int]
     passed_over: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def has_paths(names: Sequence[str]) -> bool:
@@ -96,7 +99,7 @@ def find_columns(names: Sequence[str], subject: str, *, images: int | None = Non
     Examples
     --------
     >>> find_columns(["file_name", "Label", "spilt"], "photos.csv")
-    Columns(indices={'path': 0, 'label': 1}, passed_over=('spilt (nearest: split)',))
+    Columns(indices={'path': 0, 'label': 1}, passed_over=('spilt (nearest: split)',), unread=())
     """
     squashed = [_squash(name) for name in names]
     indices: dict[Role, int] = {} if images is None else {"path": images}
@@ -116,11 +119,14 @@ def find_columns(names: Sequence[str], subject: str, *, images: int | None = Non
         ]
     if "path" not in indices:
         raise _refuse_pathless(subject, names)
+    unread = []
     for name in names:
         nearest = next((known for role, known in _iter_near(name) if role not in indices), None)
         if nearest is not None:
             passed_over.append(f"{name} (nearest: {nearest})")
-    return Columns(indices=indices, passed_over=tuple(passed_over))
+        elif name and _squash(name) not in _ROLES:
+            unread.append(name)
+    return Columns(indices=indices, passed_over=tuple(passed_over), unread=tuple(unread))
 
 
 def _squash(name: str) -> str:
@@ -140,7 +146,7 @@ def _iter_near(name: str) -> Iterator[tuple[Role, str]]:
     if squashed in _ROLES:
         return
     close = difflib.get_close_matches(squashed, _ROLES, n=1, cutoff=CLOSE)
-    for one in close:
+    for one in filter(lambda known: known[0] == squashed[0], close):  # "age" is not near "image"
         role = _ROLES[one]
         yield role, next(known for known in NAMES[role] if _squash(known) == one).replace(" ", "_")
     words = {_squash(word) for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}

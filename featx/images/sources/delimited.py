@@ -43,7 +43,12 @@ def iter_delimited(table: Path, findings: Findings) -> Iterator[Line]:
             header, delimiter = _read_header(table, lines)
             start = number = len(held) - 1
             # The header is parsed again: a name in quotes may go on in the next line.
-            parsed = csv.reader(itertools.chain([header], lines), delimiter=delimiter, strict=True)
+            parsed = csv.reader(
+                itertools.chain([header], lines),
+                delimiter=delimiter,
+                skipinitialspace=True,  # else a quote behind a blank would be part of the cell
+                strict=True,
+            )
             names = [name.strip() for name in next(parsed, [])]
             number = start + parsed.line_num
             columns = find_columns(names, str(table))
@@ -54,6 +59,8 @@ def iter_delimited(table: Path, findings: Findings) -> Iterator[Line]:
             for cells in parsed:
                 number = start + parsed.line_num
                 if any(cells):
+                    if len(cells) > len(names) and not any(cells[len(names) :]):
+                        del cells[len(names) :]  # Excel writes cells that were emptied
                     if len(cells) != len(names):
                         raise _refuse_length(f"{table}, line {number}", names, cells, delimiter)
                     cells.append("")
@@ -99,12 +106,19 @@ def _read_header(table: Path, lines: Iterator[str]) -> tuple[str, str]:
     candidates = sorted(DELIMITERS, key=lambda sign: sign != "\t") if is_tabs else DELIMITERS
     split = {sign: next(csv.reader([header], delimiter=sign), []) for sign in candidates}
     delimiter = max(split, key=lambda sign: (has_paths(split[sign]), len(split[sign])))
-    _check_is_header(table, split[delimiter])
+    _check_is_header(table, header, split[delimiter])
     return header, delimiter
 
 
-def _check_is_header(table: Path, names: Sequence[str]) -> None:
-    """Refuse a table whose first line names an image: it has no header."""
+def _check_is_header(table: Path, header: str, names: Sequence[str]) -> None:
+    """Refuse a table whose first line names an image, or has blanks between its cells."""
+    if len(names) < 2 and not has_paths(names) and has_paths(header.replace('"', "").split()):
+        raise SourceError(
+            subject=str(table),
+            expected="a comma, a semicolon, a tab or a vertical bar between cells",
+            got=f"blanks: {shorten(header.strip(), 100)}",
+            remedy='Write it with another sign, in R with write.csv or sep = ",".',
+        )
     words = (word for name in names for word in name.split())
     is_row = any(find_by_name(word) for word in words)
     if is_row and not has_paths(names):
@@ -120,7 +134,7 @@ def _split_raw(held: Sequence[str], delimiter: str) -> list[str]:
     """Split one line into its cells as written, quotes included."""
     sign = re.escape(delimiter)
     return re.findall(
-        rf'("(?:[^"]|"")*"|[^{sign}]*){sign}', "".join(held).rstrip("\r\n") + delimiter
+        rf'( *"(?:[^"]|"")*"|[^{sign}]*){sign}', "".join(held).rstrip("\r\n") + delimiter
     )
 
 
@@ -129,7 +143,7 @@ def _empty_missing(
 ) -> None:
     """Empty the cells that mean a missing value: words such as NA without quotes."""
     for place, (role, text, index) in enumerate(zip(ROLES, texts, wanted, strict=True)):
-        if text in MISSING and not raw[index].startswith('"'):
+        if text in MISSING and not raw[index].lstrip().startswith('"'):
             findings.n_missing[role, text] += 1
             texts[place] = ""
 

@@ -51,7 +51,7 @@ def read_folder(folder: Path) -> Manifest:
     names: list[str] = []
     contents: list[Content] = []
     ignored: Counter[str] = Counter()
-    tables: list[str] = []
+    others: list[str] = []
     metadata: list[str] = []
     for name, file, is_readable in _iter_files(folder, ignored):
         content = Content(f"{folder}/{file}")
@@ -64,7 +64,7 @@ def read_folder(folder: Path) -> Manifest:
             metadata.append(name)
         elif is_readable:
             ignored[name_kind(name)] += 1
-            tables += [name] if name_kind(name) in TABLES else []
+            others += [name] if name_kind(name) in (".tar", *TABLES) else []
     layout = read_layout(names, subject=str(folder))
     entries = [
         build_entry(name, folder / name, meaning, content)
@@ -72,18 +72,18 @@ def read_folder(folder: Path) -> Manifest:
     ]
     entries, doubts = join_metadata(folder, metadata, entries)
     hint = "Name a folder of images."
-    if ignored[".tar"]:
-        hint = f"Name the tars themselves: {folder}/*.tar."
-    elif tables:
-        suffix = name_kind(tables[0])
-        hint = f"Name the tables themselves: {folder}/*{suffix}."
+    if others:
+        first = min(others, key=lambda name: name_kind(name) != ".tar")
+        what = "tars" if name_kind(first) == ".tar" else "tables"
+        place = os.path.dirname(f"{folder}/{first}")
+        hint = f"Name the {what} themselves: {place}/*{name_kind(first)}."
     return build_manifest(
         str(folder),
         entries,
         ignored,
         hint,
         pattern=layout.pattern,
-        doubts=[*layout.notes, *doubts, describe_tables(tables), describe_shared_keys(names)],
+        doubts=[*layout.notes, *doubts, describe_tables(others), describe_shared_keys(names)],
     )
 
 

@@ -92,6 +92,9 @@ def join_metadata(
                 f"{escape_name(name)} has other labels than the folders: its labels count "
                 f"({n_other} of {len(rows)} rows)."
             )
+        if not any(entry.row.label for entry in joined.values()):
+            unread = findings.describe_unread()
+            doubts += [f"{escape_name(name)}: {unread}"] if unread else []
     n_without = len(joined.keys() - described) if described else 0
     if n_without:
         doubts.append(f"images without a row in a metadata table: {n_without} of {len(joined)}.")

@@ -50,7 +50,13 @@ OWN: Mapping[FileContent, tuple[str, str]] = {
 }
 """What to do with a file that featx reads elsewhere."""
 
-BY_CONTENT = {"text": WRITE_TABLE, "a Parquet file": "Name it .parquet."}
+BY_CONTENT = {
+    "text": WRITE_TABLE,
+    "an XML document": WRITE_TABLE,
+    "a JSON document": "Write one object per line, with path and label, as .jsonl.",
+    "an HTML page": "Download the images.",
+    "a Parquet file": "Name it .parquet.",
+}
 """What to do with a file by what it holds, if a source asks for another remedy than an image."""
 
 _BY_SUFFIX = {f".{suffix}": told for told, suffixes in KINDS.items() for suffix in suffixes.split()}

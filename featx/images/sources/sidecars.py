@@ -14,6 +14,7 @@ from featx.core.rows import parse_split
 from featx.images.keys import find_key
 from featx.images.labels import clean_label
 from featx.images.names import escape_name
+from featx.images.sources.cells import TYPED, read_typed
 from featx.images.sources.tar_members import Member
 
 SIDECARS = (".cls", ".json")
@@ -147,15 +148,15 @@ def _read_sidecar(tar: Path, member: Member) -> dict[str, Any]:
         ) from error
     row: dict[str, Any] = {}
     for name in ("label", "split", "group"):
-        value = fields.get(name)
-        if isinstance(value, dict | list | float):
+        try:
+            label = clean_label(read_typed(fields.get(name)))
+        except TypeError as error:
             raise SourceError(
                 subject=f"{subject}, field {name!r}",
-                expected="text or a whole number",
-                got=f"{type(value).__name__} {value!r:.60}",
+                expected=TYPED,
+                got=str(error),
                 remedy="Correct the member.",
-            )
-        label = None if value is None else clean_label(str(value))
+            ) from error
         row |= {name: label} if label else {}
     if "split" in row:
         split = parse_split(row["split"])

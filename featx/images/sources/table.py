@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from featx.core.errors import SourceError
 from featx.core.rows import Row, parse_split
@@ -66,8 +67,11 @@ def read_table(table: Path) -> Manifest:
     entries, notes = fill_from_folders(
         table, entries, has_labels="label" in roles, has_splits="split" in roles
     )
+    is_plain = not any(entry.row.label for entry in entries)
+    unread = findings.describe_unread() if is_plain and "label" not in roles else ""
     hint = "Add rows below its header."
-    return build_manifest(str(table), entries, {}, hint, doubts=[*findings.list_doubts(), *notes])
+    doubts = [*findings.list_doubts(), *notes, unread]
+    return build_manifest(str(table), entries, {}, hint, doubts=doubts)
 
 
 def read_entries(table: Path, findings: Findings) -> list[Entry]:
@@ -123,7 +127,7 @@ def read_entries(table: Path, findings: Findings) -> list[Entry]:
 
 
 def _drop_zeros(entries: list[Entry], findings: Findings) -> list[Entry]:
-    """Write labels and groups as whole numbers if all of a column are decimals such as 1.0.
+    """Write labels and groups as whole numbers if all of a column are decimals such as 1.0 or 1,0.
 
     pandas and Excel write 1 so in a column that has missing values.
     """
@@ -134,11 +138,12 @@ def _drop_zeros(entries: list[Entry], findings: Findings) -> list[Entry]:
         first = next(texts, None)
         if first is None or not all(map(WHOLE.fullmatch, chain([first], texts))):
             continue
-        findings.whole_roles.append(role)
+        findings.whole_roles[role] = first
         for index, entry in enumerate(entries):
             text = getattr(entry.row, role)
             if text is not None:
-                row = replace(entry.row, **{role: text.split(".")[0]})
+                whole: Any = WHOLE.sub(r"\1", text)
+                row = replace(entry.row, **{role: whole})
                 entries[index] = replace(entry, row=row)
     return entries
 

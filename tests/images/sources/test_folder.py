@@ -318,7 +318,7 @@ def test_read_folder_without_images_counts_the_others(tmp_path: Path) -> None:
 
 def test_read_folder_of_tars_says_to_pass_them(tmp_path: Path) -> None:
     touch(tmp_path, "a.tar")
-    with pytest.raises(SourceError, match=r"Name the tars themselves: .*/\*\.tar"):
+    with pytest.raises(SourceError, match=rf"Name the tars themselves: {tmp_path}/\*\.tar"):
         read_folder(tmp_path)
 
 
@@ -358,3 +358,17 @@ def test_read_folder_odd_class_name_is_escaped(tmp_path: Path) -> None:
     touch(tmp_path, "red\nants/1.jpg")
     (entry,) = read_folder(tmp_path).entries
     assert entry.row.label == "red\\u000aants"
+
+
+def test_read_folder_of_tables_says_where_they_are(tmp_path: Path) -> None:
+    touch(tmp_path, "README.md", "data/train-00000-of-00001.parquet")
+    with pytest.raises(SourceError, match=rf"Name the tables themselves: {tmp_path}/data/\*\.parq"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Photos Library.photoslibrary", "cat.lrdata"])
+def test_read_folder_passes_over_previews_of_photo_programs(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "cat/1.jpg", "dog/2.jpg", f"{name}/derivatives/1.jpg")
+    manifest = read_folder(tmp_path)
+    assert [entry.row.id for entry in manifest.entries] == ["cat/1.jpg", "dog/2.jpg"]
+    assert manifest.notes == (f"passed over 1 folder {name}",)

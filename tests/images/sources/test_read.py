@@ -179,5 +179,5 @@ def test_read_manifest_several_sources_name_the_source_of_a_doubt(
         make_image(tmp_path / name)
     manifest = read_manifest([tmp_path / "one", tmp_path / "two", tmp_path / "three"])
     first, second = manifest.notes
-    assert first.startswith(f"{tmp_path / 'one'}: the classes 'test' are named like splits")
+    assert first.startswith(f"{tmp_path / 'one'}: the class 'test' is named like a split")
     assert second.startswith("labels differ only by case: 'Bee' (1 row) and 'bee' (1 row)")

@@ -40,6 +40,11 @@ ZIP = b"PK\3\4" + bytes(99)
             b"0.jpg 0\n1.jpg 1\n",
             r"text\. Write a table with the columns path and label",
         ),
+        (
+            "all.manifest",
+            b'{"path": "s3://b/1.jpg"}',
+            r"a JSON document\. Write one object per line",
+        ),
         ("table", b"PAR1", r"a Parquet file\. Name it \.parquet\."),
         ("archive", ZIP, r"a ZIP archive\. Unpack it\."),
         (

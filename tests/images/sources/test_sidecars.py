@@ -71,6 +71,8 @@ def list_labels(manifest: Manifest) -> dict[str, str | None]:
         ([("1.jpg", b""), ("1.CLS", b"\xef\xbb\xbf ant \n")], {"1.jpg": "ant"}),
         ([("1.jpg", b""), ("1.cls", b"bee"), ("1.cls", b"ant")], {"1.jpg": "ant"}),
         ([("x/1.jpg", b""), ("x/1.json", b'{"label": true}')], {"x/1.jpg": "True"}),
+        ([("1.jpg", b""), ("1.json", b'{"label": 1.0}')], {"1.jpg": "1"}),
+        ([("1.jpg", b""), ("1.json", b'{"label": NaN}')], {"1.jpg": None}),
     ],
     ids=lambda value: str(list(value))[:60],
 )
@@ -97,11 +99,11 @@ def test_read_tars_each_image_has_the_label_of_its_own_sidecar(
         ),
         (
             [("a.jpg", b""), ("a.json", b'{"label": ["ant", "bee"]}')],
-            r"a\.json', field 'label': expected text or a whole number, got list \['ant', 'bee'\]",
+            r"a\.json', field 'label': expected text, whole numbers, or true and false, got a list",
         ),
         (
             [("a.jpg", b""), ("a.json", b'{"group": {"p": 1}}')],
-            r"field 'group': expected text or a whole number, got dict",
+            r"field 'group': expected text, whole numbers, or true and false, got an object",
         ),
         ([("a.jpg", b""), ("a.json", b"[" * 100_000)], "got ValueError: JSON that nests"),
     ],
