@@ -30,10 +30,10 @@ HEADER = """\
 This page is generated from the commands: `python docs/generate_cli.py`. `featx COMMAND --help`
 prints the same. `featx --version` prints the version, and `python -m featx` is `featx`.
 
-Words that an option chooses from, names of networks and names of weights may be typed in upper or lower
-case. `featx --install-completion` lets the shell complete commands, options, these words and the names
-of networks. `--json` prints one object in all commands; [its keys](json.md) mean the same everywhere.
-Tables fit the terminal; off a terminal they are plain text, with nothing left out.
+Words that an option chooses from, names of networks and names of weights may be typed in upper or
+lower case. `featx --install-completion` lets the shell complete commands, options, these words and
+the names of networks. `--json` prints one object in all commands; [its keys](json.md) mean the same
+everywhere. Tables fit the terminal; off a terminal they are plain text, with nothing left out.
 
 | option, anywhere on the line | meaning |
 |---|---|

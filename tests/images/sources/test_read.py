@@ -142,7 +142,7 @@ def test_read_manifest_of_nothing_is_refused() -> None:
         read_manifest([])
 
 
-@pytest.mark.parametrize("source", [b"photos", None, 3, io.BytesIO(b"x")], ids=repr)
+@pytest.mark.parametrize("source", [b"photos", None, 3, io.BytesIO(b"x")], ids=lambda source: type(source).__name__)
 def test_read_manifest_of_what_is_no_path_is_refused_by_its_type(source: Any) -> None:
     with pytest.raises(SourceError, match=r"^source: expected a path or .*, got \w+ among the sou"):
         read_manifest([source])
