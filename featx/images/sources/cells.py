@@ -11,6 +11,7 @@ from featx.core.errors import SourceError
 from featx.core.text import shorten
 from featx.core.typing import list_choices
 from featx.images.content import Content
+from featx.images.names import quote_name
 from featx.images.sources.columns import Columns, Role
 
 MISSING = frozenset(
@@ -51,6 +52,8 @@ class Findings:
         How the columns were read; several if lines of JSON have different keys.
     n_backslashes : int
         Number of paths that were written with backslashes and were found with slashes.
+    no_split : str
+        First value of a column such as ``dataset`` that has no splits; empty if it has.
     whole_roles : dict of str to str
         First number of each text column whose numbers lost their ``.0``, by role.
     """
@@ -59,7 +62,12 @@ class Findings:
     n_missing: Counter[tuple[Role, str]] = field(default_factory=Counter)
     columns: list[Columns] = field(default_factory=list)
     n_backslashes: int = 0
+    no_split: str = ""
     whole_roles: dict[Role, str] = field(default_factory=dict)
+
+    def name_column(self, role: Role) -> str:
+        """Quote the name of the column of a role, as the table has it in its last line."""
+        return quote_name(self.columns[-1].names.get(role, role))
 
     def list_doubts(self) -> list[str]:
         """List what the user should know, as sentences."""
@@ -74,6 +82,12 @@ class Findings:
                 for (role, word), n in self.n_missing.items()
             )
             doubts.append(f"read as missing: {shown}. Put quotes around a word that is a name.")
+        if self.no_split:
+            doubts.append(
+                f"the column {self.name_column('split')} is not read as splits: it has "
+                f"{quote_name(self.no_split)}. Name it split and write train, val or test to have "
+                "it read."
+            )
         if self.n_backslashes:
             doubts.append(
                 f"paths with backslashes that are read with slashes: {self.n_backslashes}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from featx.core.errors import SourceError
@@ -62,11 +62,14 @@ class Columns:
         nearest name or the column that is read in its place.
     unread : tuple of str
         All other columns that are not read.
+    names : mapping of str to str
+        Name of the column of each role, as the table has it.
     """
 
     indices: Mapping[Role, int]
     passed_over: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    names: Mapping[Role, str] = field(default_factory=dict)
 
 
 def has_paths(names: Sequence[str]) -> bool:
@@ -98,8 +101,9 @@ def find_columns(names: Sequence[str], subject: str, *, images: int | None = Non
 
     Examples
     --------
-    >>> find_columns(["file_name", "Label", "spilt"], "photos.csv")
-    Columns(indices={'path': 0, 'label': 1}, passed_over=('spilt (nearest: split)',), unread=())
+    >>> columns = find_columns(["file_name", "Label", "spilt"], "photos.csv")
+    >>> columns.names, columns.passed_over
+    ({'path': 'file_name', 'label': 'Label'}, ('spilt (nearest: split)',))
     """
     squashed = [_squash(name) for name in names]
     indices: dict[Role, int] = {} if images is None else {"path": images}
@@ -126,7 +130,12 @@ def find_columns(names: Sequence[str], subject: str, *, images: int | None = Non
             passed_over.append(f"{name} (nearest: {nearest})")
         elif name and _squash(name) not in _ROLES:
             unread.append(name)
-    return Columns(indices=indices, passed_over=tuple(passed_over), unread=tuple(unread))
+    return Columns(
+        indices=indices,
+        passed_over=tuple(passed_over),
+        unread=tuple(unread),
+        names={role: names[index] for role, index in indices.items()},
+    )
 
 
 def _squash(name: str) -> str:

@@ -64,6 +64,7 @@ def read_table(table: Path) -> Manifest:
     findings = Findings()
     entries = read_entries(table, findings)
     roles = {role for columns in findings.columns for role in columns.indices}
+    roles -= {"split"} if findings.no_split else set()
     entries, notes = fill_from_folders(
         table, entries, has_labels="label" in roles, has_splits="split" in roles
     )
@@ -88,6 +89,7 @@ def read_entries(table: Path, findings: Findings) -> list[Entry]:
     seen: dict[str, int] = {}
     names: dict[str, str | None] = {"": None}
     splits: dict[str, Split | None] = {"": None}
+    no_splits: dict[str, int] = {}
     locate = _Locator(table, findings)
     reader = READERS[table.suffix.lower()]
     refuse = partial(_refuse_cell, table, findings)
@@ -96,7 +98,7 @@ def read_entries(table: Path, findings: Findings) -> list[Entry]:
             raise refuse(number, "path", expected="the path of an image", got="no value")
         length = len(image) if isinstance(image, str) else 0
         if max(length, len(id_), len(label), len(group)) > MAX_LENGTH:
-            cells = {"path": image, "id": id_, "label": label, "group": group}
+            cells: dict[Role, object] = {"path": image, "id": id_, "label": label, "group": group}
             column = next(name for name in cells if len(str(cells[name])) > MAX_LENGTH)
             got = f"a text of {len(str(cells[column]))} characters"
             raise refuse(number, column, expected=f"at most {MAX_LENGTH} characters", got=got)
@@ -107,8 +109,13 @@ def read_entries(table: Path, findings: Findings) -> list[Entry]:
         if split not in splits:
             splits[split] = parse_split(split)
             if splits[split] is None:
-                got = repr(show_text(split))
-                raise refuse(number, "split", expected="train, val or test", got=got)
+                no_splits[split] = number
+            # A column such as "dataset" may have other values, but not beside splits.
+            is_named = findings.name_column("split").lower() == "'split'"
+            if no_splits and (is_named or any(splits.values())):
+                text, first = next(iter(no_splits.items()))
+                got = repr(show_text(text))
+                raise refuse(first, "split", expected="train, val or test", got=got)
         path, name, content = locate(image)
         key = escape_name(id_ or name)
         row = Row(
@@ -123,6 +130,9 @@ def read_entries(table: Path, findings: Findings) -> list[Entry]:
             got = f"{show_text(key)!r} again after {findings.word} {first}"
             raise refuse(number, "id" if id_ else "path", expected="each id once", got=got)
         entries.append(Entry(row, content))
+    if no_splits:
+        findings.no_split = next(iter(no_splits))
+        entries = [replace(entry, row=replace(entry.row, split=None)) for entry in entries]
     return _drop_zeros(entries, findings) if reader is iter_delimited else entries
 
 
@@ -183,7 +193,7 @@ class _Locator:
 
 
 def _refuse_cell(
-    table: Path, findings: Findings, number: int, column: str, *, expected: str, got: str
+    table: Path, findings: Findings, number: int, column: Role, *, expected: str, got: str
 ) -> SourceError:
     remedies = {
         "path": "Write the path, or remove the line.",
@@ -192,7 +202,7 @@ def _refuse_cell(
     if expected == "each id once":
         remedies[column] = "Give each row an id of its own in a column id, or remove the line."
     return SourceError(
-        subject=f"{table}, {findings.word} {number}, column {column!r}",
+        subject=f"{table}, {findings.word} {number}, column {findings.name_column(column)}",
         expected=expected,
         got=got,
         remedy=remedies.get(column, "Write a short name, or leave the cell empty."),

@@ -333,3 +333,29 @@ def test_read_table_of_the_working_folder_keeps_short_paths(
     monkeypatch.chdir(tmp_path)
     paths = [entry.row.path for entry in read_table(Path("photos.csv")).entries]
     assert paths == ["a.jpg", "b.jpg"]
+
+
+def test_read_table_column_that_may_be_of_splits_may_have_other_values(tmp_path: Path) -> None:
+    text = "file_name,label,dataset\ntrain/a.jpg,cat,COCO\ntest/b.jpg,dog,\ntrain/c.jpg,dog,LAION\n"
+    manifest = read_table(write_csv(tmp_path, text))
+    assert [entry.row.split for entry in manifest.entries] == ["train", "test", "train"]
+    assert manifest.doubts[0] == (
+        "the column 'dataset' is not read as splits: it has 'COCO'. Name it split and write train, "
+        "val or test to have it read."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("set,img\nTRAIN,a.jpg\nUNASSIGNED,b.jpg\n", r"line 3, column 'set': .*'UNASSIGNED'"),
+        ("set,img\nx,a.jpg\ntest,b.jpg\n", r"line 2, column 'set': expected train.*got 'x'"),
+        ("Split,img\nx,a.jpg\n", r"line 2, column 'Split': expected train, val or test, got 'x'"),
+        ("img,Class\n,a\n", r"line 2, column 'img': expected the path of an image"),
+    ],
+)
+def test_read_table_wrong_cell_is_told_with_the_name_of_its_column(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(SourceError, match=message):
+        read_table(write_csv(tmp_path, text))
