@@ -6,6 +6,7 @@ To add a format, add one line to `FORMATS`. No image library is imported here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 PREFIX_SIZE = 512
@@ -59,21 +60,20 @@ class Format:
     hides_image: bool = False
 
 
-def _read(name: str, suffixes: str, magic: bytes, plugin: str) -> Format:
-    return Format(
-        name=name, reading="always", suffixes=_split(suffixes), magic=magic, plugin=plugin
-    )
-
-
-def _named(name: str, suffixes: str, magic: bytes, plugin: str) -> Format:
+def _read(
+    name: str, suffixes: str, magic: bytes, plugin: str, *, reading: Reading = "always"
+) -> Format:
     return Format(
         name=name,
-        reading="named",
+        reading=reading,
         suffixes=_split(suffixes),
         magic=magic,
         plugin=plugin,
-        is_told=False,
+        is_told=reading == "always",
     )
+
+
+_named = partial(_read, reading="named")
 
 
 def _never(

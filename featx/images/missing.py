@@ -47,8 +47,7 @@ def explain_missing(path: str) -> str:
 
 
 def _list_placeholders(base: str) -> Iterator[str]:
-    yield from (f".{base}{suffix}" for suffix in PLACEHOLDERS)
-    yield from (f"{base}{suffix}" for suffix in PLACEHOLDERS)
+    yield from (f"{dot}{base}{suffix}" for dot in (".", "") for suffix in PLACEHOLDERS)
 
 
 def _list_spellings(base: str) -> Iterator[str]:

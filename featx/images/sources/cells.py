@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from featx.core.errors import SourceError
@@ -181,4 +182,22 @@ def refuse_type(
         expected=expected,
         got=shorten(got, 100),
         remedy=remedy,
+    )
+
+
+def refuse_unreadable(table: Path, error: OSError) -> SourceError:
+    """Build the error for a table that the system does not let read.
+
+    Parameters
+    ----------
+    table : Path
+        The table.
+    error : OSError
+        The error of the system.
+    """
+    return SourceError(
+        subject=str(table),
+        expected="a table that can be read",
+        got=error.strerror or str(error),
+        remedy="Check the path.",
     )

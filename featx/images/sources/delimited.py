@@ -12,7 +12,7 @@ from featx.core.errors import SourceError
 from featx.core.text import shorten
 from featx.images.content import open_regular
 from featx.images.formats import find_by_name
-from featx.images.sources.cells import MISSING, ROLES, Findings, Line
+from featx.images.sources.cells import MISSING, ROLES, Findings, Line, refuse_unreadable
 from featx.images.sources.columns import find_columns, has_paths
 
 DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
@@ -142,10 +142,10 @@ def _empty_missing(
     texts: list[str], wanted: Sequence[int], raw: Sequence[str], findings: Findings
 ) -> None:
     """Empty the cells that mean a missing value: words such as NA without quotes."""
-    for place, (role, text, index) in enumerate(zip(ROLES, texts, wanted, strict=True)):
+    for position, (role, text, index) in enumerate(zip(ROLES, texts, wanted, strict=True)):
         if text in MISSING and not raw[index].lstrip().startswith('"'):
             findings.n_missing[role, text] += 1
-            texts[place] = ""
+            texts[position] = ""
 
 
 def _refuse_length(
@@ -167,12 +167,7 @@ def _refuse_length(
 def _explain(table: Path, number: int, error: Exception) -> SourceError:
     """Turn an error into a `SourceError`; `number` is the number of lines before the error."""
     if isinstance(error, OSError):
-        return SourceError(
-            subject=str(table),
-            expected="a table that can be read",
-            got=error.strerror or str(error),
-            remedy="Check the path.",
-        )
+        return refuse_unreadable(table, error)
     if isinstance(error, UnicodeDecodeError):
         return SourceError(
             subject=str(table),

@@ -75,8 +75,8 @@ def read_folder(folder: Path) -> Manifest:
     if others:
         first = min(others, key=lambda name: name_kind(name) != ".tar")
         what = "tars" if name_kind(first) == ".tar" else "tables"
-        place = os.path.dirname(f"{folder}/{first}")
-        hint = f"Name the {what} themselves: {place}/*{name_kind(first)}."
+        parent = os.path.dirname(f"{folder}/{first}")
+        hint = f"Name the {what} themselves: {parent}/*{name_kind(first)}."
     return build_manifest(
         str(folder),
         entries,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,10 @@ from featx.core.errors import SourceError
 from featx.core.notes import note
 from featx.core.rows import Row
 from featx.images.content import InMemory
-from featx.images.elsewhere import read_file_address
 from featx.images.ignored import describe_ignored
 from featx.images.manifest import Entry
 from featx.images.names import escape_name
-from featx.images.sources.read import find_kind
+from featx.images.sources.read import check_path, find_kind
 
 TEXT_OR_OBJECT = "OSTU"
 """Kinds of NumPy dtypes whose values are no pixels: objects, bytes and text."""
@@ -88,7 +86,7 @@ def list_entries(images: Any) -> list[Entry]:
     entries: list[Entry] = []
     for number, image in enumerate(list_inputs(images)):
         if isinstance(image, str | os.PathLike):
-            path = Path(read_file_address(os.fspath(image)))
+            path = check_path(image)
             manifest = find_kind(path).read(path)
             entries.extend(manifest.entries)
             if manifest.ignored:

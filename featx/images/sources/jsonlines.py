@@ -10,7 +10,15 @@ from featx.core.errors import SourceError
 from featx.core.records import load_json
 from featx.core.text import shorten
 from featx.images.content import open_regular
-from featx.images.sources.cells import ROLES, Findings, Line, name_type, read_typed, refuse_type
+from featx.images.sources.cells import (
+    ROLES,
+    Findings,
+    Line,
+    name_type,
+    read_typed,
+    refuse_type,
+    refuse_unreadable,
+)
 from featx.images.sources.columns import find_columns
 
 
@@ -45,12 +53,7 @@ def iter_json_lines(table: Path, findings: Findings) -> Iterator[Line]:
                     readers[keys] = [None if index is None else keys[index] for index in indices]
                 yield _read_line(subject, number, fields, readers[keys])
     except OSError as error:
-        raise SourceError(
-            subject=str(table),
-            expected="a table that can be read",
-            got=error.strerror or str(error),
-            remedy="Check the path.",
-        ) from error
+        raise refuse_unreadable(table, error) from error
 
 
 def _parse(subject: str, line: bytes) -> dict[str, Any]:

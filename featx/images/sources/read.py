@@ -106,7 +106,7 @@ def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
         If a source is missing, has no images, is damaged, or is named twice.
     """
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    paths = [_check_path(source) for source in given]
+    paths = [check_path(source) for source in given]
     if not paths:
         raise SourceError(
             subject="source",
@@ -128,7 +128,19 @@ def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
     )
 
 
-def _check_path(source: object) -> Path:
+def check_path(source: object) -> Path:
+    """Return a source as a path; refuse what is none.
+
+    Parameters
+    ----------
+    source : path
+        A path, or an address such as ``file:///photos``.
+
+    Raises
+    ------
+    SourceError
+        If the source is no path, or if it is empty.
+    """
     if not isinstance(source, str | os.PathLike):
         raise SourceError(
             subject="source",
@@ -136,7 +148,15 @@ def _check_path(source: object) -> Path:
             got=f"{type(source).__name__} among the sources",
             remedy="Pass paths, or embed images in memory with featx.embed(images).",
         )
-    return Path(read_file_address(os.fspath(source)))
+    path = os.fspath(source)
+    if not path:  # a Path would make the current folder of it
+        raise SourceError(
+            subject="source",
+            expected="a path",
+            got="an empty text",
+            remedy="Name a folder, a table, tars or images; a dot is the current folder.",
+        )
+    return Path(read_file_address(path))
 
 
 def _read_names(

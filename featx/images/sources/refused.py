@@ -42,8 +42,8 @@ KINDS: Mapping[tuple[str, str], str] = {
 OWN: Mapping[FileContent, tuple[str, str]] = {
     "cache": (
         "a cache, or another HDF5 file",
-        f"A cache goes to featx.fit_head(cache). Of another file: {WRITE_IMAGES[0].lower()}"
-        f"{WRITE_IMAGES[1:]}",
+        "A cache goes to featx.fit_head(cache). Of another file: write its images as files, or to "
+        "a plain .tar.",
     ),
     "head": ("a head", "Pass images; a head goes to featx.predict(head, images)."),
     "weights": ("a file of weights", "Pass images, and the file as weights=FILE."),

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from featx.core.errors import SourceError
 from featx.images.content import Content
+from featx.images.labels import clean_label
 from featx.images.layout import read_layout
-from featx.images.manifest import Entry, build_entry
+from featx.images.manifest import Entry
 
 
 def fill_from_folders(
@@ -52,9 +53,12 @@ def fill_from_folders(
     if not read:
         return [*entries], []
     filled = []
-    for name, entry, meaning in zip(names, entries, layout.meanings, strict=True):
-        found = build_entry(name, name, meaning, Content(name)).row
-        row = replace(entry.row, **{part: getattr(found, part) for part in read})
+    for entry, meaning in zip(entries, layout.meanings, strict=True):
+        row = entry.row
+        if reads_labels:
+            row = replace(row, label=clean_label(meaning.label or ""))
+        if reads_splits:
+            row = replace(row, split=meaning.split)
         filled.append(replace(entry, row=row))
     what = " and ".join(f"{part}s" for part in read)
     lacks = " and ".join(f"no column {part}" for part in read)

@@ -176,8 +176,8 @@ def _drop_hidden(tar: Path, members: Sequence[Member], ignored: Counter[str]) ->
         real = find_placeholder(base)
         full = "/".join([*folders, real]) if real else member.name
         if real and full not in names:
-            place = Unreadable(str(tar), reason=PLACEHOLDER_REASON)
-            found.append(Member(full, place, "placeholder"))
+            content = Unreadable(str(tar), reason=PLACEHOLDER_REASON)
+            found.append(Member(full, content, "placeholder"))
         elif not base.startswith("."):
             found.append(member)
     ignored.update(f"{escape_name(folders[-1])}/" for folders in system)

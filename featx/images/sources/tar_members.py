@@ -121,8 +121,8 @@ def _build_member(tar: Path, name: str, info: tarfile.TarInfo) -> Member:
             got += f" to {quote_name(info.linkname)}, which the archive lacks"
             remedy = "Write the tar again with --dereference"
         reason = f"expected a file, got {got}. {remedy}"
-    place = str(tar), info.offset_data, info.size
-    return Member(name, Unreadable(*place, reason) if reason else Content(*place), kind)
+    location = str(tar), info.offset_data, info.size
+    return Member(name, Unreadable(*location, reason) if reason else Content(*location), kind)
 
 
 def _follow(member: Member, members: dict[str, Member], links: dict[str, str]) -> Member:

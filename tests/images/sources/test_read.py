@@ -10,6 +10,7 @@ import pytest
 
 from featx.core.errors import SourceError
 from featx.images.manifest import Manifest
+from featx.images.sources.inputs import list_entries
 from featx.images.sources.read import read_manifest
 from tests.images.builders import get_content
 
@@ -142,7 +143,9 @@ def test_read_manifest_of_nothing_is_refused() -> None:
         read_manifest([])
 
 
-@pytest.mark.parametrize("source", [b"photos", None, 3, io.BytesIO(b"x")], ids=lambda source: type(source).__name__)
+@pytest.mark.parametrize(
+    "source", [b"photos", None, 3, io.BytesIO(b"x")], ids=lambda source: type(source).__name__
+)
 def test_read_manifest_of_what_is_no_path_is_refused_by_its_type(source: Any) -> None:
     with pytest.raises(SourceError, match=r"^source: expected a path or .*, got \w+ among the sou"):
         read_manifest([source])
@@ -181,3 +184,10 @@ def test_read_manifest_several_sources_name_the_source_of_a_doubt(
     first, second = manifest.notes
     assert first.startswith(f"{tmp_path / 'one'}: the class 'test' is named like a split")
     assert second.startswith("labels differ only by case: 'Bee' (1 row) and 'bee' (1 row)")
+
+
+@pytest.mark.parametrize("source", ["", [""], ["photo.jpg", ""]], ids=str)
+def test_read_manifest_empty_path_is_not_the_current_folder(source: str | list[str]) -> None:
+    for read in (read_manifest, list_entries):
+        with pytest.raises(SourceError, match=r"^source: expected a path, got an empty text\."):
+            read([*source] if isinstance(source, list) else source)
