@@ -88,6 +88,24 @@ def show_text(text: str, limit: int = LIMIT) -> str:
     return shorten(escape_text(shorten(text, limit)), limit)
 
 
+def count_noun(n: int, noun: str) -> str:
+    """Write a number with its noun, in the plural if need be.
+
+    Parameters
+    ----------
+    n : int
+        Number of things.
+    noun : str
+        The noun in the singular.
+
+    Examples
+    --------
+    >>> count_noun(1, "row"), count_noun(2, "row")
+    ('1 row', '2 rows')
+    """
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def guard_cell(cell: Cell) -> Cell | str:
     """Put a quote before a cell of a table that a spreadsheet program would run as a formula.
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from featx.core.rows import Row
-from featx.core.text import show_text
+from featx.core.text import count_noun, show_text
 from featx.core.typing import Split, list_choices
 from featx.embedding.timings import Timings
+from featx.images.names import join_some
 
 RowCounts = Counter[tuple[str | None, Split | None]]
 """Numbers of rows by label and split."""
@@ -84,7 +85,9 @@ class ExtractionReport:
         """Rows, embeddings and speed in one line, and the source as it was read in another."""
         dims = ", ".join(f"{name} (dim {dim})" for name, dim in self.dims.items())
         done = "up to date"
-        if self.is_changed:
+        if self.is_changed and not self.n_embedded:
+            done = "updated"
+        elif self.is_changed:
             rate = self.n_embedded / self.elapsed_s
             done = f"{self.n_embedded} embedded in {self.elapsed_s:.1f} s, {rate:.0f} images/s"
         return f"{self.path}: {self.n_rows} rows, {dims}, {done}\n{self.understood}"
@@ -139,25 +142,25 @@ def list_notes(
     if report.taken_from:
         notes.append(f"the lock of {report.taken_from}, which is dead, was taken over.")
     if report.n_damaged:
-        shards = _count(report.n_damaged, "damaged shard")
+        shards = count_noun(report.n_damaged, "damaged shard")
         notes.append(f"{shards} of the interrupted run: their images were embedded again.")
     if report.n_removed and not prune:
         notes.append(
-            f"{_count(report.n_removed, 'row')} without an image in the source: kept. Pass "
+            f"{count_noun(report.n_removed, 'row')} without an image in the source: kept. Pass "
             "prune=True to drop them."
         )
     if report.n_failures:
         lost = sorted({row.label for row in sought if row.label} - report.labels.keys())
-        of_lost = f", all images of {_name_some(lost)} among them" if lost else ""
+        of_lost = f", all images of {_join_labels(lost)} among them" if lost else ""
         notes.append(
-            f"{_count(report.n_failures, 'image')} failed{of_lost}. List them with "
+            f"{count_noun(report.n_failures, 'image')} failed{of_lost}. List them with "
             f"featx.read_failures({str(report.path)!r})."
         )
     unlearnt = _list_unlearnt(counts) if "train" in report.splits else []
     if unlearnt:
         notes.append(
-            f"{_count(len(unlearnt), 'label')} without a row in the split train: "
-            f"{_name_some(unlearnt)}. A head cannot learn them."
+            f"{count_noun(len(unlearnt), 'label')} without a row in the split train: "
+            f"{_join_labels(unlearnt)}. A head cannot learn them."
         )
     return notes
 
@@ -168,10 +171,5 @@ def _list_unlearnt(counts: RowCounts) -> list[str]:
     return sorted({label for label, split in counts if label and split} - learnt)
 
 
-def _name_some(labels: Sequence[str]) -> str:
-    more = f" and {len(labels) - N_NAMED} more" if len(labels) > N_NAMED else ""
-    return ", ".join(show_text(label, 40) for label in labels[:N_NAMED]) + more
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _join_labels(labels: Sequence[str]) -> str:
+    return join_some([show_text(label, 40) for label in labels], N_NAMED)

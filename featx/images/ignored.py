@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from featx.core.text import show_text
+from featx.core.text import count_noun, show_text
 from featx.images.formats import is_placeholder
-from featx.images.names import count_noun, escape_name
+from featx.images.names import escape_name
 
 SYSTEM_FOLDERS = frozenset(
     [

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from featx.core.errors import SourceError
 from featx.core.rows import Row
+from featx.core.text import count_noun
 from featx.images.content import Content, InMemory
 from featx.images.ignored import count_files, describe_ignored
 from featx.images.labels import clean_label, list_label_notes
 from featx.images.layout import FolderMeaning
-from featx.images.names import count_noun, escape_name
+from featx.images.names import escape_name
 
 N_LABELS_SHOWN = 10
 """Number of labels that the description of a manifest counts."""
@@ -100,7 +101,7 @@ class Manifest:
         >>> rows = [Row(id=str(n), path="", label="ab"[n % 2], split="train") for n in range(3)]
         >>> entries = tuple(Entry(row, InMemory(None)) for row in rows)
         >>> Manifest(source="photos", entries=entries, pattern="SPLIT/LABEL").describe()
-        '3 images, 2 labels (a 2, b 1), splits train 3, read as SPLIT/LABEL'
+        '3 images, 2 labels (a: 2, b: 1), splits train 3, read as SPLIT/LABEL'
         """
         labels, splits = self._counts
         n_rows = len(self.entries)
@@ -108,7 +109,7 @@ class Manifest:
         parts = [count_noun(n_rows, "image")]
         if labels:
             order = sorted(labels, key=_order_label)
-            shown = [f"{label} {labels[label]}" for label in order[:N_LABELS_SHOWN]]
+            shown = [f"{label}: {labels[label]}" for label in order[:N_LABELS_SHOWN]]
             if len(labels) > N_LABELS_SHOWN:
                 shown.append(f"{len(labels) - N_LABELS_SHOWN} more")
             parts.append(f"{count_noun(len(labels), 'label')} ({', '.join(shown)})")

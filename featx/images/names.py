@@ -74,21 +74,3 @@ def join_some(texts: Sequence[str], n_shown: int) -> str:
     """
     shown = [*texts[:n_shown], *([f"{len(texts) - n_shown} more"] if len(texts) > n_shown else [])]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
-
-
-def count_noun(n: int, noun: str) -> str:
-    """Write a number with its noun, in the plural if need be.
-
-    Parameters
-    ----------
-    n : int
-        Number of things.
-    noun : str
-        The noun in the singular.
-
-    Examples
-    --------
-    >>> count_noun(1, "row"), count_noun(2, "row")
-    ('1 row', '2 rows')
-    """
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

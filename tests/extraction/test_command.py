@@ -35,7 +35,7 @@ def test_extract_command_run_again_says_that_nothing_was_to_do(extract_cli: Any)
     assert (result.code, result.err) == (0, "")
     assert result.out == (
         "out.h5: 8 rows, tests-tiny (dim 8), up to date\n"
-        "8 images, 2 labels (ants 4, bees 4), read as LABEL\n"
+        "8 images, 2 labels (ants: 4, bees: 4), read as LABEL\n"
     )
 
 
@@ -47,7 +47,7 @@ def test_extract_command_notes_what_is_worth_knowing(extract_cli: Any, folder: P
     )
     result = extract_cli("--prune")
     assert result.err == ""
-    assert result.out.startswith("out.h5: 7 rows, tests-tiny (dim 8), 0 embedded in ")
+    assert result.out.startswith("out.h5: 7 rows, tests-tiny (dim 8), updated\n")
 
 
 def test_extract_command_notes_a_lock_taken_over(extract_cli: Any, folder: Path) -> None:
@@ -96,7 +96,7 @@ def test_extract_command_with_too_many_failures_ends_in_code_3(
     ]
     result = extract_cli("--max-failures", "50%")
     assert result.code == 0
-    assert result.out.startswith("out.h5: 8 rows, tests-tiny (dim 8), 0 embedded in ")
+    assert result.out.startswith("out.h5: 8 rows, tests-tiny (dim 8), updated\n")
     assert result.err.splitlines() == [
         "featx: 2 images failed. List them with featx info --failures out.h5.",
         "featx: continued after 8 images of an interrupted run",

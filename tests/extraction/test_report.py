@@ -26,7 +26,7 @@ from tests.extraction.caches import leave_dead_lock
 
 REPORT = ExtractionReport(
     path=Path("photos.h5"),
-    understood="4 images, 2 labels (cat 2, dog 2), splits train 2, val 2",
+    understood="4 images, 2 labels (cat: 2, dog: 2), splits train 2, val 2",
     n_rows=4,
     labels={"cat": 2, "dog": 2},
     splits={"train": 2, "val": 2},
@@ -53,6 +53,8 @@ def test_report_prints_what_was_done_and_understood() -> None:
     assert rows == "photos.h5: 4 rows, mini (dim 768), 4 embedded in 2.0 s, 2 images/s"
     assert understood == REPORT.understood
     assert advice == REPORT.timings.advise()
+    renamed = replace(REPORT, n_embedded=0)
+    assert str(renamed).splitlines() == ["photos.h5: 4 rows, mini (dim 768), updated", understood]
     old = replace(REPORT, is_changed=False, n_embedded=0)
     assert str(old).splitlines() == ["photos.h5: 4 rows, mini (dim 768), up to date", understood]
 
@@ -106,7 +108,7 @@ TRAIN = [row("cat", "train"), row("dog", "train")]
             [*TRAIN, row("ox"), row("elk"), row("ox")],
             False,
             [
-                "2 images failed, all images of elk, ox among them. List them with "
+                "2 images failed, all images of elk and ox among them. List them with "
                 "featx.read_failures('photos.h5')."
             ],
         ),
@@ -153,7 +155,7 @@ def extract(folder: Path, tmp_path: Path) -> Any:
 
 def test_extract_reports_how_the_source_was_read(extract: Any) -> None:
     report = extract()
-    assert report.understood.startswith("8 images, 2 labels (ants 4, bees 4)")
+    assert report.understood.startswith("8 images, 2 labels (ants: 4, bees: 4)")
     assert (report.labels, report.splits) == ({"ants": 4, "bees": 4}, {})
 
 

@@ -25,20 +25,20 @@ def build(fields: list[Fields]) -> Manifest:
     ("fields", "expected"),
     [
         ([(None, None)], "1 image, no labels"),
-        ([("cat", None)] * 2, "2 images, 1 label (cat 2)"),
-        ([("dog", None), ("cat", None)], "2 images, 2 labels (cat 1, dog 1)"),
-        ([("cat", None), (None, None)], "2 images, 1 label (cat 1), 1 without a label"),
+        ([("cat", None)] * 2, "2 images, 1 label (cat: 2)"),
+        ([("dog", None), ("cat", None)], "2 images, 2 labels (cat: 1, dog: 1)"),
+        ([("cat", None), (None, None)], "2 images, 1 label (cat: 1), 1 without a label"),
         (
             [("cat", "val"), ("cat", "train"), (None, None)],
-            "3 images, 1 label (cat 2), 1 without a label, splits train 1, val 1, "
+            "3 images, 1 label (cat: 2), 1 without a label, splits train 1, val 1, "
             "1 without a split",
         ),
         ([(None, "test")], "1 image, no labels, splits test 1"),
-        ([("10", None), ("2", None)], "2 images, 2 labels (2 1, 10 1)"),
+        ([("10", None), ("2", None)], "2 images, 2 labels (2: 1, 10: 1)"),
         (
             [(f"c{number:02}", None) for number in range(12)],
-            "12 images, 12 labels (c00 1, c01 1, c02 1, c03 1, c04 1, c05 1, c06 1, c07 1, c08 1, "
-            "c09 1, 2 more)",
+            "12 images, 12 labels (c00: 1, c01: 1, c02: 1, c03: 1, c04: 1, c05: 1, c06: 1, c07: 1, "
+            "c08: 1, c09: 1, 2 more)",
         ),
     ],
     ids=str,
@@ -52,7 +52,7 @@ def test_describe_ends_with_the_meaning_of_folders(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     assert read_folder(tmp_path).describe() == (
-        "2 images, 2 labels (cat 1, dog 1), splits train 1, val 1, read as p/SPLIT/LABEL"
+        "2 images, 2 labels (cat: 1, dog: 1), splits train 1, val 1, read as p/SPLIT/LABEL"
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from featx.core.errors import SourceError
+from featx.core.text import count_noun
 from featx.core.typing import Split
 from featx.images.content import Content, Unreadable
 from featx.images.formats import find_by_name
@@ -16,7 +17,7 @@ from featx.images.ignored import PLACEHOLDER_REASON, find_placeholder, is_system
 from featx.images.keys import describe_shared_keys
 from featx.images.layout import read_layout
 from featx.images.manifest import Manifest, build_entry, build_manifest
-from featx.images.names import count_noun, escape_name, quote_name
+from featx.images.names import escape_name, quote_name
 from featx.images.sources.sidecars import SIDECARS, Sidecars
 from featx.images.sources.tar_members import Member, list_members
 from featx.images.split_words import find_split_in
