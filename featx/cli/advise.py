@@ -34,8 +34,11 @@ def advise(
         print_json({"cache": cache, **describe_advice(found)})
         return
     print_table(
-        ["rows per class", "held-out accuracy"],
-        [[round(point.rows_per_class), point.accuracy] for point in found.curve],
+        ["rows per class", "held-out accuracy", "from", "to"],
+        [
+            [round(point.rows_per_class), point.accuracy, *point.accuracy_ci95]
+            for point in found.curve
+        ],
     )
     print_text()
     print_advice(found)

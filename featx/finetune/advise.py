@@ -25,6 +25,7 @@ from featx.core.errors import BackboneError, TuningError
 from featx.core.typing import Array, PathLike
 from featx.fitting.inputs import opened_cache
 from featx.heads.classifier import HeadClassifier
+from featx.heads.evaluate import estimate_interval
 from featx.heads.splits import build_folds, check_seed, fill_groups
 
 MIN_GAIN = 0.01
@@ -132,10 +133,13 @@ class CurvePoint:
         Number of rows per class that the head was fitted on.
     accuracy : float
         Accuracy of the head on held-out rows.
+    accuracy_ci95 : (float, float)
+        Interval that contains the true accuracy with 95 % confidence.
     """
 
     rows_per_class: float
     accuracy: float
+    accuracy_ci95: tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,8 +305,9 @@ def draw_curve(
         head.fit(X[part], y[part], None if groups is None else groups[part])
         # All smaller parts use the C of all rows, because the search takes most of the time.
         head.set_params(C=head.C_)
-        accuracy = float((head.predict(X[test]) == y[test]).mean())
-        points.append(CurvePoint(len(part) / n_classes, accuracy))
+        n_right = int((head.predict(X[test]) == y[test]).sum())
+        interval = estimate_interval(n_right, len(test))
+        points.append(CurvePoint(len(part) / n_classes, n_right / len(test), interval))
     return tuple(points[::-1])
 
 

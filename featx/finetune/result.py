@@ -102,7 +102,12 @@ class TuningReport:
         )
         if scores.is_better:
             return f"Tuning helped: {gain}. Use {self.path} with {self.head_path}."
-        files = [self.path, self.head_path, *([self.trunk_path] if self.trunk_path else [])]
+        files = [
+            self.path,
+            self.head_path,
+            self.log_path,
+            *([self.trunk_path] if self.trunk_path else []),
+        ]
         names = f"{', '.join(map(str, files[:-1]))} and {files[-1]}"
         found = (
             "Tuning made the accuracy worse"

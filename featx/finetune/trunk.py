@@ -208,7 +208,8 @@ class KeptFeatures:
     def _extract(self, views: Sequence[int], *, overwrite: bool, break_lock: bool) -> None:
         run = self.run
         for number, view in enumerate(views, 1):
-            with stage(f"running the trunk, view {number} of {len(views)}"):
+            which = f", view {number} of {len(views)}" if len(views) > 1 else ""
+            with stage(f"running the trunk{which}"):
                 extract(
                     Manifest(source=run.source, entries=run.entries),
                     self.path,

@@ -188,7 +188,7 @@ def fine_tune(  # noqa: PLR0913
 
 def _tune(request: TuningRequest, cache: Cache, device: str) -> TuningReport:
     """Open, plan, fill the trunk, train, write, compare, report."""
-    with stage("reading labels and vectors"):
+    with stage("reading the data"):
         data = read_data(cache, request)
     network = open_network(request, cache, data)
     limit: int | FreeSpace | None = request.max_trunk_bytes

@@ -23,6 +23,7 @@ from featx.finetune.advise import (
     count_more_blocks,
     draw_curve,
 )
+from featx.heads.evaluate import estimate_interval
 
 
 def measure(*gains: tuple[float, float, float]) -> Measurement:
@@ -39,8 +40,12 @@ HALF = measure((10, 0.0, 0.0), (1000, 0.5, 0.5))
 """At 100 rows per class, half way by the logarithm, a quarter of the errors go."""
 
 
+def build_point(per_class: float, accuracy: float) -> CurvePoint:
+    return CurvePoint(per_class, accuracy, (accuracy, accuracy))
+
+
 def choose(per_class: float, accuracy: float, measured: Measurement) -> BlockChoice:
-    return choose_blocks(per_class, [CurvePoint(per_class, accuracy)], measured=measured)
+    return choose_blocks(per_class, [build_point(per_class, accuracy)], measured=measured)
 
 
 def test_choose_blocks_just_below_a_point_stays_frozen() -> None:
@@ -80,7 +85,7 @@ def test_choose_blocks_harm_is_never_advised() -> None:
 
 
 def test_choose_blocks_tells_figures() -> None:
-    choice = choose_blocks(100, [CurvePoint(40, 0.7), CurvePoint(80, 0.76)], measured=HALF)
+    choice = choose_blocks(100, [build_point(40, 0.7), build_point(80, 0.76)], measured=HALF)
     text = " ".join(choice.reasons)
     for part in ("24.0 % of held-out rows", "100 labelled rows per class", "by +6.0 points: more",
                  "lenet5 on digits at 32 pixels", "25 % of such errors",
@@ -113,6 +118,9 @@ def test_draw_curve_rises_with_rows() -> None:
     points = draw_curve(X, y, None, seed=0, subject="rows")
     assert [round(point.rows_per_class) for point in points] == [20, 40, 80, 160]
     assert points[-1].accuracy > points[0].accuracy
+    for point in points:  # a fifth of the rows is held out
+        n_right = round(120 * point.accuracy)
+        assert point.accuracy_ci95 == estimate_interval(n_right, 120)
     assert points == draw_curve(X, y, None, seed=0, subject="rows")
 
 

@@ -83,11 +83,15 @@ def test_verdict_recommends_the_tuned_pair_only_if_it_is_surely_better(
 @pytest.mark.parametrize(
     ("changes", "end"),
     [
-        ({}, "the network is unchanged, and you may delete tuned.safetensors and tuned.joblib."),
-        ({"best_epoch": 2}, "frozen head: you may delete tuned.safetensors and tuned.joblib."),
+        (
+            {},
+            "the network is unchanged, and you may delete tuned.safetensors, tuned.joblib and "
+            "tuned.log.csv.",
+        ),
+        ({"best_epoch": 2}, "you may delete tuned.safetensors, tuned.joblib and tuned.log.csv."),
         (
             {"best_epoch": 2, "trunk_path": Path("tuned.trunk.h5")},
-            "you may delete tuned.safetensors, tuned.joblib and tuned.trunk.h5.",
+            "you may delete tuned.safetensors, tuned.joblib, tuned.log.csv and tuned.trunk.h5.",
         ),
     ],
 )
