@@ -133,7 +133,7 @@ def diagnose(
     network = resolve_backbone(backbone, weights="random:0")
     n_cores = int(joblib.cpu_count())
     about = "a minute or more" if thorough else "15 seconds, and as long again for a new network"
-    announce(f"measuring takes about {about}; other programs make the speeds lower bounds")
+    announce(f"measuring takes about {about}")
     meter = LoadMeter()
     with tempfile.TemporaryDirectory(prefix=".featx-doctor-", dir=folder) as scratch:
         with stage("listing images"):
@@ -198,7 +198,7 @@ def advise(found: Diagnosis, dim: int) -> tuple[str, ...]:
         *advise_workers(found.workers),
         *advise_options(found.expected, worth=worth),
         *advise_disk(found.expected, found.write_mb_per_s, dim),
-    ] or ["nothing: the defaults are the best"]
+    ] or [f"nothing: no option alone makes it {worth:g} times as fast"]
     if found.is_busy:
         advice.append(
             f"other programs used {found.others:.1f} of {found.n_cores} cores: the speeds are "
