@@ -122,7 +122,7 @@ def describe_option(option: Any) -> tuple[str, str]:
     names, text : str
         The two columns of the help.
     """
-    names = ", ".join(sorted(option.opts, key=len))
+    names = "/".join([", ".join(sorted(option.opts, key=len)), *option.secondary_opts])
     text = option.help or ""
     if not getattr(option, "is_flag", False):
         names = f"{names} {option.metavar}"

@@ -9,7 +9,7 @@ from featx.cli.options import AsJson
 from featx.cli.printing import format_accuracy, print_json, print_table, print_text
 from featx.cli.records import describe_fingerprint, describe_head, rename_keys
 from featx.core.errors import FeatxError
-from featx.core.text import shorten
+from featx.core.text import count_noun, shorten
 
 if TYPE_CHECKING:
     from featx.cache.reader import Cache
@@ -51,13 +51,22 @@ def info(
     elif content == "cache":
         _show_cache(file, as_json=as_json)
     else:
-        cache = f"featx.extract('{file}', output='photos.h5')"
         raise FeatxError(
             subject=str(file),
             expected="a cache, a head or a file of weights",
             got=describe_path(file),
-            remedy=f"Make a cache: {cache}." if file.is_dir() else "Check the path.",
+            remedy=_find_remedy(file),
         )
+
+
+def _find_remedy(path: Path) -> str:
+    from featx.core.files import name_work_dir
+
+    if path.is_dir():
+        return f"Make a cache: featx.extract('{path}', output='photos.h5')."
+    if name_work_dir(path).is_dir():
+        return f"Go on with it: featx.extract(SOURCE, output='{path}')."
+    return "Check the path."
 
 
 def _show_failures(path: Path, *, as_json: bool) -> None:
@@ -69,8 +78,10 @@ def _show_failures(path: Path, *, as_json: bool) -> None:
     if as_json:
         listed = [dict(zip(FAILURE_COLUMNS, line, strict=True)) for line in lines]
         print_json({"cache": path, "n_failures": len(lines), "failures": listed})
-    else:
+    elif lines:
         print_table(FAILURE_COLUMNS, lines, cut=("path",))
+    else:
+        print_text(f"{path}: no image failed")
 
 
 def _show_cache(path: Path, *, as_json: bool) -> None:
@@ -83,8 +94,9 @@ def _show_cache(path: Path, *, as_json: bool) -> None:
         return
     embeddings = summary["embeddings"]
     print_text(
-        f"{path}: a cache of {summary['n_rows']} rows, {len(embeddings)} embeddings, "
-        f"{summary['n_failures']} failures"
+        f"{path}: a cache of {count_noun(summary['n_rows'], 'row')}, "
+        f"{count_noun(len(embeddings), 'embedding')}, "
+        f"{count_noun(summary['n_failures'], 'failure')}"
     )
     if summary["n_failures"]:
         print_text(f"        list the failures with: featx info {path} --failures")
@@ -103,7 +115,7 @@ def _show_cache(path: Path, *, as_json: bool) -> None:
         print_text(f"  {shorten(embedding['summary'])}")
         made = embedding["provenance"]
         n_updates = len(made["updates"])
-        updates = f", and {n_updates} updates" if n_updates else ""
+        updates = f", and {count_noun(n_updates, 'update')}" if n_updates else ""
         print_text(f"  made {made['time'][:16]} by {made['engine']} on {made['device']}{updates}")
 
 

@@ -14,6 +14,9 @@ from featx.core.text import show_text
 MAX_CELL = 5000
 """Length in characters of the longest cell: paths have 4,096 at most."""
 
+USUAL_SHARE = 0.95
+"""Share of the paths that the column of paths has space for; longer ones move their line."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextTable:
@@ -58,8 +61,16 @@ class TextTable:
         return [max(map(len, column)) for column in zip(self.header, *self.cells, strict=True)]
 
     def format(self) -> str:
-        """Write aligned columns, two blanks apart."""
-        widths = self.list_widths()
+        """Write aligned columns, two blanks apart; a few long paths do not widen all lines."""
+        widths = [
+            sorted(map(len, column))[int(USUAL_SHARE * len(column))] if is_cut else width
+            for column, width, is_cut in zip(
+                zip(self.header, *self.cells, strict=True),
+                self.list_widths(),
+                self.is_cut,
+                strict=True,
+            )
+        ]
         return "\n".join(
             "  ".join(
                 cell.rjust(width) if is_right else cell.ljust(width)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from featx.core.errors import FeatxError
+from featx.core.files import name_work_dir
 from featx.core.typing import PathLike
 
 FileContent = Literal["cache", "head", "weights"]
@@ -78,7 +79,10 @@ def describe_path(path: PathLike) -> str:
         return NAMES[content]
     if Path(path).is_dir():
         return "a folder"
-    return "another file" if Path(path).exists() else "no such file"
+    if Path(path).exists():
+        return "another file"
+    work_dir = name_work_dir(Path(path))
+    return f"only unfinished work in {work_dir}" if work_dir.is_dir() else "no such file"
 
 
 def check_order(

@@ -47,7 +47,8 @@ def test_commands_end_to_end_do_what_they_say(place: Any, run_cli: Any) -> None:
 
     result = run_cli("info", "new.h5")
     assert (result.code, result.err) == (0, "")
-    assert "new.h5: a cache of 8 rows, 1 embeddings, 0 failures" in result.out
+    assert "new.h5: a cache of 8 rows, 1 embedding, 0 failures" in result.out
+    assert run_cli("info", "new.h5", "--failures").out == "new.h5: no image failed\n"
     table = [
         line.split() for line in result.out.splitlines() if line[:4] in ("clas", "ants", "all ")
     ]

@@ -1,8 +1,11 @@
-"""The table of classes by splits that `featx info` prints."""
+"""The table of classes by splits that `featx info` prints, and what it says of a wrong path."""
+
+from pathlib import Path
 
 import pytest
 
-from featx.cli.info import MAX_CLASSES, print_counts, sort_key
+from featx.cli.info import MAX_CLASSES, info, print_counts, sort_key
+from featx.core.errors import FeatxError
 
 
 def show(capsys: pytest.CaptureFixture[str], counts: dict[str, dict[str, int]]) -> list[list[str]]:
@@ -40,3 +43,13 @@ def test_counts_of_many_classes_are_summed(capsys: pytest.CaptureFixture[str]) -
 
 def test_classes_that_are_numbers_are_in_their_order() -> None:
     assert sorted(["10", "", "2", "b", "a"], key=sort_key) == ["2", "10", "a", "b", ""]
+
+
+def test_info_on_an_interrupted_extraction_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "new.h5.partial").mkdir()
+    with pytest.raises(FeatxError) as caught:
+        info(tmp_path / "new.h5")
+    assert caught.value.got == f"only unfinished work in {tmp_path}/new.h5.partial"
+    assert (
+        caught.value.remedy == f"Go on with it: featx.extract(SOURCE, output='{tmp_path}/new.h5')."
+    )

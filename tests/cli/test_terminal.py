@@ -85,6 +85,14 @@ def test_print_table_off_a_terminal_is_plain_and_whole(capsys: pytest.CaptureFix
     ]
 
 
+def test_few_long_paths_do_not_widen_all_lines() -> None:
+    paths = ["ants/1.jpg"] * 99 + [LONG * 3]
+    table = TextTable.build(["path", "score"], [[path, 0.25] for path in paths], ["path"])
+    lines = table.format().splitlines()
+    assert lines[1] == "ants/1.jpg  0.250"
+    assert lines[-1] == f"{LONG * 3}  0.250"
+
+
 def test_print_table_on_a_terminal_fits_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
