@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from featx.images.format_table import PLACEHOLDERS
 from featx.images.formats import find_by_name
@@ -12,6 +14,9 @@ from featx.images.names import quote_name
 
 COMMON_SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG", ".JPEG", ".tif", ".tiff")
 """Suffixes that tables leave out, the commonest first."""
+
+N_FOLDERS = 16
+"""Number of folders that are looked into for a file that is not found."""
 
 
 def explain_missing(path: str) -> str:
@@ -27,7 +32,8 @@ def explain_missing(path: str) -> str:
     str
         The reason of the system, and what is there instead if one of these names is: the name in
         the other Unicode form (macOS writes NFD), with another case, with another spelling of the
-        suffix (``.jpeg`` for ``.jpg``, or none), or a placeholder of a cloud.
+        suffix (``.jpeg`` for ``.jpg``, or none), a placeholder of a cloud, or the name in a folder
+        beside it (``train/1.jpg`` for ``1.jpg``).
     """
     reason = "No such file or directory"
     if os.path.islink(path):
@@ -43,7 +49,19 @@ def explain_missing(path: str) -> str:
     for name in _list_spellings(base):
         if name != base and os.path.lexists(os.path.join(folder, name)):
             return f"{reason}, but {quote_name(name)} is there. Correct the name"
+    for inner in _list_folders(folder):
+        for name in (base, *_list_suffixed(base)):
+            if os.path.lexists(os.path.join(folder, inner, name)):
+                return f"{reason}, but {quote_name(f'{inner}/{name}')} is there. Correct the path"
     return reason
+
+
+@functools.lru_cache(maxsize=4)
+def _list_folders(folder: str) -> Sequence[str]:
+    """List the first folders in a folder, once for all files that are missing there."""
+    with contextlib.suppress(OSError), os.scandir(folder or ".") as listed:
+        return sorted(entry.name for entry in listed if entry.is_dir())[:N_FOLDERS]
+    return ()
 
 
 def _list_placeholders(base: str) -> Iterator[str]:
@@ -53,9 +71,14 @@ def _list_placeholders(base: str) -> Iterator[str]:
 def _list_spellings(base: str) -> Iterator[str]:
     """Yield the base name with other cases, and with suffixes of the same format or of any."""
     stem, suffix = os.path.splitext(base)
-    yield from () if find_by_name(base) else (f"{base}{one}" for one in COMMON_SUFFIXES)
+    yield from _list_suffixed(base)
     yield from (base.lower(), base.upper(), base.strip())
     for group in ((".jpg", ".jpeg"), (".tif", ".tiff")):
         others = group if suffix.lower() in group else (suffix,)
         for other in others:
             yield from (stem + other.lower(), stem + other.upper())
+
+
+def _list_suffixed(base: str) -> Sequence[str]:
+    """List names with a suffix for a base name that has none of an image."""
+    return () if find_by_name(base) else [f"{base}{suffix}" for suffix in COMMON_SUFFIXES]

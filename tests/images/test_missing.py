@@ -25,6 +25,8 @@ NFC, NFD = (unicodedata.normalize(form, "café.jpg") for form in ("NFC", "NFD"))
         ("1.jpeg", "1.jpg", "but '1.jpeg' is there. Correct the name"),
         ("1.TIFF", "1.tif", "but '1.TIFF' is there. Correct the name"),
         ("1.jpg", "1", "but '1.jpg' is there. Correct the name"),
+        ("train_images/1.jpg", "1.jpg", "but 'train_images/1.jpg' is there. Correct the path"),
+        ("train/1.png", "1", "but 'train/1.png' is there. Correct the path"),
         ("2021.05.03.PNG", "2021.05.03", "but '2021.05.03.PNG' is there. Correct the name"),
         ("1.jpg", "1.jpg ", "but '1.jpg' is there. Correct the name"),
         (NFC, NFD, "but one of the same name in Unicode NFC. Write names in that form"),
@@ -35,6 +37,7 @@ NFC, NFD = (unicodedata.normalize(form, "café.jpg") for form in ("NFC", "NFD"))
 def test_explain_missing_names_what_is_there(
     tmp_path: Path, there: str, asked: str, reason: str
 ) -> None:
+    (tmp_path / there).parent.mkdir(exist_ok=True)
     (tmp_path / there).touch()
     found = explain_missing(os.path.join(tmp_path, asked))
     assert found.startswith("No such file or directory")
