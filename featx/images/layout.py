@@ -25,6 +25,9 @@ NOT_CLASSES = frozenset(
 )
 """Names of folders, in lower case, that say nothing about the class of the images inside."""
 
+MASKS = frozenset(["mask", "masks", "segmentation", "segmentations", "trimaps"])
+"""Names of folders, in lower case, of masks that lie beside the images."""
+
 MAX_WRAPPERS = 8
 """Largest number of single folders, one in the other, that are taken off."""
 
@@ -153,6 +156,12 @@ class _Reading:
         meanings = self._read(tuple(dict.fromkeys(inner.values())))
         self.meanings = {folder: meanings[rest] for folder, rest in inner.items()}
         labels = {one.label for one in self.meanings.values() if one.label}
+        inside = {name for folder in self.meanings for name in folder} - labels
+        masks = sorted(name for name in inside if name.casefold() in MASKS)
+        if labels and masks:
+            self.notes.append(
+                f"images in {join_names(masks)} are rows, too. Leave them out if they are masks."
+            )
         self.notes += list_doubts(sorted(labels), self.pattern, self._inside)
 
     def _read(self, folders: tuple[Folder, ...]) -> Mapping[Folder, FolderMeaning]:

@@ -9,11 +9,13 @@ from collections.abc import Collection, Sequence
 from featx.images.names import join_some, quote_name
 from featx.images.split_words import NEUTRAL, WORDS, find_splits
 
-PART_WORDS = NEUTRAL | {"camera", "chunk", "clip", "day", "roll", "session", "shard", "video"}
+PART_WORDS = NEUTRAL | set(
+    ["camera", "chunk", "clip", "day", "export", "roll", "session", "shard", "video"]
+)
 """Words of names such as ``images_001`` and ``day2``, which are parts of a data set."""
 
-CAMERA_FOLDER = re.compile(r"\d{3}[A-Z_]{5}")
-"""Folder that a camera makes for itself, such as ``100APPLE``."""
+PARTS = re.compile(r"\d{3}[A-Z_]{5}|(?:19|20)\d\d(?:[-_. ]?\d\d){0,2}")
+"""Folder of a camera, such as ``100APPLE``, or of a year, a month or a day."""
 
 N_SHOWN = 4
 """Number of folders that one note names."""
@@ -94,7 +96,7 @@ them as sources of their own."
 
 def _are_parts(names: Sequence[str]) -> bool:
     """Tell names such as ``images_001``, which differ only by numbers, from codes of classes."""
-    if all(map(CAMERA_FOLDER.fullmatch, names)):
+    if all(map(PARTS.fullmatch, names)):
         return True
     stems = {re.sub(r"\d+", "", name) for name in names}
     words = {word.lower() for word in WORDS.findall(names[0])}

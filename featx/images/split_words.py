@@ -11,10 +11,10 @@ from featx.core.typing import Split
 NEUTRAL = frozenset(
     re.findall(
         r"\S+",
-        "all batch crop cropped data dataset datasets dir final fold folder full hq image "
+        "all batch crop cropped data dataset datasets dir final fold folder for full hq image "
         "images img imgs jpeg jpg large mini new orig original part partition photo photos pic "
-        "pics picture pictures png private public raw resized sample samples set sets small "
-        "split subset tiny",
+        "pics picture pictures png private public raw resized sample samples set sets "
+        "single small split subset tiny to",
     )
 )
 """Words that say nothing about the class: ``training_set`` and ``train_images`` are splits."""

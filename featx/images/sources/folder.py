@@ -23,6 +23,7 @@ from featx.images.layout import read_layout
 from featx.images.manifest import Manifest, build_entry, build_manifest
 from featx.images.names import escape_name
 from featx.images.sources.metadata import is_metadata, join_metadata
+from featx.images.sources.refused import find_remedy
 
 
 def read_folder(folder: Path) -> Manifest:
@@ -71,7 +72,7 @@ def read_folder(folder: Path) -> Manifest:
         for name, meaning, content in zip(names, layout.meanings, contents, strict=True)
     ]
     entries, doubts = join_metadata(folder, metadata, entries)
-    hint = "Name a folder of images."
+    hint = find_remedy(ignored) or "Name a folder of images."
     if others:
         first = min(others, key=lambda name: name_kind(name) != ".tar")
         what = "tars" if name_kind(first) == ".tar" else "tables"

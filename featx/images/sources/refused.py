@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from featx.core.errors import SourceError
@@ -60,6 +60,22 @@ BY_CONTENT = {
 """What to do with a file by what it holds, if a source asks for another remedy than an image."""
 
 _BY_SUFFIX = {f".{suffix}": told for told, suffixes in KINDS.items() for suffix in suffixes.split()}
+
+
+def find_remedy(suffixes: Collection[str]) -> str:
+    """Find what to do with a folder that holds files of these kinds in place of images.
+
+    Parameters
+    ----------
+    suffixes : collection of str
+        Suffixes of the files.
+
+    Returns
+    -------
+    str
+        A sentence; empty if no suffix is known.
+    """
+    return next((told[1] for suffix, told in _BY_SUFFIX.items() if suffix in suffixes), "")
 
 
 def describe_other(path: Path) -> tuple[str, str] | None:

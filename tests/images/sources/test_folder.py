@@ -372,3 +372,18 @@ def test_read_folder_passes_over_previews_of_photo_programs(tmp_path: Path, name
     manifest = read_folder(tmp_path)
     assert [entry.row.id for entry in manifest.entries] == ["cat/1.jpg", "dog/2.jpg"]
     assert manifest.notes == (f"passed over 1 folder {name}",)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("cat.zip", r"Unpack it: featx reads"),
+        ("a/train.tar.gz", r"Unpack it: featx reads"),
+        ("data.tfrecord", r"Write its images as files"),
+        ("notes.txt", r"Name a folder of images\."),
+    ],
+)
+def test_read_folder_without_images_says_what_to_do(tmp_path: Path, name: str, remedy: str) -> None:
+    touch(tmp_path, name, "README.md")
+    with pytest.raises(SourceError, match=remedy):
+        read_folder(tmp_path)
