@@ -11,7 +11,7 @@ from featx.cache.reader import open_cache
 from featx.core.errors import CacheError, FeatxError, TooManyFailuresError
 from featx.core.files import follow_link, replacing
 from featx.core.rows import Failure
-from featx.core.text import guard_cell, show_text
+from featx.core.text import count_noun, guard_cell, show_text
 from featx.core.typing import PathLike, Stage, check_choice
 from featx.extraction.checks import FailureLimit
 
@@ -51,7 +51,7 @@ def refuse_failures(
     shown = "; ".join(map(_describe, failures[:N_SHOWN]))
     error = TooManyFailuresError(
         subject=limit.source,
-        expected="images" if is_all else f"at most {limit.n_allowed} failures",
+        expected="images" if is_all else f"at most {count_noun(limit.n_allowed, 'failure')}",
         got=f"failures in {n_failed} of {limit.n_images} images, such as {shown}",
         remedy=remedy,
     )

@@ -79,7 +79,7 @@ def test_extract_command_with_too_many_failures_ends_in_code_3(
     assert result.code == 3
     assert result.out == ""
     error = result.err.splitlines()[-1]
-    assert error.startswith("featx: photos: expected at most 1 failures, got failures in 2 of 10 ")
+    assert error.startswith("featx: photos: expected at most 1 failure, got failures in 2 of 10 ")
     assert "List all of them with featx info --failures out.h5." in error
     assert not Path("out.h5").exists()
     listed = run_cli("info", "--failures", "out.h5")

@@ -528,7 +528,7 @@ def test_extract_more_failures_than_allowed_makes_no_cache(
 ) -> None:
     with pytest.raises(
         TooManyFailuresError,
-        match=r"photos: expected at most 1 failures, got failures in 2 of 10 images, such as "
+        match=r"photos: expected at most 1 failure, got failures in 2 of 10 images, such as "
         r".*bad\.png: .*an image.* List all of them with featx\.read_failures\('.*out\.h5'\)",
     ):
         run(spoilt)
