@@ -156,7 +156,7 @@ class _Reading:
         meanings = self._read(tuple(dict.fromkeys(inner.values())))
         self.meanings = {folder: meanings[rest] for folder, rest in inner.items()}
         labels = {one.label for one in self.meanings.values() if one.label}
-        inside = {name for folder in self.meanings for name in folder} - labels
+        inside = {name for folder in inner.values() for name in folder} - labels
         masks = sorted(name for name in inside if name.casefold() in MASKS)
         if labels and masks:
             self.notes.append(

@@ -336,6 +336,7 @@ def test_read_layout_says_what_is_doubtful(paths: list[str], note: str) -> None:
         ["cat/0.jpg", "cat/red/1.jpg"],
         ["class1/1.jpg", "class2/2.jpg"],
         ["mask/1.jpg", "no_mask/2.jpg"],
+        ["masks/cat/1.png", "masks/dog/2.png"],
         ["2750/Forest/1.jpg", "2750/River/2.jpg"],
         ["0295/1.jpg", "0296/2.jpg"],
         ["cat/images/1.jpg", "dog/images/2.jpg", "cat/photos/3.jpg", "dog/photos/4.jpg"],
