@@ -18,14 +18,22 @@ LOOKALIKES = str.maketrans(
 )
 """Small letters of Cyrillic and Greek that look like Latin ones."""
 
-MISSING = frozenset(
-    re.findall(
-        r"\S+",
-        "na n/a n.a. #n/a <na> nan nat none null nil missing undefined unlabeled unlabelled "
-        "- -- ? .",
-    )
+MISSING_WORDS = frozenset(
+    [
+        *("NA", "N/A", "n/a", "<NA>", "NaN", "nan", "NULL", "null", "None"),
+        *("#N/A", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"),  # errors of Excel
+    ]
 )
-"""Labels that table programs write for "no value", in lower case."""
+"""Words that R, pandas and Excel write for a missing value."""
+
+DOUBTFUL = frozenset(
+    [
+        *map(str.casefold, MISSING_WORDS),
+        *("n.a.", "nat", "nil", "missing", "undefined", "unlabeled", "unlabelled"),
+        *("-", "--", "?", "."),
+    ]
+)
+"""Labels that may mean "no label", in lower case."""
 
 N_SHOWN = 5
 """Number of labels that one note names."""
@@ -91,7 +99,7 @@ def list_label_notes(counts: Mapping[str, int]) -> list[str]:
         shown = "; ".join(_join(group, counts) for group in found[:N_SHOWN])
         more = f"; and {len(found) - N_SHOWN} more" if len(found) > N_SHOWN else ""
         notes.append(f"labels differ only by {reason}: {shown}{more}. They are different classes.")
-    missing = [label for label in sorted(counts) if label.casefold() in MISSING]
+    missing = [label for label in sorted(counts) if label.casefold() in DOUBTFUL]
     if missing:
         notes.append(
             f"{_join(missing, counts)}: featx reads such labels as names of classes. "

@@ -9,9 +9,9 @@ from collections.abc import Collection, Sequence
 from featx.images.names import join_some, quote_name
 from featx.images.split_words import NEUTRAL, WORDS, find_splits
 
-PART_WORDS = NEUTRAL | {
-    *("camera", "chunk", "clip", "day", "export", "roll", "session", "shard", "video")
-}
+PART_WORDS = NEUTRAL.union(
+    ["camera", "chunk", "clip", "day", "export", "roll", "session", "shard", "video"]
+)
 """Words of names such as ``images_001`` and ``day2``, which are parts of a data set."""
 
 PARTS = re.compile(r"\d{3}[A-Z_]{5}|(?:19|20)\d\d(?:[-_. ]?\d\d){0,2}")

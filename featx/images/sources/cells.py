@@ -15,16 +15,6 @@ from featx.images.content import Content
 from featx.images.names import quote_name
 from featx.images.sources.columns import Columns, Role
 
-MISSING = frozenset(
-    [
-        *("NA", "N/A", "n/a", "<NA>", "NaN", "nan", "NULL", "null", "None"),
-        *("#N/A", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"),  # errors of Excel
-    ]
-)
-"""Words that R, pandas and Excel write for a missing value. In a text table, they mean one unless
-they stand in quotes. In a typed table (JSON, Parquet), null and NaN are missing values, and these
-words are text."""
-
 ROLES = list_choices(Role)
 """Roles in the order of the cells of a `Line`."""
 

@@ -12,7 +12,8 @@ from featx.core.errors import SourceError
 from featx.core.text import shorten
 from featx.images.content import open_regular
 from featx.images.formats import find_by_name
-from featx.images.sources.cells import MISSING, ROLES, Findings, Line, refuse_unreadable
+from featx.images.labels import MISSING_WORDS
+from featx.images.sources.cells import ROLES, Findings, Line, refuse_unreadable
 from featx.images.sources.columns import find_columns, has_paths
 
 DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
@@ -65,7 +66,7 @@ def iter_delimited(table: Path, findings: Findings) -> Iterator[Line]:
                         raise _refuse_length(f"{table}, line {number}", names, cells, delimiter)
                     cells.append("")
                     texts = [cells[index].strip() for index in wanted]
-                    if not MISSING.isdisjoint(texts):
+                    if not MISSING_WORDS.isdisjoint(texts):
                         _empty_missing(texts, wanted, _split_raw(held, delimiter), findings)
                     yield (number, *texts)  # type: ignore[misc]  # as many as roles
                 held.clear()
@@ -141,9 +142,12 @@ def _split_raw(held: Sequence[str], delimiter: str) -> list[str]:
 def _empty_missing(
     texts: list[str], wanted: Sequence[int], raw: Sequence[str], findings: Findings
 ) -> None:
-    """Empty the cells that mean a missing value: words such as NA without quotes."""
+    """Empty the cells that mean a missing value: words such as NA without quotes.
+
+    In a typed table (JSON, Parquet), null and NaN are missing values, and such words are text.
+    """
     for position, (role, text, index) in enumerate(zip(ROLES, texts, wanted, strict=True)):
-        if text in MISSING and not raw[index].lstrip().startswith('"'):
+        if text in MISSING_WORDS and not raw[index].lstrip().startswith('"'):
             findings.n_missing[role, text] += 1
             texts[position] = ""
 

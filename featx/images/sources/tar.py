@@ -12,7 +12,6 @@ from featx.core.errors import SourceError
 from featx.core.text import count_noun
 from featx.core.typing import Split
 from featx.images.content import Content, Unreadable
-from featx.images.formats import find_by_name
 from featx.images.ignored import PLACEHOLDER_REASON, find_placeholder, is_system_folder, name_kind
 from featx.images.keys import describe_shared_keys
 from featx.images.layout import read_layout
@@ -134,10 +133,9 @@ def _read_tar(tar: Path, ignored: Counter[str], doubts: list[str]) -> list[_Imag
     images: list[Member] = []
     sidecars: list[Member] = []
     for member in members:
-        content = member.content
         if PurePosixPath(member.name).suffix.lower() in SIDECARS and not member.kind:
             sidecars.append(member)
-        elif find_by_name(member.name) or content.looks_like_image(member.name):
+        elif member.content.looks_like_image(member.name):
             images.append(member)
         else:
             ignored[member.kind or name_kind(member.name)] += 1
