@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from featx.backbones.backbone import Backbone
 from featx.backbones.lazy import build_request_key, find_backbone, keep_backbone
@@ -91,6 +92,11 @@ def load_backbone(
         backbone = build_backbone(request)
         if backbone.is_builtin:
             keep_backbone(key, backbone)
+            # A head asks for the preprocessing and the size by name: it gets the same network.
+            origin = backbone.origin
+            named = replace(request, preprocess=origin.preprocess_from, size=origin.size)
+            if named != request:
+                keep_backbone(build_request_key(named), backbone)
     return backbone
 
 

@@ -41,10 +41,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _leave(code: int) -> None:
-    """End a process whose work is done, without taking its libraries apart.
+    """End a process whose work is done, without the clean-up of its libraries.
 
-    OpenVINO and torch take half a second of CPU for that, in silence, and fits that an interrupted
-    search has begun would be waited for.
+    OpenVINO and torch clean up for half a second, in silence, and Python would wait for the fits
+    that an interrupted search has begun.
     """
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

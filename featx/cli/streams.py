@@ -44,7 +44,7 @@ class PrintError(Exception):
 
 
 class _Printed:
-    """Standard output that clears the line of progress before it prints, and tells its own errors.
+    """Standard output that clears the line of progress first, and raises errors as `PrintError`.
 
     Parameters
     ----------

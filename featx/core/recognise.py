@@ -1,4 +1,4 @@
-"""Recognise the kinds of files that featx writes, by their first bytes: a wrong path is told so."""
+"""Recognise the kinds of files that featx writes, by their first bytes."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train
 
 from featx.core.errors import HeadError
 from featx.core.process import ignore_warnings
+from featx.core.text import count_noun
 from featx.core.typing import Array, IntArray, StrArray
 
 Fold = tuple[IntArray, IntArray]
@@ -159,9 +160,9 @@ def _choose(y: Array, groups: Array | None, n_wanted: int, seed: int) -> IntArra
         counts = np.unique(y, return_counts=True)[1]
         raise HeadError(
             subject="val, test",
-            expected=f"enough {'rows' if groups is None else 'groups'} to take {n_wanted} of "
-            f"{len(y)} rows with every class among them",
-            got=f"{len(counts)} classes of {counts.min()} to {counts.max()} rows",
+            expected=f"{'rows' if groups is None else 'groups'} of every class among the "
+            f"{n_wanted} of {len(y)} rows set aside and among the others",
+            got=f"{len(counts)} classes, {count_noun(counts.min(), 'row')} of the smallest",
             remedy="Label more rows, or pass another fraction.",
         )
     return chosen

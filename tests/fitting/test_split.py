@@ -48,7 +48,7 @@ def test_split_cache_that_has_splits_says_so_before_it_counts_rows(make_cache: M
 @pytest.mark.parametrize("n_rows", [2, 4])
 def test_split_cache_of_too_few_rows_is_refused(make_cache: MakeCache, n_rows: int) -> None:
     path = make_cache(splits=False, n_train=n_rows, n_val=0)
-    message = rf"expected enough rows to take \d of {n_rows} rows with every class among them"
+    message = rf"expected rows of every class among the \d of {n_rows} rows set aside"
     with pytest.raises(HeadError, match=message):
         split_cache(path)
 
@@ -61,7 +61,7 @@ def test_split_cache_of_one_row_is_refused(make_cache: MakeCache) -> None:
 
 def test_split_cache_of_two_groups_of_one_row_is_refused(make_cache: MakeCache) -> None:
     path = make_cache(splits=False, n_train=2, n_val=0, groups=["a", "b"])
-    with pytest.raises(HeadError, match=r"expected enough groups to take 0 of 2 rows"):
+    with pytest.raises(HeadError, match=r"expected groups of every class among the 0 of 2 rows"):
         split_cache(path)
 
 

@@ -99,7 +99,9 @@ def test_assign_splits_fractions_that_leave_nothing_are_refused(val: float, test
 
 def test_assign_splits_too_few_rows_are_refused() -> None:
     y = np.array(["a", "a", "b", "b", "c", "c"])
-    with pytest.raises(HeadError, match=r"expected enough rows to take 1 of 6.*got 3 classes"):
+    with pytest.raises(
+        HeadError, match=r"expected rows of every class among the 1 of 6.*got 3 classes"
+    ):
         assign_splits(y, None, val=0.2, test=0, seed=0)
 
 
@@ -116,20 +118,20 @@ def test_assign_splits_needs_a_row_of_each_class_on_both_sides(
         for name in ("train", "val"):
             assert set(y[splits == name]) == {"a", "b"}
     else:
-        with pytest.raises(HeadError, match=rf"enough rows to take {n_wanted} of 6 rows"):
+        with pytest.raises(HeadError, match=rf"rows of every class among the {n_wanted} of 6 rows"):
             assign_splits(y, None, val=n_wanted / 6, test=0, seed=0)
 
 
 def test_assign_splits_too_few_groups_are_refused() -> None:
     y = np.array(["a"] * 10 + ["b"] * 10)
-    with pytest.raises(HeadError, match=r"expected enough groups to take 4 of 20"):
+    with pytest.raises(HeadError, match=r"expected groups of every class among the 4 of 20"):
         assign_splits(y, y, val=0.2, test=0, seed=0)
 
 
 def test_assign_splits_of_groups_for_less_than_a_row_is_refused() -> None:
     groups = np.repeat(np.arange(30), 2)
     y = np.array(["a", "b"])[groups % 2]
-    with pytest.raises(HeadError, match=r"expected enough groups to take 0 of 60"):
+    with pytest.raises(HeadError, match=r"expected groups of every class among the 0 of 60"):
         assign_splits(y, groups, val=0.001, test=0, seed=0)
 
 
