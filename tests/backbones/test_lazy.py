@@ -138,8 +138,7 @@ def test_load_backbone_module_is_the_loaded_network() -> None:
 def test_load_backbone_in_a_new_process_imports_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys, json\n"
-        "from featx.backbones.lazy import build_request_key
-from featx.backbones.load import load_backbone\n"
+        "from featx.backbones.load import load_backbone\n"
         "backbone = load_backbone('mini')\n"
         "print(json.dumps(['torch' in sys.modules, backbone.weights_digest]))\n"
     )
