@@ -93,7 +93,12 @@ def list_label_notes(counts: Mapping[str, int]) -> list[str]:
     alike: dict[str, list[str]] = {}
     for label in sorted(counts):
         alike.setdefault(_blur(label), []).append(label)
-    groups = [group for group in alike.values() if len(group) > 1]
+    # Without the label that they would be copies of, "red (1)" and "red (2)" are classes.
+    groups = [
+        group
+        for group in alike.values()
+        if len(group) > 1 and any(label == _fold_copy(label) for label in group)
+    ]
     for reason in dict.fromkeys(map(_name_difference, groups)):
         found = [group for group in groups if _name_difference(group) == reason]
         shown = "; ".join(_join(group, counts) for group in found[:N_SHOWN])

@@ -77,6 +77,7 @@ def test_list_label_notes_tells_labels_that_are_doubtful(labels: list[str], note
         ["x-1", "x-11"],
         ["nation", "nancy"],
         ["copy", "original"],
+        ["red (1)", "red (2)"],
         ["photocopy", "photo"],
         ["AMS (1988)", "AMS (1990) early"],
     ],
