@@ -16,7 +16,7 @@ test: lint
 	$(BIN)/pytest -m "not slow" -n 2 --dist worksteal
 
 test-long: $(READY)
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -n 2 --dist worksteal
 
 # Any number of extractions killed at random moments; 40 of them are part of test-long.
 test-faults: $(READY)

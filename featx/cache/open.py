@@ -77,6 +77,7 @@ def open_sealed(
     path = Path(path)
     check_exists(path)
     with SealedFile(path) as sealed:
+        _check_superblock(sealed)
         with sealed.guard():
             try:
                 file = h5py.File(sealed, "r")
@@ -92,6 +93,26 @@ def open_sealed(
                 check_file_stamp(file, kind, sealed)
                 lengths = _check_once(file, sealed, kind)
             yield file, sealed, lengths
+
+
+DRIVER_ADDRESS = {0: 48, 1: 52}
+"""Position of the address of the driver information, by the version of HDF5's superblock."""
+
+
+def _check_superblock(sealed: SealedFile) -> None:
+    """Refuse a file that names driver information, which no file of one part has.
+
+    libhdf5 2.0 opens such a file at one time and refuses it at another.
+    """
+    start = sealed.read_at(0, 60)
+    position = DRIVER_ADDRESS.get(start[8] if len(start) > 8 else -1)
+    if position and start[position : position + 8] != b"\xff" * 8:
+        raise CacheError(
+            subject=str(sealed.path),
+            expected="an HDF5 file of one part",
+            got="one with driver information",
+            remedy="Extract again with featx.extract(source, output=path).",
+        )
 
 
 _checked: dict[tuple[str, FileKind], dict[str, int]] = {}

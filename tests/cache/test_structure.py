@@ -430,3 +430,17 @@ def test_layouts_name_the_fields_of_the_records() -> None:
 def test_layouts_use_known_words() -> None:
     words = set(list_choices(TypeName)) | set(list_choices(ElementKind))
     assert {"text", "float32", "rows"} <= words
+
+
+def test_driver_information_is_refused(sound: bytes, tmp_path: Path) -> None:
+    # libhdf5 2.0 opens such a file at one time and refuses it at another.
+    path = tmp_path / "c.h5"
+    for address in (0, 96, len(sound)):
+        path.write_bytes(sound[:48] + address.to_bytes(8, "little") + sound[56:])
+        seal_file(path)
+        with pytest.raises(
+            CacheError, match=r"expected an HDF5 file of one part, got one with dri"
+        ):
+            open_cache(path)
+        (problem,) = verify_cache(path).problems
+        assert "driver information" in problem
