@@ -42,11 +42,13 @@ def advise(
     )
     print_text()
     print_advice(found)
+    if found.unfreeze:
+        named = f" --embedding {embedding}" if embedding else ""
+        print_text(f"Run: featx fine-tune SOURCE --cache {cache}{named} -o tuned.safetensors")
 
 
 def print_advice(found: "Advice") -> None:
-    """Print the reasons, the verdict, and the command that follows it."""
+    """Print the reasons and the verdict."""
     for reason in found.reasons:
         print_text(reason)
-    command = f" Run: featx fine-tune --unfreeze {found.unfreeze}" if found.unfreeze else ""
-    print_text(f"\n{found.verdict}{command}")
+    print_text(f"\n{found.verdict}")

@@ -90,7 +90,7 @@ class ExtractionReport:
         elif self.is_changed:
             rate = self.n_embedded / self.elapsed_s
             done = f"{self.n_embedded} embedded in {self.elapsed_s:.1f} s, {rate:.0f} images/s"
-        return f"{self.path}: {self.n_rows} rows, {dims}, {done}\n{self.understood}"
+        return f"{self.path}: {count_noun(self.n_rows, 'row')}, {dims}, {done}\n{self.understood}"
 
     def __str__(self) -> str:
         return f"{self.summary}\n{self.timings.advise()}" if self.n_embedded else self.summary

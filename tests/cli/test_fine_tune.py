@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 import featx
-from featx.cli.advise import print_advice
-from featx.finetune.advise import MEASURED
+from featx.finetune.advise import MEASURED, CurvePoint
 from featx.finetune.recipe import Recipe
 from featx.finetune.result import TuningReport
 from featx.fitting.fit import fit_head
@@ -259,23 +258,35 @@ def test_fine_tune_help_names_every_part_of_the_recipe(run_cli: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_blocks", "last"),
+    ("n_blocks", "options", "last"),
     [
-        (0, "Stay frozen."),
-        (1, "Unfreeze the top block. Run: featx fine-tune --unfreeze 1"),
-        (5, "Unfreeze the top 5 blocks. Run: featx fine-tune --unfreeze 5"),
+        (0, [], "Stay frozen.\n"),
+        (
+            1,
+            [],
+            "Unfreeze the top block.\n"
+            "Run: featx fine-tune SOURCE --cache photos.h5 -o tuned.safetensors\n",
+        ),
+        (
+            5,
+            ["--embedding", "two"],
+            "Unfreeze the top 5 blocks.\n"
+            "Run: featx fine-tune SOURCE --cache photos.h5 --embedding two -o tuned.safetensors\n",
+        ),
     ],
 )
 def test_advice_ends_with_the_command_that_follows_it(
-    capsys: pytest.CaptureFixture[str], n_blocks: int, last: str
+    run_cli: Any, monkeypatch: pytest.MonkeyPatch, n_blocks: int, options: list[str], last: str
 ) -> None:
     advice = featx.Advice(
         unfreeze=n_blocks,
-        curve=(),
+        curve=(CurvePoint(8.0, 0.5, (0.25, 0.75)),),
         gain_top=0.0,
         gain_more=0.0,
         reasons=("It was measured.",),
         measured=MEASURED,
     )
-    print_advice(advice)
-    assert capsys.readouterr().out == f"It was measured.\n\n{last}\n"
+    monkeypatch.setattr("featx.finetune.advise.advise", lambda *_, **__: advice)
+    out = run_cli("advise", "photos.h5", *options).out
+    assert out.splitlines()[1].split() == ["8", "0.500", "0.250", "0.750"]
+    assert out.endswith(f"\n\nIt was measured.\n\n{last}")

@@ -53,8 +53,8 @@ def test_report_prints_what_was_done_and_understood() -> None:
     assert rows == "photos.h5: 4 rows, mini (dim 768), 4 embedded in 2.0 s, 2 images/s"
     assert understood == REPORT.understood
     assert advice == REPORT.timings.advise()
-    renamed = replace(REPORT, n_embedded=0)
-    assert str(renamed).splitlines() == ["photos.h5: 4 rows, mini (dim 768), updated", understood]
+    one = replace(REPORT, n_rows=1, n_embedded=0)
+    assert str(one).splitlines() == ["photos.h5: 1 row, mini (dim 768), updated", understood]
     old = replace(REPORT, is_changed=False, n_embedded=0)
     assert str(old).splitlines() == ["photos.h5: 4 rows, mini (dim 768), up to date", understood]
 
