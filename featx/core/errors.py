@@ -183,7 +183,7 @@ def require(package: str, extra: str) -> ModuleType:
             expected="an installed package",
             got=type(error).__name__,
             remedy=f"Run: pip install {package.split('.')[0]} "
-            f"(the extra featx[{extra}] installs it).",
+            f"(the extra {extra} of featx installs it).",
         ) from error
 
 

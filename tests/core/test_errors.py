@@ -74,7 +74,9 @@ def test_require_gives_the_module() -> None:
 def test_require_missing_package_names_the_extra() -> None:
     with pytest.raises(MissingExtraError) as caught:
         require("nowhere_at_all.part", "parquet")
-    assert "pip install nowhere_at_all (the extra featx[parquet] installs it)." in str(caught.value)
+    assert "pip install nowhere_at_all (the extra parquet of featx installs it)." in str(
+        caught.value
+    )
     assert isinstance(caught.value.__cause__, ImportError)
 
 
