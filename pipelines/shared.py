@@ -18,7 +18,8 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
         "--data",
         type=Path,
         default=DEFAULT,
-        help="folder with data/ and weights/ (default: the folder that FEATX_SHARED names, else one named shared beside the clone)",
+        help="folder with data/ and weights/ (default: the folder that FEATX_SHARED names, else "
+        "one named shared beside the clone)",
     )
     return parser
 
