@@ -175,8 +175,9 @@ def test_ended_extraction_says_what_is_kept_and_goes_on(
     word: str,
 ) -> None:
     output = photos.parent / "new.h5"
-    line = ["extract", photos, "-o", output, "--backbone", tiny_backbone, "--batch-size", "2"]
-    with watch_batches(interrupt_at(3, sent)):
+    line = ["extract", photos, "-o", output, "--backbone", tiny_backbone, "--batch-size", "1"]
+    # Eight batches before, of which the engine has some in flight: others are embedded.
+    with watch_batches(interrupt_at(9, sent)):
         result = run_cli(*line)
     assert (result.code, result.out) == (code, "")
     (told,) = result.err.splitlines()
