@@ -386,6 +386,7 @@ def write_owner(**changes: Any) -> bytes:
         *(write_owner(pid=pid) for pid in ("1", 10**30, 0, -1, None)),
         write_owner(host=["a"]),
     ],
+    ids=range(13),  # an owner holds the time, which is another one in each process of the tests
 )
 def test_cache_lock_damaged_file_is_refused_with_remedy(path: Path, content: bytes) -> None:
     path.with_name(".c.h5.lock").write_bytes(content)
