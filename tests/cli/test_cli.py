@@ -178,7 +178,7 @@ def test_command_with_bad_input_ends_in_one_line_and_code_1(
         (EXTRACT + " --max-failures few", "--max-failures: expected a number such as 10"),
         ("backbones resnet51", "Nearest: resnet50"),
         ("split photos.h5 --overwrite --val 1.5", "--val, --test: expected "),
-        ("split photos.h5 --overwrite --val 0.01", "expected enough rows to take 0 of 12"),
+        ("split photos.h5 --overwrite --val 0.01", "among the 0 of 12 rows set aside"),
         (
             "fit-head photos.h5 -o new.joblib --kind svm",
             "got 'svm'. Nearest: linear-svm.",

@@ -167,6 +167,8 @@ class Full(Terminal):
         raise OSError(28, "No space left on device")
 
 
+# Older tqdm fails to delete a bar that could not be drawn, which only the tests notice.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_standard_error_that_fails_does_not_end_the_work(stderr: Any, still: Any) -> None:
     stderr(Full())
     with stage("listing"), open_bar("embedding", 2, unit="images") as bar:

@@ -193,7 +193,9 @@ def test_choose_engine_other_word_is_refused(engine: Any) -> None:
 
 
 def test_choose_engine_openvino_that_is_missing_names_its_extra(without_openvino: Any) -> None:
-    with pytest.raises(MissingExtraError, match=r"^openvino: .*pip install openvino.*featx\[cpu\]"):
+    with pytest.raises(
+        MissingExtraError, match=r"^openvino: .*pip install openvino.*the extra cpu"
+    ):
         choose_engine("openvino")
 
 
