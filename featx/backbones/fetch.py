@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -163,23 +163,21 @@ def _download(entry: WeightsEntry, file: Path) -> None:
     digest = hashlib.sha256()
     with urllib.request.urlopen(request) as response:
         n_bytes = int(response.headers.get("Content-Length") or 0)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".partial", delete=False) as draft:
-            try:
-                with open_bar("received", n_bytes, unit="B") as bar:
-                    while block := response.read(BLOCK):
-                        draft.write(block)
-                        digest.update(block)
-                        bar.update(len(block))
-                if not digest.hexdigest().startswith(entry.digest_prefix):
-                    raise RuntimeError(
-                        f'invalid hash value (expected "{entry.digest_prefix}", got '
-                        f'"{digest.hexdigest()}")'
-                    )
-                draft.close()
-                os.replace(draft.name, file)
-            except BaseException:
-                os.unlink(draft.name)
-                raise
+        draft = file.with_name(f"{file.name}.{uuid.uuid4().hex}.partial")
+        try:
+            with draft.open("xb") as stream, open_bar("received", n_bytes, unit="B") as bar:
+                while block := response.read(BLOCK):
+                    stream.write(block)
+                    digest.update(block)
+                    bar.update(len(block))
+            if not digest.hexdigest().startswith(entry.digest_prefix):
+                raise RuntimeError(
+                    f'invalid hash value (expected "{entry.digest_prefix}", got '
+                    f'"{digest.hexdigest()}")'
+                )
+            os.replace(draft, file)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def check_digest(file: Path, prefix: str) -> None:

@@ -65,6 +65,9 @@ def test_fetch_weights_downloads_once_into_torch_home(served: Served, tmp_path: 
     assert files == [tmp_path / "torch-home/hub/checkpoints" / name] * 2
     assert files[0].read_bytes() == b"weights"
     assert requests == [f"/{name}"]
+    # Other users may read it, as far as the umask allows: a folder of weights is often shared.
+    (folder / "plain").touch()
+    assert files[0].stat().st_mode == (folder / "plain").stat().st_mode
 
 
 def test_fetch_weights_names_the_file_and_counts_its_bytes(
