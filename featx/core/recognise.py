@@ -24,7 +24,10 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCKS = (0, 512, 1024, 2048)
 """Positions at which the superblock of an HDF5 file is looked for."""
 
-_OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+TORCH_PICKLE = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
+"""The number that a file of torch.save begins with, in a pickle: those that are no zip have it."""
+
+_OLD_TORCH = b"\x80\x02" + TORCH_PICKLE + b"."
 """First bytes of a file that ``torch.save`` of PyTorch before 1.6 wrote: a pickled constant."""
 
 
@@ -92,6 +95,7 @@ def check_order(
     content: FileContent,
     is_first: bool = True,
     call: str,
+    **words: str,
 ) -> None:
     """Refuse two arguments of which each stands in the place of the other.
 
@@ -107,6 +111,8 @@ def check_order(
         Whether that is the first argument.
     call : str
         The right call: ``{held}`` stands for the path that holds it, ``{rest}`` for the others.
+    **words : str
+        Other words of the call, by their names in it.
 
     Raises
     ------
@@ -126,7 +132,7 @@ def check_order(
         return
     rest = [str(path) for path in [*owners, *others] if path not in held]
     places = ("the first", "the second") if is_first else ("the second", "the first")
-    right = call.format(held=str(held[0]), rest=rest[0] if len(rest) == 1 else rest)
+    right = call.format(held=str(held[0]), rest=rest[0] if len(rest) == 1 else rest, **words)
     raise FeatxError(
         subject=", ".join(names),
         expected=f"{NAMES[content]} in {places[0]} of them",

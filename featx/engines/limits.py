@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from featx.core.errors import DeviceError
 
@@ -33,8 +35,10 @@ def find_limit(error: BaseException, subject: str) -> DeviceError | None:
     Returns
     -------
     DeviceError or None
-        An error that says what to do; None if the error is of another kind.
+        An error that says what to do; None if the error is of another kind, or says it already.
     """
+    if isinstance(error, DeviceError):
+        return None
     text = f"{type(error).__name__}: {error}"
     for parts, (expected, remedy) in LIMITS.items():
         for part in parts:
@@ -62,6 +66,28 @@ def build_failure(error: BaseException, subject: str, remedy: str) -> DeviceErro
         got=f"{type(error).__name__}: {lines[-1][:200] if lines else ''}",
         remedy=remedy,
     )
+
+
+@contextmanager
+def explain_failures(subject: str, remedy: str) -> Iterator[None]:
+    """Turn the errors of a library in a block into errors of featx.
+
+    Parameters
+    ----------
+    subject, remedy : str
+        As `build_failure` takes them.
+
+    Raises
+    ------
+    DeviceError
+        If the library fails, or meets a limit of the machine.
+    """
+    try:
+        yield
+    except DeviceError:
+        raise
+    except (RuntimeError, MemoryError) as error:
+        raise build_failure(error, subject, remedy) from error
 
 
 def check_threads(n_threads: int, subject: str) -> None:

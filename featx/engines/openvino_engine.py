@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from featx.core.similarity import compute_cosines
 from featx.core.torch_state import keep_denormals, plain_torch
 from featx.core.typing import Array, Float32Array, Precision
 from featx.engines.engine import Engine, Slot
-from featx.engines.limits import build_failure, check_threads, find_limit
+from featx.engines.limits import check_threads, explain_failures, find_limit
 from featx.engines.telemetry import without_telemetry
 
 with without_telemetry():
@@ -82,13 +82,12 @@ class OpenVinoEngine(Engine):
             backbone, device="cpu", precision=precision, batch_size=batch_size or BATCH_SIZE
         )
         network = _load_network(backbone)
-        try:
-            with stage(f"compiling {backbone.name} for this processor"), keep_denormals():
-                self.slots = self._open_slots(network)
-        except DeviceError:
-            raise
-        except (RuntimeError, MemoryError) as error:
-            raise build_failure(error, "engine openvino", "Pass engine='torch'.") from error
+        with (
+            _explain_failures(),
+            stage(f"compiling {backbone.name} for this processor"),
+            keep_denormals(),
+        ):
+            self.slots = self._open_slots(network)
 
     def _open_slots(self, network: openvino.Model) -> list[_Slot]:
         network.reshape([self.batch_size, *self.backbone.pixel_shape])
@@ -124,14 +123,16 @@ class _Slot(Slot):
         self._request.start_async()
 
     def wait(self) -> dict[str, Float32Array]:
-        try:
+        with _explain_failures():
             self._request.wait()
-        except (RuntimeError, MemoryError) as error:
-            raise build_failure(error, "engine openvino", "Pass engine='torch'.") from error
         return {
             layer: self._request.get_output_tensor(index).data[: self.n_rows].copy()
             for index, layer in enumerate(self._layers)
         }
+
+
+def _explain_failures() -> AbstractContextManager[None]:
+    return explain_failures("engine openvino", "Pass engine='torch'.")
 
 
 def _load_network(backbone: Backbone) -> openvino.Model:

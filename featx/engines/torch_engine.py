@@ -22,7 +22,7 @@ from featx.core.process import GLOBAL_STATE, mark_process
 from featx.core.torch_state import DEFAULT_FLOAT32, FULL_FLOAT32, plain_torch
 from featx.core.typing import Float32Array, Precision
 from featx.engines.engine import Engine, Slot
-from featx.engines.limits import build_failure
+from featx.engines.limits import explain_failures
 from featx.engines.threads import open_pool
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -154,21 +154,17 @@ class TorchEngine(Engine):
     @contextmanager
     def guard(self) -> Iterator[None]:
         """Translate the errors of the device."""
-        try:
-            yield
-        except torch.OutOfMemoryError as error:
-            raise DeviceError(
-                subject=f"device {self.device}",
-                expected=f"memory for {self.batch_size} images at a time",
-                got="too little",
-                remedy="Pass a smaller batch_size.",
-            ) from error
-        except (RuntimeError, MemoryError) as error:
-            if isinstance(error, DeviceError):
-                raise
-            raise build_failure(
-                error, f"device {self.device}", "Look for the cause with featx.doctor."
-            ) from error
+        subject = f"device {self.device}"
+        with explain_failures(subject, "Look for the cause with featx.doctor."):
+            try:
+                yield
+            except torch.OutOfMemoryError as error:
+                raise DeviceError(
+                    subject=subject,
+                    expected=f"memory for {self.batch_size} images at a time",
+                    got="too little",
+                    remedy="Pass a smaller batch_size.",
+                ) from error
 
 
 def _run_closed(_pixels: torch.Tensor) -> list[torch.Tensor]:

@@ -155,7 +155,8 @@ def fine_tune(  # noqa: PLR0913
         (source, cache),
         content="cache",
         is_first=False,
-        call=f"featx.fine_tune({{rest!r}}, cache={{held!r}}, output='{output}')",
+        call="featx.fine_tune({rest!r}, cache={held!r}, output='{output}')",
+        output=str(output),
     )
     request = TuningRequest(
         source=source,

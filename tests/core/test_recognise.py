@@ -78,6 +78,18 @@ def test_check_order_of_a_second_that_comes_first(folder: Path) -> None:
         )
 
 
+def test_check_order_takes_other_words_of_the_call_as_they_are(folder: Path) -> None:
+    with pytest.raises(FeatxError) as caught:
+        check_order(
+            ("head", "cache"),
+            (folder / "photos.h5", folder / "head.joblib"),
+            content="head",
+            call="featx.f({held!r}, output={output!r})",
+            output="a{b}.csv",
+        )
+    assert "output='a{b}.csv'" in caught.value.remedy
+
+
 def test_check_order_finds_the_head_among_many(folder: Path) -> None:
     many = [folder / "text.txt", folder / "head.joblib"]
     with pytest.raises(FeatxError) as caught:

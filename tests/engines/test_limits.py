@@ -54,6 +54,12 @@ def test_find_limit_of_another_error_is_none() -> None:
     assert find_limit(RuntimeError("shapes do not match"), "engine") is None
 
 
+def test_find_limit_of_a_limit_that_is_explained_already_is_none() -> None:
+    limit = find_limit(RuntimeError("can't start new thread"), "engine openvino")
+    assert limit is not None
+    assert find_limit(limit, "decoding and embedding") is None
+
+
 def test_build_failure_tells_the_last_line() -> None:
     error = RuntimeError("Exception from a.cpp:1:\n\nno such kernel\n")
     failure = build_failure(error, "engine openvino", "Pass engine='torch'.")
