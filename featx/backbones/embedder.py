@@ -111,7 +111,9 @@ class Embedder(FrozenNetwork):
         self._extracts = self.layers != (PENULTIMATE,)
         network.eval().requires_grad_(False)
         _check_kept(layers, classifier, name)
-        self.network = _select(network, layers, example, classifier=classifier, name=name)
+        self.network = network
+        if self._extracts:
+            self.network = _select(network, layers, example, classifier=classifier, name=name)
         self._channel_axes: dict[str, int] = {}
         self.eval().requires_grad_(False)
         with torch.inference_mode():
@@ -212,9 +214,7 @@ class _Parts(nn.Module):
 def _select(
     network: nn.Module, layers: Sequence[str], example: torch.Tensor, *, classifier: str, name: str
 ) -> nn.Module:
-    """Build the module whose output is a dict of the layers; for the default layer, do nothing."""
-    if tuple(layers) == (PENULTIMATE,):
-        return network
+    """Build the module whose output is a dict of the layers."""
     seen: dict[str, list[torch.Tensor]] = {layer: [] for layer in layers}
     modules = dict(network.named_modules())
     handles = [

@@ -10,6 +10,8 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
+from featx.core.recognise import TORCH_PICKLE
+
 WeightsFormat = Literal["safetensors", "torch"]
 
 MAX_HEADER = 100 << 20
@@ -34,9 +36,6 @@ _FOREIGN = (
     (rb"\s*\{", "a JSON text"),
 )
 """Beginnings of files that people take for weights, and what they are."""
-
-_TORCH_PICKLE = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"
-"""The number that torch.save writes first, unless it writes an archive."""
 
 
 class NoWeightsError(ValueError):
@@ -75,7 +74,7 @@ def find_format(file: Path) -> WeightsFormat:
             raise NoWeightsError(words)
     if start.startswith(b"PK\x03\x04"):
         _check_zip(file)
-    elif start.startswith(b"\x80") and _TORCH_PICKLE not in start:
+    elif start.startswith(b"\x80") and TORCH_PICKLE not in start:
         raise NoWeightsError("a pickle that torch.save did not write")
     elif not start.startswith(b"\x80"):
         raise NoWeightsError("a file of another kind, or a damaged one")

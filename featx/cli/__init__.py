@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 
+from typer.main import get_group
+
 from featx.cli.app import app
 from featx.cli.printing import print_error
 from featx.cli.settings import applied, read_settings
@@ -63,8 +65,6 @@ def _run(words: list[str], *, debug: bool) -> int:
     except FeatxError as error:
         if debug:
             raise
-        from typer.main import get_group
-
         from featx.cli.flags import get_exit_code, render_error
 
         group = get_group(app)
@@ -83,12 +83,9 @@ def _explain_end(end: BaseException) -> str:
     notes = [note for error in _iter_causes(end) for note in getattr(error, "__notes__", ())]
     if not notes:
         return "no result was written; run the same command again"
-    from typer.main import get_group
+    from featx.cli.flags import translate_all
 
-    from featx.cli.flags import list_flags, translate
-
-    group = get_group(app)
-    return translate(notes[-1], list_flags(group), set(group.commands))
+    return translate_all(notes[-1], get_group(app))
 
 
 def _iter_causes(error: BaseException | None) -> Iterator[BaseException]:

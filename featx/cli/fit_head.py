@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from featx.cli.options import AsJson, CacheArgument, Embedding, choose, parse_strength
-from featx.cli.printing import format_accuracy, print_json, print_text
+from featx.cli.printing import format_accuracy, format_params, print_json, print_text
 from featx.cli.records import describe_head
 from featx.core.typing import SplitChoice
 from featx.heads.kinds import KINDS, ClassWeighting
@@ -73,7 +73,7 @@ def fit_head(
         print_json(describe_head(output, head))
         return
     fitted = head.fitted_on
-    params = ", ".join(f"{name} {value:.3g}" for name, value in head.params.items())
+    params = format_params(head)
     print_text(
         f"{output}: {kind}, {params}, {len(head.classes)} classes, "
         f"{fitted.n_rows} rows (split {fitted.split})"

@@ -91,7 +91,7 @@ def render_error(error: FeatxError, group: Group, command: str | None = None) ->
     words = error.subject.split(", ")
     subject = ", ".join(own[word].text if word in own else word for word in words)
     remedy = show_text(error.remedy, MAX_REMEDY)
-    return error.render(subject, translate(remedy, list_flags(group), set(group.commands)))
+    return error.render(subject, translate_all(remedy, group))
 
 
 def get_exit_code(error: FeatxError, group: Group, words: Sequence[str]) -> int:
@@ -118,6 +118,11 @@ def translate_for(context: typer.Context, text: str) -> str:
     """Translate a sentence of the library within a running command."""
     group = context.find_root().command
     assert isinstance(group, Group)
+    return translate_all(text, group)
+
+
+def translate_all(text: str, group: Group) -> str:
+    """Translate a sentence of the library with the flags of all commands."""
     return translate(text, list_flags(group), set(group.commands))
 
 

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featx.cli.options import AsJson
-from featx.cli.printing import format_accuracy, print_json, print_table, print_text
+from featx.cli.printing import (
+    format_accuracy,
+    format_params,
+    print_json,
+    print_table,
+    print_text,
+)
 from featx.cli.records import describe_fingerprint, describe_head, rename_keys
 from featx.core.errors import FeatxError
 from featx.core.text import count_noun, shorten
@@ -190,7 +196,7 @@ def _show_head(path: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"content": "head", **describe_head(path, head)})
         return
-    params = ", ".join(f"{name} {value:.3g}" for name, value in head.params.items())
+    params = format_params(head)
     print_text(f"{path}: a head, {head.kind}, {params}")
     fitted, names = head.fitted_on, head.classes.tolist()
     print_text(f"fitted on  {fitted.n_rows} rows of {fitted.cache} (split {fitted.split})")

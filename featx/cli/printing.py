@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from featx.cli.settings import get_settings
-from featx.cli.streams import use_utf8
+from featx.cli.streams import is_terminal, use_utf8
 from featx.cli.table import TextTable
 from featx.core.errors import FeatxWarning
 from featx.core.progress import hide_progress
@@ -22,6 +22,7 @@ from featx.core.text import escape_text
 
 if TYPE_CHECKING:
     from featx.heads.evaluate import Evaluation
+    from featx.heads.head import Head
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -70,7 +71,7 @@ def print_table(
         texts are wrapped.
     """
     table = TextTable.build(header, lines, cut)
-    if sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         from featx.cli.terminal import print_fitting
 
         print_fitting(table)
@@ -113,8 +114,6 @@ def show_notes(context: typer.Context) -> Iterator[None]:
     """Print the library's notes while a command runs, with flags in place of arguments."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", FeatxWarning)
-        # The ledger of a cache says what is wrong with a file; Pillow's warnings add nothing to it.
-        warnings.filterwarnings("ignore", module=r"PIL\.")
         show = warnings.showwarning
 
         def show_note(
@@ -129,6 +128,11 @@ def show_notes(context: typer.Context) -> Iterator[None]:
 
         warnings.showwarning = show_note
         yield
+
+
+def format_params(head: Head) -> str:
+    """Write the parameters of a head."""
+    return ", ".join(f"{name} {value:.3g}" for name, value in head.params.items())
 
 
 def format_accuracy(scores: Evaluation) -> str:

@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
+from featx.core.progress import hide_progress, show_progress
+
 OPTIONS: dict[str, tuple[str, dict[str, bool]]] = {
     "--progress": (
         "Show progress, in a log too. Default: bars on a terminal; elsewhere a line now and then.",
@@ -84,8 +86,6 @@ def get_settings() -> Settings:
 @contextmanager
 def applied(settings: Settings) -> Iterator[None]:
     """Apply settings to a block: to progress, notes and the lines of the library's logger."""
-    from featx.core.progress import show_progress
-
     token = _CURRENT.set(settings)
     try:
         progress = False if settings.quiet and settings.progress is None else settings.progress
@@ -102,8 +102,6 @@ def _logged(is_verbose: bool) -> Iterator[None]:
         yield
         return
     import logging
-
-    from featx.core.progress import hide_progress
 
     class Handler(logging.StreamHandler[Any]):
         def emit(self, record: logging.LogRecord) -> None:

@@ -108,7 +108,7 @@ def use_utf8() -> bool:
         True if standard output takes every character.
     """
     with suppress(AttributeError, ValueError):
-        if not _is_terminal(sys.stdout):
+        if not is_terminal(sys.stdout):
             sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     encoding = str(getattr(sys.stdout, "encoding", None) or "utf-8")
     return encoding.lower().replace("-", "") == "utf8"
@@ -141,7 +141,8 @@ def _open_nowhere() -> TextIO:
     return open(os.devnull, "w", encoding="utf-8")
 
 
-def _is_terminal(stream: TextIO | None) -> bool:
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a stream is a terminal; a missing or closed one is none."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:

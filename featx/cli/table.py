@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from featx.cli.streams import is_terminal
 from featx.core.text import show_text
 
 MAX_CELL = 5000
@@ -88,4 +89,4 @@ def _format_cell(cell: Any) -> str:
 
 def count_columns() -> int:
     """Count the columns of the terminal; 100 if standard output is no terminal."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
+    return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else 100

@@ -77,7 +77,6 @@ def assemble(
     rows: list[Row] = []
     failures: list[Failure] = []
     n_failed = 0
-    ours = {"", *inventory.targets}
     for entry in entries:
         if entry.row.id in unread:
             failures.append(unread[entry.row.id])
@@ -87,7 +86,7 @@ def assemble(
         row = replace(entry.row, digest=read.digest, n_bytes=read.n_bytes, mtime_ns=read.mtime_ns)
         found = inventory.list_failures(row)
         failures.extend(found)
-        n_failed += any(failure.embedding in ours for failure in found)
+        n_failed += any(map(inventory.concerns_targets, found))
         if any(inventory.has_vector(info.name, row.digest) for info in infos):
             width, height = inventory.find_size(row.digest)
             split = row.split or splits.get(row.id) or splits.get(row.digest)

@@ -256,8 +256,7 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
                 plan, inventory, manifest.entries, infos, unread=filled.unread, prune=request.prune
             )
             if plan.limit.is_exceeded(content.n_failed):
-                ours = ("", *inventory.targets)
-                failures = [one for one in content.failures if one.embedding in ours]
+                failures = list(filter(inventory.concerns_targets, content.failures))
                 raise refuse_failures(request.output, plan.limit, content.n_failed, failures)
             is_changed = commit(request.output, workspace, inventory, content)
             name_failure_list(request.output).unlink(missing_ok=True)

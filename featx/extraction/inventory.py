@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -90,8 +91,7 @@ class Inventory:
         self._sizes = {row.digest: (row.width, row.height) for row in base.rows.values()}
         self._failures: dict[str, dict[str, Failure]] = {}
         for failure in base.failures:
-            is_target = not failure.embedding or failure.embedding in self.targets
-            if not (is_target and retry_failed):
+            if not (retry_failed and self.concerns_targets(failure)):
                 self._failures.setdefault(failure.digest, {})[failure.embedding] = failure
         self._read: dict[str, Row | Failure] = {**base.rows} | {
             one.id: one for one in base.failures
@@ -105,16 +105,17 @@ class Inventory:
                 name in found or self.has_vector(name, digest) for name in self.targets
             ):
                 complete.add(digest)
-        return complete | self._list_complete_in_base()
+        return complete | self._complete_in_base
 
-    def _list_complete_in_base(self) -> set[str]:
-        """List contents that have a vector in all targets in the existing cache."""
+    @functools.cached_property
+    def _complete_in_base(self) -> set[str]:
+        """Contents that have a vector in all targets in the existing cache."""
         return set.intersection(*(set(self.base.indices.get(name, ())) for name in self.targets))
 
     @property
     def adds_vectors(self) -> bool:
         """True if the shards hold a content that the cache lacks."""
-        return not self._list_complete_in_base().issuperset(self.work.locations)
+        return not self._complete_in_base.issuperset(self.work.locations)
 
     def find_read(self, entry: Entry, *, rehash: bool) -> Row | Failure | None:
         """Find the row of an earlier read of the same file, if its content needs no more work.
@@ -151,8 +152,11 @@ class Inventory:
 
     def find_failure(self, row: Row) -> Failure | None:
         """Find why a content lacks a requested embedding; None if it lacks none."""
-        ours = ("", *self.targets)
-        return next((one for one in self.list_failures(row) if one.embedding in ours), None)
+        return next(filter(self.concerns_targets, self.list_failures(row)), None)
+
+    def concerns_targets(self, failure: Failure) -> bool:
+        """Tell whether a failure is one of a requested embedding."""
+        return failure.embedding in ("", *self.targets)
 
     def find_size(self, digest: str) -> tuple[int, int]:
         """Return width and height of a content that has a vector, in pixels."""

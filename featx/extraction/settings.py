@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from featx.backbones.backbone import Backbone
 from featx.backbones.spec import PENULTIMATE
@@ -81,8 +82,8 @@ class Settings:
     preprocess_from : str or None
         Name of the weights whose preprocessing the output records; None if the preprocessing is
         the one that belongs to the weights, or was given.
-    kept : tuple of str
-        Settings of the output that replace a default, such as ``"backbone mini"``.
+    kept : mapping of str to object
+        Settings of the output that replace a default, by their names.
     kept_from : str
         Name of the embedding that they come from.
     others : tuple of str
@@ -99,20 +100,24 @@ class Settings:
     precision: Precision
     decode: Decode
     preprocess_from: str | None = None
-    kept: tuple[str, ...] = ()
+    kept: Mapping[str, Any] = field(default_factory=dict)
     kept_from: str = ""
     others: tuple[str, ...] = ()
 
     @property
     def has_kept_weights(self) -> bool:
         """Whether the weights are those that the output names."""
-        return any(word.startswith("weights ") for word in self.kept)
+        return "weights" in self.kept
 
     def describe_kept(self, output: PathLike) -> str:
         """Say in one line which settings come from the output; empty if there are none."""
         if not self.kept and not self.others:
             return ""
-        text = f"{output}: {', '.join(self.kept) or 'settings'} as in its embedding"
+        words = [
+            f"{name} {' and '.join(value) if isinstance(value, tuple) else value}"
+            for name, value in self.kept.items()
+        ]
+        text = f"{output}: {', '.join(words) or 'settings'} as in its embedding"
         if not self.others:
             return f"{text} {self.kept_from}."
         return (
@@ -258,11 +263,12 @@ def _keep_network(given: GivenSettings, kept: StoredSettings, chosen: Settings) 
     )
 
 
-def _list_kept(plain: Settings, chosen: Settings) -> tuple[str, ...]:
+def _list_kept(plain: Settings, chosen: Settings) -> dict[str, Any]:
     """List the settings that the output changed."""
-    words = []
-    for name in ("backbone", "weights", "layers", "size", "dtype", "precision", "decode"):
-        value = getattr(chosen, name)
-        if value != getattr(plain, name) and (name, value) != ("dtype", "float32"):
-            words.append(f"{name} {' and '.join(value) if isinstance(value, tuple) else value}")
-    return tuple(words)
+    names = ("backbone", "weights", "layers", "size", "dtype", "precision", "decode")
+    values = {name: getattr(chosen, name) for name in names}
+    return {
+        name: value
+        for name, value in values.items()
+        if value != getattr(plain, name) and (name, value) != ("dtype", "float32")
+    }

@@ -20,8 +20,8 @@ from featx.finetune.request import TuningRequest
 from featx.finetune.train import Examples
 from featx.fitting.evaluate import find_evaluated
 from featx.fitting.fit import fit_head
-from featx.fitting.inputs import find_comparable
-from featx.heads.head import Head, load_head, shorten_digests
+from featx.fitting.inputs import find_comparable, read_head
+from featx.heads.head import Head, shorten_digests
 from featx.heads.linear import fold_linear
 from featx.images.manifest import Entry
 from featx.images.sources.read import read_manifest
@@ -138,7 +138,7 @@ def _open_head(cache: Cache, request: TuningRequest) -> Head:
             seed=request.recipe.seed,
             progress=request.options.progress,
         )
-    head = head if isinstance(head, Head) else load_head(head)
+    head = read_head(head)
     fold_linear(head.estimator)  # refuse an unfit head before the trunk is run
     return head
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from featx.cache.open import is_cache_file
 from featx.cache.reader import open_cache
+from featx.cache.tables import BLOCK_ROWS
 from featx.core.errors import FeatxError, SourceError
 from featx.core.notes import note
 from featx.core.progress import show_progress
@@ -17,8 +18,8 @@ from featx.core.recognise import check_order
 from featx.core.rows import Row
 from featx.core.typing import PathLike
 from featx.embedding.options import RunKeywords, RunOptions
-from featx.fitting.inputs import HeadLike, find_comparable
-from featx.heads.head import Head, load_head
+from featx.fitting.inputs import HeadLike, find_comparable, read_head
+from featx.heads.head import Head
 from featx.images.sources.inputs import list_entries, list_inputs
 from featx.prediction.predictor import (
     Prediction,
@@ -29,9 +30,6 @@ from featx.prediction.predictor import (
     predict_entries,
     rank_classes,
 )
-
-BLOCK_ROWS = 4096
-"""Number of rows of a cache that are read at a time."""
 
 
 def predict(
@@ -88,7 +86,7 @@ def predict(
     check_order(
         ("head", "inputs"), (head, inputs), content="head", call="featx.predict({held!r}, {rest!r})"
     )
-    loaded = head if isinstance(head, Head) else load_head(head)
+    loaded = read_head(head)
     check_top(top)
     given = list_inputs(inputs)
     cache = _find_cache(given, weights)

@@ -18,8 +18,8 @@ from featx.core.typing import Array, Split
 from featx.embedding.identity import find_decode, restore_backbone
 from featx.embedding.options import RunKeywords, RunOptions
 from featx.embedding.session import EmbeddingSession
-from featx.fitting.inputs import HeadLike
-from featx.heads.head import Head, load_head
+from featx.fitting.inputs import HeadLike, read_head
+from featx.heads.head import Head
 from featx.images.manifest import Entry
 from featx.images.sources.inputs import list_entries
 
@@ -164,7 +164,7 @@ def open_predictor(
     >>> len(predictions)
     2
     """
-    loaded = head if isinstance(head, Head) else load_head(head)
+    loaded = read_head(head)
     return Predictor(loaded, weights=weights, **run)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.core.errors import SourceError
-from featx.core.text import shorten
+from featx.core.text import count_noun, shorten
 from featx.core.typing import list_choices
 from featx.images.content import Content
 from featx.images.names import quote_name
@@ -69,7 +69,7 @@ class Findings:
             doubts.append(f"columns passed over: {names}. Rename a column to have it read.")
         if self.n_missing:
             shown = ", ".join(
-                f"{word} in {n} {'cell' if n == 1 else 'cells'} of the column of {role}s"
+                f"{word} in {count_noun(n, 'cell')} of the column of {role}s"
                 for (role, word), n in self.n_missing.items()
             )
             doubts.append(f"read as missing: {shown}. Put quotes around a word that is a name.")

@@ -64,8 +64,9 @@ def read_folder(folder: Path) -> Manifest:
         elif is_readable and is_metadata(name):
             metadata.append(name)
         elif is_readable:
-            ignored[name_kind(name)] += 1
-            others += [name] if name_kind(name) in (".tar", *TABLES) else []
+            kind = name_kind(name)
+            ignored[kind] += 1
+            others += [name] if kind in (".tar", *TABLES) else []
     layout = read_layout(names, subject=str(folder))
     entries = [
         build_entry(name, folder / name, meaning, content)
@@ -75,9 +76,10 @@ def read_folder(folder: Path) -> Manifest:
     hint = find_remedy(ignored) or "Name a folder of images."
     if others:
         first = min(others, key=lambda name: name_kind(name) != ".tar")
-        what = "tars" if name_kind(first) == ".tar" else "tables"
+        kind = name_kind(first)
+        what = "tars" if kind == ".tar" else "tables"
         parent = os.path.dirname(f"{folder}/{first}")
-        hint = f"Name the {what} themselves: {parent}/*{name_kind(first)}."
+        hint = f"Name the {what} themselves: {parent}/*{kind}."
     return build_manifest(
         str(folder),
         entries,

@@ -25,7 +25,7 @@ from featx.images.sources.delimited import iter_delimited
 from featx.images.sources.jsonlines import iter_json_lines
 from featx.images.sources.parquet import iter_parquet
 from featx.images.sources.parquet_image import ParquetImage
-from featx.images.sources.table_folders import fill_from_folders
+from featx.images.sources.table_folders import fill_from_folders, find_prefix
 
 READERS: Mapping[str, Callable[[Path, Findings], Iterator[Line]]] = {
     **dict.fromkeys([".csv", ".tsv", ".tab", ".txt"], iter_delimited),
@@ -111,7 +111,7 @@ def read_entries(table: Path, findings: Findings) -> list[Entry]:
             if splits[split] is None:
                 no_splits[split] = number
             # A column such as "dataset" may have other values, but not beside splits.
-            is_named = findings.name_column("split").lower() == "'split'"
+            is_named = findings.columns[-1].names.get("split", "split").lower() == "split"
             if no_splits and (is_named or any(splits.values())):
                 text, first = next(iter(no_splits.items()))
                 got = repr(show_text(text))
@@ -163,7 +163,7 @@ class _Locator:
 
     def __init__(self, table: Path, findings: Findings) -> None:
         self.table, self.findings = table, findings
-        self.prefix = os.path.join(table.parent, "") if table.parent != Path() else ""
+        self.prefix = find_prefix(table)
 
     def __call__(self, image: str | Content) -> tuple[str, str, Content]:
         """Find one image by its path as written."""

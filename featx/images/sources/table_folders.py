@@ -66,9 +66,14 @@ def fill_from_folders(
     return filled, [f"{note}, as {layout.pattern}", *layout.notes]
 
 
+def find_prefix(table: Path) -> str:
+    """Find what stands before the paths in a table: its folder, unless that is the current one."""
+    return os.path.join(table.parent, "") if table.parent != Path() else ""
+
+
 def _list_names(table: Path, entries: Sequence[Entry]) -> list[str]:
     """List the paths of all images below the folder of the table; none if some lie elsewhere."""
-    prefix = os.path.join(table.parent, "") if table.parent != Path() else ""
+    prefix = find_prefix(table)
     names = []
     for entry in entries:
         content = entry.content

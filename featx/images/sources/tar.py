@@ -15,7 +15,7 @@ from featx.images.content import Content, Unreadable
 from featx.images.ignored import PLACEHOLDER_REASON, find_placeholder, is_system_folder, name_kind
 from featx.images.keys import describe_shared_keys
 from featx.images.layout import read_layout
-from featx.images.manifest import Manifest, build_entry, build_manifest
+from featx.images.manifest import Entry, Manifest, build_entry, build_manifest
 from featx.images.names import escape_name, quote_name
 from featx.images.sources.sidecars import SIDECARS, Sidecars
 from featx.images.sources.tar_members import Member, list_members
@@ -71,8 +71,8 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
     entries = []
     for (name, image), meaning in zip(images.items(), layout.meanings, strict=True):
         entry = build_entry(name, image.tar / image.name, meaning, image.content)
-        row = replace(entry.row, split=meaning.split or splits[image.tar])
-        entries.append(replace(entry, row=replace(row, **image.fields)))
+        fields = {"split": meaning.split or splits[image.tar]} | image.fields
+        entries.append(Entry(replace(entry.row, **fields), image.content))
     n_described = sum("label" in image.fields for image in images.values())
     is_layout = n_described < len(images)
     if is_layout and n_described:
