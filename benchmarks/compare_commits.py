@@ -14,6 +14,7 @@ The exit code is 1 if a result differs.
 from __future__ import annotations
 
 import argparse
+import compileall
 import hashlib
 import io
 import json
@@ -379,6 +380,9 @@ def main() -> None:
             unpack(options.new, code)
         else:  # a copy, so that edits during the run change nothing
             shutil.copytree(HERE / "featx", code / "featx")
+        # As an installation has it: where Python may not write bytecode, each start would compile.
+        for side in ("old-code", "new-code"):
+            compileall.compile_dir(folder / side / "featx", quiet=1)
         new = Side("new", code, folder / "new")
         findings = compare_results(old, new, photos, weights)
         print("| result | old and new |")
