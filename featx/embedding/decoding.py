@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import functools
+import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -89,9 +90,22 @@ class DepthTally:
             )
 
 
+def iter_chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Cut entries into chunks of `CHUNK`, for the threads that prepare them.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+        The images. No more of them are taken than the chunk needs.
+    """
+    left = iter(entries)
+    while chunk := list(itertools.islice(left, CHUNK)):
+        yield chunk
+
+
 def iter_prepared(
     pool: ThreadPoolExecutor,
-    entries: Sequence[Entry],
+    chunks: Iterable[Sequence[Entry]],
     backbone: Backbone,
     *,
     n_ahead: int,
@@ -100,14 +114,14 @@ def iter_prepared(
     timings: Timings,
     depths: DepthTally,
 ) -> Iterator[Prepared]:
-    """Prepare images in a pool of threads, and yield them in the order of the entries.
+    """Prepare images in a pool of threads, and yield them in their order.
 
     Parameters
     ----------
     pool : ThreadPoolExecutor
         Threads that read and decode.
-    entries : sequence of Entry
-        The images.
+    chunks : iterable of sequence of Entry
+        The images, as `iter_chunks` cuts them.
     backbone : Backbone
         The network whose preprocessing is applied.
     n_ahead : int
@@ -139,8 +153,8 @@ def iter_prepared(
         return prepared
 
     try:
-        for start in range(0, len(entries), CHUNK):
-            waiting.append(pool.submit(prepare_all, entries[start : start + CHUNK]))
+        for chunk in chunks:
+            waiting.append(pool.submit(prepare_all, chunk))
             if len(waiting) * CHUNK > n_ahead:
                 yield from take()
         while waiting:

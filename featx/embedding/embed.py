@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, Unpack
 
 from featx.backbones.backbone import Backbone
@@ -12,7 +13,7 @@ from featx.core.typing import Decode, Float32Array, Precision, check_choice
 from featx.embedding.identity import resolve_backbone
 from featx.embedding.options import RunKeywords, RunOptions
 from featx.embedding.session import EmbeddingSession
-from featx.images.sources.inputs import list_entries
+from featx.images.sources.inputs import read_images
 
 
 def embed(
@@ -30,11 +31,12 @@ def embed(
 
     Parameters
     ----------
-    images : path, open file, bytes, PIL image, array, or sequence of these
-        Images to embed. A path names an image, a folder, a table or a tar. An array is uint8 of
-        shape ``(height, width, 3)``, or ``(height, width)`` for gray; an array with four axes is a
-        batch, an array of text or paths is a sequence. Bytes are the content of one image file; an
-        open binary file is read from its start.
+    images : path, open file, bytes, PIL image, array, or iterable of these
+        Images to embed. A path names an image, a folder, a table or a tar. Bytes are the content of
+        one image file; an open binary file is read from its start. An array is uint8 of shape
+        ``(height, width, 3)``, or ``(height, width)`` for gray, or a batch ``(n, height, width,
+        3)``; a tensor of torch has its channels first, as in torchvision. An array or a series of
+        paths is a sequence. Images of a generator are taken when they are needed.
     backbone : str or Backbone
         A name from `featx.list_backbones`, or the return value of `featx.load_backbone`.
     weights : str
@@ -61,7 +63,7 @@ def embed(
     DecodeError
         If an image cannot be embedded. The error names the image; no image is dropped silently.
     SourceError
-        If a path does not exist, or cannot be read as a source.
+        If something is no image, or a path does not exist or cannot be read as a source.
     BackboneError, WeightsError, DeviceError
         If the network cannot be loaded or run.
 
@@ -79,9 +81,13 @@ def embed(
     options = RunOptions(**run)
     options.check_precision(precision)
     with show_progress(options.progress):
-        entries = list_entries(images)  # before any weights are downloaded
+        entries = read_images(images)  # before any weights are downloaded
         loaded = resolve_backbone(backbone, weights=weights, layers=[layer], size=size)
         with EmbeddingSession(
-            loaded, options, precision=precision, decode=decode, n_images=len(entries)
+            loaded,
+            options,
+            precision=precision,
+            decode=decode,
+            n_images=operator.length_hint(entries),
         ) as session:
             return session.embed_entries(entries)

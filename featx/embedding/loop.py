@@ -6,12 +6,14 @@ one thread feeds the network, which computes asynchronously; the caller takes th
 
 from __future__ import annotations
 
+import functools
+import operator
 import queue
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import joblib
 
@@ -19,7 +21,8 @@ from featx.backbones.backbone import Backbone
 from featx.core.progress import open_bar
 from featx.core.typing import Decode, EngineName, VectorDtype
 from featx.embedding.batching import EmbeddedBatch, iter_batches
-from featx.embedding.decoding import CHUNK, MIN_AHEAD, DepthTally, iter_prepared
+from featx.embedding.decoding import CHUNK, MIN_AHEAD, DepthTally, iter_chunks, iter_prepared
+from featx.embedding.handover import Handover
 from featx.embedding.options import RunOptions
 from featx.embedding.timings import SHORT_S, Timings
 from featx.engines.choose import list_precisions
@@ -35,7 +38,7 @@ written."""
 
 
 def iter_embedded(
-    entries: Sequence[Entry],
+    entries: Iterable[Entry],
     backbone: Backbone,
     engine: Engine,
     options: RunOptions,
@@ -47,13 +50,14 @@ def iter_embedded(
 ) -> Generator[EmbeddedBatch]:
     """Embed the entries of a manifest, in their order.
 
-    Memory holds a few batches, even for millions of entries. An image that cannot be embedded
-    becomes a failure and does not affect other images. A caller that stops early closes the
-    generator. No state of the process is changed, neither inside nor between the batches.
+    Memory holds a few batches, even for millions of entries. Entries that are no sequence are taken
+    in the caller's thread, one after the other, when they are needed. An image that cannot be
+    embedded becomes a failure and does not affect other images. A caller that stops early closes
+    the generator. No state of the process is changed, neither inside nor between the batches.
 
     Parameters
     ----------
-    entries : sequence of Entry
+    entries : iterable of Entry
         The images.
     backbone : Backbone
         The network, whose preprocessing is applied.
@@ -84,13 +88,19 @@ def iter_embedded(
     engine.check_process()
     timings = Timings() if timings is None else timings
     workers, depths = options.n_workers, DepthTally()
-    bar = open_bar("embedding", len(entries), unit="images", show=options.progress)
+    n_ahead, handover = max(2 * engine.batch_size, MIN_AHEAD) + workers * CHUNK, None
+    chunks: Iterable[Sequence[Entry]] = iter_chunks(entries)
+    if not isinstance(entries, Sequence):
+        chunks = handover = Handover(iter_chunks(entries))
+        n_ahead = 2 * workers * CHUNK  # images that wait as the caller gave them fill the memory
+    n_images = operator.length_hint(entries)
+    bar = open_bar("embedding", n_images, unit="images", show=options.progress)
     with bar, ThreadPoolExecutor(workers, "featx-decode") as pool:
         prepared = iter_prepared(
             pool,
-            entries,
+            chunks,
             backbone,
-            n_ahead=max(2 * engine.batch_size, MIN_AHEAD) + workers * CHUNK,
+            n_ahead=n_ahead,
             skip_digests=skip_digests,
             decode=decode,
             timings=timings,
@@ -106,7 +116,7 @@ def iter_embedded(
         busy_s = engine.busy_s
         with timings.measure():
             try:
-                for batch in _iter_in_thread(batches, n_ready, timings):
+                for batch in _iter_in_thread(batches, n_ready, timings, handover):
                     bar.update(len(batch))
                     with timings.write():
                         yield batch
@@ -123,9 +133,13 @@ def iter_embedded(
     depths.warn()
 
 
-def _iter_in_thread(items: Iterator[T], depth: int, timings: Timings) -> Iterator[T]:
+def _iter_in_thread(
+    items: Iterator[T], depth: int, timings: Timings, handover: Handover[Any] | None
+) -> Iterator[T]:
     """Run an iterator in its own thread, at most ``depth`` items ahead of the consumer."""
-    ready: queue.Queue[T | None] = queue.Queue(depth)
+    ready: queue.Queue[T | Handover[Any] | None] = queue.Queue(depth)
+    if handover is not None:
+        handover.ask = functools.partial(ready.put, handover)
     stopped = threading.Event()
     errors: list[BaseException] = []
 
@@ -147,9 +161,14 @@ def _iter_in_thread(items: Iterator[T], depth: int, timings: Timings) -> Iterato
     thread.start()
     try:
         while (item := ready.get()) is not None:
-            yield item
+            if isinstance(item, Handover):
+                item.answer()
+            else:
+                yield item
     finally:
         stopped.set()
+        if handover is not None:
+            handover.end()
         while thread.is_alive():  # empty the queue, so that a thread that waits for it can end
             with suppress(queue.Empty):
                 ready.get(timeout=0.05)

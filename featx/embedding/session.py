@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +16,7 @@ from featx.embedding.batching import EmbeddedBatch
 from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunOptions
 from featx.images.manifest import Entry
-from featx.images.sources.inputs import list_entries
+from featx.images.sources.inputs import read_images
 
 
 class EmbeddingSession:
@@ -65,13 +65,14 @@ class EmbeddingSession:
         self.backbone, self._options, self._decode = backbone, options, decode
         self._engine = options.build_engine(backbone, precision, n_images=n_images)
         self._lock, self._is_open = threading.Lock(), True
+        self._user: int | None = None  # the thread that holds the lock
 
     def embed(self, images: Any) -> Float32Array:
         """Embed images.
 
         Parameters
         ----------
-        images : path, open file, bytes, PIL image, array, or sequence of these
+        images : path, open file, bytes, PIL image, array, or iterable of these
             Images as `featx.embed` takes them.
 
         Returns
@@ -84,14 +85,14 @@ class EmbeddingSession:
         DecodeError
             If an image cannot be embedded. The error names the image.
         """
-        return self.embed_entries(list_entries(images))
+        return self.embed_entries(read_images(images))
 
-    def embed_entries(self, entries: Sequence[Entry]) -> Float32Array:
+    def embed_entries(self, entries: Iterable[Entry]) -> Float32Array:
         """Embed the entries of a manifest; see `embed`.
 
         Parameters
         ----------
-        entries : sequence of Entry
+        entries : iterable of Entry
             The images.
         """
         (layer,) = self.backbone.layers
@@ -109,25 +110,32 @@ class EmbeddingSession:
                 parts.append(batch.vectors[layer])
         return np.concatenate(parts)
 
-    def iter_batches(self, entries: Sequence[Entry]) -> Generator[EmbeddedBatch]:
+    def iter_batches(self, entries: Iterable[Entry]) -> Generator[EmbeddedBatch]:
         """Embed the entries of a manifest, in their order; close the generator to stop early.
 
         Other threads wait until the generator is closed.
 
         Parameters
         ----------
-        entries : sequence of Entry
+        entries : iterable of Entry
             The images.
 
         Raises
         ------
         FeatxError
-            If the session is closed.
+            If the session is closed, or if the images themselves need it.
         DeviceError
             If this process was forked from the one that opened the session.
         """
         self._engine.check_process()  # before the lock, which another process may have held
-        with self._lock:
+        if self._user == threading.get_ident():  # else this thread would wait for itself
+            raise FeatxError(
+                subject="images",
+                expected="images that do not need the engine that embeds them",
+                got="a generator that embeds or predicts with it",
+                remedy="List the images first, or open a second predictor for them.",
+            )
+        with self._lock, self._note_user():
             if not self._is_open:
                 raise FeatxError(
                     subject=f"engine for {self.backbone.name}",
@@ -138,6 +146,14 @@ class EmbeddingSession:
             yield from iter_embedded(
                 entries, self.backbone, self._engine, self._options, decode=self._decode
             )
+
+    @contextmanager
+    def _note_user(self) -> Iterator[None]:
+        self._user = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._user = None
 
     def close(self) -> None:
         """Release the engine's threads and memory, after calls in other threads have ended."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import threading
 from contextlib import nullcontext
 from typing import Any, BinaryIO
 
@@ -26,6 +28,9 @@ of its size, and resizes and crops in one step.
 BRIGHTEST_16_BIT = "featx_brightest_16_bit"
 """Key in ``image.info`` of the largest value that an image of 16 bit had, in 0..65535."""
 
+CHANNELS = (1, 2, 3, 4)
+"""Numbers of channels of an array: gray, gray with alpha, RGB, RGB with alpha, as in Pillow."""
+
 UPRIGHT_TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -41,14 +46,32 @@ SWAPPING_TURNS = tuple(UPRIGHT_TURNS[orientation] for orientation in (5, 6, 7, 8
 """Turns that exchange width and height."""
 
 
+_PILLOW_LOCKS = tuple(threading.Lock() for _ in range(64))
+"""Locks for images of the caller, by their identity: a program may give the same image to several
+threads, and Pillow loads an image in one thread only."""
+
+
+def _find_lock(image: Image.Image) -> threading.Lock:
+    return _PILLOW_LOCKS[id(image) // 64 % len(_PILLOW_LOCKS)]
+
+
+def _renew_locks() -> None:
+    for lock in _PILLOW_LOCKS:
+        lock._at_fork_reinit()  # type: ignore[attr-defined]
+
+
+if hasattr(os, "register_at_fork"):  # another thread may have held a lock, which a child lacks
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
 def decode_image(data: Any, name: str = "") -> Image.Image:
     """Decode one image.
 
     Parameters
     ----------
     data : bytes, LargeContent, PIL.Image.Image or ndarray
-        A whole file, whose format is recognised by its content; or an open image; or an array of
-        dtype uint8 and shape ``(height, width, 3)``, or ``(height, width)`` for gray.
+        A whole file, whose format is recognised by its content; or an open image; or an array for
+        which `is_pixels` is true.
     name : str
         Name of the file, if it has one.
 
@@ -96,13 +119,14 @@ def decode_reduced(
     DecodeError
         If the image cannot be decoded.
     """
-    if isinstance(data, np.ndarray):
-        image = _convert_array(data)
-        return image, image.size
     try:
         with PILLOW_SETTINGS:
+            if isinstance(data, np.ndarray):
+                image = _convert_to_rgb(_open_array(data))
+                return image, image.size
             if isinstance(data, Image.Image):
-                image = _convert_to_rgb(data)
+                with _find_lock(data):
+                    image = _convert_to_rgb(data)
                 return image, image.size
             if isinstance(data, bytes):
                 return _decode_file(io.BytesIO(data), min_side, name)
@@ -114,6 +138,51 @@ def decode_reduced(
     except Exception as error:
         raise _refuse_damage("image", error) from error
     raise refuse("an image", type(data).__name__, "Pass bytes, a PIL image or an array.")
+
+
+def is_pixels(array: Array) -> bool:
+    """Tell an array that is one image from others; an image without pixels is one too.
+
+    Parameters
+    ----------
+    array : ndarray
+        Any array. uint8 of shape ``(height, width)`` or ``(height, width, channels)`` is an image,
+        with one of `CHANNELS`; so is uint16 of one channel, as Pillow reads gray of 16 bit.
+    """
+    n_channels = array.shape[2] if array.ndim == 3 else 1 if array.ndim == 2 else 0
+    n_bytes = array.dtype.itemsize if array.dtype.kind == "u" else 0
+    return n_channels in CHANNELS and (n_bytes == 1 or (n_bytes, n_channels) == (2, 1))
+
+
+def is_pillow(image: object) -> bool:
+    """Tell an image of Pillow from other objects.
+
+    Parameters
+    ----------
+    image : object
+        Anything.
+    """
+    return isinstance(image, Image.Image)
+
+
+def copy_pillow(image: Any) -> Any:
+    """Load an image of Pillow and copy it: the caller may close it, or show another frame in it.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        The image. One that cannot be loaded is returned as it is, and fails when it is decoded.
+
+    Returns
+    -------
+    PIL.Image.Image
+        The copy.
+    """
+    try:
+        with PILLOW_SETTINGS, _find_lock(image):
+            return image.copy()
+    except Exception:  # plugins of Pillow raise a dozen kinds
+        return image
 
 
 def encode_image(pixels: UInt8Array, format: str = "PNG") -> bytes:
@@ -167,15 +236,19 @@ def _refuse_damage(what: str, error: Exception) -> DecodeError:
     return refuse("a whole image", got)
 
 
-def _convert_array(array: Array) -> Image.Image:
-    has_image_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
-    if array.dtype != np.uint8 or not has_image_shape or array.size == 0:
+def _open_array(array: Array) -> Image.Image:
+    """Make an image of an array, with the mode that Pillow gives to such an array."""
+    if not is_pixels(array) or array.size == 0:
         raise refuse(
-            "an array of uint8 of shape (height, width, 3) or (height, width)",
+            "an array of uint8 of shape (height, width, channels) or (height, width)",
             f"{array.dtype} of shape {array.shape}",
-            "Convert the array.",
+            "Convert the array." if array.size else "Leave the image out: it has no pixels.",
         )
-    return Image.fromarray(array).convert("RGB")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.dtype.itemsize == 2:
+        array = array.astype(np.uint16)  # in the byte order of this machine
+    return Image.fromarray(array)
 
 
 def _convert_to_rgb(image: Image.Image) -> Image.Image:

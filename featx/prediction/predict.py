@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Unpack
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from featx.cache.open import is_cache_file
 from featx.cache.reader import open_cache
 from featx.cache.tables import BLOCK_ROWS
-from featx.core.errors import FeatxError, SourceError
+from featx.core.errors import FeatxError
 from featx.core.notes import note
 from featx.core.progress import show_progress
 from featx.core.recognise import check_order
@@ -20,7 +21,7 @@ from featx.core.typing import PathLike
 from featx.embedding.options import RunKeywords, RunOptions
 from featx.fitting.inputs import HeadLike, find_comparable, read_head
 from featx.heads.head import Head
-from featx.images.sources.inputs import list_entries, list_inputs
+from featx.images.sources.inputs import list_inputs, read_images
 from featx.prediction.predictor import (
     Prediction,
     check_top,
@@ -46,7 +47,7 @@ def predict(
     ----------
     head : path or Head
         The head, or its path.
-    inputs : path, open file, bytes, PIL image, array, or sequence of these
+    inputs : path, open file, bytes, PIL image, array, or iterable of these
         Images as `featx.embed` takes them; or the path of one cache, for which no network is run.
     top : int
         Number of classes per image.
@@ -88,8 +89,7 @@ def predict(
     )
     loaded = read_head(head)
     check_top(top)
-    given = list_inputs(inputs)
-    cache = _find_cache(given, weights)
+    cache = _find_cache(inputs, weights)
     if cache is not None:
         for name in run.keys() - RunOptions.__dataclass_fields__.keys():  # no options are built
             raise TypeError(f"predict() got an unexpected keyword argument {name!r}")
@@ -97,27 +97,23 @@ def predict(
         note_failures(found)
         return found
     options = RunOptions(**run)
-    entries = list_entries(given)
-    if not entries:
-        raise SourceError(
-            subject="inputs",
-            expected="at least one image",
-            got="none",
-            remedy="Name images or a folder.",
-        )
+    entries = read_images(inputs)
     with (
         show_progress(options.progress),
-        open_session(loaded, options, weights=weights, n_images=len(entries)) as session,
+        open_session(
+            loaded, options, weights=weights, n_images=operator.length_hint(entries)
+        ) as session,
     ):
         return predict_entries(loaded, session, entries, top)
 
 
-def _find_cache(inputs: Sequence[Any], weights: str | None) -> PathLike | None:
+def _find_cache(inputs: Any, weights: str | None) -> PathLike | None:
     """Find the cache among the inputs, which must be the only input."""
-    caches = [one for one in inputs if isinstance(one, str | os.PathLike) and is_cache_file(one)]
+    given = list_inputs(inputs)
+    caches = [one for one in given if isinstance(one, str | os.PathLike) and is_cache_file(one)]
     if not caches:
         return None
-    if len(inputs) > 1 or weights is not None:
+    if len(given) > 1 or weights is not None:
         raise FeatxError(
             subject=os.fspath(caches[0]),
             expected="a cache alone, without weights",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self, Unpack
@@ -21,7 +21,7 @@ from featx.embedding.session import EmbeddingSession
 from featx.fitting.inputs import HeadLike, read_head
 from featx.heads.head import Head
 from featx.images.manifest import Entry
-from featx.images.sources.inputs import list_entries
+from featx.images.sources.inputs import read_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +31,10 @@ class Prediction:
     Attributes
     ----------
     path : str
-        Path of the image; ``image N`` for an input without a path, N counted from 0.
+        Path of the image; ``image N`` for an image without one, where N is its position in the
+        result, from 0.
     id : str
-        Identity of the image within its source or cache.
+        Identity of the image within its source or cache; its position for an image in memory.
     label : str or None
         The most likely class; None if the image cannot be read.
     score : float or None
@@ -93,7 +94,7 @@ class Predictor:
 
         Parameters
         ----------
-        images : path, open file, bytes, PIL image, array, or sequence of these
+        images : path, open file, bytes, PIL image, array, or iterable of these
             Images as `featx.embed` takes them.
         top : int
             Number of classes per image.
@@ -108,10 +109,10 @@ class Predictor:
         FeatxError
             If `top` is smaller than 1, or the predictor is closed.
         SourceError
-            If a path does not exist, or cannot be read as a source.
+            If something is no image, or a path does not exist or cannot be read as a source.
         """
         check_top(top)
-        return predict_entries(self.head, self._session, list_entries(images), top)
+        return predict_entries(self.head, self._session, read_images(images), top)
 
     def close(self) -> None:
         """Release the engine's threads and memory."""
@@ -196,7 +197,7 @@ def open_session(
 
 
 def predict_entries(
-    head: Head, session: EmbeddingSession, entries: Sequence[Entry], top: int
+    head: Head, session: EmbeddingSession, entries: Iterable[Entry], top: int
 ) -> list[Prediction]:
     """Predict the classes of the entries of a manifest, in their order.
 
@@ -206,29 +207,32 @@ def predict_entries(
         The head that scores the classes.
     session : EmbeddingSession
         An open engine over the backbone of the head.
-    entries : sequence of Entry
-        The images.
+    entries : iterable of Entry
+        The images; those of a stream are taken when they are needed.
     top : int
         Number of classes per image.
     """
     (layer,) = session.backbone.layers
-    # The same image may be given twice: rows are identified by their number.
-    numbered = [
-        replace(entry, row=replace(entry.row, id=str(number)))
-        for number, entry in enumerate(entries)
-    ]
+    rows: list[Row] = []
+
+    def iter_numbered() -> Iterator[Entry]:
+        for entry in entries:  # the same image may be given twice
+            yield replace(entry, row=replace(entry.row, id=str(len(rows))))
+            rows.append(entry.row)
+
+    numbered = [*iter_numbered()] if isinstance(entries, Sequence) else iter_numbered()
     found: dict[int, Prediction] = {}
     with closing(session.iter_batches(numbered)) as batches:
         for batch in batches:
             for failure in batch.failures:
-                row = entries[int(failure.id)].row
-                found[int(failure.id)] = describe_prediction(row, error=failure.reason)
+                number = int(failure.id)
+                found[number] = describe_prediction(rows[number], error=failure.reason)
             if batch.rows:
                 ranked = rank_classes(head, batch.vectors[layer], top)
                 for embedded, best in zip(batch.rows, ranked, strict=True):
                     number = int(embedded.id)
-                    found[number] = describe_prediction(entries[number].row, best)
-    predictions = [found[number] for number in range(len(entries))]
+                    found[number] = describe_prediction(rows[number], best)
+    predictions = [found[number] for number in range(len(rows))]
     note_failures(predictions)
     return predictions
 

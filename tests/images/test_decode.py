@@ -287,8 +287,9 @@ def test_decode_gray_array_is_repeated_in_three_channels() -> None:
     [
         np.zeros((4, 4, 3), np.float32),
         np.zeros((4, 4, 3), np.int64),
-        np.zeros((3, 4, 4), np.uint8),
-        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((3, 4, 5), np.uint8),
+        np.zeros((4, 4, 0), np.uint8),
+        np.zeros((4, 4, 3), np.uint16),
         np.zeros((2, 4, 4, 3), np.uint8),
         np.zeros(4, np.uint8),
         np.zeros((0, 4, 3), np.uint8),

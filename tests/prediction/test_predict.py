@@ -195,9 +195,10 @@ def test_predict_failures_of_a_cache_come_last(
     assert all(p.error is None for p in found[:-1])
 
 
-def test_predict_without_inputs_is_refused(head: Head) -> None:
-    with pytest.raises(SourceError, match=r"^inputs: expected at least one image, got none"):
-        predict(head, [])
+def test_predict_of_no_images_is_empty(head: Head) -> None:
+    nothing: Any
+    for nothing in ([], iter(()), np.empty((0, 5, 5, 3), np.uint8)):
+        assert predict(head, nothing, progress=False) == []
 
 
 def test_predict_with_a_missing_head_is_refused(tmp_path: Path, photos: Path) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from featx.core.errors import SourceError
 from featx.core.typing import PathLike, Split
@@ -105,8 +106,8 @@ def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
     SourceError
         If a source is missing, has no images, is damaged, or is named twice.
     """
-    given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    paths = [check_path(source) for source in given]
+    is_one = isinstance(sources, str | os.PathLike)
+    paths = [check_path(source) for source in ([sources] if is_one else _iter_sources(sources))]
     if not paths:
         raise SourceError(
             subject="source",
@@ -128,6 +129,23 @@ def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
     )
 
 
+def _iter_sources(sources: Any) -> Iterable[Any]:
+    """Return several sources; refuse what is no sequence of them before it is iterated."""
+    is_other = isinstance(sources, bytes | bytearray | memoryview | Mapping | Set)
+    if is_other or not isinstance(sources, Iterable) or hasattr(sources, "columns"):
+        raise _refuse(sources)
+    return sources
+
+
+def _refuse(source: object, where: str = "") -> SourceError:
+    return SourceError(
+        subject="source",
+        expected="a path or a sequence of paths",
+        got=type(source).__name__ + where,
+        remedy="Pass paths, or embed images in memory with featx.embed(images).",
+    )
+
+
 def check_path(source: object) -> Path:
     """Return a source as a path; refuse what is none.
 
@@ -142,13 +160,8 @@ def check_path(source: object) -> Path:
         If the source is no path, or if it is empty.
     """
     if not isinstance(source, str | os.PathLike):
-        raise SourceError(
-            subject="source",
-            expected="a path or a sequence of paths",
-            got=f"{type(source).__name__} among the sources",
-            remedy="Pass paths, or embed images in memory with featx.embed(images).",
-        )
-    path = os.fspath(source)
+        raise _refuse(source, " among the sources")
+    path = os.fsdecode(source)
     if not path:  # a Path would make the current folder of it
         raise SourceError(
             subject="source",

@@ -42,8 +42,8 @@ KINDS: Mapping[tuple[str, str], str] = {
 OWN: Mapping[FileContent, tuple[str, str]] = {
     "cache": (
         "a cache, or another HDF5 file",
-        "A cache goes to featx.fit_head(cache). Of another file: write its images as files, or to "
-        "a plain .tar.",
+        "A cache alone goes to featx.predict(head, cache) or featx.fit_head(cache). Of another "
+        "file: write its images as files, or to a plain .tar.",
     ),
     "head": ("a head", "Pass images; a head goes to featx.predict(head, images)."),
     "weights": ("a file of weights", "Pass images, and the file as weights=FILE."),
