@@ -8,6 +8,7 @@ import numpy as np
 
 from featx.cache.format import EmbeddingInfo
 from featx.cache.writer import Column, rewrite_cache, write_cache
+from featx.core.drafts import name_draft
 from featx.core.fingerprint import Fingerprint
 from featx.core.provenance import Origin, Provenance
 from featx.core.rows import Failure, Row
@@ -103,3 +104,11 @@ def rewrite_values(path: Path, name: str, values: Any, rows: slice = slice(None)
     """Change values of a cache that is there, such as ``rows/label``, and seal it again."""
     with rewrite_cache(path) as file:
         file[name][rows] = values
+
+
+def leave_draft(path: Path) -> Path:
+    """Write a draft of a file, as a process that was killed leaves it."""
+    place, pid, _, digits = name_draft(path).name.split(".")[-2].split("-")
+    draft = path.with_name(f".{path.name}.{place}-{pid}-000000-{digits}.partial")
+    draft.write_bytes(b"half a file")
+    return draft

@@ -7,12 +7,14 @@ import os
 import re
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from featx.backbones.weights import FILE_SUFFIXES, WeightsEntry
+from featx.core.drafts import open_draft
 from featx.core.errors import WeightsError
+from featx.core.files import UnsyncedError, put_in_place
 from featx.core.progress import open_bar, stage
 
 BLOCK = 1 << 18
@@ -163,9 +165,8 @@ def _download(entry: WeightsEntry, file: Path) -> None:
     digest = hashlib.sha256()
     with urllib.request.urlopen(request) as response:
         n_bytes = int(response.headers.get("Content-Length") or 0)
-        draft = file.with_name(f"{file.name}.{uuid.uuid4().hex}.partial")
-        try:
-            with draft.open("xb") as stream, open_bar("received", n_bytes, unit="B") as bar:
+        with open_draft(file) as draft:
+            with draft.open("wb") as stream, open_bar("received", n_bytes, unit="B") as bar:
                 while block := response.read(BLOCK):
                     stream.write(block)
                     digest.update(block)
@@ -175,9 +176,8 @@ def _download(entry: WeightsEntry, file: Path) -> None:
                     f'invalid hash value (expected "{entry.digest_prefix}", got '
                     f'"{digest.hexdigest()}")'
                 )
-            os.replace(draft, file)
-        finally:
-            draft.unlink(missing_ok=True)
+            with suppress(UnsyncedError):  # lost in a power cut, it is downloaded again
+                put_in_place(draft, file, overwrite=True)
 
 
 def check_digest(file: Path, prefix: str) -> None:

@@ -7,18 +7,21 @@ that a file can be created only once, and that a name is replaced in one step.
 from __future__ import annotations
 
 import datetime
-import glob
 import json
 import os
-import socket
 import uuid
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from featx.core.drafts import give_new_name, open_draft
 from featx.core.errors import CacheError, CacheLockedError
 from featx.core.files import explain_errors
+from featx.core.notes import note
 from featx.core.records import build_record, load_json
+from featx.core.running import find_start, read_boot, read_place
+
+_held: set[str] = set()
+"""Tokens of the locks that this process holds, or is about to take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,62 +56,38 @@ class LockOwner:
     @classmethod
     def of_this_process(cls) -> LockOwner:
         """Describe the current process."""
+        host, machine, pid_namespace = read_place()
         return cls(
-            host=socket.gethostname(),
-            machine=_read_text("/etc/machine-id"),
-            pid_namespace=_read_pid_namespace(),
-            boot=_read_text("/proc/sys/kernel/random/boot_id"),
+            host=host,
+            machine=machine,
+            pid_namespace=pid_namespace,
+            boot=read_boot(),
             pid=os.getpid(),
-            started=_read_start(os.getpid()),
+            started=find_start(os.getpid()) or "",
             since=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             token=uuid.uuid4().hex,
         )
 
     def is_here(self) -> bool:
         """Return True if the owner is on this machine, so that its process can be looked up."""
-        here = (socket.gethostname(), _read_text("/etc/machine-id"), _read_pid_namespace())
-        return (self.host, self.machine, self.pid_namespace) == here
+        return (self.host, self.machine, self.pid_namespace) == read_place()
 
     def is_dead(self) -> bool:
-        """Return True if the owner has surely ended; never for an owner on another host."""
+        """Return True if the owner has surely ended; never for an owner on another host.
+
+        A lock that this process could not remove has no owner either.
+        """
         if not self.is_here() or os.name != "posix":
             return False
-        if self.boot != _read_text("/proc/sys/kernel/random/boot_id"):
+        if self.boot != read_boot():
             return True
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
+        started = find_start(self.pid)  # empty if the system hides processes of other users
+        if started is None or (started and started != self.started):
             return True
-        except PermissionError:
-            pass  # it runs under another user
-        started = _read_start(self.pid)  # empty if the system hides processes of other users
-        return bool(started) and started != self.started
+        return self.pid == os.getpid() and self.token not in _held
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since}"
-
-
-def _read_text(path: str) -> str:
-    try:
-        return Path(path).read_text("utf-8").strip()
-    except OSError:
-        return ""
-
-
-def _read_pid_namespace() -> str:
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return ""
-
-
-def _read_start(pid: int) -> str:
-    """Read the start of a process in ticks since the boot; empty if the system hides it."""
-    # The second field, the program's name, may contain blanks and brackets.
-    fields = _read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    if len(fields) < 20:
-        return ""
-    return "ended" if fields[0] in "ZX" else fields[19]  # a zombie has ended
 
 
 class CacheLock:
@@ -140,20 +119,29 @@ class CacheLock:
         self._claim = path.with_name(f".{path.name}.lock.claim")
         self._me = LockOwner.of_this_process()
         self.taken_from: LockOwner | None = None
-        with explain_errors(path, error=CacheError):
-            if break_lock:
-                self._file.unlink(missing_ok=True)
-                self._claim.unlink(missing_ok=True)
-            while not self._create(self._file):
-                self._take_over()
-            self._sweep()
+        _held.add(self._me.token)
+        try:
+            with explain_errors(path, error=CacheError):
+                if break_lock:
+                    self._file.unlink(missing_ok=True)
+                    self._claim.unlink(missing_ok=True)
+                while not self._create(self._file):
+                    self._take_over()
+        except BaseException:
+            _held.discard(self._me.token)
+            raise
 
     def __enter__(self) -> CacheLock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._is_mine():
-            self._file.unlink(missing_ok=True)
+        _held.discard(self._me.token)
+        try:
+            if self._is_mine():
+                self._file.unlink(missing_ok=True)
+        except (OSError, CacheLockedError) as error:  # the work under the lock is done
+            reason = error.strerror if isinstance(error, OSError) else error.got
+            note(f"the lock {self._file} could not be removed ({reason}); you may delete it")
 
     def check(self) -> None:
         """Make sure that no other process has broken the lock.
@@ -178,40 +166,13 @@ class CacheLock:
 
     def _create(self, file: Path) -> bool:
         """Create a file that names this process; return False if the file exists already."""
-        draft = file.with_name(f"{file.name}.{self._me.token}")
-        try:
+        with open_draft(file) as draft:
             draft.write_text(json.dumps(asdict(self._me)), "utf-8")
             try:
-                os.link(draft, file)  # unlike open(file, "x"), nobody sees it half written
+                give_new_name(draft, file)  # unlike open(file, "x"), nobody sees it half written
             except FileExistsError:
                 return False
-            except OSError:  # a file system without hard links
-                return self._create_directly(file)
-            return True
-        finally:
-            draft.unlink(missing_ok=True)
-
-    def _create_directly(self, file: Path) -> bool:
-        try:
-            stream = file.open("x", encoding="utf-8")
-        except FileExistsError:
-            return False
-        try:
-            with stream:
-                json.dump(asdict(self._me), stream)
-        except BaseException:  # a full disk: an incomplete lock would keep every process out
-            file.unlink()
-            raise
         return True
-
-    def _sweep(self) -> None:
-        """Remove the drafts of processes that were killed before they linked them."""
-        for draft in self._file.parent.glob(f"{glob.escape(self._file.name)}.*"):
-            if draft != self._claim:
-                with suppress(CacheLockedError, OSError):  # half written, or not readable
-                    owner = self._read(draft)
-                    if owner is not None and owner.is_dead():
-                        draft.unlink()
 
     def _read(self, file: Path) -> LockOwner | None:
         try:

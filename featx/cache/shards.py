@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +22,14 @@ from featx.cache.tables import create_vectors, is_finite, read_table, take_rows,
 from featx.cache.texts import read_attribute_text
 from featx.cache.writable import open_writable
 from featx.core.errors import CacheDamagedError, CacheError
-from featx.core.files import explain_errors, put_in_place, sync_folder
+from featx.core.files import explain_errors, remove_work_dir, replacing, sync_folder
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, IntArray, VectorDtype, Vectors
 
 KIND: FileKind = "featx-shard"
+
+SHARD_NAME = re.compile(r"shard-\d{6}\.h5", re.ASCII)
+"""Name of a shard in the work folder."""
 
 MAX_OPEN = 16
 """Largest number of shards that are open at once while shards are joined to a cache."""
@@ -114,9 +118,8 @@ class Shards:
         with explain_errors(folder, error=CacheError):
             folder.mkdir(exist_ok=True)
             sync_folder(folder.parent)
-            for leftover in folder.glob(".*"):
-                leftover.unlink()
-            for path in sorted(folder.glob("shard-" + "[0-9]" * 6 + ".h5")):
+            for name in sorted(filter(SHARD_NAME.fullmatch, os.listdir(folder))):
+                path = folder / name
                 self._index_shard(path, fresh=fresh)
 
     def _clear(self) -> None:
@@ -209,15 +212,11 @@ class Shards:
             self._since = time.monotonic()
             return
         joined = _join(self._pending)
-        draft = self.folder / ".shard.h5"
-        try:
-            with explain_errors(self.folder, error=CacheError):
-                self._write(draft, *joined)
-                digest = seal_file(draft)
-                check_seal(draft)
-                put_in_place(draft, self._name_shard(self._last + 1), check=self._check_lock)
-        finally:
-            draft.unlink(missing_ok=True)
+        path = self._name_shard(self._last + 1)
+        with replacing(path, error=CacheError, overwrite=False, check=self._check_lock) as draft:
+            self._write(draft, *joined)
+            digest = seal_file(draft)
+            check_seal(draft)
         self._last += 1
         self._digests[self._last] = digest
         self.index.add(self._last, *joined)
@@ -297,7 +296,7 @@ class Shards:
             self._opened.popitem()[1][0].close()
 
     def remove(self) -> None:
-        """Delete the folder.
+        """Delete the shards, and the folder if nothing else is in it; hold the lock.
 
         Raises
         ------
@@ -306,8 +305,7 @@ class Shards:
         """
         self.close()
         self._check_lock()
-        # The cache is finished: a folder that cannot be deleted is no reason to report a failure.
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_work_dir(self.folder, SHARD_NAME.fullmatch)
 
 
 def find_plan(folder: Path) -> WorkPlan | None:

@@ -14,11 +14,11 @@ import numpy as np
 from featx.cache.format import EmbeddingInfo, stamp_element, stamp_file
 from featx.cache.lock import CacheLock
 from featx.cache.reader import open_cache
-from featx.cache.seal import check_seal, seal_file, unseal_file
+from featx.cache.seal import SealedFile, check_seal, seal_file, unseal_file
 from featx.cache.tables import BLOCK_ROWS, create_vectors, write_table
 from featx.cache.writable import open_writable
 from featx.core.errors import CacheError
-from featx.core.files import remove_drafts, replacing
+from featx.core.files import replacing
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, PathLike, VectorDtype
 
@@ -50,15 +50,16 @@ def write_cache(
     *,
     failures: Sequence[Failure] = (),
     source: str,
-    draft: Path | None = None,
-    lock: CacheLock | None = None,
+    overwrite: bool = True,
+    folder: Path | None = None,
+    check: Callable[[], None] | None = None,
 ) -> str:
     """Write a cache, check it, and put it in place: the whole file, or nothing.
 
     Parameters
     ----------
     path : Path
-        Destination. An existing file is replaced.
+        Destination.
     rows : sequence of Row
         Rows of the cache, in their order.
     columns : sequence of Column
@@ -67,11 +68,13 @@ def write_cache(
         Ledger of the cache.
     source : str
         Source of the rows, as the user named it.
-    draft : Path, optional
-        File to write before the destination is replaced, on the same file system. Default: a hidden
-        file beside the destination.
-    lock : CacheLock, optional
-        Lock of the cache, checked before the destination is replaced.
+    overwrite : bool
+        Whether to replace a file that is there when the cache is finished.
+    folder : Path, optional
+        Folder for the unfinished file, on the same file system. Default: that of the destination.
+    check : callable, optional
+        Function that is called last before the destination is replaced, and raises an error to
+        prevent it.
 
     Returns
     -------
@@ -82,19 +85,18 @@ def write_cache(
     ------
     CacheError
         If the file cannot be written. The destination is unchanged.
-    CacheLockedError
-        If another process has taken the lock. The destination is unchanged.
     """
-    check_lock = None if lock is None else lock.check
-    with replacing(path, error=CacheError, draft=draft, check=check_lock) as file_path:
-        with open_writable(file_path, "w") as (file, check):
+    with replacing(
+        path, error=CacheError, overwrite=overwrite, folder=folder, check=check
+    ) as file_path:
+        with open_writable(file_path, "w") as (file, check_writes):
             stamp_file(file, "featx-cache")
             file.attrs["source"] = source
             write_table(file, "rows", Row, rows)
             write_table(file, "failures", Failure, failures)
             file.create_group("embeddings")
             for column in columns:
-                _write_column(file, column, len(rows), check)
+                _write_column(file, column, len(rows), check_writes)
         digest = seal_file(file_path)
         check_seal(file_path)
         open_cache(file_path).close()
@@ -116,6 +118,32 @@ def _write_column(file: h5py.File, column: Column, n_rows: int, check: Callable[
         vectors[start:end] = block
         check()
     group.create_dataset("present", data=present)
+
+
+def check_same(path: Path, digest: str) -> None:
+    """Refuse to replace a cache that another program has replaced since it was read.
+
+    Parameters
+    ----------
+    path : Path
+        The cache.
+    digest : str
+        Digest of the file that was read.
+
+    Raises
+    ------
+    CacheError
+        If the file has another digest, or cannot be read.
+    """
+    with SealedFile(path) as sealed:
+        found = sealed.digest
+    if found != digest:
+        raise CacheError(
+            subject=str(path),
+            expected="the file that was read",
+            got="a file that was written in the meantime",
+            remedy="Try again on the new file.",
+        )
 
 
 @contextmanager
@@ -144,15 +172,14 @@ def rewrite_cache(path: PathLike, *, digest: str | None = None) -> Iterator[h5py
     path = Path(path).resolve()
     with CacheLock(path) as lock:
         with open_cache(path) as cache:
-            if digest not in (None, cache.digest):
-                raise CacheError(
-                    subject=str(path),
-                    expected="the file that was read",
-                    got="a file that was written in the meantime",
-                    remedy="Try again on the new file.",
-                )
-        remove_drafts(path)
-        with replacing(path, error=CacheError, check=lock.check) as draft:
+            digest = digest or cache.digest
+
+        def check() -> None:
+            lock.check()
+            check_same(path, digest)
+
+        check()
+        with replacing(path, error=CacheError, overwrite=True, check=check) as draft:
             check_seal(path)  # otherwise, a damaged copy would be sealed as if it were sound
             shutil.copyfile(path, draft)
             unseal_file(draft)

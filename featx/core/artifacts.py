@@ -11,12 +11,12 @@ import importlib.metadata
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from featx.core.drafts import open_draft_folder
 from featx.core.notes import note
 from featx.core.records import load_json
 
@@ -89,7 +89,8 @@ def find_kept(key: str) -> Path | None:
     Returns
     -------
     Path or None
-        Folder of the artifact; None if there is none. A damaged artifact is deleted.
+        Folder of the artifact; None if there is none, or if it cannot be read. A damaged artifact
+        is deleted.
     """
     try:
         folder = find_store() / key
@@ -101,8 +102,10 @@ def find_kept(key: str) -> Path | None:
         sums = load_json((folder / _SUMS).read_text())
         if any(_digest(folder / name) != digest for name, digest in sums.items()):
             raise ValueError("damaged")
-    except (OSError, ValueError, AttributeError):
+    except (FileNotFoundError, ValueError, AttributeError):
         shutil.rmtree(folder, ignore_errors=True)
+        return None
+    except OSError:  # too many open files, for example: the artifact may be whole
         return None
     with suppress(OSError):  # a store of another user
         os.utime(folder)
@@ -122,9 +125,7 @@ def keep(key: str, write: Callable[[Path], None]) -> None:
     try:
         store = find_store()
         store.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", dir=store, ignore_cleanup_errors=True) as name:
-            draft = Path(name) / key
-            draft.mkdir()
+        with open_draft_folder(store / "artifact") as draft:
             write(draft)
             sums = {path.name: _digest(path) for path in sorted(draft.iterdir())}
             (draft / _SUMS).write_text(json.dumps(sums))
@@ -159,12 +160,18 @@ def _digest(path: Path) -> str:
 
 
 def _drop_oldest(store: Path) -> None:
-    """Delete the artifacts that were unused for longest, until `MAX_BYTES` are left."""
+    """Delete the artifacts that were unused for longest, until `MAX_BYTES` are left.
+
+    Artifacts that another process deletes meanwhile, or that cannot be read, are passed over.
+    """
     # A folder without checksums is not an artifact: the variable may name a folder of the user.
-    folders = [sums.parent for sums in store.glob(f"*/{_SUMS}")]
-    folders.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    folders: list[tuple[int, int, Path]] = []
+    for sums in store.glob(f"[!.]*/{_SUMS}"):
+        with suppress(OSError):
+            size = sum(path.stat().st_size for path in sums.parent.iterdir())
+            folders.append((sums.parent.stat().st_mtime_ns, size, sums.parent))
     total = 0
-    for folder in folders:
-        total += sum(path.stat().st_size for path in folder.iterdir())
+    for _, size, folder in sorted(folders, reverse=True):
+        total += size
         if total > MAX_BYTES:
             shutil.rmtree(folder, ignore_errors=True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
-import glob
+import filecmp
 import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from featx.core.drafts import give_new_name, is_draft, open_draft
 from featx.core.errors import FeatxError
+from featx.core.notes import note
 
 LACKS_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF})
 """Errors by which a file system says that it cannot flush a folder: CIFS, vboxsf, sshfs and DrvFs
@@ -99,6 +101,11 @@ def check_destination(path: Path, *, overwrite: bool, error: type[FeatxError]) -
         link lies at the path, or if the file exists and `overwrite` is False. The class of the
         error is `error`.
     """
+    with explain_errors(path, error=error):
+        _check_destination(path, overwrite=overwrite, error=error)
+
+
+def _check_destination(path: Path, *, overwrite: bool, error: type[FeatxError]) -> None:
     subject = str(path)
     if not path.parent.is_dir():
         is_there = path.parent.exists()
@@ -108,8 +115,7 @@ def check_destination(path: Path, *, overwrite: bool, error: type[FeatxError]) -
             got="a file in its place" if is_there else "none",
             remedy="Choose another folder." if is_there else f"Run: mkdir -p {path.parent}",
         )
-    with explain_errors(path, error=error):
-        kind = describe_kind(path)
+    kind = describe_kind(path)
     if kind:
         raise error(
             subject=subject,
@@ -131,23 +137,6 @@ def check_destination(path: Path, *, overwrite: bool, error: type[FeatxError]) -
             got="a read-only folder",
             remedy="Choose another folder.",
         )
-
-
-def name_draft(path: Path) -> Path:
-    """Name the draft of a file: a hidden file beside it, so that both are on one file system."""
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
-
-
-def remove_drafts(path: Path) -> None:
-    """Remove the drafts that killed processes left. Hold the lock of the path.
-
-    Parameters
-    ----------
-    path : Path
-        The finished file.
-    """
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-        leftover.unlink(missing_ok=True)
 
 
 def name_work_dir(path: Path) -> Path:
@@ -189,21 +178,28 @@ class UnsyncedError(OSError):
     """A file got its name, but flushing the folder failed: the disk may not know the name yet."""
 
 
-def put_in_place(draft: Path, path: Path, *, check: Callable[[], None] | None = None) -> None:
+def put_in_place(
+    draft: Path, path: Path, *, overwrite: bool, check: Callable[[], None] | None = None
+) -> None:
     """Flush a finished draft to the disk, and give the draft its final name in one step.
 
     Parameters
     ----------
     draft : Path
-        The finished file, on the same file system as `path`.
+        The finished file, on the same file system as `path`. It may be left as a second name.
     path : Path
-        The final name. An existing file is replaced; anything else at the name is an error.
+        The final name.
+    overwrite : bool
+        Whether to replace an existing file. Anything else at the name is an error in any case, and
+        so is an existing file otherwise, even one that came a moment ago.
     check : callable, optional
         Function that is called last before the new name is given, and raises an error to prevent
         it. Flushing a large file takes seconds, in which another process may break a lock.
 
     Raises
     ------
+    FileExistsError
+        If there is a file that must not be replaced, or something else.
     UnsyncedError
         If the file is in place, but the folder cannot be flushed.
     OSError
@@ -216,7 +212,10 @@ def put_in_place(draft: Path, path: Path, *, check: Callable[[], None] | None = 
     kind = describe_kind(path)
     if kind or path.is_symlink():
         raise FileExistsError(errno.EEXIST, f"{kind or 'a symbolic link'} at its path")
-    os.replace(draft, path)
+    if overwrite:
+        os.replace(draft, path)
+    else:
+        give_new_name(draft, path)
     try:
         sync_folder(path.parent)
     except OSError as error:
@@ -246,7 +245,8 @@ def explain_errors(path: Path, *, error: type[FeatxError]) -> Iterator[None]:
             subject=str(path),
             expected="a folder that can be flushed to the disk",
             got=str(cause.strerror),
-            remedy="The new file is in place, but a power cut may lose it. Check the disk.",
+            remedy="The new file is in place; whether it outlives a power cut is not known. "
+            "Check the disk.",
         ) from cause
     except OSError as cause:
         remedy = REMEDIES.get(cause.errno or 0, "Free some space, or choose another folder.")
@@ -263,12 +263,14 @@ def replacing(
     path: Path,
     *,
     error: type[FeatxError],
-    draft: Path | None = None,
+    overwrite: bool,
+    folder: Path | None = None,
     check: Callable[[], None] | None = None,
 ) -> Iterator[Path]:
-    """Write a file in place of another: yield a draft, and put it in place at the end of the block.
+    """Write a file in one step: yield a draft, and put it in place at the end of the block.
 
-    If the block raises an error, the draft is removed and the destination is unchanged.
+    If the block raises an error, the draft is removed and the destination is unchanged. Drafts of
+    the file that killed processes left are removed.
 
     Parameters
     ----------
@@ -276,15 +278,18 @@ def replacing(
         Destination. If it is a symbolic link, the file that the link leads to is replaced.
     error : type
         Class of the error to raise if a write fails, for example because the disk is full.
-    draft : Path, optional
-        Path of the draft, on the same file system. Default: a hidden file beside the destination.
+    overwrite : bool
+        Whether to replace an existing file. Otherwise, a file that is there at the end of the block
+        is refused, unless it has the same content.
+    folder : Path, optional
+        Folder of the draft, on the same file system. Default: the folder of the destination.
     check : callable, optional
         Function that is called after the block, last before the destination is replaced.
 
     Yields
     ------
     Path
-        Path of the draft, which the block writes.
+        Path of the draft, an empty file, which the block writes.
 
     Raises
     ------
@@ -292,10 +297,42 @@ def replacing(
         If the block or the last step raises an OSError. The class of the error is `error`.
     """
     target = follow_link(path)
-    draft = draft or name_draft(target)
+    near = target if folder is None else folder / target.name
+    with explain_errors(path, error=error), open_draft(near) as draft:
+        yield draft
+        try:
+            put_in_place(draft, target, overwrite=overwrite, check=check)
+        except FileExistsError:
+            if overwrite or not target.is_file():
+                raise
+            if not filecmp.cmp(draft, target, shallow=False):
+                raise error(
+                    subject=str(path),
+                    expected="a new file, or one with the same content",
+                    got="a file with another content",
+                    remedy="Pass overwrite=True to replace it, or name another output.",
+                ) from None
+
+
+def remove_work_dir(folder: Path, is_work: Callable[[str], object]) -> None:
+    """Remove the unfinished work on a file that is finished; hold the lock of the file.
+
+    What cannot be removed is told in a note: the result is in place. Files of other names are not
+    removed, and neither is the folder then.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the unfinished work, from `name_work_dir`.
+    is_work : callable
+        Function that tells, by its name, whether a file belongs to the work. Drafts always do.
+    """
     try:
-        with explain_errors(path, error=error):
-            yield draft
-            put_in_place(draft, target, check=check)
-    finally:
-        draft.unlink(missing_ok=True)
+        for name in os.listdir(folder):
+            if is_work(name) or is_draft(name):
+                (folder / name).unlink()
+        folder.rmdir()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        note(f"{folder} could not be removed ({error.strerror}): no run needs it any more")

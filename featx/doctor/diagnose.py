@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import joblib
 
+from featx.core.drafts import open_draft_folder
 from featx.core.errors import FeatxError
 from featx.core.load import LoadMeter
 from featx.core.progress import announce, stage
@@ -135,9 +135,9 @@ def diagnose(
     about = "a minute or more" if thorough else "15 seconds, and as long again for a new network"
     announce(f"measuring takes about {about}")
     meter = LoadMeter()
-    with tempfile.TemporaryDirectory(prefix=".featx-doctor-", dir=folder) as scratch:
+    with open_draft_folder(Path(folder) / "featx-doctor") as scratch:
         with stage("listing images"):
-            entries = list_sample(source, Path(scratch))
+            entries = list_sample(source, scratch)
         with stage("measuring how fast images are read and decoded"):
             by_workers = {
                 workers: measure_decoding(entries, network, workers=workers, seconds=seconds)
@@ -152,7 +152,7 @@ def diagnose(
                 ),
             }
         with stage("measuring how fast the disk writes"):
-            write_mb_per_s = measure_writing(Path(scratch))
+            write_mb_per_s = measure_writing(scratch)
     speeds: dict[Way, float] = {}
     for engine in list_engines(device)[: None if thorough else 1]:
         for precision in list_precisions(engine, device):

@@ -12,7 +12,7 @@ import numpy as np
 from featx.backbones.backbone import Backbone
 from featx.backbones.registry import normalise_name
 from featx.cache.format import EmbeddingInfo
-from featx.cache.writer import Column, write_cache
+from featx.cache.writer import Column, check_same, write_cache
 from featx.core.files import follow_link
 from featx.core.notes import note
 from featx.core.progress import show_progress, stage
@@ -258,7 +258,9 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
             if plan.limit.is_exceeded(content.n_failed):
                 failures = list(filter(inventory.concerns_targets, content.failures))
                 raise refuse_failures(request.output, plan.limit, content.n_failed, failures)
-            is_changed = commit(request.output, workspace, inventory, content)
+            is_changed = commit(
+                request.output, workspace, inventory, content, overwrite=request.overwrite
+            )
             name_failure_list(request.output).unlink(missing_ok=True)
         counts = count_rows(content.rows)
         report = ExtractionReport(
@@ -286,8 +288,17 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
     return report
 
 
-def commit(output: Path, workspace: Workspace, inventory: Inventory, content: CacheContent) -> bool:
+def commit(
+    output: Path,
+    workspace: Workspace,
+    inventory: Inventory,
+    content: CacheContent,
+    *,
+    overwrite: bool,
+) -> bool:
     """Write the cache unless it is up to date, and remove the unfinished work.
+
+    A cache that another program put there meanwhile is not replaced, unless `overwrite` is True.
 
     Returns
     -------
@@ -297,6 +308,12 @@ def commit(output: Path, workspace: Workspace, inventory: Inventory, content: Ca
     base, shards = workspace.base, workspace.shards
     # The rows may be the same, for example those of another embedding, and still have new vectors.
     is_changed = base is None or inventory.adds_vectors or content.differs_from(base)
+
+    def check() -> None:
+        workspace.lock.check()
+        if base is not None:
+            check_same(output, base.digest)
+
     if is_changed:
         write_cache(
             output,
@@ -304,8 +321,9 @@ def commit(output: Path, workspace: Workspace, inventory: Inventory, content: Ca
             [_build_column(workspace, inventory, info, content.rows) for info in content.infos],
             failures=content.failures,
             source=workspace.manifest.source,
-            draft=shards.folder / ".merged.h5",
-            lock=workspace.lock,
+            overwrite=overwrite or base is not None,
+            folder=shards.folder,
+            check=check,
         )
     shards.remove()
     return is_changed

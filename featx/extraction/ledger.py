@@ -66,7 +66,10 @@ def _describe(failure: Failure) -> str:
 
 
 def _write_list(path: Path, failures: Sequence[Failure]) -> None:
-    with replacing(path, error=CacheError) as draft, draft.open("w", encoding="utf-8") as stream:
+    with (
+        replacing(path, error=CacheError, overwrite=True) as draft,
+        draft.open("w", encoding="utf-8") as stream,
+    ):
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows([guard_cell(getattr(one, name)) for name in COLUMNS] for one in failures)

@@ -20,7 +20,7 @@ from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache, open_cache
 from featx.cache.shards import Shards, find_plan
 from featx.core.errors import CacheError, WeightsError
-from featx.core.files import name_work_dir, remove_drafts
+from featx.core.files import name_work_dir
 from featx.core.notes import note
 from featx.core.progress import stage
 from featx.core.provenance import Provenance
@@ -100,7 +100,6 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
     output = request.output
     with ExitStack() as stack:
         lock = stack.enter_context(CacheLock(output, break_lock=request.break_lock))
-        remove_drafts(output)
         with stage("listing images"):
             manifest = _read_source(request.source, output)
         base = None

@@ -117,7 +117,7 @@ class Checkpoint:
         """
         buffer = io.BytesIO()  # torch turns a full disk into an error of its own
         torch.save({"identity": self.identity.to_json(), "state": dict(state)}, buffer)
-        write_whole(self.path, buffer.getbuffer())
+        write_whole(self.path, buffer.getbuffer(), overwrite=True)
 
     def read(self) -> dict[str, Any] | None:
         """Read the state, if there is a checkpoint.

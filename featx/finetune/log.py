@@ -48,15 +48,17 @@ class Epoch:
     images_per_s: float
 
 
-def write_log(path: Path, history: Sequence[Epoch]) -> None:
+def write_log(path: Path, history: Sequence[Epoch], *, overwrite: bool) -> None:
     """Write one line per epoch, as CSV.
 
     Parameters
     ----------
     path : Path
-        File to write or replace.
+        File to write.
     history : sequence of Epoch
         Epochs in their order.
+    overwrite : bool
+        Whether to replace an existing file.
 
     Raises
     ------
@@ -67,23 +69,25 @@ def write_log(path: Path, history: Sequence[Epoch]) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([column.name for column in fields(Epoch)])
     writer.writerows(astuple(epoch) for epoch in history)
-    write_whole(path, stream.getvalue().encode())
+    write_whole(path, stream.getvalue().encode(), overwrite=overwrite)
 
 
-def write_whole(path: Path, data: bytes | memoryview) -> None:
+def write_whole(path: Path, data: bytes | memoryview, *, overwrite: bool) -> None:
     """Write a whole file; if this fails, the previous file stays.
 
     Parameters
     ----------
     path : Path
-        File to write or replace.
+        File to write.
     data : bytes or memoryview
         Content of the file.
+    overwrite : bool
+        Whether to replace an existing file.
 
     Raises
     ------
     TuningError
         If the file cannot be written, for example because the disk is full.
     """
-    with replacing(path, error=TuningError) as partial:
-        partial.write_bytes(data)
+    with replacing(path, error=TuningError, overwrite=overwrite) as draft:
+        draft.write_bytes(data)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from featx.core.errors import TuningError
-from featx.core.files import check_destination, name_work_dir, remove_drafts
+from featx.core.files import check_destination, name_work_dir, remove_work_dir
 from featx.core.typing import PathLike
+
+CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
+"""Names of the files in the folder of unfinished work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,10 @@ class TuningPaths:
             trunk=Path(trunk) if trunk is not None else output.with_suffix(".trunk.h5"),
         )
 
+    def is_work(self, name: str) -> bool:
+        """Tell whether a file in the folder of unfinished work belongs to that work."""
+        return name in (CHECKPOINT, LOG, self.output.name)
+
     def describe_kept(self) -> str:
         """Say what an interrupted run keeps, and how to go on."""
         kept = [str(path) for path in (self.folder, self.trunk) if path.exists()]
@@ -93,7 +99,6 @@ class TuningPaths:
         is_ours = overwrite or (resume and self.folder.exists())
         for path in (self.output, self.head, self.log):
             check_destination(path, overwrite=is_ours, error=TuningError)
-            remove_drafts(path)
         check_destination(self.trunk, overwrite=True, error=TuningError)  # later runs add to it
         if self.folder.exists() and not resume:
             if not overwrite:
@@ -103,7 +108,7 @@ class TuningPaths:
                     got="one",
                     remedy="Pass resume=True to continue it, or overwrite=True to begin anew.",
                 )
-            shutil.rmtree(self.folder)
+            remove_work_dir(self.folder, self.is_work)
 
     def check_apart(self, inputs: Iterable[PathLike]) -> None:
         """Refuse to replace a file that the run reads.

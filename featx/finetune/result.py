@@ -193,20 +193,27 @@ def build_linear_layer(estimator: Pipeline) -> nn.Linear:
 
 
 def save_weights(
-    path: Path, network: nn.Module, classifier: nn.Linear, metadata: WeightsMetadata
+    path: Path,
+    network: nn.Module,
+    classifier: nn.Linear,
+    metadata: WeightsMetadata,
+    *,
+    overwrite: bool,
 ) -> None:
     """Write a network, its classifier and its metadata: the whole file, or nothing.
 
     Parameters
     ----------
     path : Path
-        File to write or replace, ``.safetensors``.
+        File to write, ``.safetensors``.
     network : nn.Module
         The whole network without its classifier.
     classifier : nn.Linear
         Last layer.
     metadata : WeightsMetadata
         Metadata that says how the weights were made.
+    overwrite : bool
+        Whether to replace an existing file.
 
     Raises
     ------
@@ -217,7 +224,8 @@ def save_weights(
     state = dict(network.state_dict())
     state |= {f"{prefix}.{name}": tensor for name, tensor in classifier.state_dict().items()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    write_whole(path, save(tensors, metadata={METADATA_KEY: metadata.to_json()}))
+    data = save(tensors, metadata={METADATA_KEY: metadata.to_json()})
+    write_whole(path, data, overwrite=overwrite)
 
 
 def build_tuned_head(

@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from featx.core.bar import Bar
 from featx.core.errors import DeviceError
-from featx.core.files import remove_drafts
 from featx.core.progress import open_bar, show_progress, stage
 from featx.core.signals import HeldSignals, hold_signals
 from featx.core.typing import IntArray
@@ -27,12 +26,10 @@ from featx.finetune.cut import CutNetwork
 from featx.finetune.learner import Learner
 from featx.finetune.log import Epoch, write_log
 from featx.finetune.optimizer import build_optimizer
+from featx.finetune.paths import CHECKPOINT, LOG
 from featx.finetune.recipe import Recipe
 from featx.finetune.selection import EarlyStopping, ModelSelection
 from featx.finetune.trunk import Features
-
-CHECKPOINT = "checkpoint.pt"
-LOG = "log.csv"
 
 HELD = (signal.SIGINT, signal.SIGTERM)
 """Signals that wait for the end of a step."""
@@ -198,8 +195,6 @@ class Training:
         DeviceError
             If the memory of the device is too small for a batch.
         """
-        for name in (CHECKPOINT, LOG):
-            remove_drafts(self.request.folder / name)
         with hold_signals(HELD) as signals:
             try:
                 with show_progress(progress), stage("measuring the head on the holdout"):
@@ -268,7 +263,7 @@ class Training:
         else:
             self.load_state_dict(state)
             # The run may have ended before it wrote the last line.
-            write_log(self.request.folder / LOG, self.history)
+            write_log(self.request.folder / LOG, self.history, overwrite=True)
 
     def _run_epoch(self, bar: Bar, signals: HeldSignals) -> None:
         """Train one epoch, or the rest of it, and score the holdout."""
@@ -344,7 +339,7 @@ class Training:
         self.stopping.update(number, is_best=is_best)
         progress.finish_epoch(epoch)
         self._checkpoint.write(self.state_dict())
-        write_log(self.request.folder / LOG, self.history)
+        write_log(self.request.folder / LOG, self.history, overwrite=True)
 
     def _iter_features(self, numbers: IntArray, view: int) -> Generator[torch.Tensor]:
         batch_size = self.recipe.train_batch_size

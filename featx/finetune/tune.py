@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from featx.backbones.load import load_backbone
 from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache, open_cache
 from featx.core.errors import TuningError
-from featx.core.files import check_destination, explain_errors, follow_link, put_in_place
+from featx.core.files import check_destination, remove_work_dir
 from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
 from featx.core.signals import explain_end
@@ -24,6 +23,7 @@ from featx.embedding.options import RunOptions, SharedRunKeywords
 from featx.finetune.advise import advise
 from featx.finetune.cut import cut_backbone
 from featx.finetune.data import TuningData, read_data
+from featx.finetune.log import write_log
 from featx.finetune.paths import TuningPaths
 from featx.finetune.plan import (
     TuningNetwork,
@@ -43,7 +43,7 @@ from featx.finetune.result import (
     save_weights,
 )
 from featx.finetune.space import FreeSpace, measure_space
-from featx.finetune.train import LOG, Training, TrainingRequest
+from featx.finetune.train import Training, TrainingRequest
 from featx.finetune.trunk import Features, KeptFeatures, LiveFeatures, TrunkRun
 from featx.heads.compare import PairedScores
 from featx.heads.head import Head
@@ -382,15 +382,16 @@ def write_and_compare(
     metadata = build_metadata(network.backbone, data, training, time=now)
     # The compared file is the final one, except for the scores in its metadata.
     draft = paths.folder / paths.output.name
-    save_weights(draft, network.cut.network, classifier, metadata)
+    save_weights(draft, network.cut.network, classifier, metadata, overwrite=True)
     with stage(f"comparing on {data.split}"):
         tuned = load_backbone(network.backbone.name, weights=str(draft))
         tuned_head = build_tuned_head(tuned, paths.output, classifier, data)
         scores = compare(cache, data, network.run, tuned=tuned, tuned_head=tuned_head)
     metadata = replace(metadata, scores=scores.to_dict())
-    save_weights(paths.output, network.cut.network, classifier, metadata)
-    tuned_head.save(paths.head, overwrite=True)
-    with explain_errors(paths.log, error=TuningError):
-        put_in_place(paths.folder / LOG, follow_link(paths.log))
-    shutil.rmtree(paths.folder)
+    # A killed run may have left some of the files; a file that came meanwhile is not replaced.
+    overwrite = request.overwrite or request.resume
+    save_weights(paths.output, network.cut.network, classifier, metadata, overwrite=overwrite)
+    tuned_head.save(paths.head, overwrite=overwrite)
+    write_log(paths.log, training.history, overwrite=overwrite)
+    remove_work_dir(paths.folder, paths.is_work)
     return scores

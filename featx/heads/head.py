@@ -246,16 +246,7 @@ class Head:
         }
         stream = io.BytesIO()
         joblib.dump(content, stream)
-        if path.exists() and not overwrite:
-            if path.read_bytes() == stream.getvalue():
-                return
-            raise HeadError(
-                subject=str(path),
-                expected="a new file, or the same head",
-                got="another head",
-                remedy="Pass overwrite=True to replace it, or name another output.",
-            )
-        with replacing(path, error=HeadError) as draft:
+        with replacing(path, error=HeadError, overwrite=overwrite) as draft:
             draft.write_bytes(stream.getbuffer())
 
     def _check(self, X: Array) -> Float32Array:

@@ -122,7 +122,7 @@ def write_page(path: PathLike, title: str, sections: Sequence[tuple[str, str, st
     )
     path = Path(path)
     check_destination(path, overwrite=True, error=FeatxError)
-    with replacing(path, error=FeatxError) as draft:
+    with replacing(path, error=FeatxError, overwrite=True) as draft:
         draft.write_text(page, encoding="utf-8")
 
 

@@ -17,7 +17,9 @@ import pytest
 
 from featx.cache import lock as lock_module
 from featx.cache.lock import CacheLock, LockOwner
-from featx.core.errors import CacheError, CacheLockedError
+from featx.core.drafts import give_new_name, name_draft
+from featx.core.errors import CacheError, CacheLockedError, FeatxWarning
+from featx.core.running import find_start
 
 
 class Process(subprocess.Popen[str]):
@@ -143,7 +145,6 @@ def test_lock_owner_of_this_process_is_here_and_lives() -> None:
     assert owner.started.isdecimal()
     assert owner.since.endswith("+00:00")
     assert owner.is_here()
-    assert not owner.is_dead()
     assert str(owner) == f"process {os.getpid()} on {owner.host} since {owner.since}"
     assert LockOwner.of_this_process().token != owner.token
 
@@ -244,13 +245,8 @@ def test_cache_lock_of_process_that_hides_its_start_is_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As another user's under a /proc mounted with hidepid."""
-    leave_lock(path)
-
-    def refuse(pid: int, number: int) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "kill", refuse)
-    monkeypatch.setattr(lock_module, "_read_start", lambda pid: "")
+    leave_lock(path, pid=os.getppid())
+    monkeypatch.setattr(lock_module, "find_start", lambda pid: "")
     with pytest.raises(CacheLockedError, match=r"expected to be the only writer of the cache"):
         CacheLock(path)
 
@@ -275,19 +271,98 @@ def test_cache_lock_claimed_on_another_host_is_refused_naming_it(path: Path) -> 
     assert list_names(path) == [".c.h5.lock", ".c.h5.lock.claim"]
 
 
-@needs_proc
-def test_cache_lock_sweeps_what_killed_processes_left_and_nothing_else(path: Path) -> None:
-    leave_lock(path, ending="lock.dead", token="dead", started="1")
-    leave_lock(path, ending="lock.alive", token="alive")
-    leave_lock(path.with_name("other.h5"), ending="lock.dead", token="dead", started="1")
-    path.with_name(".c.h5.lock.half").write_text('{"host"')
+@pytest.mark.parametrize(("age_s", "is_left"), [(60, True), (25 * 3600, False)])
+def test_cache_lock_empty_draft_of_a_process_elsewhere_goes_after_a_day(
+    path: Path, age_s: int, is_left: bool
+) -> None:
+    """Nobody can look up that process, or read from the draft who it was."""
+    token = name_draft(path).name.split(".")[-2]
+    place, rest = token.split("-", 1)
+    assert place != "0" * 8
+    draft = path.with_name(f"..c.h5.lock.{'0' * 8}-{rest}.partial")
+    draft.touch()
+    now = draft.stat().st_mtime
+    os.utime(draft, (now - age_s, now - age_s))
     with CacheLock(path):
-        assert list_names(path) == [
-            ".c.h5.lock",
-            ".c.h5.lock.alive",
-            ".c.h5.lock.half",
-            ".other.h5.lock.dead",
-        ]
+        assert list_names(path) == [draft.name, ".c.h5.lock"][not is_left :]
+
+
+STOP_BEFORE_LINK = """
+import os, sys
+from pathlib import Path
+from featx.cache.lock import CacheLock
+
+os.link = lambda *names: os.kill(os.getpid(), 9)
+CacheLock(Path(sys.argv[1]))
+"""
+
+
+@needs_proc
+def test_cache_lock_draft_of_a_killed_process_goes_at_once(path: Path, spawn: Spawn) -> None:
+    spawn(STOP_BEFORE_LINK, path).wait()
+    assert len(list_names(path)) == 1
+    with CacheLock(path.with_name("c")):  # another cache
+        assert len(list_names(path)) == 2
+    with CacheLock(path):
+        assert list_names(path) == [".c.h5.lock"]
+
+
+def fail_to_unlink(patch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    patch.setattr(Path, "unlink", fail)
+
+
+def fail_to_read(patch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, encoding: str) -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    patch.setattr(Path, "read_text", fail)
+
+
+@pytest.mark.parametrize("fail", [fail_to_unlink, fail_to_read])
+def test_cache_lock_that_cannot_be_given_back_is_a_note(
+    path: Path, fail: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    """The work under it is done. The same process can write the cache again."""
+    lock = CacheLock(path)
+    with pytest.MonkeyPatch.context() as patch:
+        fail(patch)
+        with pytest.warns(FeatxWarning, match=r"the lock .*\.c\.h5\.lock could not be removed"):
+            lock.__exit__()
+    assert list_names(path) == [".c.h5.lock"]
+    with CacheLock(path) as lock:
+        lock.check()
+        with pytest.raises(CacheLockedError):
+            CacheLock(path)
+    assert list_names(path) == []
+
+
+def test_cache_lock_damaged_meanwhile_is_a_note_in_the_end(path: Path) -> None:
+    with (
+        pytest.warns(FeatxWarning, match=r"could not be removed \(a damaged file\)"),
+        CacheLock(path),
+    ):
+        path.with_name(".c.h5.lock").write_text("{")
+
+
+def test_cache_lock_that_cannot_be_taken_is_not_held(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error after the file was made, such as of a signal, does not lock out this process."""
+    with monkeypatch.context() as patch:
+
+        def interrupt(draft: Path, file: Path) -> None:
+            give_new_name(draft, file)
+            raise KeyboardInterrupt
+
+        patch.setattr(lock_module, "give_new_name", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            CacheLock(path)
+    with CacheLock(path) as lock:
+        lock.check()
+    assert list_names(path) == []
 
 
 def say(processes: Sequence[Process], line: object) -> None:
@@ -434,20 +509,13 @@ def write_half(path: Path, text: str, encoding: str) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def dump_half(_: object, stream: IO[str]) -> None:
-    stream.write('{"pid"')
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
 @pytest.mark.parametrize("links", [True, False])
 def test_cache_lock_full_disk_leaves_no_half_lock(
     path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, links: bool
 ) -> None:
-    if links:
-        monkeypatch.setattr(Path, "write_text", write_half)
-    else:
+    if not links:
         request.getfixturevalue("_no_links")
-        monkeypatch.setattr(json, "dump", dump_half)
+    monkeypatch.setattr(Path, "write_text", write_half)
     with pytest.raises(CacheError, match=r"c\.h5: .*got No space left on device"):
         CacheLock(path)
     assert list_names(path) == []
@@ -458,9 +526,19 @@ def test_cache_lock_missing_folder_is_refused(tmp_path: Path) -> None:
         CacheLock(tmp_path / "no" / "c.h5")
 
 
-def test_holder_of_this_process_lives() -> None:
+@needs_proc
+def test_lock_owner_lives_while_its_process_does_and_holds_the_lock(path: Path) -> None:
+    parent = os.getppid()
+    changes = {"pid": parent, "started": find_start(parent)}
+    assert not dataclasses.replace(LockOwner.of_this_process(), **changes).is_dead()
+    with CacheLock(path):
+        held = LockOwner(**json.loads(path.with_name(".c.h5.lock").read_text()))
+        assert not held.is_dead()
+    assert held.is_dead()
+
+
+def test_lock_owner_names_process_host_and_time() -> None:
     holder = LockOwner.of_this_process()
-    assert not holder.is_dead()
     assert str(holder).startswith(f"process {os.getpid()} on {holder.host} since 2")
     assert holder.token != LockOwner.of_this_process().token
 

@@ -18,10 +18,10 @@ from featx.cache.format import EmbeddingInfo
 from featx.cache.index import WorkPlan
 from featx.cache.lock import CacheLock
 from featx.cache.shards import Shards, find_plan
-from featx.core.errors import CacheError, CacheLockedError
+from featx.core.errors import CacheError, CacheLockedError, FeatxWarning
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, VectorDtype
-from tests.builders import build_info
+from tests.builders import build_info, leave_draft
 
 Infos = Sequence[EmbeddingInfo]
 OpenShards = Callable[..., Shards]
@@ -415,10 +415,16 @@ def test_read_vectors_damaged_where_not_yet_read_is_refused(
 def test_shards_drafts_of_killed_writer_are_removed(
     three: Path, infos: Infos, open_shards: OpenShards
 ) -> None:
-    for name in (".shard.h5", ".merged.h5"):
-        (three / name).write_bytes(b"half a file")
-    check_rows(open_shards(), infos, range(20))
-    assert list_names(three) == [*SHARDS]
+    drafts = [leave_draft(three / "shard-000004.h5"), leave_draft(three / "c.h5")]
+    (three / "notes.txt").touch()
+    shards = open_shards()
+    check_rows(shards, infos, range(20))
+    shards.append(build_rows(20, 23), build_vectors(20, 23, infos))
+    shards.seal()
+    assert list_names(three) == [drafts[1].name, "notes.txt", *SHARDS, "shard-000004.h5"]
+    with pytest.warns(FeatxWarning, match=r"c\.h5\.partial could not be removed \(Directory not"):
+        shards.remove()
+    assert list_names(three) == ["notes.txt"]
 
 
 @pytest.mark.parametrize(
@@ -539,7 +545,7 @@ def test_seal_that_fails_leaves_no_draft_and_can_be_done_again(
     shards.append(build_rows(20, 23), build_vectors(20, 23, infos))
     with monkeypatch.context() as patch:
         patch.setattr(shards_module, "seal_file", fail)
-        with pytest.raises(CacheError, match=r"\.partial: .*got No space left on device"):
+        with pytest.raises(CacheError, match=r"shard-000004\.h5: .*got No space left on device"):
             shards.seal()
     assert list_names(three) == [*SHARDS]
     check_rows(open_shards(), infos, range(20))

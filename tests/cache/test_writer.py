@@ -202,18 +202,17 @@ def test_write_cache_replaces_old_file_and_leaves_nothing_else(tmp_path: Path) -
     assert list_names(tmp_path) == ["c.h5"]
 
 
-def test_write_cache_given_partial_is_written_there(tmp_path: Path) -> None:
+def test_write_cache_given_a_folder_is_written_there(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
-    partial = tmp_path / "work" / ".merged.h5"
     seen = []
 
     def read(start: int, end: int) -> Array:
-        seen.append((partial.exists(), (tmp_path / "c.h5").exists()))
+        seen.append((len(list_names(tmp_path / "work")), (tmp_path / "c.h5").exists()))
         return VECTORS[start:end]
 
     columns = [Column(build_info(), "float32", read)]
-    write_cache(tmp_path / "c.h5", ROWS, columns, source="", draft=partial)
-    assert seen == [(True, False)]
+    write_cache(tmp_path / "c.h5", ROWS, columns, source="", folder=tmp_path / "work")
+    assert seen == [(1, False)]
     assert list_names(tmp_path) == ["c.h5", "work"]
     assert list_names(tmp_path / "work") == []
 
@@ -342,7 +341,7 @@ def write_while_broken(path: Path, info: EmbeddingInfo) -> None:
         return VECTORS[start:end]
 
     with CacheLock(path) as lock:
-        write_cache(path, ROWS, [Column(info, "float32", read)], source="", lock=lock)
+        write_cache(path, ROWS, [Column(info, "float32", read)], source="", check=lock.check)
 
 
 def test_write_cache_lock_broken_meanwhile_keeps_old_bytes(cache_path: Path) -> None:

@@ -1,9 +1,10 @@
 """What is kept between runs: found again as it was written, or made anew."""
 
+import errno
 import importlib.metadata
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 
 from featx.core import artifacts as store
 from featx.core.artifacts import build_key, find_kept, find_store, keep
+from featx.core.drafts import is_draft
 from featx.core.errors import FeatxWarning
+from tests.builders import leave_draft
 
 
 @pytest.fixture(autouse=True)
@@ -304,8 +307,60 @@ def test_keep_writes_to_a_hidden_folder(folder: Path) -> None:
 
     keep("key", write_one)
     (draft,) = drafts
-    assert draft.parent.parent == folder
-    assert draft.parent.name.startswith(".")
+    assert draft.parent == folder
+    assert is_draft(draft.name)
+
+
+def test_keep_removes_what_killed_processes_left(folder: Path) -> None:
+    folder.mkdir()
+    leave_draft(folder / "artifact")
+    keep("key", write(one=b"1"))
+    assert os.listdir(folder) == ["key"]
+
+
+def test_keep_drops_no_unfinished_artifact_of_another_process(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_late(draft: Path) -> None:
+        (draft / "one").write_bytes(b"1")
+        (draft / "sums.json").write_text("{}")  # as if it was about to be kept
+        monkeypatch.setattr(store, "MAX_BYTES", 1)
+        keep("other", write(one=b"2"))
+        monkeypatch.setattr(store, "MAX_BYTES", 1000)
+        (draft / "sums.json").unlink()
+
+    keep("key", write_late)
+    assert read("key") == {"one": b"1"}
+
+
+def test_find_kept_that_cannot_be_read_is_none_and_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep("key", write(one=b"1"))
+    with monkeypatch.context() as patch:
+
+        def fail(*_: object, **__: object) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        patch.setattr(Path, "read_text", fail)
+        assert find_kept("key") is None
+    assert read("key") == {"one": b"1"}
+
+
+def test_keep_while_another_process_drops_the_oldest_keeps_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep("a", write(one=b"1"))
+    iterdir = Path.iterdir
+
+    def vanish(path: Path) -> Iterator[Path]:
+        if path.name == "a":
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", vanish)
+    keep("b", write(one=b"1"))  # without a note
+    assert read("b") == {"one": b"1"}
 
 
 def test_find_kept_damaged_that_cannot_be_deleted_is_none(

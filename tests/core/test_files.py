@@ -4,20 +4,22 @@ import errno
 import os
 import socket
 import stat
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from featx.core.errors import CacheError, CacheLockedError, FeatxError, HeadError
+from featx.core.drafts import is_draft, name_draft
+from featx.core.errors import CacheError, CacheLockedError, FeatxError, FeatxWarning, HeadError
 from featx.core.files import (
     check_destination,
     explain_errors,
     follow_link,
-    name_draft,
     name_work_dir,
     put_in_place,
-    remove_drafts,
+    remove_work_dir,
     replacing,
     sync_folder,
 )
@@ -130,16 +132,17 @@ def test_check_destination_of_another_kind_is_refused_and_stays(
 
 
 @NEEDS_POSIX
+@pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize(("make", "kind"), OTHER_KINDS)
 def test_put_in_place_replaces_nothing_that_is_no_file(
-    tmp_path: Path, make: Callable[[Path], None], kind: str
+    tmp_path: Path, make: Callable[[Path], None], kind: str, overwrite: bool
 ) -> None:
     (tmp_path / "draft").write_text("new")
     path = tmp_path / "c.h5"
     make(path)
     before = path.lstat()
     with pytest.raises(FileExistsError, match=kind):  # it came after the first check
-        put_in_place(tmp_path / "draft", path)
+        put_in_place(tmp_path / "draft", path, overwrite=overwrite)
     assert path.lstat() == before
 
 
@@ -160,7 +163,7 @@ def test_replacing_a_link_changes_its_file(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to("elsewhere/real")
     assert follow_link(link) == (tmp_path / "elsewhere" / "real").resolve()
-    with replacing(link, error=CacheError) as draft:
+    with replacing(link, error=CacheError, overwrite=True) as draft:
         draft.write_text("new")
     assert link.is_symlink()
     assert (tmp_path / "elsewhere" / "real").read_text() == "new"
@@ -182,50 +185,71 @@ def test_check_destination_in_a_read_only_folder_is_refused(
     assert asked == [(tmp_path, os.W_OK)]
 
 
-def test_names_beside_a_file_are_its_own(tmp_path: Path) -> None:
-    path = tmp_path / "c.h5"
-    assert name_draft(path) == tmp_path / f".c.h5.{os.getpid()}.partial"
-    assert name_work_dir(path) == tmp_path / "c.h5.partial"
+def test_name_work_dir_is_beside_the_file(tmp_path: Path) -> None:
+    assert name_work_dir(tmp_path / "c.h5") == tmp_path / "c.h5.partial"
 
 
-def test_remove_drafts_removes_those_of_the_file_alone(tmp_path: Path) -> None:
-    kept = [".c.h5.lock", ".c.h5.partial", ".cd.h5.1.partial", "c.h5", "c.h5.partial"]
-    for name in [*kept, ".c.h5.1.partial", ".c.h5.99.partial"]:
-        (tmp_path / name).touch()
-    remove_drafts(tmp_path / "c.h5")
-    assert sorted(os.listdir(tmp_path)) == kept
+def test_remove_work_dir_removes_the_work_and_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "c.h5.partial"
+    folder.mkdir()
+    for name in ("shard-1", name_draft(Path("shard-2")).name, "notes.txt", ".hidden"):
+        (folder / name).touch()
+    with pytest.warns(FeatxWarning, match=r"c\.h5\.partial could not be removed \(.*not empty\)"):
+        remove_work_dir(folder, "shard-1".__eq__)
+    assert sorted(os.listdir(folder)) == [".hidden", "notes.txt"]
+    for path in folder.iterdir():
+        path.unlink()
+    remove_work_dir(folder, "shard-1".__eq__)
+    assert os.listdir(tmp_path) == []
+    remove_work_dir(folder, "shard-1".__eq__)
 
 
-def test_remove_drafts_of_a_name_with_wildcards(tmp_path: Path) -> None:
-    for name in (".c[1]*.1.partial", ".c1x.1.partial"):
-        (tmp_path / name).touch()
-    remove_drafts(tmp_path / "c[1]*")
-    assert os.listdir(tmp_path) == [".c1x.1.partial"]
+@pytest.mark.parametrize("call", ["listdir", "unlink", "rmdir"])
+def test_remove_work_dir_on_a_disk_that_fails_is_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    (tmp_path / "shard-1").touch()
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.warns(FeatxWarning, match=r"could not be removed \(Input/output error\): no run"):
+        remove_work_dir(tmp_path, "shard-1".__eq__)
 
 
-def test_put_in_place_flushes_file_then_checks_then_renames_then_flushes_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_put_in_place_flushes_file_then_checks_then_names_then_flushes_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
 ) -> None:
     steps: list[str] = []
-    replace = os.replace
+    names = {"replace": os.replace, "link": os.link}
 
     def note_fsync(descriptor: int) -> None:
         steps.append("flush " + Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
 
-    def note_replace(draft: Path, path: Path) -> None:
-        steps.append(f"{draft.name} becomes {path.name}")
-        replace(draft, path)
+    def note_name(name: str, draft: Path, path: Path) -> None:
+        steps.append(f"{name} {draft.name} {path.name}")
+        names[name](draft, path)
 
     if not Path("/proc/self/fd").exists():
         pytest.skip("needs /proc")
     monkeypatch.setattr(os, "fsync", note_fsync)
-    monkeypatch.setattr(os, "replace", note_replace)
+    for name in names:
+        monkeypatch.setattr(os, name, partial(note_name, name))
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "draft").write_text("new")
-    (folder / "file").write_text("old")
-    put_in_place(folder / "draft", folder / "file", check=lambda: steps.append("check"))
-    assert steps == ["flush draft", "check", "draft becomes file", "flush folder"]
+    if overwrite:
+        (folder / "file").write_text("old")
+    put_in_place(
+        folder / "draft",
+        folder / "file",
+        overwrite=overwrite,
+        check=lambda: steps.append("check"),
+    )
+    named = "replace draft file" if overwrite else "link draft file"
+    assert steps == ["flush draft", "check", named, "flush folder"]
     assert (folder / "file").read_text() == "new"
 
 
@@ -265,7 +289,7 @@ def test_replacing_where_folders_cannot_be_flushed_writes_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     fail_for_folders(monkeypatch, getattr(errno, name))
-    with replacing(tmp_path / "c.h5", error=CacheError) as draft:
+    with replacing(tmp_path / "c.h5", error=CacheError, overwrite=True) as draft:
         draft.write_text("new")
     assert (tmp_path / "c.h5").read_text() == "new"
 
@@ -276,8 +300,8 @@ def test_replacing_on_a_disk_that_fails_says_that_the_file_is_there(
 ) -> None:
     fail_for_folders(monkeypatch, errno.EIO)
     with (
-        pytest.raises(CacheError, match=r"got Input/output error\. The new file is in place, but"),
-        replacing(tmp_path / "c.h5", error=CacheError) as draft,
+        pytest.raises(CacheError, match=r"got Input/output error\. The new file is in place; whet"),
+        replacing(tmp_path / "c.h5", error=CacheError, overwrite=True) as draft,
     ):
         draft.write_text("new")
     assert (tmp_path / "c.h5").read_text() == "new"
@@ -294,7 +318,7 @@ def test_replacing_where_files_cannot_be_flushed_is_an_error(
     monkeypatch.setattr(os, "fsync", fail)
     with (
         pytest.raises(CacheError, match=r"got no\. The file at this path is unchanged"),
-        replacing(tmp_path / "c.h5", error=CacheError) as draft,
+        replacing(tmp_path / "c.h5", error=CacheError, overwrite=True) as draft,
     ):
         draft.write_text("new")
     assert os.listdir(tmp_path) == []
@@ -349,26 +373,27 @@ def test_explain_errors_lets_others_pass(tmp_path: Path) -> None:
 def test_replacing_puts_the_draft_in_place(tmp_path: Path) -> None:
     path = tmp_path / "c.h5"
     path.write_text("old")
-    with replacing(path, error=CacheError) as draft:
-        assert draft == name_draft(path)
+    with replacing(path, error=CacheError, overwrite=True) as draft:
+        assert is_draft(draft.name)
+        assert draft.parent == tmp_path
         draft.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert os.listdir(tmp_path) == ["c.h5"]
 
 
-def test_replacing_takes_a_draft_elsewhere(tmp_path: Path) -> None:
+def test_replacing_makes_its_draft_in_a_given_folder(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
-    given = tmp_path / "work" / "draft"
-    with replacing(tmp_path / "c.h5", error=CacheError, draft=given) as draft:
-        assert draft == given
+    folder = tmp_path / "work"
+    with replacing(tmp_path / "c.h5", error=CacheError, overwrite=False, folder=folder) as draft:
+        assert draft.parent == folder
         draft.write_text("new")
     assert (tmp_path / "c.h5").read_text() == "new"
     assert os.listdir(tmp_path / "work") == []
 
 
 def write_half(path: Path, error: BaseException) -> None:
-    with replacing(path, error=CacheError) as draft:
+    with replacing(path, error=CacheError, overwrite=True) as draft:
         draft.write_text("half")
         raise error
 
@@ -401,7 +426,7 @@ def test_replacing_whose_last_step_fails_leaves_what_was_there(
     monkeypatch.setattr(os, "replace", fail)
     with (
         pytest.raises(CacheError, match=r"got Permission denied"),
-        replacing(tmp_path / "c.h5", error=CacheError) as draft,
+        replacing(tmp_path / "c.h5", error=CacheError, overwrite=True) as draft,
     ):
         draft.write_text("new")
     assert os.listdir(tmp_path) == []
@@ -416,8 +441,128 @@ def test_replacing_that_its_check_refuses_leaves_the_old_file_alone(tmp_path: Pa
 
     with (
         pytest.raises(CacheLockedError, match=r"^lock: "),
-        replacing(path, error=CacheError, check=refuse) as draft,
+        replacing(path, error=CacheError, overwrite=True, check=refuse) as draft,
     ):
         draft.write_text("new")
     assert os.listdir(tmp_path) == ["c.h5"]
     assert path.read_text() == "old"
+
+
+# --- a new file
+
+
+def test_replacing_a_file_that_came_meanwhile_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.h5"
+
+    def write() -> None:
+        with replacing(path, error=CacheError, overwrite=False) as draft:
+            draft.write_text("ours")
+            path.write_text("theirs")
+
+    refusal = r"a new file, or one with the same content, got a file with another content\. Pass ov"
+    with pytest.raises(CacheError, match=refusal):
+        write()
+    assert path.read_text() == "theirs"
+    assert os.listdir(tmp_path) == ["c.h5"]
+
+
+def test_replacing_a_file_of_the_same_content_leaves_it(tmp_path: Path) -> None:
+    path = tmp_path / "c.h5"
+    path.write_text("same")
+    before = path.stat()
+    with replacing(path, error=CacheError, overwrite=False) as draft:
+        draft.write_text("same")
+    assert path.stat() == before
+    assert os.listdir(tmp_path) == ["c.h5"]
+
+
+@NEEDS_POSIX
+def test_replacing_a_folder_that_came_meanwhile_is_refused(tmp_path: Path) -> None:
+    def write() -> None:
+        with replacing(tmp_path / "c.h5", error=CacheError, overwrite=False) as draft:
+            draft.write_text("new")
+            (tmp_path / "c.h5").mkdir()
+
+    with pytest.raises(CacheError, match=r"got .*a folder at its path"):
+        write()
+    assert os.listdir(tmp_path) == ["c.h5"]
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_replacing_by_many_at_once_never_mixes_them(tmp_path: Path, overwrite: bool) -> None:
+    n_writers, done = 8, []
+    together = threading.Barrier(n_writers)
+
+    def write(number: int) -> None:
+        try:
+            with replacing(tmp_path / "c.h5", error=CacheError, overwrite=overwrite) as draft:
+                draft.write_text(str(number) * 10_000)
+                together.wait(60)
+        except CacheError:
+            return
+        done.append(str(number) * 10_000)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(n_writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(done) == (n_writers if overwrite else 1)
+    assert (tmp_path / "c.h5").read_text() in done
+    assert os.listdir(tmp_path) == ["c.h5"]
+
+
+# --- where a run stood when it failed
+
+
+STEPS = {
+    "make": ("open", "draft"),
+    "flush": ("fsync", "draft"),
+    "name": ("", ""),
+    "open the folder": ("open", "folder"),
+    "flush the folder": ("fsync", "folder"),
+}
+
+
+@NEEDS_POSIX
+@pytest.mark.parametrize("overwrite", [True, False], ids=["replace", "new"])
+@pytest.mark.parametrize("step", STEPS)
+def test_replacing_says_at_which_step_it_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, overwrite: bool
+) -> None:
+    path = tmp_path / "c.h5"
+    if overwrite:
+        path.write_text("old")
+    function, kind = STEPS[step]
+    real = getattr(os, function or "open")
+
+    def fail(first: object, *more: object) -> object:
+        is_folder = first == tmp_path if isinstance(first, Path) else False
+        if isinstance(first, int):
+            is_folder = stat.S_ISDIR(os.fstat(first).st_mode)
+        if not kind or is_folder == (kind == "folder"):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(first, *more)
+
+    for name in [function] if function else ["replace", "link"]:
+        monkeypatch.setattr(os, name, fail)
+    if step == "name":
+        monkeypatch.setattr("featx.core.drafts._rename_exclusively", fail)
+    with (
+        pytest.raises(CacheError) as caught,
+        replacing(path, error=CacheError, overwrite=overwrite) as draft,
+    ):
+        draft.write_text("new")
+    assert caught.value.got == "Input/output error"
+    monkeypatch.undo()
+    if step in ("make", "flush", "name"):
+        assert caught.value.remedy == "The file at this path is unchanged. Check the disk."
+        assert os.listdir(tmp_path) == (["c.h5"] if overwrite else [])
+        assert not overwrite or path.read_text() == "old"
+    else:
+        assert caught.value.remedy == (
+            "The new file is in place; whether it outlives a power cut is not known. "
+            "Check the disk."
+        )
+        assert os.listdir(tmp_path) == ["c.h5"]
+        assert path.read_text() == "new"

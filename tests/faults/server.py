@@ -1,7 +1,7 @@
 """A process that has imported featx and forks one extraction after another, to be killed.
 
-It reads one JSON object per line: the words of a featx command, a log for what is decoded, and how
-the child is ended. It answers with the child's exit status and its seconds. Imports cost seconds
+It reads one JSON object per line: the words of a featx command, a log for what is decoded, and
+the child is ended or traced. It answers with the child's exit status and its seconds. Imports cost seconds
 and no fault of ours lies in them; the server itself never computes, so a fork of it is clean.
 """
 
@@ -12,6 +12,7 @@ import os
 import resource
 import select
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -38,8 +39,9 @@ def log_decoding(path: Path) -> None:
 def run_child(order: Any) -> None:
     os.setsid()
     log_decoding(order["log"])
-    stream = os.open(order["log"] + ".stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(stream, 1)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    stream = os.open(order["log"] + ".stderr", flags)
+    os.dup2(os.open(order["stdout"], flags) if "stdout" in order else stream, 1)
     os.dup2(stream, 2)
     if order.get("max_file_bytes"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -70,14 +72,32 @@ def wait_for_file(pid: Any, pattern: Any) -> Any:
     return status
 
 
+def trace(pid: Any, order: Any) -> Any:
+    """Attach strace to a child that waits; return the tracer once it sees every call."""
+    command = ["strace", "-f", "-y", "-p", str(pid), "-o", order["log"] + ".strace"]
+    tracer = subprocess.Popen([*command, *order["strace"]], stderr=subprocess.DEVNULL)
+    status = Path(f"/proc/{pid}/status")
+    while tracer.poll() is None and "TracerPid:\t0\n" in status.read_text():
+        time.sleep(0.002)
+    return tracer
+
+
 print("ready", flush=True)
 for line in sys.stdin:
     order = json.loads(line)
     Path(order["log"] + ".stderr").touch()  # a child may be killed before it writes anything
     begin = time.monotonic()
+    gate, opener = os.pipe()
     pid = os.fork()
     if pid == 0:
+        os.read(gate, 1)
+        os.close(gate)
+        os.close(opener)
         run_child(order)
+    tracer = trace(pid, order) if "strace" in order else None
+    os.write(opener, b"x")
+    os.close(gate)
+    os.close(opener)
     if "until" in order:
         status = wait_for_file(pid, order["until"])
     else:
@@ -88,6 +108,8 @@ for line in sys.stdin:
         if status is None:
             os.kill(pid, signal.SIGKILL)
             status = os.waitpid(pid, 0)[1]
+    if tracer is not None:
+        tracer.wait()
     answer = {
         "code": os.waitstatus_to_exitcode(status),
         "seconds": time.monotonic() - begin,

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -22,6 +21,7 @@ from featx.finetune.recipe import Recipe
 from featx.finetune.result import TuningReport
 from featx.heads.head import Head, load_head
 from featx.heads.linear import fold_linear
+from tests.builders import leave_draft
 
 from . import test_full_disk
 from .conftest import Server
@@ -237,17 +237,17 @@ def tune_here(workshop: Workshop, output: Path, **options: Any) -> TuningReport:
     )
 
 
-def refuse(folder: Path) -> None:
+def refuse(folder: Path, is_work: object) -> None:
     raise KeyboardInterrupt
 
 
-def remove_half(folder: Path) -> None:
+def remove_half(folder: Path, is_work: object) -> None:
     (folder / "checkpoint.pt").unlink()
     raise KeyboardInterrupt
 
 
-def replace_rmtree(rmtree: Callable[[Path], None]) -> Any:
-    return patch.object(tune, "shutil", SimpleNamespace(rmtree=rmtree))
+def replace_removal(remove: Callable[[Path, object], None]) -> Any:
+    return patch.object(tune, "remove_work_dir", remove)
 
 
 @pytest.mark.parametrize(
@@ -256,8 +256,8 @@ def replace_rmtree(rmtree: Callable[[Path], None]) -> Any:
         pytest.param(
             patch.object(Head, "save", side_effect=KeyboardInterrupt), FINISHED[2:], id="weights"
         ),
-        pytest.param(replace_rmtree(refuse), FINISHED, id="all"),
-        pytest.param(replace_rmtree(remove_half), FINISHED, id="half-tidied"),
+        pytest.param(replace_removal(refuse), FINISHED, id="all"),
+        pytest.param(replace_removal(remove_half), FINISHED, id="half-tidied"),
     ],
 )
 def test_fine_tune_ended_while_files_are_put_in_place_goes_on(
@@ -267,7 +267,7 @@ def test_fine_tune_ended_while_files_are_put_in_place_goes_on(
     with ended, pytest.raises(KeyboardInterrupt):
         tune_here(workshop, output)
     assert list_names(tmp_path) == sorted([*there, "tuned.safetensors.partial"])
-    (tmp_path / ".tuned.safetensors.123.partial").write_bytes(b"left by a kill")
+    leave_draft(output)
     tune_here(workshop, output, resume=True)
     assert list_names(tmp_path) == FINISHED
     assert read_result(output) == workshop.expected

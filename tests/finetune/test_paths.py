@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.core.errors import TuningError
+from featx.core.errors import FeatxWarning, TuningError
 from featx.finetune.paths import TuningPaths
 
 from .doubles_scene import list_names
@@ -119,8 +119,11 @@ def test_resume_without_an_unfinished_run_replaces_nothing(paths: TuningPaths) -
         paths.check([], overwrite=False, resume=True)
 
 
-def test_drafts_of_a_killed_process_are_removed(paths: TuningPaths, tmp_path: Path) -> None:
-    for name in OUTPUTS:
-        (tmp_path / f".{name}.123.partial").write_text("half")
-    paths.check([], overwrite=False, resume=False)
-    assert list_names(tmp_path) == []
+def test_unfinished_run_beside_a_file_of_the_user_is_dropped_and_the_file_stays(
+    paths: TuningPaths,
+) -> None:
+    begin(paths)
+    (paths.folder / "notes.txt").touch()
+    with pytest.warns(FeatxWarning, match=r"could not be removed \(Directory not empty\)"):
+        paths.check([], overwrite=True, resume=False)
+    assert list_names(paths.folder) == ["notes.txt"]

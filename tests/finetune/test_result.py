@@ -151,7 +151,7 @@ def test_save_weights_of_other_families_are_read_back(name: str, tmp_path: Path)
     classifier = torch.nn.Linear(backbone.dims["penultimate"], 4)
     path = tmp_path / "tuned.safetensors"
     metadata = WeightsMetadata(backbone=name, preprocess_from="IMAGENET1K_V1", size=64)
-    save_weights(path, cut.network, classifier, metadata)
+    save_weights(path, cut.network, classifier, metadata, overwrite=False)
     again = load_backbone(name, weights=str(path))
     assert again.weights_digest == digest_weights(cut.network) != backbone.weights_digest
     assert again.origin.size == 64
@@ -176,6 +176,6 @@ def test_build_linear_layer_has_the_decision_function_of_the_head(
 def test_write_log_replaces_the_file(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text("before")
-    write_log(path, [])
+    write_log(path, [], overwrite=True)
     header = "epoch,train_loss,holdout_loss,holdout_accuracy,lr,seconds,images_per_s\n"
     assert path.read_text() == header

@@ -23,6 +23,7 @@ from featx.core.errors import TuningError
 from featx.core.typing import IntArray
 from featx.finetune.cut import CutNetwork, cut_backbone
 from featx.finetune.learner import choose_precision
+from tests.builders import leave_draft
 
 from .doubles_train import (
     N_CLASSES,
@@ -713,8 +714,7 @@ def test_training_resumed_after_a_kill_in_the_midst_of_writing_leaves_no_rest(
     tmp_path: Path,
 ) -> None:
     train(tmp_path / "1")
-    for name in (".checkpoint.pt.123.partial", ".log.csv.123.partial"):
-        (tmp_path / "1" / name).write_bytes(b"half")
+    leave_draft(tmp_path / "1" / "log.csv")
     train(tmp_path / "1", resume=True)
     assert sorted(path.name for path in (tmp_path / "1").iterdir()) == ["checkpoint.pt", "log.csv"]
 

@@ -162,7 +162,7 @@ def test_head_save_of_another_head_is_refused_and_keeps_the_file(tmp_path: Path)
     head, _ = build_head()
     head.save(path)
     before = path.read_bytes()
-    with pytest.raises(HeadError, match=r"expected a new file, or the same head, got another head"):
+    with pytest.raises(HeadError, match=r"a new file, or one with the same content, got a file"):
         replace(head, params={"C": 7.0}).save(path)
     assert path.read_bytes() == before
 

@@ -1,0 +1,336 @@
+"""Commands of which each call that concerns a disk fails once, or is the last one.
+
+strace counts the calls of an undisturbed run, and then lets one call fail, or kills the process at
+it. Afterwards the output is the old or the new one, whole; one line says what happened; and the
+same command works.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import random
+import re
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import load_file
+
+from featx.cache.reader import open_cache
+from featx.cache.seal import check_seal
+from featx.heads.head import load_head
+from featx.heads.linear import fold_linear
+
+READING = {
+    *("read", "pread64", "readv", "lseek", "getdents64", "fstat", "statx", "mmap", "ioctl"),
+    *("stat", "lstat", "newfstatat", "readlink", "readlinkat", "access", "faccessat", "faccessat2"),
+}
+"""Calls that change nothing on the disk."""
+
+CHANGING = {
+    *("write", "pwrite64", "writev", "ftruncate", "truncate", "fsync", "fdatasync"),
+    *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "unlink", "unlinkat"),
+    *("mkdir", "mkdirat", "rmdir", "chmod", "fchmod", "fchmodat", "utimensat"),
+    *("copy_file_range", "sendfile"),
+}
+"""Calls that change something on it. A file that is opened to be created is one, too."""
+
+CALLS = ",".join(sorted(READING | CHANGING | {"openat", "close"}))
+
+ERRORS = ("ENOSPC", "EIO", "EROFS", "EMFILE", "EACCES", "EDQUOT", "EPERM")
+"""The errors that a call may end with."""
+
+TIMEOUT_S = 120
+
+
+def find_reason_to_skip() -> str:
+    """Say why nothing can be injected on this machine; empty if it can."""
+    if shutil.which("strace") is None:
+        return "needs strace"
+    command = ["strace", "-f", "-o", os.devnull, "-e", "inject=fsync:error=EIO:when=1", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return f"strace may not trace here: {done.stderr.strip()}" if done.returncode else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call of an undisturbed run.
+
+    Attributes
+    ----------
+    name : str
+        Name of the system call.
+    number : int
+        Number of the call among those of this name in its thread, from 1.
+    line : str
+        Line of strace.
+    """
+
+    name: str
+    number: int
+    line: str
+
+    @property
+    def changes_disk(self) -> bool:
+        """Whether the call changes the disk."""
+        return self.name in CHANGING or (self.name == "openat" and "O_CREAT" in self.line)
+
+
+@dataclass
+class Score:
+    """What came of many disturbed runs."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(self.counts.items()))
+        return "\n".join([counts, *self.wrong])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command over a folder, from the same beginning each time.
+
+    Attributes
+    ----------
+    server : Server
+        Server that runs commands.
+    words : sequence of str
+        The command.
+    folder : Path
+        Folder of everything that the command reads and writes.
+    outputs : sequence of Path
+        Files of the result, in the folder.
+    stdout : Path, optional
+        File in the folder that takes standard output, a CSV table of predictions.
+    """
+
+    server: Any
+    words: Sequence[Any]
+    folder: Path
+    outputs: Sequence[Path]
+    stdout: Path | None = None
+
+    @property
+    def beginning(self) -> Path:
+        """Copy of the folder as it is before the command."""
+        return self.folder.with_name(self.folder.name + "-before")
+
+    @property
+    def log(self) -> Path:
+        """Path of the logs, which are none of the command's."""
+        return self.folder.with_name(self.folder.name + "-log")
+
+    def keep_beginning(self) -> None:
+        """Take the folder as it is for the beginning."""
+        shutil.rmtree(self.beginning, ignore_errors=True)
+        shutil.copytree(self.folder, self.beginning, symlinks=True)
+
+    def begin_anew(self) -> None:
+        """Give the folder its beginning."""
+        shutil.rmtree(self.folder)
+        shutil.copytree(self.beginning, self.folder, symlinks=True)
+
+    def run(self, *strace: str) -> dict[str, Any]:
+        """Run the command, under strace if options of it are given."""
+        order: dict[str, Any] = {"after": TIMEOUT_S}
+        if strace:
+            order["strace"] = strace
+        if self.stdout is not None:
+            order["stdout"] = str(self.stdout)
+        done: dict[str, Any] = self.server.run(self.words, self.log, **order)
+        return done
+
+    def look(self) -> list[Any]:
+        """Read the result; None for each file that is not there."""
+        return [READ[path.suffix](path) if path.exists() else None for path in self.outputs]
+
+    def list_calls(self) -> list[Call]:
+        """List the calls of an undisturbed run that concern the folder."""
+        self.begin_anew()
+        done = self.run("-e", f"trace={CALLS}")
+        assert done["code"] == 0, done["stderr"]
+        counts: Counter[tuple[str, str]] = Counter()
+        calls: dict[tuple[str, int], Call] = {}
+        for line in self.read_trace():
+            found = re.match(r"(\d+) +(\w+)\(", line)
+            if found:
+                counts[found.groups()] += 1  # type: ignore[index]
+                name, number = found[2], counts[found.groups()]  # type: ignore[index]
+                if str(self.folder) in line:
+                    # Threads count for themselves: one failure for the n-th call of each.
+                    calls.setdefault((name, number), Call(name=name, number=number, line=line))
+        return list(calls.values())
+
+    def read_trace(self) -> list[str]:
+        """Read the lines of the last run under strace."""
+        path = Path(f"{self.log}.strace")
+        return path.read_text(errors="replace").splitlines() if path.exists() else []
+
+    def list_names(self) -> list[str]:
+        """List what is in the folder, but for what the source and the store hold."""
+        names = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*"))
+        return sorted(name for name in names if not re.match(r"(photos|store)/", name))
+
+    def judge(self, faults: Iterable[tuple[Call, str]]) -> Score:
+        """Disturb the command once for each fault, and judge what is left.
+
+        Parameters
+        ----------
+        faults : iterable of (Call, str)
+            The call, and what happens at it: ``"error=EIO"`` or ``"signal=SIGKILL"``.
+        """
+        self.begin_anew()
+        old = self.look()
+        assert self.run()["code"] == 0
+        new, names = self.look(), self.list_names()
+        score = Score()
+        for call, fault in faults:
+            self.begin_anew()
+            inject = f"inject={call.name}:{fault}:when={call.number}"
+            done = self.run("-e", f"trace={call.name}", "-e", inject)
+            hit = any("INJECTED" in line or "+++ killed by" in line for line in self.read_trace())
+            result = self._judge_one(done, old=old, new=new)
+            again: dict[str, Any] = {"code": 0}
+            if result not in ("right", "an image failed"):
+                again = self.run()
+                if again["code"] or self.look() != new:
+                    result = f"WRONG: the next run ends with {again['code']}, {again['stderr']!r}"
+                elif not set(self.list_names()) <= set(names):
+                    result = f"WRONG: left {sorted(set(self.list_names()) - set(names))}"
+            score.counts["not met" if not hit else "wrong" if "WRONG" in result else result] += 1
+            if "WRONG" in result:
+                score.wrong.append(f"{call.name} {call.number} {fault}: {result} | {call.line}")
+        return score
+
+    def _judge_one(self, done: dict[str, Any], *, old: list[Any], new: list[Any]) -> str:
+        """Judge a disturbed run: its exit code, its words, and the result that is there."""
+        stderr, code = done["stderr"], done["code"]
+        for sign in ("Traceback", "Exception ignored", "Fatal Python", "Error:"):
+            if sign in stderr:
+                return f"WRONG: {sign}: {stderr[-1500:]!r}"
+        if code == -9 and done["seconds"] >= TIMEOUT_S:
+            return "WRONG: it never ends"
+        there = self.look()
+        if code == 0:
+            if there == new:
+                return "right"
+            is_partial = all(map(is_without_some, there, new))
+            return "an image failed" if is_partial else f"WRONG: exit 0, {stderr!r}"
+        # A table that went to standard output may be cut off, which the exit code tells.
+        files = [path != self.stdout for path in self.outputs]
+        if any(
+            is_file and one not in (before, after)
+            for is_file, one, before, after in zip(files, there, old, new, strict=True)
+        ):
+            return f"WRONG: neither the old nor the new result, {stderr!r}"
+        if code in (-9, 143):
+            return "killed"
+        lines = [line for line in stderr.splitlines() if ": expected " in line]
+        if len(lines) != 1 or not all(line.startswith("featx: ") for line in stderr.splitlines()):
+            return f"WRONG: exit {code} and {stderr!r}"
+        if "is unchanged" in stderr and there[0] != old[0]:
+            return f"WRONG: not unchanged: {stderr!r}"
+        if "is in place" in stderr and there[0] != new[0]:
+            return f"WRONG: not in place: {stderr!r}"
+        return "told"
+
+
+def draw_faults(
+    calls: Sequence[Call], *, seed: int, n_calls: int | None = None, n_errors: int = 1
+) -> list[tuple[Call, str]]:
+    """Draw faults: for each of the calls so many different errors.
+
+    Parameters
+    ----------
+    calls : sequence of Call
+        Calls of an undisturbed run.
+    seed : int
+        Seed of the draw.
+    n_calls : int, optional
+        Largest number of calls to disturb. Default: all of them. Each kind of call has its turn.
+    n_errors : int
+        Number of errors for each call.
+    """
+    rng = random.Random(seed)
+    chosen = list(calls)
+    if n_calls is not None:
+        rng.shuffle(chosen)
+        seen: Counter[str] = Counter()
+        ranks = []
+        for call in chosen:
+            ranks.append((seen[call.name], not call.changes_disk))
+            seen[call.name] += 1
+        order = sorted(range(len(chosen)), key=lambda number: ranks[number])
+        chosen = [chosen[number] for number in order[:n_calls]]
+    return [(call, f"error={name}") for call in chosen for name in rng.sample(ERRORS, n_errors)]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a cache or of predictions, by their id, and the ids of those that failed."""
+
+    rows: dict[str, Any]
+    failed: frozenset[str]
+
+
+def is_without_some(found: Any, whole: Any) -> bool:
+    """Tell whether a result equals another one, but for rows that it lists as failed."""
+    if not isinstance(found, Table) or not isinstance(whole, Table):
+        return bool(found == whole)
+    kept = {row_id: row for row_id, row in whole.rows.items() if row_id not in found.failed}
+    return found.rows == kept and found.failed <= whole.failed | set(whole.rows)
+
+
+def read_cache(path: Path) -> Table:
+    """Read what two equal caches have in common; the bytes hold times."""
+    check_seal(path)
+    with open_cache(path) as cache:
+        parts = [
+            cache.labels,
+            cache.splits,
+            cache.digests,
+            *map(cache.read_vectors, cache.embeddings),
+        ]
+        rows = {
+            row_id: tuple(one if isinstance(one, str) else one.tobytes() for one in cells)
+            for row_id, *cells in zip(cache.ids, *parts, strict=True)
+        }
+        return Table(rows, frozenset(failure.id for failure in cache.failures))
+
+
+def read_table(path: Path) -> Any:
+    """Read a CSV table of predictions, or the log of a fine-tuning without its times."""
+    lines = list(csv.DictReader(io.StringIO(path.read_text())))
+    if lines and "epoch" in lines[0]:
+        return [(line["epoch"], line["train_loss"], line["holdout_loss"]) for line in lines]
+    failed = frozenset(str(line["path"]) for line in lines if line.get("error"))
+    return Table({line["path"]: line for line in lines if line["path"] not in failed}, failed)
+
+
+def read_head(path: Path) -> Any:
+    """Read all of a head but when and where it was made."""
+    head = load_head(path)
+    weight, bias = fold_linear(head.estimator)
+    return head.kind, head.params, head.seen.tobytes(), weight.tobytes(), bias.tobytes()
+
+
+def read_weights(path: Path) -> Any:
+    """Read the tensors of a file of weights."""
+    return {name: tensor.tobytes() for name, tensor in load_file(path).items()}
+
+
+READ: dict[str, Callable[[Path], Any]] = {
+    ".h5": read_cache,
+    ".csv": read_table,
+    ".joblib": read_head,
+    ".safetensors": read_weights,
+}
+"""Functions that read what two equal results have in common, by the suffix of the file."""
