@@ -48,11 +48,17 @@ def photo_folder(
 
 
 class Server:
-    """The other end of server.py."""
+    """The other end of server.py.
 
-    def __init__(self, *arguments: str) -> None:
+    Parameters
+    ----------
+    modules : str
+        Modules that the server imports once, which would be most of the time of a command.
+    """
+
+    def __init__(self, *modules: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, *(arguments or [str(Path(__file__).with_name("server.py"))])],
+            [sys.executable, str(Path(__file__).with_name("server.py")), *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -78,7 +84,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Any]:
-    server = Server()
+    server = Server("torch", "featx.embedding.decoding")
     yield server
     server.close()
 

@@ -140,11 +140,10 @@ class Command:
 
     def run(self, *strace: str) -> dict[str, Any]:
         """Run the command, under strace if options of it are given."""
-        order: dict[str, Any] = {"after": TIMEOUT_S}
+        stdout = self.stdout or f"{self.log}.stdout"
+        order: dict[str, Any] = {"after": TIMEOUT_S, "stdout": str(stdout)}
         if strace:
             order["strace"] = strace
-        if self.stdout is not None:
-            order["stdout"] = str(self.stdout)
         done: dict[str, Any] = self.server.run(self.words, self.log, **order)
         return done
 
@@ -164,7 +163,7 @@ class Command:
             if found:
                 counts[found.groups()] += 1  # type: ignore[index]
                 name, number = found[2], counts[found.groups()]  # type: ignore[index]
-                if str(self.folder) in line:
+                if f"{self.folder}/" in line:
                     # Threads count for themselves: one failure for the n-th call of each.
                     calls.setdefault((name, number), Call(name=name, number=number, line=line))
         return list(calls.values())

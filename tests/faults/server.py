@@ -1,12 +1,14 @@
 """A process that has imported featx and forks one extraction after another, to be killed.
 
-It reads one JSON object per line: the words of a featx command, a log for what is decoded, and
-the child is ended or traced. It answers with the child's exit status and its seconds. Imports cost seconds
-and no fault of ours lies in them; the server itself never computes, so a fork of it is clean.
+It reads one JSON object per line: the words of a featx command, a log for what is decoded, and how
+the child is ended or traced. It answers with the child's exit status and its seconds. Imports cost
+seconds and no fault of ours lies in them: the server imports what its arguments name. The server
+itself never computes, so a fork of it is clean.
 """
 
 import glob
 import hashlib
+import importlib
 import json
 import os
 import resource
@@ -18,14 +20,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch  # noqa: F401
-
 from featx.cli import main
-from featx.embedding import decoding
 
 
 def log_decoding(path: Path) -> None:
     """Append the digest of each content that is decoded, in one write that a kill cannot tear."""
+    decoding = sys.modules.get("featx.embedding.decoding")
+    if decoding is None:  # a command that runs no network
+        return
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     decode = getattr(decoding, "decode_reduced")  # noqa: B009
 
@@ -82,6 +84,8 @@ def trace(pid: Any, order: Any) -> Any:
     return tracer
 
 
+for name in sys.argv[1:]:
+    importlib.import_module(name)
 print("ready", flush=True)
 for line in sys.stdin:
     order = json.loads(line)

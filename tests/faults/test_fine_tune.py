@@ -33,24 +33,18 @@ LONG = int(os.environ.get("FEATX_KILLS", "40"))
 
 small_disk = test_full_disk.small_disk
 
-IMPORTS = "featx.finetune.tune, featx.engines.torch_engine, torchvision, sklearn.linear_model, h5py"
+MODULES = (
+    *("torch", "featx.finetune.tune", "featx.engines.torch_engine", "torchvision"),
+    *("sklearn.linear_model", "h5py"),
+)
 """What a fine-tuning loads late, which would be most of its time."""
 
 RECIPE: dict[str, Any] = {"epochs": 10, "patience": 10, "train_batch_size": 8}
 
 
-class TuningServer(Server):
-    """server.py with more of featx in it."""
-
-    def __init__(self) -> None:
-        path = str(Path(__file__).with_name("server.py"))
-        code = f"import runpy, {IMPORTS}; runpy.run_path({path!r}, run_name='__main__')"
-        super().__init__("-c", code)
-
-
 @pytest.fixture(scope="module")
-def tuning_server() -> Iterator[TuningServer]:
-    server = TuningServer()
+def tuning_server() -> Iterator[Server]:
+    server = Server(*MODULES)
     yield server
     server.close()
 
@@ -58,7 +52,7 @@ def tuning_server() -> Iterator[TuningServer]:
 class Workshop:
     """Images of two classes, their cache, a head, and the result of an undisturbed run."""
 
-    def __init__(self, server: TuningServer, folder: Path, make_image: Callable[..., Path]) -> None:
+    def __init__(self, server: Server, folder: Path, make_image: Callable[..., Path]) -> None:
         self.server, self.folder = server, folder
         self.photos, self.cache = folder / "photos", folder / "photos.h5"
         self.head, self.trunk = folder / "head.joblib", folder / "trunk.h5"
@@ -91,7 +85,7 @@ class Workshop:
 
 @pytest.fixture(scope="module")
 def workshop(
-    tuning_server: TuningServer,
+    tuning_server: Server,
     tmp_path_factory: pytest.TempPathFactory,
     make_image: Callable[..., Path],
 ) -> Workshop:
