@@ -29,7 +29,7 @@ class HelpCommand(TyperCommand):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         for parameter in self.params:  # a file that may not be read is an error of featx
-            kind = getattr(parameter, "type", None)
+            kind: Any = getattr(parameter, "type", None)
             if hasattr(kind, "readable"):
                 kind.readable = False
 

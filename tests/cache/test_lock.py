@@ -529,7 +529,7 @@ def test_cache_lock_missing_folder_is_refused(tmp_path: Path) -> None:
 @needs_proc
 def test_lock_owner_lives_while_its_process_does_and_holds_the_lock(path: Path) -> None:
     parent = os.getppid()
-    changes = {"pid": parent, "started": find_start(parent)}
+    changes: dict[str, Any] = {"pid": parent, "started": find_start(parent)}
     assert not dataclasses.replace(LockOwner.of_this_process(), **changes).is_dead()
     with CacheLock(path):
         held = LockOwner(**json.loads(path.with_name(".c.h5.lock").read_text()))
