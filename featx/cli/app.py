@@ -19,6 +19,7 @@ from featx.cli.fine_tune import fine_tune
 from featx.cli.fit_head import fit_head
 from featx.cli.help import MAX_WIDTH, HelpCommand, HelpGroup
 from featx.cli.info import info
+from featx.cli.options import leave_reading
 from featx.cli.predict import predict
 from featx.cli.printing import print_text, show_notes
 from featx.cli.settings import OPTIONS
@@ -58,7 +59,7 @@ app = typer.Typer(
 )
 for title, section in SECTIONS.items():
     for name, command in section.items():
-        app.command(name, cls=HelpCommand, rich_help_panel=title)(command)
+        app.command(name, cls=HelpCommand, rich_help_panel=title)(leave_reading(command))
 
 
 def _print_version(value: bool) -> None:

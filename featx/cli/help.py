@@ -26,13 +26,6 @@ EXAMPLE = "featx "
 class HelpCommand(TyperCommand):
     """A command whose help shows arguments, sections of options, and examples as they are typed."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        for parameter in self.params:  # a file that may not be read is an error of featx
-            kind: Any = getattr(parameter, "type", None)
-            if hasattr(kind, "readable"):
-                kind.readable = False
-
     def collect_usage_pieces(self, ctx: Context) -> list[str]:  # noqa: ARG002
         """List the words of the usage line behind the command's name."""
         return ["[OPTIONS]", *(name for name, _ in self._list_arguments())]

@@ -1,5 +1,6 @@
 """Arguments and options that several commands share."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +35,20 @@ def parse_strength(text: str) -> float | None:
         return float(text)
     except ValueError:
         raise typer.BadParameter(f"expected auto or a number, got {text!r}.") from None
+
+
+def leave_reading(command: Callable[..., None]) -> Callable[..., None]:
+    """Let featx say that a file may not be read, in one line; typer calls it wrong usage.
+
+    Parameters
+    ----------
+    command : callable
+        Function of a command, whose options are changed.
+    """
+    for parameter in inspect.signature(command).parameters.values():
+        for option in getattr(parameter.annotation, "__metadata__", ()):
+            option.readable = False
+    return command
 
 
 def choose(name: str, vocabulary: Any, text: str, *, section: str | None = None) -> Any:

@@ -264,11 +264,25 @@ class Head:
 
 
 def is_head_file(path: Path) -> bool:
-    """Return whether a file begins like a head that featx wrote; nothing is unpickled."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return FORMAT_NAME.encode() in stream.read(200)
+    """Return whether a file begins like a head that featx wrote; nothing is unpickled.
+
+    Raises
+    ------
+    HeadError
+        If there is a file, but it cannot be read.
+    """
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as stream:
+            return FORMAT_NAME.encode() in stream.read(200)
+    except OSError as error:
+        raise HeadError(
+            subject=str(path),
+            expected="a file that can be read",
+            got=str(error.strerror),
+            remedy="Check its permissions, or name another file.",
+        ) from error
 
 
 def load_head(path: PathLike) -> Head:

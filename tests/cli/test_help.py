@@ -1,5 +1,6 @@
 """Help screens, the completion of the shell, and ``python -m featx``."""
 
+import errno
 import os
 import re
 import subprocess
@@ -27,6 +28,45 @@ def show_help(run_cli: Any, monkeypatch: pytest.MonkeyPatch, width: int, *words:
     result = run_cli(*words, "--help")
     assert (result.code, result.err) == (0, "")
     return list(result.out.splitlines())
+
+
+PATHS = [
+    *(["verify", "x"], ["info", "x"], ["split", "x"], ["advise", "x"], ["evaluate", "x", "x"]),
+    *(["predict", "x", "x"], ["extract", "x", "-o", "y.h5"], ["extract", ".", "-o", "x"]),
+    *(["fit-head", "x", "-o", "y"], ["fine-tune", "x", "--cache", "x", "-o", "y.safetensors"]),
+]
+"""Commands in which the file x is an input or an output."""
+
+
+@pytest.mark.parametrize("words", PATHS, ids=" ".join)
+def test_path_that_may_not_be_read_is_no_wrong_usage(
+    run_cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """typer would say so, even of an output."""
+    monkeypatch.chdir(tmp_path)
+    Path("x").write_bytes(b"private")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK)
+    result = run_cli(*words)
+    assert result.code == 1
+    assert "readable" not in result.err
+
+
+def test_output_that_may_not_be_read_is_an_error_of_one_line(
+    run_cli: Any, cache_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another user's file; root may read everything."""
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == "other.joblib":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, *arguments, **options)
+
+    (tmp_path / "other.joblib").write_bytes(b"private")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK)
+    monkeypatch.setattr(Path, "open", refuse)
+    result = run_cli("fit-head", cache_path, "-o", tmp_path / "other.joblib")
+    result.check_error("other.joblib: expected a file that can be read, got Permission denied.")
 
 
 @pytest.mark.parametrize("width", [80, 120])

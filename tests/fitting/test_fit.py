@@ -165,6 +165,24 @@ def test_fit_head_of_another_head_is_refused_and_keeps_the_file(
     assert path.read_bytes() == before
 
 
+def test_fit_head_of_a_name_that_another_fit_has_taken_meanwhile_is_refused(
+    cache_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two at once on one new name, one is done and one is refused."""
+    path, fit = tmp_path / "head.joblib", HeadClassifier.fit
+
+    def fit_late(self: HeadClassifier, *arguments: Any) -> HeadClassifier:
+        monkeypatch.setattr(HeadClassifier, "fit", fit)
+        fit_head(cache_path, path, C=0.01)
+        return fit(self, *arguments)
+
+    monkeypatch.setattr(HeadClassifier, "fit", fit_late)
+    with pytest.raises(HeadError, match=r"a new file, or one with the same content, got a file"):
+        fit_head(cache_path, path, C=100.0)
+    assert load_head(path).params == {"C": 0.01}
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["cache.h5", "head.joblib"]
+
+
 def test_fit_head_overwrite_replaces_the_output(cache_path: Path, tmp_path: Path) -> None:
     (tmp_path / "head.joblib").write_text("old")
     head = fit_head(cache_path, tmp_path / "head.joblib", C=1.0, overwrite=True)
