@@ -55,12 +55,13 @@ from .finetune.advise import Measurement as Measurement
 from .finetune.advise import advise as advise
 from .finetune.log import Epoch as Epoch
 from .finetune.recipe import Recipe as Recipe
-from .finetune.result import TuningReport as TuningReport
+from .finetune.report import TuningReport as TuningReport
 from .finetune.tune import fine_tune as fine_tune
 from .fitting.evaluate import evaluate as evaluate
 from .fitting.fit import fit_head as fit_head
 from .fitting.split import split_cache as split_cache
 from .heads.classifier import HeadClassifier as HeadClassifier
+from .heads.compare import PairedRecall as PairedRecall
 from .heads.compare import PairedScores as PairedScores
 from .heads.evaluate import ClassScores as ClassScores
 from .heads.evaluate import CrossValidation as CrossValidation

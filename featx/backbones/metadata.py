@@ -53,6 +53,10 @@ class WeightsMetadata:
     scores : mapping
         Comparison of the tuned weights with the frozen head, in JSON types; empty before it was
         made.
+    plan : mapping
+        Everything that decided the result, in JSON types: the same plan gives the same result.
+    report : mapping
+        Further fields of the report, in JSON types; empty before the run was finished.
     """
 
     backbone: str
@@ -74,6 +78,8 @@ class WeightsMetadata:
     time: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    report: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Write the fields as one JSON object."""

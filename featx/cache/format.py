@@ -146,6 +146,10 @@ def read_stamp(group: h5py.Group, sealed: SealedFile) -> tuple[str | None, int |
     return read_text(group, "featx-type", sealed), read_integer(group, "featx-version")
 
 
+RECORDED = "featx-splits-recorded"
+"""Attribute of the rows, 1 if their splits were recorded after the extraction."""
+
+
 def has_attribute(owner: h5py.Group, name: str, kind: type) -> bool:
     """Return True if a group has an attribute that is one text or one integer.
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
-from featx.cache.format import EmbeddingInfo
+from featx.cache.format import RECORDED, EmbeddingInfo, read_integer
 from featx.cache.open import open_sealed
 from featx.cache.structure import ANEW
 from featx.cache.tables import (
@@ -88,6 +87,8 @@ class Cache:
         Names of the embeddings, such as ``resnet50`` and ``resnet50@layer3``.
     source : str
         Source of the rows, as the user named it.
+    has_recorded_splits : bool
+        Whether the splits were recorded by `featx.split_cache`, and not by the source.
     digest : str
         SHA-256 that stands for every byte of the file, hexadecimal.
 
@@ -107,6 +108,7 @@ class Cache:
             self._n_rows = lengths["n_rows"]
             with self._sealed.guard():
                 self.source: str = read_attribute_text(self._file, "source", self._sealed)
+                self.has_recorded_splits = read_integer(self._file["rows"], RECORDED) == 1
                 self._infos = {
                     name: self._read_info(name, lengths[f"dim of {name}"])
                     for name in self._file["embeddings"]
@@ -134,12 +136,7 @@ class Cache:
     def __enter__(self) -> Cache:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __len__(self) -> int:

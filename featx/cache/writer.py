@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from featx.cache.format import EmbeddingInfo, stamp_element, stamp_file
+from featx.cache.format import RECORDED, EmbeddingInfo, stamp_element, stamp_file
 from featx.cache.lock import CacheLock
 from featx.cache.reader import open_cache
 from featx.cache.seal import SealedFile, check_seal, seal_file, unseal_file
@@ -206,3 +206,4 @@ def write_splits(
     with rewrite_cache(path, digest=digest) as file:
         assert len(splits) == len(file["rows/split"])
         file["rows/split"][:] = np.array(splits, dtype=object)
+        file["rows"].attrs[RECORDED] = 1

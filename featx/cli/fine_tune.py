@@ -24,11 +24,15 @@ from featx.core.typing import HeldOutSplit, OptimizerName, TrainPrecision
 from featx.finetune.recipe import Recipe
 
 if TYPE_CHECKING:
-    from featx.finetune.result import TuningReport
+    from featx.finetune.report import TuningReport
+    from featx.heads.compare import PairedScores
 
 
 TRAINING = "Training"
 TRUNK = "Trunk and interrupted runs"
+
+MAX_CLASSES = 12
+"""Largest number of classes whose recalls are printed."""
 
 
 def _train(metavar: str, text: str) -> Any:
@@ -141,7 +145,11 @@ def fine_tune(
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Continue an interrupted run.", rich_help_panel=TRUNK),
+        typer.Option(
+            "--resume",
+            help="Continue an interrupted run; a finished one is left as it is.",
+            rich_help_panel=TRUNK,
+        ),
     ] = False,
     overwrite: Annotated[
         bool,
@@ -221,14 +229,15 @@ def _print_report(report: "TuningReport") -> None:
         f"{report.backbone}: {', '.join(report.blocks)} unfrozen, {report.n_train} images to learn "
         f"from, {report.n_holdout} to decide when to stop\n"
     )
+    measure = report.scores.measure.replace("_", " ")
     print_table(
-        ["epoch", "train loss", "holdout loss", "holdout accuracy", "images/s", "seconds"],
+        ["epoch", "train loss", "holdout loss", f"holdout {measure}", "images/s", "seconds"],
         [
             [
                 line.epoch,
                 line.train_loss,
                 line.holdout_loss,
-                line.holdout_accuracy,
+                line.get_score(report.scores.measure),
                 round(line.images_per_s) if line.epoch else None,
                 line.seconds if line.epoch else None,
             ]
@@ -244,21 +253,35 @@ def _print_report(report: "TuningReport") -> None:
         )
     if report.stopped:
         print_note(f"stopped: {report.stopped}")
-    if report.trunk_path is None:
+    if report.trunk_excess:
         print_note(f"the output of the trunk was not kept: {report.trunk_excess}")
-    else:
+    elif report.trunk_path is not None:
         size = report.trunk_path.stat().st_size / 1e6
         print_note(
             f"the output of the trunk is in {report.trunk_path} ({size:.0f} MB, "
             f"{report.trunk_s:.1f} s); the next run reads it again"
         )
-    scores = report.scores
     print_text()
+    _print_scores(report.scores, report.split, measure)
+    print_text(f"\n{report.verdict}")
+
+
+def _print_scores(scores: "PairedScores", split: str, measure: str) -> None:
+    """Print both scores of both models, and the recalls of the classes unless there are many."""
+    intervals = (scores.first_ci95, scores.second_ci95)
+    names = ("frozen head", "tuned")
     print_table(
-        ["model", f"accuracy on {report.split}", "from", "to"],
+        ["model", f"accuracy on {split}", "balanced accuracy", f"95 % interval of {measure}"],
         [
-            ["frozen head", scores.first, *scores.first_ci95],
-            ["tuned", scores.second, *scores.second_ci95],
+            [name, accuracy, balanced, f"{low:.3f} to {high:.3f}"]
+            for name, accuracy, balanced, (low, high) in zip(
+                names, scores.accuracies, scores.balanced_accuracies, intervals, strict=True
+            )
         ],
     )
-    print_text(f"\n{report.verdict}")
+    if len(scores.per_class) <= MAX_CLASSES:
+        print_text()
+        print_table(
+            ["class", "rows", *(f"recall, {name}" for name in names)],
+            [[one.label, one.n_rows, one.first, one.second] for one in scores.per_class],
+        )

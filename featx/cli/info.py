@@ -227,6 +227,7 @@ def _show_weights(path: Path, *, as_json: bool) -> None:
         return
     fields = asdict(metadata)
     if as_json:
+        del fields["plan"], fields["report"]
         record = rename_keys(fields, scores="comparison")
         print_json({"content": "weights", "weights": path, **record})
         return

@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 MAX_LENGTH = 1 << 24
@@ -64,7 +65,7 @@ def build_record(kind: type[Record], fields: Any) -> Record:
     ----------
     kind : type
         The dataclass. Its annotations may hold JSON's types, ``Literal``, unions, mappings, tuples
-        of any length and other dataclasses.
+        of any length, paths and other dataclasses.
     fields : object
         Value that was read from JSON.
 
@@ -116,6 +117,8 @@ def _convert(hint: Any, value: Any) -> Any:
                 return _convert(one, value)
             except ValueError:
                 continue
+    if hint is Path and isinstance(value, str):
+        return Path(value)
     if origin is tuple and isinstance(value, list):
         return tuple(_convert(arguments[0], item) for item in value)
     if origin is Mapping and isinstance(value, dict):

@@ -49,6 +49,9 @@ HeldOutSplit = Literal["val", "test"]
 Stage = Literal["read", "decode", "preprocess", "embed"]
 """Steps at which one image can fail."""
 
+Measure = Literal["accuracy", "balanced_accuracy"]
+"""Scores by which heads and epochs are chosen, by the names that `featx.Evaluation` gives them."""
+
 OptimizerName = Literal["adamw", "sgd"]
 TrainPrecision = Literal["fp32", "bf16"]
 

@@ -15,11 +15,11 @@ import torch
 
 from featx.core.errors import TuningError
 from featx.core.fingerprint import Identity
-from featx.core.typing import Array
+from featx.core.typing import Array, Measure
 from featx.finetune.log import write_whole
 from featx.finetune.recipe import Recipe
 
-BEGIN_ANEW = "Pass overwrite=True to begin anew."
+BEGIN_ANEW = "To begin anew, pass overwrite=True without resume."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,10 @@ class TrainingIdentity:
         Names of the unfrozen blocks, the one nearest to the classifier first.
     classes : tuple of str
         Names of the classes in the order of their codes.
+    class_weights : tuple of float
+        Weight of each class in the loss; empty if all images weigh alike.
+    measure : {"accuracy", "balanced_accuracy"}
+        Score by which epochs are compared.
     images, labels, holdout, head : str
         SHA-256 of the digests of the images, of the class codes, of the numbers of the held-out
         images, and of the matrix of the head that training begins with.
@@ -50,6 +54,8 @@ class TrainingIdentity:
     preprocessing: Identity
     blocks: tuple[str, ...]
     classes: tuple[str, ...]
+    class_weights: tuple[float, ...]
+    measure: Measure
     images: str
     labels: str
     holdout: str
@@ -64,7 +70,7 @@ class TrainingIdentity:
     def from_json(cls, text: str) -> TrainingIdentity:
         """Read the text that `to_json` wrote."""
         fields = json.loads(text)
-        for name in ("blocks", "classes"):
+        for name in ("blocks", "classes", "class_weights"):
             fields[name] = tuple(fields[name])
         return cls(**fields | {"recipe": Recipe(**fields["recipe"])})
 

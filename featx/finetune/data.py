@@ -14,16 +14,20 @@ import numpy as np
 from featx.backbones.spec import PENULTIMATE
 from featx.cache.reader import Cache
 from featx.core.errors import TuningError
+from featx.core.notes import note
 from featx.core.typing import Array
+from featx.extraction.agreement import Agreement, compare_source
 from featx.finetune.holdout import LabelledRows, check_every_class, hold_out
 from featx.finetune.request import TuningRequest
 from featx.finetune.train import Examples
 from featx.fitting.evaluate import find_evaluated
 from featx.fitting.fit import fit_head
-from featx.fitting.inputs import find_comparable, read_head
+from featx.fitting.inputs import find_comparable, note_left_out, note_unknown, read_head
+from featx.heads.classifier import weigh_classes
 from featx.heads.head import Head, shorten_digests
 from featx.heads.linear import fold_linear
-from featx.images.manifest import Entry
+from featx.heads.splits import join_units
+from featx.images.manifest import Entry, Manifest
 from featx.images.sources.read import read_manifest
 
 if TYPE_CHECKING:
@@ -55,6 +59,11 @@ class TuningData:
         Rows to compare on, without rows whose image the head or the split train contains.
     test_entries : tuple of Entry
         Images to compare on, in the order of their rows.
+    predicted : ndarray of str
+        ``(n_test,)``, classes that the frozen head predicts for them.
+    class_weights : tuple of float
+        Weight of each class in the loss, in the order of the classes of the head; empty if all
+        images weigh alike.
     """
 
     embedding: str
@@ -66,6 +75,8 @@ class TuningData:
     examples: Examples
     test: LabelledRows
     test_entries: tuple[Entry, ...]
+    predicted: Array
+    class_weights: tuple[float, ...]
 
 
 def read_data(cache: Cache, request: TuningRequest) -> TuningData:
@@ -86,20 +97,23 @@ def read_data(cache: Cache, request: TuningRequest) -> TuningData:
     Raises
     ------
     TuningError
-        If rows are not in the source, have labels that the head does not know, or are all known to
-        the head or the split train.
+        If rows are not in the source, or the source says something else of them, if they have
+        labels that the head does not know, or are all known to the head or the split train.
     HeadError
         If no single layer of a network equals the head.
     """
     subject = str(cache.path)
     split = choose_split(request.split, cache.list_splits(), subject=subject)
+    manifest = read_manifest(request.source)
+    agreement = compare_source(manifest, cache)
+    check_agreement(agreement, manifest, cache)
     head = _open_head(cache, request)
     embedding = find_comparable(cache, head, embedding=request.embedding)
     check_layer(cache.get_info(embedding).fingerprint.layer, f"{subject}, embedding {embedding}")
     train = LabelledRows.read(cache, "train", embedding)
     seen = np.union1d(head.seen, shorten_digests(train.digests))
     test = drop_seen(LabelledRows.read(cache, split, embedding), seen, f"{subject}, split {split}")
-    by_id = {entry.row.id: entry for entry in read_manifest(request.source).entries}
+    by_id = {entry.row.id: entry for entry in manifest.entries}
     entries, test_entries = (
         find_entries(rows.ids.tolist(), by_id, subject=subject, source=cache.source)
         for rows in (train, test)
@@ -114,6 +128,17 @@ def read_data(cache: Cache, request: TuningRequest) -> TuningData:
         X = cache.read_vectors(embedding, train.rows[learnt])
         start = head.refit(X, train.labels[learnt])
     codes = np.searchsorted(head.classes, train.labels)
+    weights = (
+        ()
+        if head.class_weight is None
+        else weigh_classes(head.class_weight, head.classes, codes[learnt])
+    )
+    if agreement.n_new:
+        note(agreement.describe_new(manifest, cache))
+    if request.head is not None:  # otherwise the fit has told it
+        note_left_out(cache, "train", embedding)
+    note_left_out(cache, split, embedding)
+    note_unknown(test.labels, head.classes)
     return TuningData(
         embedding=embedding,
         split=split,
@@ -121,9 +146,16 @@ def read_data(cache: Cache, request: TuningRequest) -> TuningData:
         start=start,
         train=train,
         entries=entries,
-        examples=Examples(learnt, holdout, codes),
+        examples=Examples(
+            train=learnt,
+            holdout=holdout,
+            y=codes,
+            units=join_units(train.groups, train.digests),
+        ),
         test=test,
         test_entries=test_entries,
+        predicted=head.predict(cache.read_vectors(embedding, test.rows)),
+        class_weights=tuple(map(float, weights)),
     )
 
 
@@ -141,6 +173,45 @@ def _open_head(cache: Cache, request: TuningRequest) -> Head:
     head = read_head(head)
     fold_linear(head.estimator)  # refuse an unfit head before the trunk is run
     return head
+
+
+def check_agreement(agreement: Agreement, manifest: Manifest, cache: Cache) -> None:
+    """Refuse a source that says something else of its images than the cache.
+
+    Splits that were recorded in the cache after the extraction are used in place of those of the
+    source, and the user is told.
+
+    Parameters
+    ----------
+    agreement : Agreement
+        Comparison of both.
+    manifest : Manifest
+        The source.
+    cache : Cache
+        The cache.
+
+    Raises
+    ------
+    TuningError
+        If labels, splits or groups differ.
+    """
+    differing = []
+    for one in agreement.disagreements:
+        if one.column == "splits" and cache.has_recorded_splits:
+            note(
+                f"{cache.path}: the recorded splits are used, not those of {manifest.source}, "
+                f"which has {one.describe(agreement.n_common)}"
+            )
+        else:
+            differing.append(one.describe(agreement.n_common))
+    if differing:
+        raise TuningError(
+            subject=manifest.source,
+            expected=f"what {cache.path} says of the same images",
+            got=", and ".join(differing),
+            remedy="Bring the cache up to date with "
+            f"featx.extract(source, output={str(cache.path)!r}), then fit the head again.",
+        )
 
 
 def choose_split(split: str | None, have: Sequence[str], *, subject: str) -> str:
@@ -204,7 +275,7 @@ def check_layer(layer: str, subject: str) -> None:
 
 
 def drop_seen(test: LabelledRows, seen: Array, subject: str) -> LabelledRows:
-    """Drop the rows whose image a model has learnt from.
+    """Drop the rows whose image a model has learnt from, and tell the user how many.
 
     Parameters
     ----------
@@ -226,6 +297,11 @@ def drop_seen(test: LabelledRows, seen: Array, subject: str) -> LabelledRows:
         If no row is left.
     """
     left = test.select(~np.isin(shorten_digests(test.digests), seen))
+    if 0 < len(left) < len(test):
+        note(
+            f"{subject}: {len(test) - len(left)} of {len(test)} rows were left out, because the "
+            "head was fitted on the same images, or the split train has them"
+        )
     if not len(left):
         raise TuningError(
             subject=subject,

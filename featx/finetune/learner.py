@@ -38,6 +38,8 @@ class Learner(nn.Module):
         Numbers of the training.
     device : torch.device
         Device to train on.
+    class_weights : Tensor, optional
+        Weight ``(n_classes,)`` of each class in the loss. Default: all images weigh alike.
 
     Attributes
     ----------
@@ -48,7 +50,13 @@ class Learner(nn.Module):
     """
 
     def __init__(
-        self, cut: CutNetwork, classifier: nn.Linear, recipe: Recipe, device: torch.device
+        self,
+        cut: CutNetwork,
+        classifier: nn.Linear,
+        recipe: Recipe,
+        device: torch.device,
+        *,
+        class_weights: torch.Tensor | None = None,
     ) -> None:
         super().__init__()
         if recipe.train_batchnorm:
@@ -56,6 +64,7 @@ class Learner(nn.Module):
         self.top, self.classifier = cut.top, classifier
         self.precision = recipe.precision or choose_precision(device)
         self._recipe, self._device, self._shape = recipe, device, cut.shape
+        self._class_weights = None if class_weights is None else class_weights.to(device)
         self._chance = threading.local()
         _seed_dropout(cut.top, self._chance)
         self.requires_grad_(True).to(device)
@@ -127,7 +136,7 @@ class Learner(nn.Module):
         Returns
         -------
         float
-            Cross-entropy with label smoothing, in nats.
+            Cross-entropy with label smoothing and class weights, in nats.
         """
         # BatchNorm cannot learn a variance from a single image.
         set_train(self, train_batchnorm=self._recipe.train_batchnorm and len(maps) > 1)
@@ -139,12 +148,7 @@ class Learner(nn.Module):
             generator = torch.Generator(self._device)
             generator.manual_seed(hash((self._recipe.seed, step, number)) & 0xFFFF_FFFF_FFFF)
             self._chance.generator = generator
-            loss = functional.cross_entropy(
-                self(part),
-                labels.to(self._device),
-                reduction="sum",
-                label_smoothing=self._recipe.label_smoothing,
-            ) / len(maps)
+            loss = self._sum_losses(self(part), labels.to(self._device)) / len(maps)
             return loss.item(), torch.autograd.grad(loss, parameters, allow_unused=True)
 
         parts = zip(maps.chunk(self.n_parts), y.chunk(self.n_parts), strict=True)
@@ -154,6 +158,19 @@ class Learner(nn.Module):
             present = [gradient for gradient in gradients if gradient is not None]
             parameter.grad = functools.reduce(torch.add, present) if present else None
         return math.fsum(loss for loss, _ in results)
+
+    def _sum_losses(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Add up the losses of images, each with the weight of its class.
+
+        The weights of PyTorch's function would also weigh the classes that smoothing spreads a
+        label over: each image of a frequent class would pull towards the rare ones.
+        """
+        losses = functional.cross_entropy(
+            logits, y, reduction="none", label_smoothing=self._recipe.label_smoothing
+        )
+        if self._class_weights is not None:
+            losses = losses * self._class_weights[y]
+        return losses.sum()
 
     def _map(self, function: Any, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         if self._pool is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from featx.core.errors import TuningError
 from featx.core.files import replacing
+from featx.core.typing import Measure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +22,14 @@ class Epoch:
     epoch : int
         Number of the epoch, from 1; 0 is the fitted head before any step.
     train_loss : float
-        Mean cross-entropy over the images of the epoch, in nats, with label smoothing; NaN for
-        epoch 0.
+        Mean cross-entropy over the images of the epoch, in nats, with label smoothing, and with the
+        class weights of the head if it has some; NaN for epoch 0.
     holdout_loss : float
-        Mean cross-entropy over the holdout after the epoch, in nats, without label smoothing.
+        The same over the holdout after the epoch, without label smoothing.
     holdout_accuracy : float
         Share of the holdout that is predicted correctly after the epoch.
+    holdout_balanced_accuracy : float
+        Mean recall of the classes that have images in the holdout.
     lr : float
         Learning rate of the topmost block in the last step of the epoch.
     seconds : float
@@ -43,9 +46,21 @@ class Epoch:
     train_loss: float
     holdout_loss: float
     holdout_accuracy: float
+    holdout_balanced_accuracy: float
     lr: float
     seconds: float
     images_per_s: float
+
+    def get_score(self, measure: Measure) -> float:
+        """Return a score of the holdout.
+
+        Parameters
+        ----------
+        measure : {"accuracy", "balanced_accuracy"}
+            The score.
+        """
+        balanced = measure == "balanced_accuracy"
+        return self.holdout_balanced_accuracy if balanced else self.holdout_accuracy
 
 
 def write_log(path: Path, history: Sequence[Epoch], *, overwrite: bool) -> None:

@@ -95,8 +95,9 @@ class TuningPaths:
             If a destination cannot be written, is an input, or an unfinished run exists.
         """
         self.check_apart(inputs)
-        # A run that was killed while it put its files in place may have left some of them.
-        is_ours = overwrite or (resume and self.folder.exists())
+        # A run that was killed while it put its files in place may have left some of them. Whether
+        # weights are those of a finished run is known only when the data have been read.
+        is_ours = overwrite or (resume and (self.folder.exists() or self.output.exists()))
         for path in (self.output, self.head, self.log):
             check_destination(path, overwrite=is_ours, error=TuningError)
         check_destination(self.trunk, overwrite=True, error=TuningError)  # later runs add to it

@@ -92,7 +92,17 @@ def plan_tuning(
     -------
     TuningPlan
         The decisions.
+
+    Raises
+    ------
+    TuningError
+        If a number of the recipe can do nothing in this training.
     """
+    check_effect(
+        request.recipe,
+        n_blocks=len(network.cut.blocks),
+        n_epochs=request.recipe.epochs,
+    )
     excess = describe_excess(
         network.run.count_bytes(1),
         network.run.count_bytes(request.recipe.views + 1),
@@ -104,6 +114,40 @@ def plan_tuning(
         trunk_path=None if excess else request.paths.trunk,
         trunk_excess=excess,
     )
+
+
+def check_effect(recipe: Recipe, *, n_blocks: int, n_epochs: int) -> None:
+    """Refuse numbers of a recipe that can do nothing in a training.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Numbers of the training.
+    n_blocks : int
+        Number of blocks to train.
+    n_epochs : int
+        Number of epochs.
+
+    Raises
+    ------
+    TuningError
+        If there are more views than epochs, or the learning rate is to fall from block to block but
+        there is only one.
+    """
+    if recipe.views > n_epochs:
+        raise TuningError(
+            subject="views",
+            expected=f"at most {n_epochs}, because each of {n_epochs} epochs takes one view",
+            got=str(recipe.views),
+            remedy=f"Pass views={n_epochs}, or more epochs.",
+        )
+    if n_blocks == 1 and recipe.lr_decay != Recipe.lr_decay:
+        raise TuningError(
+            subject="lr_decay",
+            expected="several blocks, from one to the next of which the learning rate falls",
+            got="one block",
+            remedy="Leave lr_decay out, or pass unfreeze=2 or more.",
+        )
 
 
 def build_identity(
@@ -133,9 +177,11 @@ def build_identity(
         preprocessing=backbone.preprocess.identify(),
         blocks=tuple(block.name for block in cut.blocks),
         classes=tuple(data.head.classes.tolist()),
+        class_weights=data.class_weights,
+        measure=data.head.measure,
         images=digest_arrays(np.array(data.train.digests, str)),
         labels=digest_arrays(data.examples.y),
-        holdout=digest_arrays(data.examples.holdout),
+        holdout=digest_arrays(data.examples.holdout, data.examples.units),
         head=digest_arrays(*fold_linear(data.start)),
         recipe=recipe,
     )

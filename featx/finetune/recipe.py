@@ -120,6 +120,25 @@ class Recipe:
                     remedy=f"Pass such a number; the default is {getattr(type(self), name)}.",
                 )
 
+        self._check_effect()
+
+    def _check_effect(self) -> None:
+        """Refuse values that can do nothing."""
+        if self.label_smoothing == 1:
+            raise TuningError(
+                subject="label_smoothing",
+                expected="a share below 1",
+                got=f"{self.label_smoothing}, which leaves nothing of the labels",
+                remedy=f"Pass a smaller share; the default is {type(self).label_smoothing}.",
+            )
+        if self.train_batchnorm and self.train_batch_size < 2:
+            raise TuningError(
+                subject="train_batchnorm",
+                expected="batches of at least 2 images, because one image has no variance",
+                got=f"train_batch_size={self.train_batch_size}",
+                remedy="Pass a larger train_batch_size, or leave train_batchnorm out.",
+            )
+
     def scale_rate(self, step: int, n_steps: int) -> float:
         """Return the learning rate of a step, relative to the largest one.
 

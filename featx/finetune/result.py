@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib.metadata
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,112 +16,123 @@ from safetensors.torch import save
 from torch import nn
 
 from featx.backbones.backbone import Backbone
+from featx.backbones.load import load_backbone
 from featx.backbones.metadata import METADATA_KEY, WeightsMetadata
 from featx.backbones.registry import get_backbone_spec
 from featx.backbones.spec import PENULTIMATE
-from featx.cache.reader import Cache
+from featx.core.files import remove_work_dir
+from featx.core.notes import note
+from featx.core.progress import stage
 from featx.core.torch_state import plain_torch
 from featx.embedding.identity import build_fingerprint, find_decode
 from featx.embedding.loop import iter_embedded
-from featx.finetune.advise import Advice
 from featx.finetune.data import TuningData
-from featx.finetune.log import Epoch, write_whole
+from featx.finetune.finished import describe_plan
+from featx.finetune.log import write_log, write_whole
+from featx.finetune.plan import TuningNetwork, TuningPlan
+from featx.finetune.report import TuningReport
+from featx.finetune.request import TuningRequest
 from featx.finetune.train import Training
 from featx.finetune.trunk import TrunkRun, check_batch
 from featx.heads.compare import PairedScores, compare_predictions
 from featx.heads.head import Head, shorten_digests
 from featx.heads.linear import build_linear, fold_linear
-from featx.heads.splits import fill_groups
+from featx.heads.splits import join_units
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 
-@dataclass(frozen=True, kw_only=True)
-class TuningReport:
-    """The report of a fine-tuning, with the verdict whether it helped.
+TRAINED_KIND = "logreg"
+"""Kind of a head that was trained with cross-entropy."""
 
-    Attributes
+
+def write_results(
+    request: TuningRequest,
+    data: TuningData,
+    network: TuningNetwork,
+    *,
+    plan: TuningPlan,
+    training: Training,
+    seconds: Mapping[str, float],
+) -> TuningReport:
+    """Write weights, head and log, with the scores of the model in the weights file.
+
+    Parameters
     ----------
-    path, head_path, log_path : Path
-        Tuned weights, the head that belongs to them, and the log of epochs.
-    backbone : str
-        Name of the architecture.
-    blocks : tuple of str
-        Names of the unfrozen blocks, the one nearest to the classifier first.
-    n_train, n_holdout : int
-        Number of images to learn from, and number of images in the holdout.
-    history : tuple of Epoch
-        Epochs in their order; epoch 0 is the fitted head.
-    best_epoch : int
-        Number of the epoch whose weights are kept; 0 if no epoch was surely better than the head.
-    stopped : str
-        Sentence that says why training ended before its last epoch; empty if all epochs were run.
-    split : str
-        Split that the frozen head and the tuned model are compared on.
-    scores : PairedScores
-        Scores of the frozen head (``first``) and of the tuned model (``second``).
-    advice : Advice or None
-        Advice that chose the blocks; None if the caller chose them.
-    trunk_path : Path or None
-        Cache with the output of the trunk; None if the trunk was run in each epoch.
-    trunk_excess : str
-        Sentence that says why the output of the trunk is not kept; empty if it is kept.
-    trunk_s, train_s : float
-        Seconds that this call spent on the trunk, and on training.
+    request : TuningRequest
+        The request of the user.
+    data : TuningData
+        The data of the fine-tuning.
+    network : TuningNetwork
+        The backbone, cut in two.
+    plan : TuningPlan
+        The decisions.
+    training : Training
+        The finished training.
+    seconds : mapping of str to float
+        Seconds of the trunk and of the training, as the report has them.
 
-    See Also
-    --------
-    fine_tune : Returns the report.
+    Returns
+    -------
+    TuningReport
+        Epochs, scores and verdict.
+
+    Raises
+    ------
+    TuningError
+        If a file cannot be written, or an image to compare on changed.
     """
-
-    path: Path
-    head_path: Path
-    log_path: Path
-    backbone: str
-    blocks: tuple[str, ...]
-    n_train: int
-    n_holdout: int
-    history: tuple[Epoch, ...]
-    best_epoch: int
-    stopped: str
-    split: str
-    scores: PairedScores
-    advice: Advice | None
-    trunk_path: Path | None
-    trunk_excess: str
-    trunk_s: float
-    train_s: float
-
-    @property
-    def verdict(self) -> str:
-        """Sentences: the gain with its interval, the model to use, and the files of no use."""
-        scores = self.scores
-        low, high = scores.gain_ci95
-        gain = (
-            f"{100 * scores.gain:+.1f} points on {scores.n_rows} {self.split} images "
-            f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f}, p = {scores.p_value:.2g})"
+    paths, classifier = request.paths, training.request.classifier
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    metadata = build_metadata(network.backbone, data, training, time=now)
+    # The compared file is the final one, except for the scores in its metadata.
+    draft = paths.folder / paths.output.name
+    save_weights(draft, network.cut.network, classifier, metadata, overwrite=True)
+    with stage(f"comparing on {data.split}"):
+        tuned = load_backbone(network.backbone.name, weights=str(draft))
+        tuned_head = build_tuned_head(
+            tuned, paths.output, classifier, data, is_trained=training.best_epoch > 0
         )
-        if scores.is_better:
-            return f"Tuning helped: {gain}. Use {self.path} with {self.head_path}."
-        files = [
-            self.path,
-            self.head_path,
-            self.log_path,
-            *([self.trunk_path] if self.trunk_path else []),
-        ]
-        names = f"{', '.join(map(str, files[:-1]))} and {files[-1]}"
-        found = (
-            "Tuning made the accuracy worse"
-            if scores.gain_ci95[1] < 0
-            else "Tuning did not help for certain"
+        scores = compare(data, network.run, tuned=tuned, tuned_head=tuned_head)
+    report = TuningReport(
+        path=paths.output,
+        head_path=paths.head,
+        log_path=paths.log,
+        backbone=network.backbone.name,
+        blocks=plan.identity.blocks,
+        n_train=len(data.examples.train),
+        n_holdout=len(data.examples.holdout),
+        history=tuple(training.history),
+        best_epoch=training.best_epoch,
+        n_epochs=training.n_epochs,
+        stopped=training.stopped,
+        is_cut_short=training.is_cut_short,
+        split=data.split,
+        scores=scores,
+        advice=network.advice,
+        trunk_path=plan.trunk_path,
+        trunk_excess=plan.trunk_excess,
+        **seconds,
+    )
+    metadata = replace(
+        metadata,
+        scores=scores.to_dict(),
+        plan=describe_plan(plan.identity, data),
+        report=report.to_record(),
+    )
+    # A killed run may have left some of the files; a file that came meanwhile is not replaced.
+    overwrite = request.overwrite or request.resume
+    save_weights(paths.output, network.cut.network, classifier, metadata, overwrite=overwrite)
+    tuned_head.save(paths.head, overwrite=overwrite)
+    write_log(paths.log, training.history, overwrite=overwrite)
+    remove_work_dir(paths.folder, paths.is_work)
+    if tuned_head.kind != data.head.kind:
+        note(
+            f"{paths.head}: training with cross-entropy made a {tuned_head.kind} of the "
+            f"{data.head.kind} head; its scores are probabilities"
         )
-        unchanged = "" if self.best_epoch else "the network is unchanged, and "
-        return f"{found}: {gain}. Stay with the frozen head: {unchanged}you may delete {names}."
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields and the verdict as plain values, for JSON."""
-        return asdict(self) | {"scores": self.scores.to_dict(), "verdict": self.verdict}
+    return report
 
 
 def build_metadata(
@@ -224,14 +237,17 @@ def save_weights(
     state = dict(network.state_dict())
     state |= {f"{prefix}.{name}": tensor for name, tensor in classifier.state_dict().items()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    data = save(tensors, metadata={METADATA_KEY: metadata.to_json()})
-    write_whole(path, data, overwrite=overwrite)
+    texts = {"format": "pt", METADATA_KEY: metadata.to_json()}
+    write_whole(path, save(tensors, metadata=texts), overwrite=overwrite)
 
 
 def build_tuned_head(
-    tuned: Backbone, output: Path, classifier: nn.Linear, data: TuningData
+    tuned: Backbone, output: Path, classifier: nn.Linear, data: TuningData, *, is_trained: bool
 ) -> Head:
     """Build the head that belongs to tuned weights.
+
+    Cross-entropy makes a logistic regression of every head. A head that training did not change
+    stays what it is: the distances of a support vector machine are no probabilities.
 
     Parameters
     ----------
@@ -243,40 +259,45 @@ def build_tuned_head(
         Last layer after training.
     data : TuningData
         The data of the fine-tuning.
+    is_trained : bool
+        Whether training changed the classifier.
 
     Returns
     -------
     Head
-        Logistic regression with the matrix of the classifier.
+        The frozen head with the fingerprint of the tuned weights, if no epoch was better than it;
+        else a logistic regression with the matrix of the classifier.
     """
-    frozen, digests = data.head.fingerprint, data.train.digests
-    fingerprint = build_fingerprint(
-        tuned, PENULTIMATE, precision=frozen.precision, decode=find_decode(frozen)
+    frozen, digests = data.head, data.train.digests
+    unchanged = replace(
+        frozen,
+        fingerprint=build_fingerprint(
+            tuned,
+            PENULTIMATE,
+            precision=frozen.fingerprint.precision,
+            decode=find_decode(frozen.fingerprint),
+        ),
+        origin=replace(tuned.origin, weights=str(output.resolve())),
     )
+    if not is_trained:
+        return unchanged
     weight = classifier.weight.detach().numpy()
     bias = classifier.bias.detach().numpy()
-    fitted_on = replace(data.head.fitted_on, split="train", n_rows=len(digests), fine_tuned=True)
-    return Head(
-        estimator=build_linear(weight, bias, data.head.classes),
-        kind="logreg",
-        params=data.head.params,
-        fingerprint=fingerprint,
-        origin=replace(tuned.origin, weights=str(output.resolve())),
-        fitted_on=fitted_on,
+    return replace(
+        unchanged,
+        estimator=build_linear(weight, bias, frozen.classes, class_weight=frozen.class_weight),
+        kind=TRAINED_KIND,
+        fitted_on=replace(frozen.fitted_on, split="train", n_rows=len(digests), fine_tuned=True),
         cross_validation=None,
-        seen=np.union1d(data.head.seen, shorten_digests(digests)),
+        seen=np.union1d(frozen.seen, shorten_digests(digests)),
     )
 
 
-def compare(
-    cache: Cache, data: TuningData, run: TrunkRun, *, tuned: Backbone, tuned_head: Head
-) -> PairedScores:
+def compare(data: TuningData, run: TrunkRun, *, tuned: Backbone, tuned_head: Head) -> PairedScores:
     """Compare the frozen head and the tuned model on the same images.
 
     Parameters
     ----------
-    cache : Cache
-        Cache with the frozen embeddings.
     data : TuningData
         The data of the fine-tuning; its test rows are predicted.
     run : TrunkRun
@@ -311,7 +332,8 @@ def compare(
             parts.append(batch.vectors[PENULTIMATE])
     return compare_predictions(
         test.labels,
-        data.head.predict(cache.read_vectors(data.embedding, test.rows)),
+        data.predicted,
         tuned_head.predict(np.concatenate(parts)),
-        groups=fill_groups(test.groups),
+        measure=data.head.measure,
+        groups=join_units(test.groups, test.digests),
     )

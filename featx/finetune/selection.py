@@ -10,58 +10,100 @@ from typing import Any
 
 import numpy as np
 
-from featx.core.typing import BoolArray
+from featx.core.typing import BoolArray, Float64Array, IntArray, Measure
 from featx.finetune.log import Epoch
+from featx.heads.compare import compute_p_value, find_strata, sum_units, weigh_rows
 
 Rank = tuple[bool, float, float]
 """Sort key of an epoch: the largest key wins."""
 
+ONE_ERROR = 0.16
+"""Probability that a normal variable exceeds its mean by one standard error."""
 
-def rank(epoch: Epoch, *, sure: bool) -> Rank:
+
+def rank(epoch: Epoch, measure: Measure, *, sure: bool) -> Rank:
     """Return the sort key of an epoch: the epoch with the largest key wins.
 
-    Epochs are ordered by accuracy, because the final comparison is by accuracy: the loss of a
+    Epochs are ordered by the measure of the final comparison, and not by loss: the loss of a
     network that becomes more confident rises while the network still learns. Epochs of equal
-    accuracy, which are frequent on small holdouts, are ordered by loss.
+    scores, which are frequent on small holdouts, are ordered by loss.
 
     Parameters
     ----------
     epoch : Epoch
         Measurements of the epoch.
+    measure : {"accuracy", "balanced_accuracy"}
+        Score by which the head was chosen.
     sure : bool
         Result of `is_sure`: an epoch that is surely better than the head precedes all others.
 
     Returns
     -------
     tuple
-        Certainty, accuracy, and the negative loss.
+        Certainty, score, and the negative loss.
     """
-    return sure, epoch.holdout_accuracy, -epoch.holdout_loss
+    # Sums in another order differ in the last bits: such scores are equal.
+    return sure, round(epoch.get_score(measure), 9), -epoch.holdout_loss
 
 
-def is_sure(correct: BoolArray, head_correct: BoolArray) -> bool:
+def is_sure(gains: Float64Array) -> bool:
     """Tell whether an epoch is better than the head by more than one standard error.
 
-    On a small holdout, one epoch in ten looks better by chance. McNemar's statistic is the square
-    of the difference in standard errors.
+    On a small holdout, one epoch in ten looks better by chance. If an epoch were as good as the
+    head, each gain might as well have been a loss of the same size, so that the variance of their
+    sum is the sum of their squares. For an accuracy, the sum in standard errors, squared, is
+    McNemar's statistic. For a balanced accuracy, an image of a rare class weighs more. If few
+    images weigh most, their sum is not normal, and random signs must agree.
 
     Parameters
     ----------
-    correct, head_correct : ndarray of bool
-        Shape ``(n_holdout,)``: True for the images that the epoch, or the head, predicts correctly.
+    gains : ndarray of float64
+        ``(n_units,)``, gain of each image in the score, or of each unit of images that belong
+        together; negative for a loss.
 
     Returns
     -------
     bool
-        True if the epoch gains more than one standard error.
+        True if the gains add up to more than one standard error.
     """
-    gained = int((correct & ~head_correct).sum())
-    lost = int((head_correct & ~correct).sum())
-    return gained > lost and (gained - lost) ** 2 > gained + lost
+    gain, variance = float(gains.sum()), float(np.square(gains).sum())
+    if gain <= 0 or gain**2 <= variance * (1 + 1e-9):
+        return False
+    are_equal = len(np.unique(np.abs(gains[gains != 0]))) == 1
+    return are_equal or compute_p_value(gains) / 2 < ONE_ERROR
+
+
+def measure_holdout(correct: BoolArray, y: IntArray) -> tuple[float, float]:
+    """Compute accuracy and balanced accuracy.
+
+    Parameters
+    ----------
+    correct : ndarray of bool
+        Shape ``(n_holdout,)``: images that are predicted correctly.
+    y : ndarray of int64
+        Shape ``(n_holdout,)``: their class codes.
+
+    Returns
+    -------
+    accuracy, balanced_accuracy : float
+        Share of the images, and mean over the classes of the share of their images.
+    """
+    counts = np.bincount(y)
+    n_right = np.bincount(y[correct], minlength=len(counts))
+    return float(correct.mean()), float((n_right[counts > 0] / counts[counts > 0]).mean())
 
 
 class ModelSelection:
     """Remember the best epoch so far.
+
+    Parameters
+    ----------
+    y : ndarray of int64
+        Shape ``(n_holdout,)``: class codes of the images of the holdout.
+    units : ndarray of int64
+        Shape ``(n_holdout,)``: images of one unit belong together.
+    measure : {"accuracy", "balanced_accuracy"}
+        Score by which the head was chosen.
 
     Attributes
     ----------
@@ -69,8 +111,10 @@ class ModelSelection:
         Number of the best epoch; 0 is the head before any step.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, y: IntArray, units: IntArray, measure: Measure) -> None:
         self.best_epoch = 0
+        self._measure: Measure = measure
+        self._weights, self._units = weigh_rows(find_strata(y, measure)), units
         self._best_rank: Rank | None = None
         self._head_correct: BoolArray = np.zeros(0, bool)
 
@@ -91,7 +135,8 @@ class ModelSelection:
         """
         if self._best_rank is None:
             self._head_correct = correct
-        found = rank(epoch, sure=is_sure(correct, self._head_correct))
+        gains = self._weights * (correct.astype(np.int64) - self._head_correct)
+        found = rank(epoch, self._measure, sure=is_sure(sum_units(gains, self._units)))
         if self._best_rank is not None and not found > self._best_rank:
             return False
         self.best_epoch, self._best_rank = epoch.epoch, found

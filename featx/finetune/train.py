@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Generator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from featx.core.bar import Bar
 from featx.core.errors import DeviceError
+from featx.core.notes import note
 from featx.core.progress import open_bar, show_progress, stage
 from featx.core.signals import HeldSignals, hold_signals
 from featx.core.typing import IntArray
@@ -27,15 +28,16 @@ from featx.finetune.learner import Learner
 from featx.finetune.log import Epoch, write_log
 from featx.finetune.optimizer import build_optimizer
 from featx.finetune.paths import CHECKPOINT, LOG
+from featx.finetune.progress import Progress
 from featx.finetune.recipe import Recipe
-from featx.finetune.selection import EarlyStopping, ModelSelection
+from featx.finetune.selection import EarlyStopping, ModelSelection, measure_holdout
 from featx.finetune.trunk import Features
 
 HELD = (signal.SIGINT, signal.SIGTERM)
 """Signals that wait for the end of a step."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Examples:
     """Images to learn from, and images of the holdout, which decide when to stop.
 
@@ -45,11 +47,14 @@ class Examples:
         Numbers of images, as `Features` takes them.
     y : ndarray of int
         Class code of every image, in the order of the numbers.
+    units : ndarray of int
+        Unit of every image: images of one unit belong together.
     """
 
     train: IntArray
     holdout: IntArray
     y: IntArray
+    units: IntArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,48 +93,6 @@ class TrainingRequest:
         return self.identity.recipe
 
 
-@dataclass(kw_only=True)
-class Progress:
-    """The point that a training has reached.
-
-    Attributes
-    ----------
-    epoch, step : int
-        Number of the epoch, from 1, and of the next step in it, from 0.
-    loss_sum : float
-        Sum of the losses of the images that were seen in the epoch.
-    n_seen : int
-        Number of images that were seen in the epoch.
-    seconds : float
-        Seconds of training in the epoch.
-    history : list of Epoch
-        Epochs that are finished.
-    """
-
-    epoch: int = 1
-    step: int = 0
-    loss_sum: float = 0.0
-    n_seen: int = 0
-    seconds: float = 0.0
-    history: list[Epoch] = field(default_factory=list)
-
-    def finish_epoch(self, epoch: Epoch) -> None:
-        """Add a finished epoch, and begin the next one."""
-        self.history.append(epoch)
-        self.epoch, self.step = epoch.epoch + 1, 0
-        self.loss_sum, self.n_seen, self.seconds = 0.0, 0, 0.0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state in plain values."""
-        return asdict(self)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the state that `state_dict` returned."""
-        history = [Epoch(**line) for line in state["history"]]
-        for name, value in {**state, "history": history}.items():
-            setattr(self, name, value)
-
-
 class Training:
     """The training of the upper part of a network and of its classifier.
 
@@ -152,12 +115,22 @@ class Training:
         self.request, self.recipe = request, request.recipe
         self.device = torch.device(request.device)
         cut, classifier = request.cut, request.classifier
-        self.learner = Learner(cut, classifier, self.recipe, self.device)
+        identity, examples = request.identity, request.examples
+        self._class_weights = (
+            torch.tensor(identity.class_weights) if identity.class_weights else None
+        )
+        self.learner = Learner(
+            cut, classifier, self.recipe, self.device, class_weights=self._class_weights
+        )
         self.optimizer = build_optimizer(self.recipe, cut.top, classifier, cut.blocks)
-        self.progress, self.selection = Progress(), ModelSelection()
+        self.progress = Progress()
+        holdout = examples.holdout
+        self.selection = ModelSelection(
+            examples.y[holdout], examples.units[holdout], identity.measure
+        )
         self.stopping = EarlyStopping(self.recipe.patience, self.recipe.epochs)
-        self._checkpoint = Checkpoint(request.folder / CHECKPOINT, request.identity)
-        self._y = torch.from_numpy(request.examples.y)
+        self._checkpoint = Checkpoint(request.folder / CHECKPOINT, identity)
+        self._y = torch.from_numpy(examples.y)
         self._start = self._copy_weights()
         self._best: dict[str, torch.Tensor] = {}
 
@@ -175,6 +148,16 @@ class Training:
     def stopped(self) -> str:
         """Sentence that says why training ended early; empty if it did not."""
         return self.stopping.reason
+
+    @property
+    def n_epochs(self) -> int:
+        """Number of epochs of the whole training."""
+        return self.recipe.epochs
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether training ended before its learning rate had come down."""
+        return bool(self.stopped)
 
     def run(self, *, resume: bool = False, progress: bool | None = None) -> None:
         """Train, and load the best weights into the network.
@@ -258,10 +241,14 @@ class Training:
     def _begin(self, *, resume: bool) -> None:
         """Load the checkpoint, or score the head as epoch 0."""
         state = self._checkpoint.read() if resume else None
+        folder = self.request.folder
         if state is None:
+            if resume:
+                note(f"{folder}: no unfinished run, so that training begins anew")
             self._finish_epoch(math.nan)
         else:
             self.load_state_dict(state)
+            note(f"{folder}: training goes on after {self.progress.describe()}")
             # The run may have ended before it wrote the last line.
             write_log(self.request.folder / LOG, self.history, overwrite=True)
 
@@ -323,17 +310,19 @@ class Training:
         number = progress.epoch if self.history else 0
         holdout = self.request.examples.holdout
         logits, y = self.predict(holdout), self._y[holdout]
-        correct = logits.argmax(1) == y
+        correct = (logits.argmax(1) == y).numpy()
+        accuracy, balanced_accuracy = measure_holdout(correct, y.numpy())
         epoch = Epoch(
             epoch=number,
             train_loss=train_loss,
-            holdout_loss=float(functional.cross_entropy(logits, y)),
-            holdout_accuracy=float(correct.float().mean()),
+            holdout_loss=float(functional.cross_entropy(logits, y, weight=self._class_weights)),
+            holdout_accuracy=accuracy,
+            holdout_balanced_accuracy=balanced_accuracy,
             lr=self.optimizer.param_groups[0]["lr"] if number else 0.0,
             seconds=progress.seconds,
             images_per_s=progress.n_seen / progress.seconds if progress.seconds else 0.0,
         )
-        is_best = self.selection.update(epoch, correct.numpy())
+        is_best = self.selection.update(epoch, correct)
         if is_best:
             self._best = self._copy_weights()
         self.stopping.update(number, is_best=is_best)

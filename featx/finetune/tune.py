@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Unpack
 
-from featx.backbones.load import load_backbone
 from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache, open_cache
 from featx.core.errors import TuningError
-from featx.core.files import check_destination, remove_work_dir
+from featx.core.files import check_destination
 from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
 from featx.core.signals import explain_end
@@ -23,7 +20,7 @@ from featx.embedding.options import RunOptions, SharedRunKeywords
 from featx.finetune.advise import advise
 from featx.finetune.cut import cut_backbone
 from featx.finetune.data import TuningData, read_data
-from featx.finetune.log import write_log
+from featx.finetune.finished import describe_plan, find_finished
 from featx.finetune.paths import TuningPaths
 from featx.finetune.plan import (
     TuningNetwork,
@@ -33,19 +30,12 @@ from featx.finetune.plan import (
     plan_tuning,
 )
 from featx.finetune.recipe import Recipe
+from featx.finetune.report import TuningReport
 from featx.finetune.request import TuningRequest
-from featx.finetune.result import (
-    TuningReport,
-    build_linear_layer,
-    build_metadata,
-    build_tuned_head,
-    compare,
-    save_weights,
-)
+from featx.finetune.result import build_linear_layer, write_results
 from featx.finetune.space import FreeSpace, measure_space
 from featx.finetune.train import Training, TrainingRequest
 from featx.finetune.trunk import Features, KeptFeatures, LiveFeatures, TrunkRun
-from featx.heads.compare import PairedScores
 from featx.heads.head import Head
 
 
@@ -104,6 +94,7 @@ def fine_tune(  # noqa: PLR0913
         free memory for one.
     resume : bool
         Continue an interrupted run. On a CPU, the result equals the result of an uninterrupted run.
+        If the run is finished, nothing is done, and its report is returned again.
     overwrite : bool
         Replace the output, and drop an unfinished run.
     break_lock : bool
@@ -121,14 +112,22 @@ def fine_tune(  # noqa: PLR0913
     Raises
     ------
     TuningError
-        If the network has fewer blocks, the source is not that of the cache, an unfinished run
-        exists, or ``"auto"`` finds that fine-tuning is not worth its cost.
+        If the network has fewer blocks, the source is not that of the cache or says something else
+        of its images, an unfinished run exists, an option can do nothing, or ``"auto"`` finds that
+        fine-tuning is not worth its cost.
     HeadError
         If no single layer of a network equals the head.
     CacheLockedError
         If another process writes the output.
     CacheError, FingerprintError, SourceError, WeightsError, DeviceError
         If the cache, the backbone, the images, the weights or the device cannot be used.
+
+    Warns
+    -----
+    FeatxWarning
+        If the source has images that the cache lacks, if rows were left out or have a class that
+        the head does not know, if training changed the kind of the head, and where a resumed run
+        goes on.
 
     See Also
     --------
@@ -148,7 +147,7 @@ def fine_tune(  # noqa: PLR0913
     >>> report.blocks, report.scores.n_rows
     (('top',), 4)
     >>> report.verdict
-    'Tuning did not help for certain: +0.0 points on 4 val images ...'
+    'Tuning did not help for certain: +0.0 points of accuracy on 4 val images ...'
     """
     check_order(
         ("source", "cache"),
@@ -158,6 +157,13 @@ def fine_tune(  # noqa: PLR0913
         call="featx.fine_tune({rest!r}, cache={held!r}, output='{output}')",
         output=str(output),
     )
+    if trunk is not None and max_trunk_gb == 0:
+        raise TuningError(
+            subject="trunk",
+            expected="a limit max_trunk_gb above 0, because 0 keeps no output of the trunk",
+            got=str(trunk),
+            remedy="Leave trunk out, or pass a larger max_trunk_gb.",
+        )
     request = TuningRequest(
         source=source,
         paths=TuningPaths.build(output, trunk),
@@ -196,33 +202,23 @@ def _tune(request: TuningRequest, cache: Cache, device: str) -> TuningReport:
     if limit is None:
         limit = measure_space(network.run, request.paths.trunk, request.recipe.views)
     plan = plan_tuning(request, data, network, device=device, limit=limit)
+    if request.resume:
+        finished = find_finished(
+            request.paths,
+            describe_plan(plan.identity, data),
+            advice=network.advice,
+            overwrite=request.overwrite,
+        )
+        if finished is not None:
+            return finished
     training = build_training(request, data, network, plan)  # refuses before the trunk is run
     start = time.perf_counter()
     if isinstance(training.request.features, KeptFeatures):
         training.request.features.fill(break_lock=request.break_lock)
     filled = time.perf_counter()
     train(training, request, data)
-    trained = time.perf_counter()
-    scores = write_and_compare(request, cache, data, network=network, training=training)
-    return TuningReport(
-        path=request.paths.output,
-        head_path=request.paths.head,
-        log_path=request.paths.log,
-        backbone=network.backbone.name,
-        blocks=plan.identity.blocks,
-        n_train=len(data.examples.train),
-        n_holdout=len(data.examples.holdout),
-        history=tuple(training.history),
-        best_epoch=training.best_epoch,
-        stopped=training.stopped,
-        split=data.split,
-        scores=scores,
-        advice=network.advice,
-        trunk_path=plan.trunk_path,
-        trunk_excess=plan.trunk_excess,
-        trunk_s=filled - start,
-        train_s=trained - filled,
-    )
+    seconds = {"trunk_s": filled - start, "train_s": time.perf_counter() - filled}
+    return write_results(request, data, network, plan=plan, training=training, seconds=seconds)
 
 
 def open_network(request: TuningRequest, cache: Cache, data: TuningData) -> TuningNetwork:
@@ -342,56 +338,3 @@ def train(training: Training, request: TuningRequest, data: TuningData) -> None:
     if training.best_epoch == 0:  # training began with a head that was fitted without the holdout
         whole = build_linear_layer(data.head.estimator)
         training.request.classifier.load_state_dict(whole.state_dict())
-
-
-def write_and_compare(
-    request: TuningRequest,
-    cache: Cache,
-    data: TuningData,
-    *,
-    network: TuningNetwork,
-    training: Training,
-) -> PairedScores:
-    """Write weights, head and log, with the scores of the model in the weights file.
-
-    Parameters
-    ----------
-    request : TuningRequest
-        The request of the user.
-    cache : Cache
-        The open cache.
-    data : TuningData
-        The data of the fine-tuning.
-    network : TuningNetwork
-        The backbone, cut in two.
-    training : Training
-        The finished training.
-
-    Returns
-    -------
-    PairedScores
-        Scores of the frozen head, the first, and of the tuned model, the second.
-
-    Raises
-    ------
-    TuningError
-        If a file cannot be written, or an image to compare on changed.
-    """
-    paths, classifier = request.paths, training.request.classifier
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    metadata = build_metadata(network.backbone, data, training, time=now)
-    # The compared file is the final one, except for the scores in its metadata.
-    draft = paths.folder / paths.output.name
-    save_weights(draft, network.cut.network, classifier, metadata, overwrite=True)
-    with stage(f"comparing on {data.split}"):
-        tuned = load_backbone(network.backbone.name, weights=str(draft))
-        tuned_head = build_tuned_head(tuned, paths.output, classifier, data)
-        scores = compare(cache, data, network.run, tuned=tuned, tuned_head=tuned_head)
-    metadata = replace(metadata, scores=scores.to_dict())
-    # A killed run may have left some of the files; a file that came meanwhile is not replaced.
-    overwrite = request.overwrite or request.resume
-    save_weights(paths.output, network.cut.network, classifier, metadata, overwrite=overwrite)
-    tuned_head.save(paths.head, overwrite=overwrite)
-    write_log(paths.log, training.history, overwrite=overwrite)
-    remove_work_dir(paths.folder, paths.is_work)
-    return scores

@@ -14,6 +14,7 @@ from featx.fitting.inputs import (
     HeadLike,
     find_comparable,
     note_left_out,
+    note_unknown,
     opened_cache,
     read_head,
 )
@@ -97,10 +98,7 @@ def evaluate(
         note(
             f"{n_seen} of {scores.n_rows} rows were used to fit the head: their scores are too high"
         )
-    if scores.n_unknown:
-        note(
-            f"{scores.n_unknown} rows have a class that the head does not know, and count as wrong"
-        )
+    note_unknown(y, head.classes)
     return scores
 
 

@@ -120,6 +120,21 @@ def note_left_out(cache: Cache, split: str, embedding: str) -> None:
         )
 
 
+def note_unknown(labels: Array, classes: Array) -> None:
+    """Tell the user how many rows have a class that a head does not know.
+
+    Parameters
+    ----------
+    labels : ndarray of str
+        ``(n_rows,)``, labels of the rows that are scored.
+    classes : ndarray of str
+        ``(n_classes,)``, classes of the head.
+    """
+    n_unknown = int((~np.isin(labels, classes)).sum())
+    if n_unknown:
+        note(f"{n_unknown} rows have a class that the head does not know, and count as wrong")
+
+
 def check_labels(y: Array, *, subject: str) -> None:
     """Refuse labels that a classifier cannot be fitted on.
 

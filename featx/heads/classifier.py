@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from featx.core.errors import HeadError
 from featx.core.process import ignore_warnings
 from featx.core.progress import show_progress, stage
-from featx.core.typing import Array, Float32Array, IntArray
+from featx.core.typing import Array, Float32Array, Float64Array, IntArray
 from featx.heads.kinds import ClassWeight, check_class_weight, check_strength, get_kind
 from featx.heads.search import search_strength
 from featx.heads.splits import build_folds
@@ -45,6 +45,40 @@ def weigh_codes(class_weight: ClassWeight, classes: Array) -> ClassWeight:
     if isinstance(class_weight, dict):
         return {code: class_weight.get(label, 1.0) for code, label in enumerate(classes.tolist())}
     return class_weight
+
+
+def weigh_classes(class_weight: ClassWeight, classes: Array, codes: IntArray) -> Float64Array:
+    """Compute the weight of each class in a loss; over the rows, the mean weight is 1.
+
+    Parameters
+    ----------
+    class_weight : None, "balanced" or dict
+        Weights by label, as a head has them.
+    classes : ndarray
+        ``(n_classes,)``, labels in the order of their codes.
+    codes : ndarray of int64
+        ``(n_rows,)``, class codes of the rows that the loss is summed over.
+
+    Returns
+    -------
+    ndarray of float64
+        ``(n_classes,)``.
+
+    Examples
+    --------
+    >>> classes, codes = np.array(["ants", "bees"]), np.array([0, 0, 0, 1])
+    >>> weigh_classes("balanced", classes, codes).round(3).tolist()
+    [0.667, 2.0]
+    >>> weigh_classes({"bees": 3.0}, classes, codes).round(3).tolist()
+    [0.667, 2.0]
+    """
+    counts = np.bincount(codes, minlength=len(classes))
+    if class_weight == "balanced":
+        weights = 1 / np.maximum(counts, 1)
+    else:
+        by_label = class_weight if isinstance(class_weight, dict) else {}
+        weights = np.array([float(by_label.get(label, 1.0)) for label in classes.tolist()])
+    return np.asarray(weights * len(codes) / (weights @ counts))
 
 
 def _has_probabilities(classifier: HeadClassifier) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
-from featx.core.typing import Array
+from featx.core.typing import Array, IntArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +182,40 @@ def estimate_interval(n_right: int, n_rows: int) -> tuple[float, float]:
     """
     interval = binomtest(n_right, n_rows).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def estimate_balanced_interval(n_right: IntArray, n_rows: IntArray) -> tuple[float, float]:
+    """Estimate the 95 % interval of a balanced accuracy from the score intervals of the recalls.
+
+    The distances of the recalls from the ends of their intervals are squared and added (Zou and
+    Donner 2008). For one class, the interval is that of `estimate_interval`.
+
+    Parameters
+    ----------
+    n_right : ndarray of int64
+        ``(n_classes,)``, number of rows of each class that are predicted correctly.
+    n_rows : ndarray of int64
+        ``(n_classes,)``, number of all rows of each class, at least 1.
+
+    Returns
+    -------
+    tuple of float
+        Ends of the interval.
+
+    Examples
+    --------
+    >>> low, high = estimate_balanced_interval(np.array([90, 5]), np.array([100, 10]))
+    >>> round(low, 3), round(high, 3)
+    (0.565, 0.835)
+    """
+    if len(n_rows) == 1:
+        return estimate_interval(int(n_right[0]), int(n_rows[0]))
+    ends = np.array(
+        [estimate_interval(int(n), int(of)) for n, of in zip(n_right, n_rows, strict=True)]
+    )
+    recalls = n_right / n_rows
+    below, above = np.sqrt(((ends - recalls[:, None]) ** 2).sum(axis=0)) / len(recalls)
+    return float(recalls.mean() - below), float(recalls.mean() + above)
 
 
 def score_predictions(

@@ -22,9 +22,10 @@ from featx.core.fingerprint import Fingerprint
 from featx.core.process import ignore_warnings
 from featx.core.provenance import Origin
 from featx.core.recognise import describe_path
-from featx.core.typing import Array, Float32Array, PathLike
+from featx.core.typing import Array, Float32Array, Measure, PathLike
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import CrossValidation
+from featx.heads.kinds import ClassWeight, choose_measure
 
 FORMAT_NAME = "featx-head"
 FORMAT_VERSION = 2
@@ -108,6 +109,17 @@ class Head:
         """Class names, str ``(n_classes,)``, sorted as text."""
         return np.asarray(self.estimator.classes_)
 
+    @property
+    def class_weight(self) -> ClassWeight:
+        """Weights of the classes that the head was fitted with; None if all rows weigh alike."""
+        weights: ClassWeight = getattr(self.estimator.steps[-1][1], "class_weight", None)
+        return weights
+
+    @property
+    def measure(self) -> Measure:
+        """Score by which the head was chosen: the balanced accuracy if it has class weights."""
+        return choose_measure(self.class_weight)
+
     def predict(self, X: Array) -> Array:
         """Predict a class name for each row of embeddings.
 
@@ -178,7 +190,7 @@ class Head:
         """Fit the same kind with the same parameters on other rows.
 
         A head that was made by fine-tuning has no such parameters. In this case, a logistic
-        regression that chooses its C is fitted.
+        regression with the same class weights, which chooses its C, is fitted.
 
         Parameters
         ----------
@@ -199,7 +211,7 @@ class Head:
         """
         X = self._check(X)
         if self.fitted_on.fine_tuned:
-            return HeadClassifier().fit(X, y).pipeline_
+            return HeadClassifier(class_weight=self.class_weight).fit(X, y).pipeline_
         with ignore_warnings(ConvergenceWarning), threadpool_limits(1):
             return clone(self.estimator).fit(X, y)
 

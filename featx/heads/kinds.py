@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from featx.core.errors import HeadError, suggest
+from featx.core.typing import Measure
 
 ClassWeighting = Literal["balanced"]
 """Names of the rules that compute the weights of the classes from the rows."""
@@ -205,3 +206,25 @@ def check_class_weight(class_weight: object) -> None:
             got=repr(class_weight),
             remedy="Pass class_weight='balanced' to give all classes equal weight.",
         )
+
+
+def choose_measure(class_weight: ClassWeight) -> Measure:
+    """Choose the score by which heads with such class weights, and all that follows, are chosen.
+
+    Parameters
+    ----------
+    class_weight : None, "balanced" or dict
+        Weights of the classes.
+
+    Returns
+    -------
+    {"accuracy", "balanced_accuracy"}
+        Accuracy only if all rows weigh alike: who weighs classes does not want the frequent ones to
+        decide.
+
+    Examples
+    --------
+    >>> choose_measure("balanced")
+    'balanced_accuracy'
+    """
+    return "accuracy" if class_weight is None else "balanced_accuracy"

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from featx.core.errors import HeadError
 from featx.core.typing import Array, Float64Array
-from featx.heads.kinds import KINDS
+from featx.heads.kinds import KINDS, ClassWeight
 
 
 def fold_linear(estimator: Any) -> tuple[Float64Array, Float64Array]:
@@ -61,7 +61,9 @@ def fold_linear(estimator: Any) -> tuple[Float64Array, Float64Array]:
     return weight, bias
 
 
-def build_linear(weight: Array, bias: Array, classes: Array) -> Pipeline:
+def build_linear(
+    weight: Array, bias: Array, classes: Array, *, class_weight: ClassWeight = None
+) -> Pipeline:
     """Build a fitted head from a matrix: the inverse of `fold_linear`.
 
     Parameters
@@ -72,6 +74,8 @@ def build_linear(weight: Array, bias: Array, classes: Array) -> Pipeline:
         ``(n_classes,)``.
     classes : ndarray of str
         ``(n_classes,)``, sorted.
+    class_weight : None, "balanced" or dict
+        Weights of the classes that the matrix was trained with, for the record.
 
     Returns
     -------
@@ -82,7 +86,7 @@ def build_linear(weight: Array, bias: Array, classes: Array) -> Pipeline:
     if len(classes) == 2:  # for two classes, scikit-learn keeps only the difference
         weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
     dim = weight.shape[1]
-    classifier = LogisticRegression()
+    classifier = LogisticRegression(class_weight=class_weight)
     classifier.classes_ = np.asarray(classes)
     classifier.coef_, classifier.intercept_ = weight, bias
     classifier.n_features_in_ = dim

@@ -21,8 +21,8 @@ from sklearn.preprocessing import StandardScaler
 
 from featx.core.bar import Bar
 from featx.core.progress import open_bar
-from featx.core.typing import Array, Float32Array, Float64Array, IntArray
-from featx.heads.kinds import ClassWeight, HeadKind
+from featx.core.typing import Array, Float32Array, Float64Array, IntArray, Measure
+from featx.heads.kinds import ClassWeight, HeadKind, choose_measure
 from featx.heads.splits import Fold, Folds
 
 Exponents = tuple[float, ...]
@@ -200,17 +200,17 @@ class Trials:
         return exponents, np.array([self.scores[exponent] for exponent in exponents])
 
 
-def score_codes(y: IntArray, predicted: IntArray, *, balanced: bool) -> float:
+def score_codes(y: IntArray, predicted: IntArray, *, measure: Measure) -> float:
     """Score predicted class codes by accuracy, or by mean recall of the classes in `y`.
 
     Parameters
     ----------
     y, predicted : ndarray of int64
         ``(n_rows,)``, true and predicted class codes.
-    balanced : bool
-        Whether all classes have the same weight.
+    measure : {"accuracy", "balanced_accuracy"}
+        The score.
     """
-    if balanced:
+    if measure == "balanced_accuracy":
         return float(recall_score(y, predicted, labels=np.unique(y), average="macro"))
     return float(np.mean(y == predicted))
 
@@ -242,7 +242,7 @@ class FoldFitter:
         class_weight: ClassWeight,
     ) -> None:
         self.X, self.y, self.kind = X, y, kind
-        self.balanced = class_weight is not None
+        self.measure = choose_measure(class_weight)
         self.trials = Trials(folds=folds, n_rows=len(y))
         # One classifier per fold: a warm start goes on from the last fit of the same fold.
         self.classifiers = [kind.build(kind.default_strength, class_weight) for _ in folds]
@@ -272,7 +272,7 @@ class FoldFitter:
         self._is_ended.clear()
         for exponent, predictions in zip(exponents, zip(*by_fold, strict=True), strict=True):
             scores = [
-                score_codes(self.y[test], codes, balanced=self.balanced)
+                score_codes(self.y[test], codes, measure=self.measure)
                 for (_, test), codes in zip(folds, predictions, strict=True)
             ]
             self.trials.add(exponent, scores, predictions)

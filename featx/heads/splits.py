@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from featx.core.errors import HeadError
@@ -41,6 +43,38 @@ def fill_groups(groups: StrArray) -> StrArray | None:
     if not (groups != "").any():
         return None
     return np.array([f"g:{g}" if g else f"row:{i}" for i, g in enumerate(groups)], dtype=object)
+
+
+def join_units(*columns: StrArray) -> IntArray:
+    """Join rows that belong together: rows with the same text in one of the columns.
+
+    Parameters
+    ----------
+    *columns : ndarray of str
+        ``(n_rows,)`` each, such as groups and digests; ``""`` stands for nothing.
+
+    Returns
+    -------
+    ndarray of int64
+        ``(n_rows,)``, the number of the unit of each row.
+
+    Examples
+    --------
+    >>> groups = np.array(["a", "", "a", ""], dtype=object)
+    >>> join_units(groups, np.array(["1", "2", "3", "2"], dtype=object)).tolist()
+    [0, 1, 0, 1]
+    """
+    n_rows = n_nodes = len(columns[0])  # a node of a graph for each row, then for each text
+    ends: list[tuple[IntArray, IntArray]] = []
+    for column in columns:
+        rows = np.flatnonzero(column != "")
+        texts, codes = np.unique(column[rows].astype(str), return_inverse=True)
+        ends.append((rows, codes + n_nodes))
+        n_nodes += len(texts)
+    starts, stops = (np.concatenate(part) for part in zip(*ends, strict=True))
+    graph = coo_array((np.ones(len(starts), bool), (starts, stops)), shape=(n_nodes, n_nodes))
+    units = connected_components(graph, directed=False)[1][:n_rows]
+    return np.unique(units, return_inverse=True)[1].astype(np.int64)
 
 
 def check_seed(seed: int) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 import featx
 from featx.finetune.advise import MEASURED, CurvePoint
 from featx.finetune.recipe import Recipe
-from featx.finetune.result import TuningReport
+from featx.finetune.report import TuningReport
 from featx.fitting.fit import fit_head
 
 TUNE = "fine-tune photos --cache photos.h5 --head head.joblib -o tuned.safetensors"
@@ -66,7 +66,8 @@ def test_fine_tune_prints_epochs_scores_and_verdict(place: Any, run_cli: Any) ->
     assert lines[3].split()[1] == "-"  # nothing was learnt before epoch 1
     assert all(0 < float(line.split()[2]) < 10 for line in lines[3:6])
     assert lines[7].startswith("kept the weights of epoch ")
-    assert lines[9].split() == ["model", "accuracy", "on", "val", "from", "to"]
+    words = "model accuracy on val balanced accuracy 95 % interval of accuracy"
+    assert lines[9].split() == words.split()
     assert [line.split()[0] for line in lines[10:12]] == ["frozen", "tuned"]
     assert VERDICT.match(lines[-1])
     assert " on 12 val images (95 % interval " in lines[-1]

@@ -16,9 +16,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from featx.finetune import tune
+from featx.finetune import result, tune
 from featx.finetune.recipe import Recipe
-from featx.finetune.result import TuningReport
+from featx.finetune.report import TuningReport
 from featx.heads.head import Head, load_head
 from featx.heads.linear import fold_linear
 from tests.builders import leave_draft
@@ -95,7 +95,7 @@ def workshop(
 def read_result(output: Path) -> tuple[object, ...]:
     """Return all that two equal runs leave in common, to the last bit."""
     with output.with_suffix(".log.csv").open(newline="") as stream:
-        lines = [line[:5] for line in csv.reader(stream)]  # without the times
+        lines = [line[:6] for line in csv.reader(stream)]  # without the times
     head = [
         part.tobytes() for part in fold_linear(load_head(output.with_suffix(".joblib")).estimator)
     ]
@@ -241,9 +241,11 @@ def remove_half(folder: Path, is_work: object) -> None:
 
 
 def replace_removal(remove: Callable[[Path, object], None]) -> Any:
-    return patch.object(tune, "remove_work_dir", remove)
+    return patch.object(result, "remove_work_dir", remove)
 
 
+@pytest.mark.filterwarnings("ignore:.*training goes on after epoch:featx.FeatxWarning")
+@pytest.mark.filterwarnings("ignore:.*the run is finished:featx.FeatxWarning")
 @pytest.mark.parametrize(
     ("ended", "there"),
     [

@@ -18,8 +18,8 @@ from featx.finetune.data import TuningData, read_data
 from featx.finetune.paths import TuningPaths
 from featx.finetune.plan import plan_tuning
 from featx.finetune.recipe import Recipe
+from featx.finetune.report import TuningReport
 from featx.finetune.request import TuningRequest
-from featx.finetune.result import TuningReport
 from featx.finetune.space import FreeSpace
 from featx.finetune.train import Training
 from featx.finetune.trunk import KeptFeatures

@@ -71,7 +71,12 @@ def build_classifier(dim: int = 8) -> nn.Linear:
 def build_examples(y: IntArray | None = None, n_holdout: int = N_HOLDOUT) -> Examples:
     """Build a holdout of the first images; the others are for learning."""
     y = np.arange(N_TRAIN + n_holdout) % N_CLASSES if y is None else y
-    return Examples(np.arange(n_holdout, len(y)), np.arange(n_holdout), y)
+    return Examples(
+        train=np.arange(n_holdout, len(y)),
+        holdout=np.arange(n_holdout),
+        y=y,
+        units=np.arange(len(y)),
+    )
 
 
 def draw_maps(y: IntArray, n_views: int = 0, noise: float = 0.5) -> list[Float32Array]:
@@ -116,6 +121,8 @@ def build_identity(recipe: Recipe | None = None, **changes: Any) -> TrainingIden
         "preprocessing": {"kind": "image-classification/1", "resize": 40},
         "blocks": ("high", "low"),
         "classes": ("a", "b", "c"),
+        "class_weights": (),
+        "measure": "accuracy",
         "images": "these",
         "labels": "l",
         "holdout": "h",

@@ -61,7 +61,7 @@ def test_checkpoint_of_another_training_is_refused_and_names_the_difference(
     identity = build_identity(build_recipe(**numbers), **changes)
     with pytest.raises(
         TuningError,
-        match=rf"checkpoint\.pt: .*, got one with another {named}\. .*overwrite=True to begin anew",
+        match=rf"checkpoint\.pt: .*, got one with another {named}\. .*overwrite=True without",
     ):
         Checkpoint(written, identity).read()
     assert written.read_bytes() == before

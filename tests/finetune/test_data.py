@@ -17,8 +17,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
 from featx.cache.reader import open_cache
-from featx.cache.writer import rewrite_cache
-from featx.core.errors import FingerprintError, HeadError, TuningError
+from featx.core.errors import FeatxWarning, FingerprintError, HeadError, TuningError
 from featx.finetune import data as data_module
 from featx.finetune.data import check_labels, choose_split, drop_seen, find_entries
 from featx.finetune.holdout import LabelledRows
@@ -79,7 +78,8 @@ def digest_all(n_rows: int) -> LabelledRows:
 def test_drop_seen_drops_rows_of_the_same_content() -> None:
     rows = digest_all(5)
     seen = shorten_digests(rows.digests[[1, 3]])
-    assert drop_seen(rows, seen, "c.h5").ids.tolist() == ["0", "2", "4"]
+    with pytest.warns(FeatxWarning, match=r"^c\.h5: 2 of 5 rows were left out, because the head "):
+        assert drop_seen(rows, seen, "c.h5").ids.tolist() == ["0", "2", "4"]
     assert len(drop_seen(rows, np.zeros(0, np.uint64), "c.h5")) == 5
 
 
@@ -142,38 +142,69 @@ def test_data_of_a_split_that_is_asked_for(scene: Scene, weak_head: Head) -> Non
     assert (data.split, len(data.test)) == ("test", 9)
 
 
+Line = dict[str, str]
+
+
+def write_table(scene: Scene, path: Path, change: Callable[[int, Line], Line]) -> Path:
+    """Write a table of the images of train and val; a function may change each line."""
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, ("path", "split", "label", "group"))
+        writer.writeheader()
+        for split in ("train", "val"):
+            for label in CLASSES:
+                for number, file in enumerate(sorted((scene.folder / split / label).iterdir())):
+                    line = {"path": str(file), "split": split, "label": label}
+                    writer.writerow(change(number, line))
+    return path
+
+
+def keep(_: int, line: Line) -> Line:
+    """Leave a line as it is."""
+    return line
+
+
+def tabulate(scene: Scene, folder: Path, change: Callable[[int, Line], Line] = keep) -> Scene:
+    """Extract a table of the images."""
+    table = write_table(scene, folder / "photos.csv", change)
+    return Scene(table, extract_scene(table, folder / "table.h5", backbone="lenet5"))
+
+
 def test_data_of_groups_keeps_them_together(scene: Scene, tmp_path: Path) -> None:
-    table = tmp_path / "photos.csv"
-    lines = [
-        (path, split, label, f"{label}{number // 2}")
-        for split in ("train", "val")
-        for label in CLASSES
-        for number, path in enumerate(sorted((scene.folder / split / label).iterdir()))
-    ]
-    with table.open("w", newline="") as stream:
-        csv.writer(stream).writerows([("path", "split", "label", "group"), *lines])
-    cache = extract_scene(table, tmp_path / "table.h5", backbone="lenet5")
-    data = read_scene(Scene(table, cache), head=fit_head(cache, C=1.0))
+    def group(number: int, line: Line) -> Line:
+        return line | {"group": f"{line['label']}{number // 2}"}
+
+    grouped = tabulate(scene, tmp_path, group)
+    data = read_scene(grouped, head=fit_head(grouped.cache, C=1.0))
     groups, examples = data.train.groups, data.examples
     assert len(groups) == len(examples.train) + len(examples.holdout) == 42
     assert len(examples.holdout) >= 4
     assert set(groups[examples.train]).isdisjoint(groups[examples.holdout])
+    of_unit = {(unit, name) for unit, name in zip(examples.units, groups, strict=True)}
+    assert len(of_unit) == len(set(groups)) == len(set(examples.units))
 
 
-def test_data_leaves_rows_without_a_label_out(own_scene: Scene, weak_head: Head) -> None:
-    with rewrite_cache(own_scene.cache) as file:
-        labels = file["rows/label"][:]
-        ids = file["rows/id"][:].astype(str)
-        labels[ids == "train/rows/03.png"] = b""
-        file["rows/label"][:] = labels
-    assert len(read_scene(own_scene, head=weak_head).train) == 41
+@pytest.mark.filterwarnings("ignore:.*1 without a label.* were left out:featx.FeatxWarning")
+def test_data_leaves_rows_without_a_label_out_and_says_so(scene: Scene, tmp_path: Path) -> None:
+    def unlabel(number: int, line: Line) -> Line:
+        return line | {"label": "" if number == 3 and line["label"] == "rows" else line["label"]}
+
+    partly = tabulate(scene, tmp_path, unlabel)
+    head = fit_head(partly.cache, C=1.0)
+    with pytest.warns(FeatxWarning) as caught:
+        data = read_scene(partly, head=head)
+    assert (len(data.train), len(data.test)) == (41, 17)
+    assert [str(one.message).split(", ", 1)[1] for one in caught] == [
+        "split train: of 42 rows, 1 without a label were left out",
+        "split val: of 18 rows, 1 without a label were left out",
+    ]
 
 
-def test_data_leaves_images_that_the_cache_lacks_out(
+def test_data_leaves_images_that_the_cache_lacks_out_and_says_so(
     own_scene: Scene, weak_head: Head, make_image: MakeImage
 ) -> None:
     make_image(own_scene.folder / "train/rows/99.png")
-    assert len(read_scene(own_scene, head=weak_head).entries) == 42
+    with pytest.warns(FeatxWarning, match=r"^1 of 70 images of .* is not in .*photos\.h5: bring"):
+        assert len(read_scene(own_scene, head=weak_head).entries) == 42
 
 
 def test_data_compares_on_no_row_that_a_model_has_seen(
@@ -188,7 +219,9 @@ def test_data_compares_on_no_row_that_a_model_has_seen(
     extract_scene(own_scene.folder, own_scene.cache, backbone="lenet5")
     # The tuned model learns from them, whether the head did or not.
     for fitted_on in (own_scene.cache, make_scene(seed=1).cache):
-        assert len(read_scene(own_scene, head=fit_head(fitted_on, C=1.0)).test) == 16
+        head = fit_head(fitted_on, C=1.0)
+        with pytest.warns(FeatxWarning, match=r"split val: 2 of 18 rows were left out, because"):
+            assert len(read_scene(own_scene, head=head).test) == 16
 
 
 @pytest.mark.parametrize("kind", ["logreg", "linear-svm"])

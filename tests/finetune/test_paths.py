@@ -113,10 +113,15 @@ def test_unfinished_run_is_dropped_on_overwrite(paths: TuningPaths) -> None:
     assert not paths.folder.exists()
 
 
-def test_resume_without_an_unfinished_run_replaces_nothing(paths: TuningPaths) -> None:
-    paths.output.write_text("before")
-    with pytest.raises(TuningError, match=r"expected a new file"):
+def test_resume_leaves_outputs_to_whoever_can_tell_whether_their_run_is_finished(
+    paths: TuningPaths,
+) -> None:
+    paths.head.write_text("before")
+    with pytest.raises(TuningError, match=r"tuned\.joblib: expected a new file"):
         paths.check([], overwrite=False, resume=True)
+    paths.output.write_text("weights")
+    paths.check([], overwrite=False, resume=True)
+    assert (paths.head.read_text(), paths.output.read_text()) == ("before", "weights")
 
 
 def test_unfinished_run_beside_a_file_of_the_user_is_dropped_and_the_file_stays(

@@ -16,11 +16,8 @@ from featx.backbones.metadata import WeightsMetadata
 from featx.backbones.state_dict import digest_weights, read_state_dict
 from featx.finetune.cut import cut_backbone
 from featx.finetune.log import Epoch, write_log
-from featx.finetune.result import (
-    TuningReport,
-    build_linear_layer,
-    save_weights,
-)
+from featx.finetune.report import TuningReport
+from featx.finetune.result import build_linear_layer, save_weights
 from featx.heads.compare import PairedScores, compare_predictions
 from featx.heads.head import Head
 
@@ -38,7 +35,9 @@ def build_report(scores: PairedScores, **changes: Any) -> TuningReport:
         "n_holdout": 8,
         "history": (),
         "best_epoch": 0,
+        "n_epochs": 10,
         "stopped": "",
+        "is_cut_short": False,
         "split": "val",
         "scores": scores,
         "advice": None,
@@ -53,14 +52,19 @@ def build_report(scores: PairedScores, **changes: Any) -> TuningReport:
 @pytest.mark.parametrize(
     ("n_mended", "n_spoilt", "begin", "use"),
     [
-        (40, 2, "Tuning helped: +19.0 points on 200 val images", "Use tuned.safetensors with"),
+        (
+            40,
+            2,
+            "Tuning helped: +19.0 points of accuracy on 200 val images",
+            "Use tuned.safetensors with",
+        ),
         (
             2,
             40,
-            "Tuning made the accuracy worse: -19.0 points on 200 val images",
+            "Tuning made the accuracy worse: -19.0 points of accuracy on 200 val images",
             "Stay with the frozen head: ",
         ),
-        (6, 4, "Tuning did not help for certain: +1.0 points", "Stay with the frozen head: "),
+        (6, 4, "Tuning did not help for certain: +1.0 points of", "Stay with the frozen head: "),
         (4, 6, "Tuning did not help for certain: -1.0 points", "Stay with the frozen head: "),
         (0, 0, "Tuning did not help for certain: +0.0 points", "Stay with the frozen head: "),
     ],
@@ -127,6 +131,7 @@ def test_report_is_json() -> None:
         train_loss=float("nan"),
         holdout_loss=1.0,
         holdout_accuracy=0.5,
+        holdout_balanced_accuracy=0.5,
         lr=0.0,
         seconds=0.0,
         images_per_s=0.0,
@@ -177,5 +182,7 @@ def test_write_log_replaces_the_file(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text("before")
     write_log(path, [], overwrite=True)
-    header = "epoch,train_loss,holdout_loss,holdout_accuracy,lr,seconds,images_per_s\n"
-    assert path.read_text() == header
+    assert path.read_text() == (
+        "epoch,train_loss,holdout_loss,holdout_accuracy,holdout_balanced_accuracy,lr,seconds,"
+        "images_per_s\n"
+    )

@@ -47,6 +47,11 @@ from .doubles_train import (
     train,
 )
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*training goes on after epoch:featx.FeatxWarning"),
+    pytest.mark.filterwarnings("ignore:.*so that training begins anew:featx.FeatxWarning"),
+]
+
 SIGNALS = ["SIGINT", "SIGTERM"]
 
 Undisturbed = Callable[..., tuple[object, ...]]
@@ -469,7 +474,10 @@ def read_log(folder: Path) -> list[dict[str, str]]:
 
 def test_training_log_has_a_line_for_the_head_and_each_epoch(tmp_path: Path) -> None:
     training = train(tmp_path / "1")
-    header = "epoch,train_loss,holdout_loss,holdout_accuracy,lr,seconds,images_per_s"
+    header = (
+        "epoch,train_loss,holdout_loss,holdout_accuracy,holdout_balanced_accuracy,lr,seconds,"
+        "images_per_s"
+    )
     text = (tmp_path / "1" / "log.csv").read_text()
     assert text.splitlines()[0] == header
     lines = read_log(tmp_path / "1")

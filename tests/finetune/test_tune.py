@@ -23,6 +23,7 @@ from featx.cache.reader import open_cache
 from featx.core.errors import (
     CacheError,
     FeatxError,
+    FeatxWarning,
     FingerprintError,
     TuningError,
     WeightsError,
@@ -33,7 +34,7 @@ from featx.finetune import result as result_module
 from featx.finetune import tune as tune_module
 from featx.finetune.log import Epoch
 from featx.finetune.recipe import Recipe
-from featx.finetune.result import TuningReport
+from featx.finetune.report import TuningReport
 from featx.finetune.train import Training
 from featx.fitting.evaluate import evaluate
 from featx.fitting.fit import fit_head
@@ -249,7 +250,7 @@ def test_fine_tune_reads_no_other_split_before_the_comparison(
         return compare(*args, **options)
 
     monkeypatch.setattr(Content, "read_whole", note)
-    monkeypatch.setattr(tune_module, "compare", note_and_compare)
+    monkeypatch.setattr(result_module, "compare", note_and_compare)
     report = tune(scene, tmp_path / "t.safetensors", head=weak_head, recipe=ONE, max_trunk_gb=0)
     assert set(before) == {"train"}
     assert files[len(before) :] == ["val"] * 18
@@ -549,13 +550,22 @@ def test_fine_tune_with_overwrite_replaces_outputs_and_drops_an_unfinished_run(
     assert all(b"before" not in (tmp_path / name).read_bytes() for name in OUTPUTS)
 
 
-@pytest.mark.parametrize("stage", ["Training", "build_tuned_head", "compare"])
+@pytest.mark.parametrize(
+    ("module", "stage"),
+    [(tune_module, "Training"), (result_module, "build_tuned_head"), (result_module, "compare")],
+    ids=["Training", "build_tuned_head", "compare"],
+)
 def test_fine_tune_that_fails_leaves_what_was_at_the_output(
-    scene: Scene, weak_head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+    scene: Scene,
+    weak_head: Head,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: Any,
+    stage: str,
 ) -> None:
     for name in OUTPUTS:
         (tmp_path / name).write_text("before")
-    monkeypatch.setattr(tune_module, stage, fail)
+    monkeypatch.setattr(module, stage, fail)
     with pytest.raises(TuningError, match=r"out of luck"):
         tune(scene, tmp_path / "tuned.safetensors", head=weak_head, recipe=ONE, overwrite=True)
     assert all((tmp_path / name).read_text() == "before" for name in OUTPUTS)
@@ -570,14 +580,15 @@ def test_fine_tune_that_failed_in_the_comparison_resumes_after_the_last_epoch(
 ) -> None:
     output = tmp_path / "tuned.safetensors"
     with monkeypatch.context() as patch:
-        patch.setattr(tune_module, "compare", fail)
+        patch.setattr(result_module, "compare", fail)
         with pytest.raises(TuningError, match=r"out of luck"):
             tune(scene, output, head=weak_head, recipe=ONE)
     checkpoint = tmp_path / "tuned.safetensors.partial/checkpoint.pt"
     assert checkpoint.read_bytes()
     steps: list[object] = []
     monkeypatch.setattr(Training, "_step", lambda *args: steps.append(args))
-    report = tune(scene, output, head=weak_head, recipe=ONE, resume=True)
+    with pytest.warns(FeatxWarning, match=r"\.partial: training goes on after epoch 1$"):
+        report = tune(scene, output, head=weak_head, recipe=ONE, resume=True)
     assert steps == []
     assert len(report.history) == 2
     assert not checkpoint.parent.exists()
@@ -626,7 +637,7 @@ def test_fine_tune_without_a_trunk_file_leaves_what_is_there(
 ) -> None:
     other = tmp_path / "other.h5"
     other.write_bytes(b"no cache")
-    options: dict[str, Any] = {"recipe": ONE, "trunk": other, "max_trunk_gb": 0}
+    options: dict[str, Any] = {"recipe": ONE, "trunk": other, "max_trunk_gb": 1e-9}
     report = tune(scene, tmp_path / "tuned.safetensors", head=weak_head, **options)
     assert report.trunk_path is None
     assert other.read_bytes() == b"no cache"
@@ -692,7 +703,10 @@ def test_compare_with_an_image_that_changed_or_was_damaged_names_it(
     with pytest.raises(TuningError, match=r"rows/03\.png: expected the image that was extracted"):
         tune(own_scene, output, head=weak_head, recipe=ONE)
     image.write_bytes(b"no image")
-    with pytest.raises(TuningError, match=r"rows/03\.png: expected an image .*, got a decode"):
+    with (
+        pytest.warns(FeatxWarning, match=r"training goes on after epoch 1$"),
+        pytest.raises(TuningError, match=r"rows/03\.png: expected an image .*, got a decode"),
+    ):
         tune(own_scene, output, head=weak_head, recipe=ONE, resume=True)
 
 

@@ -219,7 +219,8 @@ def test_compare_predictions_same_seed_gives_the_same(
     )
     assert first == again
     assert first.gain_ci95 != other.gain_ci95
-    assert replace(other, gain_ci95=first.gain_ci95) == first
+    drawn = {name: getattr(first, name) for name in ("gain_ci95", "p_value", "per_class")}
+    assert replace(other, **drawn) == first
 
 
 def test_paired_scores_to_dict_is_json() -> None:

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from featx.core.typing import Array, Float64Array, IntArray
+from featx.core.typing import Array, Float64Array, IntArray, Measure
 from featx.heads.kinds import ClassWeight, get_kind, list_kinds
 from featx.heads.search import (
     Search,
@@ -160,18 +160,19 @@ def test_trials_conclude_with_a_single_fold_chooses_by_that_fold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("y", "predicted", "balanced", "expected"),
+    ("y", "predicted", "measure", "expected"),
     [
-        ([0, 0, 0, 1], [0, 0, 0, 0], False, 0.75),
-        ([0, 0, 0, 1], [0, 0, 0, 0], True, 0.5),
-        ([0, 0, 1, 1], [0, 1, 1, 1], True, 0.75),
-        ([0, 0, 0, 0], [0, 0, 1, 2], True, 0.5),  # classes without rows do not count
+        ([0, 0, 0, 1], [0, 0, 0, 0], "accuracy", 0.75),
+        ([0, 0, 0, 1], [0, 0, 0, 0], "balanced_accuracy", 0.5),
+        ([0, 0, 1, 1], [0, 1, 1, 1], "balanced_accuracy", 0.75),
+        # Classes without rows do not count.
+        ([0, 0, 0, 0], [0, 0, 1, 2], "balanced_accuracy", 0.5),
     ],
 )
 def test_score_codes_is_accuracy_or_mean_recall(
-    y: list[int], predicted: list[int], balanced: bool, expected: float
+    y: list[int], predicted: list[int], measure: Measure, expected: float
 ) -> None:
-    found = score_codes(np.array(y), np.array(predicted), balanced=balanced)
+    found = score_codes(np.array(y), np.array(predicted), measure=measure)
     assert found == pytest.approx(expected)
 
 

@@ -1,0 +1,144 @@
+"""Compare what a source says of its images with what a cache of it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+
+import numpy as np
+
+from featx.cache.reader import Cache
+from featx.core.typing import StrArray
+from featx.images.manifest import Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disagreement:
+    """One column of which a source says something else than a cache.
+
+    Attributes
+    ----------
+    column : {"labels", "splits", "groups"}
+        Name of the column.
+    n_rows : int
+        Number of rows that differ.
+    row_id : str
+        Identity of one of these rows.
+    in_source, in_cache : str
+        Values of this row; ``""`` for none.
+    """
+
+    column: str
+    n_rows: int
+    row_id: str
+    in_source: str
+    in_cache: str
+
+    def describe(self, n_common: int) -> str:
+        """Say how many rows differ, and name one.
+
+        Parameters
+        ----------
+        n_common : int
+            Number of rows that both have.
+        """
+        theirs, ours = (
+            repr(value) if value else "none" for value in (self.in_source, self.in_cache)
+        )
+        return (
+            f"other {self.column} for {self.n_rows} of {n_common} rows, such as {self.row_id} "
+            f"({theirs}, in the cache {ours})"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """The comparison of a source with a cache.
+
+    Attributes
+    ----------
+    n_common : int
+        Number of images that both have, by their ids.
+    n_new : int
+        Number of images that only the source has, without those that failed in the extraction.
+    disagreements : tuple of Disagreement
+        Columns that differ. A column that the source is silent about cannot differ: labels and
+        splits may have been given later.
+    """
+
+    n_common: int
+    n_new: int
+    disagreements: tuple[Disagreement, ...]
+
+    def describe_new(self, manifest: Manifest, cache: Cache) -> str:
+        """Say that the source has more images than the cache, and what to do; empty if not.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            The source.
+        cache : Cache
+            The cache.
+        """
+        if not self.n_new:
+            return ""
+        verb = "is" if self.n_new == 1 else "are"
+        return (
+            f"{self.n_new} of {len(manifest)} images of {manifest.source} {verb} not in "
+            f"{cache.path}: bring the cache up to date with featx.extract(source, "
+            f"output={str(cache.path)!r})"
+        )
+
+
+def compare_source(manifest: Manifest, cache: Cache) -> Agreement:
+    """Compare everything that a source and a cache both say: images, labels, splits and groups.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The source as it is now.
+    cache : Cache
+        A cache of it.
+
+    Returns
+    -------
+    Agreement
+        Numbers of images, and the columns that differ.
+    """
+    rows: Mapping[str, int] = {row_id: row for row, row_id in enumerate(cache.ids.tolist())}
+    failed = {failure.id for failure in cache.failures}
+    entries = [entry.row for entry in manifest.entries]
+    common = [row for row in entries if row.id in rows]
+    places = np.array([rows[row.id] for row in common], np.int64)
+    columns = {"labels": cache.labels, "splits": cache.splits, "groups": cache.groups}
+    found = []
+    for column, ours in columns.items():
+        read = attrgetter(column.removesuffix("s"))
+        if any(map(read, entries)):
+            theirs = np.array([read(row) or "" for row in common], object)
+            found += _compare_column(column, theirs, ours[places], [row.id for row in common])
+    return Agreement(
+        n_common=len(common),
+        n_new=sum(row.id not in rows and row.id not in failed for row in entries),
+        disagreements=tuple(found),
+    )
+
+
+def _compare_column(
+    column: str, theirs: StrArray, ours: StrArray, ids: list[str]
+) -> list[Disagreement]:
+    """Compare one column of the common rows; return one disagreement, or none."""
+    differing = np.flatnonzero(theirs != ours)
+    if not len(differing):
+        return []
+    first = int(differing[0])
+    return [
+        Disagreement(
+            column=column,
+            n_rows=len(differing),
+            row_id=ids[first],
+            in_source=theirs[first],
+            in_cache=ours[first],
+        )
+    ]
