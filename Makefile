@@ -18,9 +18,10 @@ test: lint
 test-long: $(READY)
 	$(BIN)/pytest -m slow -n 2 --dist worksteal
 
-# Any number of extractions killed at random moments; 40 of them are part of test-long.
+# Any number of runs killed at random moments, and commands of which each call that concerns a disk
+# fails with so many errors, or is the last; 40 kills and a sample of the calls are part of test-long.
 test-faults: $(READY)
-	FEATX_KILLS=$(or $(KILLS),40) $(BIN)/pytest tests/faults -m slow
+	FEATX_KILLS=$(or $(KILLS),40) FEATX_ERRORS=$(or $(ERRORS),1) $(BIN)/pytest tests/faults -m slow
 
 # The oldest versions, in an environment of their own. They warn of each other's changes.
 test-oldest: $(OLDEST)/.ready

@@ -441,6 +441,32 @@ def rewrite_while_broken(path: Path) -> None:
         CacheLock(path, break_lock=True)
 
 
+def rewrite_while_replaced(path: Path) -> None:
+    with rewrite_cache(path) as file:
+        file["rows/split"][:] = "test"
+        write_small(path, build_info())
+
+
+def test_rewrite_cache_replaced_meanwhile_keeps_the_other_file(cache_path: Path) -> None:
+    with pytest.raises(
+        CacheError, match=r"expected the file that was read, got a file that was wr"
+    ):
+        rewrite_while_replaced(cache_path)
+    with open_cache(cache_path) as cache:
+        assert len(cache.ids) == len(ROWS)
+    assert list_names(cache_path.parent) == ["cache.h5"]
+
+
+def test_write_cache_new_leaves_a_file_that_is_there(cache_path: Path) -> None:
+    before = cache_path.read_bytes()
+    with pytest.raises(CacheError, match=r"a new file, or one with the same content, got a file"):
+        write_cache(
+            cache_path, ROWS, [build_column(build_info(), VECTORS)], source="", overwrite=False
+        )
+    assert cache_path.read_bytes() == before
+    assert list_names(cache_path.parent) == ["cache.h5"]
+
+
 def test_rewrite_cache_lock_broken_meanwhile_keeps_old_bytes(cache_path: Path) -> None:
     before = cache_path.read_bytes()
     with pytest.raises(CacheLockedError, match=r"got a lock that process .* has broken"):

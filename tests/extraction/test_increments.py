@@ -12,6 +12,7 @@ from featx.cache.check import verify_cache
 from featx.cache.lock import CacheLock
 from featx.cache.reader import open_cache
 from featx.cache.shards import Shards
+from featx.cache.writer import write_splits
 from featx.core.errors import (
     CacheError,
     CacheLockedError,
@@ -850,6 +851,45 @@ def test_extract_whose_lock_is_broken_leaves_the_cache_and_its_work(
     assert extracted.read_bytes() == before
     report = run(folder, break_lock=True)
     assert (report.n_embedded, report.n_resumed) == (1, 0)  # not even a shard was written
+
+
+def test_extract_leaves_a_file_that_came_during_a_first_run(
+    run: Any, folder: Path, tmp_path: Path, watch_batches: Any, check_fresh: Any
+) -> None:
+    """Another program, which knows no lock of featx, may put one there."""
+    output = tmp_path / "out.h5"
+    with (
+        watch_batches(lambda _: output.write_bytes(b"of somebody")),
+        pytest.raises(CacheError, match=r"a new file, or one with the same content, got a file"),
+    ):
+        run(folder)
+    assert output.read_bytes() == b"of somebody"
+    output.unlink()
+    report = run(folder)
+    assert (report.n_embedded, report.n_resumed) == (0, 8)
+    check_fresh(report, folder)
+
+
+def test_extract_leaves_a_cache_that_was_replaced_during_the_run(
+    run: Any, folder: Path, extracted: Path, put: Any, watch_batches: Any
+) -> None:
+    put(folder / "ants/8.png", 8)
+    whole = extracted.read_bytes()
+    before = extracted.with_name("before.h5")
+    before.write_bytes(whole)
+
+    def replace(_: object) -> None:
+        write_splits(before, ["train"] * 8)
+        before.replace(extracted)
+
+    with (
+        watch_batches(replace),
+        pytest.raises(CacheError, match=r"expected the file that was read, got a file that was wr"),
+    ):
+        run(folder)
+    with open_cache(extracted) as cache:
+        assert set(cache.splits) == {"train"}
+    assert run(folder).n_resumed == 1
 
 
 def test_extract_takes_over_the_lock_of_a_dead_process(

@@ -141,7 +141,8 @@ class Command:
     def run(self, *strace: str) -> dict[str, Any]:
         """Run the command, under strace if options of it are given."""
         stdout = self.stdout or f"{self.log}.stdout"
-        order: dict[str, Any] = {"after": TIMEOUT_S, "stdout": str(stdout)}
+        store = {"FEATX_STORE": str(self.folder / "store")}
+        order: dict[str, Any] = {"after": TIMEOUT_S, "stdout": str(stdout), "env": store}
         if strace:
             order["strace"] = strace
         done: dict[str, Any] = self.server.run(self.words, self.log, **order)

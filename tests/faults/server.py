@@ -40,10 +40,11 @@ def log_decoding(path: Path) -> None:
 
 def run_child(order: Any) -> None:
     os.setsid()
+    os.environ.update(order.get("env", {}))
     log_decoding(order["log"])
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     stream = os.open(order["log"] + ".stderr", flags)
-    os.dup2(os.open(order["stdout"], flags) if "stdout" in order else stream, 1)
+    os.dup2(os.open(order["stdout"], flags, 0o666) if "stdout" in order else stream, 1)
     os.dup2(stream, 2)
     if order.get("max_file_bytes"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

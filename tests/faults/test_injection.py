@@ -41,11 +41,11 @@ class Workshop:
     ----------
     folder : Path
         Folder to work in.
-    modules : sequence of str
-        Modules that the server imports.
+    server : Server
+        Server that runs the commands.
     """
 
-    def __init__(self, folder: Path, *modules: str) -> None:
+    def __init__(self, folder: Path, server: Server) -> None:
         self.folder = folder / "work"
         self.folder.mkdir()
         self.photos, self.cache = self.folder / "photos", self.folder / "p.h5"
@@ -54,10 +54,11 @@ class Workshop:
         self.fit = ["fit-head", self.cache, "-o", self.head, "--C", "1"]
         self.extract = ["extract", self.photos, "-o", self.cache, "--backbone", "lenet5"]
         self.extract += ["--engine", "torch", "--workers", "1"]
-        self.server = Server(*modules)
+        self.server = server
 
     def run(self, words: Any) -> None:
-        done = self.server.run(words, self.folder.with_name("log"))
+        store = {"FEATX_STORE": str(self.folder / "store")}
+        done = self.server.run(words, self.folder.with_name("log"), env=store)
         assert done["code"] == 0, done["stderr"]
 
     def build(self, words: Any, *outputs: Path, **options: Any) -> Command:
@@ -69,23 +70,33 @@ class Workshop:
         return command
 
 
+@pytest.fixture(scope="module")
+def fitting_server() -> Iterator[Server]:
+    server = Server(*FITTING)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def network_server() -> Iterator[Server]:
+    server = Server(*FITTING, *NETWORKS)
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def fitting(tmp_path: Path, make_cache: Any) -> Iterator[Workshop]:
+def fitting(tmp_path: Path, make_cache: Any, fitting_server: Server) -> Workshop:
     """A cache and a head; no network, which takes seconds to import."""
-    workshop = Workshop(tmp_path, *FITTING)
+    workshop = Workshop(tmp_path, fitting_server)
     make_cache("work/p.h5", n_train=10, n_val=4)
     workshop.run(workshop.fit)
-    yield workshop
-    workshop.server.close()
+    return workshop
 
 
 @pytest.fixture
-def networks(
-    tmp_path: Path, make_image: Any, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Workshop]:
+def networks(tmp_path: Path, make_image: Any, network_server: Server) -> Workshop:
     """Images, their cache, a head, and a store of their own."""
-    monkeypatch.setenv("FEATX_STORE", str(tmp_path / "work" / "store"))
-    workshop = Workshop(tmp_path, *FITTING, *NETWORKS)
+    workshop = Workshop(tmp_path, network_server)
     for split, count, first in (("train", 6, 0), ("val", 2, 50)):
         for seed, (label, colour) in enumerate(COLOURS.items(), 1):
             for number in range(count):
@@ -93,8 +104,7 @@ def networks(
                 make_image(image, (40, 40), 100 * seed + first + number, colour=colour)
     workshop.run(workshop.extract)
     workshop.run(workshop.fit)
-    yield workshop
-    workshop.server.close()
+    return workshop
 
 
 def prepare_split(workshop: Workshop) -> Command:

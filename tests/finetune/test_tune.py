@@ -594,6 +594,26 @@ def test_fine_tune_that_failed_in_the_comparison_resumes_after_the_last_epoch(
     assert not checkpoint.parent.exists()
 
 
+def test_fine_tune_leaves_a_file_that_came_during_the_run(
+    scene: Scene, weak_head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "tuned.safetensors"
+
+    def compare_late(*arguments: Any, **options: Any) -> Any:
+        output.write_text("of somebody")
+        return compare(*arguments, **options)
+
+    compare = tune_module.compare
+    with monkeypatch.context() as patch:
+        patch.setattr(tune_module, "compare", compare_late)
+        with pytest.raises(TuningError, match=r"a new file, or one with the same content, got a f"):
+            tune(scene, output, head=weak_head, recipe=ONE)
+    assert output.read_text() == "of somebody"
+    output.unlink()
+    tune(scene, output, head=weak_head, recipe=ONE, resume=True)
+    assert list_names(tmp_path) == sorted((*OUTPUTS, "tuned.trunk.h5"))
+
+
 def test_fine_tune_refused_for_its_normalisations_leaves_no_unfinished_run(
     scene: Scene, weak_head: Head, tmp_path: Path
 ) -> None:
