@@ -48,8 +48,10 @@ def doctor(
         return
     others = "" if found.others is None else f", {found.others:.1f} used by other programs"
     print_text(f"{found.n_cores} cores{others}; networks run on {found.device}\n")
-    decode = " and ".join(f"{rate:.0f} ({name})" for name, rate in found.decode.items())
-    print_text(f"decode   {decode} images/s with {found.workers} threads")
+    rates = " and ".join(f"{rate:.0f} ({name})" for name, rate in _list_rates(found).items())
+    n_decoded, n_images = found.n_images - len(found.failures), found.n_images
+    lacking = f"; {n_decoded} of {n_images} images could be decoded" if found.failures else ""
+    print_text(f"decode   {rates} images/s with {found.workers} threads{lacking}")
     print_text(f"write    {found.write_mb_per_s:.0f} MB/s\n")
     print_table(
         ["engine", "precision", "decode", "network alone (images/s)", "extraction (images/s)"],
@@ -63,14 +65,23 @@ def doctor(
         print_text(f"  {translate_for(context, line)}")
 
 
+def _list_rates(found: "Diagnosis") -> dict[str, float]:
+    """List the speeds of decoding with the default number of threads."""
+    return {
+        decode: rate for (decode, workers), rate in found.decode.items() if workers == found.workers
+    }
+
+
 def _list_measures(found: "Diagnosis") -> dict[str, object]:
     """Convert a diagnosis to JSON types."""
     return {
         "n_cores": found.n_cores,
         "others": found.others,
         "device": found.device,
+        "n_images": found.n_images,
+        "n_failures": len(found.failures),
         "n_workers": found.workers,
-        "decode_images_per_s": dict(found.decode),
+        "decode_images_per_s": _list_rates(found),
         "write_mb_per_s": found.write_mb_per_s,
         "speeds": [
             {

@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import joblib
 
+from featx.backbones.backbone import Backbone
 from featx.core.drafts import open_draft_folder
-from featx.core.errors import FeatxError
+from featx.core.errors import FeatxError, SourceError
 from featx.core.load import LoadMeter
+from featx.core.notes import note
 from featx.core.progress import announce, stage
-from featx.core.typing import Decode, EngineName, PathLike, Precision
-from featx.doctor.measure import list_sample, measure_decoding, measure_network, measure_writing
+from featx.core.rows import Failure
+from featx.core.text import count_noun
+from featx.core.typing import Decode, EngineName, PathLike, Precision, list_choices
+from featx.doctor.advice import WORTH, Speeds, Way, advise, choose_worth, combine
+from featx.doctor.measure import (
+    DecodingSpeed,
+    list_sample,
+    measure_decoding,
+    measure_network,
+    measure_writing,
+)
 from featx.embedding.identity import resolve_backbone
 from featx.embedding.options import RunOptions, count_workers
 from featx.engines.choose import choose_engine, list_precisions
+from featx.images.manifest import Entry
 
-WORTH = 1.15
-"""Smallest ratio of speeds for which an option is recommended."""
-
-WORTH_IN_DOUBT = 1.5
-"""The same on a busy machine, where one measurement may be slower than the next by chance."""
-
-BUSY = 0.2
-"""Share of the cores that other programs may use before the machine counts as busy."""
+DECODES = list_choices(Decode)
+"""Ways to decode."""
 
 SECONDS = {False: 1.5, True: 6.0}
 """Seconds of each measurement: of the short form, and of the thorough one."""
-
-Way = tuple[EngineName, Precision]
-"""One way to run a network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +50,22 @@ class Diagnosis:
         Number of cores that this process may use.
     device : str
         Device on which networks run.
-    decode : dict of str to float
-        Images per second on all cores, by way to decode: ``exact`` and ``fast``.
+    n_images : int
+        Number of different images that were read to measure decoding.
+    failures : tuple of Failure
+        Those that cannot be decoded. They count in no speed.
     workers : int
-        Number of threads with which exact decoding was fastest.
+        Number of threads that decode by default.
+    decode : dict of (str, int) to float
+        Images per second read and decoded, by way to decode (``exact`` or ``fast``) and number of
+        threads.
     network : dict of (str, str) to float
         Images per second through the network alone, by engine and precision.
     write_mb_per_s : float
         MB per second written and flushed to the disk.
     expected : dict of (str, str, str) to float
-        Images per second of a whole extraction, by engine, precision and way to decode.
+        Images per second of a whole extraction with `workers` threads, by engine, precision and way
+        to decode.
     others : float or None
         Number of cores that other programs used meanwhile; None if the system does not tell.
     advice : tuple of str
@@ -64,13 +74,15 @@ class Diagnosis:
 
     n_cores: int
     device: str
-    decode: Mapping[Decode, float]
+    n_images: int
+    failures: tuple[Failure, ...] = ()
     workers: int
-    network: Mapping[Way, float]
+    decode: Mapping[tuple[Decode, int], float]
+    network: Mapping[tuple[EngineName, Precision], float]
     write_mb_per_s: float
-    expected: Mapping[tuple[EngineName, Precision, Decode], float]
+    expected: Mapping[tuple[EngineName, Precision, Decode], float] = field(default_factory=dict)
     others: float | None
-    advice: tuple[str, ...]
+    advice: tuple[str, ...] = ()
 
     @property
     def is_busy(self) -> bool:
@@ -115,7 +127,12 @@ def diagnose(
     FeatxError
         If the folder is not writable.
     SourceError, BackboneError, DeviceError
-        If source, backbone or device are missing.
+        If source, backbone or device are missing, or if no image of the source can be decoded.
+
+    Warns
+    -----
+    FeatxWarning
+        If some images of the source cannot be decoded.
 
     See Also
     --------
@@ -139,21 +156,10 @@ def diagnose(
         with stage("listing images"):
             entries = list_sample(source, scratch)
         with stage("measuring how fast images are read and decoded"):
-            by_workers = {
-                workers: measure_decoding(entries, network, workers=workers, seconds=seconds)
-                for workers in sorted({count_workers(), 2 * count_workers()})
-            }
-            worth = choose_worth(meter.count_others(n_cores), n_cores)
-            workers = choose_workers(by_workers, n_cores, worth)
-            decode: dict[Decode, float] = {
-                "exact": by_workers[workers],
-                "fast": measure_decoding(
-                    entries, network, workers=workers, decode="fast", seconds=seconds
-                ),
-            }
+            decoded = measure_all(entries, network, seconds, subject=_name(source))
         with stage("measuring how fast the disk writes"):
             write_mb_per_s = measure_writing(scratch)
-    speeds: dict[Way, float] = {}
+    rates: dict[tuple[EngineName, Precision], float] = {}
     for engine in list_engines(device)[: None if thorough else 1]:
         for precision in list_precisions(engine, device):
             options = RunOptions(engine=engine, device=device)
@@ -161,28 +167,77 @@ def diagnose(
                 stage(f"measuring {network.name} with {engine} in {precision}"),
                 options.build_engine(network, precision) as running,
             ):
-                speeds[engine, precision] = measure_network(running, seconds)
-    others = meter.count_others(n_cores)
-    expected = {
-        (*way, name): combine(rate, speed, device)
-        for way, speed in speeds.items()
-        for name, rate in decode.items()
-    }
+                rates[engine, precision] = measure_network(running, seconds)
+    workers = count_workers()
+    failures = decoded["exact", workers].failures
+    if failures:
+        note(
+            f"{len(failures)} of {count_noun(len(entries), 'image')} cannot be decoded, such as "
+            f"{failures[0].path} ({failures[0].reason}): the speeds are those of the others."
+        )
     found = Diagnosis(
         n_cores=n_cores,
         device=device,
-        decode=decode,
+        n_images=len(entries),
+        failures=failures,
         workers=workers,
-        network=speeds,
+        decode={way: speed.rate for way, speed in decoded.items()},
+        network=rates,
         write_mb_per_s=write_mb_per_s,
-        expected=expected,
-        others=others,
-        advice=(),
+        others=meter.count_others(n_cores),
     )
-    return replace(found, advice=advise(found, sum(network.dims.values())))
+    ways = itertools.product(rates, DECODES)
+    expected = {
+        (*way, decode): combine(found.decode[decode, workers], rates[way], device)
+        for way, decode in ways
+    }
+    found = replace(found, expected=expected)
+    return replace(found, advice=advise_on(found, sum(network.dims.values())))
 
 
-def advise(found: Diagnosis, dim: int) -> tuple[str, ...]:
+def measure_all(
+    entries: Sequence[Entry], network: Backbone, seconds: float, *, subject: str
+) -> dict[tuple[Decode, int], DecodingSpeed]:
+    """Measure both ways to decode, with the default number of threads and with twice as many.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        Images to decode.
+    network : Backbone
+        Network whose preprocessing is applied.
+    seconds : float
+        Seconds of each measurement.
+    subject : str
+        Name of the source, for the error.
+
+    Raises
+    ------
+    SourceError
+        If no image can be decoded: a speed of failures says nothing.
+    """
+    found = {}
+    for decode, workers in itertools.product(DECODES, (count_workers(), 2 * count_workers())):
+        speed = measure_decoding(entries, network, workers=workers, decode=decode, seconds=seconds)
+        if speed.rate == 0:
+            first = speed.failures[0]
+            raise SourceError(
+                subject=subject,
+                expected="at least one image that can be decoded",
+                got=f"{len(speed.failures)} of {len(entries)} images that cannot, such as "
+                f"{first.path} ({first.reason})",
+                remedy="Name a source of images.",
+            )
+        found[decode, workers] = speed
+    return found
+
+
+def _name(source: PathLike | Sequence[PathLike] | None) -> str:
+    given = [source] if source is None or isinstance(source, str | os.PathLike) else source
+    return ", ".join(map(str, given))
+
+
+def advise_on(found: Diagnosis, dim: int) -> tuple[str, ...]:
     """Recommend options; on a busy machine only what makes a large difference.
 
     Parameters
@@ -193,12 +248,15 @@ def advise(found: Diagnosis, dim: int) -> tuple[str, ...]:
         Length of the embeddings.
     """
     worth = choose_worth(found.others, found.n_cores)
-    advice = [
-        *advise_engine(found.expected, device=found.device, worth=worth),
-        *advise_workers(found.workers),
-        *advise_options(found.expected, worth=worth),
-        *advise_disk(found.expected, found.write_mb_per_s, dim),
-    ] or [f"nothing: no option alone makes it {worth:g} times as fast"]
+    default = Way(engine=next(iter(found.network))[0], workers=found.workers)
+    speeds = Speeds(
+        device=found.device,
+        decode=found.decode,
+        network=found.network,
+        write_mb_per_s=found.write_mb_per_s,
+    )
+    advice = advise(speeds, default, dim=dim, worth=worth)
+    advice = advice or [f"nothing: no option makes it {worth:g} times as fast"]
     if found.is_busy:
         advice.append(
             f"other programs used {found.others:.1f} of {found.n_cores} cores: the speeds are "
@@ -207,91 +265,7 @@ def advise(found: Diagnosis, dim: int) -> tuple[str, ...]:
     return tuple(advice)
 
 
-def choose_worth(others: float | None, n_cores: int) -> float:
-    """Choose the ratio of speeds for which an option is recommended.
-
-    Parameters
-    ----------
-    others : float or None
-        Number of cores that other programs use; None if the system does not tell.
-    n_cores : int
-        Number of cores that this process may use.
-    """
-    return WORTH if others is None or others <= BUSY * n_cores else WORTH_IN_DOUBT
-
-
-def choose_workers(by_workers: Mapping[int, float], n_cores: int, worth: float = WORTH) -> int:
-    """Choose the number of threads that decode fastest; more threads than cores must be faster."""
-    return max(by_workers, key=lambda n: by_workers[n] / (1 if n <= n_cores else worth))
-
-
-def combine(decode: float, network: float, device: str) -> float:
-    """Combine two speeds: on a CPU both need the same cores, a GPU runs beside them."""
-    return 1 / (1 / decode + 1 / network) if device == "cpu" else min(decode, network)
-
-
 def list_engines(device: str) -> list[EngineName]:
     """List the installed engines that run on a device, the default first."""
     has_openvino = device == "cpu" and importlib.util.find_spec("openvino")
     return ["openvino", "torch"] if has_openvino else ["torch"]
-
-
-Speeds = Mapping[tuple[EngineName, Precision, Decode], float]
-"""Images per second of an extraction, by engine, precision and way to decode."""
-
-
-def _find_best(expected: Speeds) -> EngineName:
-    """Find the engine that is fastest with the default precision and way to decode."""
-    rates = {way[0]: rate for way, rate in expected.items() if way[1:] == ("fp32", "exact")}
-    return max(rates, key=lambda engine: rates[engine])
-
-
-def advise_engine(expected: Speeds, *, device: str, worth: float = WORTH) -> list[str]:
-    """Recommend another engine than the default, if it is worth it."""
-    engines = [way[0] for way in expected if way[1:] == ("fp32", "exact")]
-    advice = []
-    if device == "cpu" and "openvino" not in engines:
-        advice.append("pip install openvino: OpenVINO is several times faster on a CPU")
-    best = _find_best(expected)
-    gain = expected[best, "fp32", "exact"] / expected[engines[0], "fp32", "exact"]
-    if gain > worth:
-        advice.append(f"engine={best}: {gain:.1f} times as fast")
-    return advice
-
-
-def advise_workers(workers: int) -> list[str]:
-    """Recommend more threads than the default, if they are worth it."""
-    if workers > count_workers():
-        return [f"workers={workers}: more threads than cores decode faster here"]
-    return []
-
-
-def advise_options(expected: Speeds, *, worth: float = WORTH) -> list[str]:
-    """Recommend another precision or way to decode, if it is worth it."""
-    best = _find_best(expected)
-    default = expected[best, "fp32", "exact"]
-    gains = {
-        way[1]: rate / default
-        for way, rate in expected.items()
-        if way[0] == best and way[2] == "exact"
-    }
-    precision = max(gains, key=lambda name: gains[name])
-    advice = []
-    if gains[precision] > worth:
-        advice.append(
-            f"precision={precision}: {gains[precision]:.1f} times as fast, "
-            "cosines to fp32 are mostly above 0.999"
-        )
-    both: tuple[Precision, Precision] = ("fp32", precision)
-    gain = max(expected[best, name, "fast"] / expected[best, name, "exact"] for name in both)
-    if gain > worth:
-        advice.append(f"decode=fast: up to {gain:.1f} times as fast, pixels differ a little")
-    return advice
-
-
-def advise_disk(expected: Speeds, write_mb_per_s: float, dim: int) -> list[str]:
-    """Recommend another disk, if this one is hardly faster than the embeddings."""
-    bytes_per_s = 4 * dim * max(expected.values())
-    if write_mb_per_s * 1e6 < 4 * bytes_per_s:
-        return ["another disk for the output: this one is hardly faster than the embeddings"]
-    return []

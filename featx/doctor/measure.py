@@ -9,18 +9,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from featx.backbones.backbone import Backbone
+from featx.core.rows import Failure
 from featx.core.typing import Decode, PathLike, UInt8Array
+from featx.embedding.decoding import prepare_image
 from featx.engines.engine import Engine, Slot
-from featx.images.content import Content
-from featx.images.decode import decode_reduced, encode_image
-from featx.images.large import read_content
+from featx.images.decode import encode_image
 from featx.images.manifest import Entry
+from featx.images.opening import PILLOW_SETTINGS
 from featx.images.sources.inputs import list_entries
 from featx.images.sources.read import read_manifest
 
@@ -58,7 +59,7 @@ def list_sample(source: PathLike | Sequence[PathLike] | None, folder: Path) -> l
         for number in range(N_GENERATED):
             data = encode_image(generate_image(rng), "JPEG")
             (folder / f"{number}.jpg").write_bytes(data)
-        return list_entries(sorted(folder.glob("*.jpg"))) * (N_SAMPLE // N_GENERATED)
+        return list_entries(sorted(folder.glob("*.jpg")))
     entries = read_manifest(source).entries
     chosen = rng.choice(len(entries), min(N_SAMPLE, len(entries)), replace=False)
     return [entries[number] for number in sorted(chosen)]
@@ -76,6 +77,22 @@ def generate_image(rng: np.random.Generator) -> UInt8Array:
     return image
 
 
+@dataclass(frozen=True, kw_only=True)
+class DecodingSpeed:
+    """How fast images are read and decoded, and which are not.
+
+    Attributes
+    ----------
+    rate : float
+        Images per second that were decoded.
+    failures : tuple of Failure
+        The images that cannot be decoded, each once.
+    """
+
+    rate: float
+    failures: tuple[Failure, ...] = ()
+
+
 def measure_decoding(
     entries: Sequence[Entry],
     backbone: Backbone,
@@ -83,13 +100,16 @@ def measure_decoding(
     workers: int,
     decode: Decode = "exact",
     seconds: float = 1.0,
-) -> float:
+) -> DecodingSpeed:
     """Measure reading, decoding and preprocessing, in images per second.
+
+    Images that cannot be decoded are not counted as decoded; the time that they take counts.
 
     Parameters
     ----------
     entries : sequence of Entry
-        Images to decode; images that cannot be decoded count too.
+        Images to decode; fewer than `N_SAMPLE` are decoded several times, so that no thread is
+        idle.
     backbone : Backbone
         Network whose preprocessing is applied.
     workers : int
@@ -99,31 +119,33 @@ def measure_decoding(
     seconds : float
         Seconds after which no further measurement begins.
     """
-    is_exact = decode == "exact"
+    repeated = list(itertools.islice(itertools.cycle(entries), max(len(entries), N_SAMPLE)))
+    failures: dict[str, Failure] = {}
 
-    def prepare(entry: Entry) -> None:
-        assert isinstance(entry.content, Content)
-        with suppress(Exception):  # a bad image counts too: it was read
-            min_side = None if is_exact else backbone.preprocess.min_side
-            image, _ = decode_reduced(read_content(entry.content)[0], min_side)
-            backbone.preprocess.prepare(image, exact=is_exact)
+    def prepare(entry: Entry) -> bool:
+        prepared = prepare_image(entry, backbone=backbone, skip_digests=None, decode=decode)
+        if prepared.failure is not None:
+            failures[prepared.row.id] = prepared.failure
+        return prepared.failure is None
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool, PILLOW_SETTINGS:
 
-        def time_all() -> float:
+        def measure() -> float:
             start = time.perf_counter()
-            deque(pool.map(prepare, entries), maxlen=0)
-            return time.perf_counter() - start
+            n_decoded = sum(pool.map(prepare, repeated))
+            return n_decoded / (time.perf_counter() - start)
 
-        return len(entries) / _find_shortest(time_all, seconds)
+        rate = _find_best(measure, seconds)
+    return DecodingSpeed(rate=rate, failures=tuple(failures.values()))
 
 
-def _find_shortest(measure: Callable[[], float], seconds: float) -> float:
-    """Measure up to `N_TRIES` times within some seconds, at least once; return the least."""
-    times = [measure()]
-    while len(times) < N_TRIES and sum(times) < seconds:
-        times.append(measure())
-    return min(times)
+def _find_best(measure: Callable[[], float], seconds: float) -> float:
+    """Measure a rate up to `N_TRIES` times within some seconds, at least once; return the best."""
+    start = time.perf_counter()
+    rates = [measure()]
+    while len(rates) < N_TRIES and time.perf_counter() - start < seconds:
+        rates.append(measure())
+    return max(rates)
 
 
 def measure_network(engine: Engine, seconds: float) -> float:
@@ -141,8 +163,8 @@ def measure_network(engine: Engine, seconds: float) -> float:
     n_beside = max(1, len(engine.slots) - 1)
     warm_up_s = _time_batches(engine, n_beside)
     n_batches = n_beside * max(1, math.ceil(seconds / N_TRIES / warm_up_s))
-    shortest_s = _find_shortest(lambda: _time_batches(engine, n_batches), seconds)
-    return n_batches * engine.batch_size / shortest_s
+    n_images = n_batches * engine.batch_size
+    return _find_best(lambda: n_images / _time_batches(engine, n_batches), seconds)
 
 
 def _time_batches(engine: Engine, n_batches: int) -> float:
@@ -163,13 +185,13 @@ def measure_writing(folder: Path) -> float:
     """Measure writing one file and flushing it to the disk, in MB per second."""
     data = os.urandom(1 << 20)
 
-    def time_all() -> float:
+    def measure() -> float:
         start = time.perf_counter()
         with (folder / "written").open("wb") as stream:
             for _ in range(N_WRITTEN // len(data)):
                 stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        return time.perf_counter() - start
+        return N_WRITTEN / 1e6 / (time.perf_counter() - start)
 
-    return N_WRITTEN / 1e6 / _find_shortest(time_all, 1.0)
+    return _find_best(measure, 1.0)

@@ -13,7 +13,10 @@ LIMITS = {
         "to start threads",
         "Raise the number of processes and threads: ulimit -u, or --pids-limit of a container.",
     ),
-    ("allocate memory", "Cannot allocate", "bad_alloc", "bad allocation", "MemoryError"): (
+    (
+        *("allocate memory", "Cannot allocate", "bad_alloc", "bad allocation", "MemoryError"),
+        *("Unable to allocate", "could not create a primitive", "failed to map segment"),
+    ): (
         "enough memory",
         "Pass a smaller batch_size and fewer workers, or raise the limit: ulimit -v, or --memory "
         "of a container.",

@@ -1,26 +1,23 @@
 """What the doctor measures, and what it advises."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import featx
-from featx.core.typing import Decode, EngineName, Precision
-from featx.doctor.diagnose import (
-    Diagnosis,
-    advise,
-    advise_disk,
-    advise_engine,
-    advise_options,
-    advise_workers,
-    choose_workers,
-    combine,
+from featx.doctor.diagnose import Diagnosis, advise_on
+from featx.doctor.measure import (
+    N_SAMPLE,
+    N_TRIES,
+    generate_image,
+    measure_decoding,
+    measure_network,
 )
-from featx.doctor.measure import N_TRIES, generate_image, measure_decoding, measure_network
 from featx.embedding.identity import resolve_backbone
-from featx.embedding.options import RunOptions, count_workers
+from featx.embedding.options import RunOptions
 from featx.engines.choose import list_precisions
 from featx.images.decode import decode_image, decode_reduced, encode_image
 from featx.images.sources.inputs import list_entries
@@ -41,7 +38,8 @@ def test_diagnose_measures_every_engine_and_precision(diagnosis: Any) -> None:
     ways |= {("torch", name) for name in list_precisions("torch", "cpu")}
     assert set(found.network) == ways
     assert set(found.expected) == {(*way, name) for way in ways for name in ("exact", "fast")}
-    assert set(found.decode) == {"exact", "fast"}
+    n = found.workers
+    assert set(found.decode) == {(way, k) for way in ("exact", "fast") for k in (n, 2 * n)}
     assert min([*found.network.values(), *found.decode.values(), found.write_mb_per_s]) > 0
     assert found.device == "cpu"
     assert found.advice
@@ -50,7 +48,7 @@ def test_diagnose_measures_every_engine_and_precision(diagnosis: Any) -> None:
 def test_diagnose_expects_less_than_each_part_alone(diagnosis: Any) -> None:
     found, _ = diagnosis
     for (engine, precision, decode), rate in found.expected.items():
-        assert rate < min(found.network[engine, precision], found.decode[decode])
+        assert rate < min(found.network[engine, precision], found.decode[decode, found.workers])
 
 
 def test_diagnose_leaves_nothing_behind(diagnosis: Any) -> None:
@@ -63,11 +61,11 @@ def test_diagnose_reads_the_source_that_it_is_given(
     read: list[bytes] = []
     original = decode_reduced
 
-    def note(data: Any, min_side: Any = None) -> Any:
+    def note(data: Any, *options: Any) -> Any:
         read.append(data)
-        return original(data, min_side)
+        return original(data, *options)
 
-    monkeypatch.setattr("featx.doctor.measure.decode_reduced", note)
+    monkeypatch.setattr("featx.embedding.decoding.decode_reduced", note)
     featx.diagnose(photos, backbone="lenet5", device="cpu", folder=tmp_path, seconds=0.01)
     assert set(read) == {path.read_bytes() for path in photos.rglob("*.jpg")}
 
@@ -82,10 +80,70 @@ def test_diagnose_unknown_backbone_is_refused(tmp_path: Path) -> None:
         featx.diagnose(backbone="resnet51", device="cpu", folder=tmp_path)
 
 
-def test_measure_decoding_passes_over_what_is_no_image(photos: Path) -> None:
-    (photos / "train" / "ants" / "0.jpg").write_bytes(b"none")
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123456789abcdef\nsize 12345\n"
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
+
+
+def spoil(photos: Path, n: int, content: bytes) -> int:
+    """Put bytes that are no image into some photos; return the number of all photos."""
+    files = sorted(photos.rglob("*.jpg"))
+    for number, file in enumerate(files[:n]):
+        file.write_bytes(content + str(number).encode())
+    return len(files)
+
+
+@pytest.mark.parametrize("content", [b"not an image", LFS, HEIC], ids=["text", "lfs", "heic"])
+def test_diagnose_of_a_source_without_a_sound_image_is_an_error(
+    photos: Path, content: bytes, run_cli: Any
+) -> None:
+    n = spoil(photos, 100, content)
+    words = ["doctor", photos, "--backbone", "lenet5", "--device", "cpu"]
+    run_cli(*words).check_error(
+        f"expected at least one image that can be decoded, got {n} of {n} images that cannot"
+    )
+
+
+def test_diagnose_counts_and_tells_what_cannot_be_decoded(photos: Path, tmp_path: Path) -> None:
+    n = spoil(photos, 6, b"not an image")
+    with pytest.warns(
+        featx.FeatxWarning, match=f"6 of {n} images cannot be decoded, such as .*jpg"
+    ):
+        found = featx.diagnose(
+            photos, backbone="lenet5", device="cpu", folder=tmp_path, seconds=0.01
+        )
+    assert (found.n_images, len(found.failures)) == (n, 6)
+    assert {failure.stage for failure in found.failures} == {"decode"}
+
+
+def build_clock(monkeypatch: pytest.MonkeyPatch, *, n_seconds: float) -> None:
+    """Let each measurement take so many seconds."""
+    ticks = iter(np.arange(0, 1000 * n_seconds, n_seconds))
+    clock = SimpleNamespace(perf_counter=lambda: next(ticks))
+    monkeypatch.setattr("featx.doctor.measure.time", clock)
+
+
+def test_measure_decoding_counts_no_image_that_failed(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n = spoil(photos, 3, b"none")
     entries = list_entries(photos)
-    assert measure_decoding(entries, resolve_backbone("lenet5"), workers=2, seconds=0) > 0
+    build_clock(monkeypatch, n_seconds=2.0)
+    found = measure_decoding(entries, resolve_backbone("lenet5"), workers=2, seconds=0)
+    repeated = [number % n for number in range(N_SAMPLE)]
+    n_decoded = sum(number >= 3 for number in repeated)
+    assert found.rate == n_decoded / 2.0
+    assert sorted(failure.id for failure in found.failures) == [
+        entry.row.id for entry in entries[:3]
+    ]
+
+
+def test_measure_decoding_of_one_image_keeps_all_threads_busy(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_clock(monkeypatch, n_seconds=1.0)
+    entries = list_entries(photos / "train" / "ants" / "0.jpg")
+    found = measure_decoding(entries, resolve_backbone("lenet5"), workers=4, seconds=0)
+    assert found.rate == N_SAMPLE
 
 
 def test_measure_network_waits_for_every_batch() -> None:
@@ -118,89 +176,21 @@ def test_measure_decoding_repeats_as_long_as_there_is_time(
     photos: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, n_measured: int
 ) -> None:
     read: list[bytes] = []
-    monkeypatch.setattr("featx.doctor.measure.decode_reduced", lambda data, _: read.append(data))
-    entries = list_entries(photos)
-    measure_decoding(entries, resolve_backbone("lenet5"), workers=2, seconds=seconds)
-    assert len(read) == n_measured * len(entries)
+    original = decode_reduced
 
+    def note(data: Any, *options: Any) -> Any:
+        read.append(data)
+        return original(data, *options)
 
-@pytest.mark.parametrize(("device", "rate"), [("cpu", 75), ("cuda:0", 100), ("mps", 100)])
-def test_combine_shares_cores_on_a_cpu_only(device: Any, rate: Any) -> None:
-    assert combine(300, 100, device) == pytest.approx(rate)
+    monkeypatch.setattr("featx.embedding.decoding.decode_reduced", note)
+    measure_decoding(list_entries(photos), resolve_backbone("lenet5"), workers=2, seconds=seconds)
+    assert len(read) == n_measured * N_SAMPLE
 
 
 def test_generate_image_is_about_as_large_as_a_photo() -> None:
     data = encode_image(generate_image(np.random.default_rng(0)), "JPEG")
     assert decode_image(data).size == (500, 375)
     assert 20_000 < len(data) < 200_000
-
-
-def build_rates(
-    *,
-    openvino: float = 0,
-    bf16: float = 0,
-    fast: float = 1.0,
-    torch: float = 50.0,
-) -> dict[tuple[EngineName, Precision, Decode], float]:
-    """Build the speeds of an extraction: fp32 on PyTorch, and what else is given."""
-    ways: dict[tuple[EngineName, Precision], float] = {
-        ("openvino", "fp32"): openvino,
-        ("openvino", "bf16"): bf16,
-        ("torch", "fp32"): torch,
-    }
-    return {
-        (*way, decode): rate * (fast if decode == "fast" else 1)
-        for way, rate in ways.items()
-        if rate
-        for decode in ("exact", "fast")
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("rates", "device", "expected"),
-    [
-        pytest.param(build_rates(), "cpu", "pip install openvino", id="no openvino"),
-        pytest.param(build_rates(), "mps", "", id="no openvino on a GPU"),
-        pytest.param(build_rates(openvino=200), "cpu", "", id="the default is best"),
-        pytest.param(build_rates(openvino=50, torch=57), "cpu", "", id="torch hardly faster"),
-        pytest.param(build_rates(openvino=50, torch=100), "cpu", "engine=torch: 2.0", id="torch"),
-    ],
-)  # fmt: skip
-def test_advise_engine_if_another_pays(rates: Any, device: str, expected: str) -> None:
-    advice = advise_engine(rates, device=device)
-    assert len(advice) == bool(expected)
-    assert "".join(advice).startswith(expected)
-
-
-@pytest.mark.parametrize(
-    ("rates", "expected"),
-    [
-        pytest.param(build_rates(openvino=200), [], id="defaults"),
-        pytest.param(build_rates(openvino=200, bf16=220), [], id="bf16 hardly faster"),
-        pytest.param(build_rates(openvino=200, bf16=400), ["precision=bf16: 2.0"], id="bf16"),
-        pytest.param(build_rates(openvino=200, fast=1.1), [], id="fast hardly faster"),
-        pytest.param(build_rates(openvino=200, fast=1.5), ["decode=fast: up to 1.5"], id="fast"),
-        pytest.param(build_rates(openvino=200, bf16=400, fast=1.5),
-                     ["precision=bf16: 2.0", "decode=fast: up to 1.5"], id="both"),
-    ],
-)  # fmt: skip
-def test_advise_options_if_they_pay(rates: Any, expected: list[str]) -> None:
-    advice = advise_options(rates)
-    assert len(advice) == len(expected)
-    assert all(line.startswith(start) for line, start in zip(advice, expected, strict=True))
-
-
-def test_advise_workers_if_more_than_the_default_decode_faster() -> None:
-    assert advise_workers(count_workers()) == []
-    (line,) = advise_workers(count_workers() + 1)
-    assert line.startswith(f"workers={count_workers() + 1}: ")
-
-
-@pytest.mark.parametrize(("by_workers", "expected"), [({2: 100, 4: 110}, 2), ({2: 100, 4: 120}, 4)])
-def test_choose_workers_takes_more_than_cores_only_if_they_pay(
-    by_workers: dict[int, float], expected: int
-) -> None:
-    assert choose_workers(by_workers, 2) == expected
 
 
 @pytest.mark.parametrize(
@@ -217,21 +207,13 @@ def test_advise_on_a_busy_machine_says_so_and_wants_a_larger_difference(
     found = Diagnosis(
         n_cores=2,
         device="cpu",
-        decode={"exact": 1000.0, "fast": 1000.0},
-        workers=count_workers(),
-        network={},
+        n_images=12,
+        decode={("exact", 2): 10_000.0, ("fast", 2): 10_000.0},
+        workers=2,
+        network={("openvino", "fp32"): 200.0, ("openvino", "bf16"): 265.0},
         write_mb_per_s=1000.0,
-        expected=build_rates(openvino=200, bf16=260),
         others=others,
-        advice=(),
     )
-    advice = advise(found, 768)
+    advice = advise_on(found, 768)
     assert len(advice) == len(expected)
     assert all(line.startswith(start) for line, start in zip(advice, expected, strict=True))
-
-
-@pytest.mark.parametrize(("write_mb_per_s", "n_lines"), [(1000.0, 0), (1.0, 1)])
-def test_advise_disk_if_it_is_hardly_faster_than_the_embeddings(
-    write_mb_per_s: float, n_lines: int
-) -> None:
-    assert len(advise_disk(build_rates(openvino=200), write_mb_per_s, 2048)) == n_lines
