@@ -13,7 +13,7 @@ from featx.cache.format import FileKind, check_file_stamp
 from featx.cache.seal import SealedFile
 from featx.cache.structure import check_structure
 from featx.core.errors import CacheError
-from featx.core.recognise import describe_path, recognise_file
+from featx.core.recognise import UNREADABLE, describe_path, recognise_file
 from featx.core.typing import PathLike
 
 
@@ -31,7 +31,7 @@ def check_exists(path: Path) -> None:
         If the file does not exist, or is a head or a file of weights. The remedy says where to pass
         it.
     """
-    if path.is_file() and recognise_file(path) in (None, "cache"):
+    if os.path.isfile(path) and recognise_file(path) in (None, "cache"):
         return
     got = describe_path(path)
     remedies = {
@@ -40,6 +40,8 @@ def check_exists(path: Path) -> None:
         "a folder": f"Make a cache of its images: featx.extract('{path}', output='photos.h5').",
     }
     default = "Make a cache with featx.extract(source, output=path)."
+    if got.startswith(UNREADABLE):
+        default = "Change the permissions of the file and of its folders."
     raise CacheError(
         subject=str(path), expected="a cache", got=got, remedy=remedies.get(got, default)
     )

@@ -1,5 +1,6 @@
 """featx info."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,11 +69,11 @@ def info(
 def _find_remedy(path: Path) -> str:
     from featx.core.files import name_work_dir
 
-    if path.is_dir():
+    if os.path.isdir(path):
         return f"Make a cache: featx.extract('{path}', output='photos.h5')."
-    if name_work_dir(path).is_dir():
+    if os.path.isdir(name_work_dir(path)):
         return f"Go on with it: featx.extract(SOURCE, output='{path}')."
-    return "Check the path."
+    return "Check the path and its permissions."
 
 
 def _show_failures(path: Path, *, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from featx.core.errors import FeatxError
 from featx.core.files import name_work_dir
+from featx.core.look import find_obstacle
 from featx.core.typing import PathLike
 
 FileContent = Literal["cache", "head", "weights"]
@@ -19,6 +20,9 @@ NAMES: dict[FileContent, str] = {
     "weights": "a file of weights",
 }
 """Noun phrase for each kind of file."""
+
+UNREADABLE = "something that cannot be read"
+"""What `describe_path` says if the system does not let look."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCKS = (0, 512, 1024, 2048)
@@ -43,14 +47,13 @@ def recognise_file(path: PathLike) -> FileContent | None:
     -------
     {"cache", "head", "weights"} or None
         ``"cache"`` for any HDF5 file, ``"head"`` for any uncompressed pickle, ``"weights"`` for a
-        ``.safetensors`` or PyTorch file. None for another file, and for a path that is no regular
-        file.
+        ``.safetensors`` or PyTorch file. None for another file, for a path that is no regular file,
+        and if the file cannot be read: `describe_path` tells these apart.
     """
-    path = Path(path)
     try:
-        if not path.is_file():
+        if not os.path.isfile(path):
             return None
-        with path.open("rb") as stream:
+        with open(path, "rb") as stream:
             start = stream.read(_USER_BLOCKS[-1] + len(_HDF5))
     except OSError:
         return None
@@ -75,17 +78,21 @@ def describe_path(path: PathLike) -> str:
     Returns
     -------
     str
-        A noun phrase, such as ``"a head"``, ``"a folder"`` or ``"no such file"``.
+        A noun phrase, such as ``"a head"``, ``"a folder"`` or ``"no such file"``; it begins with
+        `UNREADABLE` if the system does not let look.
     """
     content = recognise_file(path)
     if content is not None:
         return NAMES[content]
-    if Path(path).is_dir():
+    obstacle = find_obstacle(path)
+    if obstacle:
+        return f"{UNREADABLE} ({obstacle})"
+    if os.path.isdir(path):
         return "a folder"
-    if Path(path).exists():
+    if os.path.exists(path):
         return "another file"
     work_dir = name_work_dir(Path(path))
-    return f"only unfinished work in {work_dir}" if work_dir.is_dir() else "no such file"
+    return f"only unfinished work in {work_dir}" if os.path.isdir(work_dir) else "no such file"
 
 
 def check_order(
@@ -125,7 +132,7 @@ def check_order(
     >>> check_order(("head", "cache"), ("a.joblib", "a.h5"), content="head", call=call)
     """
     owners, others = map(_list_paths, paths if is_first else reversed(paths))
-    if len(owners) != 1 or not owners[0].exists() or recognise_file(owners[0]) == content:
+    if len(owners) != 1 or not os.path.exists(owners[0]) or recognise_file(owners[0]) == content:
         return
     held = [path for path in others if recognise_file(path) == content]
     if not held:

@@ -116,13 +116,13 @@ class Content:
         name : str
             Name of the file within its source. A file whose suffix promises an image, whether or
             not featx reads the format, is always a row; for other files, the first bytes decide.
+
+        Raises
+        ------
+        OSError
+            If the first bytes have to decide, and cannot be read.
         """
-        if find_by_name(name) is not None:
-            return True
-        try:
-            return is_image(self.read(PREFIX_SIZE))
-        except OSError:
-            return False
+        return find_by_name(name) is not None or is_image(self.read(PREFIX_SIZE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +148,34 @@ class Unreadable(Content):
     def looks_like_image(self, name: str) -> bool:
         """Decide whether a file becomes a row, as for bytes that can be read."""
         return Content(self.file, self.offset, self.size).looks_like_image(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen(Unreadable):
+    """A file that may be an image: the system did not let its first bytes be read."""
+
+
+def find_image(content: Content, name: str) -> Content | None:
+    """Find the content of the row that a file becomes.
+
+    Parameters
+    ----------
+    content : Content
+        The bytes of the file.
+    name : str
+        Name of the file within its source.
+
+    Returns
+    -------
+    Content or None
+        The content; None if the file is no image. A file that cannot be looked at is `Unseen`: its
+        row fails with the reason.
+    """
+    try:
+        return content if content.looks_like_image(name) else None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return Unseen(content.file, content.offset, content.size, reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def explain_missing(path: str) -> str:
         beside it (``train/1.jpg`` for ``1.jpg``).
     """
     reason = "No such file or directory"
-    if os.path.islink(path):
+    with contextlib.suppress(OSError):  # no link
         return f"{reason}: a symbolic link to {quote_name(os.readlink(path))}, which is not there"
     folder, base = os.path.split(path)
     for name in _list_placeholders(base):

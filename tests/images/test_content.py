@@ -99,4 +99,5 @@ def test_looks_like_image_goes_by_first_bytes(
 ) -> None:
     path = make_image(tmp_path / "1.dat", format="PNG")
     assert Content(str(path)).looks_like_image("1.dat")
-    assert not Content(str(tmp_path / "gone.dat")).looks_like_image("gone.dat")
+    with pytest.raises(FileNotFoundError):
+        Content(str(tmp_path / "gone.dat")).looks_like_image("gone.dat")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from featx.core.errors import SourceError
-from featx.images.content import Content, Unreadable
+from featx.images.content import Content, Unreadable, Unseen, find_image
 from featx.images.formats import find_by_name
 from featx.images.ignored import (
     PLACEHOLDER_REASON,
@@ -19,7 +19,7 @@ from featx.images.ignored import (
     name_kind,
 )
 from featx.images.keys import describe_shared_keys
-from featx.images.layout import read_layout
+from featx.images.layout import FolderMeaning, read_layout
 from featx.images.manifest import Manifest, build_entry, build_manifest
 from featx.images.names import escape_name
 from featx.images.sources.metadata import is_metadata, join_metadata
@@ -49,8 +49,7 @@ def read_folder(folder: Path) -> Manifest:
     SourceError
         If a folder cannot be listed, if a table of metadata is wrong, or if there is no image.
     """
-    names: list[str] = []
-    contents: list[Content] = []
+    images: list[tuple[str, Content]] = []
     ignored: Counter[str] = Counter()
     others: list[str] = []
     metadata: list[str] = []
@@ -58,19 +57,31 @@ def read_folder(folder: Path) -> Manifest:
         content = Content(f"{folder}/{file}")
         if file != name:
             content = Unreadable(content.file, reason=PLACEHOLDER_REASON)
-        if find_by_name(name) or (is_readable and content.looks_like_image(name)):
-            names.append(name)
-            contents.append(content)
-        elif is_readable and is_metadata(name):
+        if not is_readable and not find_by_name(name):
+            ignored["pipe, socket or device"] += 1
+            continue
+        if is_metadata(name):
             metadata.append(name)
-        elif is_readable:
-            kind = name_kind(name)
-            ignored[kind] += 1
-            others += [name] if kind in (".tar", *TABLES) else []
+            continue
+        image = find_image(content, name)
+        if image is not None:
+            images.append((name, image))
+            continue
+        kind = name_kind(name)
+        ignored[kind] += 1
+        others += [name] if kind in (".tar", *TABLES) else []
+    # Folders say nothing of a file that may be no image.
+    names = [name for name, image in images if not isinstance(image, Unseen)]
     layout = read_layout(names, subject=str(folder))
+    meanings = iter(layout.meanings)
     entries = [
-        build_entry(name, folder / name, meaning, content)
-        for name, meaning, content in zip(names, layout.meanings, contents, strict=True)
+        build_entry(
+            name,
+            folder / name,
+            FolderMeaning() if isinstance(image, Unseen) else next(meanings),
+            image,
+        )
+        for name, image in images
     ]
     entries, doubts = join_metadata(folder, metadata, entries)
     hint = find_remedy(ignored) or "Name a folder of images."

@@ -7,6 +7,7 @@ to `SOURCES`.
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.core.errors import SourceError
+from featx.core.look import find_status
 from featx.core.typing import PathLike, Split
 from featx.images.elsewhere import read_file_address
 from featx.images.formats import SUFFIXES, find_by_name
@@ -21,7 +23,7 @@ from featx.images.manifest import Entry, Manifest
 from featx.images.names import escape_name
 from featx.images.sources.folder import read_folder
 from featx.images.sources.image import read_image
-from featx.images.sources.refused import build_missing, refuse_other
+from featx.images.sources.refused import build_missing, refuse_other, refuse_unreadable
 from featx.images.sources.table import READERS, read_table
 from featx.images.sources.tar import read_tar, read_tars
 from featx.images.split_words import find_splits
@@ -75,12 +77,20 @@ def find_kind(path: Path) -> SourceKind:
     Raises
     ------
     SourceError
-        If the path does not exist and is no image, or if the file is no source.
+        If the path does not exist or may not be looked at, and is no image; or if the file is no
+        source.
     """
-    if path.is_dir():
-        return FOLDER
     kind = SOURCES.get(path.suffix.lower())
-    if not path.exists() and not (kind and kind.may_be_missing):
+    is_row = kind is not None and kind.may_be_missing  # an image that is not there fails as a row
+    try:
+        status = find_status(path)
+    except OSError as error:
+        if not is_row:
+            raise refuse_unreadable(path, error) from error
+        return IMAGE
+    if status is not None and stat.S_ISDIR(status.st_mode):
+        return FOLDER
+    if status is None and not is_row:
         raise build_missing(path)
     if kind is None and not find_by_name(path.name):
         refuse_other(path)
@@ -116,8 +126,7 @@ def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
             remedy="Name a folder of images.",
         )
     for path in paths:
-        if not path.exists():
-            raise build_missing(path)
+        check_is_there(path)
     kinds = [find_kind(path) for path in paths]
     read_many = kinds[0].read_many
     if read_many is not None and all(kind is kinds[0] for kind in kinds):
@@ -144,6 +153,27 @@ def _refuse(source: object, where: str = "") -> SourceError:
         got=type(source).__name__ + where,
         remedy="Pass paths, or embed images in memory with featx.embed(images).",
     )
+
+
+def check_is_there(path: Path) -> None:
+    """Refuse a source at whose path nothing is, or where the system does not let look.
+
+    Parameters
+    ----------
+    path : Path
+        Path as the user gave it.
+
+    Raises
+    ------
+    SourceError
+        If nothing is there, or if the system cannot tell.
+    """
+    try:
+        status = find_status(path)
+    except OSError as error:
+        raise refuse_unreadable(path, error) from error
+    if status is None:
+        raise build_missing(path)
 
 
 def check_path(source: object) -> Path:
@@ -178,7 +208,9 @@ def _read_names(
     """Find the splits that the names of all sources stand for: ``train/ val/``."""
     if any(manifest.is_single_image for manifest in manifests):
         return {}
-    names = {path: path.resolve().stem if path.is_file() else path.resolve().name for path in paths}
+    names = {
+        path: path.resolve().stem if os.path.isfile(path) else path.resolve().name for path in paths
+    }
     splits = find_splits(names.values())
     are_all = all(splits.get(name) for name in names.values()) and len(set(splits.values())) > 1
     return {path: splits[name] for path, name in names.items()} if are_all else {}

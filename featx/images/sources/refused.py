@@ -133,6 +133,24 @@ def refuse_other(path: Path) -> None:
         raise SourceError(subject=str(path), expected=EXPECTED, got=told[0], remedy=told[1])
 
 
+def refuse_unreadable(path: Path, error: OSError) -> SourceError:
+    """Build the error for a source that the system does not let look at or read.
+
+    Parameters
+    ----------
+    path : Path
+        The path as the user gave it, or that of a folder below it.
+    error : OSError
+        The error of the system.
+    """
+    return SourceError(
+        subject=str(path),
+        expected="a source that can be read",
+        got=error.strerror or str(error),
+        remedy="Change its permissions, or name another source.",
+    )
+
+
 def build_missing(path: Path) -> SourceError:
     """Build the error for a source that does not exist.
 

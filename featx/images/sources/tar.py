@@ -11,10 +11,10 @@ from typing import Any
 from featx.core.errors import SourceError
 from featx.core.text import count_noun
 from featx.core.typing import Split
-from featx.images.content import Content, Unreadable
+from featx.images.content import Content, Unreadable, Unseen, find_image
 from featx.images.ignored import PLACEHOLDER_REASON, find_placeholder, is_system_folder, name_kind
 from featx.images.keys import describe_shared_keys
-from featx.images.layout import read_layout
+from featx.images.layout import FolderMeaning, read_layout
 from featx.images.manifest import Entry, Manifest, build_entry, build_manifest
 from featx.images.names import escape_name, quote_name
 from featx.images.sources.sidecars import SIDECARS, Sidecars
@@ -67,9 +67,13 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
         images |= {prefix + image.name: image for image in found}
     splits = _read_tar_names(tars, doubts)
     source = ", ".join(str(tar) for tar in tars)
-    layout = read_layout([image.name for image in images.values()], source)
+    # Folders say nothing of a member that may be no image.
+    seen = [one.name for one in images.values() if not isinstance(one.content, Unseen)]
+    layout = read_layout(seen, source)
+    meanings = iter(layout.meanings)
     entries = []
-    for (name, image), meaning in zip(images.items(), layout.meanings, strict=True):
+    for name, image in images.items():
+        meaning = FolderMeaning() if isinstance(image.content, Unseen) else next(meanings)
         entry = build_entry(name, image.tar / image.name, meaning, image.content)
         fields = {"split": meaning.split or splits[image.tar]} | image.fields
         entries.append(Entry(replace(entry.row, **fields), image.content))
@@ -135,8 +139,10 @@ def _read_tar(tar: Path, ignored: Counter[str], doubts: list[str]) -> list[_Imag
     for member in members:
         if PurePosixPath(member.name).suffix.lower() in SIDECARS and not member.kind:
             sidecars.append(member)
-        elif member.content.looks_like_image(member.name):
-            images.append(member)
+            continue
+        content = find_image(member.content, member.name)
+        if content is not None:
+            images.append(replace(member, content=content))
         else:
             ignored[member.kind or name_kind(member.name)] += 1
     described = Sidecars(tar, sidecars, [image.name for image in images])

@@ -277,7 +277,7 @@ def test_read_folder_pipe_is_a_row_only_if_its_suffix_promises_an_image(tmp_path
         os.mkfifo(tmp_path / name)
     manifest = read_folder(tmp_path)
     assert list_ids(manifest) == ["1.jpg", "pipe.jpg"]
-    assert manifest.ignored == {}
+    assert manifest.ignored == {"pipe, socket or device": 1}
     with pytest.raises(OSError, match="not a regular file"):
         get_content(manifest.entries[1]).read()
 
