@@ -45,7 +45,7 @@ everywhere. Tables fit the terminal; off a terminal they are plain text, with no
 | 1 | An error, told in one line on standard error. |
 | 2 | Wrong usage: an option that does not exist, or a value that an option does not take. |
 | 3 | More images failed than `--max-failures` allows. |
-| 130, 143 | The command was interrupted (Ctrl-C) or terminated (SIGTERM). |
+| 129, 130, 143 | The command was hung up (SIGHUP), interrupted (Ctrl-C) or terminated (SIGTERM). |
 | 141 | Nobody reads the output any more, as in `\\| head -1`. |
 """
 

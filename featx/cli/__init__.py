@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from typer.main import get_group
@@ -14,75 +14,91 @@ from featx.cli.app import app
 from featx.cli.printing import print_error
 from featx.cli.settings import applied, read_settings
 from featx.cli.streams import PrintError, standard_streams
+from featx.core.endings import ENDINGS, UNDONE
 from featx.core.errors import FeatxError
 from featx.core.progress import stage
-from featx.core.signals import end_on_signals
+from featx.core.signals import EndOnSignal, end_on_signals
 
-SIGNAL_CODES = {130: "interrupted", 143: "terminated"}
+NO_MEMORY = b"featx: expected enough memory to say what failed, got too little. Free some memory.\n"
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command.
 
-    Exit codes: 0 done, 1 an error, reported in one line, 2 wrong usage, 3 too many failures, 130
-    interrupted, 141 nobody reads the output, 143 terminated.
+    Exit codes: 0 done, 1 an error, reported in one line, 2 wrong usage, 3 too many failures, 129
+    hung up, 130 interrupted, 141 nobody reads the output, 143 terminated.
     """
     words, settings = read_settings(sys.argv[1:] if arguments is None else arguments)
-    with end_on_signals(), applied(settings):
+    with standard_streams(), end_on_signals() as signals, applied(settings):
         try:
-            with standard_streams():
-                code = _run(words, debug=settings.debug)
-        except PrintError as error:
-            text = error.describe()
-            if text is not None:
-                print_error(text)
-            code = error.exit_code
-    if arguments is None:
-        _leave(code)
+            with signals.armed():
+                code = _run(words)
+        except BaseException as error:
+            if settings.debug and not signals.has_raised and not isinstance(error, SystemExit):
+                raise
+            code = _report(error, words, signals)
+        if arguments is None:
+            _leave(code)
     sys.exit(code)
 
 
-def _leave(code: int) -> None:
-    """End a process whose work is done, without the clean-up of its libraries.
-
-    OpenVINO and torch clean up for half a second, in silence, and Python would wait for the fits
-    that an interrupted search has begun.
-    """
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            if stream is not None:
-                stream.flush()
-    os._exit(code)
-
-
-def _run(words: list[str], *, debug: bool) -> int:
+def _run(words: Sequence[str]) -> int:
     """Run a command, and return its exit code."""
-    name = next((word for word in words if not word.startswith("-")), "")
+    code = 0
     try:
-        with stage(name or "starting", is_inner=False):
+        with stage(_find_name(words) or "starting", is_inner=False):
             app(args=words, prog_name="featx")
-    except FeatxError as error:
-        if debug:
-            raise
-        from featx.cli.flags import get_exit_code, render_error
-
-        group = get_group(app)
-        print_error(render_error(error, group, name))
-        return get_exit_code(error, group, words)
     except SystemExit as end:
         code = int(end.code or 0)
-        if code in SIGNAL_CODES:
-            print_error(f"{SIGNAL_CODES[code]}: {_explain_end(end)}")
-        return code
-    return 0
+        if code - 128 in ENDINGS:
+            raise
+    sys.stdout.flush()
+    return code
+
+
+def _find_name(words: Sequence[str]) -> str:
+    """Find the name of the command; empty if there is none."""
+    return next((word for word in words if not word.startswith("-")), "")
+
+
+def _report(error: BaseException, words: Sequence[str], signals: EndOnSignal) -> int:
+    """Print in one line why a command ended, and return its exit code."""
+    try:
+        text, code = _describe(error, words, signals)
+        if text is not None:
+            print_error(text)
+    except (MemoryError, ImportError, OSError, RuntimeError):
+        with suppress(OSError):
+            os.write(2, NO_MEMORY)
+        return 1
+    return code
+
+
+def _describe(
+    error: BaseException, words: Sequence[str], signals: EndOnSignal
+) -> tuple[str | None, int]:
+    """Describe why a command ended; None if nobody reads it. The second value is the exit code."""
+    # What fails after the exception of a signal fails because of it.
+    number = signals.number if signals.has_raised else None
+    if isinstance(error, SystemExit):
+        number = int(error.code or 0) - 128
+    if number is not None:
+        return f"{ENDINGS[number]}: {_explain_end(error)}", 128 + number
+    if isinstance(error, PrintError):
+        return error.describe(), error.exit_code
+    from featx.cli.failures import explain_failure
+    from featx.cli.flags import get_exit_code, render_error
+
+    group, name = get_group(app), _find_name(words)
+    found = error if isinstance(error, FeatxError) else explain_failure(error, name)
+    return render_error(found, group, name), get_exit_code(found, group, words)
 
 
 def _explain_end(end: BaseException) -> str:
     """Say what is kept of a command that a signal has ended, and how to go on."""
     notes = [note for error in _iter_causes(end) for note in getattr(error, "__notes__", ())]
     if not notes:
-        return "no result was written; run the same command again"
+        return UNDONE
     from featx.cli.flags import translate_all
 
     return translate_all(notes[-1], get_group(app))
@@ -93,3 +109,16 @@ def _iter_causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _leave(code: int) -> None:
+    """End a process whose work is done, without the clean-up of its libraries.
+
+    OpenVINO and torch clean up for half a second, in silence, and Python would wait for the fits
+    that an interrupted search has begun.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, PrintError):
+            stream.flush()
+    os._exit(code)

@@ -187,9 +187,9 @@ def extract(
 
     featx extract train.tar val.tar -o photos.h5 --weights resnet50.pth
 
-    Exit codes: 0 done, 1 error, 2 wrong usage, 3 more images failed than --max-failures, 130
-    interrupted, 143 terminated. The file changes only if the code is 0. After code 3, featx info
-    CACHE --failures lists all images that failed.
+    Exit codes: 0 done, 1 error, 2 wrong usage, 3 more images failed than --max-failures, 129 hung
+    up, 130 interrupted, 143 terminated. The file changes only if the code is 0. After code 3, featx
+    info CACHE --failures lists all images that failed.
     """
     register_networks(register)
     from featx.extraction.extract import extract as extract_to_cache

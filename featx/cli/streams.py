@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from featx.core.progress import hide_progress
 
@@ -43,6 +44,14 @@ class PrintError(Exception):
         )
 
 
+class _Closed(io.TextIOBase):
+    """A standard output that was closed before the start: each write fails, as the system's do."""
+
+    def write(self, _text: str) -> int:
+        """Raise `OSError`."""
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
 class _Printed:
     """Standard output that clears the line of progress first, and raises errors as `PrintError`.
 
@@ -57,33 +66,41 @@ class _Printed:
 
     def write(self, text: str) -> int:
         hide_progress()
-        try:
+        with _print_errors():
             return self._stream.write(text)
-        except OSError as error:
-            raise PrintError(error) from error
 
     def flush(self) -> None:
-        try:
+        with _print_errors():
             self._stream.flush()
-        except OSError as error:
-            raise PrintError(error) from error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
 @contextmanager
+def _print_errors() -> Iterator[None]:
+    """Raise `PrintError` for an error of standard output."""
+    try:
+        yield
+    except OSError as error:
+        raise PrintError(error) from error
+    except ValueError as error:  # closed by a host program
+        raise PrintError(OSError(errno.EBADF, os.strerror(errno.EBADF))) from error
+
+
+@contextmanager
 def standard_streams() -> Iterator[None]:
     """Make both streams usable while a command runs.
 
-    A parent without a console passes no streams, and a shell can close them (``>&-``): what a
-    command prints then goes nowhere, and no file of the run takes the number of such a stream.
-    Characters that a terminal cannot show are escaped.
+    A shell can close them (``>&-``), and a parent without a console passes none. No file of the run
+    takes the number of such a stream. Printing to a standard output that is missing is an error,
+    and what goes to a missing standard error goes nowhere. Characters that a terminal cannot show
+    are escaped.
     """
     before = sys.stdout, sys.stderr
     _open_missing()
     if sys.stdout is None:
-        sys.stdout = _open_nowhere()
+        sys.stdout = cast(TextIO, _Closed())
     if sys.stderr is None:
         sys.stderr = _open_nowhere()
     with suppress(AttributeError, ValueError):  # a stream of a test or a host program
@@ -92,7 +109,6 @@ def standard_streams() -> Iterator[None]:
     sys.stdout = _Printed(stdout)
     try:
         yield
-        sys.stdout.flush()
     finally:
         for stream in (stdout, stderr):
             _drop_rest(stream)

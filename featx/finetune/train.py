@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections.abc import Generator, Mapping
 from contextlib import closing
@@ -17,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from featx.core.bar import Bar
+from featx.core.endings import ENDINGS
 from featx.core.errors import DeviceError
 from featx.core.notes import note
 from featx.core.progress import open_bar, show_progress, stage
@@ -33,7 +33,7 @@ from featx.finetune.recipe import Recipe
 from featx.finetune.selection import EarlyStopping, ModelSelection, measure_holdout
 from featx.finetune.trunk import Features
 
-HELD = (signal.SIGINT, signal.SIGTERM)
+HELD = tuple(ENDINGS)
 """Signals that wait for the end of a step."""
 
 
