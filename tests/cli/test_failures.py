@@ -63,7 +63,8 @@ def test_error_that_nobody_expected_is_one_line(
 def test_debug_shows_where_an_error_came_from(
     cache_path: Path, run_cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PARTS, lambda *_, **__: {}["x"])
+    names: dict[str, int] = {}
+    monkeypatch.setattr(PARTS, lambda *_, **__: names["x"])
     with pytest.raises(KeyError):
         run_cli("fit-head", cache_path, "-o", cache_path.parent / "h.joblib", "--debug")
 
