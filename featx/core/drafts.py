@@ -10,7 +10,6 @@ import errno
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import sys
 from collections.abc import Iterator
@@ -40,7 +39,7 @@ def name_draft(path: Path) -> Path:
         The finished file or folder.
     """
     pid = os.getpid()
-    token = f"{_digest_place()}-{pid}-{_digest(find_start(pid))}-{secrets.token_hex(4)}"
+    token = f"{_digest_place()}-{pid}-{_digest(find_start(pid))}-{os.urandom(4).hex()}"
     return path.with_name(f".{path.name}.{token}.partial")
 
 
