@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -90,6 +91,23 @@ class LockOwner:
         return f"process {self.pid} on {self.host} since {self.since}"
 
 
+def remove_dead_lock(path: Path) -> None:
+    """Remove the lock that a killed process left, if nothing has to be written; errors pass.
+
+    Parameters
+    ----------
+    path : Path
+        The cache.
+    """
+    with suppress(CacheError, OSError):
+        if _name_lock(path).exists():
+            CacheLock(path).__exit__()
+
+
+def _name_lock(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
 class CacheLock:
     """The right to write one cache. The end of the ``with`` block releases the lock.
 
@@ -115,7 +133,7 @@ class CacheLock:
 
     def __init__(self, path: Path, *, break_lock: bool = False) -> None:
         self._path = path
-        self._file = path.with_name(f".{path.name}.lock")
+        self._file = _name_lock(path)
         self._claim = path.with_name(f".{path.name}.lock.claim")
         self._me = LockOwner.of_this_process()
         self.taken_from: LockOwner | None = None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from featx.cache.lock import remove_dead_lock
 from featx.cache.reader import Cache, open_cache
 from featx.cache.writer import write_splits
 from featx.core.errors import CacheError, HeadError
@@ -77,7 +80,9 @@ def split_cache(
         if have and not overwrite and not is_same:
             raise refusal
         digest = opened.digest
-    if not is_same:
+    if is_same:
+        remove_dead_lock(Path(cache).resolve())
+    else:
         write_splits(cache, list(splits), digest=digest)
     n_plain = int((splits == "").sum())
     if n_plain:

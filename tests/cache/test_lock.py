@@ -16,7 +16,7 @@ from typing import IO, Any
 import pytest
 
 from featx.cache import lock as lock_module
-from featx.cache.lock import CacheLock, LockOwner
+from featx.cache.lock import CacheLock, LockOwner, remove_dead_lock
 from featx.core.drafts import give_new_name, name_draft
 from featx.core.errors import CacheError, CacheLockedError, FeatxWarning
 from featx.core.running import find_start
@@ -285,6 +285,18 @@ def test_cache_lock_empty_draft_of_a_process_elsewhere_goes_after_a_day(
     os.utime(draft, (now - age_s, now - age_s))
     with CacheLock(path):
         assert list_names(path) == [draft.name, ".c.h5.lock"][not is_left :]
+
+
+@needs_proc
+def test_remove_dead_lock_removes_that_of_a_killed_process_alone(path: Path, hold: Hold) -> None:
+    remove_dead_lock(path)
+    assert list_names(path) == []
+    process = hold(path)
+    remove_dead_lock(path)
+    assert list_names(path) == [".c.h5.lock"]
+    kill(process)
+    remove_dead_lock(path)
+    assert list_names(path) == []
 
 
 STOP_BEFORE_LINK = """
