@@ -12,11 +12,12 @@ import os
 import struct
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from featx.core.errors import CacheDamagedError, CacheError, FeatxError
+from featx.core.files import explain_reading
 
 MAGIC = b"featx-seal-1\r\n\x1a\n"
 BLOCK_SIZE = 1 << 16
@@ -125,15 +126,15 @@ class SealedFile(io.RawIOBase):
         self._position = 0
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         # Unbuffered: each block is kept in memory once, and only after it was checked.
-        with self._explain_errors():
+        with explain_reading(path, error=CacheError):
             if path.exists() and not path.is_file():
                 raise OSError("a folder, a pipe or a device")
             self._stream = path.open("rb", buffering=0)
-        try:
-            self._read_seal()
-        except BaseException:
-            self._stream.close()
-            raise
+            try:
+                self._read_seal()
+            except BaseException:
+                self.close()
+                raise
 
     def _read_seal(self) -> None:
         size = self._stream.seek(0, os.SEEK_END)
@@ -160,8 +161,9 @@ class SealedFile(io.RawIOBase):
         return int(self._n_bytes)
 
     def close(self) -> None:
-        """Close the file."""
-        self._stream.close()
+        """Close the file. A file that was only read has nothing to lose: errors pass."""
+        with suppress(OSError):
+            self._stream.close()
         super().close()
 
     def read_at(self, start: int, size: int) -> bytes:
@@ -273,25 +275,12 @@ class SealedFile(io.RawIOBase):
     def _read_at(self, start: int, size: int) -> bytes:
         """Read `size` bytes from `start`; fewer only at the end of the file."""
         parts: list[bytes] = []
-        with self._explain_errors():
+        with explain_reading(self.path, error=CacheError):
             self._stream.seek(start)
             while size > 0 and (part := self._stream.read(size)):
                 parts.append(part)
                 size -= len(part)
         return b"".join(parts)
-
-    @contextmanager
-    def _explain_errors(self) -> Iterator[None]:
-        """Turn an error of the operating system into a `CacheError`."""
-        try:
-            yield
-        except OSError as error:
-            raise CacheError(
-                subject=str(self.path),
-                expected="a file that can be read",
-                got=str(error.strerror or error),
-                remedy="Check its permissions and its disk.",
-            ) from error
 
     def explain(self, part: str) -> CacheDamagedError:
         """Note damage, and build the error for it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import FileIO
@@ -14,9 +15,9 @@ from featx.core.signals import hold_signals
 
 
 class WritableFile(FileIO):
-    """A file that HDF5 writes to, and that hides failed writes from HDF5 until `check` is called.
+    """A file that HDF5 writes to, and that hides failed calls from HDF5 until `check` is called.
 
-    If a write fails, HDF5 may crash, or h5py may ignore the failure. In the second case, the file
+    If a call fails, HDF5 may crash, or h5py may ignore the failure. In the second case, the file
     holds other bytes than were written.
 
     Parameters
@@ -32,6 +33,8 @@ class WritableFile(FileIO):
     def __init__(self, path: Path, mode: str) -> None:
         super().__init__(path, mode)
         self._kept: list[tuple[int, bytes]] = []
+        self._position = self._end = 0
+        self._is_lost = False
 
     def check(self) -> None:
         """Raise the first error that was hidden from HDF5.
@@ -39,15 +42,17 @@ class WritableFile(FileIO):
         Raises
         ------
         OSError
-            If a read or a write has failed.
+            If any call has failed.
         """
         if self._error is not None:
             raise self._error
 
     def write(self, data: Any, /) -> int:
         """Write all bytes, or note the error and keep the bytes for HDF5 to read again."""
-        start, rest = self.tell(), memoryview(data).cast("B")
+        start, rest = self._position, memoryview(data).cast("B")
         size = len(rest)
+        self._position += size
+        self._end = max(self._end, self._position)
         try:
             self.check()
             while rest:
@@ -59,10 +64,11 @@ class WritableFile(FileIO):
 
     def readinto(self, buffer: Any, /) -> int:
         """Fill a buffer. Bytes past the end of the file are zeros, as HDF5 expects."""
-        start, view = self.tell(), memoryview(buffer).cast("B")
+        start, view = self._position, memoryview(buffer).cast("B")
+        self._position += len(view)
         done = 0
         try:
-            while done < len(view) and (count := super().readinto(view[done:])):
+            while done < len(view) and (count := self._read_some(view[done:])):
                 done += count
         except OSError as error:
             self._error = self._error or error
@@ -72,6 +78,24 @@ class WritableFile(FileIO):
             if first < end:
                 view[first - start : end - start] = data[first - offset : end - offset]
         return len(view)
+
+    def _read_some(self, view: memoryview) -> int | None:
+        return 0 if self._is_lost else super().readinto(view)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Set the position, or note the error and remember the position that HDF5 asked for."""
+        try:
+            self._position = super().seek(offset, whence)
+            self._is_lost = False
+        except OSError as error:
+            self._error, self._is_lost = self._error or error, True
+            start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._end}[whence]
+            self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
 
     def truncate(self, size: int | None = None, /) -> int:
         """Set the size of the file, or note the error."""

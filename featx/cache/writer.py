@@ -18,7 +18,7 @@ from featx.cache.seal import SealedFile, check_seal, seal_file, unseal_file
 from featx.cache.tables import BLOCK_ROWS, create_vectors, write_table
 from featx.cache.writable import open_writable
 from featx.core.errors import CacheError
-from featx.core.files import replacing
+from featx.core.files import explain_errors, replacing
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, PathLike, VectorDtype
 
@@ -170,7 +170,7 @@ def rewrite_cache(path: PathLike, *, digest: str | None = None) -> Iterator[h5py
         If another process writes the cache.
     """
     path = Path(path).resolve()
-    with CacheLock(path) as lock:
+    with CacheLock(path) as lock, explain_errors(path, error=CacheError):
         with open_cache(path) as cache:
             digest = digest or cache.digest
 

@@ -7,7 +7,7 @@ import filecmp
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from featx.core.drafts import give_new_name, is_draft, open_draft
@@ -259,6 +259,33 @@ def explain_errors(path: Path, *, error: type[FeatxError]) -> Iterator[None]:
 
 
 @contextmanager
+def explain_reading(path: Path, *, error: type[FeatxError]) -> Iterator[None]:
+    """Turn an error of the operating system into an error of featx: a file cannot be read.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder that is read in the block.
+    error : type
+        Class of the error to raise.
+
+    Raises
+    ------
+    FeatxError
+        If the block raises an OSError. The class of the error is `error`.
+    """
+    try:
+        yield
+    except OSError as cause:
+        raise error(
+            subject=str(path),
+            expected="a file that can be read",
+            got=str(cause.strerror or cause),
+            remedy=REMEDIES.get(cause.errno or 0, "Check its permissions and its disk."),
+        ) from cause
+
+
+@contextmanager
 def replacing(
     path: Path,
     *,
@@ -296,9 +323,11 @@ def replacing(
     FeatxError
         If the block or the last step raises an OSError. The class of the error is `error`.
     """
-    target = follow_link(path)
-    near = target if folder is None else folder / target.name
-    with explain_errors(path, error=error), open_draft(near) as draft:
+    with ExitStack() as stack:
+        stack.enter_context(explain_errors(path, error=error))
+        target = follow_link(path)
+        near = target if folder is None else folder / target.name
+        draft = stack.enter_context(open_draft(near))
         yield draft
         try:
             put_in_place(draft, target, overwrite=overwrite, check=check)

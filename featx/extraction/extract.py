@@ -26,7 +26,7 @@ from featx.embedding.timings import Timings
 from featx.extraction.assemble import CacheContent, assemble, list_infos
 from featx.extraction.fill import embed_missing
 from featx.extraction.inventory import IN_BASE, BaseIndex, Inventory, observe_files
-from featx.extraction.ledger import name_failure_list, refuse_failures
+from featx.extraction.ledger import refuse_failures, remove_failure_list
 from featx.extraction.plan import plan_extraction
 from featx.extraction.report import (
     ExtractionReport,
@@ -261,7 +261,7 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
             is_changed = commit(
                 request.output, workspace, inventory, content, overwrite=request.overwrite
             )
-            name_failure_list(request.output).unlink(missing_ok=True)
+            remove_failure_list(request.output)
         counts = count_rows(content.rows)
         report = ExtractionReport(
             path=request.output,

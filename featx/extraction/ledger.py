@@ -10,6 +10,7 @@ from pathlib import Path
 from featx.cache.reader import open_cache
 from featx.core.errors import CacheError, FeatxError, TooManyFailuresError
 from featx.core.files import follow_link, replacing
+from featx.core.notes import note
 from featx.core.rows import Failure
 from featx.core.text import count_noun, guard_cell, show_text
 from featx.core.typing import PathLike, Stage, check_choice
@@ -25,6 +26,21 @@ N_SHOWN = 2
 def name_failure_list(output: Path) -> Path:
     """Name the list of failures of a refused extraction: a CSV table beside the output."""
     return output.with_name(f"{output.name}.failures.csv")
+
+
+def remove_failure_list(output: Path) -> None:
+    """Remove the list of failures of an earlier extraction; if this fails, a note says so.
+
+    Parameters
+    ----------
+    output : Path
+        The cache, which is written.
+    """
+    path = name_failure_list(output)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        note(f"{path} could not be removed ({error.strerror}): it is of an earlier extraction")
 
 
 def refuse_failures(

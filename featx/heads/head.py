@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from featx.core.errors import HeadError
-from featx.core.files import check_destination, replacing
+from featx.core.files import check_destination, explain_reading, replacing
 from featx.core.fingerprint import Fingerprint
 from featx.core.process import ignore_warnings
 from featx.core.provenance import Origin
@@ -283,18 +283,11 @@ def is_head_file(path: Path) -> bool:
     HeadError
         If there is a file, but it cannot be read.
     """
-    try:
+    with explain_reading(path, error=HeadError):
         if not path.is_file():
             return False
         with path.open("rb") as stream:
             return FORMAT_NAME.encode() in stream.read(200)
-    except OSError as error:
-        raise HeadError(
-            subject=str(path),
-            expected="a file that can be read",
-            got=str(error.strerror),
-            remedy="Check its permissions, or name another file.",
-        ) from error
 
 
 def load_head(path: PathLike) -> Head:

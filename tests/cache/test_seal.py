@@ -459,3 +459,19 @@ def test_sealed_file_never_waits_for_a_pipe(tmp_path: Path, kind: str) -> None:
         path.mkdir()
     with pytest.raises(CacheError, match="got a folder, a pipe or a device"):
         SealedFile(path)
+
+
+def test_sealed_file_whose_close_fails_was_read_all_the_same(
+    cache_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was written that could be lost."""
+    with SealedFile(cache_path) as sealed:
+        stream = sealed._stream
+
+        class Closing:
+            def close(self) -> None:
+                stream.close()
+                raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(sealed, "_stream", Closing())
+    assert sealed.closed

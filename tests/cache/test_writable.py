@@ -1,6 +1,7 @@
 """HDF5 does not see a failed write or a signal; the caller does."""
 
 import errno
+import os
 import signal
 from collections.abc import Callable
 from io import FileIO
@@ -209,6 +210,66 @@ def test_writable_file_failed_read_is_told_and_reads_as_zeros(tmp_path: Path) ->
         with pytest.raises(OSError, match=r"Input/output error"):
             stream.check()
     assert buffer == bytes(4)
+
+
+class LostFile(FileIO):
+    """A file of which one call of seek fails."""
+
+    n_seeks = 0
+    fail_at = 0
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        type(self).n_seeks += 1
+        if self.n_seeks == self.fail_at:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().seek(offset, whence)
+
+
+class LostWritableFile(WritableFile, LostFile):
+    pass
+
+
+def test_writable_file_failed_seek_is_told_and_reads_as_zeros(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LostWritableFile, "n_seeks", 0)
+    monkeypatch.setattr(LostWritableFile, "fail_at", 2)
+    with LostWritableFile(tmp_path / "file", "w+") as stream:
+        stream.write(b"abcdef")
+        assert stream.seek(2) == stream.tell() == 2
+        assert stream.seek(0, os.SEEK_END) == 6
+        buffer = bytearray(b"\xff" * 2)
+        stream.readinto(buffer)
+        assert buffer == bytes(2)
+        assert stream.seek(4) == 4
+        stream.readinto(buffer)
+        assert buffer == b"ef"
+        stream.seek(0)
+        stream.write(b"new")
+        with pytest.raises(OSError, match=r"Input/output error"):
+            stream.check()
+    assert (tmp_path / "file").read_bytes() == b"abcdef"
+
+
+def write_groups(path: Path) -> None:
+    with open_writable(path, "w") as (file, _):
+        for number in range(3):
+            file.create_dataset(f"group-{number}/numbers", data=np.arange(1000))
+
+
+def test_open_writable_tells_whichever_seek_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writable_module, "WritableFile", LostWritableFile)
+    monkeypatch.setattr(LostWritableFile, "n_seeks", 0)
+    write_groups(tmp_path / "c.h5")
+    n_seeks = LostWritableFile.n_seeks
+    assert n_seeks > 10
+    for number in range(1, n_seeks + 1):
+        monkeypatch.setattr(LostWritableFile, "n_seeks", 0)
+        monkeypatch.setattr(LostWritableFile, "fail_at", number)
+        with pytest.raises(OSError, match=r"Input/output error"):
+            write_groups(tmp_path / "c.h5")
 
 
 def test_writable_file_tells_the_first_of_several_errors(

@@ -1,5 +1,7 @@
 """The list of failures that a refused extraction leaves."""
 
+import errno
+import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,12 @@ import featx
 from featx.cache.reader import open_cache
 from featx.core.errors import CacheError, FeatxWarning, TooManyFailuresError
 from featx.extraction.checks import FailureLimit
-from featx.extraction.ledger import name_failure_list, read_failures, refuse_failures
+from featx.extraction.ledger import (
+    name_failure_list,
+    read_failures,
+    refuse_failures,
+    remove_failure_list,
+)
 from featx.testing import FakeEngine
 from tests.extraction.made_up import fail
 
@@ -145,3 +152,15 @@ def test_extract_of_two_images_of_which_one_is_missing_is_done(
     with pytest.warns(FeatxWarning, match=r"^1 image failed\. List them with featx\.read_failures"):
         report = featx.extract(table, output, backbone="lenet5", engine=FakeEngine())
     assert (report.n_rows, report.n_failures) == (1, 1)
+
+
+def test_remove_failure_list_that_cannot_be_removed_is_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    remove_failure_list(tmp_path / "c.h5")
+    monkeypatch.setattr(os, "unlink", fail)
+    with pytest.warns(FeatxWarning, match=r"c\.h5\.failures\.csv could not be removed \(Input/out"):
+        remove_failure_list(tmp_path / "c.h5")

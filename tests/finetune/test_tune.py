@@ -603,14 +603,15 @@ def test_fine_tune_leaves_a_file_that_came_during_the_run(
         output.write_text("of somebody")
         return compare(*arguments, **options)
 
-    compare = tune_module.compare
+    compare = result_module.compare
     with monkeypatch.context() as patch:
-        patch.setattr(tune_module, "compare", compare_late)
+        patch.setattr(result_module, "compare", compare_late)
         with pytest.raises(TuningError, match=r"a new file, or one with the same content, got a f"):
             tune(scene, output, head=weak_head, recipe=ONE)
     assert output.read_text() == "of somebody"
     output.unlink()
-    tune(scene, output, head=weak_head, recipe=ONE, resume=True)
+    with pytest.warns(FeatxWarning, match=r"training goes on after epoch 1"):
+        tune(scene, output, head=weak_head, recipe=ONE, resume=True)
     assert list_names(tmp_path) == sorted((*OUTPUTS, "tuned.trunk.h5"))
 
 
