@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import os
+import stat
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -28,6 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     Exit codes: 0 done, 1 an error, reported in one line, 2 wrong usage, 3 too many failures, 129
     hung up, 130 interrupted, 141 nobody reads the output, 143 terminated.
     """
+    start = time.time()
     words, settings = read_settings(sys.argv[1:] if arguments is None else arguments)
     with standard_streams(), end_on_signals() as signals, applied(settings):
         try:
@@ -36,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
         except BaseException as error:
             if settings.debug and not signals.has_raised and not isinstance(error, SystemExit):
                 raise
-            code = _report(error, words, signals)
+            code = _report(error, words, signals, start)
         if arguments is None:
             _leave(code)
     sys.exit(code)
@@ -61,10 +64,10 @@ def _find_name(words: Sequence[str]) -> str:
     return next((word for word in words if not word.startswith("-")), "")
 
 
-def _report(error: BaseException, words: Sequence[str], signals: EndOnSignal) -> int:
+def _report(error: BaseException, words: Sequence[str], signals: EndOnSignal, start: float) -> int:
     """Print in one line why a command ended, and return its exit code."""
     try:
-        text, code = _describe(error, words, signals)
+        text, code = _describe(error, words, signals, list_written(words, start))
         if text is not None:
             print_error(text)
     except (MemoryError, ImportError, OSError, RuntimeError):
@@ -74,8 +77,27 @@ def _report(error: BaseException, words: Sequence[str], signals: EndOnSignal) ->
     return code
 
 
+def list_written(words: Sequence[str], start: float) -> list[str]:
+    """List the files that a command has put in place so far.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Words of the command line, some of which name files.
+    start : float
+        Time at which the command began, in seconds since 1970.
+    """
+    written = []
+    for path in (word.partition("=")[2] if word.startswith("--") else word for word in words):
+        with suppress(OSError, ValueError):
+            status = os.stat(path)
+            if stat.S_ISREG(status.st_mode) and status.st_ctime >= start:
+                written.append(path)
+    return written
+
+
 def _describe(
-    error: BaseException, words: Sequence[str], signals: EndOnSignal
+    error: BaseException, words: Sequence[str], signals: EndOnSignal, written: Sequence[str]
 ) -> tuple[str | None, int]:
     """Describe why a command ended; None if nobody reads it. The second value is the exit code."""
     # What fails after the exception of a signal fails because of it.
@@ -83,9 +105,10 @@ def _describe(
     if isinstance(error, SystemExit):
         number = int(error.code or 0) - 128
     if number is not None:
-        return f"{ENDINGS[number]}: {_explain_end(error)}", 128 + number
+        return f"{ENDINGS[number]}: {_explain_end(error, written)}", 128 + number
     if isinstance(error, PrintError):
-        return error.describe(), error.exit_code
+        told = "".join(f"{path} is in place. " for path in written)
+        return error.describe(told), error.exit_code
     from featx.cli.failures import explain_failure
     from featx.cli.flags import get_exit_code, render_error
 
@@ -94,14 +117,15 @@ def _describe(
     return render_error(found, group, name), get_exit_code(found, group, words)
 
 
-def _explain_end(end: BaseException) -> str:
+def _explain_end(end: BaseException, written: Sequence[str]) -> str:
     """Say what is kept of a command that a signal has ended, and how to go on."""
     notes = [note for error in _iter_causes(end) for note in getattr(error, "__notes__", ())]
-    if not notes:
-        return UNDONE
-    from featx.cli.flags import translate_all
+    told = [f"{path} is in place" for path in written]
+    if notes:
+        from featx.cli.flags import translate_all
 
-    return translate_all(notes[-1], get_group(app))
+        told.append(translate_all(notes[-1], get_group(app)))
+    return "; ".join(told) or UNDONE
 
 
 def _iter_causes(error: BaseException | None) -> Iterator[BaseException]:

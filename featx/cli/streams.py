@@ -34,13 +34,19 @@ class PrintError(Exception):
         """Exit code of the command."""
         return PIPE_CODE if self.error.errno == errno.EPIPE else 1
 
-    def describe(self) -> str | None:
-        """Describe the error in one line; None if nobody reads the output any more."""
+    def describe(self, written: str) -> str | None:
+        """Describe the error in one line; None if nobody reads the output any more.
+
+        Parameters
+        ----------
+        written : str
+            A sentence about the files that the command has written; may be empty.
+        """
         if self.error.errno == errno.EPIPE:
             return None
         return (
             f"standard output: expected to print the result, got {self.error.strerror}. "
-            "Print to another place; files that the command wrote are whole."
+            f"{written}Print to another place."
         )
 
 

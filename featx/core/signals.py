@@ -9,9 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from featx.core.endings import ENDINGS, end_at_once, list_signals
 
@@ -119,8 +118,7 @@ class EndOnSignal:
             self._raise()
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a signal has arrived, and where its exception harms no library.
 
     Attributes

@@ -1,5 +1,7 @@
 """Standard streams that are missing, full, closed or narrow: the run is done, or ends in a line."""
 
+import errno
+import io
 import json
 import os
 import signal
@@ -93,9 +95,56 @@ def test_reader_that_has_enough_ends_the_run_silently(accented: Path) -> None:
 
 def test_print_error_of_a_broken_pipe_is_silent_and_of_a_full_disk_is_not() -> None:
     gone, full = PrintError(BrokenPipeError(32, "Broken pipe")), PrintError(OSError(28, "No space"))
-    assert (gone.describe(), gone.exit_code) == (None, PIPE_CODE)
+    assert (gone.describe("a.h5 is in place. "), gone.exit_code) == (None, PIPE_CODE)
     assert full.exit_code == 1
-    assert "got No space." in str(full.describe())
+    assert str(full.describe("a.h5 is in place. ")).endswith(
+        "got No space. a.h5 is in place. Print to another place."
+    )
+
+
+class FullStream(io.StringIO):
+    """A standard output on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("line", "written"),
+    [
+        ("fit-head {cache} -o {head} --C 1", "{head}"),
+        ("fit-head {cache} --output={head} --C 1 --json", "--output={head}"),
+        ("split {cache} --overwrite --seed 3", "{cache}"),
+        ("info {cache}", ""),
+        ("info {cache} --json", ""),
+    ],
+)
+def test_lost_output_says_which_file_is_in_place(
+    cache_path: Path, run_cli: Any, monkeypatch: pytest.MonkeyPatch, line: str, written: str
+) -> None:
+    paths = {"cache": cache_path, "head": cache_path.parent / "new.joblib"}
+    monkeypatch.setattr(sys, "stdout", FullStream())
+    os.utime(cache_path)  # any later change of the file is one of the command
+    result = run_cli(*line.format(**paths).split())
+    path = written.format(**paths).removeprefix("--output=")
+    in_place = f"{path} is in place. " if path else ""
+    assert result.code == 1
+    assert result.err.splitlines()[-1] == (
+        "featx: standard output: expected to print the result, got No space left on device. "
+        f"{in_place}Print to another place."
+    )
+
+
+def test_signal_after_the_file_is_in_place_says_so(
+    cache_path: Path, run_cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("featx.cli.fit_head.print_text", interrupt)
+    head = cache_path.parent / "new.joblib"
+    result = run_cli("fit-head", cache_path, "-o", head, "--C", "1")
+    assert (result.code, result.err) == (143, f"featx: terminated: {head} is in place\n")
 
 
 def test_extraction_without_any_stream_makes_its_cache(
