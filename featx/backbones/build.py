@@ -15,6 +15,7 @@ from featx.backbones.request import BackboneRequest, LoadPlan
 from featx.backbones.spec import BackboneSpec
 from featx.backbones.state_dict import digest_weights, load_into, read_state_dict
 from featx.backbones.weights import WeightsChoice
+from featx.backbones.wrapped import find_network
 from featx.core.errors import BackboneError, WeightsError
 
 AUXILIARY = ("AuxLogits", "aux1", "aux2")
@@ -62,7 +63,7 @@ def find_weights_file(choice: WeightsChoice) -> Path | None:
     return fetch_weights(choice.entry) if choice.entry else choice.file
 
 
-def load_weights(network: nn.Module, spec: BackboneSpec, file: Path) -> None:
+def load_weights(network: nn.Module, spec: BackboneSpec, file: Path, key: str = "") -> None:
     """Load weights into a network.
 
     Parameters
@@ -73,15 +74,18 @@ def load_weights(network: nn.Module, spec: BackboneSpec, file: Path) -> None:
         The backbone.
     file : Path
         File of weights.
+    key : str
+        Beginning of the names of the network in the file, such as the key of a checkpoint; empty if
+        the file holds one network that fits.
 
     Raises
     ------
     WeightsError
         If the weights cannot be read, or do not fit the network.
     """
-    state = read_state_dict(file)
-    if spec.rename:
-        state = {spec.rename(name): tensor for name, tensor in state.items()}
+    state = find_network(
+        read_state_dict(file), network.state_dict(), key=key, rename=spec.rename, subject=str(file)
+    )
     ignored = (spec.classifier.split(".")[0], *AUXILIARY)
     load_into(network, state, ignored=ignored, subject=str(file))
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from featx.backbones.weights import FILE_SUFFIXES, WeightsEntry
+from featx.backbones.weights import FILE_SUFFIXES, WeightsEntry, split_key
 from featx.core.drafts import open_draft
 from featx.core.errors import WeightsError
 from featx.core.files import UnsyncedError, put_in_place
@@ -64,7 +64,7 @@ def list_folders() -> list[Path]:
     ]
 
 
-def find_moved(weights: str) -> Path | None:
+def find_moved(weights: str) -> str | None:
     """Find the file of weights that was recorded by a path at which it no longer lies.
 
     Parameters
@@ -74,16 +74,17 @@ def find_moved(weights: str) -> Path | None:
 
     Returns
     -------
-    Path or None
-        The file of the same name in the folder that `WEIGHTS_DIR_VARIABLE` names; None if there is
-        none, or the recorded one is still there.
+    str or None
+        Weights that name the file of the same name in the folder that `WEIGHTS_DIR_VARIABLE` names;
+        None if there is none, or the recorded one is still there.
     """
     folder = os.environ.get(WEIGHTS_DIR_VARIABLE)
-    name = re.split(r"[\\/]", weights)[-1]
-    if not folder or Path(name).suffix not in FILE_SUFFIXES or os.path.isfile(weights):
+    path, key = split_key(weights)
+    name = re.split(r"[\\/]", path)[-1]
+    if not folder or Path(name).suffix not in FILE_SUFFIXES or os.path.isfile(path):
         return None
     file = Path(os.path.expanduser(folder)) / name
-    return file if file.is_file() else None
+    return f"{file}:{key}".removesuffix(":") if file.is_file() else None
 
 
 def find_file(entry: WeightsEntry, folders: Sequence[Path]) -> Path | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import ImageClassification
 from featx.backbones.request import BackboneRequest
+from featx.backbones.weights import resolve_weights
 from featx.core.artifacts import build_key, find_kept, keep
 from featx.core.errors import WeightsError
 from featx.core.provenance import Origin
@@ -46,6 +47,7 @@ def build_request_key(request: BackboneRequest) -> str:
     parts = {
         "name": request.name,
         "weights": request.file.name if request.file else request.weights,
+        "key": request.key,
         "content": content,
         "layers": request.layers,
         "preprocess": request.preprocess,
@@ -128,7 +130,7 @@ def _from_json(
 ) -> Backbone:
     origin = Origin(**stored["origin"])
     if stored["is_file"] and request.file is not None:
-        origin = replace(origin, weights=str(request.file.resolve()))
+        origin = replace(origin, weights=resolve_weights(request.weights))
     return Backbone(
         name=request.name,
         dims=stored["dims"],

@@ -40,7 +40,9 @@ def load_backbone(
         Name of the backbone, one of `list_backbones`.
     weights : str
         ``DEFAULT``, a name such as ``IMAGENET1K_V1``, the path of a ``.pth`` or ``.safetensors``
-        file, or ``random:SEED``. A file may hold a classifier of any number of classes, or none.
+        file, or ``random:SEED``. A file may hold a classifier of any number of classes, or none; a
+        checkpoint may hold other things beside the network, and prefixes before the names. Of
+        several networks in it, ``file.pth:model_ema`` chooses the one whose names begin so.
     layers : sequence of str
         Names of the layers to read: ``"penultimate"`` or nodes of the network such as ``layer3``.
         Spatial outputs are averaged over the image.
@@ -139,5 +141,5 @@ def build_backbone(request: BackboneRequest) -> Backbone:
     with plain_torch():
         network = build_network(spec, choice.seed)
         if file is not None:
-            load_weights(network, spec, file)
+            load_weights(network, spec, file, request.key if choice.file else "")
         return describe_network(network, spec, request, plan)

@@ -10,7 +10,7 @@ from pathlib import Path
 from featx.backbones.metadata import WeightsMetadata
 from featx.backbones.preprocess import ImageClassification, Preprocess
 from featx.backbones.spec import PENULTIMATE, BackboneSpec
-from featx.backbones.weights import WeightsChoice, WeightsEntry
+from featx.backbones.weights import WeightsChoice, WeightsEntry, resolve_weights, split_key
 from featx.core.errors import BackboneError, WeightsError, suggest
 from featx.core.provenance import Origin
 
@@ -30,6 +30,8 @@ class BackboneRequest:
         Word for the weights.
     file : Path or None
         File that the word names; None if it names none.
+    key : str
+        Key of the network in the file; empty if the word has none.
     layers : tuple of str
         Names of the layers to read.
     preprocess : str or None
@@ -42,6 +44,7 @@ class BackboneRequest:
     name: str
     weights: str = "DEFAULT"
     file: Path | None = None
+    key: str = ""
     layers: tuple[str, ...] = (PENULTIMATE,)
     preprocess: str | None = None
     size: int | None = None
@@ -92,11 +95,13 @@ def build_request(
         If the size is out of the range that networks take.
     """
     check_size(size)
-    file = Path(os.path.expanduser(weights))
+    path, key = split_key(weights)
+    file = Path(os.path.expanduser(path))
     return BackboneRequest(
         name=name,
         weights=weights,
         file=file if os.path.isfile(file) else None,
+        key=key,
         layers=tuple(layers) or (PENULTIMATE,),
         preprocess=preprocess,
         size=size,
@@ -166,7 +171,7 @@ def plan_loading(
     preprocess, preprocess_from = choose_preprocess(spec, choice, preprocess_from)
     if size is not None:
         preprocess = _resize(preprocess, size, spec.name)
-    weights = str(choice.file.resolve()) if choice.file else request.weights
+    weights = resolve_weights(request.weights) if choice.file else request.weights
     return LoadPlan(
         weights=choice,
         preprocess=preprocess,

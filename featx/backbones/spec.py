@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 PENULTIMATE = "penultimate"
 """Name of the default layer: the input of the last Linear, or the output of a user's network."""
 
+Rename = Callable[[str], str]
+"""Function that turns a tensor's name in older files into the current name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSpec:
@@ -68,7 +71,7 @@ class BackboneSpec:
     pool: bool = False
     preprocess: Preprocess | None = None
     has_own_weights: bool = False
-    rename: Callable[[str], str] | None = None
+    rename: Rename | None = None
     is_builtin: bool = False
     blocks: str = ""
 

@@ -10,35 +10,32 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from featx.backbones.weights_file import NoWeightsError, find_format
+from featx.backbones.wrapped import COUNTER, flatten, show_names
 from featx.core.errors import WeightsError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-_COUNTER = "num_batches_tracked"
-"""Last part of the name of a tensor that counts batches. It changes nothing in eval mode, and
-older files lack it."""
-
 
 def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
-    """Read tensors by name from a ``.pth`` or ``.safetensors`` file. No code in the file is run.
+    """Read all tensors of a ``.pth`` or ``.safetensors`` file. No code in the file is run.
 
     Parameters
     ----------
     file : Path
-        The file: a state dict, or a training checkpoint that holds one as ``state_dict`` or
-        ``model``.
+        The file: a state dict, or a training checkpoint that holds some.
 
     Returns
     -------
     dict of str to Tensor
-        The tensors, without the ``module.`` that data-parallel training puts before names.
+        The tensors by name. Names in a mapping of a checkpoint have its key before them, such as
+        ``model_ema.fc.bias``.
 
     Raises
     ------
     WeightsError
-        If the file cannot be read or holds anything else.
+        If the file cannot be read or holds no tensors by name.
     """
     import torch
 
@@ -52,15 +49,17 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
         raise _refuse(file, f"a pickle that holds more than tensors{words}") from error
     except Exception as error:  # zip, pickle and safetensors raise errors without a common base
         raise _refuse(file, f"a damaged file ({type(error).__name__})") from error
-    for key in ("state_dict", "model"):
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
     if not isinstance(loaded, Mapping) or not loaded:
         raise _refuse(file, f"an object of type {type(loaded).__name__}, or an empty one")
-    for name, value in loaded.items():
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise _refuse(file, f"an object of type {type(value).__name__} at {name!r}")
-    return {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
+    try:
+        flat = flatten(loaded)
+    except ValueError as error:
+        raise _refuse(file, str(error)) from error
+    tensors = {name: value for name, value in flat.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
+        keys = show_names(map(str, loaded))
+        raise _refuse(file, f"a {type(loaded).__name__} without tensors, with the keys {keys}")
+    return tensors
 
 
 def _read_file(file: Path) -> Any:
@@ -122,7 +121,7 @@ def load_into(
         If the tensors do not fit the network; the error names them.
     """
     expected = module.state_dict()
-    missing = [name for name in expected if name not in state and not name.endswith(_COUNTER)]
+    missing = [name for name in expected if name not in state and not name.endswith(COUNTER)]
     misshapen = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
         for name, tensor in expected.items()
@@ -134,20 +133,20 @@ def load_into(
         if name in state and not _is_plain(state[name], tensor)
     ]
     unknown = [name for name in state if name not in expected and name.split(".")[0] not in ignored]
-    for problem, names in (
-        ("missing", missing),
-        ("misshapen", misshapen),
-        ("of another type", other),
-        ("unknown", unknown),
-    ):
-        if names:
-            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-            raise WeightsError(
-                subject=subject,
-                expected=f"the {len(expected)} tensors of the backbone",
-                got=f"{problem}: {shown}",
-                remedy="Check that the file belongs to this backbone.",
-            )
+    problems = {
+        "missing": missing,
+        "misshapen": misshapen,
+        "of another type": other,
+        "unknown": unknown,
+    }
+    told = [f"{problem}: {show_names(names)}" for problem, names in problems.items() if names]
+    if told:
+        raise WeightsError(
+            subject=subject,
+            expected=f"the {len(expected)} tensors of the backbone",
+            got="; ".join(told),
+            remedy="Check that the file belongs to this backbone.",
+        )
     # Without the version in its metadata, MNASNet would convert or refuse the tensors as old ones.
     versioned = type(expected)((name, state.get(name, expected[name])) for name in expected)
     versioned._metadata = expected._metadata  # type: ignore[attr-defined]
@@ -171,7 +170,7 @@ def digest_weights(module: nn.Module) -> str:
 
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
-        if not name.endswith(_COUNTER):
+        if not name.endswith(COUNTER):
             tensor, kind = tensor.detach().cpu().contiguous(), ""
             if tensor.dtype == torch.bfloat16:  # numpy has no such dtype
                 tensor, kind = tensor.view(torch.int16), "bfloat16"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,6 +83,47 @@ class WeightsChoice:
     seed: int | None = None
 
 
+def split_key(weights: str) -> tuple[str, str]:
+    """Split the word for weights into a path and the key of a network in the file.
+
+    Parameters
+    ----------
+    weights : str
+        The word of the user.
+
+    Returns
+    -------
+    path : str
+        The word without the key.
+    key : str
+        The key; empty if the word has none.
+
+    Examples
+    --------
+    >>> split_key("run.pth:model_ema")
+    ('run.pth', 'model_ema')
+    >>> split_key("random:7")
+    ('random:7', '')
+    """
+    path, _, key = weights.rpartition(":")
+    is_file = Path(path).suffix in FILE_SUFFIXES or os.path.isfile(os.path.expanduser(path))
+    is_whole = re.fullmatch(r"random:\d+", weights) or os.path.isfile(os.path.expanduser(weights))
+    has_key = key and not re.search(r"[\\/]", key) and is_file and not is_whole
+    return (path, key) if has_key else (weights, "")
+
+
+def resolve_weights(weights: str) -> str:
+    """Return the word for the weights in a file from any folder: its whole path, with the key.
+
+    Parameters
+    ----------
+    weights : str
+        A path, with or without a key.
+    """
+    path, key = split_key(weights)
+    return f"{Path(os.path.expanduser(path)).resolve()}:{key}".removesuffix(":")
+
+
 def choose_weights(
     text: str,
     entries: Sequence[WeightsEntry],
@@ -139,7 +181,7 @@ def choose_weights(
         return WeightsChoice(seed=int(text.removeprefix("random:")))
     if file is not None:
         return WeightsChoice(file=file)
-    if Path(text).suffix in FILE_SUFFIXES:
+    if Path(split_key(text)[0]).suffix in FILE_SUFFIXES:
         raise WeightsError(
             subject=text,
             expected="a file of weights",

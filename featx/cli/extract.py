@@ -46,7 +46,8 @@ def extract(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="DEFAULT, a name, a .pth or .safetensors file, or random:SEED.  "
+            help="DEFAULT, a name, a .pth or .safetensors file (FILE:KEY chooses a network in a "
+            "checkpoint), or random:SEED.  "
             "[default: those of CACHE, or else DEFAULT]",
             rich_help_panel=NETWORK,
         ),

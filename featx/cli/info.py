@@ -223,7 +223,10 @@ def _show_weights(path: Path, *, as_json: bool) -> None:
             print_json(found)
             return
         print_text(f"{path}: weights that another program wrote")
-        print_text(f"tensors  {found['n_tensors']}, {found['n_parameters'] / 1e6:.2f} M parameters")
+        by_key = found["n_tensors_by_key"]
+        keys = ", ".join(f"{key} {by_key[key]}" for key in list(by_key)[:MAX_CLASSES])
+        n_parameters = f"{found['n_parameters'] / 1e6:.2f} M parameters"
+        print_text(f"tensors  {found['n_tensors']}, {n_parameters}: {keys}")
         print_text(f"use      featx extract photos/ -o photos.h5 --backbone NAME --weights {path}")
         return
     fields = asdict(metadata)
@@ -247,12 +250,15 @@ def _show_weights(path: Path, *, as_json: bool) -> None:
     print_text(f"made       {metadata.time[:16]} on {metadata.device}, {metadata.precision}")
 
 
-def _count_tensors(path: Path) -> dict[str, int]:
-    """Count the tensors and the numbers in a file of weights."""
+def _count_tensors(path: Path) -> dict[str, Any]:
+    """Count the tensors and the numbers in a file of weights, those of a checkpoint by its keys."""
+    from collections import Counter
+
     from featx.backbones.state_dict import read_state_dict
 
     tensors = read_state_dict(path)
     return {
         "n_tensors": len(tensors),
+        "n_tensors_by_key": Counter(name.split(".")[0] for name in tensors),
         "n_parameters": sum(tensor.numel() for tensor in tensors.values()),
     }

@@ -84,7 +84,7 @@ def restore_backbone(
     try:
         backbone = load_backbone(
             fingerprint.backbone,
-            weights=weights or str(moved or origin.weights),
+            weights=weights or moved or origin.weights,
             layers=[fingerprint.layer],
             preprocess=origin.preprocess_from,
             size=origin.size,

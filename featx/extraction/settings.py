@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from featx.backbones.backbone import Backbone
 from featx.backbones.spec import PENULTIMATE
+from featx.backbones.weights import resolve_weights
 from featx.cache.format import EmbeddingInfo
 from featx.cache.index import WorkPlan
 from featx.cache.reader import Cache
@@ -253,7 +253,7 @@ def _keep_network(given: GivenSettings, kept: StoredSettings, chosen: Settings) 
         layers=tuple(given.layers or kept.layers),
     )
     weights = kept.origin.weights
-    if given.weights not in (None, weights) and str(Path(given.weights).resolve()) != weights:
+    if given.weights not in (None, weights) and resolve_weights(given.weights) != weights:
         return chosen
     return replace(
         chosen,

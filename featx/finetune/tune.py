@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Unpack
 
+from featx.backbones.weights import split_key
 from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache, open_cache
 from featx.core.errors import TuningError
@@ -255,7 +256,7 @@ def open_network(request: TuningRequest, cache: Cache, data: TuningData) -> Tuni
     backbone = restore_backbone(
         info.fingerprint, info.provenance.origin, subject=str(cache.path), weights=request.weights
     )
-    request.paths.check_apart([backbone.origin.weights])
+    request.paths.check_apart([split_key(backbone.origin.weights)[0]])
     cut = cut_backbone(backbone, n_blocks)
     run = TrunkRun(
         trunk=cut.trunk,

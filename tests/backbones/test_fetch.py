@@ -168,7 +168,8 @@ def test_find_moved_looks_for_the_name_in_the_folder_by_hand(
     monkeypatch.setenv("FEATX_WEIGHTS_DIR", str(folder))
     assert find_moved(recorded) is None
     (folder / "mine.pth").touch()
-    assert find_moved(recorded) == folder / "mine.pth"
+    assert find_moved(recorded) == str(folder / "mine.pth")
+    assert find_moved(f"{recorded}:model_ema") == f"{folder}/mine.pth:model_ema"
 
 
 @pytest.mark.parametrize("recorded", ["IMAGENET1K_V1", "random:0", "DEFAULT"])

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from featx.backbones.load import load_backbone
 from featx.backbones.preprocess import ImageClassification
 from featx.backbones.registry import get_backbone_spec
+from featx.backbones.state_dict import digest_weights
 from featx.backbones.weights import WeightsEntry
 from featx.core.errors import BackboneError, WeightsError
 
@@ -40,6 +41,27 @@ def test_load_backbone_file_and_its_digest_agree_however_it_is_packed(tmp_path: 
     ]
     assert len({backbone.weights_digest for backbone in backbones}) == 1
     assert backbones[0].origin.weights == str(file)
+
+
+def test_load_backbone_key_chooses_a_network_and_is_recorded(tmp_path: Path) -> None:
+    first, second = (load_backbone("lenet5", weights=f"random:{seed}") for seed in (1, 2))
+    file = tmp_path / "two.pth"
+    states = [backbone.module.network.state_dict() for backbone in (first, second)]
+    torch.save({"model": states[0], "model_ema": states[1], "epoch": 3}, file)
+    with pytest.raises(
+        WeightsError, match=r"two\.pth: expected one network .*, got 2: model, model_"
+    ):
+        load_backbone("lenet5", weights=str(file))
+    for key, backbone in (("model", first), ("model_ema", second)):
+        for _ in range(2):  # built, and found in the store
+            found = load_backbone("lenet5", weights=f"{file}:{key}")
+            assert found.weights_digest == backbone.weights_digest
+            assert found.origin.weights == f"{file}:{key}"
+            assert digest_weights(found.module.network) == backbone.weights_digest
+    with pytest.raises(
+        WeightsError, match=r"gone\.pth:model: expected a file of weights, got no such"
+    ):
+        load_backbone("lenet5", weights=f"{tmp_path}/gone.pth:model")
 
 
 def test_load_backbone_random_weights_follow_their_seed_alone() -> None:

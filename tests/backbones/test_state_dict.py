@@ -29,33 +29,20 @@ def check_equal(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.
         assert torch.equal(state[name], tensor), name
 
 
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        lambda state: state,
-        lambda state: {"state_dict": state, "epoch": 3},
-        lambda state: {"model": state, "optimizer": {"lr": 0.1}},
-        lambda state: {f"module.{name}": tensor for name, tensor in state.items()},
-        lambda state: {"state_dict": {f"module.{name}": t for name, t in state.items()}},
-    ],
-    ids=["plain", "state_dict", "model", "module.", "both"],
-)
-@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin"])
-def test_read_state_dict_torch_file_gives_its_tensors(
-    tmp_path: Path, wrap: Callable[[dict[str, torch.Tensor]], Any], suffix: str
-) -> None:
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".safetensors"])
+def test_read_state_dict_gives_the_tensors(tmp_path: Path, suffix: str) -> None:
     state = build_network().state_dict()
-    torch.save(wrap(state), tmp_path / f"mine{suffix}")
-    check_equal(read_state_dict(tmp_path / f"mine{suffix}"), state)
+    file = tmp_path / f"mine{suffix}"
+    (save_file if suffix == ".safetensors" else torch.save)(dict(state), file)
+    check_equal(read_state_dict(file), state)
 
 
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_read_state_dict_safetensors_gives_its_tensors(tmp_path: Path, prefix: str) -> None:
-    state = build_network().state_dict()
-    save_file(
-        {f"{prefix}{name}": tensor for name, tensor in state.items()}, tmp_path / "m.safetensors"
-    )
-    check_equal(read_state_dict(tmp_path / "m.safetensors"), state)
+def test_read_state_dict_gives_the_tensors_of_a_checkpoint_by_its_keys(tmp_path: Path) -> None:
+    first, second = build_network(1).state_dict(), build_network(2).state_dict()
+    torch.save({"a": {"b": first, "lr": 0.1}, "ema": second, "epoch": 3}, tmp_path / "c.pth")
+    expected = {f"a.b.{name}": tensor for name, tensor in first.items()}
+    expected |= {f"ema.{name}": tensor for name, tensor in second.items()}
+    check_equal(read_state_dict(tmp_path / "c.pth"), expected)
 
 
 @pytest.mark.parametrize("name", ["mine.pth", "mine.safetensors"])
@@ -69,12 +56,37 @@ def test_read_state_dict_other_file_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize(
-    "value", [[1, 2], {}, {"epoch": 3}, {"fc.weight": torch.zeros(2), "epoch": 3}, torch.zeros(2)]
+    ("value", "got"),
+    [
+        ([1, 2], "an object of type list, or an empty one"),
+        ({}, "an object of type dict, or an empty one"),
+        (torch.zeros(2), "an object of type Tensor, or an empty one"),
+        (
+            {"epoch": 3, "optimizer": {"lr": 0.1}, "best": 0.9, "\x1b[31m": [torch.zeros(2)]},
+            "a dict without tensors, with the keys epoch, optimizer, best and 1 more",
+        ),
+    ],
+    ids=["list", "empty", "tensor", "keys"],
 )
-def test_read_state_dict_of_no_tensors_by_name_is_refused(tmp_path: Path, value: Any) -> None:
+def test_read_state_dict_of_no_tensors_by_name_is_refused(
+    tmp_path: Path, value: Any, got: str
+) -> None:
     torch.save(value, tmp_path / "mine.pth")
-    with pytest.raises(WeightsError, match=r"expected a state dict \(tensors by name\), got"):
+    with pytest.raises(WeightsError, match=r"expected a state dict \(tensors by name\)") as caught:
         read_state_dict(tmp_path / "mine.pth")
+    assert caught.value.got == got
+
+
+def test_read_state_dict_that_holds_itself_ends(tmp_path: Path) -> None:
+    loop: dict[str, Any] = {"a": torch.zeros(2)}
+    loop["self"] = loop
+    torch.save(loop, tmp_path / "mine.pth")
+    assert "self.self.a" in read_state_dict(tmp_path / "mine.pth")
+    wide: dict[str, Any] = {f"{n}": 0 for n in range(30)}
+    wide |= {"x": wide, "y": wide, "z": wide}
+    torch.save(wide, tmp_path / "wide.pth")
+    with pytest.raises(WeightsError, match="got more than 1000000 values"):
+        read_state_dict(tmp_path / "wide.pth")
 
 
 def test_read_state_dict_truncated_file_is_refused(tmp_path: Path) -> None:
@@ -161,11 +173,12 @@ def test_load_into_counts_of_batches_may_lack() -> None:
             "got unknown: conv2.weight, conv3.weight, conv4.weight and 2 more. Check",
         ),
         (
-            {"conv.weight": None, "conv.bias": torch.zeros(9)},
-            "got missing: conv.weight. Check",
+            {"conv.weight": None, "conv.bias": torch.zeros(9), "conv2.weight": torch.zeros(2)},
+            r"got missing: conv\.weight; misshapen: conv\.bias \(9,\) instead of \(4,\); "
+            r"unknown: conv2\.weight\. Check",
         ),
     ],
-    ids=["missing", "misshapen", "unknown", "many", "missing before misshapen"],
+    ids=["missing", "misshapen", "unknown", "many", "all of them"],
 )
 def test_load_into_other_tensors_are_refused_by_name(change: Any, message: str) -> None:
     state = build_network().state_dict() | change

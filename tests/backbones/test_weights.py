@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from featx.backbones.weights import WeightsChoice, choose_weights
+from featx.backbones.weights import WeightsChoice, choose_weights, resolve_weights, split_key
 from featx.core.errors import WeightsError
 
 from .builders import build_entry
@@ -80,6 +80,49 @@ def test_choose_weights_missing_file_is_refused(name: str) -> None:
         WeightsError, match=rf"{name}: expected a file of weights, got no such file"
     ):
         choose_weights(f"/nowhere/{name}", ENTRIES, backbone="tiny")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("run.pth:model_ema", ("run.pth", "model_ema")),
+        ("~/a:b/run.safetensors:net.module", ("~/a:b/run.safetensors", "net.module")),
+        ("C:\\run.pth", ("C:\\run.pth", "")),
+        ("C:\\run.pth:model", ("C:\\run.pth", "model")),
+        ("run.pth:.", ("run.pth", ".")),
+        ("run.pth:", ("run.pth:", "")),
+        ("/gone.pth:v2/run.bin", ("/gone.pth:v2/run.bin", "")),
+        ("run.bin:model", ("run.bin:model", "")),
+        ("there.bin:model", ("there.bin", "model")),
+        ("there:7.pth", ("there:7.pth", "")),
+        ("random:7", ("random:7", "")),
+        ("DEFAULT", ("DEFAULT", "")),
+    ],
+)
+def test_split_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: tuple[str, str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("there.bin", "there:7.pth", "there", "random"):
+        (tmp_path / name).touch()
+    assert split_key(text) == expected
+
+
+def test_resolve_weights_is_the_same_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run.pth").touch()
+    monkeypatch.chdir(tmp_path)
+    assert resolve_weights("run.pth:model") == f"{tmp_path}/run.pth:model"
+    assert resolve_weights(f"{tmp_path}/run.pth:model") == f"{tmp_path}/run.pth:model"
+    assert resolve_weights("run.pth") == f"{tmp_path}/run.pth"
+
+
+def test_choose_weights_missing_file_with_a_key_is_refused_as_a_file() -> None:
+    with pytest.raises(
+        WeightsError, match=r"gone\.pth:ema: expected a file of weights, got no such"
+    ):
+        choose_weights("gone.pth:ema", ENTRIES, backbone="tiny")
 
 
 @pytest.mark.parametrize("text", ["IMAGENET", "random", "random:-1", "random:x", "", "."])

@@ -439,6 +439,7 @@ def test_info_of_weights_of_another_program_counts_them(
     found = json.loads(run_cli("info", name, "--json").out)
     assert (found["content"], found["weights"]) == ("weights", name)
     assert (found["n_tensors"], found["n_parameters"]) == (2, 52)
+    assert found["n_tensors_by_key"] == {"conv": 2}
 
 
 def test_fit_head_json_parses(place: Any, run_cli: Any) -> None:
