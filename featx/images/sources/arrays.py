@@ -147,6 +147,8 @@ def _find_remedy(image: Array, shape: tuple[int, ...], *, is_tensor: bool) -> st
             return "Put the channels last: numpy.moveaxis(array, -3, -1)."
         if len(shape) == 3:
             return f"Pass gray images one by one: list({array})."
+        if len(shape) == 1 and image.dtype == np.uint8:
+            return f"Of the bytes of an image file, pass {array}.{'numpy().' * is_tensor}tobytes()."
         return "Pass images one by one, or as a batch."
     if image.dtype.kind == "b":
         return f"Pass {array}.{convert} * 255."

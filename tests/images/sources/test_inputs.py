@@ -411,7 +411,7 @@ PIXELS = np.full((5, 7, 3), 3, np.uint8)
         (np.zeros((9, 5, 7), "u1"), "an array of uint8 of shape (9, 5, 7), values 0 to 0",
          "Pass gray images one by one: list(array)."),
         (np.zeros(9, "u1"), "an array of uint8 of shape (9,), values 0 to 0",
-         "Pass images one by one, or as a batch."),
+         "Of the bytes of an image file, pass array.tobytes()."),
         (np.zeros((2, 2, 5, 7, 3), "u1"),
          "an array of uint8 of shape (2, 2, 5, 7, 3), values 0 to 0",
          "Pass images one by one, or as a batch."),
