@@ -196,10 +196,12 @@ class Command:
             self.begin_anew()
             inject = f"inject={call.name}:{fault}:when={call.number}"
             done = self.run("-e", f"trace={call.name}", "-e", inject)
-            hits = [line for line in self.read_trace() if "INJECTED" in line or "killed by" in line]
+            hits = [
+                line for line in self.read_trace() if re.search("INJECTED|killed by|--- ", line)
+            ]
             result = self._judge_one(done, old=old, new=new)
             # Another thread's call of this number may have been one for a library.
-            is_ours = all(f"{self.folder}/" in line or "killed by" in line for line in hits)
+            is_ours = all(f"{self.folder}/" in line or "INJECTED" not in line for line in hits)
             if not hits or (not is_ours and "the old nor" not in result):
                 result = "not met"
             again: dict[str, Any] = {"code": 0}
