@@ -170,9 +170,17 @@ class Command:
         return list(calls.values())
 
     def read_trace(self) -> list[str]:
-        """Read the lines of the last run under strace."""
+        """Read the lines of the last run under strace, with the parts of each call together."""
         path = Path(f"{self.log}.strace")
-        return path.read_text(errors="replace").splitlines() if path.exists() else []
+        lines, begun = [], {}
+        for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+            if found := re.fullmatch(r"(\d+) +(.*) <unfinished \.\.\.>", line):
+                begun[found[1]] = line.removesuffix(" <unfinished ...>")
+            elif found := re.match(r"(\d+) +<\.\.\. \w+ resumed>", line):
+                lines.append(begun.pop(found[1], "") + line[found.end() :])
+            else:
+                lines.append(line)
+        return [*lines, *begun.values()]
 
     def list_names(self) -> list[str]:
         """List what is in the folder, but for what the source and the store hold."""
