@@ -1,15 +1,15 @@
 """The signals that end a program, for code that runs before anything else can be imported.
 
-`featx.__main__` imports this module first. It imports nothing but ``os`` and ``signal``.
+`featx.__main__` imports this module first. It imports no file: Python has ``os`` by then.
 """
 
+import _signal  # type: ignore[import-not-found]
 import os
-import signal
 
 _WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
 
 ENDINGS: dict[int, str] = {
-    int(getattr(signal, name)): word for name, word in _WORDS.items() if hasattr(signal, name)
+    getattr(_signal, name): word for name, word in _WORDS.items() if hasattr(_signal, name)
 }
 """Signals that end a command, by number, each with the word that the command says."""
 
@@ -19,7 +19,7 @@ UNDONE = "no result was written; run the same command again"
 
 def list_signals() -> list[int]:
     """List the signals of `ENDINGS` that the process does not ignore, as under ``nohup``."""
-    return [number for number in ENDINGS if signal.getsignal(number) is not signal.SIG_IGN]
+    return [number for number in ENDINGS if _signal.getsignal(number) != _signal.SIG_IGN]
 
 
 def end_at_once(number: int, _frame: object = None, text: str = UNDONE) -> None:
