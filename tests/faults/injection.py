@@ -24,6 +24,7 @@ from safetensors.numpy import load_file
 
 from featx.cache.reader import open_cache
 from featx.cache.seal import check_seal
+from featx.core.drafts import is_draft
 from featx.heads.head import load_head
 from featx.heads.linear import fold_linear
 
@@ -66,13 +67,16 @@ class Call:
     ----------
     name : str
         Name of the system call.
+    path : str
+        A path that the call concerns; empty if it has another name in each run.
     number : int
-        Number of the call among those of this name in its thread, from 1.
+        Number of the call among those of this name and this path in its thread, from 1.
     line : str
         Line of strace.
     """
 
     name: str
+    path: str
     number: int
     line: str
 
@@ -157,16 +161,24 @@ class Command:
         self.begin_anew()
         done = self.run("-e", f"trace={CALLS}")
         assert done["code"] == 0, done["stderr"]
-        counts: Counter[tuple[str, str]] = Counter()
-        calls: dict[tuple[str, int], Call] = {}
+        counts: Counter[tuple[str, ...]] = Counter()
+        calls: dict[tuple[str, str, int], Call] = {}
+        ours = re.compile(rf'["<]({re.escape(str(self.folder))}/[^">]*)[">]')
         for line in self.read_trace():
             found = re.match(r"(\d+) +(\w+)\(", line)
-            if found:
-                counts[found.groups()] += 1  # type: ignore[index]
-                name, number = found[2], counts[found.groups()]  # type: ignore[index]
-                if f"{self.folder}/" in line:
-                    # Threads count for themselves: one failure for the n-th call of each.
-                    calls.setdefault((name, number), Call(name=name, number=number, line=line))
+            if found is None:
+                continue
+            thread, name = found.groups()
+            paths = dict.fromkeys(ours.findall(line))
+            for path in ("", *paths):
+                counts[thread, name, path] += 1
+            if paths:
+                # A draft has another name in each run: its calls go by their number alone.
+                fixed = [path for path in paths if not any(map(is_draft, Path(path).parts))]
+                path = fixed[0] if fixed else ""
+                number = counts[thread, name, path]
+                call = Call(name=name, path=path, number=number, line=line)
+                calls.setdefault((name, path, number), call)
         return list(calls.values())
 
     def read_trace(self) -> list[str]:
@@ -203,7 +215,8 @@ class Command:
         for call, fault in faults:
             self.begin_anew()
             inject = f"inject={call.name}:{fault}:when={call.number}"
-            done = self.run("-e", f"trace={call.name}", "-e", inject)
+            path = ["-P", call.path] if call.path else []
+            done = self.run(*path, "-e", f"trace={call.name}", "-e", inject)
             hits = [
                 line for line in self.read_trace() if re.search("INJECTED|killed by|--- ", line)
             ]
@@ -221,7 +234,9 @@ class Command:
                     result = f"WRONG: left {sorted(set(self.list_names()) - set(names))}"
             score.counts["wrong" if "WRONG" in result else result] += 1
             if "WRONG" in result:
-                score.wrong.append(f"{call.name} {call.number} {fault}: {result} | {call.line}")
+                score.wrong.append(
+                    f"{call.name} {call.path} {call.number} {fault}: {result} | {call.line}"
+                )
         return score
 
     def _judge_one(self, done: dict[str, Any], *, old: list[Any], new: list[Any]) -> str:
