@@ -184,7 +184,7 @@ def time_merge(folder: Path) -> dict[str, float]:
         ]
         return np.concatenate(parts)
 
-    write_cache(output, rows, [Column(info, "float32", read)], source="made-up")
+    write_cache(output, rows, [Column(info=info, dtype="float32", read=read)], source="made-up")
     seconds = time.perf_counter() - begin
     megabytes = output.stat().st_size / 1e6
     return {"megabytes": megabytes, "seconds": seconds, "mb_per_s": megabytes / seconds}

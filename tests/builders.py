@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from featx.cache.format import EmbeddingInfo
+from featx.cache.reader import open_cache
 from featx.cache.writer import Column, rewrite_cache, write_cache
 from featx.core.drafts import name_draft
 from featx.core.fingerprint import Fingerprint
+from featx.core.learnt import shorten_digests
 from featx.core.provenance import Origin, Provenance
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, Split, VectorDtype
@@ -81,7 +83,7 @@ def build_rows(
 
 def build_column(info: EmbeddingInfo, vectors: Array, dtype: VectorDtype = "float32") -> Column:
     """Build an embedding to write from vectors ``(n_rows, dim)``, NaN for a row without one."""
-    return Column(info, dtype, lambda start, end: np.asarray(vectors[start:end]))
+    return Column(info=info, dtype=dtype, read=lambda start, end: np.asarray(vectors[start:end]))
 
 
 def write_vectors(
@@ -97,6 +99,15 @@ def write_vectors(
     """Write a cache with such vectors, NaN for a row without one; return the path."""
     columns = [build_column(info, vectors[info.name], dtype) for info in infos]
     write_cache(path, rows, columns, failures=failures, source=source)
+    return path
+
+
+def mark_learnt(path: Path, rows: Any, name: str = "tiny") -> Path:
+    """Write into a cache that the network of an embedding has learnt from rows of it."""
+    with open_cache(path) as cache:
+        learnt = shorten_digests(cache.digests[rows])
+    with rewrite_cache(path) as file:
+        file[f"embeddings/{name}"].create_dataset("learnt", data=learnt)
     return path
 
 

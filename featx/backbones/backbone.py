@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from featx.backbones.preprocess import Preprocess
+from featx.core.learnt import Digests
 from featx.core.progress import stage
 from featx.core.provenance import Origin
 
@@ -38,6 +41,9 @@ class Backbone:
     is_builtin : bool
         Whether the code of the network belongs to featx or torchvision, so that their versions
         identify it.
+    learnt : ndarray of uint64
+        ``(n_images,)``, ascending: the first 16 hexadecimal digits of the SHA-256 of each image
+        that the network was tuned on; none for weights that `featx.fine_tune` did not write.
     load_module : callable
         Function without arguments that returns the network; `module` calls it once.
     """
@@ -49,6 +55,9 @@ class Backbone:
     weights_digest: str
     origin: Origin
     is_builtin: bool = False
+    learnt: Digests = field(
+        default_factory=lambda: np.empty(0, np.uint64), repr=False, compare=False
+    )
     load_module: Callable[[], FrozenNetwork] = field(repr=False, compare=False)
 
     @functools.cached_property

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.backbones.backbone import Backbone
+from featx.backbones.metadata import read_learnt
 from featx.backbones.preprocess import ImageClassification
 from featx.backbones.request import BackboneRequest
 from featx.backbones.weights import resolve_weights
@@ -131,7 +132,7 @@ def _from_json(
     origin = Origin(**stored["origin"])
     if stored["is_file"] and request.file is not None:
         origin = replace(origin, weights=resolve_weights(request.weights))
-    return Backbone(
+    backbone = Backbone(
         name=request.name,
         dims=stored["dims"],
         preprocess=ImageClassification(
@@ -143,6 +144,8 @@ def _from_json(
         is_builtin=True,
         load_module=load_module,
     )
+    # From the file, not from the store: the digests may take megabytes.
+    return replace(backbone, learnt=read_learnt(request.file)) if request.file else backbone
 
 
 def _freeze(value: Any) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from featx.backbones.backbone import Backbone
 from featx.backbones.lazy import build_request_key, find_backbone, keep_backbone
-from featx.backbones.metadata import read_metadata
+from featx.backbones.metadata import read_learnt, read_metadata
 from featx.backbones.registry import get_backbone_spec, normalise_name
 from featx.backbones.request import BackboneRequest, build_request, plan_loading
 from featx.backbones.spec import PENULTIMATE
@@ -142,4 +142,5 @@ def build_backbone(request: BackboneRequest) -> Backbone:
         network = build_network(spec, choice.seed)
         if file is not None:
             load_weights(network, spec, file, request.key if choice.file else "")
-        return describe_network(network, spec, request, plan)
+        backbone = describe_network(network, spec, request, plan)
+    return replace(backbone, learnt=read_learnt(choice.file)) if choice.file else backbone

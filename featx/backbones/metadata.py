@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from featx.backbones.weights_file import find_format
 from featx.core.errors import WeightsError
+from featx.core.learnt import Digests, is_ascending
 from featx.core.records import build_record, load_json
 
 METADATA_KEY = "featx"
 """Key of a ``.safetensors`` file's metadata that holds the JSON text of `WeightsMetadata`."""
+
+LEARNT_KEY = "featx-learnt"
+"""Key of the metadata that holds the digests of the images that the network has learnt from: 64-bit
+unsigned integers, little-endian, ascending, in base64. It is a key of its own, because the digests
+may take megabytes, and who reads the other metadata does not need them."""
+
+MAX_LEARNT = 9_000_000
+"""Largest number of images that weights remember: their header may have 100 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +117,34 @@ class WeightsMetadata:
             raise ValueError(f"metadata with {error}") from error
 
 
+def build_texts(metadata: WeightsMetadata, learnt: Digests) -> dict[str, str]:
+    """Build the metadata of a ``.safetensors`` file of tuned weights.
+
+    Parameters
+    ----------
+    metadata : WeightsMetadata
+        Record of how the weights were made.
+    learnt : ndarray of uint64
+        Shortened digests of the images that the network has learnt from.
+
+    Returns
+    -------
+    dict of str to str
+        Texts by key; no text for the digests if there are none.
+    """
+    texts = {"format": "pt", METADATA_KEY: metadata.to_json()}  # other programs look for it
+    if len(learnt):
+        texts[LEARNT_KEY] = base64.b64encode(learnt.astype("<u8").tobytes()).decode("ascii")
+    return texts
+
+
 def read_metadata(file: Path) -> WeightsMetadata | None:
     """Read the metadata that `featx.fine_tune` wrote into a file of weights.
 
     Parameters
     ----------
     file : Path
-        The file of weights.
+        The file of weights, under whatever name.
 
     Returns
     -------
@@ -123,21 +156,61 @@ def read_metadata(file: Path) -> WeightsMetadata | None:
     WeightsError
         If the file is a damaged ``.safetensors`` file.
     """
-    if file.suffix != ".safetensors":
-        return None
+    texts = _read_texts(file)
+    try:
+        return WeightsMetadata.from_json(texts[METADATA_KEY]) if METADATA_KEY in texts else None
+    except ValueError as error:
+        raise _refuse(file, error) from error
+
+
+def read_learnt(file: Path) -> Digests:
+    """Read which images the network in a file of weights has learnt from.
+
+    Parameters
+    ----------
+    file : Path
+        The file of weights, under whatever name.
+
+    Returns
+    -------
+    ndarray of uint64
+        ``(n_images,)``, shortened digests, ascending; none for a file that another program made.
+
+    Raises
+    ------
+    WeightsError
+        If the file is a damaged ``.safetensors`` file.
+    """
+    text = _read_texts(file).get(LEARNT_KEY, "")
+    try:
+        learnt = np.frombuffer(base64.b64decode(text, validate=True), "<u8").astype(np.uint64)
+    except ValueError as error:
+        raise _refuse(file, error) from error
+    if not is_ascending(learnt):
+        raise _refuse(file, f"digests in {LEARNT_KEY} that are not ascending")
+    return learnt
+
+
+def _read_texts(file: Path) -> Mapping[str, str]:
+    """Read the texts beside the tensors; none if the file is of another format."""
+    with file.open("rb") as stream:
+        is_safetensors = stream.read(9)[8:] == b"{"
+    if file.suffix != ".safetensors" and not is_safetensors:
+        return {}
     from safetensors import SafetensorError, safe_open
 
     try:
         find_format(file)
         with safe_open(file, framework="numpy") as opened:
-            metadata = opened.metadata() or {}
-        if METADATA_KEY not in metadata:
-            return None
-        return WeightsMetadata.from_json(metadata[METADATA_KEY])
+            return opened.metadata() or {}
     except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(
-            subject=str(file),
-            expected="a whole .safetensors file",
-            got=str(error),
-            remedy="Copy the file again, or fine-tune again.",
-        ) from error
+        raise _refuse(file, error) from error
+
+
+def _refuse(file: Path, problem: object) -> WeightsError:
+    return WeightsError(
+        subject=str(file),
+        expected="a whole .safetensors file",
+        got=str(problem),
+        remedy="Copy the file again, or fine-tune again.",
+    )

@@ -105,6 +105,7 @@ def _verify_content(cache: Cache) -> Verification:
         count, found = _check_vectors(cache, name, flags)
         n_vectors += count
         problems += found
+        cache.read_learnt_digests(name)
     problems += list_presence_problems(cache.ids.tolist(), present, cache.failures)
     if len(problems) > MAX_PROBLEMS:
         n_more = len(problems) - MAX_PROBLEMS

@@ -25,6 +25,9 @@ FORMAT_VERSION = 2
 ELEMENTS: dict[ElementKind, int] = {"rows": 1, "failures": 1, "embedding": 1}
 """Version of each kind of element that this featx writes and reads."""
 
+ANEW = "Do not use this file: extract again with featx.extract(source, output=path)."
+"""Remedy for a file that breaks its format."""
+
 USER_GROUP = "user"
 """Group of a cache that belongs to the user: featx does not read it."""
 
@@ -59,7 +62,9 @@ class EmbeddingInfo:
         group.attrs["provenance"] = self.provenance.to_json()
 
     @classmethod
-    def from_group(cls, name: str, group: h5py.Group, sealed: SealedFile) -> EmbeddingInfo:
+    def from_group(
+        cls, name: str, group: h5py.Group, sealed: SealedFile, *, dim: int
+    ) -> EmbeddingInfo:
         """Read the metadata that `write_attributes` wrote.
 
         Parameters
@@ -70,14 +75,26 @@ class EmbeddingInfo:
             Group of the embedding.
         sealed : SealedFile
             The file of the group.
+        dim : int
+            Length of the vectors.
 
         Raises
         ------
-        ValueError
-            If the metadata lack a field, or have another.
+        CacheError
+            If the metadata lack a field, have another, or name another length of the vectors.
         """
-        fingerprint = Fingerprint.from_json(read_attribute_text(group, "fingerprint", sealed))
-        provenance = Provenance.from_json(read_attribute_text(group, "provenance", sealed))
+        try:
+            fingerprint = Fingerprint.from_json(read_attribute_text(group, "fingerprint", sealed))
+            provenance = Provenance.from_json(read_attribute_text(group, "provenance", sealed))
+            if fingerprint.dim != dim:
+                raise ValueError(f"dim {fingerprint.dim} beside vectors of {dim}")
+        except ValueError as error:
+            raise CacheError(
+                subject=f"{sealed.path}, {group.name}",
+                expected="a fingerprint and a provenance as the format has them",
+                got=str(error),
+                remedy=ANEW,
+            ) from error
         return cls(name, fingerprint, provenance)
 
 

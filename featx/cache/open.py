@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,29 @@ from featx.cache.structure import check_structure
 from featx.core.errors import CacheError
 from featx.core.recognise import UNREADABLE, describe_path, recognise_file
 from featx.core.typing import PathLike
+
+RECORD_SPLITS = "Record splits with featx.split_cache(cache, val=0.2), or pass split='all'."
+"""Remedy for a cache without splits."""
+
+
+def refuse_split(path: Path, split: str, have: Sequence[str]) -> CacheError:
+    """Build the error for a split that a cache does not have.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the cache.
+    split : str
+        Name of the split that was asked for.
+    have : sequence of str
+        Names of the splits that the cache has.
+    """
+    return CacheError(
+        subject=str(path),
+        expected=f"rows in split {split!r}",
+        got=f"splits {', '.join(have)}" if have else "no splits",
+        remedy="Pass one of these splits, or split='all'." if have else RECORD_SPLITS,
+    )
 
 
 def is_cache_file(path: PathLike) -> bool:

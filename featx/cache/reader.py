@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.cache.format import RECORDED, EmbeddingInfo, read_integer
-from featx.cache.open import open_sealed
-from featx.cache.structure import ANEW
+from featx.cache.format import ANEW, RECORDED, EmbeddingInfo, read_integer
+from featx.cache.open import open_sealed, refuse_split
 from featx.cache.tables import (
+    check_learnt,
     check_unique,
+    convert_flags,
     is_finite,
     read_numbers,
     read_table,
@@ -21,6 +22,7 @@ from featx.cache.tables import (
 )
 from featx.cache.texts import read_attribute_text
 from featx.core.errors import CacheError, suggest
+from featx.core.learnt import Digests, find_learnt, join_digests
 from featx.core.rows import Failure, Row
 from featx.core.typing import (
     Array,
@@ -33,9 +35,6 @@ from featx.core.typing import (
     Vectors,
     list_choices,
 )
-
-RECORD_SPLITS = "Record splits with featx.split_cache(cache, val=0.2), or pass split='all'."
-"""Remedy for a cache without splits."""
 
 
 def open_cache(path: PathLike) -> Cache:
@@ -110,28 +109,14 @@ class Cache:
                 self.source: str = read_attribute_text(self._file, "source", self._sealed)
                 self.has_recorded_splits = read_integer(self._file["rows"], RECORDED) == 1
                 self._infos = {
-                    name: self._read_info(name, lengths[f"dim of {name}"])
-                    for name in self._file["embeddings"]
+                    name: EmbeddingInfo.from_group(
+                        name, group, self._sealed, dim=lengths[f"dim of {name}"]
+                    )
+                    for name, group in self._file["embeddings"].items()
                 }
             self._stack = stack.pop_all()
         self.embeddings = tuple(self._infos)
         self.digest = self._sealed.digest
-
-    def _read_info(self, name: str, dim: int) -> EmbeddingInfo:
-        """Read fingerprint and provenance of an embedding whose vectors have the length `dim`."""
-        group = self._file[f"embeddings/{name}"]
-        try:
-            info = EmbeddingInfo.from_group(name, group, self._sealed)
-            if info.fingerprint.dim != dim:
-                raise ValueError(f"dim {info.fingerprint.dim} beside vectors of {dim}")
-        except ValueError as error:
-            raise CacheError(
-                subject=f"{self.path}, {group.name}",
-                expected="a fingerprint and a provenance as the format has them",
-                got=str(error),
-                remedy=ANEW,
-            ) from error
-        return info
 
     def __enter__(self) -> Cache:
         return self
@@ -310,14 +295,37 @@ class Cache:
         info = self.get_info(embedding)
         with self._sealed.guard():
             flags = read_numbers(self._file[f"embeddings/{info.name}"], "present")
-        if (flags > 1).any():
-            raise CacheError(
-                subject=f"{self.path}, /embeddings/{info.name}/present",
-                expected="0 or 1",
-                got=str(flags.max()),
-                remedy=ANEW,
-            )
-        return flags.astype(bool)
+        return convert_flags(flags, f"{self.path}, /embeddings/{info.name}/present")
+
+    def read_learnt(self, embedding: str | None = None) -> BoolArray:
+        """Read which rows the network of an embedding has learnt from, bool ``(n_rows,)``.
+
+        A score of these rows, by cross-validation too, is too high and says nothing of new images.
+
+        Parameters
+        ----------
+        embedding : str, optional
+            Name of the embedding. Default: the only one.
+        """
+        learnt = self.read_learnt_digests(embedding)
+        return find_learnt(self.digests, learnt) if len(learnt) else np.zeros(len(self), bool)
+
+    def read_learnt_digests(self, embedding: str | None = None) -> Digests:
+        """Read the digests of all images that the network has learnt from, uint64 ``(n_images,)``.
+
+        They are the first 16 hexadecimal digits of each SHA-256, ascending. There are none for
+        weights that `featx.fine_tune` did not write.
+
+        Parameters
+        ----------
+        embedding : str, optional
+            Name of the embedding. Default: the only one.
+        """
+        info = self.get_info(embedding)
+        with self._sealed.guard():
+            group = self._file[f"embeddings/{info.name}"]
+            learnt = read_numbers(group, "learnt") if "learnt" in group else join_digests([])
+        return check_learnt(learnt, f"{self.path}, /embeddings/{info.name}/learnt")
 
     def get_dtype(self, embedding: str | None = None) -> VectorDtype:
         """Return the dtype of the stored vectors, ``float32`` or ``float16``.
@@ -355,13 +363,7 @@ class Cache:
         if split not in (None, "all"):
             mask = self.splits == split
             if not mask.any():
-                have = ", ".join(self.list_splits())
-                raise CacheError(
-                    subject=str(self.path),
-                    expected=f"rows in split {split!r}",
-                    got=f"splits {have}" if have else "no splits",
-                    remedy="Pass one of these splits, or split='all'." if have else RECORD_SPLITS,
-                )
+                raise refuse_split(self.path, split, self.list_splits())
         if labelled:
             mask &= self.labels != ""
         if embedding is not None:

@@ -16,6 +16,7 @@ import h5py
 from h5py import h5d, h5g, h5l, h5o, h5s, h5t
 
 from featx.cache.format import (
+    ANEW,
     ELEMENTS,
     USER_GROUP,
     ElementKind,
@@ -28,7 +29,7 @@ from featx.cache.seal import SealedFile
 from featx.cache.texts import POINTER
 from featx.core.errors import CacheError
 
-TypeName = Literal["text", "uint8", "int32", "int64", "float16", "float32"]
+TypeName = Literal["text", "uint8", "uint64", "int32", "int64", "float16", "float32"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class GroupRule:
         Attributes that the group must have, scalars of type ``str`` or ``int``. Others are ignored.
     members : mapping of str to rule
         Members that the group must have.
+    optional : mapping of str to rule
+        Members that the group may have.
     each : rule or None
         Rule for further members, which have the names of embeddings; None if there are none.
     ignored : tuple of str
@@ -69,6 +72,7 @@ class GroupRule:
     element: ElementKind | None = None
     attributes: Mapping[str, type] = field(default_factory=dict)
     members: Mapping[str, Rule] = field(default_factory=dict)
+    optional: Mapping[str, Rule] = field(default_factory=dict)
     each: Rule | None = None
     ignored: tuple[str, ...] = ()
 
@@ -110,6 +114,7 @@ LAYOUTS: Mapping[FileKind, GroupRule] = {
                     element="embedding",
                     attributes={"fingerprint": str, "provenance": str},
                     members={"vectors": _VECTORS, "present": DataRule(("uint8",), ("n_rows",))},
+                    optional={"learnt": DataRule(("uint64",), ("n_learnt of *",))},
                 )
             ),
         },
@@ -129,12 +134,12 @@ LAYOUTS: Mapping[FileKind, GroupRule] = {
 
 _TYPES: Mapping[TypeName, h5t.TypeID] = {
     "uint8": h5t.STD_U8LE,
+    "uint64": h5t.STD_U64LE,
     "int32": h5t.STD_I32LE,
     "int64": h5t.STD_I64LE,
     "float16": h5t.IEEE_F16LE,
     "float32": h5t.IEEE_F32LE,
 }
-ANEW = "Do not use this file: extract again with featx.extract(source, output=path)."
 INSTALL = "Install the featx that wrote the file."
 
 _LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link to another file"}
@@ -197,7 +202,7 @@ class _Check:
             if member not in found:
                 raise self._refuse(f"{name}/{member}", "a part of the format", "nothing")
         for member in sorted(found, key=[*rule.members, *found].index):  # rows first
-            path, own = f"{name}/{member}", rule.members.get(member, rule.each)
+            path, own = f"{name}/{member}", {**rule.optional, **rule.members}.get(member, rule.each)
             if own is None or (own is rule.each and not is_embedding_name(member)):
                 raise self._refuse_unknown(found[member], path, rule)
             self._check_object(found[member], own, path, member if own is rule.each else scope)
@@ -223,7 +228,12 @@ class _Check:
         if isinstance(found, h5g.GroupID):
             kind, version = read_stamp(h5py.Group(found), self._sealed)
             got = "a group" if kind is None else f"an element {kind} {version}"
-        known = [*rule.members, *rule.ignored, *(["embeddings"] if rule.each else [])]
+        known = [
+            *rule.members,
+            *rule.optional,
+            *rule.ignored,
+            *(["embeddings"] if rule.each else []),
+        ]
         return self._refuse(name, f"only {', '.join(known)} here", got, INSTALL)
 
     def _check_object(

@@ -11,13 +11,14 @@ from typing import Literal, TypeVar
 import h5py
 import numpy as np
 
-from featx.cache.format import ElementKind, stamp_element
+from featx.cache.format import ANEW, ElementKind, stamp_element
 from featx.cache.seal import SealedFile
-from featx.cache.structure import ANEW, NUMBERS
+from featx.cache.structure import NUMBERS
 from featx.cache.texts import read_column_texts
 from featx.core.errors import CacheError
+from featx.core.learnt import Digests, is_ascending
 from featx.core.rows import Failure, Row
-from featx.core.typing import Array, IntArray, StrArray, VectorDtype
+from featx.core.typing import Array, BoolArray, IntArray, StrArray, VectorDtype
 
 Record = TypeVar("Record", Row, Failure)
 
@@ -134,6 +135,46 @@ def read_numbers(group: h5py.Group, name: str) -> Array:
 
 def _list_columns(kind: type[Row] | type[Failure]) -> list[str]:
     return [field.name for field in fields(kind)]
+
+
+def convert_flags(flags: Array, subject: str) -> BoolArray:
+    """Convert stored flags to bool.
+
+    Parameters
+    ----------
+    flags : ndarray of uint8
+        ``(n_rows,)``, values as they are stored.
+    subject : str
+        Name of the dataset, for the error.
+
+    Raises
+    ------
+    CacheError
+        If a flag is neither 0 nor 1.
+    """
+    if (flags > 1).any():
+        raise CacheError(subject=subject, expected="0 or 1", got=str(flags.max()), remedy=ANEW)
+    return flags.astype(bool)
+
+
+def check_learnt(learnt: Digests, subject: str) -> Digests:
+    """Refuse stored digests of learnt images that are not ascending; return the others.
+
+    Parameters
+    ----------
+    learnt : ndarray of uint64
+        ``(n_images,)``, values as they are stored.
+    subject : str
+        Name of the dataset, for the error.
+
+    Raises
+    ------
+    CacheError
+        If the digests are not ascending, or one is there twice.
+    """
+    if not is_ascending(learnt):
+        raise CacheError(subject=subject, expected="ascending digests", got="others", remedy=ANEW)
+    return learnt
 
 
 def create_vectors(

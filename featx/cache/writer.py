@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
@@ -19,11 +19,12 @@ from featx.cache.tables import BLOCK_ROWS, create_vectors, write_table
 from featx.cache.writable import open_writable
 from featx.core.errors import CacheError
 from featx.core.files import explain_errors, replacing
+from featx.core.learnt import Digests
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, PathLike, VectorDtype
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Column:
     """One embedding that is to be written.
 
@@ -36,11 +37,15 @@ class Column:
     read : callable
         Function that takes the start and the end of a run of rows and returns their vectors
         ``(n, dim)``, with NaN for a row without a vector.
+    learnt : ndarray of uint64
+        ``(n_images,)``, ascending: shortened digests of the images that the network has learnt
+        from.
     """
 
     info: EmbeddingInfo
     dtype: VectorDtype
     read: Callable[[int, int], Array]
+    learnt: Digests = field(default_factory=lambda: np.empty(0, np.uint64))
 
 
 def write_cache(
@@ -118,6 +123,8 @@ def _write_column(file: h5py.File, column: Column, n_rows: int, check: Callable[
         vectors[start:end] = block
         check()
     group.create_dataset("present", data=present)
+    if len(column.learnt):
+        group.create_dataset("learnt", data=column.learnt.astype("<u8"))
 
 
 def check_same(path: Path, digest: str) -> None:

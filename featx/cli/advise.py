@@ -33,14 +33,15 @@ def advise(
     if as_json:
         print_json({"cache": cache, **describe_advice(found)})
         return
-    print_table(
-        ["rows per class", "held-out accuracy", "from", "to"],
-        [
-            [round(point.rows_per_class), point.accuracy, *point.accuracy_ci95]
-            for point in found.curve
-        ],
-    )
-    print_text()
+    if found.curve:
+        print_table(
+            ["rows per class", "held-out accuracy", "from", "to"],
+            [
+                [round(point.rows_per_class), point.accuracy, *point.accuracy_ci95]
+                for point in found.curve
+            ],
+        )
+        print_text()
     print_advice(found)
     if found.unfreeze:
         named = f" --embedding {embedding}" if embedding else ""

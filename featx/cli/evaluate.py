@@ -37,7 +37,15 @@ def evaluate(
     if as_json:
         print_json({"head": head, "cache": cache, **scores.to_dict()})
         return
-    print_text(f"accuracy           {format_accuracy(scores)}, {scores.n_rows} rows")
+    n_unseen = scores.n_rows - scores.n_seen
+    if scores.n_seen:
+        print_text(f"accuracy           {format_accuracy(scores)}, {n_unseen} rows not learnt from")
+        print_text(
+            f"\nof all {scores.n_rows} rows, too high: {scores.n_seen} of them were learnt from"
+        )
+        print_text(f"accuracy           {scores.accuracy:.3f}")
+    else:
+        print_text(f"accuracy           {format_accuracy(scores)}, {scores.n_rows} rows")
     print_text(f"balanced accuracy  {scores.balanced_accuracy:.3f}")
     print_text(f"macro F1           {scores.macro_f1:.3f}")
     if scores.log_loss is not None:

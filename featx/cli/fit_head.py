@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from featx.cli.options import AsJson, CacheArgument, Embedding, choose, parse_strength
-from featx.cli.printing import format_accuracy, format_params, print_json, print_text
+from featx.cli.printing import format_held_out, format_params, print_json, print_text
 from featx.cli.records import describe_head
 from featx.core.typing import SplitChoice
 from featx.heads.kinds import KINDS, ClassWeighting
@@ -68,7 +68,6 @@ def fit_head(
         seed=seed,
         overwrite=overwrite,
     )
-    held_out = head.cross_validation
     if as_json:
         print_json(describe_head(output, head))
         return
@@ -78,6 +77,5 @@ def fit_head(
         f"{output}: {kind}, {params}, {len(head.classes)} classes, "
         f"{fitted.n_rows} rows (split {fitted.split})"
     )
-    if held_out is not None:
-        accuracy = format_accuracy(held_out.scores)
-        print_text(f"held-out accuracy in {held_out.n_folds} folds: {accuracy}")
+    if held_out := format_held_out(head):
+        print_text(f"held-out {held_out}")

@@ -8,7 +8,7 @@ import typer
 
 from featx.cli.options import AsJson
 from featx.cli.printing import (
-    format_accuracy,
+    format_held_out,
     format_params,
     print_json,
     print_table,
@@ -123,6 +123,8 @@ def _show_cache(path: Path, *, as_json: bool) -> None:
         made = embedding["provenance"]
         n_updates = len(made["updates"])
         updates = f", and {count_noun(n_updates, 'update')}" if n_updates else ""
+        if embedding["n_learnt"]:
+            print_text(f"  its network has learnt from {embedding['n_learnt']:,} of the rows")
         print_text(f"  made {made['time'][:16]} by {made['engine']} on {made['device']}{updates}")
 
 
@@ -173,6 +175,7 @@ def _summarise(cache: "Cache") -> dict[str, Any]:
         "embeddings": {
             name: {
                 "n_vectors": int(cache.read_present(name).sum()),
+                "n_learnt": int(cache.read_learnt(name).sum()),
                 "dtype": cache.get_dtype(name),
                 "fingerprint": describe_fingerprint(cache.get_info(name).fingerprint),
                 "summary": cache.get_info(name).fingerprint.describe(),
@@ -205,16 +208,14 @@ def _show_head(path: Path, *, as_json: bool) -> None:
     print_text(f"classes    {len(names)}: {', '.join(names[:MAX_CLASSES])}{more}")
     print_text(f"reads      {head.fingerprint.describe()}")
     print_text(f"weights    {head.origin.weights}")
-    if head.cross_validation is not None:
-        held_out = head.cross_validation
-        accuracy = format_accuracy(held_out.scores)
-        print_text(f"held out   accuracy {accuracy} in {held_out.n_folds} folds")
+    if held_out := format_held_out(head):
+        print_text(f"held out   {held_out}")
 
 
 def _show_weights(path: Path, *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from featx.backbones.metadata import read_metadata
+    from featx.backbones.metadata import read_learnt, read_metadata
 
     metadata = read_metadata(path)
     if metadata is None:
@@ -229,7 +230,8 @@ def _show_weights(path: Path, *, as_json: bool) -> None:
         print_text(f"tensors  {found['n_tensors']}, {n_parameters}: {keys}")
         print_text(f"use      featx extract photos/ -o photos.h5 --backbone NAME --weights {path}")
         return
-    fields = asdict(metadata)
+    n_learnt = len(read_learnt(path))
+    fields = asdict(metadata) | {"n_learnt": n_learnt}
     if as_json:
         del fields["plan"], fields["report"]
         record = rename_keys(fields, scores="comparison")
@@ -245,6 +247,8 @@ def _show_weights(path: Path, *, as_json: bool) -> None:
         f"kept       epoch {metadata.best_epoch}: holdout accuracy "
         f"{metadata.holdout_accuracy:.3f}, loss {metadata.holdout_loss:.3f}"
     )
+    unchanged = "" if metadata.best_epoch else ", as before: the network is unchanged"
+    print_text(f"learnt     from {count_noun(n_learnt, 'image')}{unchanged}")
     if metadata.stopped:
         print_text(f"stopped    {metadata.stopped}")
     print_text(f"made       {metadata.time[:16]} on {metadata.device}, {metadata.precision}")

@@ -136,6 +136,21 @@ def format_params(head: Head) -> str:
 
 
 def format_accuracy(scores: Evaluation) -> str:
-    """Write an accuracy with its interval."""
-    low, high = scores.accuracy_ci95
-    return f"{scores.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    """Write the accuracy of rows that were not learnt from, with its interval; "-" for none."""
+    if scores.unseen_accuracy is None or scores.unseen_accuracy_ci95 is None:
+        return "-"
+    low, high = scores.unseen_accuracy_ci95
+    return f"{scores.unseen_accuracy:.3f} (95 % interval {low:.3f} to {high:.3f})"
+
+
+def format_held_out(head: Head) -> str:
+    """Write the held-out accuracy of a head, or why there is none; empty if it was not folded."""
+    held_out, fitted = head.cross_validation, head.fitted_on
+    if held_out is not None:
+        where = f"in {held_out.n_folds} folds"
+        if held_out.n_learnt:
+            where += f" of {held_out.scores.n_rows:,} of {fitted.n_rows:,} rows"
+        return f"accuracy {where}: {format_accuracy(held_out.scores)}"
+    if not fitted.n_learnt:
+        return ""
+    return f"accuracy: - (the network learnt from {fitted.n_learnt:,} of {fitted.n_rows:,} rows)"

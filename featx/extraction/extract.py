@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Unpack
 
@@ -14,6 +14,7 @@ from featx.backbones.registry import normalise_name
 from featx.cache.format import EmbeddingInfo
 from featx.cache.writer import Column, check_same, write_cache
 from featx.core.files import follow_link
+from featx.core.learnt import Digests, join_digests
 from featx.core.notes import note
 from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
@@ -31,8 +32,10 @@ from featx.extraction.plan import plan_extraction
 from featx.extraction.report import (
     ExtractionReport,
     count_labels,
+    count_learnt,
     count_rows,
     count_splits,
+    describe_learnt,
     list_notes,
 )
 from featx.extraction.request import ExtractionRequest
@@ -251,6 +254,7 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
         known = {} if base is None else {name: base.get_info(name) for name in base.embeddings}
         n_new = len(shards.index.locations) if inventory.adds_vectors else 0
         infos = list_infos(known, workspace.infos, n_new)
+        learnt = workspace.read_learnt(infos)
         with stage(f"writing {request.output.name}"):
             content = assemble(
                 plan, inventory, manifest.entries, infos, unread=filled.unread, prune=request.prune
@@ -259,16 +263,24 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
                 failures = list(filter(inventory.concerns_targets, content.failures))
                 raise refuse_failures(request.output, plan.limit, content.n_failed, failures)
             is_changed = commit(
-                request.output, workspace, inventory, content, overwrite=request.overwrite
+                request.output,
+                workspace,
+                inventory,
+                content,
+                learnt=learnt,
+                overwrite=request.overwrite,
             )
             remove_failure_list(request.output)
         counts = count_rows(content.rows)
+        ours = join_digests(learnt[info.name] for info in workspace.infos)
+        n_learnt = count_learnt(content.rows, ours)
         report = ExtractionReport(
             path=request.output,
             understood=manifest.describe(),
             n_rows=len(content.rows),
             labels=count_labels(counts),
             splits=count_splits(counts),
+            n_learnt=sum(n_learnt.values()),
             n_failures=content.n_failed,
             n_ignored=manifest.n_ignored,
             dims={info.name: info.fingerprint.dim for info in workspace.infos},
@@ -283,6 +295,9 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
         )
         sought = (entry.row for entry in manifest.entries)
         notes = list_notes(report, counts, sought, prune=request.prune)
+        # A manifest is passed by code, which reads the report: `fine_tune` does for its trunk.
+        if n_learnt and not isinstance(request.source, Manifest):
+            notes.append(describe_learnt(report, n_learnt))
     for text in notes:
         note(text)
     return report
@@ -294,6 +309,7 @@ def commit(
     inventory: Inventory,
     content: CacheContent,
     *,
+    learnt: Mapping[str, Digests],
     overwrite: bool,
 ) -> bool:
     """Write the cache unless it is up to date, and remove the unfinished work.
@@ -308,6 +324,10 @@ def commit(
     base, shards = workspace.base, workspace.shards
     # The rows may be the same, for example those of another embedding, and still have new vectors.
     is_changed = base is None or inventory.adds_vectors or content.differs_from(base)
+    if base is not None and not is_changed:  # the weights may say now what they did not say before
+        is_changed = any(
+            len(learnt[name]) > len(base.read_learnt_digests(name)) for name in base.embeddings
+        )
 
     def check() -> None:
         workspace.lock.check()
@@ -318,7 +338,10 @@ def commit(
         write_cache(
             output,
             content.rows,
-            [_build_column(workspace, inventory, info, content.rows) for info in content.infos],
+            [
+                _build_column(workspace, inventory, info, content.rows, learnt=learnt[info.name])
+                for info in content.infos
+            ],
             failures=content.failures,
             source=workspace.manifest.source,
             overwrite=overwrite or base is not None,
@@ -330,7 +353,12 @@ def commit(
 
 
 def _build_column(
-    workspace: Workspace, inventory: Inventory, info: EmbeddingInfo, rows: Sequence[Row]
+    workspace: Workspace,
+    inventory: Inventory,
+    info: EmbeddingInfo,
+    rows: Sequence[Row],
+    *,
+    learnt: Digests,
 ) -> Column:
     """Describe where the vectors of one embedding are read from."""
     base, shards, dtype = workspace.base, workspace.shards, workspace.dtype
@@ -353,4 +381,4 @@ def _build_column(
             values[mask] = read_some(int(number), block[mask, 1])
         return values
 
-    return Column(info, dtype, read)
+    return Column(info=info, dtype=dtype, read=read, learnt=learnt)

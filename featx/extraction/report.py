@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from featx.core.learnt import Digests, find_learnt
 from featx.core.rows import Row
 from featx.core.text import count_noun, show_text
 from featx.core.typing import Split, list_choices
@@ -38,6 +41,9 @@ class ExtractionReport:
         Number of rows of the cache with each label; rows without a label are not counted.
     splits : dict of str to int
         Number of rows of the cache in each split; rows without a split are not counted.
+    n_learnt : int
+        Number of rows of the cache whose image the network has learnt from, because its weights
+        were tuned. Scores of these rows are too high.
     n_failures : int
         Number of images of the source that lack a requested embedding.
     n_ignored : int
@@ -68,6 +74,7 @@ class ExtractionReport:
     n_rows: int
     labels: dict[str, int]
     splits: dict[str, int]
+    n_learnt: int
     n_failures: int
     n_ignored: int
     dims: dict[str, int]
@@ -120,6 +127,41 @@ def count_splits(counts: RowCounts) -> dict[str, int]:
     for (_, split), count in counts.items():
         found[split] += count
     return {name: found[name] for name in list_choices(Split) if name in found}
+
+
+def count_learnt(rows: Sequence[Row], learnt: Digests) -> dict[str, int]:
+    """Count the rows whose image the network has learnt from, by split; "" for no split.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        Rows of the cache.
+    learnt : ndarray of uint64
+        Shortened digests of the images that the network has learnt from.
+    """
+    if not len(learnt):  # no pass over the rows for weights that were not tuned
+        return {}
+    found = find_learnt(np.array([row.digest for row in rows], object), learnt)
+    counts = Counter(rows[number].split or "" for number in np.flatnonzero(found).tolist())
+    return {name: counts[name] for name in (*list_choices(Split), "") if name in counts}
+
+
+def describe_learnt(report: ExtractionReport, n_learnt: Mapping[str, int]) -> str:
+    """Say how many rows the network has learnt from, and what that means.
+
+    Parameters
+    ----------
+    report : ExtractionReport
+        Summary of the extraction.
+    n_learnt : mapping of str to int
+        Number of learnt rows in each split; "" for no split.
+    """
+    splits = ", ".join(f"{count:,} in {name}" for name, count in n_learnt.items() if name)
+    where = f" ({splits})" if splits else ""
+    return (
+        f"{report.path}: {report.n_learnt:,} of {report.n_rows:,} rows were learnt from by the "
+        f"network{where}: their scores are too high, in folds too. Score heads on the others."
+    )
 
 
 def list_notes(

@@ -9,7 +9,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from featx.cache.reader import Cache, open_cache
 from featx.cache.shards import Shards, find_plan
 from featx.core.errors import CacheError, WeightsError
 from featx.core.files import name_work_dir
+from featx.core.learnt import Digests, join_digests
 from featx.core.notes import note
 from featx.core.progress import stage
 from featx.core.provenance import Provenance
@@ -84,6 +85,32 @@ class Workspace:
     def embeddings(self) -> dict[str, str]:
         """Name of each layer's embedding in the cache."""
         return {info.fingerprint.layer: info.name for info in self.infos}
+
+    def read_learnt(self, infos: Iterable[EmbeddingInfo]) -> dict[str, Digests]:
+        """Read which images the networks of embeddings have learnt from.
+
+        What the existing cache knows stays, also if the weights were saved anew without it.
+
+        Parameters
+        ----------
+        infos : iterable of EmbeddingInfo
+            Embeddings of the updated cache.
+
+        Returns
+        -------
+        dict of str to ndarray of uint64
+            Shortened digests by the name of the embedding.
+        """
+        base = self.base
+        known = () if base is None else base.embeddings
+        ours = {info.name for info in self.infos}
+        learnt = {}
+        for info in infos:
+            parts = [self.backbone.learnt] if info.name in ours else []
+            if base is not None and info.name in known:
+                parts.append(base.read_learnt_digests(info.name))
+            learnt[info.name] = join_digests(parts)
+        return learnt
 
     def describe_kept(self) -> str:
         """Say what an interrupted run keeps, and how to go on."""

@@ -21,18 +21,14 @@ from typing import Any, Literal
 import numpy as np
 
 from featx.cache.reader import Cache
-from featx.core.errors import BackboneError, TuningError
-from featx.core.typing import Array, PathLike
+from featx.core.errors import BackboneError
+from featx.core.typing import PathLike
+from featx.finetune.curve import CurvePoint, draw_curve
 from featx.fitting.inputs import opened_cache
-from featx.heads.classifier import HeadClassifier
-from featx.heads.evaluate import estimate_interval
-from featx.heads.splits import build_folds, check_seed, fill_groups
+from featx.heads.splits import check_seed, fill_groups, find_fresh, spread_over_groups
 
 MIN_GAIN = 0.01
 """Smallest gain that is worth the cost: minutes of time, and embeddings tied to one task."""
-
-SHARES = (0.125, 0.25, 0.5, 1.0)
-"""Shares of the rows that the heads of the curve are fitted on."""
 
 MAX_ROWS = 10_000
 """Largest number of rows for the curve; if there are more, this many are drawn at random."""
@@ -123,25 +119,6 @@ MEASURED = Measurement(
 """The measurement behind the advice."""
 
 
-@dataclass(frozen=True)
-class CurvePoint:
-    """One point of a learning curve.
-
-    Attributes
-    ----------
-    rows_per_class : float
-        Number of rows per class that the head was fitted on.
-    accuracy : float
-        Accuracy of the head on held-out rows.
-    accuracy_ci95 : (float, float)
-        Interval that contains the true accuracy with 95 % confidence.
-    """
-
-    rows_per_class: float
-    accuracy: float
-    accuracy_ci95: tuple[float, float]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Advice:
     """The advice whether to fine-tune, with its reasons.
@@ -151,9 +128,11 @@ class Advice:
     unfreeze : int
         Number of blocks to unfreeze, counted from the classifier; 0 to stay frozen.
     curve : tuple of CurvePoint
-        Held-out accuracy of heads, by the number of rows that they were fitted on.
+        Held-out accuracy of heads, by the number of rows that they were fitted on; empty if the
+        network has learnt from too many rows.
     gain_top, gain_more : float
-        Expected gain in accuracy over the frozen head, of one block and of a quarter of the blocks.
+        Expected gain in accuracy over the frozen head, of one block and of a quarter of the blocks;
+        NaN without a curve.
     reasons : tuple of str
         Sentences that explain the advice, and say what it was measured on.
     measured : Measurement
@@ -174,6 +153,8 @@ class Advice:
     @property
     def verdict(self) -> str:
         """The advice in one sentence."""
+        if math.isnan(self.gain_more):
+            return "Cannot tell."
         if not self.unfreeze:
             return "Stay frozen."
         blocks = "block" if self.unfreeze == 1 else f"{self.unfreeze} blocks"
@@ -229,6 +210,12 @@ def advise(cache: PathLike | Cache, *, embedding: str | None = None, seed: int =
         info = opened.get_info(embedding)
         split = "train" if opened.list_splits() else "all"
         rows = opened.select_rows(split, labelled=True, embedding=info.name)
+        learnt = spread_over_groups(opened.read_learnt(info.name), opened.groups)[rows]
+        n_all = len(rows)
+        if learnt.any():
+            rows = rows[find_fresh(opened.labels[rows], learnt)]
+        if n_all and not len(rows):
+            return decline(n_all, int(learnt.sum()))
         y = opened.labels[rows]
         groups = fill_groups(opened.groups[rows])
         n_classes = len(np.unique(y))
@@ -243,72 +230,42 @@ def advise(cache: PathLike | Cache, *, embedding: str | None = None, seed: int =
     n_blocks = 0 if choice.part == "none" else 1
     if choice.part == "more":
         n_blocks = count_more_blocks(info.fingerprint.backbone)
+    reasons = choice.reasons
+    if learnt.any():
+        told = f"{learnt.sum():,} of {n_all:,} rows were learnt from by the network"
+        reasons = (f"{told}, and left out.", *reasons)
     return Advice(
         unfreeze=n_blocks,
         curve=curve,
         gain_top=choice.gain_top,
         gain_more=choice.gain_more,
-        reasons=choice.reasons,
+        reasons=reasons,
         measured=MEASURED,
     )
 
 
-def draw_curve(
-    X: Array, y: Array, groups: Array | None, *, seed: int, subject: str
-) -> tuple[CurvePoint, ...]:
-    """Fit heads on a growing part of the rows, and score them on a fifth that is held out.
+def decline(n_rows: int, n_learnt: int) -> Advice:
+    """Give no advice, because the network has learnt from the rows that a curve would be drawn of.
 
     Parameters
     ----------
-    X : ndarray
-        Embeddings ``(n_rows, dim)``.
-    y : ndarray of str
-        Labels ``(n_rows,)``.
-    groups : ndarray or None
-        Groups ``(n_rows,)``; rows of one group stay together.
-    seed : int
-        Seed of the folds and of the order of the rows.
-    subject : str
-        Name of the cache and the split, for the error.
-
-    Returns
-    -------
-    tuple of CurvePoint
-        Points by their number of rows, ascending; at least one.
-
-    Raises
-    ------
-    TuningError
-        If there are fewer than two classes, or too few rows of them.
+    n_rows : int
+        Number of labelled rows.
+    n_learnt : int
+        Number of the rows that the network has learnt from.
     """
-    counts = np.unique(y, return_counts=True)[1] if len(y) else np.zeros(0, int)
-    folds = build_folds(y, groups, n_folds=5, seed=seed) if len(counts) > 1 else []
-    # A fold that holds out a whole class cannot be the end of the curve.
-    folds = [pair for pair in folds if len(np.unique(y[pair[0]])) == len(counts)]
-    if not folds:
-        raise TuningError(
-            subject=subject,
-            expected="labelled rows of at least 2 classes for a learning curve, some of each class "
-            "to learn from and others to score",
-            got=f"{len(counts)} classes of at least {min(counts, default=0)} rows",
-            remedy="Label more rows.",
-        )
-    train, test = folds[0]
-    train = np.random.default_rng(seed).permutation(train)
-    head = HeadClassifier(random_state=seed, progress=None)
-    points: list[CurvePoint] = []
-    for share in sorted(SHARES, reverse=True):
-        part = train[: max(2, round(share * len(train)))]
-        n_classes = len(np.unique(y[part]))
-        if n_classes < len(counts):
-            break  # a smaller part lacks a class and would say nothing
-        head.fit(X[part], y[part], None if groups is None else groups[part])
-        # All smaller parts use the C of all rows, because the search takes most of the time.
-        head.set_params(C=head.C_)
-        n_right = int((head.predict(X[test]) == y[test]).sum())
-        interval = estimate_interval(n_right, len(test))
-        points.append(CurvePoint(len(part) / n_classes, n_right / len(test), interval))
-    return tuple(points[::-1])
+    reason = (
+        f"{n_learnt:,} of {n_rows:,} rows were learnt from by the network: a curve of them says "
+        "nothing of new images, and the others are too few for one."
+    )
+    return Advice(
+        unfreeze=0,
+        curve=(),
+        gain_top=math.nan,
+        gain_more=math.nan,
+        reasons=(reason,),
+        measured=MEASURED,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from featx.backbones.metadata import MAX_LEARNT
 from featx.backbones.spec import PENULTIMATE
 from featx.cache.reader import Cache
 from featx.core.errors import TuningError
+from featx.core.learnt import Digests, find_learnt, join_digests, shorten_digests
 from featx.core.notes import note
 from featx.core.typing import Array
 from featx.extraction.agreement import Agreement, compare_source
@@ -24,7 +26,7 @@ from featx.fitting.evaluate import find_evaluated
 from featx.fitting.fit import fit_head
 from featx.fitting.inputs import find_comparable, note_left_out, note_unknown, read_head
 from featx.heads.classifier import weigh_classes
-from featx.heads.head import Head, shorten_digests
+from featx.heads.head import Head
 from featx.heads.linear import fold_linear
 from featx.heads.splits import join_units
 from featx.images.manifest import Entry, Manifest
@@ -56,7 +58,7 @@ class TuningData:
     examples : Examples
         Rows of the split train to learn from, and rows of the holdout.
     test : LabelledRows
-        Rows to compare on, without rows whose image the head or the split train contains.
+        Rows to compare on, without rows whose image was learnt from.
     test_entries : tuple of Entry
         Images to compare on, in the order of their rows.
     predicted : ndarray of str
@@ -64,6 +66,8 @@ class TuningData:
     class_weights : tuple of float
         Weight of each class in the loss, in the order of the classes of the head; empty if all
         images weigh alike.
+    learnt : ndarray of uint64
+        ``(n_images,)``, shortened digests of the images that the network had learnt from before.
     """
 
     embedding: str
@@ -77,6 +81,12 @@ class TuningData:
     test_entries: tuple[Entry, ...]
     predicted: Array
     class_weights: tuple[float, ...]
+    learnt: Digests
+
+    @property
+    def seen(self) -> Digests:
+        """Shortened digests of all images that the tuned model learns from, and learnt from."""
+        return join_digests([self.head.seen, self.learnt, shorten_digests(self.train.digests)])
 
 
 def read_data(cache: Cache, request: TuningRequest) -> TuningData:
@@ -111,7 +121,15 @@ def read_data(cache: Cache, request: TuningRequest) -> TuningData:
     embedding = find_comparable(cache, head, embedding=request.embedding)
     check_layer(cache.get_info(embedding).fingerprint.layer, f"{subject}, embedding {embedding}")
     train = LabelledRows.read(cache, "train", embedding)
-    seen = np.union1d(head.seen, shorten_digests(train.digests))
+    before = cache.read_learnt_digests(embedding)
+    seen = join_digests([head.seen, before, shorten_digests(train.digests)])
+    if len(seen) > MAX_LEARNT:  # before hours of training, at whose end it would be found out
+        raise TuningError(
+            subject=subject,
+            expected=f"at most {MAX_LEARNT:,} images to learn from, which the weights remember",
+            got=f"{len(seen):,}",
+            remedy="Tune on fewer images.",
+        )
     test = drop_seen(LabelledRows.read(cache, split, embedding), seen, f"{subject}, split {split}")
     by_id = {entry.row.id: entry for entry in manifest.entries}
     entries, test_entries = (
@@ -121,7 +139,13 @@ def read_data(cache: Cache, request: TuningRequest) -> TuningData:
     check_labels(train.labels, head.classes, subject)
     learnt, holdout = hold_out(train, request.recipe.seed, subject)
     start = head.estimator
-    if head.count_seen(train.digests[holdout]):
+    n_old = int(find_learnt(train.digests[holdout], before).sum())
+    if n_old:
+        note(
+            f"{n_old:,} of {len(holdout):,} rows of the holdout were learnt from by the network "
+            "before: their accuracy is too high, and a bad guide to when training should end"
+        )
+    if head.find_seen(train.digests[holdout]).any():
         # A head that was fitted on the holdout would look better there than every epoch, and
         # training would stop at once.
         check_every_class(train.labels[learnt], head.classes, subject)
@@ -156,6 +180,7 @@ def read_data(cache: Cache, request: TuningRequest) -> TuningData:
         test_entries=test_entries,
         predicted=head.predict(cache.read_vectors(embedding, test.rows)),
         class_weights=tuple(map(float, weights)),
+        learnt=before,
     )
 
 
@@ -282,7 +307,8 @@ def drop_seen(test: LabelledRows, seen: Array, subject: str) -> LabelledRows:
     test : LabelledRows
         Rows to compare on.
     seen : ndarray of uint64
-        Shortened digests of the images that the head was fitted on, and of the split train.
+        Shortened digests of the images of the split train, and of those that the head was fitted
+        on or its network has learnt from.
     subject : str
         Name of the cache and the split, for the error.
 
@@ -296,18 +322,18 @@ def drop_seen(test: LabelledRows, seen: Array, subject: str) -> LabelledRows:
     TuningError
         If no row is left.
     """
-    left = test.select(~np.isin(shorten_digests(test.digests), seen))
+    left = test.select(~find_learnt(test.digests, seen))
     if 0 < len(left) < len(test):
         note(
             f"{subject}: {len(test) - len(left)} of {len(test)} rows were left out, because the "
-            "head was fitted on the same images, or the split train has them"
+            "head or the network has learnt from the same images, or the split train has them"
         )
     if not len(left):
         raise TuningError(
             subject=subject,
-            expected="images that neither the head nor the split train has seen",
+            expected="images that neither the head nor the network nor the split train has seen",
             got=f"none of {len(test)}",
-            remedy='Fit a head with featx.fit_head(cache, split="train").',
+            remedy='Fit a head with featx.fit_head(cache, split="train"), or add new images.',
         )
     return left
 

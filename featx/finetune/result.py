@@ -17,10 +17,11 @@ from torch import nn
 
 from featx.backbones.backbone import Backbone
 from featx.backbones.load import load_backbone
-from featx.backbones.metadata import METADATA_KEY, WeightsMetadata
+from featx.backbones.metadata import WeightsMetadata, build_texts
 from featx.backbones.registry import get_backbone_spec
 from featx.backbones.spec import PENULTIMATE
 from featx.core.files import remove_work_dir
+from featx.core.learnt import Digests, join_digests
 from featx.core.notes import note
 from featx.core.progress import stage
 from featx.core.torch_state import plain_torch
@@ -35,7 +36,7 @@ from featx.finetune.request import TuningRequest
 from featx.finetune.train import Training
 from featx.finetune.trunk import TrunkRun, check_batch
 from featx.heads.compare import PairedScores, compare_predictions
-from featx.heads.head import Head, shorten_digests
+from featx.heads.head import Head
 from featx.heads.linear import build_linear, fold_linear
 from featx.heads.splits import join_units
 
@@ -86,9 +87,10 @@ def write_results(
     paths, classifier = request.paths, training.request.classifier
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     metadata = build_metadata(network.backbone, data, training, time=now)
+    learnt = list_learnt(network.backbone, data, training.best_epoch)
     # The compared file is the final one, except for the scores in its metadata.
     draft = paths.folder / paths.output.name
-    save_weights(draft, network.cut.network, classifier, metadata, overwrite=True)
+    save_weights(draft, network.cut.network, classifier, metadata, learnt=learnt, overwrite=True)
     with stage(f"comparing on {data.split}"):
         tuned = load_backbone(network.backbone.name, weights=str(draft))
         tuned_head = build_tuned_head(
@@ -123,7 +125,9 @@ def write_results(
     )
     # A killed run may have left some of the files; a file that came meanwhile is not replaced.
     overwrite = request.overwrite or request.resume
-    save_weights(paths.output, network.cut.network, classifier, metadata, overwrite=overwrite)
+    save_weights(
+        paths.output, network.cut.network, classifier, metadata, learnt=learnt, overwrite=overwrite
+    )
     tuned_head.save(paths.head, overwrite=overwrite)
     write_log(paths.log, training.history, overwrite=overwrite)
     remove_work_dir(paths.folder, paths.is_work)
@@ -179,6 +183,30 @@ def build_metadata(
     )
 
 
+def list_learnt(backbone: Backbone, data: TuningData, best_epoch: int) -> Digests:
+    """List the images that a tuned network has learnt from.
+
+    These are all rows of the split train, because the holdout chose the epoch, and whatever the
+    head and the weights that training began with had learnt from. If no epoch was kept, the network
+    is as it was, and has learnt nothing new.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The backbone that training began with.
+    data : TuningData
+        The data of the fine-tuning.
+    best_epoch : int
+        Number of the epoch whose weights are kept, 0 for none.
+
+    Returns
+    -------
+    ndarray of uint64
+        Shortened digests.
+    """
+    return join_digests([backbone.learnt, data.seen if best_epoch else data.learnt])
+
+
 def build_linear_layer(estimator: Pipeline) -> nn.Linear:
     """Build the layer whose logits are the decision function of a fitted head.
 
@@ -211,6 +239,7 @@ def save_weights(
     classifier: nn.Linear,
     metadata: WeightsMetadata,
     *,
+    learnt: Digests,
     overwrite: bool,
 ) -> None:
     """Write a network, its classifier and its metadata: the whole file, or nothing.
@@ -225,6 +254,8 @@ def save_weights(
         Last layer.
     metadata : WeightsMetadata
         Metadata that says how the weights were made.
+    learnt : ndarray of uint64
+        Shortened digests of the images that the network has learnt from.
     overwrite : bool
         Whether to replace an existing file.
 
@@ -237,8 +268,8 @@ def save_weights(
     state = dict(network.state_dict())
     state |= {f"{prefix}.{name}": tensor for name, tensor in classifier.state_dict().items()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    texts = {"format": "pt", METADATA_KEY: metadata.to_json()}
-    write_whole(path, save(tensors, metadata=texts), overwrite=overwrite)
+    data = save(tensors, metadata=build_texts(metadata, learnt))
+    write_whole(path, data, overwrite=overwrite)
 
 
 def build_tuned_head(
@@ -289,7 +320,7 @@ def build_tuned_head(
         kind=TRAINED_KIND,
         fitted_on=replace(frozen.fitted_on, split="train", n_rows=len(digests), fine_tuned=True),
         cross_validation=None,
-        seen=np.union1d(frozen.seen, shorten_digests(digests)),
+        seen=data.seen,
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from featx.cache.reader import RECORD_SPLITS, Cache
+from featx.cache.open import RECORD_SPLITS
+from featx.cache.reader import Cache
 from featx.core.errors import CacheError
 from featx.core.notes import note
 from featx.core.recognise import check_order
-from featx.core.typing import Split
+from featx.core.typing import BoolArray, Split
 from featx.fitting.inputs import (
     CacheLike,
     HeadLike,
@@ -45,12 +46,14 @@ def evaluate(
     Returns
     -------
     Evaluation
-        The scores, with the number of scored rows that the head was fitted on.
+        The scores, with the number of scored rows that the head was fitted on or that the network
+        of the embedding has learnt from, and the accuracy of the other rows.
 
     Warns
     -----
     FeatxWarning
-        If rows were left out, if the head was fitted on some rows, or does not know their class.
+        If rows were left out, if the head or the network has learnt from some rows, or if the head
+        does not know their class.
 
     Raises
     ------
@@ -89,17 +92,32 @@ def evaluate(
                 remedy="Extract from class folders, or from a table with a column named label.",
             )
         X = opened.read_vectors(name, rows)
-        y, n_seen = opened.labels[rows], head.count_seen(opened.digests[rows])
+        y, learnt = opened.labels[rows], opened.read_learnt(name)[rows]
+        seen = head.find_seen(opened.digests[rows]) | learnt
         note_left_out(opened, split, name)
     scores = score_predictions(
-        y, head.predict(X), classes=head.classes, probabilities=head.predict_proba(X), n_seen=n_seen
+        y, head.predict(X), classes=head.classes, probabilities=head.predict_proba(X), seen=seen
     )
-    if n_seen:
-        note(
-            f"{n_seen} of {scores.n_rows} rows were used to fit the head: their scores are too high"
-        )
+    if scores.n_seen:
+        note(f"{describe_seen(seen, learnt)}: their scores are too high")
     note_unknown(y, head.classes)
     return scores
+
+
+def describe_seen(seen: BoolArray, learnt: BoolArray) -> str:
+    """Say how many rows were learnt from, by the network and by the head.
+
+    Parameters
+    ----------
+    seen : ndarray of bool
+        ``(n_rows,)``, rows that the head or the network has learnt from.
+    learnt : ndarray of bool
+        ``(n_rows,)``, rows that the network has learnt from.
+    """
+    n_learnt, n_fitted = int(learnt.sum()), int((seen & ~learnt).sum())
+    parts = [f"{n_learnt:,} of {len(seen):,} rows were learnt from by the network"] * bool(n_learnt)
+    parts += [f"{n_fitted:,} of {len(seen):,} rows were used to fit the head"] * bool(n_fitted)
+    return ", and ".join(parts)
 
 
 def choose_evaluated(cache: Cache) -> Split:

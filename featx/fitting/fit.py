@@ -12,16 +12,18 @@ from featx.cache.format import EmbeddingInfo
 from featx.cache.reader import Cache
 from featx.core.errors import HeadError
 from featx.core.files import check_destination
+from featx.core.learnt import Digests, join_digests, shorten_digests
 from featx.core.notes import note
 from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
-from featx.core.typing import Array, PathLike, StrArray
+from featx.core.typing import Array, BoolArray, PathLike, StrArray
+from featx.fitting.evaluate import find_evaluated
 from featx.fitting.inputs import CacheLike, check_labels, note_left_out, opened_cache
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import CrossValidation, score_predictions
-from featx.heads.head import FittedOn, Head, is_head_file, shorten_digests
+from featx.heads.head import FittedOn, Head, is_head_file
 from featx.heads.kinds import ClassWeight, check_class_weight, check_strength, get_kind
-from featx.heads.splits import check_seed, fill_groups
+from featx.heads.splits import check_seed, fill_groups, spread_over_groups
 
 
 def fit_head(  # noqa: PLR0913
@@ -73,12 +75,14 @@ def fit_head(  # noqa: PLR0913
     Returns
     -------
     Head
-        The head, with its held-out scores in ``cross_validation``.
+        The head, with its held-out scores in ``cross_validation``. If the weights of the embedding
+        were tuned on some of the rows, the scores are of the others, if they are enough.
 
     Warns
     -----
     FeatxWarning
-        If rows were left out, for example because they have no label.
+        If rows were left out, for example because they have no label, or if the network of the
+        embedding has learnt from some of the rows.
 
     Raises
     ------
@@ -120,14 +124,17 @@ def fit_head(  # noqa: PLR0913
     ):
         rows = FittingRows.read(opened, split=split, embedding=embedding)
         _note_left_out(opened, rows)
+        elsewhere = find_evaluated(opened.list_splits())
     classifier = HeadClassifier(
         kind, C=C, cv=cv, class_weight=class_weight, random_state=seed, progress=progress
-    ).fit(rows.X, rows.y, rows.groups)
+    ).fit(rows.X, rows.y, rows.groups, learnt=rows.learnt)
     if C == "auto" and classifier.search_ is None:
         note(
             f"too few rows for a cross-validation: {head_kind.strength_name} is not chosen, but "
             f"the default {classifier.C_:g}"
         )
+    if rows.fitted_on.n_learnt:
+        note(_describe_learnt(rows, classifier, head_kind.strength_name, elsewhere))
     head = Head(
         estimator=classifier.pipeline_,
         kind=kind,
@@ -135,8 +142,8 @@ def fit_head(  # noqa: PLR0913
         fingerprint=rows.info.fingerprint,
         origin=rows.info.provenance.origin,
         fitted_on=rows.fitted_on,
-        cross_validation=summarise_search(classifier, rows.y),
-        seen=np.unique(shorten_digests(rows.digests)),
+        cross_validation=summarise_search(classifier, rows.y, n_learnt=int(rows.learnt.sum())),
+        seen=join_digests([shorten_digests(rows.digests), rows.learnt_digests]),
     )
     if output is not None:
         head.save(output, overwrite=overwrite)
@@ -157,6 +164,11 @@ class FittingRows:
         ``(n_rows,)``, the group of each row; None if no row has a group.
     digests : ndarray of str
         ``(n_rows,)``, SHA-256 of each image.
+    learnt : ndarray of bool
+        ``(n_rows,)``, True for rows that the network has learnt from, or whose group it has learnt
+        from.
+    learnt_digests : ndarray of uint64
+        ``(n_images,)``, shortened digests of all images that the network has learnt from.
     info : EmbeddingInfo
         Fingerprint and provenance of the embedding.
     fitted_on : FittedOn
@@ -167,6 +179,8 @@ class FittingRows:
     y: StrArray
     groups: StrArray | None
     digests: StrArray
+    learnt: BoolArray
+    learnt_digests: Digests
     info: EmbeddingInfo
     fitted_on: FittedOn
 
@@ -189,17 +203,24 @@ class FittingRows:
         rows = cache.select_rows(split, labelled=True, embedding=info.name)
         X, y = cache.read_vectors(info.name, rows), cache.labels[rows]
         check_labels(y, subject=f"{cache.path}, split {split}")
+        learnt = cache.read_learnt(info.name)[rows]
         return cls(
             X=X,
             y=y,
             groups=fill_groups(cache.groups[rows]),
             digests=cache.digests[rows],
+            learnt=spread_over_groups(learnt, cache.groups[rows]),
+            learnt_digests=cache.read_learnt_digests(info.name),
             info=info,
-            fitted_on=FittedOn(cache=str(cache.path), split=split, n_rows=len(y)),
+            fitted_on=FittedOn(
+                cache=str(cache.path), split=split, n_rows=len(y), n_learnt=int(learnt.sum())
+            ),
         )
 
 
-def summarise_search(classifier: HeadClassifier, y: StrArray) -> CrossValidation | None:
+def summarise_search(
+    classifier: HeadClassifier, y: StrArray, *, n_learnt: int = 0
+) -> CrossValidation | None:
     """Score each row by the prediction of a head that has not seen the row.
 
     Parameters
@@ -208,14 +229,17 @@ def summarise_search(classifier: HeadClassifier, y: StrArray) -> CrossValidation
         Fitted classifier.
     y : ndarray of str
         ``(n_rows,)``, labels that the classifier was fitted on.
+    n_learnt : int
+        Number of rows that the network has learnt from, or whose group it has learnt from.
 
     Returns
     -------
     CrossValidation or None
-        The scores of the rows that lie in a fold; None if the classifier did not search.
+        The scores of the rows that lie in a fold; None if the classifier did not search, or if the
+        network has learnt from the rows.
     """
     search = classifier.search_
-    if search is None:
+    if search is None or not classifier.is_held_out_:
         return None
     rows = np.flatnonzero(search.held_out >= 0)
     predicted = classifier.classes_[search.held_out[rows]]
@@ -224,6 +248,28 @@ def summarise_search(classifier: HeadClassifier, y: StrArray) -> CrossValidation
         n_folds=search.scores.shape[1],
         strengths=tuple(search.values.tolist()),
         mean_scores=tuple(search.scores.mean(axis=1).tolist()),
+        n_learnt=n_learnt,
+    )
+
+
+def _describe_learnt(
+    rows: FittingRows, classifier: HeadClassifier, strength_name: str, elsewhere: str | None
+) -> str:
+    """Say what it means that the network has learnt from rows that the head is fitted on."""
+    n_rows = rows.fitted_on.n_rows
+    told = f"{rows.fitted_on.n_learnt:,} of {n_rows:,} rows were learnt from by the network"
+    if classifier.search_ is not None and classifier.is_held_out_:
+        n_others = n_rows - int(rows.learnt.sum())
+        return (
+            f"{told}: {strength_name} and the held-out accuracy are of the {n_others:,} others only"
+        )
+    where = elsewhere if elsewhere != rows.fitted_on.split else None
+    advice = f"score on {where or 'rows that it has not learnt from'}"
+    if classifier.search_ is None:
+        return f"{told}: {advice}"
+    return (
+        f"{told}: folds say nothing; {advice}. {strength_name} was chosen by such folds, for want "
+        "of others"
     )
 
 

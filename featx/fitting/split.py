@@ -11,9 +11,10 @@ from featx.cache.reader import Cache, open_cache
 from featx.cache.writer import write_splits
 from featx.core.errors import CacheError, HeadError
 from featx.core.notes import note
-from featx.core.typing import PathLike, Split, StrArray, list_choices
+from featx.core.typing import BoolArray, PathLike, Split, StrArray, list_choices
 from featx.fitting.inputs import check_labels
-from featx.heads.splits import assign_splits, fill_groups
+from featx.heads.splits import assign_splits, fill_groups, spread_over_groups
+from featx.images.names import join_some
 
 
 def split_cache(
@@ -25,6 +26,10 @@ def split_cache(
     overwrite: bool = False,
 ) -> dict[str, int]:
     """Record a stratified split in a cache, with groups kept together.
+
+    If the weights of an embedding were tuned by `featx.fine_tune`, the rows that they have learnt
+    from become train, because a score of them would be too high: val and test are drawn from the
+    other rows, and have fewer rows than asked for if there are not enough others.
 
     Parameters
     ----------
@@ -80,10 +85,13 @@ def split_cache(
         if have and not overwrite and not is_same:
             raise refusal
         digest = opened.digest
+        notes = list_learnt_notes(opened, splits, val=val, test=test)
     if is_same:
         remove_dead_lock(Path(cache).resolve())
     else:
         write_splits(cache, list(splits), digest=digest)
+    for text in notes:
+        note(text)
     n_plain = int((splits == "").sum())
     if n_plain:
         note(f"{n_plain} of {len(splits)} rows have no label, and get no split")
@@ -116,5 +124,58 @@ def build_splits(cache: Cache, *, val: float, test: float, seed: int) -> StrArra
     check_labels(cache.labels[rows], subject=str(cache.path))
     groups = fill_groups(cache.groups[rows])
     splits = np.full(len(cache), "", dtype=object)
-    splits[rows] = assign_splits(cache.labels[rows], groups, val=val, test=test, seed=seed)
+    splits[rows] = assign_splits(
+        cache.labels[rows],
+        groups,
+        val=val,
+        test=test,
+        seed=seed,
+        learnt=spread_over_groups(read_learnt_by_any(cache), cache.groups)[rows],
+    )
     return splits
+
+
+def read_learnt_by_any(cache: Cache) -> BoolArray:
+    """Read which rows the network of any embedding has learnt from, bool ``(n_rows,)``.
+
+    A cache has one split for all of its embeddings, which are compared on the same rows.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    """
+    learnt = np.zeros(len(cache), bool)
+    for name in cache.embeddings:
+        learnt |= cache.read_learnt(name)
+    return learnt
+
+
+def list_learnt_notes(cache: Cache, splits: StrArray, *, val: float, test: float) -> list[str]:
+    """List what a person should know of splits where a network has learnt from rows.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    splits : ndarray of str
+        ``(n_rows,)``, the new split of each row.
+    val, test : float
+        Fractions of the labelled rows that were asked for.
+    """
+    labelled = splits != ""
+    learnt = read_learnt_by_any(cache) & labelled
+    if not learnt.any():
+        return []
+    n_rows, n_left = int(labelled.sum()), int((~learnt & (splits == "train")).sum())
+    notes = [
+        f"{learnt.sum():,} of {n_rows:,} rows were learnt from by the network: they become train"
+    ]
+    for name, fraction in (("val", val), ("test", test)):
+        held, n_wanted = splits == name, round(fraction * n_rows)
+        if n_wanted - held.sum() > n_left:
+            notes.append(f"{name} has {held.sum():,} rows, not {n_wanted:,}: there are no others")
+        lacking = np.setdiff1d(cache.labels[labelled], cache.labels[held])
+        if fraction and len(lacking):
+            notes.append(f"{name} has no row of {join_some(lacking.tolist(), 3)}")
+    return notes

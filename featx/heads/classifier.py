@@ -16,10 +16,10 @@ from threadpoolctl import threadpool_limits
 from featx.core.errors import HeadError
 from featx.core.process import ignore_warnings
 from featx.core.progress import show_progress, stage
-from featx.core.typing import Array, Float32Array, Float64Array, IntArray
+from featx.core.typing import Array, BoolArray, Float32Array, Float64Array, IntArray
 from featx.heads.kinds import ClassWeight, check_class_weight, check_strength, get_kind
 from featx.heads.search import search_strength
-from featx.heads.splits import build_folds
+from featx.heads.splits import Folds, build_folds, build_fresh_folds
 
 
 def weigh_codes(class_weight: ClassWeight, classes: Array) -> ClassWeight:
@@ -119,6 +119,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         All values tried with their scores; None if C was given, or rows were too few for folds.
     pipeline_ : Pipeline
         ``StandardScaler`` and the classifier, fitted on all rows.
+    is_held_out_ : bool
+        Whether the scores of `search_` are of rows that the network of the embeddings has not
+        learnt from.
     n_features_in_ : int
         Length of one embedding.
 
@@ -154,7 +157,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.progress = progress
 
-    def fit(self, X: Array, y: Array, groups: Array | None = None) -> HeadClassifier:
+    def fit(
+        self, X: Array, y: Array, groups: Array | None = None, *, learnt: BoolArray | None = None
+    ) -> HeadClassifier:
         """Fit the classifier on labelled embeddings.
 
         Parameters
@@ -165,6 +170,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ``(n_rows,)``, class labels.
         groups : ndarray, optional
             ``(n_rows,)``, the group of each row. Rows of one group share a fold of the search.
+        learnt : ndarray of bool, optional
+            ``(n_rows,)``, True for rows that the network of the embeddings was tuned on, or whose
+            group it was tuned on. The folds test the other rows, if there are enough.
 
         Returns
         -------
@@ -191,10 +199,26 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # every step: with another program busy, a fit of 4000 x 1280 took 8 times longer on two
         # threads.
         with threadpool_limits(1), ignore_warnings(ConvergenceWarning):
-            self._fit(X, y, codes, groups)
+            self._fit(X, y, codes, self._build_folds(codes, groups, learnt))
         return self
 
-    def _fit(self, X: Float32Array, y: Array, codes: IntArray, groups: Array | None) -> None:
+    def _build_folds(
+        self, codes: IntArray, groups: Array | None, learnt: BoolArray | None
+    ) -> Folds:
+        """Build the folds of the search: of rows new to the network, if there are enough."""
+        self.is_held_out_ = True
+        if self.C != "auto":
+            return []
+        if learnt is not None and learnt.any():
+            folds = build_fresh_folds(
+                codes, groups, learnt, n_folds=self.cv, seed=self.random_state
+            )
+            if folds:
+                return folds
+            self.is_held_out_ = False
+        return build_folds(codes, groups, n_folds=self.cv, seed=self.random_state)
+
+    def _fit(self, X: Float32Array, y: Array, codes: IntArray, folds: Folds) -> None:
         """Choose C on class codes, then fit on the labels themselves."""
         kind = get_kind(self.kind)
         check_class_weight(self.class_weight)
@@ -202,7 +226,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.C_ = kind.default_strength
         if self.C != "auto":
             self.C_ = float(self.C)
-        elif folds := build_folds(codes, groups, n_folds=self.cv, seed=self.random_state):
+        elif folds:
             self.search_ = search_strength(
                 X,
                 codes,

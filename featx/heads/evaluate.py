@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
-from featx.core.typing import Array, IntArray
+from featx.core.typing import Array, BoolArray, IntArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,13 @@ class Evaluation:
     n_unknown : int
         Number of rows of a class that the head does not know; these rows count as wrong.
     n_seen : int
-        Number of rows whose image the head was fitted on; the scores of these rows are too high.
+        Number of rows whose image was learnt from: the head was fitted on it, or the network of the
+        embeddings was tuned on it. The scores of these rows are too high.
+    unseen_accuracy : float or None
+        Accuracy of the other rows, the only one that says something of new images; None if there
+        are no others.
+    unseen_accuracy_ci95 : tuple of float or None
+        Ends of its 95 % score interval.
 
     See Also
     --------
@@ -99,6 +105,8 @@ class Evaluation:
     per_class: tuple[ClassScores, ...]
     n_unknown: int
     n_seen: int
+    unseen_accuracy: float | None
+    unseen_accuracy_ci95: tuple[float, float] | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values, for JSON."""
@@ -124,7 +132,8 @@ class CrossValidation:
     Attributes
     ----------
     scores : Evaluation
-        Scores of all rows, each predicted by a head that was fitted without the row's fold.
+        Scores of rows, each predicted by a head that was fitted without the row's fold: of all
+        rows or, if the network of the embeddings has learnt from some, of the others.
     n_folds : int
         Number of folds.
     strengths : tuple of float
@@ -132,6 +141,9 @@ class CrossValidation:
     mean_scores : tuple of float
         Mean over the folds of each strength's score: accuracy, or balanced accuracy if the head has
         class weights.
+    n_learnt : int
+        Number of rows that were fitted on and are not scored, because the network has learnt from
+        them or from another image of their group.
 
     See Also
     --------
@@ -142,6 +154,7 @@ class CrossValidation:
     n_folds: int
     strengths: tuple[float, ...]
     mean_scores: tuple[float, ...]
+    n_learnt: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values, for JSON."""
@@ -224,7 +237,7 @@ def score_predictions(
     *,
     classes: Array,
     probabilities: Array | None = None,
-    n_seen: int = 0,
+    seen: BoolArray | None = None,
 ) -> Evaluation:
     """Compare predictions with labels.
 
@@ -236,8 +249,8 @@ def score_predictions(
         ``(n_classes,)``, classes of the head, in the order of the columns of `probabilities`.
     probabilities : ndarray, optional
         ``(n_rows, n_classes)``, predicted probabilities.
-    n_seen : int
-        Number of rows that the head was fitted on, for the result.
+    seen : ndarray of bool, optional
+        ``(n_rows,)``, True for rows that were learnt from. Default: none was.
 
     Returns
     -------
@@ -252,6 +265,9 @@ def score_predictions(
     )
     has_rows = n_of_class > 0
     n_right = int(np.trace(confusion))
+    seen = np.zeros(len(y), bool) if seen is None else seen
+    n_unseen = int((~seen).sum())
+    n_unseen_right = int((y == predicted)[~seen].sum())
     loss = None
     if probabilities is not None and not unknown.any():
         codes = np.searchsorted(classes, y)
@@ -272,5 +288,7 @@ def score_predictions(
             for label, n, p, r, f in zip(labels, n_of_class, precision, recall, f1, strict=True)
         ),
         n_unknown=int(unknown.sum()),
-        n_seen=n_seen,
+        n_seen=len(y) - n_unseen,
+        unseen_accuracy=n_unseen_right / n_unseen if n_unseen else None,
+        unseen_accuracy_ci95=estimate_interval(n_unseen_right, n_unseen) if n_unseen else None,
     )

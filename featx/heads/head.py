@@ -10,7 +10,6 @@ from typing import Any
 
 import joblib
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
@@ -19,10 +18,11 @@ from threadpoolctl import threadpool_limits
 from featx.core.errors import HeadError
 from featx.core.files import check_destination, explain_reading, replacing
 from featx.core.fingerprint import Fingerprint
+from featx.core.learnt import Digests, find_learnt
 from featx.core.process import ignore_warnings
 from featx.core.provenance import Origin
 from featx.core.recognise import describe_path
-from featx.core.typing import Array, Float32Array, Measure, PathLike
+from featx.core.typing import Array, BoolArray, Float32Array, Measure, PathLike, StrArray
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import CrossValidation
 from featx.heads.kinds import ClassWeight, choose_measure
@@ -47,12 +47,15 @@ class FittedOn:
         Number of rows.
     fine_tuned : bool
         Whether the head was made by fine-tuning, together with tuned weights.
+    n_learnt : int
+        Number of rows whose image the network of the embeddings had learnt from before.
     """
 
     cache: str
     split: str
     n_rows: int
     fine_tuned: bool = False
+    n_learnt: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,10 +77,11 @@ class Head:
     fitted_on : FittedOn
         Rows that the head was fitted on.
     cross_validation : CrossValidation or None
-        Held-out scores on these rows; None if the parameters were given, or rows were too few.
+        Held-out scores on these rows; None if the parameters were given, rows were too few, or the
+        network of the embeddings had learnt from the rows.
     seen : ndarray of uint64
-        ``(n_images,)``, sorted: the first 16 hexadecimal digits of the SHA-256 of each image that
-        the head, or the weights that belong to it, was fitted on.
+        ``(n_images,)``, ascending: the first 16 hexadecimal digits of the SHA-256 of each image
+        that the head was fitted on, or that the network of the embeddings has learnt from.
 
     See Also
     --------
@@ -102,7 +106,7 @@ class Head:
     origin: Origin
     fitted_on: FittedOn
     cross_validation: CrossValidation | None = field(repr=False)
-    seen: NDArray[np.uint64] = field(repr=False)
+    seen: Digests = field(repr=False)
 
     @property
     def classes(self) -> Array:
@@ -215,15 +219,20 @@ class Head:
         with ignore_warnings(ConvergenceWarning), threadpool_limits(1):
             return clone(self.estimator).fit(X, y)
 
-    def count_seen(self, digests: Array) -> int:
-        """Count the images that the head was fitted on.
+    def find_seen(self, digests: StrArray) -> BoolArray:
+        """Find the rows whose image the head, or the network of its embeddings, has learnt from.
 
         Parameters
         ----------
         digests : ndarray of str
             ``(n_rows,)``, SHA-256 of each image in hexadecimal; empty if the digest is not known.
+
+        Returns
+        -------
+        ndarray of bool
+            ``(n_rows,)``.
         """
-        return int(np.isin(shorten_digests(digests), self.seen).sum())
+        return find_learnt(digests, self.seen)
 
     def save(self, path: PathLike, *, overwrite: bool = False) -> None:
         """Write the head to a file that plain joblib and scikit-learn can read.
@@ -369,24 +378,3 @@ def _build_head(content: Mapping[str, Any]) -> Head:
         "cross_validation": None if scores is None else CrossValidation.from_dict(scores),
     }
     return Head(**{**content, **records})
-
-
-def shorten_digests(digests: Array) -> NDArray[np.uint64]:
-    """Shorten SHA-256 digests to their first 64 bits.
-
-    Parameters
-    ----------
-    digests : ndarray of str
-        ``(n,)``, hexadecimal digests; empty ones are left out.
-
-    Returns
-    -------
-    ndarray of uint64
-        ``(n_known,)``, in the same order.
-
-    Examples
-    --------
-    >>> shorten_digests(np.array(["00000000000000ff" + 48 * "0", ""])).tolist()
-    [255]
-    """
-    return np.array([int(digest[:16], 16) for digest in digests if digest], np.uint64)

@@ -19,6 +19,7 @@ from featx.core.recognise import check_order
 from featx.core.rows import Row
 from featx.core.typing import PathLike
 from featx.embedding.options import RunKeywords, RunOptions
+from featx.fitting.evaluate import describe_seen
 from featx.fitting.inputs import HeadLike, find_comparable, read_head
 from featx.heads.head import Head
 from featx.images.sources.inputs import list_inputs, read_images
@@ -65,7 +66,8 @@ def predict(
     Warns
     -----
     FeatxWarning
-        If an image has no prediction, or a row of the cache has no vector.
+        If an image has no prediction, a row of the cache has no vector, or the network has learnt
+        from rows of the cache, whose labels are then no measure of the predictions.
 
     Raises
     ------
@@ -133,6 +135,11 @@ def _iter_from_cache(head: Head, path: PathLike, top: int) -> Iterator[Predictio
         if lacking:
             note(f"{path}: left out {len(lacking)} rows without a vector in embedding {name}")
         present = np.flatnonzero(has_vector)
+        labelled = present[cache.labels[present] != ""]
+        learnt = cache.read_learnt(name)[labelled]
+        if learnt.any():
+            seen = head.find_seen(cache.digests[labelled]) | learnt
+            note(f"{path}: {describe_seen(seen, learnt)}: new images are harder")
         for start in range(0, len(present), BLOCK_ROWS):
             rows = present[start : start + BLOCK_ROWS]
             ranked = rank_classes(head, cache.read_vectors(name, rows), top)

@@ -43,9 +43,13 @@ def build_network(seed: int = 0, n_classes: int = 3) -> Any:
 
 
 def save_tuned(
-    path: Path, metadata: dict[str, Any] | str, state: dict[str, torch.Tensor] | None = None
+    path: Path,
+    metadata: dict[str, Any] | str,
+    state: dict[str, torch.Tensor] | None = None,
+    learnt: str = "",
 ) -> Path:
-    """Save tensors with metadata, or with text in their place; return the path."""
+    """Save tensors with metadata, or with texts in their place; return the path."""
     text = metadata if isinstance(metadata, str) else json.dumps(metadata)
-    save_file(state or {"fc.weight": torch.zeros(2)}, path, metadata={"featx": text})
+    texts = {"featx": text} | ({"featx-learnt": learnt} if learnt else {})
+    save_file(state or {"fc.weight": torch.zeros(2)}, path, metadata=texts)
     return path

@@ -90,9 +90,18 @@ def shorten(name: str) -> Change:
     return change
 
 
+def learn(*digests: int) -> Change:
+    def change(file: h5py.File) -> None:
+        file["embeddings/tiny"].create_dataset("learnt", data=np.array(digests, "u8"))
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
+        (learn(1, 3, 2), "/embeddings/tiny/learnt: expected ascending digests"),
+        (learn(1, 1), "/embeddings/tiny/learnt: expected ascending digests"),
         (set_text("rows/id", 1, b"bees/000.jpg"), "expected ids to be unique"),
         (set_text("rows/digest", 3, b"nonsense"), "expected a SHA-256, got 'nonsense'"),
         (set_number("rows/width", 0, 0), "expected a size, got 0 x 30"),

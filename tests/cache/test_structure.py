@@ -196,6 +196,18 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "short ledger": (dataset("failures/reason", data=["a", "b"]), "expected n_failures 1"),
     "group": (replace(VECTORS, lambda g, n: g.create_group(n)), "expected a dataset, got another"),
     "no group": (dataset("rows", data=[1]), "/rows: expected a group, got another object"),
+    "signed digests": (
+        lambda f: f.create_dataset("embeddings/tiny/learnt", data=np.arange(3)),
+        "/embeddings/tiny/learnt: expected uint64, got the type int64",
+    ),
+    "digests of two axes": (
+        lambda f: f.create_dataset("embeddings/tiny/learnt", data=np.zeros((1, 3), "u8")),
+        "expected 1 axes, got 2",
+    ),
+    "digests of all rows": (
+        lambda f: f.create_dataset("rows/learnt", data=np.arange(3, dtype="u8")),
+        "group, digest, width, height, n_bytes, mtime_ns here, got a dataset",
+    ),
     # other objects and attributes
     "unknown dataset": (lambda f: f.create_dataset("rows/note", data=[1]), "got a dataset"),
     "unknown type": (lambda f: f.__setitem__("note", np.dtype("f4")), "got a type"),

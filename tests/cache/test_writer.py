@@ -166,7 +166,10 @@ def test_write_cache_more_rows_than_a_block_keep_their_order(tmp_path: Path) -> 
 
     rows = [Row(id=f"{i}.jpg", path="") for i in range(n_rows)]
     write_cache(
-        tmp_path / "c.h5", rows, [Column(build_info(dim=1), "float32", read)], source="photos"
+        tmp_path / "c.h5",
+        rows,
+        [Column(info=build_info(dim=1), dtype="float32", read=read)],
+        source="photos",
     )
     with open_cache(tmp_path / "c.h5") as cache:
         np.testing.assert_array_equal(cache.read_vectors(), vectors)
@@ -210,7 +213,7 @@ def test_write_cache_given_a_folder_is_written_there(tmp_path: Path) -> None:
         seen.append((len(list_names(tmp_path / "work")), (tmp_path / "c.h5").exists()))
         return VECTORS[start:end]
 
-    columns = [Column(build_info(), "float32", read)]
+    columns = [Column(info=build_info(), dtype="float32", read=read)]
     write_cache(tmp_path / "c.h5", ROWS, columns, source="", folder=tmp_path / "work")
     assert seen == [(1, False)]
     assert list_names(tmp_path) == ["c.h5", "work"]
@@ -229,7 +232,7 @@ def write_failing(path: Path, info: EmbeddingInfo, error: BaseException) -> None
         raise error
 
     late = replace(info, name="late")
-    columns = [build_column(info, VECTORS), Column(late, "float32", read)]
+    columns = [build_column(info, VECTORS), Column(info=late, dtype="float32", read=read)]
     write_cache(path, ROWS, columns, source="")
 
 
@@ -263,7 +266,7 @@ def write_interrupted(path: Path, info: EmbeddingInfo, runs: list[tuple[int, int
         return np.zeros((end - start, 8), np.float32)
 
     rows = [Row(id=f"{i}.jpg", path="") for i in range(2 * BLOCK_ROWS)]
-    write_cache(path, rows, [Column(info, "float32", read)], source="")
+    write_cache(path, rows, [Column(info=info, dtype="float32", read=read)], source="")
 
 
 def test_write_cache_ctrl_c_ends_it_after_the_block(cache_path: Path) -> None:
@@ -297,7 +300,7 @@ path, is_transient = Path(sys.argv[1]), sys.argv[2] == "transient"
 rows = [Row(id=f"{i}.jpg", path=f"/photos/{i}.jpg", label="ants") for i in range(300)]
 vectors = np.ones((300, 64), np.float32)
 info = build_info(dim=64)
-write = lambda: write_cache(path, rows, [Column(info, "float32", read)], source="")
+write = lambda: write_cache(path, rows, [Column(info=info, dtype="float32", read=read)], source="")
 calls = {"write": write, "split": lambda: write_splits(path, ["val"] * len(rows))}
 write()
 before = path.read_bytes()
@@ -341,7 +344,9 @@ def write_while_broken(path: Path, info: EmbeddingInfo) -> None:
         return VECTORS[start:end]
 
     with CacheLock(path) as lock:
-        write_cache(path, ROWS, [Column(info, "float32", read)], source="", check=lock.check)
+        write_cache(
+            path, ROWS, [Column(info=info, dtype="float32", read=read)], source="", check=lock.check
+        )
 
 
 def test_write_cache_lock_broken_meanwhile_keeps_old_bytes(cache_path: Path) -> None:
@@ -515,3 +520,18 @@ def test_bytes_that_the_disk_changed_are_found_before_the_old_file_goes(
         write(cache_path)
     assert cache_path.read_bytes() == before
     assert list_names(cache_path.parent) == ["cache.h5"]
+
+
+def test_write_cache_keeps_what_a_network_has_learnt_from(tmp_path: Path) -> None:
+    learnt = np.array([3, 2**64 - 1], np.uint64)
+    path, info, other = tmp_path / "c.h5", build_info("tuned"), build_info("tiny")
+    columns = [replace(build_column(info, VECTORS), learnt=learnt), build_column(other, VECTORS)]
+    write_cache(path, ROWS, columns, source="photos")
+    write_splits(path, ["train"] * 3)
+    with open_cache(path) as cache:
+        assert cache.read_learnt_digests("tuned").tolist() == [3, 2**64 - 1]
+        assert len(cache.read_learnt_digests("tiny")) == 0
+        assert not cache.read_learnt("tiny").any()
+    with h5py.File(path) as file:
+        assert file["embeddings/tuned/learnt"].dtype == "<u8"
+        assert "learnt" not in file["embeddings/tiny"]

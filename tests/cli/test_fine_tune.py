@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 import featx
-from featx.finetune.advise import MEASURED, CurvePoint
+from featx.finetune.advise import MEASURED
+from featx.finetune.curve import CurvePoint
 from featx.finetune.recipe import Recipe
 from featx.finetune.report import TuningReport
 from featx.fitting.fit import fit_head

@@ -30,6 +30,7 @@ REPORT = ExtractionReport(
     n_rows=4,
     labels={"cat": 2, "dog": 2},
     splits={"train": 2, "val": 2},
+    n_learnt=0,
     n_failures=0,
     n_ignored=0,
     dims={"mini": 768},

@@ -16,14 +16,15 @@ from featx.finetune.advise import (
     MIN_GAIN,
     Advice,
     BlockChoice,
-    CurvePoint,
     MeasuredGain,
     Measurement,
     choose_blocks,
     count_more_blocks,
-    draw_curve,
 )
+from featx.finetune.curve import CurvePoint, draw_curve
+from featx.finetune.plan import choose_n_blocks
 from featx.heads.evaluate import estimate_interval
+from tests.builders import MakeCache, mark_learnt
 
 
 def measure(*gains: tuple[float, float, float]) -> Measurement:
@@ -150,7 +151,7 @@ def test_draw_curve_of_one_class_is_refused() -> None:
 def test_draw_curve_keeps_groups_together() -> None:
     X, y = make_clusters(300)
     groups = np.repeat(np.arange(100), 3)
-    with patch("featx.finetune.advise.HeadClassifier.fit", autospec=True) as fit:
+    with patch("featx.finetune.curve.HeadClassifier.fit", autospec=True) as fit:
         fit.side_effect = StopIteration
         with pytest.raises(StopIteration):
             draw_curve(X, y, groups, seed=0, subject="rows")
@@ -208,3 +209,22 @@ def test_advise_on_ants_and_bees_stays_frozen(shared: Path, tmp_path: Path) -> N
     advice = featx.advise(cache)
     assert advice.unfreeze == 0
     assert 0 < advice.gain_more < MIN_GAIN
+
+
+# ---- rows that the network has learnt from
+
+
+def test_advise_on_learnt_rows_cannot_tell(cache_path: Path) -> None:
+    advice = featx.advise(mark_learnt(cache_path, slice(0, 40)))
+    assert (advice.verdict, advice.unfreeze, advice.curve) == ("Cannot tell.", 0, ())
+    assert advice.reasons[0].startswith("40 of 40 rows were learnt from by the network: a curve")
+    with pytest.raises(TuningError, match=r"^c\.h5: .* got no advice\. 40 of 40 rows were learnt"):
+        choose_n_blocks("auto", advice, "c.h5")
+
+
+def test_advise_draws_the_curve_of_rows_that_were_not_learnt_from(make_cache: MakeCache) -> None:
+    path = mark_learnt(make_cache(n_train=200), slice(0, 120))
+    advice = featx.advise(path)
+    assert advice.reasons[0] == "120 of 200 rows were learnt from by the network, and left out."
+    assert advice.curve[-1].rows_per_class == 32  # four fifths of 40
+    assert "with 40 labelled rows per class" in advice.reasons[1]

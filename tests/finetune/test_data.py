@@ -18,11 +18,12 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 
 from featx.cache.reader import open_cache
 from featx.core.errors import FeatxWarning, FingerprintError, HeadError, TuningError
+from featx.core.learnt import shorten_digests
 from featx.finetune import data as data_module
 from featx.finetune.data import check_labels, choose_split, drop_seen, find_entries
 from featx.finetune.holdout import LabelledRows
 from featx.fitting.fit import fit_head
-from featx.heads.head import Head, shorten_digests
+from featx.heads.head import Head
 from featx.images.sources.read import read_manifest
 
 from .doubles_scene import CLASSES, RECIPE, Scene, decide, extract_scene, read_scene

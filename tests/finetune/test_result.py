@@ -156,10 +156,12 @@ def test_save_weights_of_other_families_are_read_back(name: str, tmp_path: Path)
     classifier = torch.nn.Linear(backbone.dims["penultimate"], 4)
     path = tmp_path / "tuned.safetensors"
     metadata = WeightsMetadata(backbone=name, preprocess_from="IMAGENET1K_V1", size=64)
-    save_weights(path, cut.network, classifier, metadata, overwrite=False)
+    learnt = np.arange(3, dtype=np.uint64)
+    save_weights(path, cut.network, classifier, metadata, learnt=learnt, overwrite=False)
     again = load_backbone(name, weights=str(path))
     assert again.weights_digest == digest_weights(cut.network) != backbone.weights_digest
     assert again.origin.size == 64
+    assert again.learnt.tolist() == [0, 1, 2]
     if name != "squeezenet1_1":  # torchvision's classifier is a convolution there
         network = getattr(torchvision.models, name)(num_classes=4)
         network.load_state_dict(read_state_dict(path))

@@ -78,6 +78,7 @@ def test_summarise_search_scores_the_rows_that_lie_in_a_fold() -> None:
         scores=np.array([[0.5, 0.25, 0.75], [1.0, 0.5, 0.0]]),
         held_out=np.array([0, 1, 1, -1, -1]),
     )
+    classifier.is_held_out_ = True
     found = summarise_search(classifier, np.array(["ants", "ants", "bees", "bees", "ants"], object))
     assert found is not None
     assert found.scores.confusion == ((1, 1), (0, 1))

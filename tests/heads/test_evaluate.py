@@ -124,9 +124,21 @@ def test_score_predictions_single_class_among_rows_has_a_log_loss() -> None:
     assert scores.log_loss == pytest.approx(-(np.log(0.5) + np.log(0.25)) / 2)
 
 
-def test_score_predictions_passes_n_seen_on() -> None:
+def test_score_predictions_scores_rows_that_were_not_learnt_from_apart() -> None:
+    y = np.array(["a", "b", "a", "b"])
+    predicted = np.array(["a", "b", "b", "b"])
+    seen = np.array([True, False, False, False])
+    scores = score_predictions(y, predicted, classes=y[:2], seen=seen)
+    assert (scores.n_seen, scores.accuracy) == (1, 0.75)
+    assert scores.unseen_accuracy == pytest.approx(2 / 3)
+    assert scores.unseen_accuracy_ci95 == estimate_interval(2, 3)
+
+
+def test_score_predictions_of_learnt_rows_alone_has_no_accuracy_of_others() -> None:
     y = np.array(["a", "b"])
-    assert score_predictions(y, y, classes=y, n_seen=7).n_seen == 7
+    scores = score_predictions(y, y, classes=y, seen=np.ones(2, bool))
+    assert (scores.n_seen, scores.accuracy) == (2, 1.0)
+    assert (scores.unseen_accuracy, scores.unseen_accuracy_ci95) == (None, None)
 
 
 def test_evaluation_to_dict_is_json() -> None:
@@ -139,7 +151,10 @@ def test_evaluation_to_dict_is_json() -> None:
 
 def test_evaluation_from_dict_is_what_to_dict_was_made_of() -> None:
     y, predicted, probabilities = build_random()
-    scores = score_predictions(y, predicted, classes=CLASSES, probabilities=probabilities, n_seen=3)
+    seen = np.arange(len(y)) < 3
+    scores = score_predictions(
+        y, predicted, classes=CLASSES, probabilities=probabilities, seen=seen
+    )
     assert Evaluation.from_dict(scores.to_dict()) == scores
 
 

@@ -14,11 +14,12 @@ from sklearn.preprocessing import FunctionTransformer
 from threadpoolctl import threadpool_info
 
 from featx.core.errors import HeadError
+from featx.core.learnt import shorten_digests
 from featx.core.provenance import Origin
 from featx.core.typing import Float32Array
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import CrossValidation, score_predictions
-from featx.heads.head import FittedOn, Head, load_head, shorten_digests
+from featx.heads.head import FittedOn, Head, load_head
 from featx.heads.kinds import list_kinds
 from tests.builders import build_fingerprint
 
@@ -247,9 +248,10 @@ def test_head_refit_of_wrong_shape_is_refused() -> None:
         head.refit(np.zeros((3, 5)), np.array(["a", "b", "a"]))
 
 
-def test_head_count_seen_counts_only_known_digests() -> None:
+def test_head_find_seen_finds_known_digests_and_their_copies() -> None:
     head, _ = build_head()
-    assert head.count_seen(np.array(["0a" * 32, "0b" * 32, "", "ff" * 32, "ff" * 32])) == 3
+    found = head.find_seen(np.array(["0a" * 32, "0b" * 32, "", "ff" * 32, "ff" * 32]))
+    assert found.tolist() == [True, False, False, True, True]
 
 
 def test_head_repr_leaves_bulk_out() -> None:

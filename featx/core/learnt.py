@@ -1,0 +1,114 @@
+"""Learnt rows: the images that a network or a head has learnt from, by their digests.
+
+A score of such images is too high, and says nothing of new ones. So tuned weights carry the digests
+of the images that they were tuned on, caches take them over, and heads add them to their own.
+Whatever fits, folds, splits or scores rows asks `find_learnt` which of them were learnt from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featx.core.errors import CacheError
+from featx.core.typing import BoolArray, StrArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Digests = NDArray[np.uint64]
+    """Shortened digests ``(n_images,)``, ascending, each one once."""
+else:
+    Digests = Any
+
+N_DIGITS = 16
+"""Number of hexadecimal digits that are kept of a SHA-256: 64 bits. Of five million learnt images
+and as many others, two have the same ones with a probability of one in a million."""
+
+
+def shorten_digests(digests: StrArray) -> Digests:
+    """Shorten SHA-256 digests to their first 64 bits.
+
+    Parameters
+    ----------
+    digests : ndarray of str
+        ``(n_rows,)``, hexadecimal digests; empty ones are left out.
+
+    Returns
+    -------
+    ndarray of uint64
+        ``(n_images,)``, ascending, each one once.
+
+    Examples
+    --------
+    >>> shorten_digests(np.array(["00000000000000ff" + 48 * "0", ""], object)).tolist()
+    [255]
+    """
+    return np.unique(_shorten(digests)[digests != ""])
+
+
+def join_digests(parts: Iterable[Digests]) -> Digests:
+    """Join the shortened digests of several records.
+
+    Parameters
+    ----------
+    parts : iterable of ndarray of uint64
+        Shortened digests of each record, ``(n_images,)``.
+
+    Returns
+    -------
+    ndarray of uint64
+        ``(n_images,)``, ascending, each one once.
+    """
+    return np.unique(np.concatenate([np.empty(0, np.uint64), *parts]))
+
+
+def find_learnt(digests: StrArray, learnt: Digests) -> BoolArray:
+    """Find the rows of a table whose image was learnt from.
+
+    An image is identified by its bytes: a copy under another name is found, an image that was
+    edited or saved again is not.
+
+    Parameters
+    ----------
+    digests : ndarray of str
+        ``(n_rows,)``, SHA-256 of each row's image in hexadecimal; empty if it is not known.
+    learnt : ndarray of uint64
+        ``(n_images,)``, shortened digests of the images that were learnt from.
+
+    Returns
+    -------
+    ndarray of bool
+        ``(n_rows,)``, True if the row's image was learnt from.
+
+    Examples
+    --------
+    >>> digests = np.array(["0a" * 32, "0b" * 32, ""], object)
+    >>> find_learnt(digests, shorten_digests(digests[:1])).tolist()
+    [True, False, False]
+    """
+    if not len(learnt):
+        return np.zeros(len(digests), bool)
+    found: BoolArray = np.isin(_shorten(digests), learnt) & (digests != "")
+    return found
+
+
+def is_ascending(values: Digests) -> bool:
+    """Return True if shortened digests are ascending and each is there once."""
+    return bool((values[1:] > values[:-1]).all())
+
+
+def _shorten(digests: StrArray) -> Digests:
+    """Return the first 64 bits of each digest, 0 for an empty one."""
+    values = (int(digest[:N_DIGITS] or "0", 16) for digest in digests)
+    try:
+        return np.fromiter(values, np.uint64, len(digests))
+    except (ValueError, OverflowError) as error:
+        raise CacheError(
+            subject="digests",
+            expected="the SHA-256 of each image in hexadecimal",
+            got=str(error),
+            remedy="Check the cache with featx.verify_cache(path).",
+        ) from error
