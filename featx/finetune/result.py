@@ -318,7 +318,13 @@ def build_tuned_head(
         unchanged,
         estimator=build_linear(weight, bias, frozen.classes, class_weight=frozen.class_weight),
         kind=TRAINED_KIND,
-        fitted_on=replace(frozen.fitted_on, split="train", n_rows=len(digests), fine_tuned=True),
+        fitted_on=replace(
+            frozen.fitted_on,
+            split="train",
+            n_rows=len(digests),
+            fine_tuned=True,
+            n_learnt=len(digests),
+        ),
         cross_validation=None,
         seen=data.seen,
     )
