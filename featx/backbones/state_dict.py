@@ -12,10 +12,43 @@ from typing import TYPE_CHECKING, Any
 from featx.backbones.weights_file import NoWeightsError, find_format
 from featx.backbones.wrapped import COUNTER, flatten, show_names
 from featx.core.errors import WeightsError
+from featx.core.process import GLOBAL_STATE
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+_PLAIN = (
+    "argparse.Namespace",
+    "numpy.core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "numpy.ndarray",
+    "pathlib.Path",
+    "pathlib.PosixPath",
+    "pathlib.PurePosixPath",
+    "pathlib.WindowsPath",
+    "types.SimpleNamespace",
+)
+"""Types that checkpoints hold beside tensors: options of the training, scores and paths. They are
+not built: a `_Placeholder` stands in their place."""
+
+
+class _Placeholder:
+    """A value of another type in a checkpoint, about which featx keeps nothing."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, _: object) -> None: ...
+
+
+def _build_placeholders() -> list[Any]:
+    """Build a type for each of `_PLAIN` that has its name alone."""
+    names = (name.rpartition(".") for name in _PLAIN)
+    return [type(name, (_Placeholder,), {"__module__": module}) for module, _, name in names]
 
 
 def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
@@ -69,7 +102,8 @@ def _read_file(file: Path) -> Any:
         from safetensors.torch import load_file
 
         return load_file(file)
-    return torch.load(file, map_location="cpu", weights_only=True)
+    with GLOBAL_STATE, torch.serialization.safe_globals(_build_placeholders()):
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _refuse(file: Path, got: str) -> WeightsError:

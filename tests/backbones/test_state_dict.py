@@ -1,9 +1,12 @@
 """Tensors by name: what a file may hold, and what fits a network."""
 
+import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -87,6 +90,43 @@ def test_read_state_dict_that_holds_itself_ends(tmp_path: Path) -> None:
     torch.save(wide, tmp_path / "wide.pth")
     with pytest.raises(WeightsError, match="got more than 1000000 values"):
         read_state_dict(tmp_path / "wide.pth")
+
+
+class Hook:
+    """A value that leaves a trace if it is built."""
+
+    n_built = 0
+
+    def __init__(self) -> None:
+        type(self).n_built += 1
+
+    def __setstate__(self, state: object) -> None:
+        type(self).n_built += 1
+
+
+def test_read_state_dict_passes_over_options_and_scores_of_the_training(tmp_path: Path) -> None:
+    beside = {
+        "args": argparse.Namespace(lr=0.1, output=Path("runs"), sizes=[1, 2]),
+        "best": np.float64(0.9),
+        "curve": np.arange(3.0),
+        "options": SimpleNamespace(lr=0.1),
+        "epoch": 3,
+    }
+    state = dict(build_network().state_dict())
+    torch.save({"model": state, **beside}, tmp_path / "mine.pth")
+    found = read_state_dict(tmp_path / "mine.pth")
+    check_equal(found, {f"model.{name}": tensor for name, tensor in state.items()})
+    assert torch.serialization.get_safe_globals() == []
+
+
+def test_read_state_dict_builds_nothing_inside_options(tmp_path: Path) -> None:
+    before = Hook.n_built
+    torch.save({"args": argparse.Namespace(hook=Hook()), "a": torch.zeros(1)}, tmp_path / "x.pth")
+    with pytest.raises(
+        WeightsError, match=r"more than tensors \(\w+\.backbones\.test_state_dict\.Hook"
+    ):
+        read_state_dict(tmp_path / "x.pth")
+    assert Hook.n_built == before + 1
 
 
 def test_read_state_dict_truncated_file_is_refused(tmp_path: Path) -> None:
