@@ -36,6 +36,7 @@ from .core.rows import Row as Row
 from .doctor.diagnose import Diagnosis as Diagnosis
 from .doctor.diagnose import diagnose as diagnose
 from .embedding.embed import embed as embed
+from .embedding.named import close_engines as close_engines
 from .embedding.options import RunKeywords as RunKeywords
 from .embedding.options import RunOptions as RunOptions
 from .embedding.options import SharedRunKeywords as SharedRunKeywords

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import featx
 from featx.core.typing import Split
 from tests.builders import build_info, build_rows, write_vectors
 
@@ -51,6 +53,14 @@ def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.getbasetemp() / "torch-home"))
     monkeypatch.delenv("FEATX_WEIGHTS_DIR", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_kept_engines() -> Iterator[None]:
+    """No test gets an engine that another test has left open for the next call."""
+    yield
+    if "featx.embedding.named" in sys.modules:
+        featx.close_engines()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -211,8 +221,6 @@ def shrink(image: Any) -> Any:
 def picky() -> Any:
     """A backbone that gives each channel's mean, and NaN for a black picture, as 0 / 0."""
     from torch import nn
-
-    import featx
 
     class MeanOrNan(nn.Module):
         def forward(self, batch: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -66,6 +67,8 @@ class Backbone:
 
         It takes float32 ``(n, 3, height, width)`` and returns one float32 ``(n, dim)`` per layer.
         """
+        if isinstance(self.load_module, functools.partial):  # that of another backbone
+            return self.load_module()
         with stage(f"loading {self.name}"):
             return self.load_module()
 
@@ -93,6 +96,19 @@ class Backbone:
         """
         load_module = functools.partial(_return, module)
         return replace(self, load_module=load_module, dims=self.dims if dims is None else dims)
+
+    def describe(self) -> Backbone:
+        """Return an equal backbone that does not keep this one, or its network, in memory.
+
+        Its network is that of this backbone, as long as this backbone exists.
+        """
+        return replace(self, load_module=functools.partial(_load_from, weakref.ref(self)))
+
+
+def _load_from(reference: weakref.ref[Backbone]) -> FrozenNetwork:
+    backbone = reference()
+    assert backbone is not None, "the network is needed only while its engine is built"
+    return backbone.module
 
 
 def _return(module: FrozenNetwork) -> FrozenNetwork:

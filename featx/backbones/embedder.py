@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from featx.backbones.spec import PENULTIMATE
+from featx.backbones.trace import trace_nodes
 from featx.core.errors import BackboneError, suggest
-from featx.core.process import GLOBAL_STATE
 
 
 def cut_classifier(network: nn.Module, classifier: str, *, pool: bool) -> nn.Module:
@@ -259,8 +258,7 @@ def _is_same(output: Any, call: Any) -> bool:
 def _extract(network: nn.Module, layers: Sequence[str], classifier: str, name: str) -> nn.Module:
     """Trace a network, and keep the part that the layers need."""
     try:
-        with GLOBAL_STATE:
-            nodes = get_graph_node_names(network)[1]
+        traced, names = trace_nodes(network)
     except Exception as error:  # the traced code can raise any error
         raise BackboneError(
             subject=name,
@@ -269,8 +267,8 @@ def _extract(network: nn.Module, layers: Sequence[str], classifier: str, name: s
             remedy="Read its own output instead of layers.",
         ) from error
     # The path of a module stands for its last node: "layer3" for "layer3.5.relu_2".
-    last = {path: node for node in nodes for path in _list_prefixes(node)}
-    known = last | {PENULTIMATE: last[classifier] if classifier else nodes[-1]}
+    last = {path: node for node, full in names.items() for path in _list_prefixes(full)}
+    known = last | {PENULTIMATE: last[classifier] if classifier else list(names)[-1]}
     for layer in layers:
         if layer not in known:
             raise BackboneError(
@@ -279,30 +277,30 @@ def _extract(network: nn.Module, layers: Sequence[str], classifier: str, name: s
                 got=repr(layer),
                 remedy=f"{suggest(layer, known)} The default is {PENULTIMATE!r}.",
             )
-    by_node: dict[str, str] = {known[layer]: layer for layer in layers}
-    if len(by_node) < len(layers):
+    nodes = {layer: known[layer] for layer in layers}
+    if len(set(nodes.values())) < len(layers):
         raise BackboneError(
             subject=name,
             expected="different layers",
             got=", ".join(layers),
             remedy="Name each layer once.",
         )
-    with GLOBAL_STATE:
-        extractor: fx.GraphModule = create_feature_extractor(network, return_nodes=by_node)
-        _copy_outputs(extractor.eval())
-    return extractor
+    return _cut(traced, nodes).eval()
 
 
-def _copy_outputs(extractor: fx.GraphModule) -> None:
-    """Copy each output that other nodes read: they may write into it, as a ReLU in place does."""
-    graph = extractor.graph
-    (output,) = graph.find_nodes(op="output")
+def _cut(traced: fx.GraphModule, nodes: dict[str, fx.Node]) -> fx.GraphModule:
+    """Keep the part of a graph that computes the nodes, and return their outputs by name."""
+    graph = traced.graph
+    graph.erase_node(graph.output_node())
+    output = graph.output(nodes)
+    graph.eliminate_dead_code()
+    # Copy each output that other nodes read: they may write into it, as a ReLU in place does.
     for node in output.all_input_nodes:
         if len(node.users) > 1:
             with graph.inserting_after(node):
                 copied = graph.call_method("clone", (node,))
             output.replace_input_with(node, copied)
-    extractor.recompile()
+    return fx.GraphModule(traced, graph, traced._get_name())
 
 
 def _list_prefixes(node: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from featx.backbones.request import BackboneRequest
 from featx.backbones.weights import resolve_weights
 from featx.core.artifacts import build_key, find_kept, keep
 from featx.core.errors import WeightsError
+from featx.core.process import mark_process
 from featx.core.provenance import Origin
 
 if TYPE_CHECKING:
@@ -82,16 +84,24 @@ def find_backbone(
         return None
     stored = json.loads((found / _FILE).read_text(encoding="utf-8"))
 
+    lock = threading.Lock()
+    modules: list[FrozenNetwork] = []
+
     def load_module() -> FrozenNetwork:
-        loaded = build(request)
-        if loaded.weights_digest != stored["weights_digest"]:
-            raise WeightsError(
-                subject=f"{request.name}, weights {request.weights}",
-                expected="the tensors that these weights had before",
-                got="other tensors",
-                remedy="Another program is changing the weights: wait for it, and try again.",
-            )
-        return loaded.module
+        mark_process()  # a forked process would wait for a thread that it does not have
+        with lock:  # several threads may ask for the network at once, and get the same one
+            if not modules:
+                loaded = build(request)
+                if loaded.weights_digest != stored["weights_digest"]:
+                    raise WeightsError(
+                        subject=f"{request.name}, weights {request.weights}",
+                        expected="the tensors that these weights had before",
+                        got="other tensors",
+                        remedy="Another program is changing the weights: wait for it, and try "
+                        "again.",
+                    )
+                modules.append(loaded.module)
+        return modules[0]
 
     return _from_json(stored, request, load_module)
 

@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import struct
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -85,6 +86,14 @@ def check_seal(path: Path) -> None:
             raise sealed.explain(f"bytes {damaged[0][0]} to {damaged[0][1]}")
 
 
+def _read_once(stream: io.FileIO, start: int, size: int) -> bytes | None:
+    """Read from a position, which does not move: a forked process would share it."""
+    if hasattr(os, "pread"):
+        return os.pread(stream.fileno(), size, start)
+    stream.seek(start)
+    return stream.read(size)
+
+
 def _iter_digests(stream: BinaryIO) -> Iterator[bytes]:
     """Yield the digest of each block from the start of a file to its end."""
     stream.seek(0)
@@ -123,6 +132,7 @@ class SealedFile(io.RawIOBase):
         super().__init__()
         self.path = path
         self.damage: str | None = None
+        self._lock = threading.RLock()
         self._position = 0
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         # Unbuffered: each block is kept in memory once, and only after it was checked.
@@ -215,24 +225,26 @@ class SealedFile(io.RawIOBase):
         """Raise a `CacheDamagedError` for damage found in the block, even if HDF5 ignored it.
 
         An error of HDF5, numpy or a decoder becomes a `CacheError`: the bytes are as they were
-        sealed, and break the format.
+        sealed, and break the format. Threads that share the file enter one after the other: it has
+        one position, and HDF5 itself reads in one thread at a time.
         """
-        self.damage = None
-        try:
-            yield
-        except Exception as error:
-            if self.damage is not None and not isinstance(error, CacheError):
-                raise self.explain(self.damage) from error
-            if isinstance(error, UNREADABLE) and not isinstance(error, FeatxError):
-                raise CacheError(
-                    subject=str(self.path),
-                    expected="a whole cache",
-                    got=f"one that HDF5 cannot read ({error})",
-                    remedy="Extract again with featx.extract(source, output=path).",
-                ) from error
-            raise
-        if self.damage is not None:
-            raise self.explain(self.damage)
+        with self._lock:
+            self.damage = None
+            try:
+                yield
+            except Exception as error:
+                if self.damage is not None and not isinstance(error, CacheError):
+                    raise self.explain(self.damage) from error
+                if isinstance(error, UNREADABLE) and not isinstance(error, FeatxError):
+                    raise CacheError(
+                        subject=str(self.path),
+                        expected="a whole cache",
+                        got=f"one that HDF5 cannot read ({error})",
+                        remedy="Extract again with featx.extract(source, output=path).",
+                    ) from error
+                raise
+            if self.damage is not None:
+                raise self.explain(self.damage)
 
     def verify(self) -> list[tuple[int, int]]:
         """Compare every block with its digest.
@@ -276,10 +288,9 @@ class SealedFile(io.RawIOBase):
         """Read `size` bytes from `start`; fewer only at the end of the file."""
         parts: list[bytes] = []
         with explain_reading(self.path, error=CacheError):
-            self._stream.seek(start)
-            while size > 0 and (part := self._stream.read(size)):
+            while size > 0 and (part := _read_once(self._stream, start, size)):
                 parts.append(part)
-                size -= len(part)
+                start, size = start + len(part), size - len(part)
         return b"".join(parts)
 
     def explain(self, part: str) -> CacheDamagedError:

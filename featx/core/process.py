@@ -10,7 +10,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from featx.core.errors import DeviceError
@@ -24,8 +24,20 @@ process. The lock may be held for seconds; `HeldSettings`, which threads share, 
 _used_in: int | None = None
 """Process in which featx first ran a network; None before that."""
 
-if hasattr(os, "register_at_fork"):  # another thread may have held the lock, which a child lacks
-    os.register_at_fork(after_in_child=lambda: GLOBAL_STATE._at_fork_reinit())  # type: ignore[attr-defined]
+
+def renew_in_children(renew: Callable[[], object]) -> None:
+    """Call a function in each process that is forked from this one.
+
+    Parameters
+    ----------
+    renew : callable
+        Function that makes locks anew: another thread may hold them, which a child does not have.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=renew)
+
+
+renew_in_children(lambda: GLOBAL_STATE._at_fork_reinit())  # type: ignore[attr-defined]
 
 
 class HeldSettings:
@@ -57,23 +69,29 @@ class HeldSettings:
         self._list_settings = list_settings
         self._settings: list[tuple[Any, str, Any]] | None = None
         self._start()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._give_back_in_child)
+        renew_in_children(self._give_back_in_child)
 
     def _start(self) -> None:
         self._lock, self._n_users = threading.Lock(), 0
         self._before: list[tuple[Any, str, Any, Any]] = []
 
     def __enter__(self) -> None:
-        with self._lock:
-            if self._settings is None:
-                self._settings = list(self._list_settings())
-            for owner, name, value in self._settings:
-                before = getattr(owner, name)
-                if before != value:
-                    self._before.append((owner, name, before, value))
-                    setattr(owner, name, value)
-            self._n_users += 1
+        is_inside = False
+        try:
+            with self._lock:
+                self._n_users += 1
+                is_inside = True
+                if self._settings is None:
+                    self._settings = list(self._list_settings())
+                for owner, name, value in self._settings:
+                    before = getattr(owner, name)
+                    if before != value:
+                        self._before.append((owner, name, before, value))
+                        setattr(owner, name, value)
+        except BaseException:  # Ctrl-C may come at any point
+            if is_inside:
+                self.__exit__()
+            raise
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
@@ -131,37 +149,71 @@ def check_process(process: int) -> None:
         )
 
 
-class _SharedFilters:
-    """Warning filters that the first thread of several saves, and the last one gives back."""
+class SharedBlock:
+    """A block that any number of threads may be in: the first one begins it, the last one ends it.
 
-    def __init__(self) -> None:
-        self._lock, self._n_users = threading.RLock(), 0
-        self._saved = warnings.catch_warnings()
+    Two threads that each save and give back a state of the process give back, in the end, what one
+    of them had set.
 
-    @contextmanager
-    def ignore(self, category: type[Warning], message: str) -> Iterator[None]:
-        with self._lock:
-            if self._n_users == 0:
-                self._saved = warnings.catch_warnings()
-                self._saved.__enter__()
-            self._n_users += 1
-            warnings.filterwarnings("ignore", message, category)
+    Parameters
+    ----------
+    begin : callable
+        Function that changes the state of the process, and returns the function that gives the
+        state back.
+    """
+
+    def __init__(self, begin: Callable[[], Callable[[], object]]) -> None:
+        self._begin = begin
+        self._start()
+        renew_in_children(self._end_in_child)
+
+    def _start(self) -> None:
+        self._lock, self._n_users = threading.Lock(), 0
+        self._end: Callable[[], object] = _do_nothing
+
+    def __enter__(self) -> None:
+        is_inside = False
         try:
-            yield
-        finally:
             with self._lock:
-                self._n_users -= 1
-                if self._n_users == 0:
-                    self._saved.__exit__(None, None, None)
+                self._n_users += 1
+                is_inside = True
+                if self._n_users == 1:
+                    self._end = self._begin()
+        except BaseException:  # Ctrl-C may come at any point
+            if is_inside:
+                self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._n_users -= 1
+            if self._n_users == 0:
+                end, self._end = self._end, _do_nothing
+                end()
+
+    def _end_in_child(self) -> None:
+        self._end()
+        self._start()
 
 
-_FILTERS = _SharedFilters()
+def _do_nothing() -> None:
+    """Give nothing back."""
 
 
-def ignore_warnings(
-    category: type[Warning] = Warning, message: str = ""
-) -> AbstractContextManager[None]:
+def _save_filters() -> Callable[[], object]:
+    saved = warnings.catch_warnings()
+    saved.__enter__()
+    return lambda: saved.__exit__(None, None, None)
+
+
+_FILTERS = SharedBlock(_save_filters)
+
+
+@contextmanager
+def ignore_warnings(category: type[Warning] = Warning, message: str = "") -> Iterator[None]:
     """Ignore warnings in a ``with`` block. The filters belong to the process, and are given back.
+
+    Any number of threads may be in such a block.
 
     Parameters
     ----------
@@ -169,10 +221,30 @@ def ignore_warnings(
         Class of the warnings.
     message : str
         Regular expression that matches the beginning of the warnings.
-
-    Returns
-    -------
-    context manager
-        The block, which any number of threads may be in.
     """
-    return _FILTERS.ignore(category, message)
+    with _FILTERS:
+        warnings.filterwarnings("ignore", message, category)
+        yield
+
+
+def _limit_blas() -> Callable[[], object]:
+    from threadpoolctl import threadpool_limits
+
+    limits = threadpool_limits(1, user_api="blas")
+    return limits.restore_original_limits
+
+
+_BLAS = SharedBlock(_limit_blas)
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Compute products of matrices in the thread that asks for them, in a ``with`` block.
+
+    BLAS has one setting for the process, OpenMP one for each thread. Any number of threads may be
+    in such a block.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with _BLAS, threadpool_limits(1, user_api="openmp"):
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -100,6 +101,33 @@ def plain_torch_thread() -> Iterator[None]:
         yield
 
 
+@functools.cache
+def _build_float32_mode() -> Any:
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    shaped = (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.eye)
+    steps = (torch.linspace, torch.logspace)
+    by_value = (torch.tensor, torch.as_tensor, torch.full, torch.arange, torch.scalar_tensor)
+
+    class Float32Mode(TorchFunctionMode):
+        """Functions that build tensors in the default dtype build them as float32."""
+
+        def __torch_function__(
+            self, function: Any, _types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            kwargs = kwargs or {}
+            if kwargs.get("dtype") is None and kwargs.get("out") is None:
+                is_float = function in shaped or function in steps
+                if function in by_value and not hasattr(args[0] if args else None, "dtype"):
+                    is_float = function(*args, **kwargs).is_floating_point()
+                if is_float:
+                    kwargs = {**kwargs, "dtype": torch.float32}
+            return function(*args, **kwargs)
+
+    return Float32Mode
+
+
 @contextmanager
 def keep_denormals() -> Iterator[None]:
     """Keep the smallest numbers in the block, in this thread and in those that it starts.
@@ -123,7 +151,8 @@ def keep_denormals() -> Iterator[None]:
 def plain_torch() -> Iterator[None]:
     """Build, load, trace or digest a network in the block, whatever the caller has set.
 
-    The default dtype is float32, and the thread is plain, see `plain_torch_thread`. Afterwards the
+    The default dtype is float32, also for tensors that this thread builds while another thread
+    changes the default, and the thread is plain, see `plain_torch_thread`. Afterwards the
     random numbers of torch on the CPU, numpy and Python go on as if the block had not been there.
     No other thread is in such a block.
 
@@ -142,6 +171,7 @@ def plain_torch() -> Iterator[None]:
         GLOBAL_STATE,
         plain_torch_thread(),
         DEFAULT_FLOAT32,
+        _build_float32_mode()(),
         torch.random.fork_rng(devices=[]),
     ):
         numbers, words = np.random.get_state(), random.getstate()  # noqa: NPY002

@@ -11,8 +11,9 @@ from featx.core.errors import DecodeError
 from featx.core.progress import show_progress
 from featx.core.typing import Decode, Float32Array, Precision, check_choice
 from featx.embedding.identity import resolve_backbone
+from featx.embedding.named import is_named, load_named
 from featx.embedding.options import RunKeywords, RunOptions
-from featx.embedding.session import EmbeddingSession
+from featx.embedding.session import open_for_call
 from featx.images.sources.inputs import read_images
 
 
@@ -28,6 +29,8 @@ def embed(
     **run: Unpack[RunKeywords],
 ) -> Float32Array:
     """Embed a few images, for a notebook.
+
+    The engine stays open for the next call with the same backbone, see `featx.close_engines`.
 
     Parameters
     ----------
@@ -70,6 +73,7 @@ def embed(
     See Also
     --------
     featx.extract : Embed many images into a cache.
+    featx.close_engines : Release threads and memory that are kept for the next call.
 
     Examples
     --------
@@ -82,12 +86,15 @@ def embed(
     options.check_precision(precision)
     with show_progress(options.progress):
         entries = read_images(images)  # before any weights are downloaded
-        loaded = resolve_backbone(backbone, weights=weights, layers=[layer], size=size)
-        with EmbeddingSession(
+        loaded = resolve_backbone(
+            backbone, weights=weights, layers=[layer], size=size, load=load_named
+        )
+        with open_for_call(
             loaded,
             options,
             precision=precision,
             decode=decode,
             n_images=operator.length_hint(entries),
+            is_kept=loaded is backbone or is_named(loaded),
         ) as session:
             return session.embed_entries(entries)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from featx.backbones.backbone import Backbone
 from featx.backbones.fetch import find_moved
@@ -22,6 +22,7 @@ def resolve_backbone(
     layers: Sequence[str] = (PENULTIMATE,),
     preprocess: str | None = None,
     size: int | None = None,
+    load: Callable[..., Backbone] = load_backbone,
 ) -> Backbone:
     """Load a backbone that is given by name; return a loaded backbone as it is.
 
@@ -31,6 +32,8 @@ def resolve_backbone(
         The backbone, or its name.
     weights, layers, preprocess, size
         Options of `featx.load_backbone`, for a backbone given by name only.
+    load : callable
+        Function that loads a backbone by name, as `featx.load_backbone` does.
 
     Raises
     ------
@@ -38,9 +41,7 @@ def resolve_backbone(
         If options are given beside a loaded backbone, which cannot be changed.
     """
     if isinstance(backbone, str):
-        return load_backbone(
-            backbone, weights=weights, layers=layers, preprocess=preprocess, size=size
-        )
+        return load(backbone, weights=weights, layers=layers, preprocess=preprocess, size=size)
     if (weights, tuple(layers), preprocess, size) != ("DEFAULT", (PENULTIMATE,), None, None):
         raise BackboneError(
             subject=backbone.name,
@@ -57,6 +58,7 @@ def restore_backbone(
     *,
     subject: str,
     weights: str | None = None,
+    load: Callable[..., Backbone] = load_backbone,
 ) -> Backbone:
     """Load the backbone that embeddings were made with.
 
@@ -71,6 +73,8 @@ def restore_backbone(
     weights : str, optional
         Current path or name of the weights. Default: the weights that `origin` records, or the file
         of the same name in the folder FEATX_WEIGHTS_DIR if they are no longer there.
+    load : callable
+        Function that loads a backbone by name, as `featx.load_backbone` does.
 
     Raises
     ------
@@ -82,7 +86,7 @@ def restore_backbone(
     decode = find_decode(fingerprint)  # before any weights are downloaded
     moved = None if weights is not None else find_moved(origin.weights)
     try:
-        backbone = load_backbone(
+        backbone = load(
             fingerprint.backbone,
             weights=weights or moved or origin.weights,
             layers=[fingerprint.layer],

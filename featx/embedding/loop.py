@@ -171,6 +171,8 @@ def _iter_in_thread(
             handover.end()
         while thread.is_alive():  # empty the queue, so that a thread that waits for it can end
             with suppress(queue.Empty):
-                ready.get(timeout=0.05)
+                while True:
+                    ready.get_nowait()
+            thread.join(0.05)
     if errors:
         raise errors[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -12,7 +14,8 @@ from featx.backbones.backbone import Backbone
 from featx.core.errors import DeviceError, FeatxError
 from featx.core.typing import Count, EngineName, Precision, check_choice
 from featx.engines.choose import build_engine, check_precision, choose_engine
-from featx.engines.engine import Engine, EngineBuilder
+from featx.engines.engine import MIN_COMPILED, Engine, EngineBuilder
+from featx.engines.kept import lend_engine
 
 
 class SharedRunKeywords(TypedDict, total=False):
@@ -146,6 +149,34 @@ class RunOptions:
             batch_size=batch_size,
             n_images=n_images,
         )
+
+    def open_engine(
+        self, backbone: Backbone, precision: Precision, *, n_images: int, is_kept: bool
+    ) -> AbstractContextManager[Engine]:
+        """Open an engine for one call, in a ``with`` block.
+
+        Parameters
+        ----------
+        backbone : Backbone
+            The network to run.
+        precision : {"fp32", "bf16", "fp16"}
+            Arithmetic of the network.
+        n_images : int
+            Number of images to expect.
+        is_kept : bool
+            Whether the backbone keeps the engine for its next call. An engine of the caller's own,
+            and one for many images, is never kept.
+
+        Returns
+        -------
+        context manager
+            The block.
+        """
+        build = functools.partial(self.build_engine, precision=precision, n_images=n_images)
+        if not is_kept or not isinstance(self.engine, str) or n_images >= MIN_COMPILED:
+            return build(backbone)
+        how = (self.engine, self.device, self.batch_size, precision, int(joblib.cpu_count()))
+        return lend_engine(backbone, how, build)
 
 
 def count_workers() -> int:

@@ -15,6 +15,7 @@ from featx.core.typing import Decode, Float32Array, Precision
 from featx.embedding.batching import EmbeddedBatch
 from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunOptions
+from featx.engines.engine import Engine
 from featx.images.manifest import Entry
 from featx.images.sources.inputs import read_images
 
@@ -37,6 +38,8 @@ class EmbeddingSession:
         Way to decode images.
     n_images : int
         Number of images to expect; the network is compiled if there are many.
+    engine : Engine, optional
+        An open engine for the backbone, which its owner closes. Default: one of the session's own.
 
     Raises
     ------
@@ -54,16 +57,12 @@ class EmbeddingSession:
         precision: Precision,
         decode: Decode = "exact",
         n_images: int = 0,
+        engine: Engine | None = None,
     ) -> None:
-        if len(backbone.layers) > 1:
-            raise BackboneError(
-                subject=backbone.name,
-                expected="one layer to embed",
-                got=", ".join(backbone.layers),
-                remedy="Load the backbone with one layer, or use featx.extract.",
-            )
+        _check_layers(backbone)
         self.backbone, self._options, self._decode = backbone, options, decode
-        self._engine = options.build_engine(backbone, precision, n_images=n_images)
+        self._owns_engine = engine is None
+        self._engine = engine or options.build_engine(backbone, precision, n_images=n_images)
         self._lock, self._is_open = threading.Lock(), True
         self._user: int | None = None  # the thread that holds the lock
 
@@ -162,10 +161,50 @@ class EmbeddingSession:
         with self._lock:
             if self._is_open:
                 self._is_open = False
-                self._engine.close()
+                if self._owns_engine:
+                    self._engine.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def open_for_call(
+    backbone: Backbone,
+    options: RunOptions,
+    *,
+    precision: Precision,
+    decode: Decode,
+    n_images: int,
+    is_kept: bool,
+) -> Iterator[EmbeddingSession]:
+    """Open a session for one call, with the engine that the backbone keeps between calls.
+
+    Parameters
+    ----------
+    backbone, options, precision, decode, n_images
+        As `EmbeddingSession` takes them.
+    is_kept : bool
+        Whether the backbone keeps the engine for its next call.
+    """
+    _check_layers(backbone)
+    with (
+        options.open_engine(backbone, precision, n_images=n_images, is_kept=is_kept) as engine,
+        EmbeddingSession(
+            backbone, options, precision=precision, decode=decode, engine=engine
+        ) as session,
+    ):
+        yield session
+
+
+def _check_layers(backbone: Backbone) -> None:
+    if len(backbone.layers) > 1:
+        raise BackboneError(
+            subject=backbone.name,
+            expected="one layer to embed",
+            got=", ".join(backbone.layers),
+            remedy="Load the backbone with one layer, or use featx.extract.",
+        )

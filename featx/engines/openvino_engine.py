@@ -74,6 +74,7 @@ class OpenVinoEngine(Engine):
 
     name = "openvino"
     packages = ("openvino",)
+    is_kept = True
 
     def __init__(
         self, backbone: Backbone, *, precision: Precision = "fp32", batch_size: int | None = None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -12,16 +11,15 @@ import joblib
 import numpy as np
 import torch
 from torch import nn
-from torch.fx.experimental.optimization import fuse
 
 from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import Preprocess
-from featx.backbones.trace import trace_network
 from featx.core.errors import DeviceError
 from featx.core.process import GLOBAL_STATE, mark_process
 from featx.core.torch_state import DEFAULT_FLOAT32, FULL_FLOAT32, plain_torch
-from featx.core.typing import Float32Array, Precision
-from featx.engines.engine import Engine, Slot
+from featx.core.typing import Array, Float32Array, Precision
+from featx.engines.engine import MIN_COMPILED, Engine, Slot
+from featx.engines.folding import fold_copy
 from featx.engines.limits import explain_failures
 from featx.engines.threads import open_pool
 
@@ -29,10 +27,6 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 BATCH_SIZE_CPU, BATCH_SIZE_GPU = 8, 256
 """Default batch sizes; halved while a GPU's memory is too small."""
-
-MIN_COMPILED = 10_000
-"""Smallest number of images for which compiling is worth its time: on two cores it took 19 s for
-MobileNetV2 and saved 1.4 ms per image, and 7 s for ResNet-50 and saved 14 ms per image."""
 
 N_GPU_SLOTS = 3
 """One batch is computed while the next is copied and the one after it is filled."""
@@ -65,6 +59,7 @@ class TorchEngine(Engine):
 
     name = "torch"
     packages = ("torch",)
+    is_kept = True
 
     def __init__(
         self,
@@ -78,27 +73,29 @@ class TorchEngine(Engine):
         size = batch_size or (BATCH_SIZE_CPU if device == "cpu" else BATCH_SIZE_GPU)
         super().__init__(backbone, device=device, precision=precision, batch_size=size)
         mark_process()
-        with self.guard():
-            network = _Network(backbone, DTYPES[precision]).to(device)
-        self._network: Callable[..., Any] = network
-        # The code of a user's network may ask for the default dtype while it runs.
-        self._default_dtype = nullcontext() if backbone.is_builtin else DEFAULT_FLOAT32
+        self._runner = _Runner(backbone, device, precision, size)
         # On a CPU one thread per batch: threads that share one wait for each other at every layer,
         # and wait longer if decoding takes the cores. This is a third to a half faster on two
         # cores.
         self.pool = open_pool(int(joblib.cpu_count()) if device == "cpu" else 1)
         try:
             if n_images >= MIN_COMPILED and device != "mps":
-                self._compile()
+                # In a thread like those that will run it: what holds for the thread is compiled in.
+                self.pool.submit(self._runner.compile).result()
             self.slots = self._fit_slots(can_shrink=batch_size is None)
         except BaseException:
             self.close()
             raise
 
+    @property
+    def busy_s(self) -> float | None:  # type: ignore[override]
+        """Seconds that a GPU has computed; None on a CPU."""
+        return self._runner.busy_s
+
     def _fit_slots(self, *, can_shrink: bool) -> list[_Slot] | list[_CudaSlot]:
         """Open the slots; halve the batch size while the device's memory is too small."""
         if self.device == "cpu":
-            return [_Slot(self) for _ in range(int(joblib.cpu_count()) + 1)]
+            return [_Slot(self._runner, self.pool) for _ in range(int(joblib.cpu_count()) + 1)]
         while True:
             try:
                 return self._open_slots()
@@ -106,50 +103,68 @@ class TorchEngine(Engine):
                 if not can_shrink or self.batch_size == 1:
                     raise
             torch.cuda.empty_cache()
-            self.batch_size //= 2
-
-    def close(self) -> None:
-        """End the threads and drop the network with its memory."""
-        super().close()
-        self.pool.shutdown()
-        self._network = _run_closed
-
-    def _compile(self) -> None:
-        """Compile the network; keep it uncompiled if there is no compiler or an operation fails."""
-        plain, black = self._network, self.backbone.preprocess.build_example()
-        pixels = torch.from_numpy(np.stack([black] * self.batch_size)).to(self.device)
-
-        def compile_and_run() -> None:
-            with GLOBAL_STATE, torch.random.fork_rng(devices=[]):
-                try:
-                    # Freezing puts the weights into the order in which the kernels read them.
-                    self._network = torch.compile(plain, options={"freezing": True})
-                    self.compute(pixels)
-                except Exception:  # dynamo and its compilers raise many kinds of errors
-                    torch.compiler.reset()
-                    self._network = plain
-
-        # In a thread like those that will run it: what holds for the thread is compiled in.
-        self.pool.submit(compile_and_run).result()
+            self.batch_size = self._runner.batch_size = self.batch_size // 2
 
     def _open_slots(self) -> list[_Slot] | list[_CudaSlot]:
         """Take the device's memory before any file is written, and check that it is enough."""
         slots: list[_Slot] | list[_CudaSlot]
         if self.device.startswith("cuda"):
-            slots = [_CudaSlot(self) for _ in range(N_GPU_SLOTS)]
+            slots = [_CudaSlot(self._runner) for _ in range(N_GPU_SLOTS)]
         else:
-            slots = [_Slot(self) for _ in range(2)]
+            slots = [_Slot(self._runner, self.pool) for _ in range(2)]
         for slot in slots:
             slot.start(self.batch_size)
             slot.wait()
-        self.busy_s = 0.0 if self.device.startswith("cuda") else None
+        self._runner.busy_s = 0.0 if self.device.startswith("cuda") else None
         return slots
+
+    def close(self) -> None:
+        """End the threads and drop the network with its memory."""
+        super().close()
+        self.pool.shutdown()
+        self._runner.network = _run_closed
+
+
+class _Runner:
+    """The network on its device. It knows nothing of the engine, which is freed without a cycle."""
+
+    def __init__(
+        self, backbone: Backbone, device: str, precision: Precision, batch_size: int
+    ) -> None:
+        self.device, self.batch_size = device, batch_size
+        self.busy_s: float | None = None
+        self.layers, self.dims = backbone.layers, tuple(backbone.dims.values())
+        self.black = backbone.preprocess.build_example()
+        with self.guard():
+            network = _Network(backbone, DTYPES[precision]).to(device)
+        self.network: Callable[..., Any] = network
+        # The code of a user's network may ask for the default dtype while it runs.
+        self._default_dtype = nullcontext() if backbone.is_builtin else DEFAULT_FLOAT32
+
+    def compile(self) -> None:
+        """Compile the network; keep it uncompiled if there is no compiler or an operation fails."""
+        plain = self.network
+        pixels = torch.from_numpy(np.stack([self.black] * self.batch_size)).to(self.device)
+        with GLOBAL_STATE, torch.random.fork_rng(devices=[]):
+            try:
+                # Freezing puts the weights into the order in which the kernels read them.
+                self.network = torch.compile(plain, options={"freezing": True})
+                self.compute(pixels)
+            except Exception:  # dynamo and its compilers raise many kinds of errors
+                torch.compiler.reset()
+                self.network = plain
 
     def compute(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """Run the network over a batch that is on the device: one ``(n, dim)`` per layer."""
         with self.guard(), torch.inference_mode(), FULL_FLOAT32, self._default_dtype:
-            outputs: list[torch.Tensor] = self._network(pixels)
+            outputs: list[torch.Tensor] = self.network(pixels)
         return outputs
+
+    def embed(self, pixels: Array) -> list[Float32Array]:
+        """Run the network over a batch in memory: one ``(n, dim)`` per layer."""
+        with self.guard():
+            batch = torch.from_numpy(pixels).to(self.device)
+            return [output.cpu().numpy() for output in self.compute(batch)]
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -181,18 +196,13 @@ class _Network(nn.Module):
 
     def __init__(self, backbone: Backbone, dtype: torch.dtype) -> None:
         super().__init__()
-        embedder = copy.deepcopy(backbone.module)
-        try:
-            with plain_torch():
-                embedder.network = fuse(
-                    trace_network(embedder.network), inplace=True, no_trace=True
-                )
-        except Exception:  # torch.fx raises any kind of error; the network also runs unfolded
-            embedder = copy.deepcopy(backbone.module)
+        module = backbone.module
+        with plain_torch():
+            embedder = fold_copy(module)
         self.embedder = embedder.to(dtype).to(memory_format=torch.channels_last)
         self.preprocess: Preprocess = backbone.preprocess
         self.dtype = dtype
-        self.eval()  # the copy of a network that was cut at layers is in training mode
+        self.eval()
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         inputs = self.preprocess.normalise(pixels).to(self.dtype)
@@ -203,63 +213,56 @@ class _Network(nn.Module):
 class _Slot(Slot):
     """Runs in a thread of the engine's pool."""
 
-    def __init__(self, engine: TorchEngine) -> None:
-        self._engine = engine
-        black = engine.backbone.preprocess.build_example()
-        self.pixels = np.zeros((engine.batch_size, *black.shape), black.dtype)
+    def __init__(self, runner: _Runner, pool: ThreadPoolExecutor) -> None:
+        self._runner, self._pool = runner, pool
+        self.pixels = np.zeros((runner.batch_size, *runner.black.shape), runner.black.dtype)
         self._future: Future[list[Float32Array]]
 
     def _start(self) -> None:
-        self._future = self._engine.pool.submit(self._compute)
-
-    def _compute(self) -> list[Float32Array]:
-        with self._engine.guard():
-            pixels = torch.from_numpy(self.pixels).to(self._engine.device)
-            return [output.cpu().numpy() for output in self._engine.compute(pixels)]
+        self._future = self._pool.submit(self._runner.embed, self.pixels)
 
     def wait(self) -> dict[str, Float32Array]:
         arrays = [array[: self.n_rows] for array in self._future.result()]
-        return dict(zip(self._engine.backbone.layers, arrays, strict=True))
+        return dict(zip(self._runner.layers, arrays, strict=True))
 
 
 class _CudaSlot(Slot):
     """Pinned memory on both sides and a stream of its own: copies overlap with computing."""
 
-    def __init__(self, engine: TorchEngine) -> None:
-        self._engine = engine
-        black = engine.backbone.preprocess.build_example()
-        shape = (engine.batch_size, *black.shape)
-        with engine.guard():
-            self._stream = torch.cuda.Stream(engine.device)  # type: ignore[no-untyped-call]
+    def __init__(self, runner: _Runner) -> None:
+        self._runner = runner
+        shape = (runner.batch_size, *runner.black.shape)
+        with runner.guard():
+            self._stream = torch.cuda.Stream(runner.device)  # type: ignore[no-untyped-call]
             self._host = torch.zeros(
-                shape, dtype=torch.from_numpy(black).dtype, device="cpu", pin_memory=True
+                shape, dtype=torch.from_numpy(runner.black).dtype, device="cpu", pin_memory=True
             )
             self._results = [
                 torch.empty(
-                    (engine.batch_size, dim), dtype=torch.float32, device="cpu", pin_memory=True
+                    (runner.batch_size, dim), dtype=torch.float32, device="cpu", pin_memory=True
                 )
-                for dim in engine.backbone.dims.values()
+                for dim in runner.dims
             ]
         self.pixels = self._host.numpy()
         self._began = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         self._done = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
     def _start(self) -> None:
-        engine = self._engine
+        runner = self._runner
         with (
-            engine.guard(),
+            runner.guard(),
             torch.autocast("cuda", enabled=False),
-            torch.cuda.device(engine.device),
+            torch.cuda.device(runner.device),
             torch.cuda.stream(self._stream),
         ):
-            pixels = self._host.to(engine.device, non_blocking=True)
+            pixels = self._host.to(runner.device, non_blocking=True)
             # The network's own stream, so that batches are computed one after the other.
-            compute = torch.cuda.default_stream(engine.device)
+            compute = torch.cuda.default_stream(runner.device)
             compute.wait_stream(self._stream)
             with torch.cuda.stream(compute):
                 pixels.record_stream(compute)
                 self._began.record()
-                outputs = engine.compute(pixels)
+                outputs = runner.compute(pixels)
                 self._done.record()
             self._stream.wait_event(self._done)
             for result, output in zip(self._results, outputs, strict=True):
@@ -267,9 +270,9 @@ class _CudaSlot(Slot):
                 result.copy_(output, non_blocking=True)
 
     def wait(self) -> dict[str, Float32Array]:
-        engine = self._engine
-        with engine.guard():
+        runner = self._runner
+        with runner.guard():
             self._stream.synchronize()
-        engine.busy_s = (engine.busy_s or 0) + self._began.elapsed_time(self._done) / 1e3
+        runner.busy_s = (runner.busy_s or 0) + self._began.elapsed_time(self._done) / 1e3
         arrays = [result[: self.n_rows].numpy().copy() for result in self._results]
-        return dict(zip(engine.backbone.layers, arrays, strict=True))
+        return dict(zip(runner.layers, arrays, strict=True))

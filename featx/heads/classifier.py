@@ -11,10 +11,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
-from threadpoolctl import threadpool_limits
 
 from featx.core.errors import HeadError
-from featx.core.process import ignore_warnings
+from featx.core.process import ignore_warnings, single_threaded
 from featx.core.progress import show_progress, stage
 from featx.core.typing import Array, BoolArray, Float32Array, Float64Array, IntArray
 from featx.heads.kinds import ClassWeight, check_class_weight, check_strength, get_kind
@@ -198,7 +197,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # Folds run in threads of their own. Threads within a matrix product wait for each other at
         # every step: with another program busy, a fit of 4000 x 1280 took 8 times longer on two
         # threads.
-        with threadpool_limits(1), ignore_warnings(ConvergenceWarning):
+        with single_threaded(), ignore_warnings(ConvergenceWarning):
             self._fit(X, y, codes, self._build_folds(codes, groups, learnt))
         return self
 

@@ -13,13 +13,12 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
 
 from featx.core.errors import HeadError
 from featx.core.files import check_destination, explain_reading, replacing
 from featx.core.fingerprint import Fingerprint
 from featx.core.learnt import Digests, find_learnt
-from featx.core.process import ignore_warnings
+from featx.core.process import ignore_warnings, single_threaded
 from featx.core.provenance import Origin
 from featx.core.recognise import describe_path
 from featx.core.typing import Array, BoolArray, Float32Array, Measure, PathLike, StrArray
@@ -216,7 +215,7 @@ class Head:
         X = self._check(X)
         if self.fitted_on.fine_tuned:
             return HeadClassifier(class_weight=self.class_weight).fit(X, y).pipeline_
-        with ignore_warnings(ConvergenceWarning), threadpool_limits(1):
+        with ignore_warnings(ConvergenceWarning), single_threaded():
             return clone(self.estimator).fit(X, y)
 
     def find_seen(self, digests: StrArray) -> BoolArray:

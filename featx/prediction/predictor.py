@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self, Unpack
 
 import numpy as np
 
+from featx.backbones.backbone import Backbone
+from featx.backbones.load import load_backbone
 from featx.core.errors import FeatxError
 from featx.core.notes import note
 from featx.core.progress import show_progress
@@ -16,8 +18,9 @@ from featx.core.rows import Row
 from featx.core.text import show_text
 from featx.core.typing import Array, Split
 from featx.embedding.identity import find_decode, restore_backbone
+from featx.embedding.named import is_named, load_named
 from featx.embedding.options import RunKeywords, RunOptions
-from featx.embedding.session import EmbeddingSession
+from featx.embedding.session import EmbeddingSession, open_for_call
 from featx.fitting.inputs import HeadLike, read_head
 from featx.heads.head import Head
 from featx.images.manifest import Entry
@@ -87,7 +90,12 @@ class Predictor:
         self.head = head
         options = RunOptions(**run)
         with show_progress(options.progress):
-            self._session = open_session(head, options, weights=weights)
+            self._session = EmbeddingSession(
+                _restore_backbone(head, options, weights),
+                options,
+                precision=head.fingerprint.precision,
+                decode=find_decode(head.fingerprint),
+            )
 
     def predict(self, images: Any, top: int = 1) -> list[Prediction]:
         """Predict the classes of images.
@@ -171,8 +179,8 @@ def open_predictor(
 
 def open_session(
     head: Head, options: RunOptions, *, weights: str | None, n_images: int = 0
-) -> EmbeddingSession:
-    """Open an engine over the backbone of a head.
+) -> AbstractContextManager[EmbeddingSession]:
+    """Open a session for one call over the backbone of a head, which keeps its engine.
 
     Parameters
     ----------
@@ -184,15 +192,32 @@ def open_session(
         Current path or name of the backbone's weights; None for the weights that the head records.
     n_images : int
         Number of images to expect; the network is compiled if there are many.
+
+    Returns
+    -------
+    context manager
+        The block in which the session is open.
     """
-    fingerprint = head.fingerprint
-    options.check_precision(fingerprint.precision)  # before any weights are downloaded
-    return EmbeddingSession(
-        restore_backbone(fingerprint, head.origin, weights=weights, subject="the head"),
+    backbone = _restore_backbone(head, options, weights, load=load_named)
+    return open_for_call(
+        backbone,
         options,
-        precision=fingerprint.precision,
-        decode=find_decode(fingerprint),
+        precision=head.fingerprint.precision,
+        decode=find_decode(head.fingerprint),
         n_images=n_images,
+        is_kept=is_named(backbone),
+    )
+
+
+def _restore_backbone(
+    head: Head,
+    options: RunOptions,
+    weights: str | None,
+    load: Callable[..., Backbone] = load_backbone,
+) -> Backbone:
+    options.check_precision(head.fingerprint.precision)  # before any weights are downloaded
+    return restore_backbone(
+        head.fingerprint, head.origin, weights=weights, subject="the head", load=load
     )
 
 

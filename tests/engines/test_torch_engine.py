@@ -96,8 +96,9 @@ def test_torch_engine_run_keeps_full_float32_and_restores_the_settings(
 ) -> None:
     seen = []
     engine = TorchEngine(backbone, device="cpu", batch_size=8)
-    assert isinstance(engine._network, nn.Module)
-    hook = engine._network.register_forward_pre_hook(
+    network = engine._runner.network
+    assert isinstance(network, nn.Module)
+    hook = network.register_forward_pre_hook(
         lambda *_: seen.append(
             (
                 torch.backends.cudnn.enabled,
@@ -124,6 +125,6 @@ def test_torch_engine_out_of_memory_says_what_to_do(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     engine = TorchEngine(backbone, device="cpu", batch_size=8)
-    monkeypatch.setattr(engine, "_network", run_out)
+    monkeypatch.setattr(engine._runner, "network", run_out)
     with pytest.raises(DeviceError, match=r"Pass a smaller batch_size"):
         engine.run(pixels)
