@@ -164,6 +164,7 @@ def read_state() -> list[Any]:
     ("scene", "what"),
     [*itertools.product(ENGINES, NETWORK_CALLS), *itertools.product(["torch"], OTHER_CALLS)],
     indirect=["scene"],
+    scope="module",
 )
 def test_eight_threads_get_what_one_gets(scene: Scene, what: str) -> None:
     call = CALLS[what]

@@ -231,7 +231,7 @@ def _limit_blas() -> Callable[[], object]:
     from threadpoolctl import threadpool_limits
 
     limits = threadpool_limits(1, user_api="blas")
-    return limits.restore_original_limits
+    return lambda: limits.restore_original_limits()
 
 
 _BLAS = SharedBlock(_limit_blas)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Protocol, Self
+from weakref import WeakSet
 
 from featx.backbones.backbone import Backbone
 from featx.core.errors import DeviceError
-from featx.core.process import check_process
+from featx.core.process import check_process, renew_in_children
 from featx.core.typing import Array, Float32Array, Precision
 
 MIN_COMPILED = 10_000
@@ -106,6 +108,7 @@ class Engine(ABC):
         self.backbone, self.device, self.precision = backbone, device, precision
         self.batch_size = batch_size
         self._process = os.getpid()
+        _engines.add(self)
 
     @property
     def is_here(self) -> bool:
@@ -163,6 +166,21 @@ class Engine(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+_engines: WeakSet[Engine] = WeakSet()
+
+
+def _keep_for_ever() -> None:
+    """Free no engine of the process that this one was forked from.
+
+    Freeing would wait for the threads of the engine, which exist in the other process only.
+    """
+    for engine in [*_engines]:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
+
+
+renew_in_children(_keep_for_ever)
 
 
 class EngineBuilder(Protocol):

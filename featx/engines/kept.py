@@ -14,7 +14,7 @@ from featx.engines.engine import Engine
 
 PATIENCE_S = 1.0
 """Seconds that a call waits for an engine that another call uses, before it builds its own: about
-as long as building takes. A call within a call, which would wait for ever, also gets its own."""
+as long as building takes. No call waits for ever, such as one within a transform of the user."""
 
 
 class _Keeper:
@@ -25,12 +25,16 @@ class _Keeper:
         self._engine: Engine | None = None
         self._how: Hashable = None
         self._is_building = self._is_released = False
+        self._user: int | None = None  # the thread that holds the lock
 
     def take(self) -> bool:
         """Wait for the engine; False if another call has used it for longer than the patience."""
+        if self._user == threading.get_ident():  # this thread would wait for itself
+            return False
         while not self._lock.acquire(timeout=PATIENCE_S):
             if not self._is_building:
                 return False
+        self._user = threading.get_ident()
         return True
 
     def open(self, how: Hashable, build: Callable[[], Engine]) -> Engine:
@@ -51,6 +55,7 @@ class _Keeper:
             if engine is not None and not (engine.is_kept and is_sound):
                 self._close()
         finally:
+            self._user = None
             self._lock.release()
             if self._is_released:
                 self.release()
@@ -64,18 +69,12 @@ class _Keeper:
 
     def _close(self) -> None:
         engine, self._engine = self._engine, None
-        if engine is None:
-            return
-        if engine.is_here:
+        if engine is not None and engine.is_here:
             engine.close()
-        else:  # a forked process: freeing what has threads in another process may wait for ever
-            _inherited.append(engine)
 
 
 _keepers: dict[int, _Keeper] = {}
 """Keepers by the address of their backbone, which removes its keeper when it is freed."""
-
-_inherited: list[Engine] = []
 
 
 @contextmanager
