@@ -195,7 +195,8 @@ class Branching(nn.Module):
         self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        return self.first(batch) + self.second(batch).relu()
+        first, second = self.first(batch), self.second(batch)
+        return torch.add(first, second.relu())
 
 
 def run_all_mixed(scene: Scene, n_calls: int) -> None:

@@ -67,8 +67,9 @@ class Backbone:
 
         It takes float32 ``(n, 3, height, width)`` and returns one float32 ``(n, dim)`` per layer.
         """
-        if isinstance(self.load_module, functools.partial):  # that of another backbone
-            return self.load_module()
+        if isinstance(self.load_module, functools.partial):  # another backbone loads it
+            loaded: FrozenNetwork = self.load_module()
+            return loaded
         with stage(f"loading {self.name}"):
             return self.load_module()
 

@@ -300,7 +300,7 @@ def _cut(traced: fx.GraphModule, nodes: dict[str, fx.Node]) -> fx.GraphModule:
             with graph.inserting_after(node):
                 copied = graph.call_method("clone", (node,))
             output.replace_input_with(node, copied)
-    return fx.GraphModule(traced, graph, traced._get_name())
+    return fx.GraphModule(traced, graph, type(traced).__name__)
 
 
 def _list_prefixes(node: str) -> list[str]:

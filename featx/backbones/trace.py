@@ -30,7 +30,7 @@ class _TwinTracer(fx.Tracer):
         self._classes: dict[type, type] = {}
         twins: dict[nn.Module, nn.Module] = {}
         twin = self.root = self._build_twin(root, twins)
-        self.root_module_name = root._get_name()
+        self.root_module_name = type(root).__name__
         self.submodule_paths = {twins[module]: name for name, module in root.named_modules()}
         self.tensor_attrs = {
             value: f"{name}.{key}".lstrip(".")
@@ -67,7 +67,8 @@ class _TwinTracer(fx.Tracer):
             kind = type(module)
             if kind not in self._classes:
                 self._classes[kind] = self._build_class(kind)
-            twin = twins[module] = object.__new__(self._classes[kind])
+            twin: nn.Module = object.__new__(self._classes[kind])
+            twins[module] = twin
             vars(twin).update(vars(module))
             vars(twin)["_modules"] = {
                 name: None if child is None else self._build_twin(child, twins)
@@ -99,12 +100,12 @@ class _TwinTracer(fx.Tracer):
         return Twin
 
 
-class _NodeTracer(_TwinTracer, NodePathTracer):
+class _NodeTracer(_TwinTracer, NodePathTracer):  # type: ignore[misc]
     """A tracer that names each node as torchvision does: ``layer3.5.relu_2``."""
 
     def __init__(self) -> None:
         operations = vars(torchvision.ops).values()
-        super().__init__(
+        super().__init__(  # type: ignore[call-arg]
             autowrap_modules=(math, torchvision.ops),
             leaf_modules=[
                 one for one in operations if inspect.isclass(one) and issubclass(one, nn.Module)

@@ -103,7 +103,7 @@ def _trace_folds(network: nn.Module) -> Folds:
         paths = str(before.target), str(node.target)
         layer, norm = (network.get_submodule(path) for path in paths)
         if (
-            PAIRS.get(type(layer)) is type(norm)  # type: ignore[call-overload]
+            PAIRS.get(type(layer)) is type(norm)
             and norm.track_running_stats
             and is_single(paths[0])
             and is_single(paths[1])

@@ -1,4 +1,4 @@
-"""Predict in one call: images with a predictor that is opened for the call, or cache rows."""
+"""Predict in one call: images, with an engine that is kept for the next call, or cache rows."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ def predict(
     **run: Unpack[RunKeywords],
 ) -> list[Prediction]:
     """Predict the classes of images, or of the rows of a cache.
+
+    The engine stays open for the next call, see `featx.close_engines`.
 
     Parameters
     ----------

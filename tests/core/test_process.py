@@ -181,7 +181,8 @@ def test_shared_block_that_cannot_begin_is_not_entered() -> None:
 
 def interrupt_at(number: int, enter: Callable[[], object]) -> bool:
     """Raise KeyboardInterrupt where Python looks for signals; False if there are fewer places."""
-    left, last = [number], {}
+    left = [number]
+    last: dict[Any, int] = {}
     names: dict[Any, dict[int, str]] = {}
 
     def trace(frame: Any, event: str, _argument: object) -> Any:
