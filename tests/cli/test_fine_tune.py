@@ -76,6 +76,15 @@ def test_fine_tune_prints_epochs_scores_and_verdict(place: Any, run_cli: Any) ->
     outputs = ["tuned.joblib", "tuned.log.csv", "tuned.safetensors", "tuned.trunk.h5"]
     assert list_names(place) == sorted(before + outputs)
 
+    assert lines[13].split() == ["class", "rows", "recall,", "frozen", "head", "recall,", "tuned"]
+    assert [line.split()[:2] for line in lines[14:16]] == [["columns", "6"], ["rows", "6"]]
+
+    again = run_cli(*(TUNE + FAST + " --resume").split())
+    assert (again.code, again.out.splitlines()[2:]) == (0, lines[2:])
+    assert "featx: tuned.safetensors: the run is finished, and nothing is done again" in again.err
+    other = run_cli(*(TUNE + FAST + " --resume --lr 0.5").split())
+    other.check_error("expected the finished run of the same plan, got one with another lr. Name")
+
     result = run_cli("predict", "tuned.joblib", "photos/val", "--json")
     assert (result.code, json.loads(result.out)["n_rows"]) == (0, 12)
 
@@ -230,6 +239,14 @@ def test_fine_tune_with_bad_input_ends_in_one_line_and_code_1(
         (TUNE + " --unfreeze -1", "--unfreeze: expected "),
         (TUNE + " --unfreeze 5", "--unfreeze: expected 1 to 4 blocks of lenet5, got 5"),
         (TUNE + " --split train", "--split: expected val or test, got 'train'"),
+        (
+            TUNE + " --train-batchnorm --train-batch-size 1",
+            "--train-batchnorm: expected batches of",
+        ),
+        (TUNE + " --label-smoothing 1", "--label-smoothing: expected a share below 1"),
+        (TUNE + FAST + " --views 3", "--views: expected at most 2, because each of 2 epochs"),
+        (TUNE + FAST + " --lr-decay 0.5", "--lr-decay: expected several blocks"),
+        (TUNE + " --trunk t.h5 --max-trunk-gb 0", "--trunk: expected a limit"),
         (TUNE + " --lr 0", "--lr: expected a number above 0"),
         (TUNE + " --epochs 0", "--epochs: expected at least 1, got 0"),
         (TUNE + " --device cpu --precision bf16", "--precision: expected fp32"),

@@ -22,7 +22,9 @@ from featx.core.learnt import shorten_digests
 from featx.finetune import data as data_module
 from featx.finetune.data import check_labels, choose_split, drop_seen, find_entries
 from featx.finetune.holdout import LabelledRows
+from featx.fitting.evaluate import evaluate
 from featx.fitting.fit import fit_head
+from featx.fitting.split import split_cache
 from featx.heads.head import Head
 from featx.images.sources.read import read_manifest
 
@@ -339,3 +341,104 @@ def test_data_of_a_cache_without_splits_is_refused(scene: Scene, tmp_path: Path)
         assert opened.list_splits() == []
     with pytest.raises(TuningError, match=r"flat\.h5: expected a split train.*split_cache"):
         read_scene(Scene(scene.folder / "train", cache))
+
+
+# ---- the source beside the cache
+
+
+def mend(column: str, value: str) -> Callable[[int, Line], Line]:
+    """Return a function that gives each fourth image of a class another value."""
+
+    def change(number: int, line: Line) -> Line:
+        return line | {column: value} if number % 4 == 0 and line["split"] == "train" else line
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("label", "rows", r"other labels for 8 of 60 rows, such as .* \('rows', in the cache "),
+        (
+            "split",
+            "val",
+            r"other splits for 12 of 60 rows, such as .* \('val', in the cache 'train",
+        ),
+        (
+            "group",
+            "one",
+            r"other groups for 12 of 60 rows, such as .* \('one', in the cache none\)",
+        ),
+    ],
+)
+def test_data_of_a_source_that_was_changed_after_the_extraction_is_refused(
+    scene: Scene, tmp_path: Path, weak_head: Head, column: str, value: str, message: str
+) -> None:
+    table = tabulate(scene, tmp_path)
+    write_table(scene, table.folder, mend(column, value))
+    with pytest.raises(
+        TuningError, match=rf"photos\.csv: expected what .*table\.h5 says .*, got {message}.* Bring"
+    ):
+        read_scene(table, head=weak_head)
+    extract_scene(table.folder, table.cache, backbone="lenet5")
+    assert len(read_scene(table, head=fit_head(table.cache, C=1.0)).train) > 20
+
+
+def test_data_of_a_source_that_differs_twice_says_both(
+    scene: Scene, tmp_path: Path, weak_head: Head
+) -> None:
+    table = tabulate(scene, tmp_path)
+    write_table(scene, table.folder, lambda n, line: mend("label", "x")(n, line) | {"group": "g"})
+    with pytest.raises(TuningError, match=r"other labels for 12 .*, and other groups for 60 of"):
+        read_scene(table, head=weak_head)
+
+
+def test_data_of_a_source_without_labels_takes_those_of_the_cache(
+    scene: Scene, tmp_path: Path
+) -> None:
+    table = tabulate(scene, tmp_path)
+    silence = {"label": "", "split": ""}
+    write_table(scene, table.folder, lambda _, line: line | silence)
+    data = read_scene(table, head=fit_head(table.cache, C=1.0))
+    assert (len(data.train), len(data.test)) == (42, 18)
+
+
+def test_data_of_recorded_splits_uses_them_and_says_that_the_source_has_others(
+    scene: Scene, tmp_path: Path
+) -> None:
+    table = tabulate(scene, tmp_path)
+    split_cache(table.cache, val=0.5, seed=1, overwrite=True)
+    head = fit_head(table.cache, C=1.0)
+    with pytest.warns(FeatxWarning, match=r"the recorded splits are used, .* has other splits for"):
+        data = read_scene(table, head=head)
+    assert (len(data.train), len(data.test)) == (30, 30)
+
+
+def test_data_says_how_many_rows_cannot_be_right(
+    scene: Scene, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    def rename(number: int, line: Line) -> Line:
+        return line | {"label": "new"} if line["split"] == "val" and number < 2 else line
+
+    table = tabulate(scene, tmp_path, rename)
+    head = fit_head(table.cache, C=1.0)
+    recwarn.clear()
+    read_scene(table, head=head)
+    evaluate(head, table.cache)
+    ours, theirs = (str(one.message) for one in recwarn)
+    assert ours == theirs == ("6 rows have a class that the head does not know, and count as wrong")
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {"rows": 3.0}], ids=str)
+def test_data_has_the_class_weights_of_the_head(scene: Scene, class_weight: Any) -> None:
+    data = read_scene(scene, head=fit_head(scene.cache, C=1.0, class_weight=class_weight))
+    codes = data.examples.y[data.examples.train]
+    if class_weight is None:
+        assert data.class_weights == ()
+    else:
+        weights = np.array(data.class_weights)
+        assert weights[codes].mean() == pytest.approx(1)
+        by_class = weights * np.bincount(codes)
+        assert by_class[2] / by_class[0] == pytest.approx(
+            1 if class_weight == "balanced" else 3, rel=0.1
+        )

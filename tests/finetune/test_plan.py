@@ -15,6 +15,7 @@ from featx.finetune.cut import cut_backbone
 from featx.finetune.plan import (
     TuningNetwork,
     build_identity,
+    check_effect,
     choose_n_blocks,
     choose_train_device,
     plan_tuning,
@@ -22,6 +23,7 @@ from featx.finetune.plan import (
 from featx.finetune.recipe import Recipe
 from featx.finetune.space import FreeSpace
 from featx.finetune.trunk import TrunkRun
+from featx.fitting.fit import fit_head
 from featx.heads.head import Head
 
 from .doubles_scene import RECIPE, Scene, build_request, read_scene
@@ -160,3 +162,35 @@ def test_identity_names_images_labels_blocks_and_head(
     )
     differing = first.list_differences(build_identity(lenet, cut_backbone(lenet, 1), other, RECIPE))
     assert differing == ["blocks", "images", "labels", "head"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "n_blocks", "message"),
+    [
+        ({"views": 4}, 2, r"^views: expected at most 3, because .* got 4\. Pass views=3, or more"),
+        ({"lr_decay": 0.5}, 1, r"^lr_decay: expected several blocks, .* got one block\. Leave"),
+    ],
+)
+def test_numbers_that_can_do_nothing_are_refused(
+    numbers: dict[str, Any], n_blocks: int, message: str
+) -> None:
+    with pytest.raises(TuningError, match=message):
+        check_effect(Recipe(**numbers), n_blocks=n_blocks, n_epochs=3)
+    check_effect(Recipe(**numbers), n_blocks=2, n_epochs=4)
+
+
+def test_identity_has_the_measure_and_the_class_weights_of_the_head(
+    lenet: Backbone, scene: Scene
+) -> None:
+    cut = cut_backbone(lenet, 2)
+    found = {}
+    for class_weight in (None, "balanced", {"rows": 2.0}):
+        data = read_scene(scene, head=fit_head(scene.cache, C=1e-4, class_weight=class_weight))
+        found[str(class_weight)] = build_identity(lenet, cut, data, RECIPE)
+    plain, balanced, weighed = found.values()
+    assert (plain.measure, plain.class_weights) == ("accuracy", ())
+    # As many images of each class are learnt from, but for one.
+    assert balanced.measure == weighed.measure == "balanced_accuracy"
+    assert balanced.class_weights == pytest.approx((1, 1, 1), abs=0.1)
+    assert weighed.class_weights == pytest.approx((0.75, 0.75, 1.5), abs=0.1)
+    assert plain.list_differences(weighed) == ["class_weights", "measure", "head"]

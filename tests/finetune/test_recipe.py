@@ -82,11 +82,31 @@ def test_recipe_with_a_number_that_arithmetic_cannot_take_is_refused(
         build(**{name: value})
 
 
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        (
+            {"train_batchnorm": True, "train_batch_size": 1},
+            r"^train_batchnorm: expected batches of at least 2 images.*, got train_batch_size=1\.",
+        ),
+        (
+            {"label_smoothing": 1},
+            r"^label_smoothing: expected a share below 1, got 1, which leaves",
+        ),
+    ],
+)
+def test_recipe_with_a_number_that_can_do_nothing_is_refused(
+    numbers: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TuningError, match=message):
+        Recipe(**numbers)
+
+
 def test_recipe_at_its_bounds_is_taken() -> None:
     least = Recipe(
         epochs=1, train_batch_size=1, patience=1, weight_decay=0, warmup=0, label_smoothing=0
     )
-    most = Recipe(lr_decay=1, warmup=1, label_smoothing=1, clip_norm=math.inf, precision="bf16")
+    most = Recipe(lr_decay=1, warmup=1, label_smoothing=0.99, clip_norm=math.inf, precision="bf16")
     assert {least.optimizer, most.optimizer} < set(list_choices(OptimizerName))
 
 

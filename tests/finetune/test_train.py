@@ -23,6 +23,7 @@ from featx.core.errors import TuningError
 from featx.core.typing import IntArray
 from featx.finetune.cut import CutNetwork, cut_backbone
 from featx.finetune.learner import choose_precision
+from featx.heads.classifier import weigh_classes
 from tests.builders import leave_draft
 
 from .doubles_train import (
@@ -186,6 +187,51 @@ def test_training_loss_of_an_epoch_is_the_cross_entropy_with_smoothing(tmp_path:
     assert training.history[1].train_loss == pytest.approx(float(expected), rel=1e-5)
     plain = functional.cross_entropy(training.predict(examples.holdout), y[examples.holdout])
     assert training.history[1].holdout_loss == pytest.approx(float(plain), rel=1e-6)
+
+
+def test_training_loss_weighs_each_image_by_its_class(tmp_path: Path) -> None:
+    weights = (0.5, 0.5, 3.0)
+    training = train(
+        tmp_path / "1",
+        cut=build_cut(top=Plain()),
+        lr=1e-30,
+        epochs=1,
+        train_batch_size=N_TRAIN,
+        label_smoothing=0.3,
+        identity={"class_weights": weights},
+    )
+    examples = training.request.examples
+    y, of_class = torch.from_numpy(examples.y), torch.tensor(weights)
+    learnt, held_out = y[examples.train], y[examples.holdout]
+    logits = training.predict(examples.train)
+    losses = functional.cross_entropy(logits, learnt, reduction="none", label_smoothing=0.3)
+    expected = (losses * of_class[learnt]).mean()
+    assert training.history[1].train_loss == pytest.approx(float(expected), rel=1e-5)
+    logits = training.predict(examples.holdout)
+    plain = functional.cross_entropy(logits, held_out, reduction="none")
+    weighted = (plain * of_class[held_out]).sum() / of_class[held_out].sum()
+    assert training.history[1].holdout_loss == pytest.approx(float(weighted), rel=1e-5)
+
+
+def test_training_with_equal_class_weights_is_that_without_any(tmp_path: Path) -> None:
+    plain = train(tmp_path / "1")
+    equal = train(tmp_path / "2", identity={"class_weights": (1.0, 1.0, 1.0)})
+    assert read_state(equal.learner) == read_state(plain.learner)
+
+
+def test_training_with_class_weights_does_not_give_up_the_rare_classes(tmp_path: Path) -> None:
+    # Of each 14 images, 12 are of class 0, under much noise.
+    y = np.maximum(np.arange(56) % 14 - 11, 0)
+    examples = build_examples(y)
+    options: dict[str, Any] = {"examples": examples, "maps": draw_maps(y, noise=3)}
+    weights = tuple(weigh_classes("balanced", np.arange(3), y[examples.train]).tolist())
+    shares = []
+    for number, class_weights in enumerate(((), weights)):
+        folder, identity = tmp_path / f"{number}", {"class_weights": class_weights}
+        training = train(folder, identity=identity, **options)
+        training.learner.load_state_dict(read_checkpoint(folder)["learner"])  # the last epoch
+        shares.append(float(training.predict(examples.holdout).softmax(1)[:, 1:].sum(1).mean()))
+    assert shares[1] > 1.5 * shares[0]
 
 
 def test_training_changes_the_top_and_leaves_the_trunk(tmp_path: Path) -> None:
@@ -402,6 +448,7 @@ def test_training_on_nan_stops_and_keeps_the_last_good_weights(tmp_path: Path) -
     assert training.best_epoch == 1
     assert len(training.history) == 2
     assert training.stopped.startswith("the loss or its gradient was not finite in epoch 2, step ")
+    assert training.is_cut_short
     assert training.stopped.endswith("; a smaller lr may help")
     assert is_finite(training.learner.state_dict())
     good = train(tmp_path / "2", views=3, epochs=9)

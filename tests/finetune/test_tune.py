@@ -513,6 +513,38 @@ def test_fine_tune_that_harms_keeps_the_frozen_network_and_says_so(
     assert report.scores.gain == 0
 
 
+def test_fine_tune_that_changes_nothing_leaves_a_support_vector_machine_one(
+    scene: Scene, tmp_path: Path
+) -> None:
+    svm = fit_head(scene.cache, kind="linear-svm", C=1.0)
+    recipe = Recipe(epochs=1, train_batch_size=8, lr=1e6, optimizer="sgd", clip_norm=1e6, warmup=0)
+    report = tune(scene, tmp_path / "t.safetensors", head=svm, recipe=recipe)
+    assert (report.best_epoch, report.scores.gain) == (0, 0)
+    head = load_head(report.head_path)
+    assert (head.kind, head.fitted_on, head.params) == (svm.kind, svm.fitted_on, svm.params)
+    assert head.origin.weights == str(report.path.resolve())
+    X, _ = scene.read("val")
+    assert head.predict_proba(X) is None
+    np.testing.assert_array_equal(head.score_classes(X), svm.score_classes(X))
+    assert evaluate(head, scene.cache).log_loss is None
+
+
+def test_fine_tune_of_a_support_vector_machine_makes_a_logistic_regression_and_says_so(
+    scene: Scene, tmp_path: Path
+) -> None:
+    svm = fit_head(scene.cache, kind="linear-svm", C=1e-6, class_weight="balanced")
+    options: dict[str, Any] = {"head": svm, "recipe": replace(RECIPE, epochs=4)}
+    with pytest.warns(
+        FeatxWarning,
+        match=r"t\.joblib: training with cross-entropy made a logreg of the linear-svm",
+    ):
+        report = tune(scene, tmp_path / "t.safetensors", **options)
+    assert report.best_epoch > 0
+    head = load_head(report.head_path)
+    assert (head.kind, head.class_weight) == ("logreg", "balanced")
+    assert head.measure == report.scores.measure == "balanced_accuracy"
+
+
 def test_fine_tune_fits_a_head_if_none_is_given(scene: Scene, tmp_path: Path) -> None:
     report = tune(scene, tmp_path / "t.safetensors", recipe=ONE)
     head = fit_head(scene.cache, split="train")
@@ -634,6 +666,7 @@ def test_fine_tune_refused_for_its_normalisations_leaves_no_unfinished_run(
         ({"split": "train"}, r"split: expected val or test"),
         ({"embedding": "x"}, r"expected one of its embeddings"),
         ({"recipe": replace(ONE, precision="bf16")}, r"precision: .* got bf16 on cpu"),
+        ({"trunk": "t.h5", "max_trunk_gb": 0}, r"^trunk: expected a limit .* got t\.h5\. Leave"),
         ({"unfreeze": "two"}, r"unfreeze: expected a number of blocks or auto, got 'two'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from scipy.stats import binomtest
 
 from featx.core.typing import Array
-from featx.heads.compare import compare_predictions
-from featx.heads.evaluate import estimate_interval
+from featx.heads.compare import compare_predictions, compute_p_value
+from featx.heads.evaluate import estimate_balanced_interval, estimate_interval
 
 
 def build(
@@ -229,3 +230,92 @@ def test_paired_scores_to_dict_is_json() -> None:
     assert values["is_better"] is True
     assert values["gain_ci95"] == list(found.gain_ci95)
     assert (values["n_rows"], values["n_only_second"]) == (155, 50)
+
+
+# --- balanced accuracy
+
+
+def build_classes(
+    counts: Sequence[int], first: Sequence[int], second: Sequence[int]
+) -> tuple[Array, Array, Array]:
+    """Make classes of so many rows, of which so many are right; the first ones by both."""
+    y = np.repeat([f"c{number}" for number in range(len(counts))], counts)
+    predicted = [
+        np.concatenate([np.arange(n) < right for n, right in zip(counts, rights, strict=True)])
+        for rights in (first, second)
+    ]
+    return y, *(np.where(part, y, "none") for part in predicted)
+
+
+def test_compare_predictions_by_balanced_accuracy_is_the_mean_of_recalls() -> None:
+    rows = build_classes([10, 100], [8, 60], [4, 95])
+    by_rows = compare_predictions(*rows)
+    found = compare_predictions(*rows, measure="balanced_accuracy")
+    assert (found.first, found.second) == (pytest.approx(0.7), pytest.approx(0.675))
+    assert found.gain == pytest.approx(-0.025)
+    assert found.gain_ci95[0] < -0.025 < found.gain_ci95[1]
+    assert not found.is_better
+    assert by_rows.is_better  # what balanced accuracy is for
+    assert by_rows.accuracies == found.accuracies == (by_rows.first, by_rows.second)
+    assert found.balanced_accuracies == by_rows.balanced_accuracies == (found.first, found.second)
+    assert [(one.label, one.n_rows, one.first, one.second) for one in found.per_class] == [
+        ("c0", 10, 0.8, 0.4),
+        ("c1", 100, 0.6, 0.95),
+    ]
+    assert found.first_ci95 == estimate_balanced_interval(np.array([8, 60]), np.array([10, 100]))
+
+
+def test_compare_predictions_names_a_class_that_loses_beyond_chance() -> None:
+    # c0 loses 4 of 10 rows: p = 0.125. c1 loses 8 of 40: p = 0.008.
+    found = compare_predictions(*build_classes([10, 40, 100], [8, 36, 60], [4, 28, 95]))
+    assert [one.label for one in found.losing] == ["c1"]
+    assert found.losing[0].p_value == pytest.approx(2 / 2**8)
+    assert found.to_dict()["losing"] == ["c1"]
+    # Of many classes, one loses by chance.
+    many = compare_predictions(*build_classes([40] + [10] * 30, [36] + [8] * 30, [28] + [9] * 30))
+    assert many.losing == ()
+    assert compare_predictions(*build_classes([10, 40], [4, 28], [8, 36])).losing == ()
+
+
+def test_compare_predictions_of_shots_of_one_thing_loses_no_class() -> None:
+    rows = build_classes([40, 100], [36, 60], [28, 60])
+    groups = np.concatenate([np.arange(40) // 8, 5 + np.arange(100)])
+    assert compare_predictions(*rows).losing
+    assert compare_predictions(*rows, groups=groups).losing == ()
+
+
+@pytest.mark.parametrize(
+    ("counts", "shares"),
+    [
+        pytest.param([12, 120], [[0.1, 0.1], [0.1, 0.1]], id="noise"),
+        pytest.param([20, 200], [[0.05, 0.25], [0.25, 0.05]], id="dogs for cats"),
+        pytest.param([4, 120], [[0.1, 0.1], [0.02, 0.02]], id="four cats"),
+    ],
+)
+def test_compare_predictions_by_balanced_accuracy_is_seldom_better_by_chance(
+    counts: list[int], shares: list[list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Rows that are gained and lost, with shares of them by class; the balanced accuracy is equal.
+    # Over 200,000 draws, 5 of 100 are better by chance in the worst of these cases.
+    monkeypatch.setattr("featx.heads.compare.N_RESAMPLES", 500)
+    rng = np.random.default_rng(0)
+    codes = np.repeat([0, 1], counts)
+    gained, lost = np.array(shares)[codes].T
+    y, alarms, covered = codes.astype(str), [], []
+    for _ in range(200):
+        drawn = rng.random(len(y))
+        first = np.where(drawn < gained, "none", y)
+        second = np.where((drawn >= gained) & (drawn < gained + lost), "none", y)
+        found = compare_predictions(y, first, second, measure="balanced_accuracy")
+        alarms.append(found.is_better)
+        covered.append(found.gain_ci95[0] <= 0 <= found.gain_ci95[1])
+    assert np.mean(alarms) < 0.08
+    assert np.mean(covered) > 0.85
+
+
+def test_p_value_of_unequal_gains_is_that_of_random_signs() -> None:
+    # Signs of 3, 1, 1: their sum is at least 3 in size in 6 of 8 cases, 5 in 2.
+    gains = np.array([3.0, 1.0, 1.0, 0.0])
+    assert compute_p_value(gains) == pytest.approx(2 / 8, abs=0.02)
+    assert compute_p_value(gains * [1, 1, -1, 1]) == pytest.approx(6 / 8, abs=0.02)
+    assert compute_p_value(np.zeros(3)) == 1

@@ -10,6 +10,7 @@ from featx.core.typing import Array
 from featx.heads.evaluate import (
     CrossValidation,
     Evaluation,
+    estimate_balanced_interval,
     estimate_interval,
     score_predictions,
 )
@@ -170,3 +171,17 @@ def test_cross_validation_from_dict_is_what_to_dict_was_made_of() -> None:
     values = json.loads(json.dumps(found.to_dict()))
     assert values["scores"]["n_rows"] == 300
     assert (values["n_folds"], values["strengths"]) == (4, [0.1, 1.0])
+
+
+def test_balanced_interval_of_one_class_is_that_of_a_proportion() -> None:
+    assert estimate_balanced_interval(np.array([8]), np.array([10])) == estimate_interval(8, 10)
+
+
+@pytest.mark.parametrize("counts", [(120, 12), (300, 5), (40, 40)], ids=str)
+def test_balanced_interval_covers_the_true_score(counts: tuple[int, int]) -> None:
+    rng, recalls = np.random.default_rng(0), np.array([0.9, 0.7])
+    covered = []
+    for _ in range(400):
+        low, high = estimate_balanced_interval(rng.binomial(counts, recalls), np.array(counts))
+        covered.append(low <= recalls.mean() <= high)
+    assert 0.93 <= np.mean(covered) < 1

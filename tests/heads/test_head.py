@@ -21,6 +21,7 @@ from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import CrossValidation, score_predictions
 from featx.heads.head import FittedOn, Head, load_head
 from featx.heads.kinds import list_kinds
+from featx.heads.linear import build_linear, fold_linear
 from tests.builders import build_fingerprint
 
 DIGESTS = np.array(["0a" * 32, "", "ff" * 32])
@@ -289,3 +290,24 @@ def test_load_head_with_other_fields_is_refused(tmp_path: Path, change: dict[str
     joblib.dump(content, path)
     with pytest.raises(HeadError, match=r"expected a whole head"):
         load_head(path)
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {"ants": 2.0}], ids=str)
+@pytest.mark.parametrize("kind", list_kinds())
+def test_head_measure_is_that_of_its_search(kind: str, class_weight: Any) -> None:
+    head, _ = build_head(kind=kind)
+    head.estimator.set_params(classify__class_weight=class_weight)
+    assert head.class_weight == class_weight
+    assert head.measure == ("accuracy" if class_weight is None else "balanced_accuracy")
+
+
+def test_head_made_by_fine_tuning_is_fitted_again_with_its_class_weights() -> None:
+    head, X = build_head()
+    y = np.array(["2", "10", "ants"])[np.minimum(np.arange(60) % 7, 2)]
+    weight, bias = fold_linear(head.estimator)
+    estimator = build_linear(weight, bias, head.classes, class_weight="balanced")
+    tuned = replace(head, estimator=estimator, fitted_on=replace(head.fitted_on, fine_tuned=True))
+    assert tuned.measure == "balanced_accuracy"
+    np.testing.assert_allclose(tuned.score_classes(X), head.score_classes(X), atol=1e-5)
+    expected = HeadClassifier(class_weight="balanced").fit(X, y).pipeline_
+    np.testing.assert_array_equal(tuned.refit(X, y)["classify"].coef_, expected["classify"].coef_)
