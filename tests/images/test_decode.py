@@ -2,6 +2,8 @@
 
 import io
 import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -427,3 +429,21 @@ def test_decoders_name_each_way_with_a_version() -> None:
 @pytest.mark.parametrize("format", FORMATS)
 def test_decode_format_is_decoded(format: str) -> None:
     assert decode_image(encode_smooth(format)).size == (64, 48)
+
+
+def test_decode_image_of_pillow_may_be_given_to_many_threads() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+    exif = Image.Exif()
+    exif[274] = 6
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG", exif=exif)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # threads meet in Pillow, which loads an image in one thread only
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(60):
+                image = Image.open(io.BytesIO(stream.getvalue()))
+                for found in pool.map(decode_image, [image] * 8):
+                    np.testing.assert_array_equal(np.asarray(found), np.rot90(pixels, -1))
+    finally:
+        sys.setswitchinterval(before)
