@@ -390,23 +390,20 @@ def test_sealed_file_guard_turns_errors_of_hdf5_into_one_line(
         assert caught.value.__cause__ is error
 
 
-class UnreadableFile(io.FileIO):
-    """A file on a disk that fails."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        raise OSError(errno.EIO, "Input/output error")
-
-
 @pytest.mark.parametrize("is_open", [False, True])
 def test_sealed_file_that_cannot_be_read_is_refused_in_one_line(
     damaged: Path, monkeypatch: pytest.MonkeyPatch, is_open: bool
 ) -> None:
+    def refuse(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
     def open_file(path: Path, mode: str, buffering: int) -> io.FileIO:
-        if is_open:
-            return UnreadableFile(path)
         raise OSError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", open_file)
+    if is_open:
+        monkeypatch.setattr("featx.cache.seal._read_once", refuse)
+    else:
+        monkeypatch.setattr(Path, "open", open_file)
     with pytest.raises(CacheError) as caught:
         SealedFile(damaged)
     assert type(caught.value) is CacheError  # damage is something else: a shard would be deleted
