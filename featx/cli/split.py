@@ -24,8 +24,8 @@ def split(
 ) -> None:
     """Record in a cache which rows are train, val and test.
 
-    Each class is split in the same ratio. Rows of one group stay together. Rows that a tuned network
-    has learnt from become train.
+    Each class is split in the same ratio. Rows of one group stay together. Rows that a tuned
+    network has learnt from become train.
 
     featx split photos.h5 --val 0.2
     """
