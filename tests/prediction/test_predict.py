@@ -25,7 +25,7 @@ from featx.extraction.extract import extract
 from featx.fitting.fit import fit_head
 from featx.heads.head import Head, load_head
 from featx.prediction.predict import predict
-from featx.prediction.predictor import Prediction
+from featx.prediction.predictor import Prediction, open_predictor
 
 EMPTY = "expected an image, got an empty file. Copy the image again, or leave it out"
 
@@ -78,6 +78,20 @@ def test_predict_takes_what_a_notebook_holds(head: Head, photos: Path, convert: 
     paths = [photos / "val/bees/1.jpg", photos / "val/ants/0.jpg"]
     found = predict(head, convert(paths), progress=False)
     assert [p.label for p in found] == ["bees", "ants"]
+
+
+def test_predict_of_one_image_in_memory_is_that_of_its_file(head: Head, photos: Path) -> None:
+    path = photos / "val/bees/1.jpg"
+    with Image.open(path) as image:
+        pixels = np.asarray(image)
+    forms: list[Any] = [pixels, Image.open(path), path.read_bytes(), pixels[None], iter([pixels])]
+    with open_predictor(head, progress=False) as predictor:
+        (expected,) = predictor.predict(path)
+        for form in forms:
+            (found,) = predictor.predict(form)
+            assert (found.label, found.score) == (expected.label, expected.score)
+    (alone,) = predict(head, pixels, progress=False)
+    assert (alone.label, alone.path, alone.id) == (expected.label, "image 0", "0")
 
 
 def test_predict_array_with_the_path_of_a_cache_is_the_cache(
