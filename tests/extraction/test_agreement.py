@@ -13,12 +13,14 @@ import pytest
 from featx.cache.reader import open_cache
 from featx.cache.writer import write_splits
 from featx.core.rows import Failure, Row
+from featx.core.typing import Split
 from featx.extraction.agreement import Agreement, compare_source
 from featx.images.content import InMemory
 from featx.images.manifest import Entry, Manifest
 from tests.builders import build_info, build_rows, write_vectors
 
-LABELS, SPLITS = ["a", "b", "a", "b"], ["train", "train", "val", "val"]
+LABELS = ["a", "b", "a", "b"]
+SPLITS: list[Split | None] = ["train", "train", "val", "val"]
 GROUPS = ["g", "g", "h", "h"]
 
 
@@ -72,7 +74,8 @@ def test_source_that_says_something_else_is_told(
 def test_source_that_says_nothing_of_a_column_agrees(
     cache: Path, rows: list[Row], field: str
 ) -> None:
-    silent = [replace(row, **{field: None}) for row in rows]
+    nothing: dict[str, Any] = {field: None}
+    silent = [replace(row, **nothing) for row in rows]
     assert compare(cache, silent).disagreements == ()
 
 

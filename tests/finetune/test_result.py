@@ -252,7 +252,7 @@ def test_report_is_built_again_from_its_record(tmp_path: Path) -> None:
     again = TuningReport.from_record(record, json.loads(json.dumps(scores.to_dict())), paths)
     assert math.isnan(again.history[0].train_loss)
     assert again.history[1:] == report.history[1:]
-    moved = {"path": paths.output, "head_path": paths.head, "log_path": paths.log}
+    moved: dict[str, Any] = {"path": paths.output, "head_path": paths.head, "log_path": paths.log}
     assert replace(again, history=()) == replace(report, **moved, history=())
     for wrong in ({"n_train": "34"}, {"more": 1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -91,7 +91,8 @@ def draw_gains(rng: np.random.Generator, y: IntArray, shares: Array) -> Float64A
     drawn = rng.random(len(y))
     gained = drawn < shares[y, 0]
     lost = ~gained & (drawn < shares[y].sum(axis=1))
-    return (gained.astype(np.float64) - lost) * weigh_rows(y)
+    gains: Float64Array = (gained.astype(np.float64) - lost) * weigh_rows(y)
+    return gains
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,8 @@ def test_measure_holdout_is_the_share_and_the_mean_of_the_shares() -> None:
     y = np.array([0, 0, 0, 2])  # no image of class 1
     correct = np.array([True, True, False, False])
     accuracy, balanced = measure_holdout(correct, y)
-    assert (accuracy, balanced) == (0.5, pytest.approx(1 / 3))
+    assert accuracy == 0.5
+    assert balanced == pytest.approx(1 / 3)
 
 
 def test_selection_by_balanced_accuracy_does_not_give_up_the_rare_class() -> None:
