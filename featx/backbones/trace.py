@@ -24,7 +24,14 @@ class _TwinTracer(fx.Tracer):
     its modules are its own.
     """
 
-    def trace_twin(self, root: nn.Module) -> fx.Graph:
+    def build_module(self, network: nn.Module) -> fx.GraphModule:
+        """Trace a network, and build a module that runs the graph and shares its modules."""
+        graph = self._trace_twin(network)
+        traced = fx.GraphModule(self.root, graph, type(network).__name__)
+        self.root = nn.Module()  # the classes of the twin know the tracer, and are freed late
+        return traced
+
+    def _trace_twin(self, root: nn.Module) -> fx.Graph:
         """Trace a network, which is not changed."""
         self._proxies: dict[str, fx.Proxy] = {}
         self._classes: dict[type, type] = {}
@@ -131,9 +138,7 @@ def trace_network(network: nn.Module) -> fx.GraphModule:
     Exception
         Any error of the code that is traced.
     """
-    tracer = _TwinTracer()
-    graph = tracer.trace_twin(network)
-    return fx.GraphModule(tracer.root, graph, type(network).__name__)
+    return _TwinTracer().build_module(network)
 
 
 def trace_nodes(network: nn.Module) -> tuple[fx.GraphModule, dict[fx.Node, str]]:
@@ -158,6 +163,5 @@ def trace_nodes(network: nn.Module) -> tuple[fx.GraphModule, dict[fx.Node, str]]
         Any error of the code that is traced.
     """
     tracer = _NodeTracer()
-    graph = tracer.trace_twin(network)
-    traced = fx.GraphModule(tracer.root, graph, type(network).__name__)
+    traced = tracer.build_module(network)
     return traced, dict(tracer.node_to_qualname)

@@ -6,7 +6,6 @@ import copy
 from collections import Counter
 from weakref import WeakKeyDictionary
 
-import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
@@ -49,12 +48,25 @@ def fold_copy(embedder: FrozenNetwork) -> FrozenNetwork:
         norm = copied.network.get_submodule(norm_path)
         fuse = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
         copied.network.set_submodule(layer_path, fuse(layer, norm))  # type: ignore[arg-type, type-var]
-        norm.forward = _skip  # its other attributes stay: the network may read them
+    if folds:
+        copied.network = _leave_out(copied.network, {path for _, path in folds})
     return copied
 
 
-def _skip(batch: torch.Tensor) -> torch.Tensor:
-    return batch
+def _leave_out(network: nn.Module, paths: set[str]) -> nn.Module:
+    """Build a network that passes modules over; one level of calls is also a few percent faster."""
+    traced = trace_network(network)
+    graph = traced.graph
+    for node in [*graph.nodes]:
+        if node.op == "call_module" and node.target in paths:
+            node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
+            graph.erase_node(node)
+    flat = fx.GraphModule(traced, graph, type(network).__name__)
+    # Graph and network refer to each other, which would keep the weights in memory for a while.
+    graph.owning_module = None
+    for module in (traced, flat):
+        del vars(module)["_graph"]
+    return flat
 
 
 def find_folds(network: nn.Module) -> Folds:

@@ -99,9 +99,9 @@ def test_folded_network_equals_that_of_torch_to_the_last_bit(name: str) -> None:
             assert torch.equal(got, expected)
 
 
-def test_network_is_traced_once() -> None:
+def test_folds_of_a_network_are_looked_for_once() -> None:
     module = featx.load_backbone("mini", weights="random:0").module
-    with patch.object(folding, "trace_network", wraps=trace_network) as traced:
+    with patch.object(folding, "_trace_folds", wraps=folding._trace_folds) as traced:
         for _ in range(3):
             fold_copy(module)
     assert traced.call_count == 1
