@@ -89,7 +89,7 @@ def test_trace_that_fails_leaves_nothing_behind() -> None:
 
 
 def test_traces_beside_traces_of_another_program_are_right() -> None:
-    mine, theirs = Watching().eval(), Watching().eval()
+    mine, theirs = Watching().eval(), nn.Sequential(nn.Linear(3, 3), nn.ReLU())
     expected, ended, failures = fx.symbolic_trace(theirs).code, threading.Event(), []
 
     def trace_as_others_do() -> None:
