@@ -59,7 +59,7 @@ def _leave_out(network: nn.Module, paths: set[str]) -> nn.Module:
     graph = traced.graph
     for node in [*graph.nodes]:
         if node.op == "call_module" and node.target in paths:
-            node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
+            node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
     flat = fx.GraphModule(traced, graph, type(network).__name__)
     # Graph and network refer to each other, which would keep the weights in memory for a while.
