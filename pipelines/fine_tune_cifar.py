@@ -1,11 +1,12 @@
 """Measure the gain of fine-tuning on CIFAR-10, by the number of labelled images.
 
-For each number of training images per class, a frozen head, a network with its top block tuned and
-networks with more blocks tuned are compared on the same 10,000 test images. The images of a small
-number are among those of a larger one, so that one cache, and one trunk file for each cut, grow
-with them.
+For each number of training images per class and each seed, a frozen head, a network with its top
+block tuned and networks with more blocks tuned are compared on the same test images. A seed draws
+other training images, and is the seed of the recipe too. Of one seed, the images of a small number
+are among those of a larger one.
 
-    python pipelines/fine_tune_cifar.py --work /tmp/cifar --table docs/how_to/fine_tuning.csv
+    python pipelines/fine_tune_cifar.py --work /tmp/cifar --table docs/how_to/fine_tuning.csv \
+        --sizes 50 200 1000 --seeds 0 1 2
     python pipelines/fine_tune_cifar.py --plot docs/how_to/fine_tuning.png \
         --table docs/how_to/fine_tuning.csv
 """
@@ -19,7 +20,9 @@ import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
+from itertools import product
 from pathlib import Path
+from statistics import mean
 
 from shared import build_parser, check_there
 
@@ -47,14 +50,16 @@ class Way:
         Name in the table and the plot.
     unfreeze : int
         Number of blocks to train.
-    views, epochs : int
-        Number of augmented views of each image, and of epochs.
+    views : int
+        Number of augmented views of each image.
+    epochs : int, optional
+        Number of epochs. Default: that of the recipe.
     """
 
     name: str
     unfreeze: int
     views: int = 0
-    epochs: int = featx.Recipe.epochs
+    epochs: int | None = None
 
 
 WAYS = (
@@ -75,24 +80,28 @@ class Line:
         Number of training images per class.
     way : str
         Name of the way to train.
+    seed : int
+        Seed of the images that are drawn, and of the recipe.
     frozen, accuracy : float
         Accuracies of the frozen head and of the tuned model.
     gain, gain_low, gain_high : float
         Gain in accuracy with its 95 % interval.
-    best_epoch : int
-        Number of the epoch whose weights were kept.
+    best_epoch, epochs : int
+        Number of the epoch whose weights were kept, and number of epochs that were run.
     trunk_s, train_s, whole_s : float
         Seconds for the trunk, for the epochs, and in all.
     """
 
     per_class: int
     way: str
+    seed: int
     frozen: float
     accuracy: float
     gain: float
     gain_low: float
     gain_high: float
     best_epoch: int
+    epochs: int
     trunk_s: float
     train_s: float
     whole_s: float
@@ -105,6 +114,9 @@ def main() -> None:
     parser.add_argument("--table", type=Path, required=True, help="CSV to extend, or to draw")
     parser.add_argument("--plot", type=Path, help="draw the table to this file (needs matplotlib)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[50, 200, 1000, 5000])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--n-test", type=int, default=1000, metavar="N",
+                        help="test images per class, at most 1000")  # fmt: skip
     parser.add_argument("--ways", nargs="+", default=["top block", "5 blocks"], metavar="WAY",
                         choices=[way.name for way in WAYS])  # fmt: skip
     arguments = parser.parse_args()
@@ -124,9 +136,10 @@ def measure(arguments: argparse.Namespace) -> None:
         writer = csv.DictWriter(stream, names, lineterminator="\n")
         if is_new:
             writer.writeheader()
-        for per_class in sorted(arguments.sizes):
-            for way in (way for way in WAYS if way.name in arguments.ways):
-                line = run(arguments, images, per_class, way)
+        ways = [way for way in WAYS if way.name in arguments.ways]
+        for seed, per_class in product(arguments.seeds, sorted(arguments.sizes)):
+            for way in ways:
+                line = run(arguments, images, per_class, way, seed=seed)
                 writer.writerow({name: _round(value) for name, value in asdict(line).items()})
                 stream.flush()
                 print(line, flush=True)
@@ -143,24 +156,29 @@ def unpack(data: Path, work: Path) -> Path:
     return folder
 
 
-def list_images(images: Path, per_class: int) -> Iterator[tuple[str, str, str]]:
-    """Yield path, label and split of the images to train on, and of all test images."""
+def list_images(
+    images: Path, per_class: int, n_test: int, seed: int
+) -> Iterator[tuple[str, str, str]]:
+    """Yield path, label and split of the images to train on, and of test images."""
     for split in ("train", "test"):
         for folder in sorted((images / split).iterdir()):
             files = sorted(folder.iterdir())
             if split == "train":
-                random.Random(folder.name).shuffle(files)
-                files = files[:per_class]
+                random.Random(f"{folder.name} {seed}").shuffle(files)
+            files = files[: per_class if split == "train" else n_test]
             yield from ((str(file), folder.name, split) for file in files)
 
 
-def run(arguments: argparse.Namespace, images: Path, per_class: int, way: Way) -> Line:
+def run(
+    arguments: argparse.Namespace, images: Path, per_class: int, way: Way, *, seed: int
+) -> Line:
     """Extract, fit a head, tune and compare."""
     data, work = arguments.data, arguments.work
-    table = work / f"{per_class}.csv"
+    table = work / f"{per_class}-{seed}.csv"
     with table.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([("path", "label", "split"), *list_images(images, per_class)])
-    cache, head = work / "cifar.h5", work / f"{per_class}.joblib"
+        lines = list_images(images, per_class, arguments.n_test, seed)
+        csv.writer(stream).writerows([("path", "label", "split"), *lines])
+    cache, head = work / "cifar.h5", work / f"{per_class}-{seed}.joblib"
     weights = check_there(data / "weights" / WEIGHTS)
     featx.extract(table, cache, backbone=BACKBONE, weights=str(weights), size=SIZE, prune=True)
     if not head.exists():
@@ -172,7 +190,7 @@ def run(arguments: argparse.Namespace, images: Path, per_class: int, way: Way) -
         work / "tuned.safetensors",
         head=head,
         unfreeze=way.unfreeze,
-        recipe=featx.Recipe(views=way.views, epochs=way.epochs),
+        recipe=featx.Recipe(views=way.views, epochs=way.epochs, seed=seed),
         trunk=work / f"trunk-{way.unfreeze}.h5",
         overwrite=True,
     )
@@ -181,12 +199,14 @@ def run(arguments: argparse.Namespace, images: Path, per_class: int, way: Way) -
     return Line(
         per_class=per_class,
         way=way.name,
+        seed=seed,
         frozen=scores.first,
         accuracy=scores.second,
         gain=scores.gain,
         gain_low=low,
         gain_high=high,
         best_epoch=report.best_epoch,
+        epochs=len(report.history) - 1,
         trunk_s=report.trunk_s,
         train_s=report.train_s,
         whole_s=time.perf_counter() - start,
@@ -201,12 +221,12 @@ def read_lines(table: Path) -> list[Line]:
     """Read the table that `measure` wrote."""
     with table.open(newline="", encoding="utf-8") as stream:
         lines = list(csv.DictReader(stream))
-    kinds = {"per_class": int, "way": str, "best_epoch": int}
+    kinds = {"per_class": int, "way": str, "seed": int, "best_epoch": int, "epochs": int}
     return [Line(**{k: kinds.get(k, float)(v) for k, v in line.items()}) for line in lines]
 
 
 def draw(lines: list[Line], path: Path) -> None:
-    """Plot the accuracy against the number of training images per class."""
+    """Plot the mean accuracy, and its range over seeds, by the number of training images."""
     import matplotlib as mpl
 
     mpl.use("agg")
@@ -214,16 +234,20 @@ def draw(lines: list[Line], path: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
     sizes = sorted({line.per_class for line in lines})
-    frozen = {line.per_class: line.frozen for line in lines}
-    axes.plot(sizes, [frozen[size] for size in sizes], "o-", color="0.45", label="frozen head")
-    for way, colour in zip(WAYS, ("#c8553d", "#2a6f97", "#588157", "#7b5ea7"), strict=True):
-        chosen = sorted((line for line in lines if line.way == way.name), key=lambda x: x.per_class)
-        if chosen:
-            x, y = [one.per_class for one in chosen], [one.accuracy for one in chosen]
-            half = [1.96 * (value * (1 - value) / 10_000) ** 0.5 for value in y]
-            style = "o-" if len(chosen) > 2 else "D"
-            axes.errorbar(x, y, yerr=half, fmt=style, color=colour, label=way.name, capsize=2)
-    axes.set(xscale="log", xlabel="training images per class", ylabel="accuracy on 10,000 images")
+    curves = {"frozen head": [(line.per_class, line.frozen) for line in lines]}
+    for way in WAYS:
+        curves[way.name] = [(x.per_class, x.accuracy) for x in lines if x.way == way.name]
+    colours = ("0.45", "#c8553d", "#2a6f97", "#588157", "#7b5ea7")
+    for (name, points), colour in zip(curves.items(), colours, strict=True):
+        by_size = {size: [y for x, y in points if x == size] for size in sizes}
+        found = {size: values for size, values in by_size.items() if values}
+        if found:
+            means = [mean(values) for values in found.values()]
+            low = [one - min(values) for one, values in zip(means, found.values(), strict=True)]
+            high = [max(values) - one for one, values in zip(means, found.values(), strict=True)]
+            style = "o-" if len(found) > 1 else "D"
+            axes.errorbar(found, means, (low, high), fmt=style, color=colour, label=name, capsize=2)
+    axes.set(xscale="log", xlabel="training images per class", ylabel="accuracy on test images")
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
     axes.grid(alpha=0.3)

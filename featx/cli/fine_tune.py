@@ -1,5 +1,6 @@
 """featx fine-tune."""
 
+import math
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 TRAINING = "Training"
 TRUNK = "Trunk and interrupted runs"
+
+MAX_EPOCHS = 24
+"""Largest number of epochs of which each is printed."""
 
 MAX_CLASSES = 12
 """Largest number of classes whose recalls are printed."""
@@ -73,7 +77,10 @@ def fine_tune(
         choose("split", HeldOutSplit, "Split to compare on.  [default: val, else test]"),
     ] = None,
     weights: WeightsNow = None,
-    epochs: Annotated[int, _train("N", "Largest number of epochs.")] = Recipe.epochs,
+    epochs: Annotated[
+        int | None,
+        _train("N", "Number of epochs.  [default: 10, or as many as make 400 steps]"),
+    ] = Recipe.epochs,
     lr: Annotated[float, _train("RATE", "Largest learning rate of the topmost block.")] = Recipe.lr,
     lr_decay: Annotated[
         float, _train("FACTOR", "Learning rate of a block, relative to the block above it.")
@@ -86,7 +93,7 @@ def fine_tune(
         float, _train("NUMBER", "Weight decay of matrices and kernels.")
     ] = Recipe.weight_decay,
     warmup: Annotated[
-        float, _train("SHARE", "Share of all steps in which the learning rates rise.")
+        float, _train("SHARE", "Share of all steps in which the learning rates rise, up to 0.5.")
     ] = Recipe.warmup,
     train_batch_size: Annotated[
         int, _train("N", "Number of images in one training step.")
@@ -98,8 +105,12 @@ def fine_tune(
         float, _train("SHARE", "Share of each label that is spread over all classes.")
     ] = Recipe.label_smoothing,
     patience: Annotated[
-        int,
-        _train("N", "Epochs without improvement on the holdout after which training ends."),
+        int | None,
+        _train(
+            "N",
+            "Epochs without improvement on the holdout after which training ends, counted from "
+            "where rates have fallen to a third.  [default: all epochs are run]",
+        ),
     ] = Recipe.patience,
     views: Annotated[
         int,
@@ -227,9 +238,11 @@ def _print_report(report: "TuningReport") -> None:
         print_text()
     print_text(
         f"{report.backbone}: {', '.join(report.blocks)} unfrozen, {report.n_train} images to learn "
-        f"from, {report.n_holdout} to decide when to stop\n"
+        f"from, {report.n_holdout} to decide when to stop"
     )
+    print_text(f"{report.schedule}\n")
     measure = report.scores.measure.replace("_", " ")
+    every = math.ceil(len(report.history) / MAX_EPOCHS)
     print_table(
         ["epoch", "train loss", "holdout loss", f"holdout {measure}", "images/s", "seconds"],
         [
@@ -242,14 +255,17 @@ def _print_report(report: "TuningReport") -> None:
                 line.seconds if line.epoch else None,
             ]
             for line in report.history
+            if line.epoch % every == 0 or line.epoch in (report.best_epoch, len(report.history) - 1)
         ],
     )
+    if every > 1:
+        print_text(f"(one epoch of {every}; all are in {report.log_path})")
     train_s = sum(line.seconds for line in report.history)
     print_text(f"\nkept the weights of epoch {report.best_epoch}; {train_s:.1f} s of training")
     if not report.best_epoch:
         print_note(
-            "no epoch was better on the holdout than the head by more than a standard error: the "
-            "tuned weights are those of the frozen network"
+            "the network was not better than the head on the holdout for certain: "
+            "the tuned weights are those of the frozen network"
         )
     if report.stopped:
         print_note(f"stopped: {report.stopped}")

@@ -102,7 +102,7 @@ def plan_tuning(
     check_effect(
         request.recipe,
         n_blocks=len(network.cut.blocks),
-        n_epochs=request.recipe.epochs,
+        n_epochs=request.recipe.count_epochs(len(data.examples.train)),
     )
     excess = describe_excess(
         network.run.count_bytes(1),

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from featx.core.errors import TuningError
 from featx.core.typing import OptimizerName, TrainPrecision, check_choice
 
-MIN_WARMUP = 50
-"""Smallest number of warm-up steps. The first steps of AdamW change every weight by the full
-learning rate, even if its gradient is small. With forty images and one step per epoch, three such
-steps destroyed what the head had learnt."""
+N_EPOCHS = 10
+"""Number of epochs that a training has by default, if they make `MIN_STEPS` steps."""
+
+MIN_STEPS = 400
+"""Number of steps that a training has at least by default: with few images, ten epochs are too few
+steps to learn anything. `benchmarks/tuning_recipes.py` measures it."""
+
+LOW_RATE = 1 / 3
+"""Learning rate, relative to the largest one, from which `Recipe.patience` is counted. While rates
+are high, the holdout gets worse before it gets better."""
 
 LEAST_COUNTS = {"train_batch_size": 1, "epochs": 1, "patience": 1, "views": 0, "seed": 0}
 
@@ -19,7 +25,7 @@ RANGES = {
     "lr": (0, 1_000_000),  # far above useful values; the optimizers fail on values beyond float32
     "lr_decay": (0, 1),
     "weight_decay": (0, 1_000_000),
-    "warmup": (0, 1),
+    "warmup": (0, 0.5),  # no schedule ends while rates rise
     "clip_norm": (0, math.inf),
     "label_smoothing": (0, 1),
 }
@@ -42,19 +48,21 @@ class Recipe:
         Learning rate of a block, relative to the block above it (Howard and Ruder 2018).
     weight_decay : float
         Weight decay of matrices and kernels; biases and normalisations have none.
-    epochs : int
-        Largest number of epochs.
+    epochs : int, optional
+        Number of epochs. Default: 10, or as many as make 400 steps.
     warmup : float
-        Share of all steps in which the learning rates rise, but at least 50 steps; 0 for no
-        warm-up. After the warm-up, the rates fall by a cosine (Loshchilov and Hutter 2017).
+        Share of all steps in which the learning rates rise, at most a half; 0 for no warm-up.
+        After the warm-up, the rates fall to 0 by a cosine (Loshchilov and Hutter 2017).
     train_batch_size : int
         Number of images in one step.
     clip_norm : float
         Largest norm of the gradient; longer gradients are shortened to this norm.
     label_smoothing : float
         Share of each label that is spread evenly over all classes.
-    patience : int
-        Number of epochs in a row without improvement on the holdout after which training ends.
+    patience : int, optional
+        Number of epochs in a row without improvement on the holdout after which training ends. They
+        are counted from where the learning rates have fallen to a third. Default: all epochs are
+        run.
     views : int
         Number of augmented views of each image; epochs take the views in turn. 0 trains on the
         images as they are.
@@ -85,12 +93,12 @@ class Recipe:
     lr: float = 1e-3
     lr_decay: float = 0.8
     weight_decay: float = 0.05
-    epochs: int = 10
+    epochs: int | None = None
     warmup: float = 0.1
     train_batch_size: int = 64
     clip_norm: float = 1.0
     label_smoothing: float = 0.1
-    patience: int = 5
+    patience: int | None = None
     views: int = 0
     train_batchnorm: bool = False
     precision: TrainPrecision | None = None
@@ -101,11 +109,12 @@ class Recipe:
         if self.precision is not None:
             check_choice("precision", self.precision, TrainPrecision, error=TuningError)
         for name, least in LEAST_COUNTS.items():
-            if getattr(self, name) < least:
+            count = getattr(self, name)
+            if count is not None and count < least:
                 raise TuningError(
                     subject=name,
                     expected=f"at least {least}",
-                    got=str(getattr(self, name)),
+                    got=str(count),
                     remedy=f"Pass {least} or more.",
                 )
         for name, (low, high) in RANGES.items():
@@ -139,6 +148,53 @@ class Recipe:
                 remedy="Pass a larger train_batch_size, or leave train_batchnorm out.",
             )
 
+    def count_steps(self, n_images: int) -> int:
+        """Count the steps of one epoch.
+
+        Parameters
+        ----------
+        n_images : int
+            Number of images to learn from.
+
+        Returns
+        -------
+        int
+            Number of batches; the last one may be smaller.
+        """
+        return math.ceil(n_images / self.train_batch_size)
+
+    def count_epochs(self, n_images: int) -> int:
+        """Count the epochs of a training.
+
+        Parameters
+        ----------
+        n_images : int
+            Number of images to learn from.
+
+        Returns
+        -------
+        int
+            The given number, or by default the number that makes enough steps.
+        """
+        if self.epochs is not None:
+            return self.epochs
+        return max(N_EPOCHS, math.ceil(MIN_STEPS / self.count_steps(n_images)))
+
+    def count_warmup(self, n_steps: int) -> int:
+        """Count the steps in which the learning rates rise.
+
+        Parameters
+        ----------
+        n_steps : int
+            Number of steps of the whole training.
+
+        Returns
+        -------
+        int
+            The share `warmup` of the steps, rounded.
+        """
+        return round(self.warmup * n_steps)
+
     def scale_rate(self, step: int, n_steps: int) -> float:
         """Return the learning rate of a step, relative to the largest one.
 
@@ -154,8 +210,49 @@ class Recipe:
         float
             Above 0 and at most 1: a linear warm-up, then a cosine.
         """
-        n_warmup = max(MIN_WARMUP, round(self.warmup * n_steps)) if self.warmup else 0
+        n_warmup = self.count_warmup(n_steps)
         if step < n_warmup:
             return (step + 1) / (n_warmup + 1)
         done = (step - n_warmup) / max(1, n_steps - n_warmup)
         return 0.5 * (1 + math.cos(math.pi * done))
+
+    def is_low(self, step: int, n_steps: int) -> bool:
+        """Tell whether the learning rates have fallen so far that patience counts.
+
+        Parameters
+        ----------
+        step : int
+            Number of the step, from 0.
+        n_steps : int
+            Number of steps of the whole training.
+
+        Returns
+        -------
+        bool
+            True if the rate of the step is a third of the largest one or less, after the warm-up.
+        """
+        is_falling = step >= self.count_warmup(n_steps)
+        return is_falling and self.scale_rate(step, n_steps) <= LOW_RATE
+
+    def describe_schedule(self, n_images: int) -> str:
+        """Describe the epochs, the steps and the learning rate of a training.
+
+        Parameters
+        ----------
+        n_images : int
+            Number of images to learn from.
+
+        Returns
+        -------
+        str
+            A sentence without a full stop.
+        """
+        n_epochs, n_steps = self.count_epochs(n_images), self.count_steps(n_images)
+        total = n_epochs * n_steps
+        epochs = f"{n_epochs} {'epoch' if n_epochs == 1 else 'epochs'}"
+        if self.epochs is None and n_epochs > N_EPOCHS:
+            epochs += f", for at least {MIN_STEPS} steps,"
+        return (
+            f"{epochs} of {n_steps} {'step' if n_steps == 1 else 'steps'}: the learning rate rises "
+            f"for {self.count_warmup(total)} of {total} steps to {self.lr:g}, then falls to 0"
+        )

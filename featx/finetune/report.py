@@ -35,6 +35,8 @@ class TuningReport:
         Names of the unfrozen blocks, the one nearest to the classifier first.
     n_train, n_holdout : int
         Number of images to learn from, and number of images in the holdout.
+    schedule : str
+        Sentence that tells the epochs, the steps and the learning rate that were planned.
     history : tuple of Epoch
         Epochs in their order; epoch 0 is the fitted head.
     best_epoch : int
@@ -72,6 +74,7 @@ class TuningReport:
     blocks: tuple[str, ...]
     n_train: int
     n_holdout: int
+    schedule: str
     history: tuple[Epoch, ...]
     best_epoch: int
     n_epochs: int

@@ -103,10 +103,12 @@ class Training:
 
     Attributes
     ----------
+    n_epochs : int
+        Number of epochs of the whole training.
     progress : Progress
         The point that the training has reached.
     selection : ModelSelection
-        The best epoch so far.
+        Choice between the head and the last epoch.
     stopping : EarlyStopping
         Rule that decides when the training ends early.
     """
@@ -123,16 +125,18 @@ class Training:
             cut, classifier, self.recipe, self.device, class_weights=self._class_weights
         )
         self.optimizer = build_optimizer(self.recipe, cut.top, classifier, cut.blocks)
+        n_train, holdout = len(examples.train), examples.holdout
+        self.n_epochs = self.recipe.count_epochs(n_train)
+        self._n_steps = self.recipe.count_steps(n_train)
         self.progress = Progress()
-        holdout = examples.holdout
         self.selection = ModelSelection(
             examples.y[holdout], examples.units[holdout], identity.measure
         )
-        self.stopping = EarlyStopping(self.recipe.patience, self.recipe.epochs)
+        self.stopping = EarlyStopping(self.recipe.patience, self.n_epochs, identity.measure)
         self._checkpoint = Checkpoint(request.folder / CHECKPOINT, identity)
         self._y = torch.from_numpy(examples.y)
         self._start = self._copy_weights()
-        self._best: dict[str, torch.Tensor] = {}
+        self._last: dict[str, torch.Tensor] = {}
 
     @property
     def history(self) -> list[Epoch]:
@@ -150,17 +154,12 @@ class Training:
         return self.stopping.reason
 
     @property
-    def n_epochs(self) -> int:
-        """Number of epochs of the whole training."""
-        return self.recipe.epochs
-
-    @property
     def is_cut_short(self) -> bool:
         """Whether training ended before its learning rate had come down."""
-        return bool(self.stopped)
+        return bool(self.stopped) and not self._is_low(self.history[-1].epoch)
 
     def run(self, *, resume: bool = False, progress: bool | None = None) -> None:
-        """Train, and load the best weights into the network.
+        """Train, and load the chosen weights into the network.
 
         Parameters
         ----------
@@ -182,11 +181,11 @@ class Training:
             try:
                 with show_progress(progress), stage("measuring the head on the holdout"):
                     self._begin(resume=resume)
-                total = self.recipe.epochs * len(self.request.examples.train)
+                total = self.n_epochs * len(self.request.examples.train)
                 with open_bar(
                     "training", total, unit="images", done=self._count_done(), show=progress
                 ) as bar:
-                    while self.progress.epoch <= self.recipe.epochs and not self.stopped:
+                    while self.progress.epoch <= self.n_epochs and not self.stopped:
                         self._run_epoch(bar, signals)
             except torch.OutOfMemoryError as error:
                 raise DeviceError(
@@ -195,7 +194,7 @@ class Training:
                     got="no memory left",
                     remedy="Pass a smaller train_batch_size.",
                 ) from error
-            self.learner.load_state_dict(self._best if self.best_epoch else self._start)
+            self.learner.load_state_dict(self._last if self.best_epoch else self._start)
         self.learner.requires_grad_(False).eval().cpu()
 
     def predict(self, numbers: IntArray) -> torch.Tensor:
@@ -222,7 +221,7 @@ class Training:
             "stopping": self.stopping.state_dict(),
             "learner": self.learner.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "best": self._best,
+            "last": self._last,
             "device": self.device.type,
             "n_parts": self.learner.n_parts,
         }
@@ -236,7 +235,7 @@ class Training:
             self.learner.set_parts(state["n_parts"])
         self.learner.load_state_dict(state["learner"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self._best = state["best"]
+        self._last = state["last"]
 
     def _begin(self, *, resume: bool) -> None:
         """Load the checkpoint, or score the head as epoch 0."""
@@ -255,7 +254,7 @@ class Training:
     def _run_epoch(self, bar: Bar, signals: HeldSignals) -> None:
         """Train one epoch, or the rest of it, and score the holdout."""
         progress, recipe = self.progress, self.recipe
-        name = f"epoch {progress.epoch} of {recipe.epochs}"
+        name = f"epoch {progress.epoch} of {self.n_epochs}"
         bar.rename(name, self._describe_last())
         train = self.request.examples.train
         order = np.random.default_rng([recipe.seed, progress.epoch]).permutation(train)
@@ -292,9 +291,8 @@ class Training:
     def _step(self, maps: torch.Tensor, y: torch.Tensor) -> float:
         """Take one step along the gradient; return the loss, NaN if one of them is not finite."""
         recipe, progress = self.recipe, self.progress
-        n_steps = math.ceil(len(self.request.examples.train) / recipe.train_batch_size)
-        step = (progress.epoch - 1) * n_steps + progress.step
-        scale = recipe.scale_rate(step, recipe.epochs * n_steps)
+        step = (progress.epoch - 1) * self._n_steps + progress.step
+        scale = recipe.scale_rate(step, self.n_epochs * self._n_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["lr_peak"] * scale
         loss = self.learner.compute_gradients(maps, y, step=step)
@@ -305,7 +303,7 @@ class Training:
         return loss
 
     def _finish_epoch(self, train_loss: float) -> None:
-        """Score the holdout, keep the best weights, and write the checkpoint and the log."""
+        """Score the holdout, keep the weights, and write the checkpoint and the log."""
         progress = self.progress
         number = progress.epoch if self.history else 0
         holdout = self.request.examples.holdout
@@ -322,13 +320,17 @@ class Training:
             seconds=progress.seconds,
             images_per_s=progress.n_seen / progress.seconds if progress.seconds else 0.0,
         )
-        is_best = self.selection.update(epoch, correct)
-        if is_best:
-            self._best = self._copy_weights()
-        self.stopping.update(number, is_best=is_best)
+        self.selection.update(number, correct, loss=epoch.holdout_loss)
+        self._last = self._copy_weights()
+        self.stopping.update(epoch, is_low=self._is_low(number))
         progress.finish_epoch(epoch)
         self._checkpoint.write(self.state_dict())
         write_log(self.request.folder / LOG, self.history, overwrite=True)
+
+    def _is_low(self, epoch: int) -> bool:
+        """Tell whether an epoch ended with low learning rates."""
+        n_steps = self.n_epochs * self._n_steps
+        return epoch > 0 and self.recipe.is_low(epoch * self._n_steps - 1, n_steps)
 
     def _iter_features(self, numbers: IntArray, view: int) -> Generator[torch.Tensor]:
         batch_size = self.recipe.train_batch_size

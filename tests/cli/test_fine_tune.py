@@ -62,14 +62,16 @@ def test_fine_tune_prints_epochs_scores_and_verdict(place: Any, run_cli: Any) ->
     assert result.code == 0
     lines = result.out.splitlines()
     assert lines[0] == "lenet5: f6 unfrozen, 19 images to learn from, 5 to decide when to stop"
-    assert lines[2].split("  ")[0] == "epoch"
-    assert [line.split()[0] for line in lines[3:6]] == ["0", "1", "2"]
-    assert lines[3].split()[1] == "-"  # nothing was learnt before epoch 1
-    assert all(0 < float(line.split()[2]) < 10 for line in lines[3:6])
-    assert lines[7].startswith("kept the weights of epoch ")
+    assert lines[1].startswith("2 epochs of ")
+    assert ": the learning rate rises for " in lines[1]
+    assert lines[3].split("  ")[0] == "epoch"
+    assert [line.split()[0] for line in lines[4:7]] == ["0", "1", "2"]
+    assert lines[4].split()[1] == "-"  # nothing was learnt before epoch 1
+    assert all(0 < float(line.split()[2]) < 10 for line in lines[4:7])
+    assert lines[8].startswith("kept the weights of epoch ")
     words = "model accuracy on val balanced accuracy 95 % interval of accuracy"
-    assert lines[9].split() == words.split()
-    assert [line.split()[0] for line in lines[10:12]] == ["frozen", "tuned"]
+    assert lines[10].split() == words.split()
+    assert [line.split()[0] for line in lines[11:13]] == ["frozen", "tuned"]
     assert VERDICT.match(lines[-1])
     assert " on 12 val images (95 % interval " in lines[-1]
     assert "the output of the trunk is in tuned.trunk.h5 (0 MB" in result.err
@@ -94,6 +96,15 @@ def test_fine_tune_prints_epochs_scores_and_verdict(place: Any, run_cli: Any) ->
     result = run_cli("info", "tuned.safetensors", "--json")
     record = json.loads(result.out)
     assert (record["backbone"], record["classes"]) == ("lenet5", ["columns", "rows"])
+
+
+def test_fine_tune_of_many_epochs_prints_some_of_them(place: Any, run_cli: Any) -> None:
+    result = run_cli(*(TUNE + FAST + " --epochs 50 --lr 1e-30").split())
+    assert result.code == 0
+    lines = result.out.splitlines()
+    assert [line.split()[0] for line in lines[4:22]] == [*map(str, range(0, 51, 3)), "50"]
+    assert lines[22] == "(one epoch of 3; all are in tuned.log.csv)"
+    assert len((place / "tuned.log.csv").read_text().splitlines()) == 1 + 51
 
 
 def test_fine_tune_json_is_the_report(place: Any, run_cli: Any) -> None:
@@ -124,10 +135,10 @@ def test_fine_tune_without_space_for_the_trunk_says_so(place: Any, run_cli: Any)
 
 
 def test_fine_tune_that_stops_early_says_why(place: Any, run_cli: Any) -> None:
-    options = " --lr 1e6 --optimizer sgd --warmup 0 --clip-norm 1e6 --patience 1"
+    options = " --lr 1e-30 --epochs 8 --patience 1"
     result = run_cli(*(TUNE + FAST + options).split())
     assert result.code == 0
-    assert "featx: stopped: no epoch after epoch 0 was better on the holdout" in result.err
+    assert "featx: stopped: after epoch 6 of 8, because 1 epoch at low learning rates" in result.err
     assert "kept the weights of epoch 0" in result.out
     assert "Stay with the frozen head: " in result.out
 

@@ -10,7 +10,7 @@ import pytest
 
 from featx.core.errors import TuningError
 from featx.core.typing import OptimizerName, list_choices
-from featx.finetune.recipe import MIN_WARMUP, Recipe
+from featx.finetune.recipe import LOW_RATE, MIN_STEPS, N_EPOCHS, Recipe
 
 
 def build(**numbers: Any) -> Recipe:
@@ -67,10 +67,16 @@ def test_recipe_with_a_number_below_zero_is_refused(name: str, value: float) -> 
         build(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["lr_decay", "warmup", "label_smoothing"])
+@pytest.mark.parametrize("name", ["lr_decay", "label_smoothing"])
 def test_recipe_with_a_share_above_one_is_refused(name: str) -> None:
     with pytest.raises(TuningError, match=rf"^{name}: .* at most 1, got 1\.5\."):
         build(**{name: 1.5})
+
+
+@pytest.mark.parametrize("warmup", [0.51, 1, 1.5])
+def test_recipe_whose_rates_rise_for_most_of_the_steps_is_refused(warmup: float) -> None:
+    with pytest.raises(TuningError, match=rf"^warmup: .* and at most 0\.5, got {warmup}\."):
+        build(warmup=warmup)
 
 
 @pytest.mark.parametrize("value", [1e7, math.inf])
@@ -106,30 +112,103 @@ def test_recipe_at_its_bounds_is_taken() -> None:
     least = Recipe(
         epochs=1, train_batch_size=1, patience=1, weight_decay=0, warmup=0, label_smoothing=0
     )
-    most = Recipe(lr_decay=1, warmup=1, label_smoothing=0.99, clip_norm=math.inf, precision="bf16")
+    most = Recipe(
+        lr_decay=1, warmup=0.5, label_smoothing=0.99, clip_norm=math.inf, precision="bf16"
+    )
     assert {least.optimizer, most.optimizer} < set(list_choices(OptimizerName))
 
 
-SCHEDULES = [(0.1, 2000), (0.0, 50), (0.5, 310), (1.0, 400), (0.1, 100), (0.1, 1), (0.3, 3)]
+SCHEDULES = [(0.1, 2000), (0.0, 50), (0.5, 310), (0.1, 100), (0.1, 5), (0.1, 1), (0.5, 1), (0.3, 3)]
+"""Shares of warm-up and numbers of steps; five steps are those of case F02."""
+
+
+def scale_all(recipe: Recipe, n_steps: int) -> list[float]:
+    return [recipe.scale_rate(step, n_steps) for step in range(n_steps)]
 
 
 @pytest.mark.parametrize(("warmup", "n_steps"), SCHEDULES)
-def test_scale_rate_is_above_zero_and_at_most_one(warmup: float, n_steps: int) -> None:
-    scales = [Recipe(warmup=warmup).scale_rate(step, n_steps) for step in range(n_steps)]
+def test_scale_rate_is_above_zero_and_reaches_one(warmup: float, n_steps: int) -> None:
+    scales = scale_all(Recipe(warmup=warmup), n_steps)
     assert all(0 < scale <= 1 for scale in scales)
-    # Too few steps to warm up in end on the way.
-    assert max(scales) > 0.9 or (warmup and n_steps < MIN_WARMUP)
+    assert max(scales) == 1
 
 
 @pytest.mark.parametrize(("warmup", "n_steps"), SCHEDULES)
-def test_scale_rate_rises_through_the_warmup_and_then_falls(warmup: float, n_steps: int) -> None:
-    scales = [Recipe(warmup=warmup).scale_rate(step, n_steps) for step in range(n_steps)]
-    n_rising = max(MIN_WARMUP, round(warmup * n_steps)) if warmup else 0
+def test_scale_rate_rises_for_the_given_share_and_then_falls(warmup: float, n_steps: int) -> None:
+    recipe = Recipe(warmup=warmup)
+    scales, n_rising = scale_all(recipe, n_steps), recipe.count_warmup(n_steps)
+    assert abs(n_rising - warmup * n_steps) <= 0.5
     assert scales[:n_rising] == sorted(set(scales[:n_rising]))
     assert scales[n_rising:] == sorted(set(scales[n_rising:]), reverse=True)
-    assert all(scale < 1 for scale in scales[:n_rising])
-    if n_rising < n_steps:
-        assert scales[n_rising] == 1
+    assert scales.index(1) == n_rising <= n_steps / 2
+
+
+@pytest.mark.parametrize("n_steps", [5, 10, 40, 290, 5000])
+def test_scale_rate_ends_low_however_few_the_steps(n_steps: int) -> None:
+    recipe = Recipe()
+    assert scale_all(recipe, n_steps)[-1] < 0.1
+    assert recipe.is_low(n_steps - 1, n_steps)
+
+
+def test_is_low_is_the_last_part_of_the_schedule() -> None:
+    recipe = Recipe(warmup=0.2)
+    low = [recipe.is_low(step, 100) for step in range(100)]
+    first = low.index(True)
+    assert low == [False] * first + [True] * (100 - first)
+    assert recipe.scale_rate(first, 100) <= LOW_RATE < recipe.scale_rate(first - 1, 100)
+    assert first > 60  # the first steps of the warm-up are lower still
+
+
+@pytest.mark.parametrize(
+    ("n_images", "n_epochs"),
+    [
+        pytest.param(1, MIN_STEPS, id="one step per epoch"),
+        pytest.param(64 * 4, MIN_STEPS // 4, id="four steps"),
+        pytest.param(64 * 4 + 1, MIN_STEPS // 5, id="a last batch of one"),
+        pytest.param(64 * MIN_STEPS, N_EPOCHS, id="many"),
+    ],
+)
+def test_count_epochs_makes_enough_steps_by_default(n_images: int, n_epochs: int) -> None:
+    recipe = Recipe()
+    assert recipe.count_epochs(n_images) == n_epochs
+    assert recipe.count_epochs(n_images) * recipe.count_steps(n_images) >= MIN_STEPS
+
+
+@pytest.mark.parametrize("n_images", [1, 300, 100_000])
+def test_count_epochs_that_are_given_are_taken(n_images: int) -> None:
+    assert Recipe(epochs=3).count_epochs(n_images) == 3
+
+
+@pytest.mark.parametrize(
+    ("recipe", "n_images", "expected"),
+    [
+        pytest.param(
+            Recipe(epochs=5),
+            64,
+            "5 epochs of 1 step: the learning rate rises for 0 of 5 steps to 0.001, then falls to "
+            "0",
+            id="given",
+        ),
+        pytest.param(
+            Recipe(epochs=1, lr=0.5, warmup=0.5),
+            640,
+            "1 epoch of 10 steps: the learning rate rises for 5 of 10 steps to 0.5, then falls to "
+            "0",
+            id="one epoch",
+        ),
+        pytest.param(
+            Recipe(),
+            64,
+            f"{MIN_STEPS} epochs, for at least {MIN_STEPS} steps, of 1 step: the learning rate "
+            f"rises for {MIN_STEPS // 10} of {MIN_STEPS} steps to 0.001, then falls to 0",
+            id="few images",
+        ),
+    ],
+)
+def test_describe_schedule_tells_epochs_steps_and_rates(
+    recipe: Recipe, n_images: int, expected: str
+) -> None:
+    assert recipe.describe_schedule(n_images) == expected
 
 
 def test_scale_rate_makes_no_jumps_and_ends_near_zero() -> None:

@@ -48,6 +48,7 @@ def build_report(scores: PairedScores, **changes: Any) -> TuningReport:
         "blocks": ("f6",),
         "n_train": 34,
         "n_holdout": 8,
+        "schedule": "2 epochs",
         "history": (),
         "best_epoch": 0,
         "n_epochs": 10,

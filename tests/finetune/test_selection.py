@@ -49,9 +49,7 @@ def select(*n_correct: int, losses: dict[int, float] | None = None) -> ModelSele
     """Take in epochs, the head among them, that predict the first so many of 20 images."""
     selection = build_selection()
     for number, count in enumerate(n_correct):
-        loss = (losses or {}).get(number, 1.0)
-        epoch = build_epoch(number, accuracy=count / 20, loss=loss)
-        selection.update(epoch, build_correct(count))
+        selection.update(number, build_correct(count), loss=(losses or {}).get(number, 1.0))
     return selection
 
 
@@ -138,8 +136,7 @@ def test_selection_by_balanced_accuracy_does_not_give_up_the_rare_class() -> Non
     for measure in ("accuracy", "balanced_accuracy"):
         selection = ModelSelection(y, np.arange(132), measure)
         for number, correct in enumerate((head, dogs, both)):
-            accuracy, balanced = measure_holdout(correct, y)
-            selection.update(build_epoch(number, accuracy=accuracy, balanced=balanced), correct)
+            selection.update(number, correct, loss=1.0)
             winners[measure, number] = selection.choose_winner()
     assert winners["accuracy", 1] == 1
     assert winners["balanced_accuracy", 1] == 0
@@ -149,46 +146,57 @@ def test_selection_by_balanced_accuracy_does_not_give_up_the_rare_class() -> Non
 @pytest.mark.parametrize(
     ("worse", "better"),
     [
-        pytest.param((0.8, 0.5, False), (0.9, 0.9, False), id="accuracy before loss"),
-        pytest.param((0.8, 0.5, False), (0.8, 0.4, False), id="loss of equal accuracies"),
-        pytest.param((0.9, 0.1, False), (0.8, 0.5, True), id="certainty before accuracy"),
+        pytest.param((0.8, 0.5), (0.9, 0.9), id="accuracy before loss"),
+        pytest.param((0.8, 0.5), (0.8, 0.4), id="loss of equal accuracies"),
     ],
 )
-def test_rank_orders_epochs(
-    worse: tuple[float, float, bool], better: tuple[float, float, bool]
-) -> None:
+def test_rank_orders_epochs(worse: tuple[float, float], better: tuple[float, float]) -> None:
     ranks = [
-        rank(build_epoch(1, accuracy=accuracy, loss=loss), "accuracy", sure=sure)
-        for accuracy, loss, sure in (worse, better)
+        rank(build_epoch(1, accuracy=accuracy, loss=loss), "accuracy")
+        for accuracy, loss in (worse, better)
     ]
     assert ranks[0] < ranks[1]
 
 
 @pytest.mark.parametrize(
-    ("n_correct", "losses", "best", "winner"),
+    ("n_correct", "winner"),
     [
-        pytest.param((10,), {}, 0, 0, id="the head alone"),
-        pytest.param((10, 15, 14), {}, 1, 1, id="surely better"),
-        pytest.param((10, 11, 10), {}, 1, 0, id="better by chance"),
-        pytest.param((10, 8, 9), {}, 0, 0, id="only harm"),
-        pytest.param((10, 15, 15), {2: 0.5}, 2, 2, id="equal, with a lower loss"),
-        pytest.param((10, 15, 15), {2: 1.0}, 1, 1, id="equal in all"),
-        pytest.param((10, 15, 15), {2: math.nan}, 1, 1, id="a loss that is no number"),
-        pytest.param((10, 11, 15, 12), {}, 2, 2, id="chance, then certainty"),
+        pytest.param((10,), 0, id="the head alone"),
+        pytest.param((10, 15), 1, id="surely better"),
+        pytest.param((10, 11), 0, id="better by chance"),
+        pytest.param((10, 10), 0, id="as good as the head"),
+        pytest.param((10, 8, 9), 0, id="only harm"),
+        pytest.param((10, 18, 14), 2, id="a better one before"),
+        pytest.param((10, 18, 10), 0, id="worse in the end"),
     ],
 )
-def test_selection_keeps_the_best_epoch(
-    n_correct: tuple[int, ...], losses: dict[int, float], best: int, winner: int
+def test_selection_judges_the_last_epoch(n_correct: tuple[int, ...], winner: int) -> None:
+    assert select(*n_correct).choose_winner() == winner
+
+
+@pytest.mark.parametrize(
+    ("n_correct", "loss", "winner"),
+    [
+        pytest.param(11, 0.9, 1, id="a lower loss too"),
+        pytest.param(11, 1.0, 0, id="the same loss"),
+        pytest.param(11, math.nan, 0, id="a loss that is no number"),
+        pytest.param(10, 0.1, 0, id="a lower loss alone"),
+        pytest.param(9, 0.1, 0, id="fewer images"),
+        pytest.param(12, 9.0, 1, id="surely better, whatever the loss"),
+    ],
+)
+def test_selection_takes_a_small_gain_only_with_a_lower_loss(
+    n_correct: int, loss: float, winner: int
 ) -> None:
-    selection = select(*n_correct, losses=losses)
-    assert (selection.best_epoch, selection.choose_winner()) == (best, winner)
+    selection = select(10, n_correct, losses={1: loss})
+    assert selection.choose_winner() == winner
 
 
-def test_selection_is_sure_epoch_for_epoch_of_other_images() -> None:
-    # As many are correct as of the head, and others: nothing is sure.
+def test_selection_compares_epochs_image_by_image() -> None:
+    # One image more is correct, but of other images: nothing is sure.
     selection = build_selection()
-    selection.update(build_epoch(0, accuracy=0.5), build_correct(10))
-    assert selection.update(build_epoch(1, accuracy=0.55), ~build_correct(9))
+    selection.update(0, build_correct(10), loss=1.0)
+    selection.update(1, ~build_correct(9), loss=1.0)
     assert selection.choose_winner() == 0
 
 
@@ -199,61 +207,90 @@ def test_selection_without_any_epoch_has_the_head() -> None:
 def test_selection_continues_from_its_state() -> None:
     before, after = select(10, 11), build_selection()
     after.load_state_dict(json.loads(json.dumps(before.state_dict())))
-    for number, count in ((2, 10), (3, 16), (4, 15)):
-        epoch, correct = build_epoch(number, accuracy=count / 20), build_correct(count)
-        # A rank that was a list in a file is compared as a tuple.
-        assert after.update(epoch, correct) is before.update(epoch, correct)
-        assert after.choose_winner() == before.choose_winner()
-    assert after.choose_winner() == 3
+    assert after.choose_winner() == before.choose_winner() == 0
+    for selection in (before, after):
+        selection.update(2, build_correct(11), loss=0.9)
+        assert selection.choose_winner() == 2
 
 
-def stop_after(is_best: list[bool], *, patience: int, n_epochs: int) -> tuple[int, str]:
+def build_best(number: int, *, is_best: bool) -> Epoch:
+    """Build an epoch that is better than all before it, or worse than all."""
+    return build_epoch(number, accuracy=0.5 + number / 1000 if is_best else 0.1)
+
+
+def stop_after(
+    is_best: list[bool], *, patience: int | None, n_epochs: int, first_low: int = 0
+) -> tuple[int, str]:
     """Return the epoch at which training ends, and why."""
-    stopping = EarlyStopping(patience, n_epochs)
+    stopping = EarlyStopping(patience, n_epochs, "accuracy")
     for number, best in enumerate(is_best):
-        stopping.update(number, is_best=best)
+        stopping.update(build_best(number, is_best=best), is_low=number >= first_low)
         if stopping.reason:
             return number, stopping.reason
     return len(is_best) - 1, ""
 
 
 @pytest.mark.parametrize(
-    ("is_best", "patience", "n_epochs", "end", "after"),
+    ("is_best", "patience", "n_epochs", "end"),
     [
-        pytest.param([True, False, False, False], 2, 9, 2, 0, id="nothing better than the head"),
-        pytest.param([True, True, False, True, False, False, True], 2, 9, 5, 3, id="later"),
-        pytest.param([True, False, False], 2, 2, 2, None, id="at the last epoch"),
-        pytest.param([True, True, True, True], 1, 3, 3, None, id="never"),
-        pytest.param([True, False, True], 1, 9, 1, 0, id="at once"),
+        pytest.param([True, False, False, False], 2, 9, 2, id="nothing better than the head"),
+        pytest.param([True, True, False, True, False, False, True], 2, 9, 5, id="later"),
+        pytest.param([True, False, True], 1, 9, 1, id="at once"),
     ],
 )
 def test_stopping_ends_after_so_many_epochs_without_a_better_one(
-    is_best: list[bool], patience: int, n_epochs: int, end: int, after: int | None
+    is_best: list[bool], patience: int, n_epochs: int, end: int
 ) -> None:
     number, reason = stop_after(is_best, patience=patience, n_epochs=n_epochs)
     assert number == end
-    expected = (
-        ""
-        if after is None
-        else f"no epoch after epoch {after} was better on the holdout, for {patience} epochs"
+    epochs = f"{patience} epoch{'s' if patience > 1 else ''}"
+    assert reason == (
+        f"after epoch {end} of {n_epochs}, because {epochs} at low learning rates brought nothing "
+        "better on the holdout"
     )
-    assert reason == expected
+
+
+@pytest.mark.parametrize(
+    ("is_best", "patience", "n_epochs"),
+    [
+        pytest.param([True, False, False], 2, 2, id="at the last epoch"),
+        pytest.param([True, True, True, True], 1, 3, id="never"),
+        pytest.param([True, *[False] * 20], None, 20, id="no patience was named"),
+    ],
+)
+def test_stopping_lets_the_training_finish(
+    is_best: list[bool], patience: int | None, n_epochs: int
+) -> None:
+    assert stop_after(is_best, patience=patience, n_epochs=n_epochs) == (len(is_best) - 1, "")
+
+
+@pytest.mark.parametrize(
+    ("is_best", "end"),
+    [
+        pytest.param([True, *[False] * 9], 8, id="nothing better"),  # epochs 7 and 8 count
+        pytest.param([True, *[False] * 5, True, *[False] * 3], 8, id="better before"),
+        pytest.param([True, *[False] * 6, True, False, False], 9, id="better after"),
+    ],
+)
+def test_stopping_counts_from_where_the_rates_have_come_down(is_best: list[bool], end: int) -> None:
+    number, _ = stop_after(is_best, patience=2, n_epochs=10, first_low=7)
+    assert number == end
 
 
 def test_stopping_continues_from_its_state() -> None:
-    before, after = EarlyStopping(3, 9), EarlyStopping(3, 9)
+    before, after = EarlyStopping(3, 9, "accuracy"), EarlyStopping(3, 9, "accuracy")
     for number, best in enumerate([True, False, False]):
-        before.update(number, is_best=best)
+        before.update(build_best(number, is_best=best), is_low=True)
     after.load_state_dict(json.loads(json.dumps(before.state_dict())))
     assert after.reason == ""
-    after.update(3, is_best=False)
-    assert after.reason.startswith("no epoch after epoch 0 was better")
+    after.update(build_best(3, is_best=False), is_low=True)
+    assert after.reason.startswith("after epoch 3 of 9, because 3 epochs")
 
 
 def test_stopping_for_another_reason_is_told() -> None:
-    stopping = EarlyStopping(3, 9)
+    stopping = EarlyStopping(3, 9, "accuracy")
     stopping.stop("the loss was not finite")
     assert stopping.reason == "the loss was not finite"
-    after = EarlyStopping(3, 9)
+    after = EarlyStopping(3, 9, "accuracy")
     after.load_state_dict(stopping.state_dict())
     assert after.reason == stopping.reason

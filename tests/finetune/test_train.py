@@ -23,6 +23,7 @@ from featx.core.errors import TuningError
 from featx.core.typing import IntArray
 from featx.finetune.cut import CutNetwork, cut_backbone
 from featx.finetune.learner import choose_precision
+from featx.finetune.recipe import MIN_STEPS
 from featx.heads.classifier import weigh_classes
 from tests.builders import leave_draft
 
@@ -368,14 +369,30 @@ def test_training_of_batchnorm_on_a_last_batch_of_one_image_keeps_its_statistics
 
 def test_training_on_random_labels_stops_early_and_says_why(tmp_path: Path) -> None:
     y = draw_random_labels(40)
+    maps = draw_maps(y * 0)
     training = train(
-        tmp_path / "1", examples=build_examples(y, 10), maps=draw_maps(y * 0), epochs=60
+        tmp_path / "1", examples=build_examples(y, 10), maps=maps, epochs=60, patience=5
     )
-    assert len(training.history) < 40
+    n_epochs = len(training.history) - 1
+    assert 30 < n_epochs < 50  # the rates are at a third after three fifths of the steps
+    assert training.history[n_epochs - 5].lr > 0.01 / 3 > training.history[n_epochs - 4].lr
     assert training.stopped == (
-        f"no epoch after epoch {training.best_epoch} was better on the holdout, for 5 epochs"
+        f"after epoch {n_epochs} of 60, because 5 epochs at low learning rates brought nothing "
+        "better on the holdout"
     )
-    assert len(training.history) == 1 + training.best_epoch + 5
+
+
+def test_training_without_patience_runs_all_epochs(tmp_path: Path) -> None:
+    training = train(tmp_path / "1", epochs=20, **turn_holdout())
+    assert (training.best_epoch, training.stopped) == (0, "")
+    assert len(training.history) == 1 + 20
+
+
+def test_training_without_epochs_makes_enough_steps(tmp_path: Path) -> None:
+    training = train(tmp_path / "1", epochs=None)
+    assert training.n_epochs == math.ceil(MIN_STEPS / N_STEPS)
+    assert len(training.history) == 1 + training.n_epochs
+    assert training.history[-1].lr < 1e-4 * training.history[1].lr
 
 
 def test_training_that_stops_early_ends_its_bar_there_and_says_so(
@@ -383,7 +400,7 @@ def test_training_that_stops_early_ends_its_bar_there_and_says_so(
 ) -> None:
     y = draw_random_labels(40)
     training = build_training(
-        tmp_path / "1", examples=build_examples(y, 10), maps=draw_maps(y * 0), epochs=60
+        tmp_path / "1", examples=build_examples(y, 10), maps=draw_maps(y * 0), epochs=60, patience=5
     )
     training.run(progress=True)
     n_epochs, n_train = len(training.history) - 1, len(training.request.examples.train)
@@ -394,19 +411,15 @@ def test_training_that_stops_early_ends_its_bar_there_and_says_so(
     )
 
 
-def test_training_keeps_the_best_weights_not_the_last(tmp_path: Path) -> None:
+def test_training_keeps_the_weights_of_the_last_epoch(tmp_path: Path) -> None:
     examples = build_examples()
-    training = train(
-        tmp_path / "1", epochs=12, patience=20, lr=0.03, maps=draw_maps(examples.y, noise=2)
-    )
-    scores = [(-line.holdout_accuracy, line.holdout_loss) for line in training.history]
-    assert 0 < training.best_epoch < 12
-    assert scores[training.best_epoch] == min(scores)
+    training = train(tmp_path / "1", epochs=12, lr=0.03, maps=draw_maps(examples.y, noise=2))
+    scores = [line.holdout_accuracy for line in training.history]
+    assert training.best_epoch == 12
+    assert scores[0] < scores[12] < max(scores)  # the luckiest epoch was another
     y = torch.from_numpy(examples.y)[examples.holdout]
     got = float(functional.cross_entropy(training.predict(examples.holdout), y))
-    assert got == min(scores)[1]
-    last = read_checkpoint(tmp_path / "1")["learner"]
-    assert not torch.equal(last["classifier.weight"], training.request.classifier.weight)
+    assert got == training.history[12].holdout_loss
 
 
 def test_training_that_looks_better_by_chance_keeps_the_head_it_began_with(tmp_path: Path) -> None:
@@ -431,8 +444,8 @@ def test_training_that_only_harms_keeps_the_head_it_began_with(tmp_path: Path) -
     before = read_state(training.learner)
     training.run(progress=False)
     assert training.best_epoch == 0
-    assert training.stopped.startswith("no epoch after epoch 0 was better")
-    assert len(training.history) == 3
+    assert training.stopped.startswith("after epoch 7 of 9, because 2 epochs")
+    assert len(training.history) == 1 + 7  # rates are low from epoch 6 on
     assert read_state(training.learner) == before
 
 
