@@ -50,11 +50,12 @@ from .extraction.reembed import Comparison as Comparison
 from .extraction.reembed import compare_with_source as compare_with_source
 from .extraction.report import ExtractionReport as ExtractionReport
 from .finetune.advise import Advice as Advice
-from .finetune.advise import MeasuredGain as MeasuredGain
-from .finetune.advise import Measurement as Measurement
 from .finetune.advise import advise as advise
 from .finetune.curve import CurvePoint as CurvePoint
 from .finetune.log import Epoch as Epoch
+from .finetune.measured import MeasuredGain as MeasuredGain
+from .finetune.measured import Measurement as Measurement
+from .finetune.measured import Spread as Spread
 from .finetune.recipe import Recipe as Recipe
 from .finetune.report import TuningReport as TuningReport
 from .finetune.tune import fine_tune as fine_tune

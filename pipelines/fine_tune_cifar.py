@@ -86,8 +86,8 @@ class Line:
         Accuracies of the frozen head and of the tuned model.
     gain, gain_low, gain_high : float
         Gain in accuracy with its 95 % interval.
-    best_epoch, epochs : int
-        Number of the epoch whose weights were kept, and number of epochs that were run.
+    best_epoch : int
+        Number of the epoch whose weights were kept.
     trunk_s, train_s, whole_s : float
         Seconds for the trunk, for the epochs, and in all.
     """
@@ -101,7 +101,6 @@ class Line:
     gain_low: float
     gain_high: float
     best_epoch: int
-    epochs: int
     trunk_s: float
     train_s: float
     whole_s: float
@@ -206,7 +205,6 @@ def run(
         gain_low=low,
         gain_high=high,
         best_epoch=report.best_epoch,
-        epochs=len(report.history) - 1,
         trunk_s=report.trunk_s,
         train_s=report.train_s,
         whole_s=time.perf_counter() - start,
@@ -221,7 +219,7 @@ def read_lines(table: Path) -> list[Line]:
     """Read the table that `measure` wrote."""
     with table.open(newline="", encoding="utf-8") as stream:
         lines = list(csv.DictReader(stream))
-    kinds = {"per_class": int, "way": str, "seed": int, "best_epoch": int, "epochs": int}
+    kinds = {"per_class": int, "way": str, "seed": int, "best_epoch": int}
     return [Line(**{k: kinds.get(k, float)(v) for k, v in line.items()}) for line in lines]
 
 

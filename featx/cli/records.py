@@ -55,6 +55,8 @@ def describe_head(path: Path, head: "Head") -> dict[str, Any]:
 def describe_advice(advice: "Advice") -> dict[str, Any]:
     """Return an estimate of what fine-tuning would gain, and what it was compared with."""
     record = advice.to_dict()
-    measured = record["measured"]
-    gains = [rename_keys(gain, top="gain_top", more="gain_more") for gain in measured["gains"]]
-    return record | {"measured": measured | {"gains": gains}}
+    measured = [
+        one | {"gains": [rename_keys(x, top="gain_top", more="gain_more") for x in one["gains"]]}
+        for one in record["measured"]
+    ]
+    return record | {"measured": measured}

@@ -4,11 +4,13 @@ The rule, and the measurement behind it:
 
 1. Heads are fitted on a growing part of the rows, and scored on held-out rows: the learning curve.
 2. Fine-tuning removes a share of the errors of the frozen head. `MEASURED` holds that share by the
-   number of rows per class, for one backbone on one data set; between the measured numbers it is
-   interpolated over their logarithm. The share times the errors at the end of the curve is the
-   expected gain, for the top block and for more blocks.
-3. A gain below `MIN_GAIN` is not worth the time: stay frozen. Otherwise unfreeze the top block; or
-   more blocks, if they gain `MIN_GAIN` more than the top block, or if they alone gain that much.
+   number of rows per class, with its range over seeds, on several data sets; between two measured
+   numbers of rows it is interpolated over their logarithm. The share times the errors at the end of
+   the curve is the expected gain, for the top block and for more blocks. Its range reaches from the
+   lowest to the highest share on all data sets that were measured at about so many rows.
+3. A gain below `MIN_GAIN` is not worth the time: stay frozen. If the whole range of a gain lies
+   above, unfreeze the top block; or more blocks, if they gain `MIN_GAIN` more than the top block.
+   Otherwise it is too near to call, and the advice is to stay frozen.
 """
 
 from __future__ import annotations
@@ -24,99 +26,20 @@ from featx.cache.reader import Cache
 from featx.core.errors import BackboneError
 from featx.core.typing import PathLike
 from featx.finetune.curve import CurvePoint, draw_curve
+from featx.finetune.measured import MEASURED, Measurement, Spread, find_measurements
 from featx.fitting.inputs import opened_cache
 from featx.heads.splits import check_seed, fill_groups, find_fresh, spread_over_groups
 
 MIN_GAIN = 0.01
 """Smallest gain that is worth the cost: minutes of time, and embeddings tied to one task."""
 
+UNKNOWN = Spread(math.nan, math.nan, math.nan)
+
 MAX_ROWS = 10_000
 """Largest number of rows for the curve; if there are more, this many are drawn at random."""
 
 SHARE_OF_BLOCKS = 0.25
 """Share of all blocks of a network that "more blocks" stands for."""
-
-
-@dataclass(frozen=True)
-class MeasuredGain:
-    """The gain of fine-tuning at one number of rows per class.
-
-    Attributes
-    ----------
-    rows_per_class : float
-        Number of training rows per class.
-    top, more : float
-        Share of the errors of the frozen head that the top block, and a quarter of the blocks,
-        removed.
-    """
-
-    rows_per_class: float
-    top: float
-    more: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """The gains of fine-tuning, and what they were measured on.
-
-    `pipelines/fine_tune_cifar.py` measures them.
-
-    Attributes
-    ----------
-    backbone : str
-        Name of the backbone, with ImageNet weights.
-    data : str
-        Name of the data set.
-    size : int
-        Pixels per side of an image as the network sees it.
-    n_test : int
-        Number of test images.
-    gains : tuple of MeasuredGain
-        Gains by rows per class, ascending.
-    """
-
-    backbone: str
-    data: str
-    size: int
-    n_test: int
-    gains: tuple[MeasuredGain, ...]
-
-    def interpolate(self, per_class: float) -> tuple[float, float]:
-        """Interpolate the gains over the logarithm of the number of rows per class.
-
-        Parameters
-        ----------
-        per_class : float
-            Number of rows per class. Outside the measured range, the nearest measured number is
-            used.
-
-        Returns
-        -------
-        top, more : float
-            Share of the errors that the top block, and a quarter of the blocks, remove.
-        """
-        logs = [math.log(gain.rows_per_class) for gain in self.gains]
-        at = math.log(max(per_class, 1))
-        top = np.interp(at, logs, [gain.top for gain in self.gains])
-        more = np.interp(at, logs, [gain.more for gain in self.gains])
-        return float(top), float(more)
-
-
-MEASURED = Measurement(
-    backbone="mobilenet_v2",
-    data="CIFAR-10",
-    size=96,
-    n_test=10_000,
-    gains=(
-        MeasuredGain(50, 0.0, 0.0),
-        MeasuredGain(200, 0.0, 0.193),
-        MeasuredGain(500, -0.022, 0.325),
-        MeasuredGain(1000, 0.0, 0.363),
-        MeasuredGain(2000, 0.036, 0.390),
-        MeasuredGain(5000, 0.117, 0.450),
-    ),
-)
-"""The measurement behind the advice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,13 +53,13 @@ class Advice:
     curve : tuple of CurvePoint
         Held-out accuracy of heads, by the number of rows that they were fitted on; empty if the
         network has learnt from too many rows.
-    gain_top, gain_more : float
-        Expected gain in accuracy over the frozen head, of one block and of a quarter of the blocks;
-        NaN without a curve.
+    gain_top, gain_more : Spread
+        Expected gain in accuracy over the frozen head, of one block and of a quarter of the blocks,
+        with its range; NaN without a curve.
     reasons : tuple of str
         Sentences that explain the advice, and say what it was measured on.
-    measured : Measurement
-        Backbone, data and gains behind the advice.
+    measured : tuple of Measurement
+        Measurements at about so many rows per class, which the advice rests on.
 
     See Also
     --------
@@ -145,18 +68,19 @@ class Advice:
 
     unfreeze: int
     curve: tuple[CurvePoint, ...]
-    gain_top: float
-    gain_more: float
+    gain_top: Spread
+    gain_more: Spread
     reasons: tuple[str, ...]
-    measured: Measurement
+    measured: tuple[Measurement, ...]
 
     @property
     def verdict(self) -> str:
         """The advice in one sentence."""
-        if math.isnan(self.gain_more):
+        if math.isnan(self.gain_more.mean):
             return "Cannot tell."
         if not self.unfreeze:
-            return "Stay frozen."
+            may_pay = max(self.gain_top.high, self.gain_more.high) >= MIN_GAIN
+            return "Too near to call: stay frozen." if may_pay else "Stay frozen."
         blocks = "block" if self.unfreeze == 1 else f"{self.unfreeze} blocks"
         return f"Unfreeze the top {blocks}."
 
@@ -202,8 +126,8 @@ def advise(cache: PathLike | Cache, *, embedding: str | None = None, seed: int =
     >>> advice = featx.advise("photos.h5")
     >>> advice.verdict
     'Stay frozen.'
-    >>> advice.measured.data
-    'CIFAR-10'
+    >>> [one.data for one in advice.measured]
+    ['CIFAR-10']
     """
     check_seed(seed)
     with opened_cache(cache) as opened:
@@ -240,7 +164,7 @@ def advise(cache: PathLike | Cache, *, embedding: str | None = None, seed: int =
         gain_top=choice.gain_top,
         gain_more=choice.gain_more,
         reasons=reasons,
-        measured=MEASURED,
+        measured=find_measurements(per_class),
     )
 
 
@@ -261,10 +185,10 @@ def decline(n_rows: int, n_learnt: int) -> Advice:
     return Advice(
         unfreeze=0,
         curve=(),
-        gain_top=math.nan,
-        gain_more=math.nan,
+        gain_top=UNKNOWN,
+        gain_more=UNKNOWN,
         reasons=(reason,),
-        measured=MEASURED,
+        measured=(),
     )
 
 
@@ -276,20 +200,20 @@ class BlockChoice:
     ----------
     part : {"none", "top", "more"}
         Part of the network to unfreeze: none, the top block, or a quarter of the blocks.
-    gain_top, gain_more : float
-        Expected gains in accuracy.
+    gain_top, gain_more : Spread
+        Expected gains in accuracy, with their ranges.
     reasons : tuple of str
         Sentences that explain the choice.
     """
 
     part: Literal["none", "top", "more"]
-    gain_top: float
-    gain_more: float
+    gain_top: Spread
+    gain_more: Spread
     reasons: tuple[str, ...]
 
 
 def choose_blocks(
-    per_class: float, curve: Sequence[CurvePoint], *, measured: Measurement = MEASURED
+    per_class: float, curve: Sequence[CurvePoint], *, measured: Sequence[Measurement] = MEASURED
 ) -> BlockChoice:
     """Apply the rule of this module.
 
@@ -299,23 +223,25 @@ def choose_blocks(
         Number of labelled rows per class.
     curve : sequence of CurvePoint
         Points by their number of rows, ascending; at least one.
-    measured : Measurement
-        Measured gains of fine-tuning.
+    measured : sequence of Measurement
+        Measured gains of fine-tuning, at least one.
 
     Returns
     -------
     BlockChoice
         The part of the network to unfreeze, and why.
     """
-    errors = 1 - curve[-1].accuracy
-    share_top, share_more = measured.interpolate(per_class)
-    gain_top, gain_more = share_top * errors, share_more * errors
+    last = curve[-1]
+    errors = Spread(1 - last.accuracy, 1 - last.accuracy_ci95[1], 1 - last.accuracy_ci95[0])
+    near = find_measurements(per_class, measured)
+    tops, mores = zip(*(one.interpolate(per_class) for one in near), strict=True)
+    gain_top, gain_more = (Spread.join(shares).scale(errors) for shares in (tops, mores))
     reasons = [
-        f"The frozen head is wrong for {100 * errors:.1f} % of held-out rows, with "
+        f"The frozen head is wrong for {100 * errors.mean:.1f} % of held-out rows, with "
         f"{per_class:.0f} labelled rows per class."
     ]
     if len(curve) > 1:
-        step = curve[-1].accuracy - curve[-2].accuracy
+        step = last.accuracy - curve[-2].accuracy
         reasons.append(
             f"The last doubling of the rows changed its accuracy by {100 * step:+.1f} points"
             + (
@@ -324,19 +250,25 @@ def choose_blocks(
                 else ": more labels will hardly help."
             )
         )
+    reasons.append("Share of such errors that fine-tuning removed, with its range over the seeds:")
+    reasons += [one.describe(per_class) for one in near]
     reasons.append(
-        f"In the one case that was measured ({measured.backbone} on {measured.data} at "
-        f"{measured.size} pixels), fine-tuning with so many rows per class removed "
-        f"{100 * share_top:.0f} % of such errors with one block and {100 * share_more:.0f} % with "
-        f"a quarter of the blocks. If your data behave alike, expect {100 * gain_top:+.1f} and "
-        f"{100 * gain_more:+.1f} points."
+        f"If your data behave like these, expect {_describe_gain(gain_top)} with one block and "
+        f"{_describe_gain(gain_more)} with a quarter of the blocks."
     )
     part: Literal["none", "top", "more"] = "none"
-    if gain_more >= MIN_GAIN + max(0, gain_top) or gain_top < MIN_GAIN <= gain_more:
+    if gain_more.low >= MIN_GAIN and (
+        gain_top.low < MIN_GAIN or gain_more.mean >= MIN_GAIN + gain_top.mean
+    ):
         part = "more"
-    elif gain_top >= MIN_GAIN:
+    elif gain_top.low >= MIN_GAIN:
         part = "top"
     return BlockChoice(part=part, gain_top=gain_top, gain_more=gain_more, reasons=tuple(reasons))
+
+
+def _describe_gain(gain: Spread) -> str:
+    mean, low, high = (f"{100 * value:+.1f}" for value in (gain.mean, gain.low, gain.high))
+    return f"{mean} points ({low} to {high})"
 
 
 def count_more_blocks(backbone: str) -> int:

@@ -223,7 +223,7 @@ def choose_n_blocks(unfreeze: int | str, advice: Advice | None, subject: str) ->
         raise TuningError(
             subject=subject,
             expected="data for which fine-tuning is worth its cost",
-            got="no advice" if math.isnan(advice.gain_more) else "the advice to stay frozen",
+            got="no advice" if math.isnan(advice.gain_more.mean) else "the advice to stay frozen",
             remedy=f"{' '.join(advice.reasons)} Pass unfreeze=1 to tune anyway.",
         )
     return advice.unfreeze

@@ -18,6 +18,9 @@ from featx.heads.compare import compute_p_value, find_strata, sum_units, weigh_r
 Rank = tuple[float, float]
 """Sort key of an epoch: the largest key is the best."""
 
+MIN_IMAGES = 2
+"""Smallest number of images that is a gain: one more may be chance."""
+
 TINY = 1e-9
 """Largest sum of gains that is taken for 0."""
 
@@ -137,8 +140,8 @@ class ModelSelection:
     def choose_winner(self) -> int:
         """Return the number of the epoch whose weights are kept.
 
-        A gain within one standard error counts if the loss is lower too: by their classes alone,
-        200 images miss one true gain of seven points in nine.
+        A gain within one standard error counts if it is of `MIN_IMAGES` and the loss is lower too:
+        by their classes alone, 200 images miss one true gain of seven points in nine.
 
         Returns
         -------
@@ -147,8 +150,9 @@ class ModelSelection:
         """
         changes = self._weights * (self._correct.astype(np.int64) - self._head_correct)
         gains = sum_units(changes, self._units)
-        is_better = gains.sum() > TINY and self._loss < self._head_loss
-        return self._epoch if is_better or is_sure(gains) else 0
+        is_gain = gains.sum() > TINY and np.sign(gains).sum() >= MIN_IMAGES
+        is_better = is_sure(gains) or (is_gain and self._loss < self._head_loss)
+        return self._epoch if is_better else 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state in plain values."""

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import featx
-from featx.finetune.advise import MEASURED
 from featx.finetune.curve import CurvePoint
+from featx.finetune.measured import MEASURED, Spread
 from featx.finetune.recipe import Recipe
 from featx.finetune.report import TuningReport
 from featx.fitting.fit import fit_head
@@ -78,8 +78,8 @@ def test_fine_tune_prints_epochs_scores_and_verdict(place: Any, run_cli: Any) ->
     outputs = ["tuned.joblib", "tuned.log.csv", "tuned.safetensors", "tuned.trunk.h5"]
     assert list_names(place) == sorted(before + outputs)
 
-    assert lines[13].split() == ["class", "rows", "recall,", "frozen", "head", "recall,", "tuned"]
-    assert [line.split()[:2] for line in lines[14:16]] == [["columns", "6"], ["rows", "6"]]
+    assert lines[14].split() == ["class", "rows", "recall,", "frozen", "head", "recall,", "tuned"]
+    assert [line.split()[:2] for line in lines[15:17]] == [["columns", "6"], ["rows", "6"]]
 
     again = run_cli(*(TUNE + FAST + " --resume").split())
     assert (again.code, again.out.splitlines()[2:]) == (0, lines[2:])
@@ -146,12 +146,9 @@ def test_fine_tune_that_stops_early_says_why(place: Any, run_cli: Any) -> None:
 def test_fine_tune_options_reach_the_recipe(
     place: Any, run_cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Caught(Exception):  # noqa: N818
-        pass
-
     def catch(*args: Any, **options: Any) -> None:
         caught.update(options, args=args)
-        raise Caught
+        raise featx.TuningError(subject="tuning", expected="nothing", got="caught", remedy="Stop.")
 
     caught: dict[str, Any] = {}
     monkeypatch.setattr("featx.finetune.tune.fine_tune", catch)
@@ -177,8 +174,7 @@ def test_fine_tune_options_reach_the_recipe(
             line += f" --{one.name.replace('_', '-')} {getattr(expected, one.name)}"
     line += " --embedding e --split test --weights w.pth --trunk t.h5 --engine torch"
     line += " --device cpu --workers 3"
-    with pytest.raises(Caught):
-        run_cli(*line.split())
+    assert run_cli(*line.split()).code == 1
     assert caught["recipe"] == expected
     got = {key: str(value) for key, value in caught.items() if key not in ("recipe", "args")}
     assert got == {
@@ -311,8 +307,8 @@ def test_advice_ends_with_the_command_that_follows_it(
     advice = featx.Advice(
         unfreeze=n_blocks,
         curve=(CurvePoint(8.0, 0.5, (0.25, 0.75)),),
-        gain_top=0.0,
-        gain_more=0.0,
+        gain_top=Spread(0.0, 0.0, 0.0),
+        gain_more=Spread(0.0, 0.0, 0.0),
         reasons=("It was measured.",),
         measured=MEASURED,
     )

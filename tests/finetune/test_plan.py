@@ -10,8 +10,9 @@ import pytest
 
 from featx.backbones.backbone import Backbone
 from featx.core.errors import TuningError
-from featx.finetune.advise import MEASURED, Advice
+from featx.finetune.advise import Advice
 from featx.finetune.cut import cut_backbone
+from featx.finetune.measured import MEASURED, Spread
 from featx.finetune.plan import (
     TuningNetwork,
     build_identity,
@@ -33,8 +34,8 @@ def build_advice(n_blocks: int) -> Advice:
     return Advice(
         unfreeze=n_blocks,
         curve=(),
-        gain_top=0.0,
-        gain_more=0.0,
+        gain_top=Spread(0.0, 0.0, 0.0),
+        gain_more=Spread(0.0, 0.0, 0.0),
         reasons=("It knows enough.", "It was measured."),
         measured=MEASURED,
     )

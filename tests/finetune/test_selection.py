@@ -175,20 +175,25 @@ def test_selection_judges_the_last_epoch(n_correct: tuple[int, ...], winner: int
 
 
 @pytest.mark.parametrize(
-    ("n_correct", "loss", "winner"),
+    ("n_gained", "n_lost", "loss", "winner"),
     [
-        pytest.param(11, 0.9, 1, id="a lower loss too"),
-        pytest.param(11, 1.0, 0, id="the same loss"),
-        pytest.param(11, math.nan, 0, id="a loss that is no number"),
-        pytest.param(10, 0.1, 0, id="a lower loss alone"),
-        pytest.param(9, 0.1, 0, id="fewer images"),
-        pytest.param(12, 9.0, 1, id="surely better, whatever the loss"),
+        pytest.param(5, 2, 0.9, 1, id="a lower loss too"),
+        pytest.param(4, 2, 0.9, 1, id="two images are enough"),
+        pytest.param(3, 2, 0.9, 0, id="one image is not"),
+        pytest.param(4, 2, 1.0, 0, id="the same loss"),
+        pytest.param(4, 2, math.nan, 0, id="a loss that is no number"),
+        pytest.param(2, 2, 0.1, 0, id="a lower loss alone"),
+        pytest.param(7, 2, 9.0, 1, id="surely better, whatever the loss"),
     ],
 )
 def test_selection_takes_a_small_gain_only_with_a_lower_loss(
-    n_correct: int, loss: float, winner: int
+    n_gained: int, n_lost: int, loss: float, winner: int
 ) -> None:
-    selection = select(10, n_correct, losses={1: loss})
+    head, correct = build_correct(10), build_correct(10 + n_gained)
+    correct[:n_lost] = False
+    selection = build_selection()
+    selection.update(0, head, loss=1.0)
+    selection.update(1, correct, loss=loss)
     assert selection.choose_winner() == winner
 
 
@@ -208,8 +213,10 @@ def test_selection_continues_from_its_state() -> None:
     before, after = select(10, 11), build_selection()
     after.load_state_dict(json.loads(json.dumps(before.state_dict())))
     assert after.choose_winner() == before.choose_winner() == 0
+    correct = build_correct(14)
+    correct[:2] = False
     for selection in (before, after):
-        selection.update(2, build_correct(11), loss=0.9)
+        selection.update(2, correct, loss=0.9)
         assert selection.choose_winner() == 2
 
 
