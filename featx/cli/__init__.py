@@ -32,7 +32,8 @@ def main(arguments: list[str] | None = None) -> None:
     """
     start = time.time()
     words, settings = read_settings(sys.argv[1:] if arguments is None else arguments)
-    with standard_streams(), end_on_signals() as signals, applied(settings):
+    tell = None if settings.quiet else print_error
+    with standard_streams(), end_on_signals(tell) as signals, applied(settings):
         try:
             with signals.armed():
                 code = _run(words)

@@ -23,6 +23,12 @@ AT_ONCE = "ended at once, without cleaning up; what was finished before is kept"
 GRACE_S = 0.05
 """Seconds after a signal in which Ctrl-C is no second one: the program ``timeout`` sends two."""
 
+PATIENCE_S = 1.0
+"""Seconds after a signal in which a command may end without a word of what it waits for."""
+
+LATER = "waits for a step that cannot be cut short; another Ctrl-C ends the command at once"
+"""What a command says of a signal that has not ended it after `PATIENCE_S`."""
+
 WAITING = frozenset(
     [
         *("concurrent", "joblib", "multiprocessing", "queue", "selectors", "subprocess"),
@@ -49,6 +55,12 @@ class EndOnSignal:
     is raised in code of featx, or where featx waits. In any other place the signal is noted, and
     raised as soon as the library returns to featx.
 
+    Parameters
+    ----------
+    tell : callable, optional
+        Function that shows a line of text. Another thread calls it, if the block `armed` goes on
+        for a second after the first signal.
+
     Attributes
     ----------
     number : int or None
@@ -57,9 +69,10 @@ class EndOnSignal:
         Whether its exception was raised.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[str], None] | None = None) -> None:
         self.number: int | None = None
         self.has_raised = False
+        self._tell = tell
         self._is_armed = False
         self._is_tracing = False
         self._tracer: Any = None
@@ -85,6 +98,19 @@ class EndOnSignal:
             yield
         finally:
             self._disarm()
+            self._tell = None
+
+    def tell_wait(self, number: int) -> None:
+        """Say that a signal has arrived and that the program waits, unless the block has ended.
+
+        Parameters
+        ----------
+        number : int
+            Number of the signal; the handler may not have run yet.
+        """
+        tell = self._tell
+        if tell is not None:
+            tell(f"{ENDINGS[number]}: {LATER}")
 
     def _raise(self) -> NoReturn:
         self._disarm()
@@ -170,21 +196,26 @@ def _get_package(frame: FrameType) -> str:
 
 
 @contextmanager
-def end_on_signals() -> Iterator[EndOnSignal]:
+def end_on_signals(tell: Callable[[str], None] | None = None) -> Iterator[EndOnSignal]:
     """End a program in order on Ctrl-C (SIGINT), SIGTERM and SIGHUP.
 
     The exception is raised in the block `EndOnSignal.armed`. A second Ctrl-C ends the process at
     once, even while C code runs. A signal that the process ignores stays ignored.
+
+    Parameters
+    ----------
+    tell : callable, optional
+        Function that shows a line of text: see `EndOnSignal`.
 
     Yields
     ------
     EndOnSignal
         The handler.
     """
-    handler = EndOnSignal()
+    handler = EndOnSignal(tell)
     before = {number: signal.signal(number, handler) for number in list_signals()}
     try:
-        with _second_interrupt_leaves():
+        with _watched(handler):
             yield handler
     finally:
         for number, old in before.items():
@@ -192,8 +223,8 @@ def end_on_signals() -> Iterator[EndOnSignal]:
 
 
 @contextmanager
-def _second_interrupt_leaves() -> Iterator[None]:
-    """End the process on a second Ctrl-C.
+def _watched(handler: EndOnSignal) -> Iterator[None]:
+    """End the process on a second Ctrl-C, and tell why the first signal has not ended it yet.
 
     Python runs handlers between two steps of the main thread, so not while C code runs. But the
     system writes the number of each signal to a pipe, which a thread reads.
@@ -204,7 +235,8 @@ def _second_interrupt_leaves() -> Iterator[None]:
         yield
         return
     os.set_blocking(writer, False)
-    watcher = threading.Thread(target=_watch, args=(reader,), name="featx-signals", daemon=True)
+    arguments = (reader, handler)
+    watcher = threading.Thread(target=_watch, args=arguments, name="featx-signals", daemon=True)
     try:
         with suppress(RuntimeError):  # too many threads
             watcher.start()
@@ -221,7 +253,7 @@ def _second_interrupt_leaves() -> Iterator[None]:
             watcher.join()
 
 
-def _watch(reader: int) -> None:
+def _watch(reader: int, handler: EndOnSignal) -> None:
     """Read the numbers of signals up to the end of the pipe; end the process if asked again."""
     first = None
     with open(reader, "rb", buffering=0) as stream:
@@ -231,6 +263,10 @@ def _watch(reader: int) -> None:
                 end_at_once(signal.SIGINT, text=AT_ONCE)
             if first is None and number[0] in ENDINGS:
                 first = now
+                timer = threading.Timer(PATIENCE_S, handler.tell_wait, number)
+                timer.daemon = True  # nobody waits for it
+                with suppress(RuntimeError):  # too many threads
+                    timer.start()
 
 
 @contextmanager

@@ -154,12 +154,12 @@ def run_foreign(act: Any, log: list[str]) -> Any:
 CALL = "def run():\n    log.append('before')\n    call()\n    log.append('after')\n"
 
 
-def end_in(run: Any) -> EndOnSignal:
+def end_in(run: Any, tell: Callable[[str], None] | None = None) -> EndOnSignal:
     """Run a function as the command line does; what it raises goes to the caller."""
     outer = compile_function(
         "def run():\n    with handler.armed():\n        call()", "featx.cli", call=run, handler=None
     )
-    with end_on_signals() as handler:
+    with end_on_signals(tell) as handler:
         outer.__globals__["handler"] = handler
         outer()
     return handler
@@ -319,3 +319,36 @@ def test_second_ctrl_c_ends_the_process_while_c_code_runs() -> None:
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr.startswith("featx: interrupted: ended at once")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("number", "word"), [(2, "interrupted"), (15, "terminated")])
+def test_signal_that_waits_for_a_library_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, number: int, word: str
+) -> None:
+    monkeypatch.setattr("featx.core.signals.PATIENCE_S", 0.01)
+    told: list[str] = []
+    is_told = threading.Event()
+
+    def tell(text: str) -> None:
+        told.append(text)
+        is_told.set()
+
+    def wait_for_the_word() -> None:
+        signal.raise_signal(number)
+        is_told.wait(60)
+
+    library = run_foreign(wait_for_the_word, [])
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        end_in(compile_function(CALL, "featx.backbones", call=library, log=[]), tell)
+    waits = "waits for a step that cannot be cut short; another Ctrl-C ends the command at once"
+    assert told == [f"{word}: {waits}"]
+
+
+def test_signal_that_has_ended_the_program_is_told_no_more() -> None:
+    told: list[str] = []
+    with end_on_signals(told.append) as handler:
+        handler.tell_wait(signal.SIGINT)
+        with handler.armed():
+            pass
+        handler.tell_wait(signal.SIGINT)
+    assert len(told) == 1
