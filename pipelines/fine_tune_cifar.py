@@ -244,7 +244,8 @@ def draw(lines: list[Line], path: Path) -> None:
             low = [one - min(values) for one, values in zip(means, found.values(), strict=True)]
             high = [max(values) - one for one, values in zip(means, found.values(), strict=True)]
             style = "o-" if len(found) > 1 else "D"
-            axes.errorbar(found, means, (low, high), fmt=style, color=colour, label=name, capsize=2)
+            x = list(found)
+            axes.errorbar(x, means, (low, high), fmt=style, color=colour, label=name, capsize=2)
     axes.set(xscale="log", xlabel="training images per class", ylabel="accuracy on test images")
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
