@@ -33,7 +33,7 @@ from shared import build_parser
 import featx
 from featx.backbones.backbone import Backbone
 from featx.core.typing import EngineName, Precision
-from featx.doctor.diagnose import combine
+from featx.doctor.advice import combine
 from featx.doctor.measure import measure_decoding, measure_network
 from featx.embedding.options import RunOptions, count_workers
 from featx.engines.choose import list_precisions

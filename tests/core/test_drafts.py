@@ -59,8 +59,10 @@ def test_name_draft_is_hidden_beside_the_file_and_never_the_same(tmp_path: Path)
 
 @pytest.mark.parametrize(
     "name",
-    ["a", ".a.partial", ".a.123.partial", "a.partial", ".DS_Store"]
-    + ["a.02e0ed64-13292-b3c480-3adec816.partial"],  # not hidden
+    [
+        *("a", ".a.partial", ".a.123.partial", "a.partial", ".DS_Store"),
+        "a.02e0ed64-13292-b3c480-3adec816.partial",  # not hidden
+    ],
 )
 def test_is_draft_of_other_names_is_false(name: str) -> None:
     assert not is_draft(name)
