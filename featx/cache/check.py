@@ -65,7 +65,7 @@ def verify_cache(path: PathLike) -> Verification:
     Raises
     ------
     CacheError
-        If there is no file.
+        If there is no file, or if the system does not let it be read.
 
     See Also
     --------
@@ -82,6 +82,8 @@ def verify_cache(path: PathLike) -> Verification:
         with stage(f"checking every byte of {path.name}"), SealedFile(path) as sealed:
             digest, damaged = sealed.digest, sealed.verify()
     except CacheError as error:
+        if isinstance(error.__cause__, OSError):  # nobody knows whether the bytes are damaged
+            raise
         return Verification(path=path, problems=(str(error),))
     if damaged:
         lines = tuple(

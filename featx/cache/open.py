@@ -13,7 +13,7 @@ from featx.cache.format import FileKind, check_file_stamp
 from featx.cache.seal import SealedFile
 from featx.cache.structure import check_structure
 from featx.core.errors import CacheError
-from featx.core.recognise import UNREADABLE, describe_path, recognise_file
+from featx.core.recognise import LET_READ, UNREADABLE, describe_path, recognise_file
 from featx.core.typing import PathLike
 
 RECORD_SPLITS = "Record splits with featx.split_cache(cache, val=0.2), or pass split='all'."
@@ -64,7 +64,7 @@ def check_exists(path: Path) -> None:
     }
     default = "Make a cache with featx.extract(source, output=path)."
     if got.startswith(UNREADABLE):
-        default = "Change the permissions of the file and of its folders."
+        default = LET_READ
     raise CacheError(
         subject=str(path), expected="a cache", got=got, remedy=remedies.get(got, default)
     )

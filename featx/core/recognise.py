@@ -24,6 +24,9 @@ NAMES: dict[FileContent, str] = {
 UNREADABLE = "something that cannot be read"
 """What `describe_path` says if the system does not let look."""
 
+LET_READ = "Change the permissions of the file and of its folders."
+"""What to do about it."""
+
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCKS = (0, 512, 1024, 2048)
 """Positions at which the superblock of an HDF5 file is looked for."""

@@ -20,7 +20,7 @@ from featx.core.fingerprint import Fingerprint
 from featx.core.learnt import Digests, find_learnt
 from featx.core.process import ignore_warnings, single_threaded
 from featx.core.provenance import Origin
-from featx.core.recognise import describe_path
+from featx.core.recognise import LET_READ, UNREADABLE, describe_path
 from featx.core.typing import Array, BoolArray, Float32Array, Measure, PathLike, StrArray
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import CrossValidation
@@ -355,7 +355,8 @@ def _read_content(path: Path) -> dict[str, Any]:
         remedy = f"Fit a head on it: featx.fit_head('{path}', output='head.joblib')."
         raise HeadError(subject=str(path), expected=expected, got=got, remedy=remedy)
     if got not in ("a head", "another file"):
-        raise HeadError(subject=str(path), expected=expected, got=got, remedy=FIT_ANEW)
+        remedy = LET_READ if got.startswith(UNREADABLE) else FIT_ANEW
+        raise HeadError(subject=str(path), expected=expected, got=got, remedy=remedy)
     try:
         content = joblib.load(path)
     except Exception as error:  # unpickling other bytes can raise any error

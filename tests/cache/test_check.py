@@ -1,5 +1,6 @@
 """A check of a cache reports every problem that a reader could meet."""
 
+import errno
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,6 +39,17 @@ def test_verify_whole_cache_counts_what_it_checked(cache_path: Path) -> None:
 def test_verify_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CacheError, match="expected a cache, got no such file"):
         verify_cache(tmp_path / "none.h5")
+
+
+def test_verify_file_that_may_not_be_read_is_an_error_and_no_damage(
+    cache_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(CacheError, match="expected a file that can be read, got Permission denied"):
+        verify_cache(cache_path)
 
 
 @pytest.mark.parametrize("seed", range(5))

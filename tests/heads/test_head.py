@@ -120,6 +120,14 @@ def test_load_head_missing_file_says_how_to_fit_one(tmp_path: Path) -> None:
         load_head(tmp_path / "head.joblib")
 
 
+def test_load_head_that_may_not_be_read_does_not_ask_for_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.core.recognise.find_obstacle", lambda _: "Permission denied")
+    with pytest.raises(HeadError, match=r"\(Permission denied\)\. Change the permissions of the"):
+        load_head(tmp_path / "locked" / "h.joblib")
+
+
 def test_head_save_in_missing_folder_is_refused(tmp_path: Path) -> None:
     head, _ = build_head()
     with pytest.raises(HeadError, match=r"got none\. Run: mkdir -p"):
