@@ -32,7 +32,7 @@ LINES = [
     "--engine torch",
 ]
 
-N_TRIES = 8
+N_TRIES = 6
 """Number of times that each command is ended."""
 
 
