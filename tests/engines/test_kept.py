@@ -34,8 +34,22 @@ def embed(backbone: Any = "lenet5", engine: Any = "torch", images: Any = IMAGE, 
     )
 
 
+OTHERS: list[threading.Thread] = []
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    """Threads of engines that an earlier test has left are none of this test."""
+    OTHERS[:] = threading.enumerate()
+
+
+def list_threads() -> list[threading.Thread]:
+    new = [one for one in threading.enumerate() if one not in OTHERS]
+    return [one for one in new if one.name.startswith("featx-")]
+
+
 def count_threads() -> int:
-    return sum(one.name.startswith("featx-") for one in threading.enumerate())
+    return len(list_threads())
 
 
 @pytest.fixture
@@ -104,7 +118,7 @@ def test_engine_that_nobody_closes_ends_its_threads_when_it_is_freed(
     from featx.engines.torch_engine import TorchEngine
 
     engine = TorchEngine(featx.load_backbone("lenet5"), batch_size=2)
-    own = [one for one in threading.enumerate() if one.name.startswith("featx-torch")]
+    own = list_threads()
     weights = next(engine._runner.network.parameters())  # type: ignore[attr-defined]
     assert own
     n_references = sys.getrefcount(weights)
