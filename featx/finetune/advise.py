@@ -125,9 +125,9 @@ def advise(cache: PathLike | Cache, *, embedding: str | None = None, seed: int =
     --------
     >>> advice = featx.advise("photos.h5")
     >>> advice.verdict
-    'Stay frozen.'
+    'Too near to call: stay frozen.'
     >>> [one.data for one in advice.measured]
-    ['CIFAR-10']
+    ['CIFAR-10', 'digits']
     """
     check_seed(seed)
     with opened_cache(cache) as opened:

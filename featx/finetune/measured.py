@@ -31,18 +31,30 @@ class Spread:
     high: float
 
     def scale(self, factor: Spread) -> Spread:
-        """Multiply by a factor that is not negative and has a range of its own."""
+        """Multiply by a factor that is not negative and has a range of its own.
+
+        Parameters
+        ----------
+        factor : Spread
+            The factor.
+        """
         ends = [end * other for end in (self.low, self.high) for other in (factor.low, factor.high)]
         return Spread(self.mean * factor.mean, min(ends), max(ends))
 
     @staticmethod
     def join(shares: Sequence[Spread]) -> Spread:
-        """Join several spreads: the mean of their means, from the lowest end to the highest."""
+        """Join several spreads: the mean of their means, from the lowest end to the highest.
+
+        Parameters
+        ----------
+        shares : sequence of Spread
+            The spreads, at least one.
+        """
         mean = sum(share.mean for share in shares) / len(shares)
         return Spread(mean, min(x.low for x in shares), max(x.high for x in shares))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MeasuredGain:
     """The gain of fine-tuning at one number of rows per class.
 
@@ -112,13 +124,25 @@ class Measurement:
         return top, more
 
     def measure_distance(self, per_class: float) -> float:
-        """Return by how much a number of rows lies outside the measured range, as a logarithm."""
+        """Return by how much a number of rows lies outside the measured range, as a logarithm.
+
+        Parameters
+        ----------
+        per_class : float
+            Number of rows per class.
+        """
         at = math.log(max(per_class, 1))
         first, last = (math.log(self.gains[end].rows_per_class) for end in (0, -1))
         return max(first - at, at - last, 0.0)
 
     def describe(self, per_class: float) -> str:
-        """Describe what was measured next to a number of rows per class, in one sentence."""
+        """Describe what was measured next to a number of rows per class, in one sentence.
+
+        Parameters
+        ----------
+        per_class : float
+            Number of rows per class.
+        """
         below = [gain for gain in self.gains if gain.rows_per_class <= per_class]
         above = [gain for gain in self.gains if gain.rows_per_class >= per_class]
         nearest = [*below[-1:], *above[:1]]
@@ -150,31 +174,82 @@ MEASURED: tuple[Measurement, ...] = (
         data="CIFAR-10",
         size=96,
         gains=(
-            MeasuredGain(25, Spread(0.000, 0.000, 0.000), Spread(0.035, 0.000, 0.105), 3),
-            MeasuredGain(200, Spread(0.000, 0.000, 0.000), Spread(0.266, 0.246, 0.279), 3),
-            MeasuredGain(500, Spread(-0.022, -0.041, -0.003), Spread(0.325, 0.296, 0.354), 1),
-            MeasuredGain(1000, Spread(0.0, 0.0, 0.0), Spread(0.363, 0.333, 0.394), 1),
-            MeasuredGain(2000, Spread(0.036, 0.015, 0.058), Spread(0.390, 0.356, 0.422), 1),
-            MeasuredGain(5000, Spread(0.117, 0.093, 0.141), Spread(0.450, 0.414, 0.485), 1),
+            MeasuredGain(
+                rows_per_class=25,
+                top=Spread(0.000, 0.000, 0.000),
+                more=Spread(0.035, 0.000, 0.105),
+                n_seeds=3,
+            ),
+            MeasuredGain(
+                rows_per_class=200,
+                top=Spread(0.000, 0.000, 0.000),
+                more=Spread(0.266, 0.246, 0.279),
+                n_seeds=3,
+            ),
+            MeasuredGain(
+                rows_per_class=500,
+                top=Spread(-0.022, -0.041, -0.003),
+                more=Spread(0.325, 0.296, 0.354),
+                n_seeds=1,
+            ),
+            MeasuredGain(
+                rows_per_class=1000,
+                top=Spread(0.0, 0.0, 0.0),
+                more=Spread(0.363, 0.333, 0.394),
+                n_seeds=1,
+            ),
+            MeasuredGain(
+                rows_per_class=2000,
+                top=Spread(0.036, 0.015, 0.058),
+                more=Spread(0.390, 0.356, 0.422),
+                n_seeds=1,
+            ),
+            MeasuredGain(
+                rows_per_class=5000,
+                top=Spread(0.117, 0.093, 0.141),
+                more=Spread(0.450, 0.414, 0.485),
+                n_seeds=1,
+            ),
         ),
     ),
     Measurement(
         backbone="mobilenet_v2",
         data="digits",
         size=96,
-        gains=(MeasuredGain(25, Spread(0.000, 0.000, 0.000), Spread(0.791, 0.754, 0.829), 3),),
+        gains=(
+            MeasuredGain(
+                rows_per_class=25,
+                top=Spread(0.000, 0.000, 0.000),
+                more=Spread(0.791, 0.754, 0.829),
+                n_seeds=3,
+            ),
+        ),
     ),
     Measurement(
         backbone="mobilenet_v2",
         data="ants and bees",
         size=224,
-        gains=(MeasuredGain(98, Spread(0.000, 0.000, 0.000), Spread(0.000, 0.000, 0.000), 1),),
+        gains=(
+            MeasuredGain(
+                rows_per_class=98,
+                top=Spread(0.000, 0.000, 0.000),
+                more=Spread(0.000, 0.000, 0.000),
+                n_seeds=1,
+            ),
+        ),
     ),
     Measurement(
         backbone="mobilenet_v2",
         data="dogs and cats (ten to one)",
         size=96,
-        gains=(MeasuredGain(330, Spread(-0.002, -0.005, 0.000), Spread(-0.007, -0.020, 0.000), 3),),
+        gains=(
+            MeasuredGain(
+                rows_per_class=330,
+                top=Spread(-0.002, -0.005, 0.000),
+                more=Spread(-0.007, -0.020, 0.000),
+                n_seeds=3,
+            ),
+        ),
     ),
 )
 """The measurements behind the advice. Those over three seeds are by `benchmarks/tuning_recipes.py`;

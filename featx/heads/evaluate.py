@@ -219,7 +219,7 @@ def estimate_balanced_interval(n_right: IntArray, n_rows: IntArray) -> tuple[flo
     --------
     >>> low, high = estimate_balanced_interval(np.array([90, 5]), np.array([100, 10]))
     >>> round(low, 3), round(high, 3)
-    (0.565, 0.835)
+    (0.563, 0.834)
     """
     if len(n_rows) == 1:
         return estimate_interval(int(n_right[0]), int(n_rows[0]))

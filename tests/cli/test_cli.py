@@ -114,11 +114,14 @@ EXTEND = EXTRACT.replace("new.h5", "photos.h5")
         ("doctor gone --device cpu -q", "gone: expected a folder, table, tar or image"),
         (EXTRACT + " --size 64", "expected no size, since the transform is the user's own, got 64"),
         (EXTRACT.replace("tests-tiny", "lenet5 --size 64"), "lenet5, size 64: expected a size"),
-        ("info gone.h5", "a head or a file of weights, got no such file. Check the path."),
+        ("info gone.h5", "a head or a file of weights, got no such file. Check the path and"),
         ("info text.h5", "text.h5: expected a cache, a head or a file of weights, got another"),
         ("split text.h5", "text.h5: expected a sealed cache"),
         ("info photos", "photos: expected a cache, a head or a file of weights, got a folder."),
-        (EXTRACT.replace("photos", "photos.h5"), "got a cache, or another HDF5 file. A cache goes"),
+        (
+            EXTRACT.replace("photos", "photos.h5"),
+            "got a cache, or another HDF5 file. A cache alone goes",
+        ),
         (EXTRACT.replace("photos", "head.joblib"), "head.joblib: expected a folder, table, tar or"),
         (
             "predict head.joblib head.joblib",

@@ -43,6 +43,7 @@ FLAGS = {
 OTHERS = {
     *("--torch-backend", "--shm-size", "--model", "--out", "--rounds", "--photos", "--seconds"),
     *("--images", "--work", "--table", "--sizes", "--ways", "--plot", "--preload"),
+    *("--seeds", "--n-test"),
 }
 
 

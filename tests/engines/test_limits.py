@@ -128,6 +128,7 @@ def test_openvino_is_not_begun_where_threads_are_refused(
 ) -> None:
     if is_kept:
         embed("openvino")
+        featx.close_engines()
     monkeypatch.setattr(openvino_engine, "CORE", NeverCore())
     refuse_threads("featx-probe", n_allowed=1)
     with pytest.raises(DeviceError, match=r"^engine openvino: expected to start threads"):
@@ -150,6 +151,7 @@ def test_openvino_that_is_refused_threads_is_told(
 ) -> None:
     if is_kept:
         embed("openvino")
+        featx.close_engines()
     monkeypatch.setattr(openvino_engine, "CORE", RefusingCore())
     with pytest.raises(DeviceError, match=r"^engine openvino: expected to start threads"):
         embed("openvino")

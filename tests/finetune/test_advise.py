@@ -44,7 +44,12 @@ def measure(
         data=data,
         size=32,
         gains=tuple(
-            MeasuredGain(rows, spread(top, half=half), spread(more, half=half), 3)
+            MeasuredGain(
+                rows_per_class=rows,
+                top=spread(top, half=half),
+                more=spread(more, half=half),
+                n_seeds=3,
+            )
             for rows, top, more in gains
         ),
     )

@@ -331,6 +331,7 @@ def test_tuned_weights_are_refused_as_those_of_another_network(tuned: TuningRepo
         load_backbone("mini", weights=str(tuned.path))
 
 
+@pytest.mark.filterwarnings("ignore:.*were learnt from by the network")
 def test_tuned_weights_can_be_tuned_again(
     tuned: TuningReport, tuned_cache: Path, scene: Scene, tmp_path: Path
 ) -> None:
@@ -800,6 +801,7 @@ def test_fine_tune_over_the_head_that_it_reads_is_refused(
     assert head.read_bytes() == before
 
 
+@pytest.mark.filterwarnings("ignore:.*were learnt from by the network")
 def test_fine_tune_over_the_weights_that_it_reads_is_refused(
     tuned: TuningReport, tuned_cache: Path, scene: Scene, tmp_path: Path
 ) -> None:
@@ -819,6 +821,7 @@ def test_fine_tune_of_a_cache_that_is_not_there_is_refused(scene: Scene, tmp_pat
     assert list_names(tmp_path) == ["tuned.trunk.h5"]
 
 
+@pytest.mark.filterwarnings("ignore:.*were learnt from by the network")
 def test_fine_tune_of_weights_that_were_moved_takes_them_from_where_they_are(
     tuned: TuningReport, scene: Scene, tmp_path: Path
 ) -> None:

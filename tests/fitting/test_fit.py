@@ -172,10 +172,10 @@ def test_fit_head_of_a_name_that_another_fit_has_taken_meanwhile_is_refused(
     """Of two at once on one new name, one is done and one is refused."""
     path, fit = tmp_path / "head.joblib", HeadClassifier.fit
 
-    def fit_late(self: HeadClassifier, *arguments: Any) -> HeadClassifier:
+    def fit_late(self: HeadClassifier, *arguments: Any, **options: Any) -> HeadClassifier:
         monkeypatch.setattr(HeadClassifier, "fit", fit)
         fit_head(cache_path, path, C=0.01)
-        return fit(self, *arguments)
+        return fit(self, *arguments, **options)
 
     monkeypatch.setattr(HeadClassifier, "fit", fit_late)
     with pytest.raises(HeadError, match=r"a new file, or one with the same content, got a file"):

@@ -856,19 +856,19 @@ add(
 )
 dangling = functools.partial(link, "nowhere.jpg")
 add("link-dangling.jpg", dangling, "failed", stage="read", reason="(?i)no such file")
-add("link-dangling", dangling, "ignored")
+add("link-dangling", dangling, "failed", stage="read", reason="(?i)no such file")
 itself = functools.partial(link, "link-to-itself.jpg")
 add("link-to-itself.jpg", itself, "failed", stage="read", reason="(?i)symbolic links")
 add("loop/image.png", link_again, "embedded", size=SIZE, pixels=PICTURE)
 NO_FILE: dict[str, Any] = {"stage": "read", "reason": "not a regular file|No such device"}
 add("pipe.jpg", os.mkfifo, "failed", **NO_FILE)
-add("only-a-pipe", os.mkfifo, "passed over")
+add("only-a-pipe", os.mkfifo, "ignored")
 add("link-to-pipe.jpg", functools.partial(link, "pipe.jpg"), "failed", **NO_FILE)
 add("link-to-device.jpg", functools.partial(link, "/dev/zero"), "failed", **NO_FILE)
 add("socket.jpg", bind_socket, "failed", **NO_FILE)
 add("empty-folder.jpg", Path.mkdir, "passed over")
 add("locked.jpg", lock, "failed", stage="read", reason="(?i)permission denied")
-add("locked-without-suffix", lock, "ignored")
+add("locked-without-suffix", lock, "failed", stage="read", reason="(?i)permission denied")
 
 
 # --- changed under our hands: `tamper` does so when the bytes are read
