@@ -19,7 +19,8 @@ FEW = ("lenet5", "mini", "mobilenet_v3_small", "googlenet", "shufflenet_v2_x0_5"
 
 def check_equal(name: str) -> None:
     spec = get_backbone_spec(name)
-    with torch.device("meta"):
+    # A regnet computes its widths by tensors, which have no values on the device meta.
+    with torch.device("cpu" if name.startswith("regnet") else "meta"):
         network = cut_classifier(spec.build(), spec.classifier, pool=spec.pool).eval()
     # The annotation of the return value is left out.
     expected = re.sub(r"\) ->.*?:\n", "):\n", fx.symbolic_trace(network).code)
@@ -36,7 +37,7 @@ def test_trace_equals_that_of_torch(name: str) -> None:
 @pytest.mark.slow
 def test_trace_of_every_backbone_equals_that_of_torch() -> None:
     for name in list_backbones():
-        if not name.startswith("test"):
+        if not name.startswith("test") and name != "regnet_y_128gf":  # 2.6 GB, of the same code
             check_equal(name)
 
 
