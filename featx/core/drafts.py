@@ -7,12 +7,13 @@ locks of the file system are often missing, or not shared, on network disks and 
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -93,14 +94,8 @@ def open_draft(path: Path) -> Iterator[Path]:
     OSError
         If no draft can be made.
     """
-    draft = name_draft(path)
-    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-    try:
-        remove_drafts(path, now=draft.stat().st_mtime)
+    with _open(path, _create_file, Path.unlink) as draft:
         yield draft
-    finally:
-        with suppress(OSError):  # the next draft of this file removes it
-            draft.unlink()
 
 
 @contextmanager
@@ -122,13 +117,26 @@ def open_draft_folder(path: Path) -> Iterator[Path]:
     OSError
         If no draft can be made.
     """
+    with _open(path, Path.mkdir, functools.partial(shutil.rmtree, ignore_errors=True)) as draft:
+        yield draft
+
+
+@contextmanager
+def _open(
+    path: Path, create: Callable[[Path], object], remove: Callable[[Path], object]
+) -> Iterator[Path]:
     draft = name_draft(path)
-    draft.mkdir()
+    create(draft)
     try:
         remove_drafts(path, now=draft.stat().st_mtime)
         yield draft
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        with suppress(OSError):  # the next draft of this path removes it
+            remove(draft)
+
+
+def _create_file(path: Path) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
 
 
 def give_new_name(draft: Path, path: Path) -> None:
@@ -179,7 +187,7 @@ def _rename_exclusively(draft: Path, path: Path) -> bool:
 
 def _replace_empty(draft: Path, path: Path) -> None:
     """Create an empty file of a new name, and replace it."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    _create_file(path)
     try:
         os.replace(draft, path)
     except BaseException:

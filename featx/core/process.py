@@ -40,7 +40,51 @@ def renew_in_children(renew: Callable[[], object]) -> None:
 renew_in_children(lambda: GLOBAL_STATE._at_fork_reinit())  # type: ignore[attr-defined]
 
 
-class HeldSettings:
+class _Shared:
+    """State of the process that any number of threads hold: the last one to leave gives it back.
+
+    A subclass holds the state in `_hold`, which each thread calls, and gives it back in
+    `_give_back`; both are called with the lock taken.
+    """
+
+    def __init__(self) -> None:
+        self._start()
+        renew_in_children(self._renew)
+
+    def _start(self) -> None:
+        self._lock, self._n_users = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        is_inside = False
+        try:
+            with self._lock:
+                self._n_users += 1
+                is_inside = True
+                self._hold()
+        except BaseException:  # Ctrl-C may come at any point
+            if is_inside:
+                self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._n_users -= 1
+            if self._n_users == 0:
+                self._give_back()
+
+    def _renew(self) -> None:
+        """Forget the threads that a forked child does not have, one of which may hold the lock."""
+        self._give_back()
+        self._start()
+
+    def _hold(self) -> None:
+        raise NotImplementedError
+
+    def _give_back(self) -> None:
+        raise NotImplementedError
+
+
+class HeldSettings(_Shared):
     """Hold settings of a library at fixed values while featx uses the library.
 
     Settings that a notebook changes are no input of featx: results must not depend on them. Any
@@ -68,47 +112,23 @@ class HeldSettings:
     def __init__(self, list_settings: Callable[[], Iterable[tuple[Any, str, Any]]]) -> None:
         self._list_settings = list_settings
         self._settings: list[tuple[Any, str, Any]] | None = None
-        self._start()
-        renew_in_children(self._give_back_in_child)
-
-    def _start(self) -> None:
-        self._lock, self._n_users = threading.Lock(), 0
         self._before: list[tuple[Any, str, Any, Any]] = []
+        super().__init__()
 
-    def __enter__(self) -> None:
-        is_inside = False
-        try:
-            with self._lock:
-                self._n_users += 1
-                is_inside = True
-                if self._settings is None:
-                    self._settings = list(self._list_settings())
-                for owner, name, value in self._settings:
-                    before = getattr(owner, name)
-                    if before != value:
-                        self._before.append((owner, name, before, value))
-                        setattr(owner, name, value)
-        except BaseException:  # Ctrl-C may come at any point
-            if is_inside:
-                self.__exit__()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._n_users -= 1
-            if self._n_users == 0:
-                self._give_back()
+    def _hold(self) -> None:
+        if self._settings is None:
+            self._settings = list(self._list_settings())
+        for owner, name, value in self._settings:
+            before = getattr(owner, name)
+            if before != value:
+                self._before.append((owner, name, before, value))
+                setattr(owner, name, value)
 
     def _give_back(self) -> None:
         while self._before:  # the latest change of a setting first: it ends the others
             owner, name, before, value = self._before.pop()
             if getattr(owner, name) == value:
                 setattr(owner, name, before)
-
-    def _give_back_in_child(self) -> None:
-        """Forget the threads that a forked child does not have, one of which may hold the lock."""
-        self._give_back()
-        self._start()
 
 
 def mark_process() -> None:
@@ -149,7 +169,7 @@ def check_process(process: int) -> None:
         )
 
 
-class SharedBlock:
+class SharedBlock(_Shared):
     """A block that any number of threads may be in: the first one begins it, the last one ends it.
 
     Two threads that each save and give back a state of the process give back, in the end, what one
@@ -164,36 +184,16 @@ class SharedBlock:
 
     def __init__(self, begin: Callable[[], Callable[[], object]]) -> None:
         self._begin = begin
-        self._start()
-        renew_in_children(self._end_in_child)
-
-    def _start(self) -> None:
-        self._lock, self._n_users = threading.Lock(), 0
         self._end: Callable[[], object] = _do_nothing
+        super().__init__()
 
-    def __enter__(self) -> None:
-        is_inside = False
-        try:
-            with self._lock:
-                self._n_users += 1
-                is_inside = True
-                if self._n_users == 1:
-                    self._end = self._begin()
-        except BaseException:  # Ctrl-C may come at any point
-            if is_inside:
-                self.__exit__()
-            raise
+    def _hold(self) -> None:
+        if self._n_users == 1:
+            self._end = self._begin()
 
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._n_users -= 1
-            if self._n_users == 0:
-                end, self._end = self._end, _do_nothing
-                end()
-
-    def _end_in_child(self) -> None:
-        self._end()
-        self._start()
+    def _give_back(self) -> None:
+        end, self._end = self._end, _do_nothing
+        end()
 
 
 def _do_nothing() -> None:

@@ -187,7 +187,7 @@ def interrupt_at(number: int, enter: Callable[[], object]) -> bool:
 
     def trace(frame: Any, event: str, _argument: object) -> Any:
         code = frame.f_code
-        if code.co_filename != process.__file__ or code.co_name != "__enter__":
+        if code.co_filename != process.__file__ or code.co_name not in ("__enter__", "_hold"):
             return None
         frame.f_trace_opcodes = True
         if code not in names:
