@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from typing import Literal, TextIO
 
+from featx.core.process import renew_in_children
 from featx.core.text import shorten, show_text
 
 View = Literal["none", "terminal", "notebook", "log"]
@@ -174,8 +175,7 @@ class Screen:
 
 
 SCREEN = Screen()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=SCREEN.reset)
+renew_in_children(SCREEN.reset)
 
 
 def format_seconds(seconds: float) -> str:

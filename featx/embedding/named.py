@@ -12,6 +12,7 @@ from collections.abc import Hashable, Sequence
 from featx.backbones.backbone import Backbone
 from featx.backbones.load import load_backbone
 from featx.backbones.spec import PENULTIMATE
+from featx.core.process import renew_in_children
 from featx.engines.kept import release_engines
 
 MAX_NAMED = 4
@@ -29,8 +30,7 @@ JUST_CHANGED: FileIdentity = (-1,)
 _lock = threading.RLock()
 _named: OrderedDict[Hashable, Backbone] = OrderedDict()
 
-if hasattr(os, "register_at_fork"):  # another thread may have held the lock, which a child lacks
-    os.register_at_fork(after_in_child=lambda: _lock._at_fork_reinit())  # type: ignore[attr-defined]
+renew_in_children(lambda: _lock._at_fork_reinit())  # type: ignore[attr-defined]
 
 
 def load_named(

@@ -75,8 +75,9 @@ def split_cache(
             got=", ".join(have),
             remedy="Pass overwrite=True to replace them.",
         )
+        learnt = read_learnt_by_any(opened)
         try:
-            splits = build_splits(opened, val=val, test=test, seed=seed)
+            splits = build_splits(opened, learnt, val=val, test=test, seed=seed)
         except HeadError as error:
             if have and not overwrite:
                 raise refusal from error
@@ -85,7 +86,7 @@ def split_cache(
         if have and not overwrite and not is_same:
             raise refusal
         digest = opened.digest
-        notes = list_learnt_notes(opened, splits, val=val, test=test)
+        notes = list_learnt_notes(opened.labels, splits, learnt, val=val, test=test)
     if is_same:
         remove_dead_lock(Path(cache).resolve())
     else:
@@ -98,13 +99,17 @@ def split_cache(
     return {name: int((splits == name).sum()) for name in list_choices(Split) if name in splits}
 
 
-def build_splits(cache: Cache, *, val: float, test: float, seed: int) -> StrArray:
+def build_splits(
+    cache: Cache, learnt: BoolArray, *, val: float, test: float, seed: int
+) -> StrArray:
     """Divide the labelled rows of a cache into splits; nothing is written.
 
     Parameters
     ----------
     cache : Cache
         Open cache.
+    learnt : ndarray of bool
+        ``(n_rows,)``, rows that the network of any embedding has learnt from.
     val, test : float
         Fractions of the labelled rows.
     seed : int
@@ -130,7 +135,7 @@ def build_splits(cache: Cache, *, val: float, test: float, seed: int) -> StrArra
         val=val,
         test=test,
         seed=seed,
-        learnt=spread_over_groups(read_learnt_by_any(cache), cache.groups)[rows],
+        learnt=spread_over_groups(learnt, cache.groups)[rows],
     )
     return splits
 
@@ -151,20 +156,24 @@ def read_learnt_by_any(cache: Cache) -> BoolArray:
     return learnt
 
 
-def list_learnt_notes(cache: Cache, splits: StrArray, *, val: float, test: float) -> list[str]:
+def list_learnt_notes(
+    labels: StrArray, splits: StrArray, learnt: BoolArray, *, val: float, test: float
+) -> list[str]:
     """List what a person should know of splits where a network has learnt from rows.
 
     Parameters
     ----------
-    cache : Cache
-        Open cache.
+    labels : ndarray of str
+        ``(n_rows,)``, label of each row.
     splits : ndarray of str
         ``(n_rows,)``, the new split of each row.
+    learnt : ndarray of bool
+        ``(n_rows,)``, rows that the network of any embedding has learnt from.
     val, test : float
         Fractions of the labelled rows that were asked for.
     """
     labelled = splits != ""
-    learnt = read_learnt_by_any(cache) & labelled
+    learnt = learnt & labelled
     if not learnt.any():
         return []
     n_rows, n_left = int(labelled.sum()), int((~learnt & (splits == "train")).sum())
@@ -175,7 +184,7 @@ def list_learnt_notes(cache: Cache, splits: StrArray, *, val: float, test: float
         held, n_wanted = splits == name, round(fraction * n_rows)
         if n_wanted - held.sum() > n_left:
             notes.append(f"{name} has {held.sum():,} rows, not {n_wanted:,}: there are no others")
-        lacking = np.setdiff1d(cache.labels[labelled], cache.labels[held])
+        lacking = np.setdiff1d(labels[labelled], labels[held])
         if fraction and len(lacking):
             notes.append(f"{name} has no row of {join_some(lacking.tolist(), 3)}")
     return notes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import threading
 from contextlib import nullcontext
 from typing import Any, BinaryIO
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from featx.core.errors import DecodeError
+from featx.core.process import renew_in_children
 from featx.core.typing import Array, Decode, UInt8Array
 from featx.images.large import BoundedReader, LargeContent
 from featx.images.opening import LIBTIFF_HANDLERS, PILLOW_SETTINGS, open_image, refuse
@@ -60,8 +60,7 @@ def _renew_locks() -> None:
         lock._at_fork_reinit()  # type: ignore[attr-defined]
 
 
-if hasattr(os, "register_at_fork"):  # another thread may have held a lock, which a child lacks
-    os.register_at_fork(after_in_child=_renew_locks)
+renew_in_children(_renew_locks)
 
 
 def decode_image(data: Any, name: str = "") -> Image.Image:
