@@ -10,7 +10,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from featx.backbones.weights_file import NoWeightsError, find_format
-from featx.backbones.wrapped import COUNTER, flatten, show_names
+from featx.backbones.wrapped import COUNTER, flatten, list_missing, show_names
 from featx.core.errors import WeightsError
 from featx.core.process import GLOBAL_STATE
 
@@ -155,7 +155,7 @@ def load_into(
         If the tensors do not fit the network; the error names them.
     """
     expected = module.state_dict()
-    missing = [name for name in expected if name not in state and not name.endswith(COUNTER)]
+    missing = list_missing(state, expected)
     misshapen = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
         for name, tensor in expected.items()

@@ -122,7 +122,7 @@ def find_network(
     found = list_prefixes(by_name, expected, rename)
     root = "" if key in ("", TOP) else f"{_take_out_inner(key)}."
     inside = [name for name in by_name if name.startswith(root)]
-    complete = [prefix for prefix in found if not _list_missing(found[prefix], expected)]
+    complete = [prefix for prefix in found if not list_missing(found[prefix], expected)]
     if not inside:
         networks = [_name_key(prefix) for prefix in complete]
         first_parts = dict.fromkeys(name.split(".")[0] for name in by_name)
@@ -194,6 +194,19 @@ def list_prefixes(
     return {prefix: found[prefix] for prefix in order}
 
 
+def list_missing(found: Collection[str], expected: Iterable[str]) -> list[str]:
+    """List the names of a network that are not found; counters of batches may be missing.
+
+    Parameters
+    ----------
+    found : collection of str
+        Names that were found.
+    expected : iterable of str
+        Names of the network.
+    """
+    return [name for name in expected if name not in found and not name.endswith(COUNTER)]
+
+
 def show_names(names: Iterable[str]) -> str:
     """Write the first names of several, and how many more there are.
 
@@ -209,10 +222,6 @@ def show_names(names: Iterable[str]) -> str:
 
 def _take_out_inner(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in INNER)
-
-
-def _list_missing(found: Mapping[str, str], expected: Iterable[str]) -> list[str]:
-    return [name for name in expected if name not in found and not name.endswith(COUNTER)]
 
 
 def _name_key(prefix: str) -> str:
