@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from featx.core.digests import is_known
 from featx.core.errors import CacheError
-from featx.core.typing import BoolArray, StrArray
+from featx.core.typing import BoolArray, StrArray, UInt8Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,13 +29,14 @@ N_DIGITS = 16
 and as many others, two have the same ones with a probability of one in a million."""
 
 
-def shorten_digests(digests: StrArray) -> Digests:
+def shorten_digests(digests: StrArray | UInt8Array) -> Digests:
     """Shorten SHA-256 digests to their first 64 bits.
 
     Parameters
     ----------
-    digests : ndarray of str
-        ``(n_rows,)``, hexadecimal digests; empty ones are left out.
+    digests : ndarray of str or of uint8
+        ``(n_rows,)``, hexadecimal digests; or ``(n_rows, 32)``, their bytes. Those that are not
+        known, empty or zeros, are left out.
 
     Returns
     -------
@@ -46,7 +48,7 @@ def shorten_digests(digests: StrArray) -> Digests:
     >>> shorten_digests(np.array(["00000000000000ff" + 48 * "0", ""], object)).tolist()
     [255]
     """
-    return np.unique(_shorten(digests)[digests != ""])
+    return np.unique(_shorten(digests)[_is_known(digests)])
 
 
 def join_digests(parts: Iterable[Digests]) -> Digests:
@@ -65,7 +67,7 @@ def join_digests(parts: Iterable[Digests]) -> Digests:
     return np.unique(np.concatenate([np.empty(0, np.uint64), *parts]))
 
 
-def find_learnt(digests: StrArray, learnt: Digests) -> BoolArray:
+def find_learnt(digests: StrArray | UInt8Array, learnt: Digests) -> BoolArray:
     """Find the rows of a table whose image was learnt from.
 
     An image is identified by its bytes: a copy under another name is found, an image that was
@@ -73,8 +75,8 @@ def find_learnt(digests: StrArray, learnt: Digests) -> BoolArray:
 
     Parameters
     ----------
-    digests : ndarray of str
-        ``(n_rows,)``, SHA-256 of each row's image in hexadecimal; empty if it is not known.
+    digests : ndarray of str or of uint8
+        SHA-256 of each row's image, as `shorten_digests` takes them.
     learnt : ndarray of uint64
         ``(n_images,)``, shortened digests of the images that were learnt from.
 
@@ -91,7 +93,7 @@ def find_learnt(digests: StrArray, learnt: Digests) -> BoolArray:
     """
     if not len(learnt):
         return np.zeros(len(digests), bool)
-    found: BoolArray = np.isin(_shorten(digests), learnt) & (digests != "")
+    found: BoolArray = np.isin(_shorten(digests), learnt) & _is_known(digests)
     return found
 
 
@@ -100,8 +102,14 @@ def is_ascending(values: Digests) -> bool:
     return bool((values[1:] > values[:-1]).all())
 
 
-def _shorten(digests: StrArray) -> Digests:
+def _is_known(digests: StrArray | UInt8Array) -> BoolArray:
+    return is_known(digests) if digests.ndim == 2 else digests != ""
+
+
+def _shorten(digests: StrArray | UInt8Array) -> Digests:
     """Return the first 64 bits of each digest, 0 for an empty one."""
+    if digests.ndim == 2:
+        return np.ascontiguousarray(digests[:, :8]).view(">u8")[:, 0].astype(np.uint64)
     values = (int(digest[:N_DIGITS] or "0", 16) for digest in digests)
     try:
         return np.fromiter(values, np.uint64, len(digests))
