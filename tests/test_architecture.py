@@ -17,6 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = (
     ("core",),
+    ("labels",),
     ("images", "backbones", "cache", "heads"),
     ("engines",),
     ("embedding", "fitting", "report"),

@@ -46,6 +46,12 @@ SplitChoice = Literal["train", "val", "test", "all"]
 HeldOutSplit = Literal["val", "test"]
 """Splits that a model is scored on."""
 
+LabelField = Literal["label", "split", "group"]
+"""Columns of which the source, and people, say something."""
+
+LabelKind = Literal["sure", "unsure", "withdrawn"]
+"""How surely somebody says something; what is withdrawn counts no more, and the source's holds."""
+
 Stage = Literal["read", "decode", "preprocess", "embed"]
 """Steps at which one image can fail."""
 

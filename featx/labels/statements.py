@@ -1,0 +1,311 @@
+"""Turn what a person says into statements about rows, and decide what they change.
+
+Nothing is read and nothing is written here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from featx.core.columns import Table, Texts
+from featx.core.digests import pack_digests
+from featx.core.errors import SourceError
+from featx.core.lookup import DigestIndex, TextIndex
+from featx.core.typing import BoolArray, IntArray
+from featx.labels.element import FIELDS, Labels, build_entries
+from featx.labels.hold import hold, hold_field
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+GIVEN_COLUMNS = ("key", "line", "field", "value", "kind", "author")
+"""Columns of what a person says: `key` (Texts) is the id, path or digest of a row; `line` (int64)
+is the line of the table; the others are Categories, as in the statements of `Labels`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelChange:
+    """Rows whose value changes in the same way.
+
+    Attributes
+    ----------
+    field : {"label", "split", "group"}
+        Column that changes.
+    before, after : str
+        Value before and after; ``""`` for none.
+    n_rows : int
+        Number of rows.
+    """
+
+    field: str
+    before: str
+    after: str
+    n_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelConflict:
+    """A row of which another person had said something else.
+
+    Attributes
+    ----------
+    id : str
+        Id of the row.
+    field : {"label", "split", "group"}
+        Column that both persons spoke of.
+    before, before_author : str
+        Value that held before, and who had said it.
+    after, after_author : str
+        Value that is said now, and who says it.
+    """
+
+    id: str
+    field: str
+    before: str
+    before_author: str
+    after: str
+    after_author: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saying:
+    """What a person says of a cache, and what it changes.
+
+    Attributes
+    ----------
+    labels : Labels
+        Labels of the cache afterwards.
+    n_new : int
+        Number of statements that are added.
+    n_known : int
+        Number of statements that the same person had made before; they are not added again.
+    is_unmatched : ndarray of bool
+        ``(n_given,)``, what names no row of the cache.
+    changes : tuple of LabelChange
+        Numbers of rows that change, the most frequent change of each column first.
+    conflicts : tuple of LabelConflict
+        Rows of which another person had said something else.
+    """
+
+    labels: Labels
+    n_new: int
+    n_known: int
+    is_unmatched: BoolArray
+    changes: tuple[LabelChange, ...]
+    conflicts: tuple[LabelConflict, ...]
+
+
+def say(
+    labels: Labels,
+    keys: Table,
+    given: Table,
+    *,
+    rows: tuple[IntArray, IntArray],
+    time: int,
+    subject: str,
+) -> Saying:
+    """Decide what statements are added to the labels of a cache, and what they change.
+
+    Parameters
+    ----------
+    labels : Labels
+        Labels of the cache.
+    keys : Table
+        Columns `id` and `digest` of the rows.
+    given : Table
+        What the person says, in the columns `GIVEN_COLUMNS`.
+    rows : (ndarray of int64, ndarray of int64)
+        Pairs ``(n_pairs,)`` of a line of `given` and a row of the cache that the line names.
+    time : int
+        Time of the occasion, in milliseconds since 1970.
+    subject : str
+        Name of the table, for errors.
+
+    Raises
+    ------
+    SourceError
+        If one person says two things of the same row.
+    """
+    lines, numbers = _drop_repeats(given, rows, keys, subject)
+    chosen = given[lines]
+    is_known = np.zeros(len(lines), bool)
+    conflicts: list[LabelConflict] = []
+    for field in FIELDS:
+        mine = np.flatnonzero(chosen["field"].mask(field))
+        if not len(mine):
+            continue
+        by = hold_field(field, labels, keys).by[numbers[mine]]
+        is_known[mine] = _find_known(labels.said, by, chosen[mine], keys[numbers[mine]])
+        conflicts += _iter_conflicts(labels.said, by, chosen[mine], keys[numbers[mine]])
+    conflicts += _iter_inner_conflicts(chosen, keys["id"], numbers)
+    new, about = chosen[~is_known], keys[numbers[~is_known]]
+    entries = build_entries(
+        about["id"],
+        about["digest"],
+        fields=new["field"],
+        values=new["value"],
+        kinds=new["kind"],
+        authors=new["author"],
+        time=time,
+        occasion=labels.next_occasion,
+    )
+    after = replace(labels, said=Table.concat([labels.said, entries]))
+    after = hold(after, keys) if len(new) else labels
+    is_unmatched = np.ones(len(given), bool)
+    is_unmatched[rows[0]] = False
+    return Saying(
+        labels=after,
+        n_new=len(new),
+        n_known=int(is_known.sum()),
+        is_unmatched=is_unmatched,
+        changes=tuple(_iter_changes(labels, after)),
+        conflicts=tuple(conflicts),
+    )
+
+
+def find_rows(given: Texts, keys: Table) -> tuple[IntArray, IntArray]:
+    """Find the rows that a person names, by id, by path, or by digest.
+
+    Parameters
+    ----------
+    given : Texts
+        ``(n_given,)``, the id, path or digest of a row.
+    keys : Table
+        Columns `id`, `path` and `digest` of the rows.
+
+    Returns
+    -------
+    (ndarray of int64, ndarray of int64)
+        Pairs ``(n_pairs,)`` of a number in `given` and the number of a row. A digest names every
+        row that has it; what names no row is in no pair.
+    """
+    found = np.full(len(given), -1, np.int64)
+    for column in (keys["id"], keys["path"]):
+        left = np.flatnonzero(found < 0)
+        # The few are indexed, and the many rows are looked up.
+        index = TextIndex(given[left])
+        numbers = index.find(column)
+        rows = np.flatnonzero(numbers >= 0)[::-1]  # the first of equal paths counts
+        first = np.full(len(left), -1, np.int64)
+        first[numbers[rows]] = rows
+        found[left] = first[index.find(given[left])] if len(left) else first
+    pairs = np.flatnonzero(found >= 0), found[found >= 0]
+    left = np.flatnonzero(found < 0)
+    is_digest = np.array([_DIGEST.fullmatch(text) is not None for text in given[left]], bool)
+    named = left[is_digest]
+    if not len(named):
+        return pairs
+    digests = pack_digests(given[named].to_list())
+    index = DigestIndex(digests)
+    numbers = index.find(keys["digest"])
+    rows = np.flatnonzero(numbers >= 0)
+    rows = rows[np.argsort(numbers[rows], kind="stable")]
+    firsts = index.find(digests)
+    starts, ends = (np.searchsorted(numbers[rows], firsts, side) for side in ("left", "right"))
+    found_rows = [rows[start:end] for start, end in zip(starts, ends, strict=True)]
+    return (
+        np.concatenate([pairs[0], np.repeat(named, ends - starts)]),
+        np.concatenate([pairs[1], *found_rows]),
+    )
+
+
+def _drop_repeats(
+    given: Table, pairs: tuple[IntArray, IntArray], keys: Table, subject: str
+) -> tuple[IntArray, IntArray]:
+    """Drop what is said twice, and refuse what one person says in two ways."""
+    order = np.argsort(pairs[0], kind="stable")
+    lines, numbers = (part[order] for part in pairs)
+    field, author = (given[name].codes[lines].astype(np.int64) for name in ("field", "author"))
+    value, kind = (given[name].codes[lines].astype(np.int64) for name in ("value", "kind"))
+    about = (numbers * len(given["field"].names) + field) * len(given["author"].names) + author
+    what = value * len(given["kind"].names) + kind
+    _, first, inverse = np.unique(about, return_index=True, return_inverse=True)
+    differing = np.flatnonzero(what != what[first[inverse]])
+    if len(differing):
+        second = int(differing[0])
+        first_line = int(lines[first[inverse[second]]])
+        raise _refuse_two(
+            given, (first_line, int(lines[second])), keys["id"][int(numbers[second])], subject
+        )
+    kept = np.sort(first)
+    return lines[kept], numbers[kept]
+
+
+def _refuse_two(given: Table, lines: tuple[int, int], row_id: str, subject: str) -> SourceError:
+    said = [
+        f"{given['value'][line]!r} ({given['kind'][line]}) in line {given['line'][line]}"
+        for line in lines
+    ]
+    return SourceError(
+        subject=f"{subject}, {row_id}",
+        expected=f"one {given['field'][lines[0]]} for each row",
+        got=" and ".join(said),
+        remedy="Remove one of these lines, or name the persons in a column author.",
+    )
+
+
+def _find_known(said: Table, by: IntArray, new: Table, about: Table) -> BoolArray:
+    """Find the statements that the same person has made before of the same image."""
+    is_same = by >= 0
+    rows = np.flatnonzero(is_same)
+    old, new, about = said[by[rows]], new[rows], about[rows]
+    is_same[rows] = old.select(("value", "kind", "author")).equal(
+        new.select(("value", "kind", "author"))
+    ) & old.select(("id", "digest")).equal(about.select(("id", "digest")))
+    return is_same
+
+
+def _iter_conflicts(said: Table, by: IntArray, new: Table, about: Table) -> Iterator[LabelConflict]:
+    """Yield the rows of which another person was sure of something else."""
+    rows = np.flatnonzero(by >= 0)
+    old = said[by[rows]]
+    is_other = old["kind"].mask("sure") & ~old["author"].equal(new["author"][rows])
+    is_other &= ~old["value"].equal(new["value"][rows])
+    for place in np.flatnonzero(is_other).tolist():
+        row = int(rows[place])
+        yield LabelConflict(
+            id=about["id"][row],
+            field=new["field"][row],
+            before=old["value"][place],
+            before_author=old["author"][place],
+            after=new["value"][row],
+            after_author=new["author"][row],
+        )
+
+
+def _iter_inner_conflicts(new: Table, ids: Texts, rows: IntArray) -> Iterator[LabelConflict]:
+    """Yield the rows of which two persons of one table say different things."""
+    if len(new["author"].count()) < 2:
+        return
+    last: dict[tuple[int, str], int] = {}
+    for line, (row, field) in enumerate(zip(rows.tolist(), new["field"], strict=True)):
+        before = last.get((row, field))
+        last[row, field] = line
+        if before is not None and new["value"][before] != new["value"][line]:
+            yield LabelConflict(
+                id=ids[row],
+                field=field,
+                before=new["value"][before],
+                before_author=new["author"][before],
+                after=new["value"][line],
+                after_author=new["author"][line],
+            )
+
+
+def _iter_changes(before: Labels, after: Labels) -> Iterator[LabelChange]:
+    """Yield the changes of each column, the most frequent ones first."""
+    for field in FIELDS:
+        old, new = before.held[field], after.held[field]
+        rows = np.flatnonzero(old.codes != new.codes)  # the names of the old column come first
+        pairs = np.stack([old.codes[rows], new.codes[rows]], axis=1)
+        found, counts = np.unique(pairs, axis=0, return_counts=True)
+        for place in np.argsort(-counts, kind="stable").tolist():
+            yield LabelChange(
+                field=field,
+                before=old.names[int(found[place, 0])],
+                after=new.names[int(found[place, 1])],
+                n_rows=int(counts[place]),
+            )

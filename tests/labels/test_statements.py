@@ -1,0 +1,143 @@
+"""What a person says: which rows are meant, and what changes."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx.core.columns import Categories, Table, Texts
+from featx.core.errors import SourceError
+from featx.labels.statements import LabelChange, LabelConflict, find_rows, say
+from tests.labels.builders import build_keys, build_labels, build_said, build_source, list_values
+
+ROWS = [("a", "x"), ("b", "y"), ("c", "x")]
+KEYS = build_keys(*ROWS)
+X = hashlib.sha256(b"x").hexdigest()
+
+
+def build_given(*lines: Any) -> Table:
+    """Build what a person says: key and value; then, if given, kind and author."""
+    full = [(key, value, *(rest or ("sure", "bob"))) for key, value, *rest in lines]
+    columns = [list(column) for column in zip(*full, strict=True)] if full else [[]] * 4
+    keys, values, kinds, authors = columns
+    return Table(
+        {
+            "key": Texts.from_list(keys),
+            "line": np.arange(2, 2 + len(keys)),
+            "field": Categories.fill("label", len(keys)),
+            "value": Categories.from_list(values),
+            "kind": Categories.from_list(kinds),
+            "author": Categories.from_list(authors),
+        }
+    )
+
+
+def say_all(*lines: Any, said: Any = ()) -> Any:
+    labels = build_labels(KEYS, build_source(["ants", "bees", "ants"]), build_said(*said))
+    given = build_given(*lines)
+    rows = find_rows(given["key"], KEYS)
+    return say(labels, KEYS, given, rows=rows, time=5000, subject="t.csv")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param([], [], id="nothing"),
+        pytest.param(["b", "a"], [(0, 1), (1, 0)], id="ids"),
+        pytest.param(["/photos/b"], [(0, 1)], id="path"),
+        pytest.param([X], [(0, 0), (0, 2)], id="digest of two rows"),
+        pytest.param(["b", "b"], [(0, 1), (1, 1)], id="twice"),
+        pytest.param(["b", X, X, "no"], [(0, 1), (1, 0), (1, 2), (2, 0), (2, 2)], id="all kinds"),
+        pytest.param(["no", "ff" * 32, ""], [], id="none"),
+    ],
+)
+def test_find_rows_finds_ids_paths_and_digests(given: Any, expected: Any) -> None:
+    lines, rows = find_rows(Texts.from_list(given), KEYS)
+    assert sorted(zip(lines.tolist(), rows.tolist(), strict=True)) == expected
+
+
+def test_say_adds_statements_about_the_images_of_the_rows() -> None:
+    saying = say_all(("b", "wasps"), (X, "flies", "unsure", "eve"), said=[("b", "y", "bees")])
+    said = saying.labels.said
+    assert list_values(said["id"]) == "b b a c"
+    assert list_values(said["value"]) == "bees wasps flies flies"
+    assert list_values(said["kind"]) == "sure sure unsure unsure"
+    assert list_values(said["author"]) == "ada bob eve eve"
+    assert said["occasion"].tolist() == [0, 1, 1, 1]
+    assert said["time"].tolist() == [1000, 5000, 5000, 5000]
+    assert (said["digest"] == KEYS["digest"][[1, 1, 0, 2]]).all()
+    assert list_values(saying.labels.held["label"]) == "flies wasps flies"
+    assert saying.n_new == 3
+
+
+def test_say_counts_what_changes_copies_of_an_image_too() -> None:
+    assert say_all(("a", "wasps"), ("b", "bees")).changes == (
+        LabelChange(field="label", before="ants", after="wasps", n_rows=2),
+    )
+
+
+def test_say_names_what_has_no_row() -> None:
+    assert say_all(("a", "x"), ("no", "x")).is_unmatched.tolist() == [False, True]
+
+
+def test_say_of_what_was_said_before_adds_nothing() -> None:
+    lines = ("a", "wasps"), ("b", "", "withdrawn", "bob")
+    first = say_all(*lines)
+    rows = find_rows(build_given(*lines)["key"], KEYS)
+    again = say(first.labels, KEYS, build_given(*lines), rows=rows, time=6000, subject="t.csv")
+    assert (first.n_new, again.n_new, again.n_known) == (2, 0, 2)
+    assert again.labels is first.labels
+    assert again.changes == ()
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param(("a", "x", "flies", 0, "sure", "label", "bob"), id="another value"),
+        pytest.param(("a", "x", "wasps", 0, "unsure", "label", "bob"), id="less surely"),
+        pytest.param(("a", "x", "wasps", 0, "sure", "label", "eve"), id="by somebody else"),
+        pytest.param(("a", "y", "wasps", 0, "sure", "label", "bob"), id="of another image"),
+    ],
+)
+def test_say_of_what_was_said_otherwise_adds_a_statement(before: Any) -> None:
+    assert say_all(("a", "wasps"), said=[before]).n_new == 1
+
+
+def test_say_twice_in_one_table_is_one_statement() -> None:
+    assert say_all(("a", "wasps"), (X, "wasps")).n_new == 2
+
+
+def test_say_of_one_person_in_two_ways_is_refused() -> None:
+    with pytest.raises(SourceError) as caught:
+        say_all(("b", "x"), ("a", "wasps"), (X, "flies"))
+    assert caught.value.subject == "t.csv, a"
+    assert caught.value.got == "'wasps' (sure) in line 3 and 'flies' (sure) in line 4"
+
+
+def test_say_names_rows_of_which_another_person_was_sure() -> None:
+    said = [
+        ("a", "x", "wasps"),
+        ("b", "y", "flies", 0, "unsure"),
+        ("c", "x", "bees"),
+    ]
+    saying = say_all(("a", "flies"), ("b", "bees"), ("c", "bees"), said=said)
+    assert saying.conflicts == (
+        LabelConflict(
+            id="a",
+            field="label",
+            before="wasps",
+            before_author="ada",
+            after="flies",
+            after_author="bob",
+        ),
+    )
+
+
+def test_say_of_two_persons_in_one_table_is_a_conflict_and_the_later_line_holds() -> None:
+    saying = say_all(("b", "wasps", "sure", "eve"), ("b", "flies", "sure", "bob"))
+    (conflict,) = saying.conflicts
+    assert (conflict.before_author, conflict.after_author) == ("eve", "bob")
+    assert saying.labels.held["label"][1] == "flies"
