@@ -35,7 +35,7 @@ from featx.cache.writer import Column, write_cache
 from featx.core.fingerprint import Fingerprint
 from featx.core.provenance import Origin, Provenance
 from featx.core.rows import Row
-from featx.core.typing import Array
+from featx.core.typing import Array, IntArray
 from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunOptions
 from featx.extraction.inventory import BaseIndex, Inventory
@@ -176,8 +176,8 @@ def time_merge(folder: Path) -> dict[str, float]:
     begin = time.perf_counter()
     locations = inventory.list_locations("made-up", rows)
 
-    def read(start: int, end: int) -> Array:
-        block = locations[start:end]
+    def read(numbers: IntArray) -> Array:
+        block = locations[numbers]
         parts = [
             shards.read_vectors("made-up", int(number), block[block[:, 0] == number, 1])
             for number in np.unique(block[:, 0])

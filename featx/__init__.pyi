@@ -13,6 +13,8 @@ from .cache.check import verify_cache as verify_cache
 from .cache.format import EmbeddingInfo as EmbeddingInfo
 from .cache.reader import Cache as Cache
 from .cache.reader import open_cache as open_cache
+from .cache.vouch import SealReport as SealReport
+from .cache.vouch import seal_cache as seal_cache
 from .core.errors import BackboneError as BackboneError
 from .core.errors import CacheDamagedError as CacheDamagedError
 from .core.errors import CacheError as CacheError

@@ -1,14 +1,20 @@
 """Objects that many tests need, built from a few words: fingerprints, infos, rows, caches."""
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
+from featx.cache import sealing
 from featx.cache.format import EmbeddingInfo
 from featx.cache.reader import open_cache
-from featx.cache.writer import Column, rewrite_cache, write_cache
+from featx.cache.sealing import seal_file
+from featx.cache.user_block import Seal
+from featx.cache.writer import Column, write_cache
 from featx.core.drafts import name_draft
 from featx.core.fingerprint import Fingerprint
 from featx.core.learnt import shorten_digests
@@ -83,7 +89,7 @@ def build_rows(
 
 def build_column(info: EmbeddingInfo, vectors: Array, dtype: VectorDtype = "float32") -> Column:
     """Build an embedding to write from vectors ``(n_rows, dim)``, NaN for a row without one."""
-    return Column(info=info, dtype=dtype, read=lambda start, end: np.asarray(vectors[start:end]))
+    return Column(info=info, dtype=dtype, read=lambda rows: np.asarray(vectors[rows]))
 
 
 def write_vectors(
@@ -106,15 +112,39 @@ def mark_learnt(path: Path, rows: Any, name: str = "tiny") -> Path:
     """Write into a cache that the network of an embedding has learnt from rows of it."""
     with open_cache(path) as cache:
         learnt = shorten_digests(cache.digests[rows])
-    with rewrite_cache(path) as file:
+    with editing(path) as file:
         file[f"embeddings/{name}"].create_dataset("learnt", data=learnt)
     return path
 
 
 def rewrite_values(path: Path, name: str, values: Any, rows: slice = slice(None)) -> None:
     """Change values of a cache that is there, such as ``rows/label``, and seal it again."""
-    with rewrite_cache(path) as file:
+    with editing(path) as file:
         file[name][rows] = values
+
+
+@contextmanager
+def editing(path: Path) -> Iterator[h5py.File]:
+    """Change a file by plain h5py, and seal it again whatever it holds."""
+    with h5py.File(path, "r+") as file:
+        yield file
+    seal_file(path)
+
+
+def split_seal(path: Path) -> tuple[bytes, bytes]:
+    """Read the user block and the HDF5 data of a sealed file."""
+    content = path.read_bytes()
+    start = int.from_bytes(content[16:24], "little")
+    return content[:start], content[start:]
+
+
+def seal_data(path: Path, data: bytes, user_block: int = 4096) -> Path:
+    """Write HDF5 data, as `split_seal` read them or changed in any way, with a sound seal."""
+    size = sealing.BLOCK_SIZE
+    blocks = (data[start : start + size] for start in range(0, len(data), size))
+    table = b"".join(hashlib.sha256(block).digest() for block in blocks)
+    path.write_bytes(Seal(user_block, len(data), size, table).to_bytes() + data)
+    return path
 
 
 def leave_draft(path: Path) -> Path:

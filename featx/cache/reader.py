@@ -6,9 +6,10 @@ import contextlib
 import functools
 from pathlib import Path
 
+import h5py
 import numpy as np
 
-from featx.cache.format import ANEW, RECORDED, EmbeddingInfo, read_integer
+from featx.cache.format import ANEW, RECORDED, USER_GROUP, EmbeddingInfo, read_integer
 from featx.cache.open import open_sealed, refuse_split
 from featx.cache.tables import (
     check_learnt,
@@ -186,6 +187,18 @@ class Cache:
         """Ledger of the images that lack an embedding, with the reason."""
         with self._sealed.guard():
             return tuple(read_table(self._file["failures"], Failure, self._sealed))
+
+    def copy_user_group(self, file: h5py.File) -> None:
+        """Copy what users keep in this cache to another file; featx reads none of it.
+
+        Parameters
+        ----------
+        file : h5py.File
+            The other file, open for writing.
+        """
+        if USER_GROUP in self._file:
+            with self._sealed.guard():
+                self._file.copy(USER_GROUP, file)
 
     def list_splits(self) -> list[Split]:
         """List the splits that have rows, in the order train, val, test."""

@@ -1,31 +1,25 @@
-"""Seal a finished file: checksums behind its end, so that no changed byte is read as data.
+"""Read a sealed file: each block is compared with its digest before a byte of it is used.
 
-FORMAT.md specifies the layout. An HDF5 library does not read past the end of its own data, so other
+The seal lies in the user block of the HDF5 file, which no HDF5 library reads or writes, so other
 programs read a sealed file like any HDF5 file.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import struct
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from featx.cache.user_block import Seal, read_at, read_seal
+from featx.core.copies import copy_content
 from featx.core.errors import CacheDamagedError, CacheError, FeatxError
 from featx.core.files import explain_reading
-
-MAGIC = b"featx-seal-1\r\n\x1a\n"
-BLOCK_SIZE = 1 << 16
-"""Bytes per digest: reading a single row costs one or two blocks, 50 µs each."""
-
-FOOTER = struct.Struct("<16sQQ32s")
-"""Magic, length of the sealed data, bytes per block, digest of the seal up to here."""
 
 UNREADABLE = (
     *(OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError),
@@ -33,43 +27,17 @@ UNREADABLE = (
 )
 """Errors that h5py and numpy raise for a file that breaks its format."""
 
-DIGEST_SIZE = 32
 KEPT_BLOCKS = 64
 """Checked blocks kept in memory: HDF5 reads strings in small pieces, many from one block."""
 
+WRITERS = "by the disk, or by a program that wrote to the file, such as h5py, pandas or R's hdf5r"
+"""Who may have changed a sealed file."""
 
-def seal_file(path: Path) -> str:
-    """Append a seal to a finished file. The caller flushes the file to the disk.
-
-    Parameters
-    ----------
-    path : Path
-        The file, without a seal.
-
-    Returns
-    -------
-    str
-        Digest of the file, hexadecimal.
-    """
-    with path.open("r+b") as stream:
-        table = b"".join(_iter_digests(stream))
-        n_bytes = stream.seek(0, os.SEEK_END)
-        digest = _digest_seal(table, n_bytes, BLOCK_SIZE)
-        stream.write(table + FOOTER.pack(MAGIC, n_bytes, BLOCK_SIZE, digest))
-    return digest.hex()
-
-
-def unseal_file(path: Path) -> None:
-    """Cut the seal off, so that the file can be changed.
-
-    Raises
-    ------
-    CacheError
-        If the file has no sound seal.
-    """
-    with SealedFile(path) as sealed:
-        n_bytes = len(sealed)
-    os.truncate(path, n_bytes)
+VOUCH = (
+    "See what differs with featx.seal_cache(path, dry_run=True). If you made the change, seal the "
+    "file anew with featx.seal_cache(path). Otherwise restore a copy, or extract again."
+)
+"""Remedy for a file that was changed."""
 
 
 def check_seal(path: Path) -> None:
@@ -81,32 +49,11 @@ def check_seal(path: Path) -> None:
         If a byte has changed since the file was sealed, or the file has no seal.
     """
     with SealedFile(path) as sealed:
-        damaged = sealed.verify()
-        if damaged:
-            raise sealed.explain(f"bytes {damaged[0][0]} to {damaged[0][1]}")
-
-
-def _read_once(stream: io.FileIO, start: int, size: int) -> bytes | None:
-    """Read from a position, which does not move: a forked process would share it."""
-    if hasattr(os, "pread"):
-        return os.pread(stream.fileno(), size, start)
-    stream.seek(start)
-    return stream.read(size)
-
-
-def _iter_digests(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield the digest of each block from the start of a file to its end."""
-    stream.seek(0)
-    while block := stream.read(BLOCK_SIZE):
-        yield hashlib.sha256(block).digest()
-
-
-def _digest_seal(table: bytes, n_bytes: int, block_size: int) -> bytes:
-    return hashlib.sha256(MAGIC + struct.pack("<QQ", n_bytes, block_size) + table).digest()
+        sealed.check()
 
 
 class SealedFile(io.RawIOBase):
-    """A sealed file, open for reading. A block is compared with its digest before it is returned.
+    """The HDF5 data of a sealed file, open for reading. Each block is checked before it is used.
 
     Parameters
     ----------
@@ -115,6 +62,8 @@ class SealedFile(io.RawIOBase):
 
     Attributes
     ----------
+    seal : Seal
+        Lengths and digests, as the user block has them.
     digest : str
         Digest of the file, hexadecimal: it stands for every byte.
     damage : str or None
@@ -141,34 +90,42 @@ class SealedFile(io.RawIOBase):
                 raise OSError("a folder, a pipe or a device")
             self._stream = path.open("rb", buffering=0)
             try:
-                self._read_seal()
+                self.seal = self._read_seal()
             except BaseException:
                 self.close()
                 raise
+        self.digest = self.seal.digest.hex()
 
-    def _read_seal(self) -> None:
-        size = self._stream.seek(0, os.SEEK_END)
-        footer = self._read_at(max(size - FOOTER.size, 0), FOOTER.size)
-        if len(footer) < FOOTER.size or not footer.startswith(MAGIC):
+    def _read_seal(self) -> Seal:
+        try:
+            seal = read_seal(self.fileno())
+        except ValueError as error:
+            raise self.explain("its seal") from error
+        if seal is None:
             raise CacheDamagedError(
                 subject=str(self.path),
                 expected="a sealed cache",
-                got="a file without featx's seal at its end: truncated, changed by another "
-                "program, or not written by featx",
-                remedy="Restore a copy, or extract again with featx.extract(source, output=path).",
+                got="a file without featx's seal at its start: not written by featx, or written "
+                "anew by another program, such as h5repack",
+                remedy="If it is a cache and you trust it, check and seal it with "
+                "featx.seal_cache(path). Otherwise restore a copy, or extract again.",
             )
-        _, self._n_bytes, self._block_size, digest = FOOTER.unpack(footer)
-        table_size = size - FOOTER.size - self._n_bytes
-        n_blocks = -(-self._n_bytes // self._block_size) if self._block_size else -1
-        if table_size != n_blocks * DIGEST_SIZE:
-            raise self.explain("its seal")
-        self._table = self._read_at(self._n_bytes, table_size)
-        if _digest_seal(self._table, self._n_bytes, self._block_size) != digest:
-            raise self.explain("its seal")
-        self.digest = digest.hex()
+        size = os.fstat(self.fileno()).st_size
+        if size != seal.start + seal.n_bytes:
+            raise CacheDamagedError(
+                subject=str(self.path),
+                expected=f"the {seal.start + seal.n_bytes} bytes that were sealed",
+                got=f"{size}: cut off or changed, {WRITERS}",
+                remedy=VOUCH,
+            )
+        return seal
 
     def __len__(self) -> int:
-        return int(self._n_bytes)
+        return self.seal.n_bytes
+
+    def fileno(self) -> int:
+        """Return the descriptor of the whole file, seal included."""
+        return self._stream.fileno()
 
     def close(self) -> None:
         """Close the file. A file that was only read has nothing to lose: errors pass."""
@@ -176,9 +133,19 @@ class SealedFile(io.RawIOBase):
             self._stream.close()
         super().close()
 
+    def copy(self, path: Path) -> None:
+        """Copy the whole file, seal included, into an empty file; nothing is checked.
+
+        Parameters
+        ----------
+        path : Path
+            The empty file.
+        """
+        copy_content(self._stream, path)
+
     def read_at(self, start: int, size: int) -> bytes:
         """Read checked bytes from a position; fewer at the end of the data."""
-        data = bytearray(max(0, min(size, self._n_bytes - start)))
+        data = bytearray(max(0, min(size, len(self) - start)))
         self.seek(start)
         self.readinto(data)
         return bytes(data)
@@ -192,13 +159,13 @@ class SealedFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Set the position in the sealed data."""
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._n_bytes}[whence]
+        """Set the position in the HDF5 data."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: len(self)}[whence]
         self._position = start + offset
         return self._position
 
     def tell(self) -> int:
-        """Return the position in the sealed data."""
+        """Return the position in the HDF5 data."""
         return self._position
 
     def readinto(self, buffer: Any) -> int:
@@ -210,10 +177,10 @@ class SealedFile(io.RawIOBase):
             If a block that is read has changed since it was sealed.
         """
         view = memoryview(buffer).cast("B")
-        end = min(self._position + len(view), self._n_bytes)
+        end = min(self._position + len(view), len(self))
         done = 0
         while self._position < end:
-            number, inside = divmod(self._position, self._block_size)
+            number, inside = divmod(self._position, self.seal.block_size)
             part = memoryview(self._read_block(number))[inside : inside + end - self._position]
             view[done : done + len(part)] = part
             done += len(part)
@@ -246,52 +213,88 @@ class SealedFile(io.RawIOBase):
             if self.damage is not None:
                 raise self.explain(self.damage)
 
-    def verify(self) -> list[tuple[int, int]]:
-        """Compare every block with its digest.
+    def verify(self, numbers: Iterable[int] | None = None) -> list[tuple[int, int]]:
+        """Compare blocks with their digests.
+
+        Parameters
+        ----------
+        numbers : iterable of int, optional
+            Numbers of the blocks, ascending. Default: all.
 
         Returns
         -------
         list of (int, int)
-            Start and end in bytes of each run of damaged blocks, ascending.
+            Start and end in bytes, from the start of the file, of each run of damaged blocks,
+            ascending.
         """
         damaged: list[tuple[int, int]] = []
-        for number in range(-(-self._n_bytes // self._block_size)):
-            start = number * self._block_size
-            block = self._read_at(start, min(self._block_size, self._n_bytes - start))
-            if self._is_sound(number, block):
+        for number in range(self.seal.n_blocks) if numbers is None else numbers:
+            if self.seal.is_sound(number, self._load_block(number)):
                 continue
-            end = min(start + self._block_size, self._n_bytes)
+            start, end = self._locate(number)
             if damaged and damaged[-1][1] == start:
                 start = damaged.pop()[0]
             damaged.append((start, end))
         return damaged
+
+    def check(self, numbers: Iterable[int] | None = None) -> None:
+        """Refuse a file of which blocks differ from their digests.
+
+        Parameters
+        ----------
+        numbers : iterable of int, optional
+            Numbers of the blocks, ascending. Default: all.
+
+        Raises
+        ------
+        CacheDamagedError
+            If a block has changed since it was sealed.
+        """
+        damaged = self.verify(numbers)
+        if damaged:
+            raise self.explain("bytes {} to {}".format(*damaged[0]))
+
+    def check_copy(self, number: int, descriptor: int) -> None:
+        """Refuse a copy of the file of which a block differs from its digest.
+
+        Parameters
+        ----------
+        number : int
+            Number of the block.
+        descriptor : int
+            Descriptor of the copy.
+
+        Raises
+        ------
+        CacheDamagedError
+            If the block has changed since it was sealed.
+        """
+        start, size = self.seal.locate(number)
+        if not self.seal.is_sound(number, read_at(descriptor, self.seal.start + start, size)):
+            raise self.explain("bytes {} to {}".format(*self._locate(number)))
 
     def _read_block(self, number: int) -> bytes:
         block = self._kept.get(number)
         if block is not None:
             self._kept.move_to_end(number)
             return block
-        start = number * self._block_size
-        block = self._read_at(start, min(self._block_size, self._n_bytes - start))
-        if not self._is_sound(number, block):
-            raise self.explain(f"bytes {start} to {start + len(block)}")
+        block = self._load_block(number)
+        if not self.seal.is_sound(number, block):
+            raise self.explain("bytes {} to {}".format(*self._locate(number)))
         self._kept[number] = block
         if len(self._kept) > KEPT_BLOCKS:
             self._kept.popitem(last=False)
         return block
 
-    def _is_sound(self, number: int, block: bytes) -> bool:
-        expected = self._table[number * DIGEST_SIZE : (number + 1) * DIGEST_SIZE]
-        return hashlib.sha256(block).digest() == expected
-
-    def _read_at(self, start: int, size: int) -> bytes:
-        """Read `size` bytes from `start`; fewer only at the end of the file."""
-        parts: list[bytes] = []
+    def _load_block(self, number: int) -> bytes:
+        start, size = self.seal.locate(number)
         with explain_reading(self.path, error=CacheError):
-            while size > 0 and (part := _read_once(self._stream, start, size)):
-                parts.append(part)
-                start, size = start + len(part), size - len(part)
-        return b"".join(parts)
+            return read_at(self.fileno(), self.seal.start + start, size)
+
+    def _locate(self, number: int) -> tuple[int, int]:
+        """Return start and end of a block in the whole file."""
+        start, size = self.seal.locate(number)
+        return self.seal.start + start, self.seal.start + start + size
 
     def explain(self, part: str) -> CacheDamagedError:
         """Note damage, and build the error for it.
@@ -299,13 +302,12 @@ class SealedFile(io.RawIOBase):
         Parameters
         ----------
         part : str
-            The damaged part of the file, such as ``"bytes 0 to 65536"``.
+            The damaged part of the file, such as ``"bytes 4096 to 69632"``.
         """
         self.damage = part
         return CacheDamagedError(
             subject=str(self.path),
             expected="the bytes that featx wrote",
-            got=f"changes in {part}",
-            remedy="List the damage with featx.verify_cache(path), then restore a copy or extract "
-            "again.",
+            got=f"changes in {part}, {WRITERS}",
+            remedy=VOUCH,
         )

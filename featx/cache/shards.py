@@ -13,11 +13,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from featx.cache.datasets import ROW_BYTES
 from featx.cache.format import EmbeddingInfo, FileKind, stamp_file
 from featx.cache.index import WorkIndex, WorkPlan
 from featx.cache.lock import CacheLock
 from featx.cache.open import open_sealed
-from featx.cache.seal import SealedFile, check_seal, seal_file
+from featx.cache.seal import SealedFile, check_seal
+from featx.cache.sealing import choose_user_block, seal_file
 from featx.cache.tables import create_vectors, is_finite, read_table, take_rows, write_table
 from featx.cache.texts import read_attribute_text
 from featx.cache.writable import open_writable
@@ -216,7 +218,6 @@ class Shards:
         with replacing(path, error=CacheError, overwrite=False, check=self._check_lock) as draft:
             self._write(draft, *joined)
             digest = seal_file(draft)
-            check_seal(draft)
         self._last += 1
         self._digests[self._last] = digest
         self.index.add(self._last, *joined)
@@ -225,7 +226,8 @@ class Shards:
     def _write(
         self, path: Path, rows: list[Row], repeats: list[Row], failures: list[Failure]
     ) -> None:
-        with open_writable(path, "w") as (file, _):
+        user_block = choose_user_block(len(rows) * (self._row_bytes + ROW_BYTES))
+        with open_writable(path, "w", user_block=user_block) as (file, _):
             stamp_file(file, KIND)
             file.attrs["plan"] = self._plan.to_json()
             write_table(file, "rows", Row, rows)

@@ -40,13 +40,14 @@ class DataRule:
     ----------
     types : tuple of str
         Types that its values may have.
-    axes : tuple of str
-        Name of the length of each axis. Axes of one name have one length in the whole file; ``*``
-        stands for the name of the embedding.
+    axes : tuple of str or int
+        Length of each axis, or the name of the length: axes of one name have one length in the
+        whole file, or one more with `` + 1`` behind the name. ``*`` in a name stands for the name
+        of the embedding; `ANY` has no length to keep to.
     """
 
     types: tuple[TypeName, ...]
-    axes: tuple[str, ...]
+    axes: tuple[str | int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,9 @@ class GroupRule:
 
 
 Rule: TypeAlias = DataRule | GroupRule
+
+ANY = "any length"
+"""Name of the length of an axis that may have any."""
 
 NUMBERS: Mapping[str, TypeName] = {
     "width": "int32",
@@ -293,10 +297,15 @@ class _Check:
         if len(shape) != len(rule.axes):
             raise self._refuse(name, f"{len(rule.axes)} axes", f"{len(shape)}")
         for axis, length in zip(rule.axes, shape, strict=True):
-            axis = axis.replace("*", scope)
-            known = self._lengths.setdefault(axis, length)
-            if length != known:
-                raise self._refuse(name, f"{axis} {known}, as in other datasets", str(length))
+            if isinstance(axis, int):
+                if length != axis:
+                    raise self._refuse(name, f"an axis of {axis}", str(length))
+            elif axis != ANY:
+                own = axis.removesuffix(" + 1").replace("*", scope)
+                n_more = axis.endswith(" + 1")
+                known = self._lengths.setdefault(own, length - n_more)
+                if length != known + n_more:
+                    raise self._refuse(name, f"{own} {known}, as in other datasets", str(length))
         return shape
 
 

@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 import h5py
 import numpy as np
 
+from featx.cache.datasets import create
 from featx.cache.format import ANEW, ElementKind, stamp_element
 from featx.cache.seal import SealedFile
 from featx.cache.structure import NUMBERS
@@ -180,7 +181,7 @@ def check_learnt(learnt: Digests, subject: str) -> Digests:
 def create_vectors(
     group: h5py.Group, name: str, shape: tuple[int, int], dtype: VectorDtype
 ) -> h5py.Dataset:
-    """Create a dataset for vectors, in chunks of whole rows.
+    """Create a dataset for vectors that can grow, in chunks of whole rows.
 
     Parameters
     ----------
@@ -193,9 +194,7 @@ def create_vectors(
     dtype : {"float32", "float16"}
         Dtype of the stored vectors.
     """
-    n_rows, dim = shape
-    chunks = (min(CHUNK_ROWS, n_rows), dim) if n_rows else None
-    return group.create_dataset(name, shape, dtype, chunks=chunks)
+    return create(group, name, shape, dtype, chunk_rows=CHUNK_ROWS)
 
 
 def is_finite(vectors: Array) -> bool:

@@ -1,8 +1,7 @@
-"""Write a whole cache beside its destination, check it, and put it in place in one step."""
+"""Write a cache, whole or as a changed copy, beside its destination, and put it in place."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,17 +10,19 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from featx.cache.datasets import ROW_BYTES, resize, store
 from featx.cache.format import RECORDED, EmbeddingInfo, stamp_element, stamp_file
 from featx.cache.lock import CacheLock
-from featx.cache.reader import open_cache
-from featx.cache.seal import SealedFile, check_seal, seal_file, unseal_file
-from featx.cache.tables import BLOCK_ROWS, create_vectors, write_table
-from featx.cache.writable import open_writable
+from featx.cache.reader import Cache, open_cache
+from featx.cache.seal import SealedFile
+from featx.cache.sealing import choose_user_block, seal_file
+from featx.cache.tables import BLOCK_ROWS, CHUNK_ROWS, create_vectors, write_table
+from featx.cache.writable import Revision, open_writable
 from featx.core.errors import CacheError
 from featx.core.files import explain_errors, replacing
 from featx.core.learnt import Digests
 from featx.core.rows import Failure, Row
-from featx.core.typing import Array, PathLike, VectorDtype
+from featx.core.typing import Array, IntArray, PathLike, VectorDtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,11 @@ class Column:
     dtype : {"float32", "float16"}
         Dtype of the stored vectors.
     read : callable
-        Function that takes the start and the end of a run of rows and returns their vectors
+        Function that takes indices of rows ``(n,)``, ascending, and returns their vectors
         ``(n, dim)``, with NaN for a row without a vector.
+    rows : ndarray of int or None
+        Rows, ascending, whose vector differs from the one in the cache that is updated; new rows
+        are written in any case. None if that is not known: all are written.
     learnt : ndarray of uint64
         ``(n_images,)``, ascending: shortened digests of the images that the network has learnt
         from.
@@ -44,8 +48,50 @@ class Column:
 
     info: EmbeddingInfo
     dtype: VectorDtype
-    read: Callable[[int, int], Array]
+    read: Callable[[IntArray], Array]
+    rows: IntArray | None = None
     learnt: Digests = field(default_factory=lambda: np.empty(0, np.uint64))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """How a finished cache is put in place.
+
+    Attributes
+    ----------
+    overwrite : bool
+        Whether to replace a file that is there when the cache is finished.
+    folder : Path or None
+        Folder for the unfinished file, on the same file system. None: that of the destination.
+    check : callable or None
+        Function that is called last before the destination is replaced, and raises an error to
+        prevent it.
+    """
+
+    overwrite: bool = True
+    folder: Path | None = None
+    check: Callable[[], None] | None = None
+
+    @contextmanager
+    def replacing(self, path: Path) -> Iterator[Path]:
+        """Yield a draft of a cache, and put it in place at the end of the block.
+
+        Parameters
+        ----------
+        path : Path
+            Destination.
+        """
+        with replacing(
+            path,
+            error=CacheError,
+            overwrite=self.overwrite,
+            folder=self.folder,
+            check=self.check,
+        ) as draft:
+            yield draft
+
+
+PLACEMENT = Placement()
 
 
 def write_cache(
@@ -55,9 +101,8 @@ def write_cache(
     *,
     failures: Sequence[Failure] = (),
     source: str,
-    overwrite: bool = True,
-    folder: Path | None = None,
-    check: Callable[[], None] | None = None,
+    keep: Cache | None = None,
+    placement: Placement = PLACEMENT,
 ) -> str:
     """Write a cache, check it, and put it in place: the whole file, or nothing.
 
@@ -73,13 +118,10 @@ def write_cache(
         Ledger of the cache.
     source : str
         Source of the rows, as the user named it.
-    overwrite : bool
-        Whether to replace a file that is there when the cache is finished.
-    folder : Path, optional
-        Folder for the unfinished file, on the same file system. Default: that of the destination.
-    check : callable, optional
-        Function that is called last before the destination is replaced, and raises an error to
-        prevent it.
+    keep : Cache, optional
+        The cache that this one replaces: what users keep in it is copied.
+    placement : Placement
+        How the finished file is put in place.
 
     Returns
     -------
@@ -91,10 +133,12 @@ def write_cache(
     CacheError
         If the file cannot be written. The destination is unchanged.
     """
-    with replacing(
-        path, error=CacheError, overwrite=overwrite, folder=folder, check=check
-    ) as file_path:
-        with open_writable(file_path, "w") as (file, check_writes):
+    row_bytes = ROW_BYTES + sum(
+        column.info.fingerprint.dim * np.dtype(column.dtype).itemsize for column in columns
+    )
+    with placement.replacing(path) as draft:
+        user_block = choose_user_block(len(rows) * row_bytes)
+        with open_writable(draft, "w", user_block=user_block) as (file, check_writes):
             stamp_file(file, "featx-cache")
             file.attrs["source"] = source
             write_table(file, "rows", Row, rows)
@@ -102,10 +146,66 @@ def write_cache(
             file.create_group("embeddings")
             for column in columns:
                 _write_column(file, column, len(rows), check_writes)
-        digest = seal_file(file_path)
-        check_seal(file_path)
-        open_cache(file_path).close()
+            if keep is not None:
+                keep.copy_user_group(file)
+        digest = seal_file(draft)
+        Cache(draft).close()
     return digest
+
+
+def update_cache(
+    path: Path,
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    *,
+    base: Cache,
+    failures: Sequence[Failure] = (),
+    source: str,
+    placement: Placement = PLACEMENT,
+) -> None:
+    """Write what differs to a copy of a cache, and put it in place: the whole file, or nothing.
+
+    The caller holds the lock of the cache.
+
+    Parameters
+    ----------
+    path : Path
+        The cache.
+    rows : sequence of Row
+        All rows: those of the cache in its order, then the new ones.
+    columns : sequence of Column
+        All embeddings: those of the cache, then the new ones.
+    base : Cache
+        The cache at the path, open.
+    failures : sequence of Failure
+        Ledger of the cache.
+    source : str
+        Source of the rows, as the user named it.
+    placement : Placement
+        How the finished file is put in place.
+
+    Raises
+    ------
+    CacheError
+        If the cache was replaced meanwhile, a part of it that is used is damaged, or the file
+        cannot be written. The cache is unchanged.
+    """
+    with _revising(path, base.digest, placement) as (file, check_writes):
+        if base.source != source:
+            file.attrs["source"] = source
+        for name, kind, records in (("rows", Row, rows), ("failures", Failure, failures)):
+            del file[name]
+            write_table(file, name, kind, records)
+        for column in columns:
+            if column.info.name not in base.embeddings:
+                _write_column(file, column, len(rows), check_writes)
+                continue
+            if base.get_info(column.info.name) != column.info:
+                column.info.write_attributes(file[f"embeddings/{column.info.name}"])
+            some = np.arange(len(rows))
+            if column.rows is not None:
+                some = np.concatenate([column.rows, some[len(base) :]])
+            _update_column(file, column, some, check_writes)
 
 
 def _write_column(file: h5py.File, column: Column, n_rows: int, check: Callable[[], None]) -> None:
@@ -113,18 +213,48 @@ def _write_column(file: h5py.File, column: Column, n_rows: int, check: Callable[
     group = file.create_group(f"embeddings/{column.info.name}")
     stamp_element(group, "embedding")
     column.info.write_attributes(group)
-    shape = n_rows, column.info.fingerprint.dim
-    vectors = create_vectors(group, "vectors", shape, column.dtype)
+    create_vectors(group, "vectors", (n_rows, column.info.fingerprint.dim), column.dtype)
     present = np.zeros(n_rows, np.uint8)
-    for start in range(0, n_rows, BLOCK_ROWS):
-        end = min(start + BLOCK_ROWS, n_rows)
-        block = column.read(start, end)
-        present[start:end] = ~np.isnan(block).all(axis=1)
-        vectors[start:end] = block
+    for _ in _write_vectors(group, column, present, np.arange(n_rows)):
         check()
-    group.create_dataset("present", data=present)
+    store(group, "present", present)
     if len(column.learnt):
-        group.create_dataset("learnt", data=column.learnt.astype("<u8"))
+        store(group, "learnt", column.learnt.astype("<u8"))
+
+
+def _update_column(
+    file: h5py.File, column: Column, rows: IntArray, check: Callable[[], None]
+) -> None:
+    """Write the vectors of some rows, which may lie behind the end, to an embedding."""
+    group = file[f"embeddings/{column.info.name}"]
+    old = group["present"][:]
+    present = np.zeros(max(len(old), int(rows.max(initial=-1)) + 1), np.uint8)
+    present[: len(old)] = old
+    resize(group, "vectors", len(present), chunk_rows=CHUNK_ROWS)
+    for _ in _write_vectors(group, column, present, rows):
+        check()
+    store(group, "present", present)
+    if len(column.learnt):
+        store(group, "learnt", column.learnt.astype("<u8"))
+
+
+def _write_vectors(
+    group: h5py.Group, column: Column, present: Array, rows: IntArray
+) -> Iterator[None]:
+    """Write the vectors of rows in blocks, and note in `present` which of them there are."""
+    vectors = group["vectors"]
+    for number in np.unique(rows // BLOCK_ROWS):
+        first = int(number) * BLOCK_ROWS
+        some = rows[slice(*np.searchsorted(rows, [first, first + BLOCK_ROWS]))]
+        values = column.read(some)
+        present[some] = ~np.isnan(values).all(axis=1)
+        start, end = int(some[0]), int(some[-1]) + 1
+        if end - start > len(some):  # HDF5 is slow with many indices
+            block = vectors[start:end]
+            block[some - start] = values
+            values = block
+        vectors[start:end] = values
+        yield
 
 
 def check_same(path: Path, digest: str) -> None:
@@ -143,7 +273,10 @@ def check_same(path: Path, digest: str) -> None:
         If the file has another digest, or cannot be read.
     """
     with SealedFile(path) as sealed:
-        found = sealed.digest
+        _check_digest(path, sealed.digest, digest)
+
+
+def _check_digest(path: Path, found: str, digest: str) -> None:
     if found != digest:
         raise CacheError(
             subject=str(path),
@@ -154,8 +287,30 @@ def check_same(path: Path, digest: str) -> None:
 
 
 @contextmanager
+def _revising(
+    path: Path, digest: str, placement: Placement
+) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+    """Open a copy of a cache for changes, and put it in place if the block ends without an error.
+
+    The copy is made at the speed of the disk. Only blocks that HDF5 reads or writes are compared
+    with their digests, and only written ones are hashed and read back.
+    """
+    with placement.replacing(path) as draft:
+        with SealedFile(path) as sealed:
+            _check_digest(path, sealed.digest, digest)
+            sealed.copy(draft)
+            revision = Revision(sealed)
+            with open_writable(draft, "r+", revision=revision) as opened:
+                yield opened
+        seal_file(draft, old=sealed.seal, written=revision.written)
+        Cache(draft).close()
+
+
+@contextmanager
 def rewrite_cache(path: PathLike, *, digest: str | None = None) -> Iterator[h5py.File]:
     """Open a copy of a cache for changes, and put it in place if the block ends without an error.
+
+    It costs a copy of the file at the speed of the disk, and the blocks that are written.
 
     Parameters
     ----------
@@ -172,7 +327,8 @@ def rewrite_cache(path: PathLike, *, digest: str | None = None) -> Iterator[h5py
     Raises
     ------
     CacheError
-        If the cache is damaged, was replaced meanwhile, or cannot be written.
+        If the cache was replaced meanwhile, a part of it that is used is damaged, the copy breaks
+        the format, or it cannot be written.
     CacheLockedError
         If another process writes the cache.
     """
@@ -185,15 +341,8 @@ def rewrite_cache(path: PathLike, *, digest: str | None = None) -> Iterator[h5py
             lock.check()
             check_same(path, digest)
 
-        check()
-        with replacing(path, error=CacheError, overwrite=True, check=check) as draft:
-            check_seal(path)  # otherwise, a damaged copy would be sealed as if it were sound
-            shutil.copyfile(path, draft)
-            unseal_file(draft)
-            with open_writable(draft, "r+") as (file, _):
-                yield file
-            seal_file(draft)
-            check_seal(draft)
+        with _revising(path, digest, Placement(check=check)) as (file, _):
+            yield file
 
 
 def write_splits(

@@ -22,6 +22,7 @@ from featx.cli.info import info
 from featx.cli.options import leave_reading
 from featx.cli.predict import predict
 from featx.cli.printing import print_text, show_notes
+from featx.cli.seal import seal
 from featx.cli.settings import OPTIONS
 from featx.cli.split import split
 from featx.cli.verify import verify
@@ -39,6 +40,7 @@ SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
     "Look and check": {
         "info": info,
         "verify": verify,
+        "seal": seal,
         "backbones": backbones,
         "doctor": doctor,
     },

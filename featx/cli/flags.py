@@ -24,6 +24,7 @@ CALLS = {
     "read_failures": "info --failures",
     "split_cache": "split",
     "verify_cache": "verify",
+    "seal_cache": "seal",
     "list_backbones": "backbones",
     "diagnose": "doctor",
     "load_head": "info",

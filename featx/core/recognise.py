@@ -28,8 +28,11 @@ LET_READ = "Change the permissions of the file and of its folders."
 """What to do about it."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+_SEAL = b"featx-seal-"
+"""First bytes of a sealed file."""
+
 _USER_BLOCKS = (0, 512, 1024, 2048)
-"""Positions at which the superblock of an HDF5 file is looked for."""
+"""Positions at which the superblock of an HDF5 file without a seal is looked for."""
 
 TORCH_PICKLE = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
 """The number that a file of torch.save begins with, in a pickle: those that are no zip have it."""
@@ -60,7 +63,9 @@ def recognise_file(path: PathLike) -> FileContent | None:
             start = stream.read(_USER_BLOCKS[-1] + len(_HDF5))
     except OSError:
         return None
-    if any(start.startswith(_HDF5, position) for position in _USER_BLOCKS):
+    if start.startswith(_SEAL) or any(
+        start.startswith(_HDF5, position) for position in _USER_BLOCKS
+    ):
         return "cache"
     # torch writes a zip whose first member is ARCHIVE/data.pkl; a header of JSON in braces stands
     # behind eight bytes of length in .safetensors.

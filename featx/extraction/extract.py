@@ -12,7 +12,7 @@ import numpy as np
 from featx.backbones.backbone import Backbone
 from featx.backbones.registry import normalise_name
 from featx.cache.format import EmbeddingInfo
-from featx.cache.writer import Column, check_same, write_cache
+from featx.cache.writer import Column, Placement, check_same, write_cache
 from featx.core.files import follow_link
 from featx.core.learnt import Digests, join_digests
 from featx.core.notes import note
@@ -20,7 +20,7 @@ from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
 from featx.core.rows import Row
 from featx.core.signals import explain_end
-from featx.core.typing import Array, Decode, PathLike, Precision, VectorDtype
+from featx.core.typing import Array, Decode, IntArray, PathLike, Precision, VectorDtype
 from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunKeywords, RunOptions
 from featx.embedding.timings import Timings
@@ -344,9 +344,10 @@ def commit(
             ],
             failures=content.failures,
             source=workspace.manifest.source,
-            overwrite=overwrite or base is not None,
-            folder=shards.folder,
-            check=check,
+            keep=base,
+            placement=Placement(
+                overwrite=overwrite or base is not None, folder=shards.folder, check=check
+            ),
         )
     shards.remove()
     return is_changed
@@ -372,9 +373,9 @@ def _build_column(
         assert base is not None
         return base.read_vectors(info.name, indices)
 
-    def read(start: int, end: int) -> Array:
-        block = locations[start:end]
-        values = np.full((end - start, info.fingerprint.dim), np.nan, dtype)
+    def read(numbers: IntArray) -> Array:
+        block = locations[numbers]
+        values = np.full((len(numbers), info.fingerprint.dim), np.nan, dtype)
         is_there = block[:, 1] >= 0
         for number in np.unique(block[is_there, 0]):
             mask = is_there & (block[:, 0] == number)

@@ -19,11 +19,10 @@ from featx.cache.check import (
 )
 from featx.cache.reader import Cache, open_cache
 from featx.cache.tables import BLOCK_ROWS
-from featx.cache.writer import rewrite_cache
 from featx.core.errors import CacheError
 from featx.core.rows import Failure
 from featx.core.typing import IntArray, Stage, Vectors
-from tests.builders import build_info, build_rows, write_vectors
+from tests.builders import build_info, build_rows, editing, write_vectors
 
 Change = Callable[[h5py.File], None]
 
@@ -55,17 +54,17 @@ def test_verify_file_that_may_not_be_read_is_an_error_and_no_damage(
 @pytest.mark.parametrize("seed", range(5))
 def test_verify_flipped_bit_names_its_block(cache_path: Path, seed: int) -> None:
     data = bytearray(cache_path.read_bytes())
-    place = random.Random(seed).randrange(len(data) - 64 - 32 * 2)
+    place = random.Random(seed).randrange(4096, len(data))
     data[place] ^= 1
     cache_path.write_bytes(data)
-    start = place // 65536 * 65536
+    start = 4096 + (place - 4096) // 65536 * 65536
     (problem,) = verify_cache(cache_path).problems
     assert f"bytes {start} to " in problem
 
 
 def test_verify_damaged_seal_is_a_problem(cache_path: Path) -> None:
     data = bytearray(cache_path.read_bytes())
-    data[-1] ^= 1
+    data[50] ^= 1
     cache_path.write_bytes(data)
     found = verify_cache(cache_path)
     assert (found.digest, found.n_rows, found.n_vectors) == ("", 0, 0)
@@ -129,7 +128,7 @@ def learn(*digests: int) -> Change:
     ],
 )
 def test_verify_sealed_nonsense_is_found(cache_path: Path, change: Change, problem: str) -> None:
-    with rewrite_cache(cache_path) as file:
+    with editing(cache_path) as file:
         change(file)
     assert any(problem in found for found in verify_cache(cache_path).problems)
 
@@ -238,7 +237,7 @@ def test_verify_holds_one_block_of_vectors_in_memory(
 
 
 def test_verify_other_dim_than_the_fingerprint_is_found(cache_path: Path) -> None:
-    with rewrite_cache(cache_path) as file:
+    with editing(cache_path) as file:
         values = file["embeddings/tiny/vectors"][:, :7]
         del file["embeddings/tiny/vectors"]
         file["embeddings/tiny/vectors"] = values
@@ -247,7 +246,7 @@ def test_verify_other_dim_than_the_fingerprint_is_found(cache_path: Path) -> Non
 
 
 def test_verify_other_number_of_vectors_is_found(cache_path: Path) -> None:
-    with rewrite_cache(cache_path) as file:
+    with editing(cache_path) as file:
         shorten("embeddings/tiny/vectors")(file)
     found = verify_cache(cache_path)
     (problem,) = found.problems
@@ -256,14 +255,14 @@ def test_verify_other_number_of_vectors_is_found(cache_path: Path) -> None:
 
 
 def test_verify_values_in_a_row_without_a_vector_are_found(cache_path: Path) -> None:
-    with rewrite_cache(cache_path) as file:
+    with editing(cache_path) as file:
         file["embeddings/tiny/present"][3] = 0
     problems = verify_cache(cache_path).problems
     assert "embedding tiny: expected NaN in rows without a vector, got values" in problems
 
 
 def test_verify_lists_a_limited_number_of_problems(cache_path: Path) -> None:
-    with rewrite_cache(cache_path) as file:
+    with editing(cache_path) as file:
         file["rows/digest"][:] = b"x"
         file["rows/width"][:] = 0
     problems = verify_cache(cache_path).problems

@@ -14,9 +14,9 @@ from featx.cache.format import (
     check_embedding_names,
 )
 from featx.cache.reader import open_cache
-from featx.cache.writer import rewrite_cache
 from featx.core.errors import CacheError
 from featx.core.typing import list_choices
+from tests.builders import editing
 
 Change = Callable[[h5py.File], None]
 
@@ -124,7 +124,7 @@ def test_open_cache_unknown_element_is_refused_in_one_line(
     make_cache: Callable[..., Path], change: Change, message: str
 ) -> None:
     path = make_cache("c.h5")
-    with rewrite_cache(path) as file:
+    with editing(path) as file:
         change(file)
     with pytest.raises(CacheError) as caught:
         open_cache(path)
@@ -134,7 +134,7 @@ def test_open_cache_unknown_element_is_refused_in_one_line(
 
 
 def test_open_cache_leaves_the_users_group_alone(cache_path: Path) -> None:
-    with rewrite_cache(cache_path) as file:
+    with editing(cache_path) as file:
         file["user/notes"] = [1, 2, 3]
     with open_cache(cache_path) as cache:
         assert len(cache) == 60

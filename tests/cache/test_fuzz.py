@@ -14,10 +14,10 @@ import pytest
 
 from featx.cache.check import verify_cache
 from featx.cache.reader import open_cache
-from featx.cache.seal import seal_file, unseal_file
+from featx.cache.sealing import seal_file
 from featx.core.errors import FeatxError
 from featx.core.rows import Failure
-from tests.builders import build_info, build_rows, write_vectors
+from tests.builders import build_info, build_rows, seal_data, split_seal, write_vectors
 
 MAX_GROWTH_KB = 200_000
 """Largest growth of the process: a cache of 20 kB needs none."""
@@ -35,8 +35,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     failures = [Failure(id="x.jpg", path="x.jpg", digest="", stage="read", reason="gone")]
     vectors = {"tiny": np.ones((6, 3), np.float32)}
     write_vectors(path, [build_info(dim=3)], rows, vectors, failures=failures)
-    unseal_file(path)
-    return path.read_bytes()
+    return split_seal(path)[1]
 
 
 def change_bytes(rng: random.Random, content: bytes) -> bytes:
@@ -113,13 +112,13 @@ def write_case(seed: int, path: Path, content: bytes) -> None:
     """Write the sealed file of one seed."""
     rng = random.Random(seed)
     is_structure = rng.random() < 0.4
-    path.write_bytes(content if is_structure else change_bytes(rng, content))
+    seal_data(path, content if is_structure else change_bytes(rng, content))
     if is_structure:
         with h5py.File(path, "r+") as file:
             for _ in range(rng.choice([1, 1, 2, 3])):
                 with contextlib.suppress(Exception):  # what h5py cannot do stays as it was
                     change_structure(rng, file)
-    seal_file(path)
+        seal_file(path)
 
 
 def iter_readings(path: Path) -> Iterator[str]:

@@ -11,12 +11,12 @@ import pytest
 from featx.cache.format import FORMAT_VERSION
 from featx.cache.open import is_cache_file
 from featx.cache.reader import open_cache
-from featx.cache.seal import seal_file
-from featx.cache.writer import rewrite_cache, write_cache
+from featx.cache.sealing import seal_file
+from featx.cache.writer import write_cache
 from featx.core.errors import CacheError
 from featx.core.rows import Row
 from featx.core.typing import Array, Split
-from tests.builders import build_column, build_info, build_rows
+from tests.builders import build_column, build_info, build_rows, editing
 
 N_ROWS = 600  # more than two chunks
 
@@ -120,7 +120,7 @@ def test_open_cache_other_file_is_refused(
 
 
 def test_open_cache_newer_version_is_refused_naming_it(cache_path: Path) -> None:
-    with rewrite_cache(cache_path) as file:
+    with editing(cache_path) as file:
         file.attrs["format_version"] = FORMAT_VERSION + 1
     message = rf"expected format featx-cache version {FORMAT_VERSION}, got .*{FORMAT_VERSION + 1}"
     with pytest.raises(CacheError, match=message):
@@ -129,7 +129,7 @@ def test_open_cache_newer_version_is_refused_naming_it(cache_path: Path) -> None
 
 @pytest.mark.parametrize("part", ["embeddings", "fingerprint", "provenance", "source", "rows"])
 def test_open_cache_that_lacks_a_part_is_refused(cache_path: Path, part: str) -> None:
-    with rewrite_cache(cache_path) as file:
+    with editing(cache_path) as file:
         if part in ("embeddings", "rows"):
             del file[part]
         elif part == "source":

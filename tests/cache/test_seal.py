@@ -14,9 +14,11 @@ import h5py
 import numpy as np
 import pytest
 
-from featx.cache import seal
+from featx.cache import seal, sealing
 from featx.cache.reader import Cache, open_cache
-from featx.cache.seal import FOOTER, SealedFile, check_seal, seal_file, unseal_file
+from featx.cache.seal import SealedFile, check_seal
+from featx.cache.sealing import seal_file
+from featx.cache.user_block import HEADER
 from featx.cache.writer import write_cache
 from featx.core.errors import CacheDamagedError, CacheError, FeatxError
 from featx.core.rows import Failure, Row
@@ -91,7 +93,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
         for name, part in vectors.items()
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seal, "BLOCK_SIZE", BLOCK)
+        patch.setattr(sealing, "BLOCK_SIZE", BLOCK)
         write_cache(path, rows, columns, failures=failures, source="photos")
     with open_cache(path) as cache:
         expected = {name: read_part(cache, name) for name in PARTS}
@@ -118,14 +120,16 @@ def is_found(path: Path) -> bool:
 def choose_bits(content: bytes) -> list[int]:
     """Choose bits all over a file, and more where few bytes decide much; 520 in all."""
     rng = np.random.default_rng(1)
-    n_bytes = FOOTER.unpack(content[-FOOTER.size :])[1]
+    _, start, n_bytes, _, _ = HEADER.unpack(content[: HEADER.size])
     heap = content.index("ants/ü0.jpg".encode())
+    end = HEADER.size + 32 * -(-n_bytes // BLOCK)
     places = [
         (0, len(content), 400),
-        (0, 96, 30),  # superblock
+        (start, start + 96, 30),  # superblock
         (heap, heap + 24 * 32, 30),  # strings
-        (n_bytes, len(content) - FOOTER.size, 30),  # digests of the blocks
-        (len(content) - FOOTER.size, len(content), 30),
+        (0, HEADER.size, 30),
+        (HEADER.size, end, 20),  # digests of the blocks
+        (end, start, 10),  # zeros
     ]
     drawn = [rng.integers(8 * a, 8 * b, count).tolist() for a, b, count in places]
     return [bit for bits in drawn for bit in bits]
@@ -181,10 +185,11 @@ def test_open_cache_any_flipped_bit_is_refused_or_read_right(small: Small, damag
 
 
 def test_open_cache_whole_reading_finds_damage_in_any_block(small: Small, damaged: Path) -> None:
-    n_blocks = -(-FOOTER.unpack(small.content[-FOOTER.size :])[1] // BLOCK)
+    _, start, n_bytes, _, _ = HEADER.unpack(small.content[: HEADER.size])
+    n_blocks = -(-n_bytes // BLOCK)
     unread = []
     for number in range(n_blocks):
-        with flip_bit(damaged, small.content, 8 * number * BLOCK):
+        with flip_bit(damaged, small.content, 8 * (start + number * BLOCK)):
             found = read_each(damaged, PARTS)
         if found == small.expected:
             unread.append(number)
@@ -204,17 +209,17 @@ def test_open_cache_truncated_anywhere_is_refused(small: Small, damaged: Path, s
 
 @pytest.mark.parametrize(
     "tail",
-    [b"\0", b"\n", b"more bytes" * 99, "itself", "footer"],
-    ids=["nul", "newline", "many", "itself", "footer"],
+    [b"\0", b"\n", b"more bytes" * 99, "itself", "seal"],
+    ids=["nul", "newline", "many", "itself", "seal"],
 )
 def test_open_cache_appended_bytes_are_refused(
     small: Small, damaged: Path, tail: bytes | str
 ) -> None:
-    named = {"itself": small.content, "footer": small.content[-FOOTER.size :]}
+    named = {"itself": small.content, "seal": small.content[: HEADER.size]}
     damaged.write_bytes(small.content + (named[tail] if isinstance(tail, str) else tail))
     assert is_found(damaged)
     with pytest.raises(
-        CacheError, match=r"c\.h5: expected (a sealed cache|the bytes that featx wrote)"
+        CacheError, match=r"c\.h5: expected the \d+ bytes that were sealed, got \d+: cut off or ch"
     ):
         open_cache(damaged)
 
@@ -229,7 +234,7 @@ def test_open_cache_changed_by_h5py_is_refused(damaged: Path) -> None:
 @pytest.mark.parametrize("text", ["", "no cache", "path,label\n" * 999])
 def test_check_seal_other_file_is_refused_with_remedy(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.h5").write_text(text)
-    with pytest.raises(CacheError, match=r"without featx's seal at its end.*extract again"):
+    with pytest.raises(CacheError, match=r"without featx's seal at its start.*extract again"):
         check_seal(tmp_path / "c.h5")
 
 
@@ -255,8 +260,8 @@ def read_vectors(path: Path) -> Array:
 
 def test_read_vectors_damaged_names_the_bytes(small: Small, damaged: Path) -> None:
     place = find_vectors(damaged) + BLOCK
-    first = place // BLOCK * BLOCK
-    message = rf"got changes in bytes {first} to {first + BLOCK}\. List .* featx\.verify_cache"
+    first = place // BLOCK * BLOCK  # the user block is a whole number of blocks
+    message = rf"got changes in bytes {first} to {first + BLOCK}, by the disk, or .* h5py, pandas"
     with (
         flip_bit(damaged, small.content, 8 * place),
         pytest.raises(CacheError, match=message),
@@ -274,9 +279,9 @@ def test_seal_file_round_trip_gives_the_same_bytes(tmp_path: Path, size: int) ->
     with SealedFile(path) as sealed:
         assert (len(sealed), sealed.digest) == (size, digest)
         assert sealed.read() == content
-    assert path.read_bytes()[:size] == content
-    unseal_file(path)
-    assert path.read_bytes() == content
+    assert path.read_bytes()[4096:] == content
+    assert seal_file(path) == digest
+    assert path.read_bytes()[4096:] == content
 
 
 def test_seal_file_digest_tells_contents_apart(tmp_path: Path) -> None:
@@ -288,18 +293,11 @@ def test_seal_file_digest_tells_contents_apart(tmp_path: Path) -> None:
     assert len(set(digests)) == 3
 
 
-def test_unseal_file_without_seal_is_refused_and_kept(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"a" * 500)
-    with pytest.raises(CacheError, match=r"expected a sealed cache"):
-        unseal_file(tmp_path / "file")
-    assert (tmp_path / "file").read_bytes() == b"a" * 500
-
-
-@pytest.mark.parametrize("block_size", [64, 1000, seal.BLOCK_SIZE])
+@pytest.mark.parametrize("block_size", [64, 1000, sealing.BLOCK_SIZE])
 def test_sealed_file_any_reading_equals_the_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_size: int
 ) -> None:
-    monkeypatch.setattr(seal, "BLOCK_SIZE", block_size)
+    monkeypatch.setattr(sealing, "BLOCK_SIZE", block_size)
     rng = np.random.default_rng(block_size)
     n_bytes = 70 * block_size + 5 if block_size < 9999 else 3 * block_size + 5
     content = rng.bytes(n_bytes)
@@ -327,16 +325,17 @@ def test_sealed_file_any_reading_equals_the_bytes(
 def test_sealed_file_verify_joins_damaged_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seal, "BLOCK_SIZE", 100)
+    monkeypatch.setattr(sealing, "BLOCK_SIZE", 100)
     path = tmp_path / "file"
     path.write_bytes(bytes(950))
     seal_file(path)
     content = bytearray(path.read_bytes())
     for place in (100, 299, 444, 949):
-        content[place] ^= 1
+        content[4096 + place] ^= 1
     path.write_bytes(content)
     with SealedFile(path) as sealed:
-        assert sealed.verify() == [(100, 300), (400, 500), (900, 950)]
+        assert sealed.verify() == [(4196, 4396), (4496, 4596), (4996, 5046)]
+        assert sealed.verify([0, 1, 5, 9]) == [(4196, 4296), (4996, 5046)]
 
 
 def pass_over_damage(sealed: SealedFile) -> None:
@@ -355,11 +354,12 @@ def test_sealed_file_guard_tells_damage_that_was_passed_over(tmp_path: Path) -> 
     path.write_bytes(bytes(100))
     seal_file(path)
     with path.open("r+b") as stream:
+        stream.seek(4096)
         stream.write(b"\1")
     with SealedFile(path) as sealed:
-        with pytest.raises(CacheError, match=r"got changes in bytes 0 to 100"):
+        with pytest.raises(CacheError, match=r"got changes in bytes 4096 to 4196"):
             pass_over_damage(sealed)
-        with pytest.raises(CacheError, match=r"got changes in bytes 0 to 100"), sealed.guard():
+        with pytest.raises(CacheError, match=r"got changes in bytes 4096 to 4196"), sealed.guard():
             turn_damage_into_another_error(sealed)
         with sealed.guard():
             pass  # what was not read now is not told now
@@ -401,7 +401,7 @@ def test_sealed_file_that_cannot_be_read_is_refused_in_one_line(
         raise OSError(errno.EACCES, "Permission denied")
 
     if is_open:
-        monkeypatch.setattr("featx.cache.seal._read_once", refuse)
+        monkeypatch.setattr("featx.cache.user_block._read_once", refuse)
     else:
         monkeypatch.setattr(Path, "open", open_file)
     with pytest.raises(CacheError) as caught:
@@ -418,16 +418,18 @@ def test_seal_file_layout_is_that_of_the_format(tmp_path: Path, size: int) -> No
     digest = seal_file(tmp_path / "file")
     blocks = [content[start : start + 65536] for start in range(0, size, 65536)]
     table = b"".join(hashlib.sha256(block).digest() for block in blocks)
-    head = b"featx-seal-1\r\n\x1a\n" + size.to_bytes(8, "little") + (65536).to_bytes(8, "little")
+    numbers = b"".join(number.to_bytes(8, "little") for number in (4096, size, 65536))
+    head = b"featx-seal-2\r\n\x1a\n" + numbers
     total = hashlib.sha256(head + table).digest()
-    assert (tmp_path / "file").read_bytes() == content + table + head + total
+    user_block = (head + total + table).ljust(4096, b"\0")
+    assert (tmp_path / "file").read_bytes() == user_block + content
     assert digest == total.hex()
 
 
 def test_sealed_file_keeps_the_blocks_that_were_read_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seal, "BLOCK_SIZE", 100)
+    monkeypatch.setattr(sealing, "BLOCK_SIZE", 100)
     monkeypatch.setattr(seal, "KEPT_BLOCKS", 2)
     path = tmp_path / "file"
     path.write_bytes(bytes(400))
@@ -437,13 +439,13 @@ def test_sealed_file_keeps_the_blocks_that_were_read_last(
             sealed.seek(100 * number)
             assert sealed.read(1) == b"\0"
         content = bytearray(path.read_bytes())
-        content[:400] = b"\1" * 400
+        content[4096:] = b"\1" * 400
         path.write_bytes(content)
         for number in (0, 2):
             sealed.seek(100 * number)
             assert sealed.read(1) == b"\0"
         sealed.seek(100)
-        with pytest.raises(CacheDamagedError, match=r"got changes in bytes 100 to 200"):
+        with pytest.raises(CacheDamagedError, match=r"got changes in bytes 4196 to 4296"):
             sealed.read(1)
 
 

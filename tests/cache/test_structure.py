@@ -13,13 +13,19 @@ import pytest
 from featx.cache.check import verify_cache
 from featx.cache.format import ElementKind, FileKind
 from featx.cache.reader import open_cache
-from featx.cache.seal import seal_file, unseal_file
 from featx.cache.shards import Shards, find_plan
 from featx.cache.structure import FAILURE_COLUMNS, LAYOUTS, ROW_COLUMNS, TypeName
 from featx.core.errors import CacheDamagedError, CacheError, FeatxError
 from featx.core.rows import Failure, Row
 from featx.core.typing import list_choices
-from tests.builders import build_info, build_rows, write_vectors
+from tests.builders import (
+    build_info,
+    build_rows,
+    editing,
+    seal_data,
+    split_seal,
+    write_vectors,
+)
 
 Change = Callable[[h5py.File], object]
 
@@ -28,22 +34,20 @@ VECTORS = "embeddings/tiny/vectors"
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The bytes of a cache of 8 rows, without its seal."""
+    """The HDF5 data of a cache of 8 rows."""
     path = tmp_path_factory.mktemp("sound") / "c.h5"
     rows = build_rows(["ants", "bees"] * 4, ["train", "val"] * 4)
     failures = [Failure(id="x.jpg", path="x.jpg", digest="", stage="read", reason="gone")]
     vectors = {"tiny": np.ones((8, 3), np.float32)}
     write_vectors(path, [build_info(dim=3)], rows, vectors, failures=failures)
-    unseal_file(path)
-    return path.read_bytes()
+    return split_seal(path)[1]
 
 
 def craft(path: Path, content: bytes, change: Change) -> Path:
     """Change a copy of a cache by plain h5py, and seal it."""
-    path.write_bytes(content)
-    with h5py.File(path, "r+") as file:
+    seal_data(path, content)
+    with editing(path) as file:
         change(file)
-    seal_file(path)
     return path
 
 
@@ -328,12 +332,6 @@ def patch(content: bytes, old: bytes, new: bytes) -> bytes:
     return content.replace(old, new)
 
 
-def seal_bytes(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    seal_file(path)
-    return path
-
-
 def read_all(path: Path) -> None:
     with open_cache(path) as cache:
         assert cache.rows or cache.failures or cache.read_vectors() is not None
@@ -343,7 +341,7 @@ def test_texts_of_claimed_length_take_no_memory(tmp_path: Path, sound: bytes) ->
     """HDF5 allocates the length that a pointer claims: here 4 GB, in a column and an attribute."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with h5py.File(craft(tmp_path / "c.h5", sound, lambda file: None)) as file:
-        place = file["rows/label"].id.get_offset()
+        place = file["rows/label"].id.get_offset() - file.userblock_size
     column = bytearray(sound)
     column[place : place + 4] = b"\xff\xff\xff\xff"
     source = sound.index(b"source\0\0")
@@ -352,7 +350,7 @@ def test_texts_of_claimed_length_take_no_memory(tmp_path: Path, sound: bytes) ->
     attributes[at : at + 4] = b"\xff\xff\xff\xf0"
     for content in (column, attributes):
         with pytest.raises(FeatxError, match="no text of"):
-            read_all(seal_bytes(tmp_path / "c.h5", bytes(content)))
+            read_all(seal_data(tmp_path / "c.h5", bytes(content)))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
@@ -361,7 +359,7 @@ def test_texts_in_a_collection_without_end_are_refused(tmp_path: Path, sound: by
     start = sound.index(b"GCOL") + 16
     content = sound[:start] + bytes(16) + sound[start + 16 :]
     with pytest.raises(FeatxError, match="no text of"):
-        read_all(seal_bytes(tmp_path / "c.h5", content))
+        read_all(seal_data(tmp_path / "c.h5", content))
 
 
 def test_texts_that_many_rows_share_are_read_once(tmp_path: Path, sound: bytes) -> None:
@@ -369,12 +367,11 @@ def test_texts_that_many_rows_share_are_read_once(tmp_path: Path, sound: bytes) 
         file["rows/label"][0] = "x" * 100_000
 
     path = craft(tmp_path / "c.h5", sound, change)
-    unseal_file(path)
-    content = bytearray(path.read_bytes())
+    content = bytearray(split_seal(path)[1])
     with h5py.File(path) as file:
-        place = file["rows/label"].id.get_offset()
+        place = file["rows/label"].id.get_offset() - file.userblock_size
     content[place : place + 8 * 16] = content[place : place + 16] * 8
-    with open_cache(seal_bytes(path, bytes(content))) as cache:
+    with open_cache(seal_data(path, bytes(content))) as cache:
         labels = cache.labels.tolist()
     assert labels == ["x" * 100_000] * 8
     assert len({id(label) for label in labels}) == 1
@@ -409,8 +406,7 @@ def shard(tmp_path: Path) -> Path:
 def test_shards_refuse_another_structure_in_one_line(
     shard: Path, change: Change, message: str
 ) -> None:
-    unseal_file(shard)
-    craft(shard, shard.read_bytes(), change)
+    craft(shard, split_seal(shard)[1], change)
     for read in (
         lambda: Shards(shard.parent, [build_info(dim=3)], dtype="float32", batch_size=8),
         lambda: find_plan(shard.parent),
@@ -422,8 +418,7 @@ def test_shards_refuse_another_structure_in_one_line(
 
 
 def test_shards_refuse_vectors_that_are_not_finite(shard: Path) -> None:
-    unseal_file(shard)
-    craft(shard, shard.read_bytes(), dataset("vectors/tiny", data=np.full((1, 3), np.inf, "f4")))
+    craft(shard, split_seal(shard)[1], dataset("vectors/tiny", data=np.full((1, 3), np.inf, "f4")))
     shards = Shards(shard.parent, [build_info(dim=3)], dtype="float32", batch_size=8)
     with pytest.raises(CacheError, match="expected finite vectors, got NaN or infinity"):
         shards.read_vectors("tiny", 1, np.array([0]))
@@ -448,8 +443,7 @@ def test_driver_information_is_refused(sound: bytes, tmp_path: Path) -> None:
     # libhdf5 2.0 opens such a file at one time and refuses it at another.
     path = tmp_path / "c.h5"
     for address in (0, 96, len(sound)):
-        path.write_bytes(sound[:48] + address.to_bytes(8, "little") + sound[56:])
-        seal_file(path)
+        seal_data(path, sound[:48] + address.to_bytes(8, "little") + sound[56:])
         with pytest.raises(
             CacheError, match=r"expected an HDF5 file of one part, got one with dri"
         ):

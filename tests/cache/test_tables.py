@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from featx.cache.seal import SealedFile, seal_file
+from featx.cache.seal import SealedFile
+from featx.cache.sealing import seal_file
 from featx.cache.tables import (
     CHUNK_ROWS,
     Reading,

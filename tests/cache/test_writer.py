@@ -13,16 +13,16 @@ import h5py
 import numpy as np
 import pytest
 
-from featx.cache import writer as writer_module
+from featx.cache import sealing
 from featx.cache.format import EmbeddingInfo
 from featx.cache.lock import CacheLock
 from featx.cache.reader import open_cache
-from featx.cache.seal import SealedFile, check_seal, seal_file
+from featx.cache.seal import SealedFile, check_seal
 from featx.cache.tables import BLOCK_ROWS
-from featx.cache.writer import Column, rewrite_cache, write_cache, write_splits
+from featx.cache.writer import Column, Placement, rewrite_cache, write_cache, write_splits
 from featx.core.errors import CacheDamagedError, CacheError, CacheLockedError
 from featx.core.rows import Failure, Row
-from featx.core.typing import Array, VectorDtype
+from featx.core.typing import Array, IntArray, VectorDtype
 from tests.builders import build_column, build_info
 
 VECTORS = np.arange(24, dtype=np.float32).reshape(3, 8) / 7
@@ -160,9 +160,9 @@ def test_write_cache_more_rows_than_a_block_keep_their_order(tmp_path: Path) -> 
     vectors = np.arange(n_rows, dtype=np.float32)[:, None]
     runs = []
 
-    def read(start: int, end: int) -> Array:
-        runs.append(end - start)
-        return vectors[start:end]
+    def read(rows: IntArray) -> Array:
+        runs.append(len(rows))
+        return vectors[rows]
 
     rows = [Row(id=f"{i}.jpg", path="") for i in range(n_rows)]
     write_cache(
@@ -209,12 +209,14 @@ def test_write_cache_given_a_folder_is_written_there(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     seen = []
 
-    def read(start: int, end: int) -> Array:
+    def read(rows: IntArray) -> Array:
         seen.append((len(list_names(tmp_path / "work")), (tmp_path / "c.h5").exists()))
-        return VECTORS[start:end]
+        return VECTORS[rows]
 
     columns = [Column(info=build_info(), dtype="float32", read=read)]
-    write_cache(tmp_path / "c.h5", ROWS, columns, source="", folder=tmp_path / "work")
+    write_cache(
+        tmp_path / "c.h5", ROWS, columns, source="", placement=Placement(folder=tmp_path / "work")
+    )
     assert seen == [(1, False)]
     assert list_names(tmp_path) == ["c.h5", "work"]
     assert list_names(tmp_path / "work") == []
@@ -228,7 +230,7 @@ def test_write_cache_missing_folder_is_refused(tmp_path: Path) -> None:
 
 
 def write_failing(path: Path, info: EmbeddingInfo, error: BaseException) -> None:
-    def read(start: int, end: int) -> Array:
+    def read(rows: IntArray) -> Array:
         raise error
 
     late = replace(info, name="late")
@@ -260,10 +262,10 @@ def test_write_cache_read_fails_in_system_says_untouched(cache_path: Path) -> No
 
 
 def write_interrupted(path: Path, info: EmbeddingInfo, runs: list[tuple[int, int]]) -> None:
-    def read(start: int, end: int) -> Array:
-        runs.append((start, end))
+    def read(rows: IntArray) -> Array:
+        runs.append((int(rows[0]), int(rows[-1]) + 1))
         signal.raise_signal(signal.SIGINT)
-        return np.zeros((end - start, 8), np.float32)
+        return np.zeros((len(rows), 8), np.float32)
 
     rows = [Row(id=f"{i}.jpg", path="") for i in range(2 * BLOCK_ROWS)]
     write_cache(path, rows, [Column(info=info, dtype="float32", read=read)], source="")
@@ -291,10 +293,10 @@ from featx.core.rows import Row
 def limit(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
-def read(start, end):
+def read(rows):
     if is_transient:
         limit(resource.RLIM_INFINITY)
-    return vectors[start:end]
+    return vectors[rows]
 
 path, is_transient = Path(sys.argv[1]), sys.argv[2] == "transient"
 rows = [Row(id=f"{i}.jpg", path=f"/photos/{i}.jpg", label="ants") for i in range(300)]
@@ -339,13 +341,17 @@ def test_write_cache_disk_full_keeps_old_bytes_and_leaves_nothing(
 
 
 def write_while_broken(path: Path, info: EmbeddingInfo) -> None:
-    def read(start: int, end: int) -> Array:
+    def read(rows: IntArray) -> Array:
         CacheLock(path, break_lock=True)
-        return VECTORS[start:end]
+        return VECTORS[rows]
 
     with CacheLock(path) as lock:
         write_cache(
-            path, ROWS, [Column(info=info, dtype="float32", read=read)], source="", check=lock.check
+            path,
+            ROWS,
+            [Column(info=info, dtype="float32", read=read)],
+            source="",
+            placement=Placement(check=lock.check),
         )
 
 
@@ -431,15 +437,6 @@ def test_write_splits_for_another_state_of_the_file_is_refused(cache_path: Path)
     assert cache_path.read_bytes() == before
 
 
-def test_rewrite_cache_works_on_a_copy_without_its_seal(cache_path: Path) -> None:
-    with SealedFile(cache_path) as sealed:
-        n_bytes = len(sealed)
-    with rewrite_cache(cache_path):
-        (draft,) = cache_path.parent.glob(".cache.h5.*.partial")
-        assert draft.stat().st_size == n_bytes
-    check_seal(cache_path)
-
-
 def rewrite_while_broken(path: Path) -> None:
     with rewrite_cache(path) as file:
         file["rows/split"][:] = "test"
@@ -466,7 +463,11 @@ def test_write_cache_new_leaves_a_file_that_is_there(cache_path: Path) -> None:
     before = cache_path.read_bytes()
     with pytest.raises(CacheError, match=r"a new file, or one with the same content, got a file"):
         write_cache(
-            cache_path, ROWS, [build_column(build_info(), VECTORS)], source="", overwrite=False
+            cache_path,
+            ROWS,
+            [build_column(build_info(), VECTORS)],
+            source="",
+            placement=Placement(overwrite=False),
         )
     assert cache_path.read_bytes() == before
     assert list_names(cache_path.parent) == ["cache.h5"]
@@ -480,17 +481,58 @@ def test_rewrite_cache_lock_broken_meanwhile_keeps_old_bytes(cache_path: Path) -
     assert list_names(cache_path.parent) == [".cache.h5.lock", "cache.h5"]
 
 
-def test_rewrite_cache_of_damage_is_refused_not_sealed_anew(
-    make_cache: Callable[..., Path],
+@pytest.fixture
+def wide(make_cache: Callable[..., Path]) -> Path:
+    """A cache whose vectors fill many blocks of the seal."""
+    return make_cache(infos=[build_info(dim=16384)])
+
+
+def flip_in_vectors(path: Path) -> int:
+    """Flip a bit of the vectors; return its position."""
+    data = bytearray(path.read_bytes())
+    place = len(data) // 2
+    data[place] ^= 1
+    path.write_bytes(data)
+    return place
+
+
+def test_rewrite_cache_that_uses_damage_is_refused_and_seals_nothing_anew(wide: Path) -> None:
+    flip_in_vectors(wide)
+    before = wide.read_bytes()
+    with (
+        pytest.raises(CacheError, match=r"cache\.h5: expected the bytes .*, got changes in bytes"),
+        rewrite_cache(wide) as file,
+    ):
+        file["embeddings/tiny/vectors"][:, 3] = 1
+    assert wide.read_bytes() == before
+    assert list_names(wide.parent) == ["cache.h5"]
+
+
+def test_rewrite_cache_beside_damage_leaves_it_to_be_found(wide: Path) -> None:
+    place = flip_in_vectors(wide)
+    write_splits(wide, ["test"] * 60)
+    with SealedFile(wide) as sealed:
+        ((start, end),) = sealed.verify()
+    assert start <= place < end == start + 65536
+
+
+def test_rewrite_cache_hashes_only_the_blocks_that_were_written(
+    wide: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = make_cache(infos=[build_info(dim=4096)])  # the vectors have blocks of their own
-    damaged = bytearray(path.read_bytes())
-    damaged[len(damaged) // 2] ^= 1
-    path.write_bytes(damaged)
-    with pytest.raises(CacheError, match=r"expected the bytes .*, got changes in bytes \d+ to \d+"):
-        write_splits(path, ["test"] * 60)
-    assert path.read_bytes() == damaged
-    assert list_names(path.parent) == ["cache.h5"]
+    with SealedFile(wide) as sealed:
+        n_blocks = sealed.seal.n_blocks
+    checked: list[int] = []
+
+    def check(sealed: SealedFile, numbers: list[int]) -> None:
+        checked.extend(numbers)
+        real(sealed, numbers)
+
+    real = SealedFile.check
+    with monkeypatch.context() as patch:
+        patch.setattr(SealedFile, "check", check)
+        write_splits(wide, ["test"] * 60)
+    assert 0 < len(checked) <= 3 < n_blocks
+    check_seal(wide)
 
 
 def write_large(path: Path) -> None:
@@ -508,14 +550,13 @@ def test_bytes_that_the_disk_changed_are_found_before_the_old_file_goes(
 ) -> None:
     before = cache_path.read_bytes()
 
-    def seal_and_damage(path: Path) -> str:
-        digest = seal_file(path)
+    def damage_and_open(path: Path) -> SealedFile:
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1  # among the vectors, which opening the cache does not read
         path.write_bytes(data)
-        return digest
+        return SealedFile(path)
 
-    monkeypatch.setattr(writer_module, "seal_file", seal_and_damage)
+    monkeypatch.setattr(sealing, "SealedFile", damage_and_open)
     with pytest.raises(CacheDamagedError, match=r"got changes in"):
         write(cache_path)
     assert cache_path.read_bytes() == before

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.cache.writer import rewrite_cache
 from featx.core.errors import CacheError, FingerprintError, WeightsError
 from featx.extraction.extract import extract
 from featx.extraction.reembed import compare_with_source
+from tests.builders import editing
 
 
 def test_compare_with_unchanged_source_is_identical(photos: Path, photos_cache: Path) -> None:
@@ -27,7 +27,7 @@ def test_compare_takes_a_sample_of_the_size_asked_for(photos: Path, photos_cache
 
 
 def test_compare_finds_a_vector_that_is_another(photos: Path, photos_cache: Path) -> None:
-    with rewrite_cache(photos_cache) as file:
+    with editing(photos_cache) as file:
         vectors = file["embeddings/tests-tiny/vectors"]
         vectors[3] = -vectors[3]
     found = compare_with_source(photos_cache, photos, progress=False)

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from featx.cache.reader import open_cache
-from featx.cache.writer import rewrite_cache
 from featx.core.errors import (
     FeatxError,
     FeatxWarning,
@@ -26,6 +25,7 @@ from featx.fitting.fit import fit_head
 from featx.heads.head import Head, load_head
 from featx.prediction.predict import predict
 from featx.prediction.predictor import Prediction, open_predictor
+from tests.builders import editing
 
 EMPTY = "expected an image, got an empty file. Copy the image again, or leave it out"
 
@@ -137,7 +137,7 @@ def several_classes(make_cache: Any, make_info: Any) -> Any:
     path = make_cache("several.h5", infos=[make_info(dim=4)])
     rng = np.random.default_rng(0)
     codes = np.arange(60) % 4
-    with rewrite_cache(path) as file:
+    with editing(path) as file:
         file["rows/label"][:] = np.array(["1", "2", "10", "a"], dtype=object)[codes]
         file["embeddings/tiny/vectors"][:] = rng.normal(size=(60, 4)) + np.eye(4)[codes]
     return path

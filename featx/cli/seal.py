@@ -1,0 +1,43 @@
+"""featx seal."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from featx.cli.options import AsJson, CacheArgument
+from featx.cli.printing import print_json, print_text
+
+
+def seal(
+    cache: CacheArgument,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what differs, and seal nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Accept a cache that another program has changed, and seal it anew.
+
+    First shows which parts of the file lie in blocks of 64 KiB that differ from what was sealed.
+    featx cannot tell a wanted change from damage: seal only what you changed.
+
+    featx seal photos.h5 --dry-run
+
+    featx seal photos.h5
+    """
+    from featx.cache.vouch import seal_cache
+
+    report = seal_cache(cache, dry_run=dry_run)
+    if as_json:
+        record = asdict(report)
+        record["cache"] = record.pop("path")
+        print_json(record)
+        return
+    state = "differs from what was sealed" if report.changes else "nothing differs"
+    print_text(f"{cache}: {state}")
+    for line in report.changes:
+        print_text(f"  {line}")
+    if report.is_sealed:
+        print_text(f"sealed anew, digest {report.digest}")
+    elif report.changes:
+        print_text("nothing was sealed")
