@@ -37,7 +37,7 @@ from sklearn.model_selection import StratifiedKFold
 import featx
 from featx.backbones.backbone import Backbone
 from featx.backbones.load import load_backbone
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.typing import Array, BoolArray, Float32Array, IntArray
 from featx.finetune import holdout as holding
 from featx.finetune.checkpoint import TrainingIdentity

@@ -11,8 +11,10 @@ from .backbones.weights import WeightsEntry as WeightsEntry
 from .cache.check import Verification as Verification
 from .cache.check import verify_cache as verify_cache
 from .cache.format import EmbeddingInfo as EmbeddingInfo
+from .cache.joined import open_cache as open_cache
+from .cache.merge import MergeReport as MergeReport
+from .cache.merge import merge_caches as merge_caches
 from .cache.reader import Cache as Cache
-from .cache.reader import open_cache as open_cache
 from .cache.vouch import SealReport as SealReport
 from .cache.vouch import seal_cache as seal_cache
 from .core.errors import BackboneError as BackboneError

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.manifold import TSNE
 
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.progress import stage
 from featx.core.signals import explain_end
 from featx.fitting.evaluate import evaluate

@@ -11,7 +11,7 @@ import numpy as np
 
 from featx.cache import sealing
 from featx.cache.format import EmbeddingInfo
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.cache.sealing import seal_file
 from featx.cache.user_block import Seal
 from featx.cache.writer import Column, write_cache

@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from featx.cache.open import check_exists
-from featx.cache.reader import Cache, open_cache
+from featx.cache.joined import JoinedCache, list_cache_files
+from featx.cache.reader import Cache
 from featx.cache.seal import SealedFile
 from featx.cache.tables import BLOCK_ROWS
-from featx.core.errors import CacheError
+from featx.core.errors import CacheError, FeatxError
+from featx.core.parts import describe_missing, list_missing, list_paths, name_caches
 from featx.core.progress import stage
 from featx.core.rows import Failure, Row
 from featx.core.text import show_text
-from featx.core.typing import BoolArray, PathLike, Split, Stage, list_choices
+from featx.core.typing import BoolArray, CachePaths, Split, Stage, list_choices
 
 MAX_PROBLEMS = 100
 """Largest number of problems that are listed one by one."""
@@ -30,9 +32,9 @@ class Verification:
     Attributes
     ----------
     path : Path
-        The file that was checked.
+        The file that was checked, or the name of several files.
     digest : str
-        SHA-256 that stands for every byte of the file, hexadecimal; empty if the seal is damaged.
+        SHA-256 that stands for every byte, hexadecimal; empty if a seal is damaged.
     n_rows, n_vectors : int
         Number of rows and of vectors that were checked; 0 if the file is damaged.
     problems : tuple of str
@@ -46,16 +48,17 @@ class Verification:
     problems: tuple[str, ...] = ()
 
 
-def verify_cache(path: PathLike) -> Verification:
-    """Check every byte of a cache, and every promise of the file format.
+def verify_cache(path: CachePaths) -> Verification:
+    """Check every byte of a cache, or of several, and every promise of the file format.
 
     First, all bytes are compared with the seal. Then the structure of the file, the agreement of
-    rows and vectors, the fingerprints and the ledger are checked.
+    rows and vectors, the fingerprints and the ledger are checked. Several caches must fit together,
+    too, and no part of a source be missing.
 
     Parameters
     ----------
-    path : path
-        The cache.
+    path : path or sequence of paths
+        One cache or several, as `featx.open_cache` takes them.
 
     Returns
     -------
@@ -76,7 +79,31 @@ def verify_cache(path: PathLike) -> Verification:
     >>> featx.verify_cache("photos.h5").problems
     ()
     """
-    path = Path(path)
+    files = list_cache_files(path)
+    if files == list_paths(path) and len(files) == 1:
+        return _verify_file(files[0])
+    found = [_verify_file(file) for file in files]
+    problems = [f"{one.path}: {line}" for one in found for line in one.problems]
+    missing = list_missing(files)
+    problems += [f"expected all parts, got {describe_missing(missing, files)}"] if missing else []
+    name, digest = Path(name_caches(path)), ""
+    if all(one.digest and not one.problems for one in found):
+        try:
+            with JoinedCache(files, name) as joined:
+                digest, _ = joined.digest, joined.ids
+        except FeatxError as error:
+            problems.append(f"{show_text(error.subject)}: {error.reason}")
+    return Verification(
+        path=name,
+        digest=digest,
+        n_rows=sum(one.n_rows for one in found),
+        n_vectors=sum(one.n_vectors for one in found),
+        problems=tuple(problems),
+    )
+
+
+def _verify_file(path: Path) -> Verification:
+    """Check every byte of one cache, and every promise of the file format."""
     check_exists(path)
     try:
         with stage(f"checking every byte of {path.name}"), SealedFile(path) as sealed:
@@ -91,7 +118,7 @@ def verify_cache(path: PathLike) -> Verification:
         )
         return Verification(path=path, digest=digest, problems=lines)
     try:
-        with open_cache(path) as cache:
+        with Cache(path) as cache:
             return _verify_content(cache)
     except CacheError as error:
         line = f"the file breaks its format: {show_text(error.subject)}: {error.reason}"

@@ -38,39 +38,6 @@ from featx.core.typing import (
 )
 
 
-def open_cache(path: PathLike) -> Cache:
-    """Open a cache for reading.
-
-    Parameters
-    ----------
-    path : path
-        A file that `featx.extract` wrote.
-
-    Returns
-    -------
-    Cache
-        The open cache: use it in a ``with`` block, or close it.
-
-    Raises
-    ------
-    CacheError
-        If the file is missing, damaged, or no cache of this format.
-
-    See Also
-    --------
-    featx.extract : Make a cache.
-    featx.verify_cache : Check every byte of a cache.
-
-    Examples
-    --------
-    >>> with featx.open_cache("photos.h5") as cache:
-    ...     X, y = cache.read_arrays(split="train")
-    >>> X.shape, sorted(set(y))
-    ((8, 768), ['ants', 'bees'])
-    """
-    return Cache(path)
-
-
 class Cache:
     """An open cache. Columns are read on first use and kept; vectors are read on each call.
 
@@ -82,7 +49,7 @@ class Cache:
     Attributes
     ----------
     path : Path
-        The file.
+        The file. Of several caches that are read as one, their folder or their names.
     embeddings : tuple of str
         Names of the embeddings, such as ``resnet50`` and ``resnet50@layer3``.
     source : str
@@ -134,6 +101,16 @@ class Cache:
     def close(self) -> None:
         """Close the file."""
         self._stack.close()
+
+    @property
+    def members(self) -> tuple[Cache, ...]:
+        """The caches that are read as one: this one, unless several were opened together."""
+        return (self,)
+
+    @property
+    def starts(self) -> IntArray:
+        """Number of the first row of each member, then that of all rows: ``(n_members + 1,)``."""
+        return np.cumsum([0, *map(len, self.members)])
 
     @functools.cached_property
     def ids(self) -> StrArray:

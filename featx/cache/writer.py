@@ -13,7 +13,7 @@ import numpy as np
 from featx.cache.datasets import ROW_BYTES, resize, store
 from featx.cache.format import RECORDED, EmbeddingInfo, stamp_element, stamp_file
 from featx.cache.lock import CacheLock
-from featx.cache.reader import Cache, open_cache
+from featx.cache.reader import Cache
 from featx.cache.seal import SealedFile
 from featx.cache.sealing import choose_user_block, seal_file
 from featx.cache.tables import BLOCK_ROWS, CHUNK_ROWS, create_vectors, write_table
@@ -334,7 +334,7 @@ def rewrite_cache(path: PathLike, *, digest: str | None = None) -> Iterator[h5py
     """
     path = Path(path).resolve()
     with CacheLock(path) as lock, explain_errors(path, error=CacheError):
-        with open_cache(path) as cache:
+        with Cache(path) as cache:
             digest = digest or cache.digest
 
         def check() -> None:

@@ -7,6 +7,7 @@ import typer
 from featx.cli.options import AsJson, CacheArgument, Embedding
 from featx.cli.printing import print_json, print_table, print_text
 from featx.cli.records import describe_advice
+from featx.core.parts import name_caches
 
 if TYPE_CHECKING:
     from featx.finetune.advise import Advice
@@ -31,7 +32,7 @@ def advise(
 
     found = ask(cache, embedding=embedding, seed=seed)
     if as_json:
-        print_json({"cache": cache, **describe_advice(found)})
+        print_json({"cache": name_caches(cache), **describe_advice(found)})
         return
     if found.curve:
         print_table(
@@ -45,7 +46,8 @@ def advise(
     print_advice(found)
     if found.unfreeze:
         named = f" --embedding {embedding}" if embedding else ""
-        print_text(f"Run: featx fine-tune SOURCE --cache {cache}{named} -o tuned.safetensors")
+        caches = " ".join(f"--cache {path}" for path in cache)
+        print_text(f"Run: featx fine-tune SOURCE {caches}{named} -o tuned.safetensors")
 
 
 def print_advice(found: "Advice") -> None:

@@ -19,6 +19,7 @@ from featx.cli.fine_tune import fine_tune
 from featx.cli.fit_head import fit_head
 from featx.cli.help import MAX_WIDTH, HelpCommand, HelpGroup
 from featx.cli.info import info
+from featx.cli.merge import merge
 from featx.cli.options import leave_reading
 from featx.cli.predict import predict
 from featx.cli.printing import print_text, show_notes
@@ -31,6 +32,7 @@ SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
     "Try it": {"demo": demo},
     "From images to predictions": {
         "extract": extract,
+        "merge": merge,
         "split": split,
         "fit-head": fit_head,
         "evaluate": evaluate,

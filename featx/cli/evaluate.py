@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 from featx.cli.options import AsJson, CacheArgument, Embedding, HeadArgument, choose
 from featx.cli.printing import format_accuracy, measure_table, print_json, print_table, print_text
 from featx.cli.table import count_columns
+from featx.core.parts import name_caches
 from featx.core.typing import SplitChoice
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def evaluate(
 
     scores = evaluate_head(head, cache, split=split, embedding=embedding)
     if as_json:
-        print_json({"head": head, "cache": cache, **scores.to_dict()})
+        print_json({"head": head, "cache": name_caches(cache), **scores.to_dict()})
         return
     n_unseen = scores.n_rows - scores.n_seen
     if scores.n_seen:

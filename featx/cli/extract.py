@@ -37,7 +37,10 @@ def extract(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="CACHE", help="HDF5 file to write.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="CACHE", help="HDF5 file to write; with --part, a folder."
+        ),
     ],
     backbone: Annotated[
         str | None, backbone_option(section=NETWORK, default="that of CACHE, or else resnet50")
@@ -114,6 +117,13 @@ def extract(
             "Dtype of the stored vectors.  [default: that of CACHE, or else float32]",
         ),
     ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Embed part K of N only, as one of N processes or machines; featx merge joins them.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start a new file in place of the existing one.")
     ] = False,
@@ -188,6 +198,8 @@ def extract(
 
     featx extract train.tar val.tar -o photos.h5 --weights resnet50.pth
 
+    featx extract photos/ -o parts/ --part 3/16
+
     Exit codes: 0 done, 1 error, 2 wrong usage, 3 more images failed than --max-failures, 129 hung
     up, 130 interrupted, 143 terminated. The file changes only if the code is 0. After code 3, featx
     info CACHE --failures lists all images that failed.
@@ -205,6 +217,7 @@ def extract(
         size=size,
         embedding=embedding,
         dtype=dtype,
+        part=part,
         overwrite=overwrite,
         prune=prune,
         rehash=rehash,

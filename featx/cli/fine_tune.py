@@ -21,6 +21,7 @@ from featx.cli.options import (
 from featx.cli.printing import print_json, print_note, print_table, print_text
 from featx.cli.records import describe_advice, rename_keys
 from featx.cli.register import register_networks
+from featx.core.parts import name_caches
 from featx.core.typing import HeldOutSplit, OptimizerName, TrainPrecision
 from featx.finetune.recipe import Recipe
 
@@ -52,7 +53,10 @@ def fine_tune(
             help="Source that the cache was extracted from: a folder, a table or tars.",
         ),
     ],
-    cache: Annotated[Path, typer.Option(metavar="CACHE", help="Cache with labels and splits.")],
+    cache: Annotated[
+        list[Path],
+        typer.Option(metavar="CACHE", help="Cache with labels and splits; may be repeated."),
+    ],
     output: Annotated[
         Path,
         typer.Option(
@@ -227,7 +231,7 @@ def fine_tune(
             advice="estimate",
         )
         estimate = None if report.advice is None else describe_advice(report.advice)
-        print_json({"cache": cache, **record, "estimate": estimate})
+        print_json({"cache": name_caches(cache), **record, "estimate": estimate})
     else:
         _print_report(report)
 

@@ -23,6 +23,7 @@ WRONG_USAGE = 2
 CALLS = {
     "read_failures": "info --failures",
     "split_cache": "split",
+    "merge_caches": "merge",
     "verify_cache": "verify",
     "seal_cache": "seal",
     "list_backbones": "backbones",

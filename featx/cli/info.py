@@ -16,6 +16,7 @@ from featx.cli.printing import (
 )
 from featx.cli.records import describe_fingerprint, describe_head, rename_keys
 from featx.core.errors import FeatxError
+from featx.core.parts import name_caches
 from featx.core.text import count_noun, shorten
 
 if TYPE_CHECKING:
@@ -28,7 +29,12 @@ MAX_CLASSES = 20
 
 
 def info(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Cache, head, or file of weights.")],
+    file: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE", help="Cache, several caches or their folder; head; or file of weights."
+        ),
+    ],
     failures: Annotated[
         bool,
         typer.Option(
@@ -48,21 +54,21 @@ def info(
     """
     from featx.core.recognise import describe_path, recognise_file
 
-    content = recognise_file(file)
+    content = recognise_file(file[0]) if len(file) == 1 else "cache"
     if content == "head":
-        _show_head(file, as_json=as_json)
+        _show_head(file[0], as_json=as_json)
     elif content == "weights":
-        _show_weights(file, as_json=as_json)
+        _show_weights(file[0], as_json=as_json)
     elif failures:
         _show_failures(file, as_json=as_json)
     elif content == "cache":
         _show_cache(file, as_json=as_json)
     else:
         raise FeatxError(
-            subject=str(file),
+            subject=str(file[0]),
             expected="a cache, a head or a file of weights",
-            got=describe_path(file),
-            remedy=_find_remedy(file),
+            got=describe_path(file[0]),
+            remedy=_find_remedy(file[0]),
         )
 
 
@@ -76,12 +82,13 @@ def _find_remedy(path: Path) -> str:
     return "Check the path and its permissions."
 
 
-def _show_failures(path: Path, *, as_json: bool) -> None:
+def _show_failures(caches: list[Path], *, as_json: bool) -> None:
     from featx.extraction.ledger import read_failures
 
     lines = [
-        [one.path, one.embedding or "all", one.stage, one.reason] for one in read_failures(path)
+        [one.path, one.embedding or "all", one.stage, one.reason] for one in read_failures(caches)
     ]
+    path = name_caches(caches)
     if as_json:
         listed = [dict(zip(FAILURE_COLUMNS, line, strict=True)) for line in lines]
         print_json({"cache": path, "n_failures": len(lines), "failures": listed})
@@ -91,22 +98,24 @@ def _show_failures(path: Path, *, as_json: bool) -> None:
         print_text(f"{path}: no image failed")
 
 
-def _show_cache(path: Path, *, as_json: bool) -> None:
-    from featx.cache.reader import open_cache
+def _show_cache(caches: list[Path], *, as_json: bool) -> None:
+    from featx.cache.joined import open_cache
 
-    with open_cache(path) as cache:
-        summary = _summarise(cache)
+    with open_cache(caches) as cache:
+        summary, n_caches = _summarise(cache), len(cache.members)
+    path, named = name_caches(caches), " ".join(map(str, caches))
     if as_json:
         print_json(summary)
         return
     embeddings = summary["embeddings"]
     print_text(
-        f"{path}: a cache of {count_noun(summary['n_rows'], 'row')}, "
+        f"{path}: {'a cache' if n_caches == 1 else f'{n_caches} caches'} of "
+        f"{count_noun(summary['n_rows'], 'row')}, "
         f"{count_noun(len(embeddings), 'embedding')}, "
         f"{count_noun(summary['n_failures'], 'failure')}"
     )
     if summary["n_failures"]:
-        print_text(f"        list the failures with: featx info {path} --failures")
+        print_text(f"        list the failures with: featx info {named} --failures")
     print_text(f"source  {shorten(summary['source'])}")
     print_text(f"digest  {summary['digest']}")
     if summary["n_groups"]:

@@ -118,7 +118,10 @@ def backbone_option(*, section: str | None = None, default: str = "") -> Any:
 
 
 CacheArgument = Annotated[
-    Path, typer.Argument(metavar="CACHE", help="Cache written by featx extract.")
+    list[Path],
+    typer.Argument(
+        metavar="CACHE", help="Cache written by featx extract; or several as one; or their folder."
+    ),
 ]
 HeadArgument = Annotated[
     Path, typer.Argument(metavar="HEAD", help="Head written by featx fit-head.")

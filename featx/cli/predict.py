@@ -31,7 +31,7 @@ def predict(
     head: HeadArgument,
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="INPUT", help="Images, folders, a table or tars; or one cache."),
+        typer.Argument(metavar="INPUT", help="Images, folders, a table or tars; or caches."),
     ],
     top: Annotated[int, typer.Option(min=1, metavar="N", help="Number of classes per image.")] = 1,
     weights: WeightsNow = None,

@@ -6,6 +6,7 @@ import typer
 
 from featx.cli.options import AsJson, CacheArgument
 from featx.cli.printing import print_json, print_text
+from featx.core.parts import name_caches
 
 
 def split(
@@ -33,6 +34,7 @@ def split(
 
     counts = split_cache(cache, val=val, test=test, seed=seed, overwrite=overwrite)
     if as_json:
-        print_json({"cache": cache, "splits": counts})
+        print_json({"cache": name_caches(cache), "splits": counts})
         return
-    print_text(f"{cache}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+    listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+    print_text(f"{name_caches(cache)}: {listed}")

@@ -18,6 +18,7 @@ from featx.cli.options import (
 )
 from featx.cli.printing import print_json, print_text
 from featx.cli.register import register_networks
+from featx.core.parts import name_caches
 
 
 def verify(
@@ -59,7 +60,7 @@ def verify(
     record["cache"] = record.pop("path")
     if not as_json:
         state = "damaged" if problems else "sound"
-        print_text(f"{cache}: {state}, {found.n_rows} rows, {found.n_vectors} vectors checked")
+        print_text(f"{name_caches(cache)}: {state}, {found.n_rows} rows, {found.n_vectors} vectors checked")
         print_text(f"digest  {found.digest or '-'}")
     if against and not problems:
         from featx.extraction.reembed import compare_with_source

@@ -9,6 +9,7 @@ from typing import Literal
 from featx.core.errors import FeatxError
 from featx.core.files import name_work_dir
 from featx.core.look import find_obstacle
+from featx.core.parts import list_part_files
 from featx.core.typing import PathLike
 
 FileContent = Literal["cache", "head", "weights"]
@@ -52,13 +53,13 @@ def recognise_file(path: PathLike) -> FileContent | None:
     Returns
     -------
     {"cache", "head", "weights"} or None
-        ``"cache"`` for any HDF5 file, ``"head"`` for any uncompressed pickle, ``"weights"`` for a
-        ``.safetensors`` or PyTorch file. None for another file, for a path that is no regular file,
-        and if the file cannot be read: `describe_path` tells these apart.
+        ``"cache"`` for any HDF5 file and for a folder of parts, ``"head"`` for any uncompressed pickle, ``"weights"`` for a
+        ``.safetensors`` or PyTorch file. None for another file, for any other path that is no
+        regular file, and if the file cannot be read: `describe_path` tells these apart.
     """
     try:
         if not os.path.isfile(path):
-            return None
+            return "cache" if list_part_files(path) else None
         with open(path, "rb") as stream:
             start = stream.read(_USER_BLOCKS[-1] + len(_HDF5))
     except OSError:

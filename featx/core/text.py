@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TypeVar
 
 Cell = TypeVar("Cell")
@@ -131,3 +132,22 @@ def guard_cell(cell: Cell) -> Cell | str:
     start = cell.lstrip("'")  # one more quote before a guarded text, so that texts stay different
     is_formula = start[:1] in tuple("\t\r\n") or start.lstrip()[:1] in tuple("=+-@＝＋－＠")
     return f"'{cell}" if is_formula else cell
+
+
+def join_some(texts: Sequence[str], n_shown: int) -> str:
+    """Join the first of several texts as in a sentence, and count the others.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        At least one text.
+    n_shown : int
+        Number of texts to show.
+
+    Examples
+    --------
+    >>> join_some(["a", "b", "c", "d"], 2)
+    'a, b and 2 more'
+    """
+    shown = [*texts[:n_shown], *([f"{len(texts) - n_shown} more"] if len(texts) > n_shown else [])]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

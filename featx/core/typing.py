@@ -31,6 +31,9 @@ else:  # importing numpy takes 80 ms, too long for the help of the command line
 
 PathLike = str | os.PathLike[str]
 
+CachePaths = PathLike | Sequence[PathLike]
+"""One cache or several: a file, a folder of parts, a pattern, or a sequence of these."""
+
 Count = int | Literal["auto"]
 """A number of at least 1, or ``"auto"`` to let featx decide."""
 

@@ -28,12 +28,16 @@ class FailureLimit:
     n_images : int
         Number of images in the source.
     n_allowed : int
-        Number of images that may fail. A source is always refused if all of its images fail.
+        Number of images that may fail.
+    may_all_fail : bool
+        Whether the source may be one of which all images fail: a part may have one image only, or
+        none.
     """
 
     source: str
     n_images: int
     n_allowed: int
+    may_all_fail: bool = False
 
     def is_exceeded(self, n_failed: int) -> bool:
         """Return whether more images failed than allowed, or all of them.
@@ -43,7 +47,8 @@ class FailureLimit:
         n_failed : int
             Number of images that failed.
         """
-        return n_failed > self.n_allowed or n_failed >= self.n_images
+        all_failed = n_failed >= self.n_images and not self.may_all_fail
+        return n_failed > self.n_allowed or all_failed
 
 
 def count_allowed(max_failures: int | str, n_images: int) -> int:

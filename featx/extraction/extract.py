@@ -16,6 +16,7 @@ from featx.cache.writer import Column, Placement, check_same, write_cache
 from featx.core.files import follow_link
 from featx.core.learnt import Digests, join_digests
 from featx.core.notes import note
+from featx.core.parts import Part
 from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
 from featx.core.rows import Row
@@ -28,6 +29,7 @@ from featx.extraction.assemble import CacheContent, assemble, list_infos
 from featx.extraction.fill import embed_missing
 from featx.extraction.inventory import IN_BASE, BaseIndex, Inventory, observe_files
 from featx.extraction.ledger import refuse_failures, remove_failure_list
+from featx.extraction.parts import name_output
 from featx.extraction.plan import plan_extraction
 from featx.extraction.report import (
     ExtractionReport,
@@ -48,6 +50,7 @@ def extract(  # noqa: PLR0913
     source: PathLike | Sequence[PathLike] | Manifest,
     output: PathLike,
     *,
+    part: str | None = None,
     backbone: str | Backbone | None = None,
     weights: str | None = None,
     layers: Sequence[str] | None = None,
@@ -86,6 +89,11 @@ def extract(  # noqa: PLR0913
     output : path
         Path of the cache. An existing file stays as it is until the new file is complete.
         Unfinished work lies beside it, in ``OUTPUT.partial``.
+    part : str, optional
+        Share of the source to embed, ``"3/16"`` for the third of 16 parts, which as many processes
+        or machines embed. The output is then a folder, and the part a whole cache in it
+        (``part-003-of-016.h5``). The id of a row decides which part it belongs to. A new part takes
+        its settings from the parts that are there. Default: the whole source.
     backbone : str or Backbone, optional
         A name from `featx.list_backbones`, or the return value of `featx.load_backbone`. Embeddings
         of another backbone are stored beside those that the cache has. Default: the one of the
@@ -165,6 +173,7 @@ def extract(  # noqa: PLR0913
     See Also
     --------
     featx.open_cache : Read the cache.
+    featx.merge_caches : Write all parts to one cache.
     featx.read_failures : Read why images failed.
     featx.fit_head : Fit a classifier on it.
 
@@ -181,10 +190,12 @@ def extract(  # noqa: PLR0913
         is_first=False,
         call="featx.extract({rest!r}, output={held!r})",
     )
+    share = None if part is None else Part.from_text(part)
     return run_extraction(
         ExtractionRequest(
             source=source,
-            output=follow_link(Path(output)),
+            output=follow_link(name_output(Path(output), share)),
+            part=share,
             given=GivenSettings(
                 backbone=normalise_name(backbone) if isinstance(backbone, str) else backbone,
                 weights=weights,
@@ -231,6 +242,7 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
                 inventory,
                 states,
                 max_failures=request.max_failures,
+                is_part=request.part is not None,
                 rehash=request.rehash,
             )
         timings = Timings(start_s=workspace.start_s)
@@ -276,7 +288,7 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
         n_learnt = count_learnt(content.rows, ours)
         report = ExtractionReport(
             path=request.output,
-            understood=manifest.describe(),
+            understood=workspace.describe_source(),
             n_rows=len(content.rows),
             labels=count_labels(counts),
             splits=count_splits(counts),
@@ -294,7 +306,9 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
             timings=timings,
         )
         sought = (entry.row for entry in manifest.entries)
-        notes = list_notes(report, counts, sought, prune=request.prune)
+        notes = list_notes(
+            report, counts, sought, prune=request.prune, is_part=request.part is not None
+        )
         # A manifest is passed by code, which reads the report: `fine_tune` does for its trunk.
         if n_learnt and not isinstance(request.source, Manifest):
             notes.append(describe_learnt(report, n_learnt))

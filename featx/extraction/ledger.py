@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.errors import CacheError, FeatxError, TooManyFailuresError
 from featx.core.files import follow_link, replacing
 from featx.core.notes import note
+from featx.core.parts import list_part_files, list_paths
 from featx.core.rows import Failure
 from featx.core.text import count_noun, guard_cell, show_text
-from featx.core.typing import PathLike, Stage, check_choice
+from featx.core.typing import CachePaths, Stage, check_choice
 from featx.extraction.checks import FailureLimit
 
 COLUMNS = ("path", "stage", "reason", "embedding", "id", "digest")
@@ -23,9 +24,13 @@ N_SHOWN = 2
 """Number of failures that an error shows as examples."""
 
 
+LIST_SUFFIX = ".failures.csv"
+"""End of the name of a list of failures."""
+
+
 def name_failure_list(output: Path) -> Path:
     """Name the list of failures of a refused extraction: a CSV table beside the output."""
-    return output.with_name(f"{output.name}.failures.csv")
+    return output.with_name(output.name + LIST_SUFFIX)
 
 
 def remove_failure_list(output: Path) -> None:
@@ -91,7 +96,7 @@ def _write_list(path: Path, failures: Sequence[Failure]) -> None:
         writer.writerows([guard_cell(getattr(one, name)) for name in COLUMNS] for one in failures)
 
 
-def read_failures(cache: PathLike) -> tuple[Failure, ...]:
+def read_failures(cache: CachePaths) -> tuple[Failure, ...]:
     """Read why images failed in the last extraction to a cache.
 
     If the extraction was refused with `TooManyFailuresError`, it left the list of all failures in
@@ -100,8 +105,9 @@ def read_failures(cache: PathLike) -> tuple[Failure, ...]:
 
     Parameters
     ----------
-    cache : path
-        Path of the cache, as it was given to `featx.extract`.
+    cache : path or sequence of paths
+        Path of the cache, or of the folder of parts, as it was given to `featx.extract`; or several
+        of these.
 
     Returns
     -------
@@ -122,7 +128,21 @@ def read_failures(cache: PathLike) -> tuple[Failure, ...]:
     >>> featx.read_failures("photos.h5")
     ()
     """
-    path = Path(cache)
+    return tuple(
+        failure
+        for path in list_paths(cache)
+        for output in _list_outputs(path)
+        for failure in _read_failures(output)
+    )
+
+
+def _list_outputs(path: Path) -> list[Path]:
+    """List the outputs that a path stands for: parts may have a list of failures and no cache."""
+    refused = [Path(str(one).removesuffix(LIST_SUFFIX)) for one in path.glob(f"part-*{LIST_SUFFIX}")]
+    return sorted({*list_part_files(path), *refused}) or [path]
+
+
+def _read_failures(path: Path) -> tuple[Failure, ...]:
     listed = name_failure_list(follow_link(path))
     if not listed.is_file():
         with open_cache(path) as opened:

@@ -43,6 +43,7 @@ def plan_extraction(
     states: Mapping[str, FileState],
     *,
     max_failures: int | str,
+    is_part: bool = False,
     rehash: bool = False,
 ) -> Plan:
     """Decide which images need embedding.
@@ -57,6 +58,9 @@ def plan_extraction(
         Current size and time of last change of the files, by id.
     max_failures : int or str
         Number of images that may fail, or a percentage of all images.
+    is_part : bool
+        Whether the source is one part of a larger one: it may be empty, and each of few images may
+        fail.
     rehash : bool
         True to read every file again, except those that this unfinished run has read.
 
@@ -65,7 +69,8 @@ def plan_extraction(
     FeatxError
         If `max_failures` is neither a number nor a percentage.
     """
-    limit = FailureLimit(manifest.source, len(manifest), count_allowed(max_failures, len(manifest)))
+    n_allowed = count_allowed(max_failures, len(manifest))
+    limit = FailureLimit(manifest.source, len(manifest), n_allowed, may_all_fail=is_part)
     unchanged: dict[str, Row] = {}
     todo: list[Entry] = []
     for entry in manifest.entries:

@@ -10,11 +10,11 @@ from typing import Unpack
 import numpy as np
 
 from featx.cache.format import EmbeddingInfo
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.errors import CacheError
 from featx.core.rows import Row
 from featx.core.similarity import compute_cosines
-from featx.core.typing import Array, PathLike, VectorDtype
+from featx.core.typing import Array, CachePaths, PathLike, VectorDtype
 from featx.embedding.batching import EmbeddedBatch
 from featx.embedding.identity import find_decode, restore_backbone
 from featx.embedding.loop import iter_embedded
@@ -61,7 +61,7 @@ class Comparison:
 
 
 def compare_with_source(
-    cache: PathLike,
+    cache: CachePaths,
     source: PathLike | Sequence[PathLike],
     *,
     sample: int = 100,
@@ -74,8 +74,8 @@ def compare_with_source(
 
     Parameters
     ----------
-    cache : path
-        Path of the cache.
+    cache : path or sequence of paths
+        One cache or several, as `featx.open_cache` takes them.
     source : path or sequence of paths
         The source that the cache was made from, in the form that `featx.extract` takes.
     sample : int
@@ -167,7 +167,7 @@ class Sample:
     vectors: Mapping[str, Array]
 
 
-def _draw_sample(cache: PathLike, embedding: str | None, size: int, seed: int) -> Sample:
+def _draw_sample(cache: CachePaths, embedding: str | None, size: int, seed: int) -> Sample:
     """Draw rows that have a vector, in the order of the cache."""
     with open_cache(cache) as opened:
         info = opened.get_info(embedding)

@@ -13,10 +13,9 @@ import numpy as np
 
 from featx.core.learnt import Digests, find_learnt
 from featx.core.rows import Row
-from featx.core.text import count_noun, show_text
+from featx.core.text import count_noun, join_some, show_text
 from featx.core.typing import Split, list_choices
 from featx.embedding.timings import Timings
-from featx.images.names import join_some
 
 RowCounts = Counter[tuple[str | None, Split | None]]
 """Numbers of rows by label and split."""
@@ -165,7 +164,12 @@ def describe_learnt(report: ExtractionReport, n_learnt: Mapping[str, int]) -> st
 
 
 def list_notes(
-    report: ExtractionReport, counts: RowCounts, sought: Iterable[Row], *, prune: bool
+    report: ExtractionReport,
+    counts: RowCounts,
+    sought: Iterable[Row],
+    *,
+    prune: bool,
+    is_part: bool = False,
 ) -> list[str]:
     """List what a person should know of an extraction that succeeded.
 
@@ -179,6 +183,8 @@ def list_notes(
         Rows of the source, with those that failed.
     prune : bool
         Whether rows that the source no longer has were dropped.
+    is_part : bool
+        Whether the cache is a part of a larger one, which may well lack a label.
     """
     notes = []
     if report.taken_from:
@@ -193,12 +199,12 @@ def list_notes(
         )
     if report.n_failures:
         lost = sorted({row.label for row in sought if row.label} - report.labels.keys())
-        of_lost = f", all images of {_join_labels(lost)} among them" if lost else ""
+        of_lost = f", all images of {_join_labels(lost)} among them" if lost and not is_part else ""
         notes.append(
             f"{count_noun(report.n_failures, 'image')} failed{of_lost}. List them with "
             f"featx.read_failures({str(report.path)!r})."
         )
-    unlearnt = _list_unlearnt(counts) if "train" in report.splits else []
+    unlearnt = _list_unlearnt(counts) if "train" in report.splits and not is_part else []
     if unlearnt:
         notes.append(
             f"{count_noun(len(unlearnt), 'label')} without a row in the split train: "

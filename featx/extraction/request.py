@@ -8,9 +8,11 @@ from pathlib import Path
 
 from featx.core.errors import CacheError, DecodeError
 from featx.core.files import check_destination
+from featx.core.parts import Part
 from featx.core.typing import Decode, PathLike, VectorDtype, check_choice
 from featx.embedding.options import RunOptions
 from featx.extraction.checks import count_allowed
+from featx.extraction.parts import prepare_folder
 from featx.extraction.settings import GivenSettings
 from featx.images.manifest import Manifest
 
@@ -18,6 +20,8 @@ from featx.images.manifest import Manifest
 @dataclass(frozen=True, kw_only=True)
 class ExtractionRequest:
     """The arguments of `featx.extract`, which describes them.
+
+    The output is the path of a cache in any case: that of the part, if a part is asked for.
 
     Raises
     ------
@@ -27,6 +31,7 @@ class ExtractionRequest:
 
     source: PathLike | Sequence[PathLike] | Manifest
     output: Path
+    part: Part | None
     given: GivenSettings
     overwrite: bool
     prune: bool
@@ -43,7 +48,9 @@ class ExtractionRequest:
             check_choice("dtype", given.dtype, VectorDtype, error=CacheError)
         if given.decode is not None:
             check_choice("decode", given.decode, Decode, error=DecodeError)
-        check_destination(self.output, overwrite=True, error=CacheError)
         count_allowed(self.max_failures, 1)
         if given.precision is not None:
             self.run.check_precision(given.precision)
+        if self.part is not None:
+            prepare_folder(self.output)
+        check_destination(self.output, overwrite=True, error=CacheError)

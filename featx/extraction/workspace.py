@@ -17,12 +17,13 @@ from pathlib import Path
 from featx.backbones.backbone import Backbone
 from featx.cache.format import EmbeddingInfo
 from featx.cache.lock import CacheLock
-from featx.cache.reader import Cache, open_cache
+from featx.cache.reader import Cache
 from featx.cache.shards import Shards, find_plan
 from featx.core.errors import CacheError, WeightsError
 from featx.core.files import name_work_dir
 from featx.core.learnt import Digests, join_digests
 from featx.core.notes import note
+from featx.core.parts import Part
 from featx.core.progress import stage
 from featx.core.provenance import Provenance
 from featx.core.typing import PathLike, VectorDtype
@@ -30,6 +31,7 @@ from featx.embedding.identity import build_fingerprint, resolve_backbone
 from featx.engines.engine import Engine
 from featx.extraction.checks import check_fingerprints, check_manifest, check_same_source
 from featx.extraction.naming import name_embeddings
+from featx.extraction.parts import open_sibling, take_part
 from featx.extraction.plan import choose_storage
 from featx.extraction.request import ExtractionRequest
 from featx.extraction.settings import Settings, choose_settings, list_stored_settings
@@ -51,7 +53,9 @@ class Workspace:
     lock : CacheLock
         The right to write the output.
     manifest : Manifest
-        Rows of the source.
+        Rows of the source, or of the part that is embedded.
+    part : Part or None
+        The part of the source that is embedded; None for the whole source.
     base : Cache or None
         The existing cache.
     settings : Settings
@@ -72,6 +76,7 @@ class Workspace:
 
     lock: CacheLock
     manifest: Manifest
+    part: Part | None
     base: Cache | None
     settings: Settings
     backbone: Backbone
@@ -85,6 +90,11 @@ class Workspace:
     def embeddings(self) -> dict[str, str]:
         """Name of each layer's embedding in the cache."""
         return {info.fingerprint.layer: info.name for info in self.infos}
+
+    def describe_source(self) -> str:
+        """Say in one line how the source is read."""
+        which = "" if self.part is None else f"part {self.part}: "
+        return which + self.manifest.describe()
 
     def read_learnt(self, infos: Iterable[EmbeddingInfo]) -> dict[str, Digests]:
         """Read which images the networks of embeddings have learnt from.
@@ -128,35 +138,40 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
     with ExitStack() as stack:
         lock = stack.enter_context(CacheLock(output, break_lock=request.break_lock))
         with stage("listing images"):
-            manifest = _read_source(request.source, output)
+            whole = _read_source(request.source, output)
+            manifest = whole if request.part is None else take_part(whole, request.part)
         base = None
         if output.exists() and not request.overwrite:
             with stage(f"reading {output.name}"):
-                base = stack.enter_context(open_cache(output))
+                base = stack.enter_context(Cache(output))
             check_same_source(base, manifest)
+        made = base  # the cache whose embeddings this run must be comparable with
+        if base is None and request.part is not None and not request.overwrite:
+            made = open_sibling(output, stack)
         work_dir = name_work_dir(output)
         plan = find_plan(work_dir)
-        stored = [] if request.overwrite else list_stored_settings(base, plan)
+        stored = [] if request.overwrite else list_stored_settings(made, plan)
         settings = choose_settings(request.given, stored)
-        told = () if isinstance(request.source, Manifest) else manifest.notes
-        kept = settings.describe_kept(output)
+        told = () if isinstance(request.source, Manifest) else whole.notes
+        kept_from = output if made is None or plan is not None else made.path
+        kept = settings.describe_kept(kept_from)
         for text in filter(None, (*told, kept)):
             note(text)
         start = time.perf_counter()
         request.run.check_precision(settings.precision)  # before any weights are downloaded
-        backbone = _load_backbone(settings, output)
+        backbone = _load_backbone(settings, kept_from)
         names = name_embeddings(settings.embedding, backbone.layers)
-        dtype, batch_size = choose_storage(base, names, settings.dtype, request.run.batch_size)
+        dtype, batch_size = choose_storage(made, names, settings.dtype, request.run.batch_size)
         if batch_size == "auto" and plan is not None:  # unfinished work keeps its batch size
             batch_size = plan.batch_size
         run = replace(request.run, batch_size=batch_size)
         engine = stack.enter_context(
-            run.build_engine(backbone, settings.precision, n_images=len(manifest))
+            run.build_engine(backbone, settings.precision, n_images=len(whole))
         )
         provenance = build_provenance(backbone, engine, manifest)
         infos = _build_infos(settings, backbone, names, provenance)
-        if base is not None:
-            check_fingerprints(base, infos)
+        if made is not None:
+            check_fingerprints(made, infos)
         start_s = time.perf_counter() - start
         shards = Shards(
             work_dir,
@@ -172,6 +187,7 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
         yield Workspace(
             lock=lock,
             manifest=manifest,
+            part=request.part,
             base=base,
             settings=settings,
             backbone=backbone,

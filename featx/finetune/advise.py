@@ -24,10 +24,9 @@ import numpy as np
 
 from featx.cache.reader import Cache
 from featx.core.errors import BackboneError
-from featx.core.typing import PathLike
 from featx.finetune.curve import CurvePoint, draw_curve
 from featx.finetune.measured import MEASURED, Measurement, Spread, find_measurements
-from featx.fitting.inputs import opened_cache
+from featx.fitting.inputs import CacheLike, opened_cache
 from featx.heads.splits import check_seed, fill_groups, find_fresh, spread_over_groups
 
 MIN_GAIN = 0.01
@@ -89,15 +88,15 @@ class Advice:
         return asdict(self) | {"verdict": self.verdict}
 
 
-def advise(cache: PathLike | Cache, *, embedding: str | None = None, seed: int = 0) -> Advice:
+def advise(cache: CacheLike, *, embedding: str | None = None, seed: int = 0) -> Advice:
     """Advise whether fine-tuning will pay, and how many blocks to unfreeze.
 
     The advice reads the embeddings alone; no network is run.
 
     Parameters
     ----------
-    cache : path or Cache
-        Cache with labels. If it has splits, only the rows of the split ``train`` are read.
+    cache : path, sequence of paths or Cache
+        Cache with labels, or several caches as `featx.open_cache` takes them. If it has splits, only the rows of the split ``train`` are read.
     embedding : str, optional
         Name of the embedding, if the cache has several.
     seed : int

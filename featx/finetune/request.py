@@ -67,7 +67,7 @@ class TuningRequest:
         TuningError
             If a destination cannot be written, is an input, or an unfinished run is there.
         """
-        inputs: list[PathLike] = [cache.path]
+        inputs: list[PathLike] = [one.path for one in cache.members]
         if isinstance(self.source, str | os.PathLike):
             inputs.append(self.source)
         else:

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.finetune.trunk import TrunkRun
 
 

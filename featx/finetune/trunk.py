@@ -18,7 +18,7 @@ import numpy as np
 from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import ImageClassification
 from featx.backbones.views import View
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.cache.shards import find_plan
 from featx.core.errors import FingerprintError, TuningError
 from featx.core.files import name_work_dir

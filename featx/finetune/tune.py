@@ -8,14 +8,15 @@ from typing import Unpack
 
 from featx.backbones.weights import split_key
 from featx.cache.lock import CacheLock
-from featx.cache.reader import Cache, open_cache
+from featx.cache.joined import open_cache
+from featx.cache.reader import Cache
 from featx.core.errors import TuningError
 from featx.core.files import check_destination
 from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
 from featx.core.signals import explain_end
 from featx.core.torch_state import DEFAULT_FLOAT32, plain_torch_thread
-from featx.core.typing import PathLike
+from featx.core.typing import CachePaths, PathLike
 from featx.embedding.identity import find_decode, restore_backbone
 from featx.embedding.options import RunOptions, SharedRunKeywords
 from featx.finetune.advise import advise
@@ -42,7 +43,7 @@ from featx.heads.head import Head
 
 def fine_tune(  # noqa: PLR0913
     source: PathLike | Sequence[PathLike],
-    cache: PathLike,
+    cache: CachePaths,
     output: PathLike,
     *,
     head: PathLike | Head | None = None,
@@ -69,8 +70,9 @@ def fine_tune(  # noqa: PLR0913
     ----------
     source : path or sequence of paths
         Source that the cache was extracted from.
-    cache : path
-        Cache with labels, a split ``train``, and a split ``val`` or ``test``.
+    cache : path or sequence of paths
+        Cache, or several as `featx.open_cache` takes them, with labels, a split ``train``, and a
+        split ``val`` or ``test``.
     output : path
         Tuned weights to write, ``.safetensors``. A head (``.joblib``) and the log of epochs
         (``.log.csv``) are written beside them. Unfinished work lies in ``OUTPUT.partial``.

@@ -35,8 +35,8 @@ def evaluate(
     ----------
     head : path or Head
         Head to score.
-    cache : path or Cache
-        Cache with labels.
+    cache : path, sequence of paths or Cache
+        Cache with labels, or several caches as `featx.open_cache` takes them.
     split : str, optional
         Rows to score: ``"train"``, ``"val"``, ``"test"`` or ``"all"``. Default: ``"val"``, or
         ``"test"`` if the cache has no val rows.

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from featx.cache.format import EmbeddingInfo
+from featx.cache.joined import list_cache_files
 from featx.cache.reader import Cache
 from featx.core.errors import HeadError
 from featx.core.files import check_destination
@@ -44,8 +45,8 @@ def fit_head(  # noqa: PLR0913
 
     Parameters
     ----------
-    cache : path or Cache
-        Cache with labels.
+    cache : path, sequence of paths or Cache
+        Cache with labels, or several caches as `featx.open_cache` takes them.
     output : path, optional
         File to save the head in. Default: the head is not saved.
     kind : str
@@ -283,8 +284,9 @@ def _note_left_out(cache: Cache, rows: FittingRows) -> None:
 
 def _check_output(output: Path, cache: CacheLike, *, overwrite: bool) -> None:
     """Refuse, before any work is done, a path at which the head cannot be saved."""
-    path = cache.path if isinstance(cache, Cache) else Path(cache)
-    if output.exists() and path.exists() and output.samefile(path):
+    is_open = isinstance(cache, Cache)
+    files = [one.path for one in cache.members] if is_open else list_cache_files(cache)
+    if output.exists() and any(file.exists() and output.samefile(file) for file in files):
         raise HeadError(
             subject=str(output),
             expected="a file of its own for the head",

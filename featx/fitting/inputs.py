@@ -7,15 +7,16 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from featx.cache.reader import Cache, open_cache
+from featx.cache.joined import open_cache
+from featx.cache.reader import Cache
 from featx.core.errors import HeadError
 from featx.core.fingerprint import check_comparable
 from featx.core.notes import note
-from featx.core.typing import Array, PathLike
+from featx.core.typing import Array, CachePaths, PathLike
 from featx.heads.head import Head, load_head
 
-CacheLike = PathLike | Cache
-"""A cache: its path, or the open cache."""
+CacheLike = CachePaths | Cache
+"""A cache: what `featx.open_cache` takes, or the open cache."""
 
 HeadLike = PathLike | Head
 """A head: the path of its file, or the head."""
@@ -27,7 +28,7 @@ def opened_cache(cache: CacheLike) -> Iterator[Cache]:
 
     Parameters
     ----------
-    cache : path or Cache
+    cache : path, sequence of paths or Cache
         Cache to open.
     """
     if isinstance(cache, Cache):

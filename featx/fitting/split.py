@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
+from featx.cache.joined import open_cache
 from featx.cache.lock import remove_dead_lock
-from featx.cache.reader import Cache, open_cache
+from featx.cache.reader import Cache
 from featx.cache.writer import write_splits
 from featx.core.errors import CacheError, HeadError
 from featx.core.notes import note
-from featx.core.typing import BoolArray, PathLike, Split, StrArray, list_choices
+from featx.core.text import join_some
+from featx.core.typing import BoolArray, CachePaths, Split, StrArray, list_choices
 from featx.fitting.inputs import check_labels
 from featx.heads.splits import assign_splits, fill_groups, spread_over_groups
-from featx.images.names import join_some
 
 
 def split_cache(
-    cache: PathLike,
+    cache: CachePaths,
     *,
     val: float = 0.2,
     test: float = 0.0,
@@ -33,8 +32,8 @@ def split_cache(
 
     Parameters
     ----------
-    cache : path
-        Cache to change. Rows without a label get no split.
+    cache : path or sequence of paths
+        Cache to change, or several as `featx.open_cache` takes them. Rows without a label get no split.
     val, test : float
         Fractions of the labelled rows for val and for test; the other rows become train.
     seed : int
@@ -85,12 +84,14 @@ def split_cache(
         is_same = np.array_equal(splits, opened.splits)
         if have and not overwrite and not is_same:
             raise refusal
-        digest = opened.digest
+        ends = zip(opened.members, opened.starts, opened.starts[1:], strict=False)
+        parts = [(one.path, one.digest, one.splits, splits[a:b]) for one, a, b in ends]
         notes = list_learnt_notes(opened.labels, splits, learnt, val=val, test=test)
-    if is_same:
-        remove_dead_lock(Path(cache).resolve())
-    else:
-        write_splits(cache, list(splits), digest=digest)
+    for path, digest, before, after in parts:
+        if np.array_equal(after, before):
+            remove_dead_lock(path.resolve())
+        else:
+            write_splits(path, list(after), digest=digest)
     for text in notes:
         note(text)
     n_plain = int((splits == "").sum())

@@ -6,8 +6,8 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 
-from featx.core.text import count_noun
-from featx.images.names import escape_name, join_some, quote_name
+from featx.core.text import count_noun, join_some
+from featx.images.names import escape_name, quote_name
 
 INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
 """Characters that no program shows: two labels that differ only by them look the same."""

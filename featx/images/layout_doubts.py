@@ -6,7 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from featx.images.names import join_some, quote_name
+from featx.core.text import join_some
+from featx.images.names import quote_name
 from featx.images.split_words import NEUTRAL, WORDS, find_splits
 
 PART_WORDS = NEUTRAL.union(

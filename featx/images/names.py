@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 
 from featx.core.text import escape_text, show_text
@@ -55,22 +54,3 @@ def quote_name(name: str) -> str:
     "'ants'"
     """
     return f"'{show_text(name, MAX_SHOWN)}'"
-
-
-def join_some(texts: Sequence[str], n_shown: int) -> str:
-    """Join the first of several texts as in a sentence, and count the others.
-
-    Parameters
-    ----------
-    texts : sequence of str
-        At least one text.
-    n_shown : int
-        Number of texts to show.
-
-    Examples
-    --------
-    >>> join_some(["a", "b", "c", "d"], 2)
-    'a, b and 2 more'
-    """
-    shown = [*texts[:n_shown], *([f"{len(texts) - n_shown} more"] if len(texts) > n_shown else [])]
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Unpack
 
 import numpy as np
 
+from featx.cache.joined import open_cache
 from featx.cache.open import is_cache_file
-from featx.cache.reader import open_cache
 from featx.cache.tables import BLOCK_ROWS
 from featx.core.errors import FeatxError
 from featx.core.notes import note
@@ -51,7 +51,7 @@ def predict(
     head : path or Head
         The head, or its path.
     inputs : path, open file, bytes, PIL image, array, or iterable of these
-        Images as `featx.embed` takes them; or the path of one cache, for which no network is run.
+        Images as `featx.embed` takes them; or paths of caches, for which no network is run.
     top : int
         Number of classes per image.
     weights : str, optional
@@ -93,11 +93,11 @@ def predict(
     )
     loaded = read_head(head)
     check_top(top)
-    cache = _find_cache(inputs, weights)
-    if cache is not None:
+    caches = _find_caches(inputs, weights)
+    if caches:
         for name in run.keys() - RunOptions.__dataclass_fields__.keys():  # no options are built
             raise TypeError(f"predict() got an unexpected keyword argument {name!r}")
-        found = list(_iter_from_cache(loaded, cache, top))
+        found = list(_iter_from_caches(loaded, caches, top))
         note_failures(found)
         return found
     options = RunOptions(**run)
@@ -111,25 +111,24 @@ def predict(
         return predict_entries(loaded, session, entries, top)
 
 
-def _find_cache(inputs: Any, weights: str | None) -> PathLike | None:
-    """Find the cache among the inputs, which must be the only input."""
+def _find_caches(inputs: Any, weights: str | None) -> list[PathLike]:
+    """Find the caches among the inputs, which must be the only inputs; empty if there are none."""
     given = list_inputs(inputs)
     caches = [one for one in given if isinstance(one, str | os.PathLike) and is_cache_file(one)]
-    if not caches:
-        return None
-    if len(given) > 1 or weights is not None:
+    if caches and (len(given) > len(caches) or weights is not None):
         raise FeatxError(
             subject=os.fspath(caches[0]),
-            expected="a cache alone, without weights",
+            expected="caches alone, without weights",
             got="a cache with other inputs or weights",
             remedy="Predict for the cache in a call of its own.",
         )
-    return caches[0]
+    return caches
 
 
-def _iter_from_cache(head: Head, path: PathLike, top: int) -> Iterator[Prediction]:
-    """Predict the rows of a cache in blocks, then list its failures."""
-    with open_cache(path) as cache:
+def _iter_from_caches(head: Head, paths: Sequence[PathLike], top: int) -> Iterator[Prediction]:
+    """Predict the rows of caches in blocks, then list their failures."""
+    with open_cache(paths if len(paths) > 1 else paths[0]) as cache:
+        path = cache.path
         name = find_comparable(cache, head)
         has_vector = cache.read_present(name)
         failures = [one for one in cache.failures if one.embedding in ("", name)]

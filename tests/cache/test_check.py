@@ -17,7 +17,8 @@ from featx.cache.check import (
     list_row_problems,
     verify_cache,
 )
-from featx.cache.reader import Cache, open_cache
+from featx.cache.joined import open_cache
+from featx.cache.reader import Cache
 from featx.cache.tables import BLOCK_ROWS
 from featx.core.errors import CacheError
 from featx.core.rows import Failure

@@ -13,7 +13,7 @@ from featx.cache.format import (
     FileKind,
     check_embedding_names,
 )
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.errors import CacheError
 from featx.core.typing import list_choices
 from tests.builders import editing

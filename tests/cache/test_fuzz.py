@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from featx.cache.check import verify_cache
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.cache.sealing import seal_file
 from featx.core.errors import FeatxError
 from featx.core.rows import Failure

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.cache.seal import check_seal
 from featx.core.errors import CacheDamagedError
 

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from featx.cache import seal, sealing
-from featx.cache.reader import Cache, open_cache
+from featx.cache.joined import open_cache
+from featx.cache.reader import Cache
 from featx.cache.seal import SealedFile, check_seal
 from featx.cache.sealing import seal_file
 from featx.cache.user_block import HEADER

@@ -12,7 +12,7 @@ import pytest
 
 from featx.cache.check import verify_cache
 from featx.cache.format import ElementKind, FileKind
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.cache.shards import Shards, find_plan
 from featx.cache.structure import FAILURE_COLUMNS, LAYOUTS, ROW_COLUMNS, TypeName
 from featx.core.errors import CacheDamagedError, CacheError, FeatxError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from featx.cache import vouch
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.cache.seal import check_seal
 from featx.cache.vouch import NO_SEAL, seal_cache
 from featx.core.errors import CacheDamagedError, CacheError

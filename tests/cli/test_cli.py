@@ -13,7 +13,7 @@ import pytest
 import typer.main
 
 import featx
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.cli.app import app
 from featx.core.errors import CacheError
 from featx.fitting.fit import fit_head

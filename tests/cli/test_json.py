@@ -27,6 +27,7 @@ BY_NAME = {
 
 LINES = [
     "extract photos -o new.h5 --backbone tests-tiny",
+    "merge new.h5 -o merged.h5",
     "split new.h5 --overwrite",
     "fit-head photos.h5 -o new.joblib",
     "evaluate head.joblib photos.h5",

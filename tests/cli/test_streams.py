@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.cli.streams import PIPE_CODE, PrintError
 from featx.core.signals import explain_end
 from tests.builders import build_info, build_rows, write_vectors

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.cache.lock import LockOwner
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 
 COLOURS = {"ants": (200, 60, 40), "bees": (40, 90, 210)}
 CLOCK = itertools.count(10**9)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.cache.writer import write_splits
 from featx.core.rows import Failure, Row
 from featx.core.typing import Split

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from featx.backbones.load import load_backbone
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.errors import (
     BackboneError,
     CacheError,

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featx.backbones.load import load_backbone
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.extraction.extract import extract
 from featx.extraction.naming import name_embedding
 from featx.images.decode import encode_image

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.rows import Failure
 from featx.extraction.inventory import IN_BASE, BaseIndex, Inventory, observe_files
 from featx.images.content import Content

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from featx.backbones.load import load_backbone
 from featx.backbones.metadata import WeightsMetadata, build_texts
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.errors import FeatxWarning
 from featx.core.learnt import Digests, shorten_digests
 from featx.extraction.extract import extract

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 
 import featx
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.errors import CacheError, FeatxWarning, TooManyFailuresError
 from featx.extraction.checks import FailureLimit
 from featx.extraction.ledger import (

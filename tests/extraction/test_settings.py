@@ -9,7 +9,7 @@ import pytest
 from featx.backbones.load import load_backbone
 from featx.cache.format import EmbeddingInfo
 from featx.cache.index import WorkPlan
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.errors import BackboneError, FeatxWarning, FingerprintError, WeightsError
 from featx.core.provenance import Origin
 from featx.extraction.settings import (

@@ -22,7 +22,7 @@ from typing import Any
 
 from safetensors.numpy import load_file
 
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.cache.seal import check_seal
 from featx.core.drafts import is_draft
 from featx.heads.head import load_head

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 import featx
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.typing import Array, Float64Array
 from featx.embedding.options import RunOptions
 from featx.finetune.data import TuningData, read_data

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.errors import FeatxWarning, FingerprintError, HeadError, TuningError
 from featx.core.learnt import shorten_digests
 from featx.finetune import data as data_module

@@ -17,7 +17,7 @@ from PIL import Image
 
 from featx.backbones.load import load_backbone
 from featx.cache.lock import LockOwner
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.errors import (
     CacheError,
     CacheLockedError,

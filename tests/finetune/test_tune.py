@@ -19,7 +19,7 @@ import featx
 from featx.backbones.load import load_backbone
 from featx.backbones.metadata import WeightsMetadata, read_metadata
 from featx.backbones.state_dict import read_state_dict
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.errors import (
     CacheError,
     FeatxError,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.errors import CacheError, FeatxWarning, FingerprintError
 from featx.fitting.evaluate import choose_evaluated, evaluate
 from featx.fitting.fit import fit_head

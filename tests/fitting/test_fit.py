@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.errors import CacheError, FeatxWarning, HeadError
 from featx.core.provenance import Origin
 from featx.core.typing import Array

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.errors import FeatxWarning, HeadError
 from featx.core.learnt import join_digests, shorten_digests
 from featx.fitting.evaluate import evaluate

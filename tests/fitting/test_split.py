@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.errors import CacheError, FeatxWarning, HeadError
 from featx.fitting.split import split_cache
 from tests.builders import MakeCache, rewrite_values

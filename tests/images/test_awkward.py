@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.rows import Failure, Row
 from featx.core.typing import Float32Array
 from featx.images.decode import decode_image

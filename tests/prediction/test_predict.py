@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 from featx.core.errors import (
     FeatxError,
     FeatxWarning,
