@@ -97,7 +97,9 @@ def test_the_merge_writes_the_cache(slurm: Slurm) -> None:
 @pytest.mark.slow
 def test_tasks_that_fail_and_run_again_end_in_one_cache(tmp_path: Path, make_image: Any) -> None:
     for number in range(12):
-        make_image(tmp_path / "photos" / ("ants", "bees")[number % 2] / f"{number}.png", seed=number)
+        make_image(
+            tmp_path / "photos" / ("ants", "bees")[number % 2] / f"{number}.png", seed=number
+        )
     slurm = Slurm(tmp_path / "bin", f"{sys.executable} -m featx")
     for number in (1, 2, 4):
         done = slurm.run("extract.sbatch", "--backbone", "lenet5", SLURM_ARRAY_TASK_ID=number)
@@ -106,7 +108,9 @@ def test_tasks_that_fail_and_run_again_end_in_one_cache(tmp_path: Path, make_ima
     assert done.returncode == 1
     assert "got 3 of 4 parts, without 3. Extract each missing part" in done.stderr
     assert "featx extract source --output parts --part 3/4" in done.stderr
-    assert slurm.run("extract.sbatch", SLURM_ARRAY_TASK_ID=3).returncode == 0  # settings: the others'
+    assert (
+        slurm.run("extract.sbatch", SLURM_ARRAY_TASK_ID=3).returncode == 0
+    )  # settings: the others'
     done = slurm.run("merge.sbatch")
     assert done.returncode == 0, done.stderr
     with open_cache(tmp_path / "all.h5") as cache:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.cache.open import check_exists
 from featx.cache.joined import JoinedCache, list_cache_files
+from featx.cache.open import check_exists
 from featx.cache.reader import Cache
 from featx.cache.seal import SealedFile
 from featx.cache.tables import BLOCK_ROWS

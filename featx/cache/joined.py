@@ -34,6 +34,7 @@ from featx.core.provenance import Provenance
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, BoolArray, CachePaths, IntArray, StrArray, VectorDtype, Vectors
 
+
 def open_cache(path: CachePaths) -> Cache:
     """Open a cache for reading, or several caches as one.
 

@@ -223,6 +223,6 @@ def _note_batches(joined: JoinedCache, output: Path) -> None:
         sizes = sorted({run.batch_size for run in (made, *made.updates)})
         if len(sizes) > 1:
             note(
-                f"{output}, embedding {name}: computed in batches of {' and '.join(map(str, sizes))}"
-                " images. The last bits of a vector may depend on that."
+                f"{output}, embedding {name}: computed in batches of several sizes "
+                f"({', '.join(map(str, sizes))}). The last bits of a vector may depend on that."
             )

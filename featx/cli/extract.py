@@ -121,7 +121,7 @@ def extract(
         str | None,
         typer.Option(
             metavar="K/N",
-            help="Embed part K of N only, as one of N processes or machines; featx merge joins them.",
+            help="Embed part K of N only, as one of N machines; featx merge joins the parts.",
         ),
     ] = None,
     overwrite: Annotated[

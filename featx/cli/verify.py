@@ -60,7 +60,9 @@ def verify(
     record["cache"] = record.pop("path")
     if not as_json:
         state = "damaged" if problems else "sound"
-        print_text(f"{name_caches(cache)}: {state}, {found.n_rows} rows, {found.n_vectors} vectors checked")
+        print_text(
+            f"{name_caches(cache)}: {state}, {found.n_rows} rows, {found.n_vectors} vectors checked"
+        )
         print_text(f"digest  {found.digest or '-'}")
     if against and not problems:
         from featx.extraction.reembed import compare_with_source

@@ -1,7 +1,7 @@
 """Parts: shares of one source that several processes or machines extract, each to its own cache.
 
-The hash of its id says to which part a row belongs. So each row is in one part, and stays in it when
-other rows come and go.
+The hash of its id says which part a row belongs to. So each row is in one part, and stays in it
+when other rows come and go.
 """
 
 from __future__ import annotations

@@ -53,9 +53,10 @@ def recognise_file(path: PathLike) -> FileContent | None:
     Returns
     -------
     {"cache", "head", "weights"} or None
-        ``"cache"`` for any HDF5 file and for a folder of parts, ``"head"`` for any uncompressed pickle, ``"weights"`` for a
-        ``.safetensors`` or PyTorch file. None for another file, for any other path that is no
-        regular file, and if the file cannot be read: `describe_path` tells these apart.
+        ``"cache"`` for any HDF5 file and for a folder of parts, ``"head"`` for any uncompressed
+        pickle, ``"weights"`` for a ``.safetensors`` or PyTorch file. None for another file, for any
+        other path that is no regular file, and if the file cannot be read: `describe_path` tells
+        these apart.
     """
     try:
         if not os.path.isfile(path):

@@ -138,7 +138,9 @@ def read_failures(cache: CachePaths) -> tuple[Failure, ...]:
 
 def _list_outputs(path: Path) -> list[Path]:
     """List the outputs that a path stands for: parts may have a list of failures and no cache."""
-    refused = [Path(str(one).removesuffix(LIST_SUFFIX)) for one in path.glob(f"part-*{LIST_SUFFIX}")]
+    refused = [
+        Path(str(one).removesuffix(LIST_SUFFIX)) for one in path.glob(f"part-*{LIST_SUFFIX}")
+    ]
     return sorted({*list_part_files(path), *refused}) or [path]
 
 

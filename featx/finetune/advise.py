@@ -22,7 +22,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from featx.cache.reader import Cache
 from featx.core.errors import BackboneError
 from featx.finetune.curve import CurvePoint, draw_curve
 from featx.finetune.measured import MEASURED, Measurement, Spread, find_measurements
@@ -96,7 +95,8 @@ def advise(cache: CacheLike, *, embedding: str | None = None, seed: int = 0) -> 
     Parameters
     ----------
     cache : path, sequence of paths or Cache
-        Cache with labels, or several caches as `featx.open_cache` takes them. If it has splits, only the rows of the split ``train`` are read.
+        Cache with labels, or several caches as `featx.open_cache` takes them. If there are splits,
+        only the rows of the split ``train`` are read.
     embedding : str, optional
         Name of the embedding, if the cache has several.
     seed : int

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from featx.backbones.weights import split_key
-from featx.cache.lock import CacheLock
 from featx.cache.joined import open_cache
+from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache
 from featx.core.errors import TuningError
 from featx.core.files import check_destination

@@ -33,7 +33,8 @@ def split_cache(
     Parameters
     ----------
     cache : path or sequence of paths
-        Cache to change, or several as `featx.open_cache` takes them. Rows without a label get no split.
+        Cache to change, or several as `featx.open_cache` takes them. Rows without a label get no
+        split.
     val, test : float
         Fractions of the labelled rows for val and for test; the other rows become train.
     seed : int

@@ -119,7 +119,7 @@ def test_one_embedding_of_some_caches_is_absent_in_the_others(write: Callable[..
         assert cache.embeddings == ("tiny", "other")
         assert cache.read_present("tiny").tolist() == [True] * 3 + [False] * 3
         assert cache.read_vectors("other", [3, 5]).tolist() == [[5.0] * 5] * 2
-        with pytest.raises(CacheError, match="none for 1 of 2, such as ants/000.jpg"):
+        with pytest.raises(CacheError, match=r"none for 1 of 2, such as ants/000.jpg"):
             cache.read_vectors("other", [5, 0])
         assert cache.select_rows(embedding="tiny").tolist() == [0, 1, 2]
 
@@ -146,14 +146,14 @@ def test_two_rows_with_one_id_are_refused(write: Callable[..., Path]) -> None:
 
 def test_other_weights_are_refused_by_name(write: Callable[..., Path]) -> None:
     paths = [write("a.h5", "ants"), write("b.h5", "bees", info={"weights_digest": "cd" * 32})]
-    with pytest.raises(FingerprintError, match="as in .*a.h5") as caught:
+    with pytest.raises(FingerprintError, match=r"as in .*a.h5") as caught:
         open_cache(paths)
     assert caught.value.subject == f"{paths[1]}, embedding tiny"
 
 
 def test_another_dtype_is_refused(write: Callable[..., Path]) -> None:
     paths = [write("a.h5", "ants"), write("b.h5", "bees", dtype="float16")]
-    with pytest.raises(CacheError, match="expected float32, as in .*a.h5, got float16"):
+    with pytest.raises(CacheError, match=r"expected float32, as in .*a.h5, got float16"):
         open_cache(paths)
 
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from featx.cache.lock import LockOwner
 from featx.cache.joined import open_cache
+from featx.cache.lock import LockOwner
 
 COLOURS = {"ants": (200, 60, 40), "bees": (40, 90, 210)}
 CLOCK = itertools.count(10**9)

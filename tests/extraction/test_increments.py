@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from featx.cache.check import verify_cache
-from featx.cache.lock import CacheLock
 from featx.cache.joined import open_cache
+from featx.cache.lock import CacheLock
 from featx.cache.shards import Shards
 from featx.cache.writer import write_splits
 from featx.core.errors import (

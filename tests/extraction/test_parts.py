@@ -72,10 +72,10 @@ def test_an_empty_part_is_a_whole_cache_that_grows(
     assert [run(folder, "parts", part=f"{n}/16").n_embedded for n in range(1, 17)] == [0] * 16
 
 
-def test_an_interrupted_part_continues(
-    run: Any, folder: Path, tmp_path: Path, stop: Any
-) -> None:
-    part = max((Part(n, 2) for n in (1, 2)), key=lambda p: sum(p.has(f"{c}/{i}.png") for c, i in IDS))
+def test_an_interrupted_part_continues(run: Any, folder: Path, tmp_path: Path, stop: Any) -> None:
+    part = max(
+        (Part(n, 2) for n in (1, 2)), key=lambda p: sum(p.has(f"{c}/{i}.png") for c, i in IDS)
+    )
     stop(KeyboardInterrupt, after=2)
     with pytest.raises(KeyboardInterrupt):
         run(folder, "parts", part=str(part), shard_seconds=0)
@@ -122,15 +122,15 @@ def test_parts_of_another_division_are_refused(run: Any, folder: Path, tmp_path:
 
 def test_a_folder_of_parts_is_no_output_of_a_whole_source(run: Any, folder: Path) -> None:
     run(folder, "parts", part="1/2")
-    with pytest.raises(CacheError, match="got a folder of parts. Pass part='K/N'"):
+    with pytest.raises(CacheError, match=r"got a folder of parts. Pass part='K/N'"):
         run(folder, "parts")
 
 
 def test_a_file_is_no_output_of_a_part(run: Any, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(CacheError, match="expected a folder .*, got the name of a file"):
+    with pytest.raises(CacheError, match=r"expected a folder .*, got the name of a file"):
         run(folder, "photos.h5", part="1/2")
     (tmp_path / "file").touch()
-    with pytest.raises(CacheError, match="expected a folder .*, got a file"):
+    with pytest.raises(CacheError, match=r"expected a folder .*, got a file"):
         run(folder, "file", part="1/2")
     assert not (tmp_path / "photos.h5").exists()
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from featx.cache.open import open_sealed
 from featx.cache.joined import open_cache
+from featx.cache.open import open_sealed
 from featx.cache.seal import check_seal
 from featx.cache.shards import KIND
 from featx.cache.tables import read_table

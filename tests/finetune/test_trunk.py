@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 from featx.backbones.load import load_backbone
-from featx.cache.lock import LockOwner
 from featx.cache.joined import open_cache
+from featx.cache.lock import LockOwner
 from featx.core.errors import (
     CacheError,
     CacheLockedError,
