@@ -284,8 +284,10 @@ def _note_left_out(cache: Cache, rows: FittingRows) -> None:
 
 def _check_output(output: Path, cache: CacheLike, *, overwrite: bool) -> None:
     """Refuse, before any work is done, a path at which the head cannot be saved."""
-    is_open = isinstance(cache, Cache)
-    files = [one.path for one in cache.members] if is_open else list_cache_files(cache)
+    if isinstance(cache, Cache):
+        files = [member.path for member in cache.members]
+    else:
+        files = list_cache_files(cache)
     if output.exists() and any(file.exists() and output.samefile(file) for file in files):
         raise HeadError(
             subject=str(output),

@@ -127,7 +127,7 @@ def _find_caches(inputs: Any, weights: str | None) -> list[PathLike]:
 
 def _iter_from_caches(head: Head, paths: Sequence[PathLike], top: int) -> Iterator[Prediction]:
     """Predict the rows of caches in blocks, then list their failures."""
-    with open_cache(paths if len(paths) > 1 else paths[0]) as cache:
+    with open_cache(paths) as cache:
         path = cache.path
         name = find_comparable(cache, head)
         has_vector = cache.read_present(name)
