@@ -44,7 +44,7 @@ def test_merged_parts_equal_one_cache_to_the_last_bit(
         assert report.n_failures == len({failure.id for failure in cache.failures}) > 0
     assert (report.n_caches, report.n_rows) == (5, N_ROWS)
     assert report.dims == {"tiny": 4, "other": 2}
-    assert str(report) == f"{tmp_path / 'all.h5'}: 60 rows of 5 caches, tiny (dim 4), other (dim 2)"
+    assert str(report) == f"{tmp_path / 'all.h5'}: 60 rows of 5 caches, other (dim 2), tiny (dim 4)"
     assert verify_cache(report.path).problems == ()
     assert len(list(parts.iterdir())) == 5
 
