@@ -38,7 +38,9 @@ def time_call(call: Any, *values: Any, **options: Any) -> float:
     return time.perf_counter() - start
 
 
-def compare(name: str, source: Path, folder: Path, *, n_parts: int, n_rounds: int, **run: Any) -> bool:
+def compare(
+    name: str, source: Path, folder: Path, *, n_parts: int, n_rounds: int, **run: Any
+) -> bool:
     """Extract a source at once and in parts, merge, compare; print one line."""
     single, parts, merged = folder / "single.h5", folder / "parts", folder / "merged.h5"
     seconds: dict[str, list[float]] = {"single": [], "parts": [], "merge": [], "copy": []}

@@ -160,7 +160,7 @@ class JoinedCache(Cache):
         return self._members
 
     @functools.cached_property
-    def starts(self) -> IntArray:  # type: ignore[override]
+    def starts(self) -> IntArray:
         """Number of the first row of each member, then that of all rows: ``(n_members + 1,)``."""
         return super().starts
 

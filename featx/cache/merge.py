@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from featx.cache.joined import JoinedCache, list_cache_files
 from featx.cache.lock import CacheLock
-from featx.cache.writer import Column, write_cache
+from featx.cache.reader import Cache
+from featx.cache.writer import Column, Placement, write_cache
 from featx.core.errors import CacheError
 from featx.core.files import check_destination, follow_link, name_work_dir
 from featx.core.notes import note
 from featx.core.parts import MAX_NAMED, describe_missing, list_missing, name_caches
 from featx.core.progress import stage
 from featx.core.text import count_noun, join_some
-from featx.core.typing import CachePaths, PathLike, Vectors
+from featx.core.typing import CachePaths, PathLike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +129,7 @@ def merge_caches(
             [_build_column(joined, embedding) for embedding in joined.embeddings],
             failures=joined.failures,
             source=joined.source,
-            overwrite=overwrite,
-            check=lock.check,
+            placement=Placement(overwrite=overwrite, check=lock.check),
         )
         return MergeReport(
             path=output,
@@ -142,14 +141,11 @@ def merge_caches(
         )
 
 
-def _build_column(joined: JoinedCache, embedding: str) -> Column:
-    def read(start: int, end: int) -> Vectors:
-        return joined.take_vectors(embedding, np.arange(start, end))
-
+def _build_column(joined: Cache, embedding: str) -> Column:
     return Column(
         info=joined.get_info(embedding),
         dtype=joined.get_dtype(embedding),
-        read=read,
+        read=functools.partial(joined.take_vectors, embedding),
         learnt=joined.read_learnt_digests(embedding),
     )
 
@@ -188,12 +184,12 @@ def check_complete(files: Sequence[Path], name: str) -> None:
         )
 
 
-def check_embeddings(joined: JoinedCache) -> None:
+def check_embeddings(joined: Cache) -> None:
     """Refuse caches that lack an embedding which others have.
 
     Parameters
     ----------
-    joined : JoinedCache
+    joined : Cache
         The open caches.
 
     Raises
@@ -216,7 +212,7 @@ def check_embeddings(joined: JoinedCache) -> None:
             )
 
 
-def _note_batches(joined: JoinedCache, output: Path) -> None:
+def _note_batches(joined: Cache, output: Path) -> None:
     """Tell the user if the last bits of vectors may depend on the cache that they come from."""
     for name in joined.embeddings:
         made = joined.get_info(name).provenance

@@ -1,16 +1,17 @@
 """featx seal."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from featx.cli.options import AsJson, CacheArgument
+from featx.cli.options import AsJson
 from featx.cli.printing import print_json, print_text
 
 
 def seal(
-    cache: CacheArgument,
+    cache: Annotated[Path, typer.Argument(metavar="CACHE", help="Cache written by featx extract.")],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what differs, and seal nothing.")
     ] = False,

@@ -114,8 +114,9 @@ def find_part(path: Path) -> Part | None:
     """
     match = _FILE.fullmatch(path.name)
     found = Part(*map(int, match.groups())) if match else None
-    is_part = found is not None and 1 <= found.number <= found.count
-    return found if is_part and found.file_name == path.name else None
+    if found is None or not 1 <= found.number <= found.count or found.file_name != path.name:
+        return None
+    return found
 
 
 def list_part_files(folder: PathLike) -> list[Path]:

@@ -118,9 +118,9 @@ def test_one_embedding_of_some_caches_is_absent_in_the_others(write: Callable[..
     with open_cache(paths) as cache:
         assert cache.embeddings == ("tiny", "other")
         assert cache.read_present("tiny").tolist() == [True] * 3 + [False] * 3
-        assert cache.read_vectors("other", [3, 5]).tolist() == [[5.0] * 5] * 2
+        assert cache.read_vectors("other", np.array([3, 5])).tolist() == [[5.0] * 5] * 2
         with pytest.raises(CacheError, match=r"none for 1 of 2, such as ants/000.jpg"):
-            cache.read_vectors("other", [5, 0])
+            cache.read_vectors("other", np.array([5, 0]))
         assert cache.select_rows(embedding="tiny").tolist() == [0, 1, 2]
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from featx.cache.format import FORMAT_VERSION
-from featx.cache.open import is_cache_file
 from featx.cache.joined import open_cache
+from featx.cache.open import is_cache_file
 from featx.cache.sealing import seal_file
 from featx.cache.writer import write_cache
 from featx.core.errors import CacheError

@@ -15,8 +15,8 @@ import pytest
 
 from featx.cache import sealing
 from featx.cache.format import EmbeddingInfo
-from featx.cache.lock import CacheLock
 from featx.cache.joined import open_cache
+from featx.cache.lock import CacheLock
 from featx.cache.seal import SealedFile, check_seal
 from featx.cache.tables import BLOCK_ROWS
 from featx.cache.writer import Column, Placement, rewrite_cache, write_cache, write_splits

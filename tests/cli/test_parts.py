@@ -37,7 +37,7 @@ def test_commands_say_the_same_of_parts_and_of_the_merged_cache(place: Any, run_
         for caches in (["parts"], parts, ["parts/part-*.h5"] if words[0] == "evaluate" else parts):
             result = run_cli(*words, *caches)
             assert (result.code, result.out) == (0, expected.out)
-            assert result.list_notes() == expected.list_notes()
+            assert result.err == expected.err
     lines = [run_cli("info", name).out.splitlines() for name in ("parts", "all.h5")]
     assert lines[0][0] == "parts: 3 caches of 12 rows, 1 embedding, 0 failures"
     assert [line for line in lines[0] if line[:4] in ("ants", "bees", "all ")] == [
@@ -58,7 +58,7 @@ def test_a_missing_part_is_a_note_for_readers_and_an_error_for_merge(
 ) -> None:
     (place / "parts" / "part-002-of-003.h5").unlink()
     result = run_cli("info", "parts")
-    assert (result.code, result.list_notes()) == (0, ["parts: 2 of 3 parts, without 2."])
+    assert (result.code, result.err) == (0, "featx: parts: 2 of 3 parts, without 2.\n")
     result = run_cli("merge", "parts", "-o", "all.h5")
     assert result.code == 1
     assert result.err.splitlines()[-1].endswith(
