@@ -62,7 +62,7 @@ class WritableFile(FileIO):
             self.check()
             while rest:
                 rest = rest[super().write(rest) :]
-        except OSError as error:
+        except (OSError, CacheError) as error:
             self._error = error
             self._kept.append((start, bytes(data)))
         return size
@@ -107,7 +107,7 @@ class WritableFile(FileIO):
         try:
             self.check()
             return super().truncate(size)
-        except OSError as error:
+        except (OSError, CacheError) as error:
             self._error = error
             return size or 0
 

@@ -193,9 +193,9 @@ def update_cache(
     with _revising(path, base.digest, placement) as (file, check_writes):
         if base.source != source:
             file.attrs["source"] = source
-        for name, kind, records in (("rows", Row, rows), ("failures", Failure, failures)):
-            del file[name]
-            write_table(file, name, kind, records)
+        del file["rows"], file["failures"]
+        write_table(file, "rows", Row, rows)
+        write_table(file, "failures", Failure, failures)
         for column in columns:
             if column.info.name not in base.embeddings:
                 _write_column(file, column, len(rows), check_writes)

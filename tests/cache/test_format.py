@@ -138,9 +138,3 @@ def test_open_cache_leaves_the_users_group_alone(cache_path: Path) -> None:
         file["user/notes"] = [1, 2, 3]
     with open_cache(cache_path) as cache:
         assert len(cache) == 60
-
-
-def test_open_cache_of_version_1_is_refused_in_one_line() -> None:
-    file = Path(__file__).parent / "fixtures" / "version-1.h5"
-    with pytest.raises(CacheError, match=rf"^[^\n]*{FORMAT}, got featx-cache version 1[^\n]*$"):
-        open_cache(file)

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from featx.cache import seal
+from featx.cache import sealing
 from featx.cache import shards as shards_module
 from featx.cache.format import EmbeddingInfo
 from featx.cache.index import WorkPlan
@@ -396,7 +396,7 @@ def test_read_vectors_damaged_after_opening_is_refused(
 def test_read_vectors_damaged_where_not_yet_read_is_refused(
     infos: Infos, open_shards: OpenShards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seal, "BLOCK_SIZE", 256)
+    monkeypatch.setattr(sealing, "BLOCK_SIZE", 256)
     shards = open_shards()
     append_rows(shards, infos, (0, 2000))
     read_row(shards, "tiny@conv", 0)

@@ -101,11 +101,11 @@ def test_take_rows_reads_once_and_as_chosen(rows: list[int], expected: list[Any]
 
 @pytest.mark.parametrize(
     ("n_rows", "chunks"),
-    [(1, (1, 3)), (CHUNK_ROWS, (CHUNK_ROWS, 3)), (9 * CHUNK_ROWS, (CHUNK_ROWS, 3)), (0, None)],
+    [(1, (1, 3)), (CHUNK_ROWS, (CHUNK_ROWS, 3)), (9 * CHUNK_ROWS, (CHUNK_ROWS, 3)), (0, (1, 3))],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_create_vectors_in_chunks_of_whole_rows(
-    file: h5py.File, n_rows: int, chunks: tuple[int, int] | None, dtype: VectorDtype
+    file: h5py.File, n_rows: int, chunks: tuple[int, int], dtype: VectorDtype
 ) -> None:
     dataset = create_vectors(file, "vectors", (n_rows, 3), dtype)
     assert (dataset.shape, dataset.dtype, dataset.chunks) == ((n_rows, 3), dtype, chunks)

@@ -1,5 +1,6 @@
 """An updated cache equals one that is written anew, and costs what changed."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,7 +41,7 @@ def build_columns(content: Content, rows: IntArray | None = None) -> list[Column
         Column(
             info=build_info(name, vectors.shape[1]),
             dtype="float32",
-            read=lambda numbers, vectors=vectors: vectors[numbers],
+            read=functools.partial(np.take, vectors, axis=0),
             rows=rows,
         )
         for name, vectors in content.vectors.items()

@@ -2,8 +2,9 @@
 
 import errno
 import os
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ import numpy as np
 import pytest
 
 from featx.cache import writable as writable_module
-from featx.cache.writable import WritableFile, open_writable
+from featx.cache.seal import SealedFile
+from featx.cache.sealing import seal_file
+from featx.cache.writable import RevisedFile, Revision, WritableFile, open_writable
+from featx.core.errors import CacheDamagedError
 
 
 class FailingFile(FileIO):
@@ -296,3 +300,46 @@ def test_writable_file_truncate_after_an_error_answers_as_if_done(
         stream.write(b"abc")
         assert stream.truncate(size) == returned
     assert (tmp_path / "file").stat().st_size == 0
+
+
+@pytest.fixture
+def revision(tmp_path: Path) -> Iterator[Revision]:
+    """A sealed file of three blocks, open, beside a copy."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(150_000))
+    seal_file(path)
+    shutil.copyfile(path, tmp_path / "copy")
+    with SealedFile(path) as sealed:
+        yield Revision(sealed)
+
+
+def test_revised_file_notes_the_blocks_that_are_written(tmp_path: Path, revision: Revision) -> None:
+    with RevisedFile(tmp_path / "copy", revision) as stream:
+        stream.seek(4096 + 65530)
+        assert stream.readinto(bytearray(10)) == 10
+        assert revision.written == set()
+        stream.write(b"x" * 6)
+        assert revision.written == {1}  # the position stands behind the ten bytes, in block 1
+        stream.seek(4096 + 4 * 65536)
+        stream.write(b"x")
+        stream.check()
+    assert revision.written == {1, 4}
+
+
+def test_revised_file_hides_damage_from_hdf5_and_tells_the_caller(
+    tmp_path: Path, revision: Revision
+) -> None:
+    with (tmp_path / "copy").open("r+b") as stream:
+        stream.seek(4096 + 70_000)
+        stream.write(b"\1")
+    with RevisedFile(tmp_path / "copy", revision) as revised:
+        revised.seek(4096)
+        revised.write(b"x")
+        revised.check()
+        revised.seek(4096 + 65536)
+        buffer = bytearray(8)
+        assert revised.readinto(buffer) == revised.write(buffer) == 8
+        assert revised.truncate(5) == 5
+        message = r"file: expected the bytes that featx wrote, got changes in bytes 69632 to 135168"
+        with pytest.raises(CacheDamagedError, match=message):
+            revised.check()

@@ -1,0 +1,214 @@
+"""What a small change of a large cache costs, beside ``cp`` and beside an older commit.
+
+Run it with ``python benchmarks/increments.py``. A cache of 1,000,000 rows of 512 float32 gets 100
+rows more, another split, and 1,000 labels. Vectors of new rows are there already: embedding is
+measured elsewhere. Each step runs in a process of its own, start not counted; steps of both commits
+and of ``cp`` are interleaved, and each is followed by a flush of the disk, so that none pays for
+another. The older commit rewrites the file for labels as an extraction does, because it cannot say
+labels later. Medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parents[1]
+OLD = "997177f"
+
+SHARED = """
+import sys, time, numpy as np
+from pathlib import Path
+from featx.cache.format import EmbeddingInfo
+from featx.cache.reader import Cache
+from featx.cache import writer
+from featx.cache.writer import Column, write_cache
+from featx.core.fingerprint import Fingerprint
+from featx.core.provenance import Origin, Provenance
+from featx.core.rows import Row
+
+path, dim, n_rows, n_new = Path(sys.argv[1]), *map(int, sys.argv[2:5])
+info = EmbeddingInfo("none", Fingerprint(backbone="none", weights_digest="0" * 64,
+    layer="penultimate", preprocess={}, decoder="none/1", precision="fp32", dim=dim),
+    Provenance(origin=Origin(weights="none"), engine="none", device="cpu", batch_size=32,
+    source="s", time="-", host="-", platform="-", versions={}))
+
+def build_rows(start, end):
+    return [Row(id=f"c{i % 10}/{i:08}.jpg", path=f"/data/c{i % 10}/{i:08}.jpg",
+                label=f"class {i % 10}", digest=f"{i:016x}" * 4, width=32, height=32,
+                n_bytes=1000, mtime_ns=10**18) for i in range(start, end)]
+
+def draw(rows):
+    return np.random.default_rng(int(rows[0])).normal(size=(len(rows), dim)).astype(np.float32)
+"""
+
+OLD_BUILD = """
+column = Column(info=info, dtype="float32", read=lambda start, end: draw(range(start, end)))
+write_cache(path, build_rows(0, n_rows), [column], source="s")
+"""
+
+OLD_ADD = """
+new = build_rows(n_rows, n_rows + n_new)
+begin = time.perf_counter()
+with Cache(path) as base:
+    rows = [*base.rows, *new]
+    if not new:
+        from dataclasses import replace
+        rows[:1000] = [replace(row, label=f"other {time.time()}") for row in rows[:1000]]
+    def read(start, end):
+        kept = base.read_vectors("none", slice(start, min(end, n_rows)))
+        return np.concatenate([kept, draw(range(n_rows, end))]) if end > n_rows else kept
+    write_cache(path, rows, [Column(info=info, dtype="float32", read=read)], source="s")
+print(time.perf_counter() - begin)
+"""
+
+SPLIT = """
+import featx
+begin = time.perf_counter()
+featx.split_cache(path, val=0.2, seed=time.time_ns() % 1000, overwrite=True)
+print(time.perf_counter() - begin)
+"""
+
+NEW_BUILD = """
+from featx.core.row_tables import ROW_KINDS, build_table
+read = lambda rows: draw(rows)
+write_cache(path, build_table(build_rows(0, n_rows), ROW_KINDS),
+            [Column(info=info, dtype="float32", read=read)], source="s")
+"""
+
+NEW_ADD = """
+from featx.cache.writer import update_cache
+from featx.core.columns import Table
+from featx.core.row_tables import ROW_KINDS, build_table
+new = build_table(build_rows(n_rows, n_rows + n_new), ROW_KINDS)
+begin = time.perf_counter()
+with Cache(path) as base:
+    rows = Table.concat([base.read_rows(), new])
+    column = Column(info=info, dtype="float32", read=draw, rows=np.empty(0, np.int64))
+    update_cache(path, rows, [column], base=base, source="s")
+print(time.perf_counter() - begin)
+"""
+
+LABEL = """
+import featx
+table = path.with_suffix(".csv")
+lines = [f"c{i % 10}/{i:08}.jpg,class {(i + 1) % 10}" for i in range(0, n_rows, n_rows // 1000)]
+table.write_text("\\n".join(["id,label", *lines]))
+begin = time.perf_counter()
+featx.label_cache(path, table, author=str(time.time_ns()))
+print(time.perf_counter() - begin)
+"""
+
+
+def run(code: Path, script: str, *words: object) -> float:
+    """Run one step with the featx of a folder; return the seconds that it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", SHARED + script, *map(str, words)],
+        env=os.environ | {"PYTHONPATH": str(code)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(done.stderr)
+    os.sync()
+    return float(done.stdout or 0)
+
+
+def copy(source: Path, target: Path, *, flush: bool) -> float:
+    """Copy a file by ``cp``, and flush it to the disk if asked for; return the seconds."""
+    begin = time.perf_counter()
+    subprocess.run(["cp", "--reflink=auto", str(source), str(target)], check=True)
+    if flush:
+        with target.open("r+b") as stream:
+            os.fsync(stream.fileno())
+    seconds = time.perf_counter() - begin
+    target.unlink()
+    os.sync()
+    return seconds
+
+
+def unpack(commit: str, folder: Path) -> Path:
+    """Unpack the package of an older commit."""
+    command = ["git", "-C", str(HERE), "archive", commit, "featx"]
+    packed = subprocess.run(command, capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+def measure(folder: Path, options: argparse.Namespace) -> dict[str, list[float]]:
+    """Measure all steps in interleaved rounds; return the seconds of each."""
+    old_code = unpack(options.old, folder / "code") if options.old else None
+    sizes = options.dim, options.rows
+    new, old = folder / "new.h5", folder / "old.h5"
+    run(HERE, NEW_BUILD, new, *sizes, 0)
+    if old_code is not None:
+        run(old_code, OLD_BUILD, old, *sizes, 0)
+    seconds: dict[str, list[float]] = {}
+
+    def note(name: str, value: float) -> None:
+        seconds.setdefault(name, []).append(value)
+        print(f"{name:24} {value:8.2f} s", flush=True)
+
+    work = folder / "work.h5"
+    for _ in range(options.rounds):
+        note("cp", copy(new, folder / "copy.h5", flush=False))
+        note("cp and flush", copy(new, folder / "copy.h5", flush=True))
+        for code, base, side in ((HERE, new, "new"), (old_code, old, "old")):
+            if code is None:
+                continue
+            label = LABEL if side == "new" else OLD_ADD
+            steps = (
+                ("100 rows", NEW_ADD if side == "new" else OLD_ADD, 100),
+                ("split", SPLIT, 0),
+                ("1,000 labels", label, 0),
+            )
+            for name, script, n_new in steps:
+                shutil.copyfile(base, work)
+                os.sync()
+                note(f"{name}, {side}", run(code, script, work, *sizes, n_new))
+                work.unlink()
+    return seconds
+
+
+def main() -> None:
+    """Measure, and print the medians and their ratios as one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--old", default=OLD, help="older commit; empty for none")
+    parser.add_argument("--folder", type=Path, help="folder for the caches; 10 GB at full size")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        seconds = measure(Path(name), options)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    ratios = {
+        name.removesuffix(", new"): {
+            "to cp": round(value / medians["cp"], 2),
+            "to cp and flush": round(value / medians["cp and flush"], 2),
+            **(
+                {"old to new": round(medians[name.replace("new", "old")] / value, 1)}
+                if options.old
+                else {}
+            ),
+        }
+        for name, value in medians.items()
+        if name.endswith(", new")
+    }
+    print(json.dumps({"seconds": medians, "ratios": ratios}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
