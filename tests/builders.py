@@ -143,7 +143,8 @@ def seal_data(path: Path, data: bytes, user_block: int = 4096) -> Path:
     size = sealing.BLOCK_SIZE
     blocks = (data[start : start + size] for start in range(0, len(data), size))
     table = b"".join(hashlib.sha256(block).digest() for block in blocks)
-    path.write_bytes(Seal(user_block, len(data), size, table).to_bytes() + data)
+    seal = Seal(start=user_block, n_bytes=len(data), block_size=size, table=table)
+    path.write_bytes(seal.to_bytes() + data)
     return path
 
 

@@ -84,7 +84,7 @@ def seal_file(path: Path, *, old: Seal | None = None, written: Collection[int] =
             stream.seek(start + number * BLOCK_SIZE)
             digest = hashlib.sha256(stream.read(BLOCK_SIZE)).digest()
             table[number * DIGEST_SIZE : (number + 1) * DIGEST_SIZE] = digest
-        seal = Seal(start, n_bytes, BLOCK_SIZE, bytes(table))
+        seal = Seal(start=start, n_bytes=n_bytes, block_size=BLOCK_SIZE, table=bytes(table))
         stream.seek(0)
         stream.write(seal.to_bytes())
     with SealedFile(path) as sealed:

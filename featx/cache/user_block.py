@@ -15,7 +15,7 @@ HEADER = struct.Struct("<16sQQQ32s")
 DIGEST_SIZE = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Seal:
     """What the user block of a sealed file says.
 
@@ -107,7 +107,12 @@ def read_seal(descriptor: int) -> Seal | None:
     if not end <= start <= size:
         raise ValueError("a seal that does not fit into the file")
     block = read_at(descriptor, 0, start)
-    seal = Seal(start, n_bytes, block_size, block[HEADER.size : end])
+    seal = Seal(
+        start=start,
+        n_bytes=n_bytes,
+        block_size=block_size,
+        table=block[HEADER.size : end],
+    )
     if seal.digest != digest or block[end:].strip(b"\0"):
         raise ValueError("a seal that does not agree with itself")
     return seal

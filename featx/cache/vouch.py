@@ -70,7 +70,7 @@ def seal_cache(path: PathLike, *, dry_run: bool = False) -> SealReport:
     Returns
     -------
     SealReport
-        What differs from the bytes that were sealed, and the new digest.
+        Parts of the file that differ from what was sealed, and the new digest.
 
     Raises
     ------
@@ -197,7 +197,7 @@ def list_changed(old: Seal, new: Seal) -> list[Span]:
     return runs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Piece:
     """Values of a dataset that lie together in the file.
 
@@ -244,9 +244,15 @@ def iter_pieces(dataset: h5py.Dataset) -> Iterator[Piece]:
     if dataset.chunks is None:
         start = dataset.id.get_offset()
         if start is not None and n_rows:
-            yield Piece(start, dataset.id.get_storage_size(), 0, n_rows)
+            n_bytes = dataset.id.get_storage_size()
+            yield Piece(start=start, n_bytes=n_bytes, first=0, n_rows=n_rows)
         return
     chunks: list[h5d.StoreInfo] = []
     dataset.id.chunk_iter(chunks.append)
     for chunk in chunks:
-        yield Piece(chunk.byte_offset, chunk.size, chunk.chunk_offset[0], dataset.chunks[0])
+        yield Piece(
+            start=chunk.byte_offset,
+            n_bytes=chunk.size,
+            first=chunk.chunk_offset[0],
+            n_rows=dataset.chunks[0],
+        )
