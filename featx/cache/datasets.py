@@ -24,6 +24,13 @@ CHUNK_BYTES = 1 << 18
 ROW_BYTES = 512
 """Bytes of a row without its vectors, from above."""
 
+MAX_SMALL_CHUNKS = 16
+"""Number of chunks up to which a column keeps chunks that are smaller than they could be: what is
+left unused in the file when columns are made anew stays below a fifteenth of it."""
+
+MIN_UNUSED_BYTES = 1 << 20
+"""Bytes that no value of a file takes, up to which the file is not written anew for their sake."""
+
 COPIED_ROWS = 4096
 
 
@@ -82,7 +89,7 @@ def resize(
 ) -> h5py.Dataset:
     """Give a dataset another length; every new row must be written afterwards.
 
-    A dataset whose only chunk has become too small or too large is made anew, and so is one that
+    A dataset whose chunks have become too small or too large is made anew, and so is one that
     another program made and that cannot grow.
 
     Parameters
@@ -101,8 +108,10 @@ def resize(
     if n_old == n_rows:
         return dataset
     if dataset.maxshape[0] is None:
-        wanted = choose_chunk(n_rows, dataset.dtype.itemsize * math.prod(rest), chunk_rows)
-        if dataset.chunks[0] == wanted or (n_old > dataset.chunks[0] <= n_rows):
+        chunk = dataset.chunks[0]
+        largest = choose_chunk(n_rows, dataset.dtype.itemsize * math.prod(rest), chunk_rows)
+        is_large = chunk >= largest or chunk * MAX_SMALL_CHUNKS >= n_rows
+        if is_large and chunk <= max(1, n_rows):
             dataset.resize(n_rows, axis=0)
             return dataset
     group.move(name, f"{name}~")
@@ -158,3 +167,38 @@ def store(group: h5py.Group, name: str, values: Array) -> None:
         is_old = start + len(part) <= n_old
         if not (is_old and np.array_equal(stored[start : start + step], part)):
             stored[start : start + step] = part
+
+
+def list_datasets(file: h5py.File) -> list[tuple[str, h5py.Dataset]]:
+    """List all datasets of a file with their names.
+
+    Parameters
+    ----------
+    file : h5py.File
+        The file.
+    """
+    found: list[tuple[str, h5py.Dataset]] = []
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            found.append((name, item))
+
+    file.visititems(visit)
+    return found
+
+
+def is_mostly_unused(file: h5py.File, n_bytes: int) -> bool:
+    """Tell whether most of a file is left over from earlier changes.
+
+    HDF5 does not reuse what became free before the file was opened: texts of provenance that grew,
+    and columns that were made anew.
+
+    Parameters
+    ----------
+    file : h5py.File
+        The file.
+    n_bytes : int
+        Length of the file in bytes.
+    """
+    used = sum(dataset.id.get_storage_size() for _, dataset in list_datasets(file))
+    return n_bytes - used > max(MIN_UNUSED_BYTES, n_bytes // 2)

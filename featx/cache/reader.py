@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from featx.cache.datasets import is_mostly_unused
 from featx.cache.format import ANEW, RECORDED, USER_GROUP, EmbeddingInfo, read_integer
 from featx.cache.open import open_sealed, refuse_split
 from featx.cache.tables import (
@@ -164,6 +165,11 @@ class Cache:
         """Ledger of the images that lack an embedding, with the reason."""
         with self._sealed.guard():
             return tuple(read_table(self._file["failures"], Failure, self._sealed))
+
+    def is_mostly_unused(self) -> bool:
+        """Tell whether most of the file is left over from earlier changes."""
+        with self._sealed.guard():
+            return is_mostly_unused(self._file, len(self._sealed))
 
     def copy_user_group(self, file: h5py.File) -> None:
         """Copy what users keep in this cache to another file; featx reads none of it.

@@ -12,6 +12,7 @@ import h5py
 from h5py import h5d
 
 from featx.cache.check import verify_cache
+from featx.cache.datasets import list_datasets
 from featx.cache.lock import CacheLock
 from featx.cache.open import check_exists, open_sealed
 from featx.cache.sealing import seal_file
@@ -159,7 +160,7 @@ def _compare(draft: Path, old: Seal | None) -> tuple[str, ...]:
         if old.n_bytes != len(sealed):
             lines.append(f"length: {len(sealed):,} bytes of HDF5 data, {old.n_bytes:,} when sealed")
         n_other = sum(end - start for start, end in runs)
-        for name, dataset in _list_datasets(file):
+        for name, dataset in list_datasets(file):
             rows = []
             for piece in iter_pieces(dataset):
                 for first, last, n_bytes in piece.find_rows(runs):
@@ -225,17 +226,6 @@ class Piece:
                     self.first + int((last - 1 - self.start) / size),
                     last - first,
                 )
-
-
-def _list_datasets(file: h5py.File) -> list[tuple[str, h5py.Dataset]]:
-    found: list[tuple[str, h5py.Dataset]] = []
-
-    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(item, h5py.Dataset):
-            found.append((name, item))
-
-    file.visititems(visit)
-    return found
 
 
 def iter_pieces(dataset: h5py.Dataset) -> Iterator[Piece]:

@@ -165,7 +165,8 @@ def update_cache(
 ) -> None:
     """Write what differs to a copy of a cache, and put it in place: the whole file, or nothing.
 
-    The caller holds the lock of the cache.
+    If most of the file is left over from earlier changes, the cache is written anew. The caller
+    holds the lock of the cache.
 
     Parameters
     ----------
@@ -190,6 +191,17 @@ def update_cache(
         If the cache was replaced meanwhile, a part of it that is used is damaged, or the file
         cannot be written. The cache is unchanged.
     """
+    if base.is_mostly_unused():
+        write_cache(
+            path,
+            rows,
+            columns,
+            failures=failures,
+            source=source,
+            keep=base,
+            placement=placement,
+        )
+        return
     with _revising(path, base.digest, placement) as (file, check_writes):
         if base.source != source:
             file.attrs["source"] = source

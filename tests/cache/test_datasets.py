@@ -77,6 +77,14 @@ def test_store_writes_only_chunks_that_differ(
     assert noting.written == []
 
 
+def test_store_that_grows_step_by_step_leaves_little_of_the_file_unused(file: h5py.File) -> None:
+    for length in range(1, 3000, 3):
+        store(file, "x", np.arange(length))
+    file.flush()
+    assert file.id.get_filesize() < 3 * file["x"].id.get_storage_size()
+    np.testing.assert_array_equal(file["x"][:], np.arange(2998))
+
+
 def test_append_adds_to_the_end(file: h5py.File) -> None:
     store(file, "x", np.arange(3))
     for n_new in (0, 2, 30, 1):

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from featx.cache import sealing
+from featx.cache import datasets, sealing
 from featx.cache.check import verify_cache
 from featx.cache.reader import Cache
 from featx.cache.seal import SealedFile, check_seal
@@ -186,6 +186,31 @@ def test_update_cache_that_outgrows_its_user_block_moves_behind_a_larger_one(
     with h5py.File(path, "a") as file:
         assert file.userblock_size > start
     assert path.read_bytes() == before
+
+
+def test_update_cache_many_times_keeps_the_file_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "MIN_UNUSED_BYTES", 1)
+    content = build_content(40, tiny=2048)
+    path = write(tmp_path / "c.h5", content)
+    with rewrite_cache(path) as file:
+        file["user/notes"] = [1, 2, 3]
+    n_bytes = path.stat().st_size
+    sizes = []
+    for number in range(30):
+        content.failures = [
+            Failure(id=f"{i}", path="x", digest="", stage="read", reason=f"because {number}" * 99)
+            for i in range(number % 2 * 99)
+        ]
+        update(path, content, np.empty(0, np.int64))
+        sizes.append(path.stat().st_size)
+    assert max(sizes) < 3 * n_bytes
+    content.failures = []
+    update(path, content)
+    check_equal(path, content)
+    with h5py.File(path) as opened:
+        assert opened["user/notes"][:].tolist() == [1, 2, 3]
 
 
 def test_update_cache_of_a_cache_replaced_meanwhile_is_refused(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from safetensors.numpy import load_file
 from featx.cache.joined import open_cache
 from featx.cache.seal import check_seal
 from featx.core.drafts import is_draft
+from featx.core.errors import CacheDamagedError
 from featx.heads.head import load_head
 from featx.heads.linear import fold_linear
 
@@ -319,9 +320,15 @@ def is_without_some(found: Any, whole: Any) -> bool:
     return found.rows == kept and found.failed <= whole.failed | set(whole.rows)
 
 
-def read_cache(path: Path) -> Table:
-    """Read what two equal caches have in common; the bytes hold times."""
-    check_seal(path)
+def read_cache(path: Path) -> Table | bytes:
+    """Read what two equal caches have in common; the bytes hold times.
+
+    A cache that another program has changed is all of its bytes.
+    """
+    try:
+        check_seal(path)
+    except CacheDamagedError:
+        return path.read_bytes()
     with open_cache(path) as cache:
         parts = [
             cache.labels,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 
 from .conftest import Server
@@ -111,6 +112,13 @@ def prepare_split(workshop: Workshop) -> Command:
     return workshop.build(["split", workshop.cache, "--overwrite", "--val", "0.5"], workshop.cache)
 
 
+def prepare_seal(workshop: Workshop) -> Command:
+    """A cache to which a user has added something."""
+    with h5py.File(workshop.cache, "a") as file:
+        file["user/notes"] = [1, 2, 3]
+    return workshop.build(["seal", workshop.cache], workshop.cache)
+
+
 def prepare_fit_head(workshop: Workshop) -> Command:
     """A new head."""
     workshop.head.unlink()
@@ -157,6 +165,7 @@ def prepare_fine_tune(workshop: Workshop) -> Command:
 
 PREPARE: dict[str, tuple[str, Callable[[Workshop], Command]]] = {
     "split": ("fitting", prepare_split),
+    "seal": ("fitting", prepare_seal),
     "fit-head": ("fitting", prepare_fit_head),
     "fit-head again": ("fitting", prepare_fit_head_again),
     "extract": ("networks", prepare_extract),
