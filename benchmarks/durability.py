@@ -34,11 +34,11 @@ from featx.cache.shards import Shards
 from featx.cache.writer import Column, write_cache
 from featx.core.fingerprint import Fingerprint
 from featx.core.provenance import Origin, Provenance
+from featx.core.row_tables import ROW_KINDS, build_table
 from featx.core.rows import Row
 from featx.core.typing import Array, IntArray
 from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunOptions
-from featx.extraction.inventory import BaseIndex, Inventory
 from featx.images.sources.read import read_manifest
 
 MERGED_ROWS, MERGED_DIM, SHARD_ROWS = 60_000, 1280, 2_000
@@ -152,13 +152,12 @@ def time_merge(folder: Path) -> dict[str, float]:
     )
     info = EmbeddingInfo("made-up", fingerprint, provenance)
     rng = np.random.default_rng(0)
-    shards = Shards(folder / "work", [info], dtype="float32", batch_size=32)
     rows = [
         Row(
             id=f"a/{number:06}.jpg",
             path=f"/data/a/{number:06}.jpg",
             label="a",
-            digest=f"{number:064x}",
+            digest=f"{number + 1:064x}",
             width=32,
             height=32,
             n_bytes=1,
@@ -166,25 +165,26 @@ def time_merge(folder: Path) -> dict[str, float]:
         )
         for number in range(MERGED_ROWS)
     ]
+    table = build_table(rows, ROW_KINDS)
+    shards = Shards(folder / "work", [info], source=table, dtype="float32", batch_size=32)
     for start in range(0, MERGED_ROWS, SHARD_ROWS):
         part = rows[start : start + SHARD_ROWS]
         vectors = rng.normal(size=(len(part), MERGED_DIM)).astype(np.float32)
         shards.append(part, {"made-up": vectors})
         shards.seal()
-    inventory = Inventory(BaseIndex(), shards.index, ["made-up"], retry_failed=False)
     output = folder / "merged.h5"
     begin = time.perf_counter()
-    locations = inventory.list_locations("made-up", rows)
+    places = shards.index.find(table["digest"])
+    number_of, row_of = shards.index.contents["shard"][places], shards.index.contents["row"][places]
 
     def read(numbers: IntArray) -> Array:
-        block = locations[numbers]
         parts = [
-            shards.read_vectors("made-up", int(number), block[block[:, 0] == number, 1])
-            for number in np.unique(block[:, 0])
+            shards.read_vectors("made-up", shard, row_of[numbers][number_of[numbers] == shard])
+            for shard in np.unique(number_of[numbers]).tolist()
         ]
         return np.concatenate(parts)
 
-    write_cache(output, rows, [Column(info=info, dtype="float32", read=read)], source="made-up")
+    write_cache(output, table, [Column(info=info, dtype="float32", read=read)], source="made-up")
     seconds = time.perf_counter() - begin
     megabytes = output.stat().st_size / 1e6
     return {"megabytes": megabytes, "seconds": seconds, "mb_per_s": megabytes / seconds}

@@ -17,6 +17,8 @@ from .cache.merge import merge_caches as merge_caches
 from .cache.reader import Cache as Cache
 from .cache.vouch import SealReport as SealReport
 from .cache.vouch import seal_cache as seal_cache
+from .core.categories import Categories as Categories
+from .core.columns import Table as Table
 from .core.errors import BackboneError as BackboneError
 from .core.errors import CacheDamagedError as CacheDamagedError
 from .core.errors import CacheError as CacheError
@@ -37,6 +39,7 @@ from .core.provenance import Origin as Origin
 from .core.provenance import Provenance as Provenance
 from .core.rows import Failure as Failure
 from .core.rows import Row as Row
+from .core.texts import Texts as Texts
 from .doctor.diagnose import Diagnosis as Diagnosis
 from .doctor.diagnose import diagnose as diagnose
 from .embedding.embed import embed as embed
@@ -77,8 +80,9 @@ from .heads.head import Head as Head
 from .heads.head import load_head as load_head
 from .images.content import Content as Content
 from .images.content import InMemory as InMemory
-from .images.manifest import Entry as Entry
+from .images.entries import Entry as Entry
 from .images.manifest import Manifest as Manifest
+from .prediction.predict import iter_predictions as iter_predictions
 from .prediction.predict import predict as predict
 from .prediction.predictor import Prediction as Prediction
 from .prediction.predictor import Predictor as Predictor

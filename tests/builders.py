@@ -12,6 +12,7 @@ import numpy as np
 from featx.cache import sealing
 from featx.cache.format import EmbeddingInfo
 from featx.cache.joined import open_cache
+from featx.cache.reader import Cache
 from featx.cache.sealing import seal_file
 from featx.cache.user_block import Seal
 from featx.cache.writer import Column, write_cache
@@ -19,6 +20,7 @@ from featx.core.drafts import name_draft
 from featx.core.fingerprint import Fingerprint
 from featx.core.learnt import shorten_digests
 from featx.core.provenance import Origin, Provenance
+from featx.core.row_tables import ROW_KINDS, build_table, list_rows
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, Split, VectorDtype
 
@@ -79,7 +81,7 @@ def build_rows(
             label=label,
             split=split,
             group=group,
-            digest=f"{i:016x}" * 4,
+            digest=f"{i + 1:016x}" * 4,
             width=40,
             height=30,
         )
@@ -90,6 +92,16 @@ def build_rows(
 def build_column(info: EmbeddingInfo, vectors: Array, dtype: VectorDtype = "float32") -> Column:
     """Build an embedding to write from vectors ``(n_rows, dim)``, NaN for a row without one."""
     return Column(info=info, dtype=dtype, read=lambda rows: np.asarray(vectors[rows]))
+
+
+def write_rows(path: Path, rows: Sequence[Row], columns: Sequence[Column], **options: Any) -> str:
+    """Write a cache of rows that are listed, with the other arguments of `write_cache`."""
+    return write_cache(path, build_table(rows, ROW_KINDS), columns, **options)
+
+
+def read_rows(cache: Cache) -> list[Row]:
+    """List all rows of a cache."""
+    return list_rows(cache.read_rows())
 
 
 def write_vectors(
@@ -104,7 +116,7 @@ def write_vectors(
 ) -> Path:
     """Write a cache with such vectors, NaN for a row without one; return the path."""
     columns = [build_column(info, vectors[info.name], dtype) for info in infos]
-    write_cache(path, rows, columns, failures=failures, source=source)
+    write_rows(path, rows, columns, failures=failures, source=source)
     return path
 
 

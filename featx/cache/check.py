@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,12 @@ from featx.cache.open import check_exists
 from featx.cache.reader import Cache
 from featx.cache.seal import SealedFile
 from featx.cache.tables import BLOCK_ROWS
+from featx.core.columns import Table, Texts, iter_blocks
 from featx.core.errors import CacheError, FeatxError
+from featx.core.lookup import TextIndex
 from featx.core.parts import describe_missing, list_missing, list_paths, name_caches
 from featx.core.progress import stage
-from featx.core.rows import Failure, Row
+from featx.core.rows import Failure
 from featx.core.text import show_text
 from featx.core.typing import BoolArray, CachePaths, Split, Stage, list_choices
 
@@ -128,14 +129,19 @@ def _verify_file(path: Path) -> Verification:
 def _verify_content(cache: Cache) -> Verification:
     """Check the content of a cache whose bytes are unchanged since the seal."""
     present = {name: cache.read_present(name) for name in cache.embeddings}
-    problems = [*list_row_problems(cache.rows), *list_failure_problems(cache.failures)]
+    problems: list[str] = []
+    for block in iter_blocks(len(cache)):
+        problems += list_row_problems(cache.read_rows(start=block.start, stop=block.stop))
+    problems += list_failure_problems(cache.failures)
     n_vectors = 0
     for name, flags in present.items():
         count, found = _check_vectors(cache, name, flags)
         n_vectors += count
         problems += found
         cache.read_learnt_digests(name)
-    problems += list_presence_problems(cache.ids.tolist(), present, cache.failures)
+    cache.check_ids()
+    ids = cache.read_column("id")
+    problems += list_presence_problems(ids, present, cache.failures)
     if len(problems) > MAX_PROBLEMS:
         n_more = len(problems) - MAX_PROBLEMS
         problems = [*problems[:MAX_PROBLEMS], f"{n_more} more problems"]
@@ -148,27 +154,32 @@ def _verify_content(cache: Cache) -> Verification:
     )
 
 
-def list_row_problems(rows: Sequence[Row]) -> list[str]:
-    """List what is wrong with the rows of a cache: their texts, digests, sizes and splits.
+def list_row_problems(rows: Table) -> list[str]:
+    """List what is wrong with rows of a cache: their texts, sizes and splits.
 
     Parameters
     ----------
-    rows : sequence of Row
-        All rows of the cache.
+    rows : Table
+        Some rows of the cache.
     """
-    problems = []
-    for row in rows:
-        problems += [
-            f"row {row.id!r}: expected one printable line in {name}"
-            for name in ("id", "path", "label", "group")
-            if not (getattr(row, name) or "").isprintable()
-        ]
-        if not re.fullmatch(r"[0-9a-f]{64}", row.digest):
-            problems.append(f"row {row.id!r}: expected a SHA-256, got {row.digest!r}")
-        if row.width < 1 or row.height < 1:
-            problems.append(f"row {row.id!r}: expected a size, got {row.width} x {row.height}")
-        if row.split is not None and row.split not in list_choices(Split):
-            problems.append(f"row {row.id!r}: expected a split, got {row.split!r}")
+    ids, width, height, split = (rows[name] for name in ("id", "width", "height", "split"))
+    problems = [
+        f"row {ids[row]!r}: expected one printable line in {name}"
+        for name in ("id", "path", "label", "group")
+        for row, text in enumerate(rows[name])
+        if not text.isprintable()
+    ]
+    # An image of unknown size has none at all.
+    wrong = (width < 0) | (height < 0) | ((width == 0) != (height == 0))
+    problems += [
+        f"row {ids[row]!r}: expected a size, got {width[row]} x {height[row]}"
+        for row in np.flatnonzero(wrong).tolist()
+    ]
+    problems += [
+        f"row {ids[row]!r}: expected a split, got {text!r}"
+        for text in split.count().keys() - set(list_choices(Split))
+        for row in np.flatnonzero(split.mask(text)).tolist()
+    ]
     return problems
 
 
@@ -189,13 +200,13 @@ def list_failure_problems(failures: Sequence[Failure]) -> list[str]:
 
 
 def list_presence_problems(
-    ids: Sequence[str], present: Mapping[str, BoolArray], failures: Sequence[Failure]
+    ids: Texts, present: Mapping[str, BoolArray], failures: Sequence[Failure]
 ) -> list[str]:
     """List the rows without any vector, and the failures that contradict the vectors.
 
     Parameters
     ----------
-    ids : sequence of str
+    ids : Texts
         Id of each row.
     present : mapping of str to ndarray of bool
         Flags ``(n_rows,)`` of each embedding: True if the row has a vector.
@@ -206,16 +217,16 @@ def list_presence_problems(
         return ["expected an embedding, got none"]
     alone = np.flatnonzero(~np.any(list(present.values()), axis=0)).tolist()
     problems = [f"row {ids[number]!r}: expected a vector, got none" for number in alone[:1]]
-    numbers = {row_id: number for number, row_id in enumerate(ids)}
-    for failure in failures:
+    rows = TextIndex(ids).find(Texts.from_list(failure.id for failure in failures)).tolist()
+    for failure, row in zip(failures, rows, strict=True):
         subject = f"failure {failure.id!r}"
         if failure.stage not in list_choices(Stage) or not failure.reason:
             problems.append(f"{subject}: expected a stage and a reason, got {failure.stage!r}")
         if failure.embedding not in ("", *present):
             problems.append(f"{subject}: expected an embedding, got {failure.embedding!r}")
-        elif failure.id in numbers:
+        elif row >= 0:
             names = [failure.embedding] if failure.embedding else list(present)
-            if any(present[name][numbers[failure.id]] for name in names):
+            if any(present[name][row] for name in names):
                 problems.append(f"{subject}: expected no vector, got one")
     return problems
 

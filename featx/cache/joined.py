@@ -17,9 +17,11 @@ import numpy as np
 from featx.cache.format import EmbeddingInfo
 from featx.cache.open import check_exists
 from featx.cache.reader import Cache
+from featx.core.columns import concat_columns
 from featx.core.errors import CacheError
 from featx.core.fingerprint import check_comparable
 from featx.core.learnt import Digests, join_digests
+from featx.core.lookup import TextIndex
 from featx.core.notes import note
 from featx.core.parts import (
     check_parts,
@@ -31,7 +33,7 @@ from featx.core.parts import (
     name_caches,
 )
 from featx.core.provenance import Provenance
-from featx.core.rows import Failure, Row
+from featx.core.rows import Failure
 from featx.core.typing import Array, BoolArray, CachePaths, IntArray, StrArray, VectorDtype, Vectors
 
 
@@ -151,7 +153,7 @@ class JoinedCache(Cache):
             digests = "".join(cache.digest for cache in self.members)
             self.digest = hashlib.sha256(digests.encode()).hexdigest()
             if not all(map(find_part, paths)):  # a row is in one part only, by the hash of its id
-                _ = self.ids
+                self.check_ids()
             self._stack = stack.pop_all()
 
     @property
@@ -196,35 +198,39 @@ class JoinedCache(Cache):
     @functools.cached_property
     def ids(self) -> StrArray:
         """Identity of each row, str ``(n_rows,)``."""
-        ids: StrArray = self._join(lambda cache: cache.ids)
-        owners: dict[str, int] = {}
-        for number, row_id in enumerate(ids.tolist()):
-            if owners.setdefault(row_id, number) != number:
-                pair = [self.members[self._find_member(n)].path for n in (owners[row_id], number)]
-                raise CacheError(
-                    subject=str(self.path),
-                    expected="each id in one of the caches",
-                    got=f"{row_id!r} in {pair[0]} and in {pair[1]}",
-                    remedy="Leave one of the two caches out. If their images are others, extract "
-                    "both sources to one cache: featx.extract([source, other], output=path).",
-                )
+        self.check_ids()
+        ids: StrArray = self.read_column("id").to_array()
         return ids
+
+    def check_ids(self) -> None:
+        """Refuse caches that have rows of the same id."""
+        ids = self.read_column("id")
+        index = TextIndex(ids)
+        repeat = index.find_repeat()
+        if repeat is not None:
+            rows = [int(index.find(ids[repeat : repeat + 1])[0]), repeat]
+            pair = [self.members[self._find_member(row)].path for row in rows]
+            raise CacheError(
+                subject=str(self.path),
+                expected="each id in one of the caches",
+                got=f"{ids[repeat]!r} in {pair[0]} and in {pair[1]}",
+                remedy="Leave one of the two caches out. If their images are others, extract "
+                "both sources to one cache: featx.extract([source, other], output=path).",
+            )
 
     def _find_member(self, rows: Any) -> Any:
         """Find the member of each row by the row's number."""
         return np.searchsorted(self.starts, rows, side="right") - 1
 
-    @functools.cached_property
-    def sizes(self) -> Array:
-        """Width and height of each image in pixels, int32 ``(n_rows, 2)``."""
-        sizes: Array = self._join(lambda cache: cache.sizes)
-        return sizes
-
-    @functools.cached_property
-    def rows(self) -> list[Row]:
-        """All columns together: one `Row` for each row."""
-        _ = self.ids
-        return [row for cache in self.members for row in cache.rows]
+    def read_column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
+        """Read one column of a run of rows, as it is stored."""
+        start, stop, _ = slice(start, stop).indices(len(self))
+        parts = []
+        for cache, first in zip(self.members, self.starts.tolist(), strict=False):
+            own_start, own_stop = max(start - first, 0), min(stop - first, len(cache))
+            if own_start < own_stop:
+                parts.append(cache.read_column(name, own_start, own_stop))
+        return concat_columns(parts) if parts else self.members[0].read_column(name, 0, 0)
 
     @functools.cached_property
     def failures(self) -> tuple[Failure, ...]:
@@ -264,10 +270,6 @@ class JoinedCache(Cache):
         """Return the dtype of the stored vectors, ``float32`` or ``float16``."""
         name = self.get_info(embedding).name
         return self._list_owners(name)[0].get_dtype(name)
-
-    def _read_texts(self, name: str) -> StrArray:
-        texts: StrArray = self._join(lambda cache: cache._read_texts(name))
-        return texts
 
 
 def _join_provenance(histories: Sequence[Provenance]) -> Provenance:

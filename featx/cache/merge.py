@@ -121,11 +121,12 @@ def merge_caches(
         stage(f"merging {count_noun(len(files), 'cache')}"),
         JoinedCache(files, Path(name)) as joined,
     ):
+        joined.check_ids()
         check_embeddings(joined)
         _note_batches(joined, output)
         digest = write_cache(
             output,
-            joined.rows,
+            joined.read_rows(),
             [_build_column(joined, embedding) for embedding in joined.embeddings],
             failures=joined.failures,
             source=joined.source,

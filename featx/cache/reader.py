@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -13,19 +15,24 @@ from featx.cache.datasets import is_mostly_unused
 from featx.cache.format import ANEW, RECORDED, USER_GROUP, EmbeddingInfo, read_integer
 from featx.cache.open import open_sealed, refuse_split
 from featx.cache.tables import (
+    BLOCK_ROWS,
     check_learnt,
     check_unique,
     convert_flags,
     is_finite,
+    read_column,
     read_numbers,
     read_table,
-    read_texts,
     take_rows,
 )
 from featx.cache.texts import read_attribute_text
+from featx.core.columns import Categories, Table, count_pairs, iter_blocks
+from featx.core.digests import SIZE as DIGEST_SIZE
+from featx.core.digests import unpack_digests
 from featx.core.errors import CacheError, suggest
 from featx.core.learnt import Digests, find_learnt, join_digests
-from featx.core.rows import Failure, Row
+from featx.core.row_tables import FAILURE_KINDS, ROW_KINDS, SAID_KINDS, UNKNOWN, list_failures
+from featx.core.rows import Failure
 from featx.core.typing import (
     Array,
     BoolArray,
@@ -116,55 +123,118 @@ class Cache:
     @functools.cached_property
     def ids(self) -> StrArray:
         """Identity of each row within the source, str ``(n_rows,)``."""
-        ids = self._read_texts("id")
-        check_unique(ids.tolist(), self.path)
+        self.check_ids()
+        ids: StrArray = self.read_column("id").to_array()
         return ids
 
     @functools.cached_property
     def paths(self) -> StrArray:
         """Path of each image when it was read, str ``(n_rows,)``."""
-        return self._read_texts("path")
+        paths: StrArray = self.read_column("path").to_array()
+        return paths
 
     @functools.cached_property
     def labels(self) -> StrArray:
         """Class name of each row, ``""`` for none, str ``(n_rows,)``."""
-        return self._read_texts("label")
+        return self._held["label"].to_array()
 
     @functools.cached_property
     def splits(self) -> StrArray:
         """Split of each row: ``train``, ``val``, ``test`` or ``""``, str ``(n_rows,)``."""
-        return self._read_texts("split")
+        return self._held["split"].to_array()
 
     @functools.cached_property
     def groups(self) -> StrArray:
         """Group of each row, ``""`` for none, str ``(n_rows,)``. A split never parts a group."""
-        return self._read_texts("group")
+        return self._held["group"].to_array()
 
     @functools.cached_property
     def digests(self) -> StrArray:
         """SHA-256 of each image's bytes, hexadecimal, str ``(n_rows,)``."""
-        return self._read_texts("digest")
+        return np.array(unpack_digests(self.read_column("digest")), object)
 
     @functools.cached_property
     def sizes(self) -> Array:
         """Width and height of each image in pixels, int32 ``(n_rows, 2)``."""
-        with self._sealed.guard():
-            sides = [read_numbers(self._file["rows"], name) for name in ("width", "height")]
-        return np.stack(sides, axis=1)
-
-    @functools.cached_property
-    def rows(self) -> list[Row]:
-        """All columns together: one `Row` for each row."""
-        with self._sealed.guard():
-            rows = read_table(self._file["rows"], Row, self._sealed)
-        check_unique([row.id for row in rows], self.path)
-        return rows
+        return np.stack([self.read_column(name) for name in ("width", "height")], axis=1)
 
     @functools.cached_property
     def failures(self) -> tuple[Failure, ...]:
         """Ledger of the images that lack an embedding, with the reason."""
         with self._sealed.guard():
-            return tuple(read_table(self._file["failures"], Failure, self._sealed))
+            return tuple(list_failures(read_table(self._file["failures"], FAILURE_KINDS)))
+
+    @functools.cached_property
+    def _held(self) -> Mapping[str, Categories]:
+        """Label, split and group of each row as columns."""
+        return {name: self.read_column(name) for name in SAID_KINDS}
+
+    def check_ids(self) -> None:
+        """Refuse a cache that has rows of the same id.
+
+        Raises
+        ------
+        CacheError
+            If an id occurs twice.
+        """
+        check_unique(self.read_column("id"), self.path)
+
+    def count_labels(self) -> dict[tuple[str, str], int]:
+        """Count the rows of each label and split; ``""`` stands for none."""
+        return count_pairs(self._held["label"], self._held["split"])
+
+    def count_groups(self) -> int:
+        """Count the groups."""
+        return len(self._held["group"].count())
+
+    def read_column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
+        """Read one column of a run of rows, as it is stored.
+
+        Parameters
+        ----------
+        name : str
+            Name of the column: ``id``, ``path``, ``label``, ``split``, ``group``, ``digest``,
+            ``width``, ``height``, ``n_bytes`` or ``mtime_ns``.
+        start : int
+            Number of the first row.
+        stop : int, optional
+            Number of the row behind the last one. Default: all rows up to the end.
+
+        Returns
+        -------
+        Texts, Categories or ndarray
+            The values. Digests are their 32 bytes, uint8 ``(n_rows, 32)``; zeros for one not known.
+        """
+        with self._sealed.guard():
+            group = self._file["rows"]
+            if name in group or name not in UNKNOWN:
+                return read_column(group, name, start, stop)
+        n_rows = len(range(*slice(start, stop).indices(len(self))))
+        if name == "digest":
+            return np.zeros((n_rows, DIGEST_SIZE), np.uint8)
+        return np.full(n_rows, UNKNOWN[name], ROW_KINDS[name])
+
+    def read_rows(
+        self, names: Sequence[str] | None = None, start: int = 0, stop: int | None = None
+    ) -> Table:
+        """Read columns of a run of rows.
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            Names of the columns, as `read_column` takes them. Default: all.
+        start : int
+            Number of the first row.
+        stop : int, optional
+            Number of the row behind the last one. Default: all rows up to the end.
+
+        Returns
+        -------
+        Table
+            The columns by name. A loop over blocks of rows needs little memory.
+        """
+        chosen = tuple(ROW_KINDS) if names is None else names
+        return Table({name: self.read_column(name, start, stop) for name in chosen})
 
     def is_mostly_unused(self) -> bool:
         """Tell whether most of the file is left over from earlier changes."""
@@ -185,7 +255,7 @@ class Cache:
 
     def list_splits(self) -> list[Split]:
         """List the splits that have rows, in the order train, val, test."""
-        found = set(np.unique(self.splits))
+        found = self._held["split"].count()
         return [name for name in list_choices(Split) if name in found]
 
     def get_info(self, embedding: str | None = None) -> EmbeddingInfo:
@@ -241,7 +311,8 @@ class Cache:
         numbers = np.arange(len(self))[slice(None) if rows is None else rows]
         lacking = numbers[~self.read_present(info.name)[numbers]]
         if len(lacking):
-            example = self.ids[lacking[0]]
+            first = int(lacking[0])
+            example = self.read_column("id", first, first + 1)[0]
             raise CacheError(
                 subject=f"{self.path}, embedding {info.name}",
                 expected="a vector for each row asked for",
@@ -249,14 +320,18 @@ class Cache:
                 remedy="Add the vectors with featx.extract(source, output=path), or read only the "
                 "rows that read_present finds.",
             )
-        vectors = self.take_vectors(info.name, numbers)
-        if not is_finite(vectors):
-            raise CacheError(
-                subject=f"{self.path}, /embeddings/{info.name}/vectors",
-                expected="finite vectors",
-                got="NaN or infinity",
-                remedy=ANEW,
-            )
+        vectors = np.empty((len(numbers), info.fingerprint.dim), self.get_dtype(info.name))
+        # Rows in the order of the file are read block by block: memory holds them once.
+        is_ordered = bool((numbers[1:] > numbers[:-1]).all())
+        for block in iter_blocks(len(numbers), BLOCK_ROWS if is_ordered else max(1, len(numbers))):
+            vectors[block] = self.take_vectors(info.name, numbers[block])
+            if not is_finite(vectors[block]):
+                raise CacheError(
+                    subject=f"{self.path}, /embeddings/{info.name}/vectors",
+                    expected="finite vectors",
+                    got="NaN or infinity",
+                    remedy=ANEW,
+                )
         return vectors
 
     def take_vectors(self, embedding: str, numbers: IntArray) -> Vectors:
@@ -304,7 +379,9 @@ class Cache:
             Name of the embedding. Default: the only one.
         """
         learnt = self.read_learnt_digests(embedding)
-        return find_learnt(self.digests, learnt) if len(learnt) else np.zeros(len(self), bool)
+        if not len(learnt):
+            return np.zeros(len(self), bool)
+        return find_learnt(self.read_column("digest"), learnt)
 
     def read_learnt_digests(self, embedding: str | None = None) -> Digests:
         """Read the digests of all images that the network has learnt from, uint64 ``(n_images,)``.
@@ -357,11 +434,11 @@ class Cache:
         """
         mask = np.ones(len(self), bool)
         if split not in (None, "all"):
-            mask = self.splits == split
+            mask = self._held["split"].mask(split)
             if not mask.any():
                 raise refuse_split(self.path, split, self.list_splits())
         if labelled:
-            mask &= self.labels != ""
+            mask &= self._held["label"].codes > 0
         if embedding is not None:
             mask &= self.read_present(embedding)
         return np.flatnonzero(mask)
@@ -388,7 +465,3 @@ class Cache:
         name = self.get_info(embedding).name
         rows = self.select_rows(split, labelled=True, embedding=name)
         return self.read_vectors(name, rows), self.labels[rows]
-
-    def _read_texts(self, name: str) -> StrArray:
-        with self._sealed.guard():
-            return read_texts(self._file["rows"], name, self._sealed)

@@ -23,8 +23,10 @@ from featx.cache.sealing import choose_user_block, seal_file
 from featx.cache.tables import create_vectors, is_finite, read_table, take_rows, write_table
 from featx.cache.texts import read_attribute_text
 from featx.cache.writable import open_writable
+from featx.core.columns import Table
 from featx.core.errors import CacheDamagedError, CacheError
 from featx.core.files import explain_errors, remove_work_dir, replacing, sync_folder
+from featx.core.row_tables import FAILURE_KINDS, READ_KINDS, build_table, list_failures
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, IntArray, VectorDtype, Vectors
 
@@ -37,7 +39,7 @@ MAX_OPEN = 16
 """Largest number of shards that are open at once while shards are joined to a cache."""
 
 MAX_PENDING_BYTES = 16 << 20
-"""Bytes of vectors in memory after which a shard is due, even if little time has passed."""
+"""Bytes in memory after which a shard is due, even if little time has passed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +52,13 @@ class _Batch:
     failures: tuple[Failure, ...]
 
 
-def _join(batches: Sequence[_Batch]) -> tuple[list[Row], list[Row], list[Failure]]:
+def _join(batches: Sequence[_Batch]) -> tuple[Table, Table, list[Failure]]:
     """Join the rows, the repeats and the failures of several batches."""
-    return (
-        [row for batch in batches for row in batch.rows],
-        [row for batch in batches for row in batch.repeats],
-        [failure for batch in batches for failure in batch.failures],
+    rows, repeats = (
+        build_table([row for batch in batches for row in getattr(batch, name)], READ_KINDS)
+        for name in ("rows", "repeats")
     )
+    return rows, repeats, [failure for batch in batches for failure in batch.failures]
 
 
 class Shards:
@@ -68,6 +70,8 @@ class Shards:
         The work folder, beside the cache. It is created if it does not exist.
     infos : sequence of EmbeddingInfo
         The embeddings that are computed.
+    source : Table
+        Columns id and path of the rows of the source.
     dtype : {"float32", "float16"}
         Dtype of the stored vectors.
     batch_size : int
@@ -95,19 +99,21 @@ class Shards:
         folder: Path,
         infos: Sequence[EmbeddingInfo],
         *,
+        source: Table,
         dtype: VectorDtype,
         batch_size: int,
         fresh: bool = False,
         lock: CacheLock | None = None,
     ) -> None:
         self.folder = folder
-        self.index = WorkIndex()
+        self.index = WorkIndex(source)
         self.n_damaged = 0
         self._lock = lock
         self._digests: dict[int, str] = {}
         self._infos = infos
         self._dtype: VectorDtype = dtype
-        self._row_bytes = sum(info.fingerprint.dim for info in infos) * np.dtype(dtype).itemsize
+        n_values = sum(info.fingerprint.dim for info in infos)
+        self._row_bytes = n_values * np.dtype(dtype).itemsize + ROW_BYTES
         self._last = 0
         self._clear()
         self._opened: dict[int, tuple[contextlib.ExitStack, h5py.File, SealedFile]] = {}
@@ -137,10 +143,8 @@ class Shards:
             check_seal(path)
             with open_sealed(path, KIND) as (file, sealed, lengths), sealed.guard():
                 digest, plan = sealed.digest, _read_plan(file, sealed, lengths)
-                rows, repeats = (
-                    read_table(file[name], Row, sealed) for name in ("rows", "repeats")
-                )
-                failures = read_table(file["failures"], Failure, sealed)
+                rows, repeats = (read_table(file[name], READ_KINDS) for name in ("rows", "repeats"))
+                failures = list_failures(read_table(file["failures"], FAILURE_KINDS))
         except CacheDamagedError:
             self.n_damaged += 1
             path.unlink()
@@ -189,7 +193,7 @@ class Shards:
         self._pending.append(
             _Batch(rows=tuple(rows), vectors=cast, repeats=tuple(repeats), failures=tuple(failures))
         )
-        self._n_pending += len(rows)
+        self._n_pending += len(rows) + len(repeats)
 
     def seal_when_due(self, seconds: float) -> None:
         """Call `seal` if `seconds` have passed since the last call, or if much is pending."""
@@ -223,16 +227,14 @@ class Shards:
         self.index.add(self._last, *joined)
         self._clear()
 
-    def _write(
-        self, path: Path, rows: list[Row], repeats: list[Row], failures: list[Failure]
-    ) -> None:
-        user_block = choose_user_block(len(rows) * (self._row_bytes + ROW_BYTES))
+    def _write(self, path: Path, rows: Table, repeats: Table, failures: list[Failure]) -> None:
+        user_block = choose_user_block(len(rows) * self._row_bytes)
         with open_writable(path, "w", user_block=user_block) as (file, _):
             stamp_file(file, KIND)
             file.attrs["plan"] = self._plan.to_json()
-            write_table(file, "rows", Row, rows)
-            write_table(file, "repeats", Row, repeats)
-            write_table(file, "failures", Failure, failures)
+            write_table(file, "rows", "rows", rows)
+            write_table(file, "repeats", "rows", repeats)
+            write_table(file, "failures", "failures", build_table(failures, FAILURE_KINDS))
             group = file.create_group("vectors")
             for info in self._infos:
                 shape = len(rows), info.fingerprint.dim

@@ -8,7 +8,7 @@ than it holds, or point into itself; nothing of this passes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -26,10 +26,11 @@ from featx.cache.format import (
     read_stamp,
 )
 from featx.cache.seal import SealedFile
-from featx.cache.texts import POINTER
+from featx.core.digests import SIZE as DIGEST_SIZE
 from featx.core.errors import CacheError
+from featx.core.row_tables import FAILURE_KINDS, READ_KINDS, ROW_KINDS, UNKNOWN, ColumnKind
 
-TypeName = Literal["text", "uint8", "uint64", "int32", "int64", "float16", "float32"]
+TypeName = Literal["uint8", "uint64", "int32", "int64", "float16", "float32"]
 
 
 @dataclass(frozen=True)
@@ -83,36 +84,49 @@ Rule: TypeAlias = DataRule | GroupRule
 ANY = "any length"
 """Name of the length of an axis that may have any."""
 
-NUMBERS: Mapping[str, TypeName] = {
-    "width": "int32",
-    "height": "int32",
-    "n_bytes": "int64",
-    "mtime_ns": "int64",
-}
-"""Types of the columns of numbers; all other columns hold text."""
-
-ROW_COLUMNS = (
-    *("id", "path", "label", "split", "group", "digest"),
-    *("width", "height", "n_bytes", "mtime_ns"),
-)
-FAILURE_COLUMNS = (
-    *("id", "path", "digest", "stage", "reason", "embedding"),
-    *("n_bytes", "mtime_ns"),
-)
 _VECTORS = DataRule(("float32", "float16"), ("n_rows", "dim of *"))
 
 
-def _table(element: ElementKind, columns: tuple[str, ...], axis: str) -> GroupRule:
-    members = {name: DataRule((NUMBERS.get(name, "text"),), (axis,)) for name in columns}
-    return GroupRule(element=element, members=members)
+def _text(axis: str | int) -> GroupRule:
+    """Build the rule of a column of texts: offsets, and the bytes that they cut."""
+    offsets = axis if axis == ANY else f"{axis} + 1"
+    return GroupRule(
+        members={"offsets": DataRule(("int64",), (offsets,)), "bytes": DataRule(("uint8",), (ANY,))}
+    )
+
+
+def _column(kind: ColumnKind, axis: str) -> Rule:
+    """Build the rule of a column of a table."""
+    if kind == "text":
+        return _text(axis)
+    if kind == "category":
+        members = {"codes": DataRule(("int32",), (axis,)), **_text(ANY).members}
+        return GroupRule(members=members)
+    if kind == "digest":
+        return DataRule(("uint8",), (axis, DIGEST_SIZE))
+    return DataRule((kind,), (axis,))
+
+
+def _table(
+    element: ElementKind,
+    kinds: Mapping[str, ColumnKind],
+    axis: str,
+    optional: Collection[str] = (),
+) -> GroupRule:
+    members = {name: _column(kind, axis) for name, kind in kinds.items()}
+    return GroupRule(
+        element=element,
+        members={name: rule for name, rule in members.items() if name not in optional},
+        optional={name: rule for name, rule in members.items() if name in optional},
+    )
 
 
 LAYOUTS: Mapping[FileKind, GroupRule] = {
     "featx-cache": GroupRule(
         attributes={"format": str, "format_version": int, "source": str},
         members={
-            "rows": _table("rows", ROW_COLUMNS, "n_rows"),
-            "failures": _table("failures", FAILURE_COLUMNS, "n_failures"),
+            "rows": _table("rows", ROW_KINDS, "n_rows", optional=UNKNOWN),
+            "failures": _table("failures", FAILURE_KINDS, "n_failures"),
             "embeddings": GroupRule(
                 each=GroupRule(
                     element="embedding",
@@ -127,9 +141,9 @@ LAYOUTS: Mapping[FileKind, GroupRule] = {
     "featx-shard": GroupRule(
         attributes={"format": str, "format_version": int, "plan": str},
         members={
-            "rows": _table("rows", ROW_COLUMNS, "n_rows"),
-            "repeats": _table("rows", ROW_COLUMNS, "n_repeats"),
-            "failures": _table("failures", FAILURE_COLUMNS, "n_failures"),
+            "rows": _table("rows", READ_KINDS, "n_rows"),
+            "repeats": _table("rows", READ_KINDS, "n_repeats"),
+            "failures": _table("failures", FAILURE_KINDS, "n_failures"),
             "vectors": GroupRule(each=_VECTORS),
         },
     ),
@@ -270,11 +284,8 @@ class _Check:
         if not any(_is_type(stored, one) for one in rule.types):
             raise self._refuse(name, " or ".join(rule.types), f"the type {_describe_type(stored)}")
         shape = self._check_shape(found.get_space(), rule, name, scope)
-        is_text = "text" in rule.types
-        size = POINTER.itemsize if is_text else stored.get_size()
+        size = stored.get_size()
         n_stored = math.prod(shape)
-        if is_text and layout != h5d.CONTIGUOUS:
-            raise self._refuse(name, "texts in one piece", "another layout")
         if layout == h5d.CHUNKED:
             chunk = storage.get_chunk()
             if any(part > max(length, 1) for part, length in zip(chunk, shape, strict=True)):
@@ -310,12 +321,7 @@ class _Check:
 
 
 def _is_type(stored: h5t.TypeID, name: TypeName) -> bool:
-    if stored.committed():
-        return False
-    if name != "text":
-        return bool(stored.equal(_TYPES[name]))
-    is_text = isinstance(stored, h5t.TypeStringID) and stored.is_variable_str()
-    return is_text and stored.get_cset() == h5t.CSET_UTF8
+    return not stored.committed() and bool(stored.equal(_TYPES[name]))
 
 
 def _describe_type(stored: h5t.TypeID) -> str:

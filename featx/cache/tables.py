@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import h5py
 import numpy as np
 
-from featx.cache.datasets import create
+from featx.cache.datasets import create, store
 from featx.cache.format import ANEW, ElementKind, stamp_element
-from featx.cache.seal import SealedFile
-from featx.cache.structure import NUMBERS
-from featx.cache.texts import read_column_texts
+from featx.core.columns import Categories, Column, Table, Texts, iter_blocks
 from featx.core.errors import CacheError
 from featx.core.learnt import Digests, is_ascending
-from featx.core.rows import Failure, Row
-from featx.core.typing import Array, BoolArray, IntArray, StrArray, VectorDtype
-
-Record = TypeVar("Record", Row, Failure)
+from featx.core.lookup import TextIndex
+from featx.core.typing import Array, BoolArray, IntArray, VectorDtype
 
 CHUNK_ROWS = 256
 """Rows per chunk of vectors: with h5py's own choice, random rows are read five times slower."""
@@ -29,87 +23,129 @@ CHUNK_ROWS = 256
 BLOCK_ROWS = 16 * CHUNK_ROWS
 """Rows of vectors that a loop over a whole embedding holds in memory at a time."""
 
-TEXT = h5py.string_dtype()
 
-OPTIONAL = ("label", "split", "group")
-"""Columns in which the empty text stands for None."""
-
-
-def write_table(
-    parent: h5py.Group, name: str, kind: type[Record], records: Sequence[Record]
-) -> None:
-    """Write records as one element: a group with a column per field.
+def write_table(parent: h5py.Group, name: str, element: ElementKind, table: Table) -> None:
+    """Write a table as one element; of an element that is there, only what differs.
 
     Parameters
     ----------
     parent : h5py.Group
-        The group that the element is created in.
+        The group of the element.
     name : str
         Name of the element.
-    kind : type
-        Class of the records, `Row` or `Failure`.
-    records : sequence of Row or of Failure
-        The entries, in their order.
+    element : str
+        Kind of the element.
+    table : Table
+        Its columns.
     """
-    group = parent.create_group(name)
-    element: ElementKind = "rows" if kind is Row else "failures"
+    group = parent.require_group(name)
     stamp_element(group, element)
-    for column in _list_columns(kind):
-        values = [getattr(record, column) for record in records]
-        if column in NUMBERS:
-            group.create_dataset(column, data=np.array(values, NUMBERS[column]))
-        else:
-            texts = np.array([value or "" for value in values], dtype=object)
-            group.create_dataset(column, data=texts, dtype=TEXT)
+    for column in table.names:
+        write_column(group, column, table[column])
 
 
-def read_table(group: h5py.Group, kind: type[Record], sealed: SealedFile) -> list[Record]:
-    """Read the records that `write_table` wrote.
+def write_column(group: h5py.Group, name: str, column: Column) -> None:
+    """Write one column: an array as a dataset, texts and categories as a group of datasets.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        The group that holds the columns.
+    name : str
+        Name of the column.
+    column : Texts, Categories or ndarray
+        The values.
+    """
+    if isinstance(column, np.ndarray):
+        store(group, name, column)
+        return
+    inner = group.require_group(name)
+    if isinstance(column, Categories):
+        store(inner, "codes", column.codes)
+        column = column.names
+    column = column.compact()
+    store(inner, "offsets", column.offsets)
+    store(inner, "bytes", column.data)
+
+
+def read_table(
+    group: h5py.Group, names: Iterable[str], start: int = 0, stop: int | None = None
+) -> Table:
+    """Read a run of rows of a table.
 
     Parameters
     ----------
     group : h5py.Group
         The element.
-    kind : type
-        Class of the records, `Row` or `Failure`.
-    sealed : SealedFile
-        The file of the group.
+    names : iterable of str
+        Names of the columns.
+    start, stop : int
+        First row, and the row behind the last one; None for the end.
 
     Raises
     ------
     ValueError
-        If a text cannot be read.
+        If a column breaks the format.
     """
-    names = _list_columns(kind)
-    columns = [read_column(group, name, sealed).tolist() for name in names]
-    for name, column in zip(names, columns, strict=True):
-        if name in OPTIONAL:
-            column[:] = [text or None for text in column]
-    records = [object.__new__(kind) for _ in columns[0]]
-    for name, column in zip(names, columns, strict=True):
-        if len(column) != len(records):
-            raise ValueError(f"{len(column)} values in {name}, {len(records)} in {names[0]}")
-        # Column by column into the slots of the dataclass: 0.1 s for 100,000 rows, not 0.3.
-        deque(map(getattr(kind, name).__set__, records, column), maxlen=0)
-    return records
+    return Table({name: read_column(group, name, start, stop) for name in names})
 
 
-def read_column(group: h5py.Group, name: str, sealed: SealedFile) -> Array:
-    """Read one column, ``(n_rows,)``: integers or str."""
-    return read_numbers(group, name) if name in NUMBERS else read_texts(group, name, sealed)
+def read_column(group: h5py.Group, name: str, start: int = 0, stop: int | None = None) -> Column:
+    """Read a run of rows of one column.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        The group that holds the columns.
+    name : str
+        Name of the column.
+    start, stop : int
+        First row, and the row behind the last one; None for the end.
+
+    Raises
+    ------
+    ValueError
+        If the offsets do not cut the bytes into texts of UTF-8, or if a code has no name.
+    """
+    column = group[name]
+    if isinstance(column, h5py.Dataset):
+        return np.asarray(column[start:stop])
+    if "codes" not in column:
+        return _read_texts(column, name, start, stop)
+    names, codes = _read_texts(column, name), np.asarray(column["codes"][start:stop])
+    if not len(names) or names[0] or ((codes < 0) | (codes >= len(names))).any():
+        raise ValueError(f"codes without a name in {name}")
+    if TextIndex(names).find_repeat() is not None:
+        raise ValueError(f"two codes of one name in {name}")
+    return Categories(codes, names)
 
 
-def read_texts(group: h5py.Group, name: str, sealed: SealedFile) -> StrArray:
-    """Read one column of text, ``(n_rows,)``."""
-    return read_column_texts(group[name], sealed)
+def _read_texts(group: h5py.Group, name: str, start: int = 0, stop: int | None = None) -> Texts:
+    """Read texts from offsets and bytes, and check them."""
+    n_rows, n_bytes = len(group["offsets"]) - 1, len(group["bytes"])
+    start, stop, _ = slice(start, stop).indices(n_rows)
+    if group["offsets"][0] != 0 or group["offsets"][n_rows] != n_bytes:
+        raise ValueError(f"offsets that do not fit the bytes of {name}")
+    offsets = np.asarray(group["offsets"][start : max(start, stop) + 1])
+    first, last = int(offsets[0]), int(offsets[-1])
+    if (offsets[1:] < offsets[:-1]).any() or first < 0 or last > n_bytes:
+        raise ValueError(f"offsets that do not fit the bytes of {name}")
+    texts = Texts(offsets - first, np.asarray(group["bytes"][first:last]))
+    if len(texts.data) and texts.data.max() > 127:
+        bounds = texts.offsets[texts.offsets < len(texts.data)]
+        if (texts.data[bounds] & 0xC0 == 0x80).any():  # the middle of a character
+            raise ValueError(f"a text of {name} that begins inside a character")
+        for block in iter_blocks(len(texts)):
+            texts[block].compact().data.tobytes().decode()
+    return texts
 
 
-def check_unique(ids: Sequence[str], path: Path) -> None:
+def check_unique(ids: Texts, path: Path) -> None:
     """Refuse two rows of one id: it would be a matter of chance which of them is meant.
 
     Parameters
     ----------
-    ids : sequence of str
+    ids : Texts
         Ids of all rows.
     path : Path
         Path of the cache, for the error.
@@ -119,12 +155,12 @@ def check_unique(ids: Sequence[str], path: Path) -> None:
     CacheError
         If an id occurs twice.
     """
-    if len(set(ids)) < len(ids):
-        twice = next(name for name, count in Counter(ids).items() if count > 1)
+    repeat = TextIndex(ids).find_repeat()
+    if repeat is not None:
         raise CacheError(
             subject=f"{path}, /rows/id",
             expected="ids to be unique",
-            got=f"{twice!r} more than once",
+            got=f"{ids[repeat]!r} more than once",
             remedy=ANEW,
         )
 
@@ -132,10 +168,6 @@ def check_unique(ids: Sequence[str], path: Path) -> None:
 def read_numbers(group: h5py.Group, name: str) -> Array:
     """Read one column of numbers, ``(n_rows,)`` in the stored dtype."""
     return np.asarray(group[name][:])
-
-
-def _list_columns(kind: type[Row] | type[Failure]) -> list[str]:
-    return [field.name for field in fields(kind)]
 
 
 def convert_flags(flags: Array, subject: str) -> BoolArray:

@@ -1,8 +1,8 @@
 """Read texts of variable length from checked bytes, without HDF5's own code for them.
 
-HDF5 keeps such texts in *global heap collections*, and a column or an attribute holds pointers to
-them. HDF5 2.0 runs for ever in a collection with a free object of no length, and allocates whatever
-length a pointer names: a file of 20 kB took 2 GB. Here, all is bounded by the length of the file.
+HDF5 keeps such texts in *global heap collections*, and an attribute holds a pointer to one. HDF5
+2.0 runs for ever in a collection with a free object of no length, and allocates whatever length a
+pointer names: a file of 20 kB took 2 GB. Here, all is bounded by the length of the file.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ import struct
 from collections.abc import Iterator
 
 import h5py
-import numpy as np
 from h5py import h5o
 
 from featx.cache.seal import SealedFile
-from featx.core.typing import Array, StrArray
 
-POINTER = np.dtype([("length", "<u4"), ("collection", "<u8"), ("index", "<u4")])
+_POINTER = struct.Struct("<IQI")
 """A pointer to a text: its length, the address of its collection, and its number in there."""
 
 _SIGNATURE = b"GCOL\x01\0\0\0"
@@ -25,28 +23,6 @@ _OBJECT = struct.Struct("<H6xQ")
 _HEADER = struct.Struct("<BxHII4x")
 _MESSAGE = struct.Struct("<HHB3x")
 _CONTINUATION, _ATTRIBUTE = 0x10, 0x0C
-
-
-def read_column_texts(dataset: h5py.Dataset, sealed: SealedFile) -> StrArray:
-    """Read a column of texts, ``(n_rows,)``.
-
-    Parameters
-    ----------
-    dataset : h5py.Dataset
-        Texts of variable length, in one piece.
-    sealed : SealedFile
-        The file of the dataset.
-
-    Raises
-    ------
-    ValueError
-        If a pointer does not lead to a text.
-    """
-    offset = dataset.id.get_offset()
-    if offset is None:
-        return np.empty(0, object)
-    data = sealed.read_at(offset, dataset.size * POINTER.itemsize)
-    return np.array(_read_texts(np.frombuffer(data, POINTER), sealed), object)
 
 
 def read_attribute_text(owner: h5py.Group, name: str, sealed: SealedFile) -> str:
@@ -70,32 +46,18 @@ def read_attribute_text(owner: h5py.Group, name: str, sealed: SealedFile) -> str
         if kind == _ATTRIBUTE:
             found, data = _split_attribute(body)
             if found == name.encode():
-                pointer = np.frombuffer(data[: POINTER.itemsize], POINTER)
-                return _read_texts(pointer, sealed)[0]
+                return _read_text(data[: _POINTER.size], sealed)
     raise ValueError(f"no attribute {name!r}")
 
 
-def _read_texts(pointers: Array, sealed: SealedFile) -> list[str]:
-    """Read the texts of pointers. Pointers to one text share it, so that memory stays bounded."""
-    collections: dict[int, dict[int, str]] = {}
-    n_left = len(sealed)
-    texts: list[str] = []
-    append, current, found = texts.append, -1, {}
-    for length, address, index in pointers.tolist():
-        if not length:
-            append("")
-            continue
-        if address != current:
-            if address not in collections:
-                body = _read_collection(address, n_left, sealed)
-                n_left -= len(body)  # collections do not overlap
-                collections[address] = _split_collection(body)
-            current, found = address, collections[address]
-        text = found.get(index, "")
-        if len(text) != length and len(text.encode()) != length:
-            raise ValueError(f"no text of {length} bytes at {address}, {index}")
-        append(text)
-    return texts
+def _read_text(pointer: bytes, sealed: SealedFile) -> str:
+    length, address, index = _POINTER.unpack(pointer)
+    if not length:
+        return ""
+    text = _split_collection(_read_collection(address, len(sealed), sealed)).get(index, "")
+    if len(text.encode()) != length:
+        raise ValueError(f"no text of {length} bytes at {address}, {index}")
+    return text
 
 
 def _read_collection(address: int, limit: int, sealed: SealedFile) -> bytes:

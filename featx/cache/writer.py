@@ -16,12 +16,20 @@ from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache
 from featx.cache.seal import SealedFile
 from featx.cache.sealing import choose_user_block, seal_file
-from featx.cache.tables import BLOCK_ROWS, CHUNK_ROWS, create_vectors, write_table
+from featx.cache.tables import (
+    BLOCK_ROWS,
+    CHUNK_ROWS,
+    create_vectors,
+    write_column,
+    write_table,
+)
 from featx.cache.writable import Revision, open_writable
+from featx.core.columns import Categories, Table
 from featx.core.errors import CacheError
 from featx.core.files import explain_errors, replacing
 from featx.core.learnt import Digests
-from featx.core.rows import Failure, Row
+from featx.core.row_tables import FAILURE_KINDS, ROW_KINDS, build_table
+from featx.core.rows import Failure
 from featx.core.typing import Array, IntArray, PathLike, VectorDtype
 
 
@@ -96,7 +104,7 @@ PLACEMENT = Placement()
 
 def write_cache(
     path: Path,
-    rows: Sequence[Row],
+    rows: Table,
     columns: Sequence[Column],
     *,
     failures: Sequence[Failure] = (),
@@ -110,7 +118,7 @@ def write_cache(
     ----------
     path : Path
         Destination.
-    rows : sequence of Row
+    rows : Table
         Rows of the cache, in their order.
     columns : sequence of Column
         Embeddings of the cache.
@@ -141,8 +149,7 @@ def write_cache(
         with open_writable(draft, "w", user_block=user_block) as (file, check_writes):
             stamp_file(file, "featx-cache")
             file.attrs["source"] = source
-            write_table(file, "rows", Row, rows)
-            write_table(file, "failures", Failure, failures)
+            _write_rows(file, rows, failures)
             file.create_group("embeddings")
             for column in columns:
                 _write_column(file, column, len(rows), check_writes)
@@ -155,7 +162,7 @@ def write_cache(
 
 def update_cache(
     path: Path,
-    rows: Sequence[Row],
+    rows: Table,
     columns: Sequence[Column],
     *,
     base: Cache,
@@ -172,7 +179,7 @@ def update_cache(
     ----------
     path : Path
         The cache.
-    rows : sequence of Row
+    rows : Table
         All rows: those of the cache in its order, then the new ones.
     columns : sequence of Column
         All embeddings: those of the cache, then the new ones.
@@ -205,9 +212,7 @@ def update_cache(
     with _revising(path, base.digest, placement) as (file, check_writes):
         if base.source != source:
             file.attrs["source"] = source
-        del file["rows"], file["failures"]
-        write_table(file, "rows", Row, rows)
-        write_table(file, "failures", Failure, failures)
+        _write_rows(file, rows, failures)
         for column in columns:
             if column.info.name not in base.embeddings:
                 _write_column(file, column, len(rows), check_writes)
@@ -218,6 +223,12 @@ def update_cache(
             if column.rows is not None:
                 some = np.concatenate([column.rows, some[len(base) :]])
             _update_column(file, column, some, check_writes)
+
+
+def _write_rows(file: h5py.File, rows: Table, failures: Sequence[Failure]) -> None:
+    """Write rows and ledger; of those that are there, only what differs."""
+    write_table(file, "rows", "rows", rows.select(ROW_KINDS))
+    write_table(file, "failures", "failures", build_table(failures, FAILURE_KINDS))
 
 
 def _write_column(file: h5py.File, column: Column, n_rows: int, check: Callable[[], None]) -> None:
@@ -372,6 +383,6 @@ def write_splits(
         Digest of the file that the rows were read from. A file with another digest is refused.
     """
     with rewrite_cache(path, digest=digest) as file:
-        assert len(splits) == len(file["rows/split"])
-        file["rows/split"][:] = np.array(splits, dtype=object)
+        assert len(splits) == len(file["rows/split/codes"])
+        write_column(file["rows"], "split", Categories.from_list(splits))
         file["rows"].attrs[RECORDED] = 1

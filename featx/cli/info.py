@@ -163,13 +163,14 @@ def print_counts(counts: dict[str, dict[str, int]]) -> None:
 
 
 def _summarise(cache: "Cache") -> dict[str, Any]:
-    from collections import Counter
     from dataclasses import asdict
 
-    pairs = Counter(zip(cache.labels.tolist(), cache.splits.tolist(), strict=True))
+    pairs = cache.count_labels()
     counts: dict[str, dict[str, int]] = {}
+    splits: dict[str, int] = {}
     for (label, split), count in sorted(pairs.items(), key=lambda pair: sort_key(pair[0][0])):
         counts.setdefault(label, {})[split] = count
+        splits[split] = splits.get(split, 0) + count
     return {
         "content": "cache",
         "cache": str(cache.path),
@@ -177,9 +178,9 @@ def _summarise(cache: "Cache") -> dict[str, Any]:
         "source": cache.source,
         "n_rows": len(cache),
         "n_failures": len({failure.id for failure in cache.failures}),
-        "n_groups": len(set(cache.groups.tolist()) - {""}),
+        "n_groups": cache.count_groups(),
         "labels": {label: sum(line.values()) for label, line in counts.items()},
-        "splits": dict(Counter(cache.splits.tolist())),
+        "splits": splits,
         "counts": counts,
         "embeddings": {
             name: {

@@ -1,5 +1,6 @@
 """featx predict."""
 
+import itertools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,13 +17,13 @@ from featx.cli.options import (
     WeightsNow,
     Workers,
 )
-from featx.cli.printing import print_json, print_table
+from featx.cli.printing import print_json_list, print_table
 from featx.cli.register import register_networks
 from featx.cli.streams import use_utf8
 from featx.core.errors import FeatxError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from featx.prediction.predictor import Prediction
 
@@ -58,37 +59,47 @@ def predict(
         )
     register_networks(register)
     from featx.cache.open import is_cache_file
-    from featx.prediction.predict import predict as predict_images
+    from featx.prediction.predict import iter_predictions
 
-    predictions = predict_images(
-        head,
-        inputs,
-        top=top,
-        weights=weights,
-        engine=engine,
-        device=device,
-        batch_size=batch_size,
-        workers=workers,
+    n_rows, n_failures = 0, 0
+
+    def count(predictions: "Iterable[Prediction]") -> "Iterator[Prediction]":
+        nonlocal n_rows, n_failures
+        for prediction in predictions:
+            n_rows, n_failures = n_rows + 1, n_failures + (prediction.error is not None)
+            yield prediction
+
+    predictions = count(
+        iter_predictions(
+            head,
+            inputs,
+            top=top,
+            weights=weights,
+            engine=engine,
+            device=device,
+            batch_size=batch_size,
+            workers=workers,
+        )
     )
+    first = list(itertools.islice(predictions, 1))  # most errors come before anything is printed
+    predictions = itertools.chain(first, predictions)
     if as_json:
-        print_json(
-            {
-                "head": head,
-                "n_rows": len(predictions),
-                "n_failures": sum(prediction.error is not None for prediction in predictions),
-                "predictions": [prediction.to_dict() for prediction in predictions],
-            }
+        print_json_list(
+            {"head": head},
+            "predictions",
+            (prediction.to_dict() for prediction in predictions),
+            lambda: {"n_rows": n_rows, "n_failures": n_failures},
         )
     elif as_csv:
-        _print_csv(predictions)
+        _print_csv(predictions, top)
     else:
-        _print_columns(predictions, is_cache=is_cache_file(inputs[0]))
-    if all(prediction.error for prediction in predictions):
+        _print_columns(list(predictions), top, is_cache=is_cache_file(inputs[0]))
+    if n_rows == n_failures:
         raise typer.Exit(1)
 
 
-def _print_csv(predictions: "Sequence[Prediction]") -> None:
-    """Print all columns, empty ones too, for a program to read."""
+def _print_csv(predictions: "Iterable[Prediction]", top: int) -> None:
+    """Print all columns, empty ones too, for a program to read; each line when it is known."""
     import csv
 
     from featx.core.text import escape_text, guard_cell
@@ -97,15 +108,15 @@ def _print_csv(predictions: "Sequence[Prediction]") -> None:
         return guard_cell(escape_text(cell)) if isinstance(cell, str) else cell
 
     use_utf8()
-    columns = _list_columns(predictions)
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(map(write_cell, column) for column in columns.values()), strict=True))
+    writer.writerow(_name_columns(top))
+    writer.writerows([*map(write_cell, _list_cells(one, top))] for one in predictions)
 
 
-def _print_columns(predictions: "Sequence[Prediction]", *, is_cache: bool) -> None:
+def _print_columns(predictions: "Sequence[Prediction]", top: int, *, is_cache: bool) -> None:
     """Print the columns that say something: rows of a cache go by their ids, images by paths."""
-    columns = _list_columns(predictions)
+    cells = zip(*(_list_cells(one, top) for one in predictions), strict=True)
+    columns = dict(zip(_name_columns(top), cells, strict=True))
     has_own_ids = any(not one.path.endswith(one.id) for one in predictions)
     columns.pop("path" if is_cache else "id" if not has_own_ids else "", None)
     known = {label for prediction in predictions for label, _ in prediction.top}
@@ -119,16 +130,21 @@ def _print_columns(predictions: "Sequence[Prediction]", *, is_cache: bool) -> No
     print_table(list(shown), list(zip(*shown.values(), strict=True)), cut=("path", "id"))
 
 
-def _list_columns(predictions: "Sequence[Prediction]") -> dict[str, list[Any]]:
-    """List the cells by column: ``label_2`` and ``score_2`` are those of the second class."""
-    columns: dict[str, list[Any]] = {
-        name: [getattr(prediction, name) for prediction in predictions]
-        for name in ("path", "id", "true_label", "split")
-    }
-    for number in range(max(1, *(len(prediction.top) for prediction in predictions))):
-        ending = f"_{number + 1}" if number else ""
-        pairs = [one.top[number] if number < len(one.top) else (None, None) for one in predictions]
-        columns[f"label{ending}"] = [label for label, _ in pairs]
-        columns[f"score{ending}"] = [score for _, score in pairs]
-    columns["error"] = [prediction.error for prediction in predictions]
-    return columns
+def _name_columns(top: int) -> list[str]:
+    """Name the columns: ``label_2`` and ``score_2`` are those of the second class."""
+    pairs = [["label", "score"], *([f"label_{n}", f"score_{n}"] for n in range(2, top + 1))]
+    return [
+        "path",
+        "id",
+        "true_label",
+        "split",
+        *(name for pair in pairs for name in pair),
+        "error",
+    ]
+
+
+def _list_cells(one: "Prediction", top: int) -> list[Any]:
+    """List the cells of one prediction, in the order of the columns."""
+    pairs = [*one.top, *[(None, None)] * (top - len(one.top))]
+    ranked = [cell for pair in pairs for cell in pair]
+    return [one.path, one.id, one.true_label, one.split, *ranked, one.error]

@@ -7,7 +7,7 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,41 @@ def print_json(value: Mapping[str, Any]) -> None:
     is_ascii = not use_utf8()
     text = json.dumps(_without_nan(value), indent=2, ensure_ascii=is_ascii, default=str)
     print(_UNSEEN.sub(_escape_unseen, text))
+
+
+def print_json_list(
+    start: Mapping[str, Any],
+    name: str,
+    items: Iterable[Mapping[str, Any]],
+    build_end: Callable[[], Mapping[str, Any]],
+) -> None:
+    """Print an object as JSON with one long list, whose items are printed when they are known.
+
+    Parameters
+    ----------
+    start : mapping of str to object
+        Keys before the list.
+    name : str
+        Key of the list.
+    items : iterable of mapping
+        Objects of the list.
+    build_end : callable
+        Function that returns the keys behind the list, called after the last item.
+    """
+    is_ascii = not use_utf8()
+
+    def write(value: Any) -> str:
+        text = json.dumps(_without_nan(value), ensure_ascii=is_ascii, default=str)
+        return _UNSEEN.sub(_escape_unseen, text)
+
+    keys = "".join(f"  {write(key)}: {write(value)},\n" for key, value in start.items())
+    print(f"{{\n{keys}  {write(name)}: [", end="")
+    separator = "\n    "
+    for item in items:
+        print(separator + write(item), end="")
+        separator = ",\n    "
+    keys = "".join(f",\n  {write(key)}: {write(value)}" for key, value in build_end().items())
+    print(f"\n  ]{keys}\n}}")
 
 
 _UNSEEN = re.compile(r"[^\n -~]")

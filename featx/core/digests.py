@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from featx.core.typing import BoolArray, UInt8Array
+from featx.core.typing import Array, BoolArray, UInt8Array
 
 SIZE = 32
 """Number of bytes of a digest."""
@@ -56,7 +56,7 @@ def unpack_digests(digests: UInt8Array) -> list[str]:
     return [text[step * row :][:step] if found else "" for row, found in enumerate(known)]
 
 
-def is_known(digests: UInt8Array) -> BoolArray:
+def is_known(digests: Array) -> BoolArray:
     """Find the rows whose digest is known, bool ``(n_rows,)``.
 
     Parameters
@@ -64,4 +64,4 @@ def is_known(digests: UInt8Array) -> BoolArray:
     digests : ndarray of uint8
         ``(n_rows, 32)``.
     """
-    return digests.any(axis=1)
+    return np.asarray(digests.any(axis=1))

@@ -103,7 +103,7 @@ def is_ascending(values: Digests) -> bool:
 
 
 def _is_known(digests: StrArray | UInt8Array) -> BoolArray:
-    return is_known(digests) if digests.ndim == 2 else digests != ""
+    return is_known(digests) if digests.ndim == 2 else np.asarray(digests != "")
 
 
 def _shorten(digests: StrArray | UInt8Array) -> Digests:

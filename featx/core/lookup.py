@@ -66,11 +66,14 @@ class TextIndex(_HashIndex):
         """
         found = np.empty(len(texts), np.int64)
         for block in iter_blocks(len(texts)):
-            some = texts[block]
-            found[block] = self._find(
-                _hash_texts(some), lambda mine, rows, some=some: some[mine].equal(self.texts[rows])
-            )
+            found[block] = self._find_block(texts[block])
         return found
+
+    def _find_block(self, texts: Texts) -> IntArray:
+        def is_same(mine: IntArray, rows: IntArray) -> BoolArray:
+            return texts[mine].equal(self.texts[rows])
+
+        return self._find(_hash_texts(texts), is_same)
 
     def find_repeat(self) -> int | None:
         """Find the first row whose text an earlier row has; None if there is none."""
@@ -102,12 +105,15 @@ class DigestIndex(_HashIndex):
         """
         found = np.empty(len(digests), np.int64)
         for block in iter_blocks(len(digests)):
-            some = digests[block]
-            found[block] = self._find(
-                _hash_digests(some),
-                lambda mine, rows, some=some: (some[mine] == self.digests[rows]).all(axis=1),
-            )
+            found[block] = self._find_block(digests[block])
         return found
+
+    def _find_block(self, digests: UInt8Array) -> IntArray:
+        def is_same(mine: IntArray, rows: IntArray) -> BoolArray:
+            same: BoolArray = (digests[mine] == self.digests[rows]).all(axis=1)
+            return same
+
+        return self._find(_hash_digests(digests), is_same)
 
 
 class SeenDigests(Protocol):

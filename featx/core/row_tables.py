@@ -16,7 +16,7 @@ Record = TypeVar("Record", Row, Failure)
 
 ColumnKind = Literal["text", "category", "digest", "int32", "int64"]
 
-READ_KINDS: Mapping[str, ColumnKind] = {
+READ_KINDS: dict[str, ColumnKind] = {
     "id": "text",
     "path": "text",
     "digest": "digest",
@@ -27,7 +27,7 @@ READ_KINDS: Mapping[str, ColumnKind] = {
 }
 """Columns that say which file a row is and what was read of it."""
 
-SAID_KINDS: Mapping[str, ColumnKind] = {
+SAID_KINDS: dict[str, ColumnKind] = {
     "label": "category",
     "split": "category",
     "group": "category",
@@ -35,6 +35,15 @@ SAID_KINDS: Mapping[str, ColumnKind] = {
 """Columns that say what the source tells of an image."""
 
 ROW_KINDS: Mapping[str, ColumnKind] = READ_KINDS | SAID_KINDS
+
+UNKNOWN: Mapping[str, int] = {
+    "digest": 0,
+    "width": 0,
+    "height": 0,
+    "n_bytes": -1,
+    "mtime_ns": -1,
+}
+"""Columns of rows that may not be known, and the value that says so."""
 
 FAILURE_KINDS: Mapping[str, ColumnKind] = {
     "id": "text",

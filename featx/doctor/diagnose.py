@@ -31,7 +31,7 @@ from featx.doctor.measure import (
 from featx.embedding.identity import resolve_backbone
 from featx.embedding.options import RunOptions, count_workers
 from featx.engines.choose import choose_engine, list_precisions
-from featx.images.manifest import Entry
+from featx.images.entries import Entry
 
 DECODES = list_choices(Decode)
 """Ways to decode."""

@@ -20,7 +20,7 @@ from featx.core.typing import Decode, PathLike, UInt8Array
 from featx.embedding.decoding import prepare_image
 from featx.engines.engine import Engine, Slot
 from featx.images.decode import encode_image
-from featx.images.manifest import Entry
+from featx.images.entries import Entry
 from featx.images.opening import PILLOW_SETTINGS
 from featx.images.sources.inputs import list_entries
 from featx.images.sources.read import read_manifest

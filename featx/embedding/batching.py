@@ -10,6 +10,7 @@ from itertools import compress
 
 import numpy as np
 
+from featx.core.lookup import SeenDigests
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, Float32Array, VectorDtype
 from featx.embedding.decoding import Prepared, build_failure
@@ -56,14 +57,14 @@ class PendingBatch:
     def __len__(self) -> int:
         return len(self.rows) + len(self._failures) + len(self._repeats)
 
-    def add(self, prepared: Prepared, skip_digests: set[str] | None) -> Array | None:
+    def add(self, prepared: Prepared, skip_digests: SeenDigests | None) -> Array | None:
         """Add one image.
 
         Parameters
         ----------
         prepared : Prepared
             The image.
-        skip_digests : set of str or None
+        skip_digests : SeenDigests or None
             Digests of contents that are not embedded; the digest of the image is added.
 
         Returns
@@ -72,7 +73,8 @@ class PendingBatch:
             Pixels for the network; None if the image failed or is a repeat.
         """
         row, digest = prepared.row, prepared.row.digest
-        is_repeat = prepared.pixels is None or digest in (skip_digests or ())
+        is_seen = skip_digests is not None and digest in skip_digests
+        is_repeat = prepared.pixels is None or is_seen
         if prepared.failure is None and is_repeat:
             self._repeats.append(row)
             return None
@@ -116,7 +118,7 @@ def iter_batches(
     prepared: Iterator[Prepared],
     engine: Engine,
     *,
-    skip_digests: set[str] | None,
+    skip_digests: SeenDigests | None,
     dtype: VectorDtype,
     timings: Timings,
 ) -> Iterator[EmbeddedBatch]:
@@ -128,7 +130,7 @@ def iter_batches(
         Decoded images.
     engine : Engine
         The engine that runs the network.
-    skip_digests : set of str or None
+    skip_digests : SeenDigests or None
         Digests of contents that are not embedded; each new digest is added.
     dtype : {"float32", "float16"}
         Dtype of the vectors.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from featx.backbones.backbone import Backbone
 from featx.core.errors import DeviceError, FeatxError
+from featx.core.lookup import SeenDigests
 from featx.core.notes import note
 from featx.core.rows import Failure, Row
 from featx.core.text import shorten
@@ -19,8 +20,8 @@ from featx.core.typing import Array, Decode, Stage
 from featx.embedding.timings import StopWatch, Timings
 from featx.images.content import Content, InMemory
 from featx.images.decode import BRIGHTEST_16_BIT, decode_reduced
+from featx.images.entries import Entry
 from featx.images.large import read_content
-from featx.images.manifest import Entry
 from featx.images.missing import explain_missing
 from featx.images.names import escape_name
 from featx.images.opening import PILLOW_SETTINGS, check_name
@@ -109,7 +110,7 @@ def iter_prepared(
     backbone: Backbone,
     *,
     n_ahead: int,
-    skip_digests: set[str] | None,
+    skip_digests: SeenDigests | None,
     decode: Decode,
     timings: Timings,
     depths: DepthTally,
@@ -126,7 +127,7 @@ def iter_prepared(
         The network whose preprocessing is applied.
     n_ahead : int
         Number of images that may be ready before they are taken.
-    skip_digests : set of str or None
+    skip_digests : SeenDigests or None
         Digests of contents that are not decoded; None decodes every image.
     decode : {"exact", "fast"}
         Way to decode images.
@@ -165,7 +166,7 @@ def iter_prepared(
 
 
 def prepare_image(
-    entry: Entry, *, backbone: Backbone, skip_digests: set[str] | None, decode: Decode
+    entry: Entry, *, backbone: Backbone, skip_digests: SeenDigests | None, decode: Decode
 ) -> Prepared:
     """Read, decode and preprocess one image; an error of the image becomes a `Failure`.
 
@@ -175,7 +176,7 @@ def prepare_image(
         The image.
     backbone : Backbone
         The network whose preprocessing is applied.
-    skip_digests : set of str or None
+    skip_digests : SeenDigests or None
         Digests of contents that are not decoded; None decodes every image.
     decode : {"exact", "fast"}
         Way to decode images.

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import joblib
 
 from featx.backbones.backbone import Backbone
+from featx.core.lookup import SeenDigests
 from featx.core.progress import open_bar
 from featx.core.typing import Decode, EngineName, VectorDtype
 from featx.embedding.batching import EmbeddedBatch, iter_batches
@@ -28,7 +29,7 @@ from featx.embedding.timings import SHORT_S, Timings
 from featx.engines.choose import list_precisions
 from featx.engines.engine import Engine
 from featx.engines.limits import find_limit
-from featx.images.manifest import Entry
+from featx.images.entries import Entry
 
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ def iter_embedded(
     engine: Engine,
     options: RunOptions,
     *,
-    skip_digests: set[str] | None = None,
+    skip_digests: SeenDigests | None = None,
     dtype: VectorDtype = "float32",
     decode: Decode = "exact",
     timings: Timings | None = None,
@@ -65,7 +66,7 @@ def iter_embedded(
         The engine that runs the network.
     options : RunOptions
         Number of decoding threads, and whether to show a progress bar.
-    skip_digests : set of str, optional
+    skip_digests : SeenDigests, optional
         Digests of contents that are not embedded. Each digest that is read is added, so that no
         content is embedded twice. Default: embed every entry.
     dtype : {"float32", "float16"}

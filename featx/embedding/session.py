@@ -16,7 +16,7 @@ from featx.embedding.batching import EmbeddedBatch
 from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunOptions
 from featx.engines.engine import Engine
-from featx.images.manifest import Entry
+from featx.images.entries import Entry
 from featx.images.sources.inputs import read_images
 
 

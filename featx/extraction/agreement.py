@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 
 import numpy as np
 
 from featx.cache.reader import Cache
+from featx.core.columns import Categories, Texts
+from featx.core.lookup import TextIndex
 from featx.core.typing import StrArray
 from featx.images.manifest import Manifest
 
@@ -106,27 +106,28 @@ def compare_source(manifest: Manifest, cache: Cache) -> Agreement:
     Agreement
         Numbers of images, and the columns that differ.
     """
-    rows: Mapping[str, int] = {row_id: row for row, row_id in enumerate(cache.ids.tolist())}
-    failed = {failure.id for failure in cache.failures}
-    entries = [entry.row for entry in manifest.entries]
-    common = [row for row in entries if row.id in rows]
-    places = np.array([rows[row.id] for row in common], np.int64)
+    rows = manifest.rows
+    places = TextIndex(cache.read_column("id")).find(rows["id"])
+    failed = Texts.from_list(failure.id for failure in cache.failures)
+    has_failed = TextIndex(failed).find(rows["id"]) >= 0
+    common = np.flatnonzero(places >= 0)
     columns = {"labels": cache.labels, "splits": cache.splits, "groups": cache.groups}
     found = []
     for column, ours in columns.items():
-        read = attrgetter(column.removesuffix("s"))
-        if any(map(read, entries)):
-            theirs = np.array([read(row) or "" for row in common], object)
-            found += _compare_column(column, theirs, ours[places], [row.id for row in common])
+        theirs: Categories = rows[column.removesuffix("s")]
+        if theirs.count():
+            found += _compare_column(
+                column, theirs[common].to_array(), ours[places[common]], rows["id"][common]
+            )
     return Agreement(
         n_common=len(common),
-        n_new=sum(row.id not in rows and row.id not in failed for row in entries),
+        n_new=int(((places < 0) & ~has_failed).sum()),
         disagreements=tuple(found),
     )
 
 
 def _compare_column(
-    column: str, theirs: StrArray, ours: StrArray, ids: list[str]
+    column: str, theirs: StrArray, ours: StrArray, ids: Texts
 ) -> list[Disagreement]:
     """Compare one column of the common rows; return one disagreement, or none."""
     differing = np.flatnonzero(theirs != ours)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from featx.cache.format import EmbeddingInfo
 from featx.cache.reader import Cache
-from featx.core.rows import Failure, Row
-from featx.extraction.inventory import Inventory
+from featx.core.columns import Categories, Table, Texts
+from featx.core.digests import is_known
+from featx.core.lookup import DigestIndex, TextIndex
+from featx.core.rows import Failure
+from featx.core.typing import Array, BoolArray, IntArray
+from featx.extraction.inventory import READ, Inventory
 from featx.extraction.plan import Plan
-from featx.images.manifest import Entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +26,17 @@ class CacheContent:
     ----------
     infos : tuple of EmbeddingInfo
         All embeddings; those of the existing cache come first.
-    rows : list of Row
-        Rows in the order of the source. Kept rows whose file the source no longer has come last.
+    rows : Table
+        Rows in the order of their arrival: those of the existing cache where they are, then new
+        ones in the order of the source. A renamed file keeps its row.
+    origin : ndarray of int
+        ``(n_rows,)``, row of the existing cache that each row was; -1 for a new one.
+    places : mapping of str to ndarray of int
+        Where the vector of each row lies, as `Inventory.locate` says it, by embedding.
+    changed : ndarray of int
+        Rows of the existing cache whose columns or vectors differ now.
+    keeps_all : bool
+        Whether all rows of the existing cache stay where they are.
     failures : list of Failure
         Lines of the ledger, in the order of the source.
     n_failed : int
@@ -32,7 +46,11 @@ class CacheContent:
     """
 
     infos: tuple[EmbeddingInfo, ...]
-    rows: list[Row]
+    rows: Table
+    origin: IntArray
+    places: Mapping[str, IntArray]
+    changed: IntArray
+    keeps_all: bool
     failures: list[Failure]
     n_failed: int
     n_removed: int
@@ -40,7 +58,9 @@ class CacheContent:
     def differs_from(self, base: Cache) -> bool:
         """Tell whether rows, failures or embeddings differ from those of a cache."""
         return (
-            self.rows != base.rows
+            not self.keeps_all
+            or len(self.rows) > len(base)
+            or len(self.changed) > 0
             or self.failures != list(base.failures)
             or [info.name for info in self.infos] != list(base.embeddings)
         )
@@ -49,7 +69,6 @@ class CacheContent:
 def assemble(
     plan: Plan,
     inventory: Inventory,
-    entries: Sequence[Entry],
     infos: Sequence[EmbeddingInfo],
     *,
     unread: Mapping[str, Failure],
@@ -62,9 +81,7 @@ def assemble(
     plan : Plan
         The decision that was carried out.
     inventory : Inventory
-        Vectors and failures that the cache and the shards hold now.
-    entries : sequence of Entry
-        Rows of the source.
+        Rows of the source; vectors and failures that the cache and the shards hold now.
     infos : sequence of EmbeddingInfo
         All embeddings that the cache will have.
     unread : mapping of str to Failure
@@ -72,41 +89,147 @@ def assemble(
     prune : bool
         True to drop rows that the source no longer has.
     """
-    has_splits = any(entry.row.split for entry in entries)
-    splits = {} if has_splits else inventory.list_splits()
-    rows: list[Row] = []
-    failures: list[Failure] = []
-    n_failed = 0
-    for entry in entries:
-        if entry.row.id in unread:
-            failures.append(unread[entry.row.id])
-            n_failed += 1
-            continue
-        read = plan.unchanged.get(entry.row.id) or inventory.work.rows[entry.row.id]
-        row = replace(entry.row, digest=read.digest, n_bytes=read.n_bytes, mtime_ns=read.mtime_ns)
-        found = inventory.list_failures(row)
-        failures.extend(found)
-        n_failed += any(map(inventory.concerns_targets, found))
-        if any(inventory.has_vector(info.name, row.digest) for info in infos):
-            width, height = inventory.find_size(row.digest)
-            split = row.split or splits.get(row.id) or splits.get(row.digest)
-            rows.append(replace(row, width=width, height=height, split=split))
-    gone = _list_gone(inventory, entries, rows)
+    reads = _join_reads(plan, inventory)
+    is_lost = np.zeros(len(inventory.source), bool)
+    if unread:
+        is_lost = TextIndex(Texts.from_list(unread)).find(inventory.source["id"]) >= 0
+    places = {
+        info.name: inventory.locate(info.name, reads["digest"], inventory.origin) for info in infos
+    }
+    failures, n_failed = _list_failures(inventory, reads, is_lost, unread)
+    first = np.full(len(is_lost), -1, np.int64)
+    for found in places.values():
+        first = np.where(first >= 0, first, found)
+    is_kept = ~is_lost & (first >= 0)
+    origin, gone, renamed = _find_origin(inventory, reads, is_kept)
+    stays = gone[:0] if prune else gone[~renamed]
+    slots = np.full(inventory.n_base, -1, np.int64)  # what becomes of each row of the cache
+    moved = np.flatnonzero(is_kept & (origin >= 0))
+    slots[origin[moved]] = moved
+    slots[stays] = len(is_lost) + np.arange(len(stays))
+    is_there = slots >= 0
+    new = np.flatnonzero(is_kept & (origin < 0))
+    order = np.concatenate([slots[is_there], new])
+    rows = _build_rows(inventory, reads, first, origin)
+    if len(stays):
+        rows = Table.concat([rows, inventory.base.rows[stays].select(rows.names)])
+    for name in places:
+        own = inventory.locate(name, inventory.base.rows["digest"][stays], stays)
+        places[name] = np.concatenate([places[name], own])[order]
+    rows = rows[order]
+    origin = np.concatenate([np.flatnonzero(is_there), np.full(len(new), -1)])
+    keeps_all = bool(is_there.all())
     return CacheContent(
         infos=tuple(infos),
-        rows=rows if prune else rows + gone,
+        rows=rows,
+        origin=origin,
+        places=places,
+        changed=_find_changed(inventory, rows, places) if keeps_all else origin[:0],
+        keeps_all=keeps_all,
         failures=failures,
         n_failed=n_failed,
-        n_removed=len(gone),
+        n_removed=int((~renamed).sum()),
     )
 
 
-def _list_gone(inventory: Inventory, entries: Sequence[Entry], rows: Sequence[Row]) -> list[Row]:
-    """List rows of the cache whose file is gone; a renamed file is not gone."""
-    ids = {entry.row.id for entry in entries}
-    base_rows = inventory.base.rows
-    renamed = {row.digest for row in rows if row.id not in base_rows}
-    return [row for row in base_rows.values() if row.id not in ids and row.digest not in renamed]
+def _join_reads(plan: Plan, inventory: Inventory) -> Table:
+    """Join the reads of unchanged files with those of this extraction, for all rows."""
+    is_unchanged, done = plan.reads.is_usable, inventory.work.reads
+    if is_unchanged.all():
+        return plan.reads.table
+    if not is_unchanged.any():
+        return done
+    return Table(
+        {
+            name: np.where(_align(is_unchanged, done[name]), plan.reads.table[name], done[name])
+            for name in READ
+        }
+    )
+
+
+def _align(mask: BoolArray, column: Array) -> Array:
+    return mask.reshape(-1, *[1] * (column.ndim - 1))
+
+
+def _list_failures(
+    inventory: Inventory, reads: Table, is_lost: BoolArray, unread: Mapping[str, Failure]
+) -> tuple[list[Failure], int]:
+    """List the failures of all rows of the source, and count the rows that lack a target."""
+    failing = np.zeros(len(is_lost), bool)
+    failing[inventory.find_failing(reads["digest"])] = True
+    failures: list[Failure] = []
+    n_failed = 0
+    for row in inventory.describe_rows(reads, np.flatnonzero(failing | is_lost)):
+        found = [unread[row.id]] if row.id in unread else inventory.list_failures(row)
+        failures += found
+        n_failed += any(map(inventory.concerns_targets, found))
+    return failures, n_failed
+
+
+def _find_origin(
+    inventory: Inventory, reads: Table, is_kept: BoolArray
+) -> tuple[IntArray, IntArray, BoolArray]:
+    """Find the row of the cache that each row of the source was; a renamed file is the same row.
+
+    Returns
+    -------
+    origin : ndarray of int
+        ``(n_rows,)``, row of the cache; -1 for a new row.
+    gone : ndarray of int
+        ``(n_gone,)``, rows of the cache that have an id that the source has no longer.
+    renamed : ndarray of bool
+        ``(n_gone,)``, those of them whose content the source has under a new id.
+    """
+    origin, base = inventory.origin.copy(), inventory.base.rows
+    has_id = np.zeros(inventory.n_base, bool)
+    has_id[origin[origin >= 0]] = True
+    gone, new = np.flatnonzero(~has_id), np.flatnonzero(is_kept & (origin < 0))
+    if not len(gone) or not len(new):
+        return origin, gone, np.zeros(len(gone), bool)
+    digests = base["digest"][gone]
+    found = DigestIndex(reads["digest"][new]).find(digests)
+    renamed = (found >= 0) & is_known(digests)
+    taken, first = np.unique(found[renamed], return_index=True)
+    origin[new[taken]] = gone[renamed][first]
+    return origin, gone, renamed
+
+
+def _build_rows(inventory: Inventory, reads: Table, places: IntArray, origin: IntArray) -> Table:
+    """Build all columns of the rows of the source; sizes are those of their contents."""
+    sizes = {}
+    in_base = places < inventory.n_base
+    for name in ("width", "height"):
+        sizes[name] = np.zeros(len(places), np.int32)
+        for table, rows, chosen in (
+            (inventory.base.rows, places, (places >= 0) & in_base),
+            (inventory.work.contents, places - inventory.n_base, ~in_base),
+        ):
+            sizes[name][chosen] = table[name][rows[chosen]]
+    columns = {**{name: reads[name] for name in READ}, **sizes}
+    return inventory.source.replace(**columns, split=_find_splits(inventory, reads, origin))
+
+
+def _find_splits(inventory: Inventory, reads: Table, origin: IntArray) -> Categories:
+    """Find the split of each row: that of the source, or what the cache records if it has none."""
+    split: Categories = inventory.source["split"]
+    recorded: Categories = inventory.base.rows["split"]
+    if split.count() or not recorded.count():
+        return split
+    rows = np.flatnonzero(recorded.codes)
+    index = DigestIndex(inventory.base.rows["digest"][rows])
+    found = index.find(reads["digest"])
+    by_digest = np.where(found >= 0, recorded.codes[rows[found]], 0)
+    by_id = np.where(origin >= 0, recorded.codes[origin], 0)
+    return Categories(np.where(by_id > 0, by_id, by_digest), recorded.names)
+
+
+def _find_changed(inventory: Inventory, rows: Table, places: Mapping[str, IntArray]) -> IntArray:
+    """Find the rows of the cache whose columns or vectors differ now."""
+    base, n_base = inventory.base, inventory.n_base
+    differs = ~rows[:n_base].equal(base.rows.select(rows.names))
+    for name in base.present:
+        differs[inventory.find_moved(name, places[name][:n_base])] = True
+    return np.flatnonzero(differs)
 
 
 def list_infos(

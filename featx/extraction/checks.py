@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,7 +12,10 @@ from featx.cache.format import EmbeddingInfo
 from featx.cache.reader import Cache
 from featx.core.errors import CacheError, FeatxError, SourceError
 from featx.core.fingerprint import check_comparable
+from featx.core.lookup import TextIndex
+from featx.extraction.inventory import match_ids
 from featx.images.content import Content
+from featx.images.entries import as_columns
 from featx.images.manifest import Manifest
 
 
@@ -87,9 +89,9 @@ def count_allowed(max_failures: int | str, n_images: int) -> int:
 
 def is_other_source(base: Cache, manifest: Manifest) -> bool:
     """Tell whether a cache was made from another source: another name, and no image in common."""
-    ids = {entry.row.id for entry in manifest.entries}
-    is_other = base.source != manifest.source and ids.isdisjoint(base.ids.tolist())
-    return len(base) > 0 and is_other
+    if base.source == manifest.source or not len(base):
+        return False
+    return bool((match_ids(manifest.rows["id"], base.read_column("id")) < 0).all())
 
 
 def check_same_source(base: Cache, manifest: Manifest) -> None:
@@ -118,27 +120,29 @@ def check_manifest(manifest: Manifest) -> None:
         If there is no row, if two rows have the same id, or if an image lies in memory: such an
         image has no digest to identify it by.
     """
-    if not manifest.entries:
+    columns = as_columns(manifest.entries)
+    if not len(columns):
         raise SourceError(
             subject=manifest.source,
             expected="at least one row",
             got="none",
             remedy="Pass a manifest that has rows.",
         )
-    for entry in manifest.entries:
-        if not isinstance(entry.content, Content):
+    ids = columns.rows["id"]
+    for row, content in sorted(columns.contents.others.items()):
+        if not isinstance(content, Content):
             raise SourceError(
-                subject=f"{manifest.source}, row {entry.row.id!r}",
+                subject=f"{manifest.source}, row {ids[row]!r}",
                 expected="an image in a file",
                 got="an image in memory",
                 remedy="Save the images to files, or embed them with featx.embed(images).",
             )
-    row_id, count = Counter(entry.row.id for entry in manifest.entries).most_common(1)[0]
-    if count > 1:
+    repeat = TextIndex(ids).find_repeat()
+    if repeat is not None:
         raise SourceError(
             subject=manifest.source,
             expected="each id once",
-            got=f"{row_id!r} {count} times",
+            got=f"{ids[repeat]!r} {sum(one == ids[repeat] for one in ids)} times",
             remedy="Give each row an id of its own.",
         )
 

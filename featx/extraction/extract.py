@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
-import numpy as np
-
 from featx.backbones.backbone import Backbone
 from featx.backbones.registry import normalise_name
-from featx.cache.format import EmbeddingInfo
-from featx.cache.writer import Column, Placement, check_same, write_cache
 from featx.core.files import follow_link
-from featx.core.learnt import Digests, join_digests
+from featx.core.learnt import join_digests
+from featx.core.lookup import DigestSet
 from featx.core.notes import note
 from featx.core.parts import Part
 from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
-from featx.core.rows import Row
 from featx.core.signals import explain_end
-from featx.core.typing import Array, Decode, IntArray, PathLike, Precision, VectorDtype
+from featx.core.typing import Decode, PathLike, Precision, VectorDtype
 from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunKeywords, RunOptions
 from featx.embedding.timings import Timings
-from featx.extraction.assemble import CacheContent, assemble, list_infos
+from featx.extraction.assemble import assemble, list_infos
+from featx.extraction.commit import commit
 from featx.extraction.fill import embed_missing
-from featx.extraction.inventory import IN_BASE, BaseIndex, Inventory, observe_files
+from featx.extraction.inventory import BaseIndex, Inventory, observe_files
 from featx.extraction.ledger import refuse_failures, remove_failure_list
 from featx.extraction.parts import name_output
 from featx.extraction.plan import plan_extraction
@@ -42,7 +39,8 @@ from featx.extraction.report import (
 )
 from featx.extraction.request import ExtractionRequest
 from featx.extraction.settings import GivenSettings
-from featx.extraction.workspace import Workspace, open_workspace
+from featx.extraction.workspace import open_workspace
+from featx.images.entries import as_columns
 from featx.images.manifest import Manifest
 
 
@@ -228,22 +226,24 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
     ):
         start = time.perf_counter()
         shards, manifest = workspace.shards, workspace.manifest
-        n_resumed = len(shards.index.locations)
-        inventory = Inventory(
-            BaseIndex.from_cache(workspace.base),
-            shards.index,
-            [info.name for info in workspace.infos],
-            retry_failed=request.retry_failed,
-        )
+        n_resumed = shards.index.n_contents
         with stage("looking for new images"):
-            states = observe_files(inventory, manifest.entries, rehash=request.rehash)
+            inventory = Inventory(
+                manifest.rows,
+                BaseIndex.from_cache(workspace.base),
+                shards.index,
+                [info.name for info in workspace.infos],
+                retry_failed=request.retry_failed,
+            )
+            reads = inventory.find_reads(rehash=request.rehash)
+            states = observe_files(reads, as_columns(manifest.entries).contents)
             plan = plan_extraction(
                 manifest,
                 inventory,
+                reads,
                 states,
                 max_failures=request.max_failures,
                 is_part=request.part is not None,
-                rehash=request.rehash,
             )
         timings = Timings(start_s=workspace.start_s)
         batches = iter_embedded(
@@ -251,7 +251,7 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
             workspace.backbone,
             workspace.engine,
             request.run,
-            skip_digests=inventory.skip_digests,
+            skip_digests=inventory.build_skipped() if len(plan.todo) else DigestSet(),
             dtype=workspace.dtype,
             decode=workspace.settings.decode,
             timings=timings,
@@ -264,13 +264,11 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
             raise refuse_failures(request.output, plan.limit, n_failed, filled.failures)
         base = workspace.base
         known = {} if base is None else {name: base.get_info(name) for name in base.embeddings}
-        n_new = len(shards.index.locations) if inventory.adds_vectors else 0
+        n_new = shards.index.n_contents if inventory.adds_vectors else 0
         infos = list_infos(known, workspace.infos, n_new)
         learnt = workspace.read_learnt(infos)
         with stage(f"writing {request.output.name}"):
-            content = assemble(
-                plan, inventory, manifest.entries, infos, unread=filled.unread, prune=request.prune
-            )
+            content = assemble(plan, inventory, infos, unread=filled.unread, prune=request.prune)
             if plan.limit.is_exceeded(content.n_failed):
                 failures = list(filter(inventory.concerns_targets, content.failures))
                 raise refuse_failures(request.output, plan.limit, content.n_failed, failures)
@@ -296,7 +294,7 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
             n_failures=content.n_failed,
             n_ignored=manifest.n_ignored,
             dims={info.name: info.fingerprint.dim for info in workspace.infos},
-            n_embedded=len(shards.index.locations) - n_resumed,
+            n_embedded=shards.index.n_contents - n_resumed,
             n_resumed=n_resumed,
             n_damaged=shards.n_damaged,
             n_removed=content.n_removed,
@@ -305,7 +303,7 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
             elapsed_s=time.perf_counter() - start,
             timings=timings,
         )
-        sought = (entry.row for entry in manifest.entries)
+        sought = manifest.rows["label"].count()
         notes = list_notes(
             report, counts, sought, prune=request.prune, is_part=request.part is not None
         )
@@ -315,85 +313,3 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
     for text in notes:
         note(text)
     return report
-
-
-def commit(
-    output: Path,
-    workspace: Workspace,
-    inventory: Inventory,
-    content: CacheContent,
-    *,
-    learnt: Mapping[str, Digests],
-    overwrite: bool,
-) -> bool:
-    """Write the cache unless it is up to date, and remove the unfinished work.
-
-    A cache that another program put there meanwhile is not replaced, unless `overwrite` is True.
-
-    Returns
-    -------
-    bool
-        True if the cache was written.
-    """
-    base, shards = workspace.base, workspace.shards
-    # The rows may be the same, for example those of another embedding, and still have new vectors.
-    is_changed = base is None or inventory.adds_vectors or content.differs_from(base)
-    if base is not None and not is_changed:  # the weights may say now what they did not say before
-        is_changed = any(
-            len(learnt[name]) > len(base.read_learnt_digests(name)) for name in base.embeddings
-        )
-
-    def check() -> None:
-        workspace.lock.check()
-        if base is not None:
-            check_same(output, base.digest)
-
-    if is_changed:
-        write_cache(
-            output,
-            content.rows,
-            [
-                _build_column(workspace, inventory, info, content.rows, learnt=learnt[info.name])
-                for info in content.infos
-            ],
-            failures=content.failures,
-            source=workspace.manifest.source,
-            keep=base,
-            placement=Placement(
-                overwrite=overwrite or base is not None, folder=shards.folder, check=check
-            ),
-        )
-    shards.remove()
-    return is_changed
-
-
-def _build_column(
-    workspace: Workspace,
-    inventory: Inventory,
-    info: EmbeddingInfo,
-    rows: Sequence[Row],
-    *,
-    learnt: Digests,
-) -> Column:
-    """Describe where the vectors of one embedding are read from."""
-    base, shards, dtype = workspace.base, workspace.shards, workspace.dtype
-    if base is not None and info.name in base.embeddings:
-        dtype = base.get_dtype(info.name)
-    locations = inventory.list_locations(info.name, rows)
-
-    def read_some(number: int, indices: Array) -> Array:
-        if number != IN_BASE:
-            return shards.read_vectors(info.name, number, indices)
-        assert base is not None
-        return base.read_vectors(info.name, indices)
-
-    def read(numbers: IntArray) -> Array:
-        block = locations[numbers]
-        values = np.full((len(numbers), info.fingerprint.dim), np.nan, dtype)
-        is_there = block[:, 1] >= 0
-        for number in np.unique(block[is_there, 0]):
-            mask = is_there & (block[:, 0] == number)
-            values[mask] = read_some(int(number), block[mask, 1])
-        return values
-
-    return Column(info=info, dtype=dtype, read=read, learnt=learnt)

@@ -2,63 +2,73 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from featx.cache.index import WorkIndex
 from featx.cache.reader import Cache
+from featx.core.columns import Table, Texts, iter_blocks
+from featx.core.digests import is_known, pack_digests
+from featx.core.lookup import DigestIndex, DigestSet, TextIndex
+from featx.core.row_tables import FAILURE_KINDS, ROW_KINDS, build_table, list_rows
 from featx.core.rows import Failure, Row
-from featx.core.typing import Array, Split
-from featx.images.content import Content
-from featx.images.manifest import Entry
+from featx.core.typing import BoolArray, IntArray, UInt8Array
+from featx.images.contents import NOWHERE, Contents
 
-IN_BASE = -1
-"""Number that stands for the existing cache, in place of the number of a shard."""
+STATE = ("n_bytes", "mtime_ns")
+"""Columns that say whether a file is unchanged: its size, and the time of its last change."""
 
-FileState = tuple[int, int]
-"""Size in bytes, and time of last change in nanoseconds since 1970."""
+READ = ("digest", *STATE)
+"""Columns of one read of a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaseIndex:
-    """The content of the existing cache, indexed by id and by digest.
+    """The content of the existing cache.
 
     Attributes
     ----------
-    rows : dict of str to Row
-        Rows by id.
+    rows : Table
+        Its rows, with the columns of `ROW_KINDS`.
     failures : tuple of Failure
         Lines of the ledger whose file could be read.
-    indices : dict of str to dict of str to int
-        Row index of each embedded content, by embedding and digest.
+    present : dict of str to ndarray of bool
+        ``(n_rows,)``, rows that have a vector, by embedding.
     """
 
-    rows: dict[str, Row] = field(default_factory=dict)
+    rows: Table = field(default_factory=lambda: build_table([], ROW_KINDS))
     failures: tuple[Failure, ...] = ()
-    indices: dict[str, dict[str, int]] = field(default_factory=dict)
+    present: Mapping[str, BoolArray] = field(default_factory=dict)
 
     @classmethod
     def from_cache(cls, cache: Cache | None) -> BaseIndex:
-        """Index a cache; None stands for an empty one."""
+        """Read a cache; None stands for an empty one."""
         if cache is None:
             return cls()
-        rows = cache.rows
-        indices = {
-            name: {
-                rows[index].digest: index
-                for index in np.flatnonzero(cache.read_present(name)).tolist()
-            }
-            for name in cache.embeddings
-        }
+        cache.check_ids()
         return cls(
-            rows={row.id: row for row in rows},
+            rows=cache.read_rows(),
             failures=tuple(failure for failure in cache.failures if failure.digest),
-            indices=indices,
+            present={name: cache.read_present(name) for name in cache.embeddings},
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reads:
+    """Earlier reads of the files of a source.
+
+    Attributes
+    ----------
+    table : Table
+        The columns of `READ`, one row for each row of the source.
+    is_usable : ndarray of bool
+        ``(n_rows,)``, True for a read of the same file whose content needs no more work.
+    """
+
+    table: Table
+    is_usable: BoolArray
 
 
 class Inventory:
@@ -69,6 +79,8 @@ class Inventory:
 
     Parameters
     ----------
+    source : Table
+        Rows of the source, with the columns of a manifest.
     base : BaseIndex
         Content of the existing cache.
     work : WorkIndex
@@ -80,68 +92,214 @@ class Inventory:
 
     Attributes
     ----------
-    skip_digests : set of str
-        Contents that have a vector in all targets, or are known to fail.
+    origin : ndarray of int
+        ``(n_rows,)``, row of the cache that has the id of each row of the source; -1 for none.
     """
 
     def __init__(
-        self, base: BaseIndex, work: WorkIndex, targets: Sequence[str], *, retry_failed: bool
+        self,
+        source: Table,
+        base: BaseIndex,
+        work: WorkIndex,
+        targets: Sequence[str],
+        *,
+        retry_failed: bool,
     ) -> None:
-        self.base, self.work, self.targets = base, work, tuple(targets)
-        self._sizes = {row.digest: (row.width, row.height) for row in base.rows.values()}
+        self.source, self.base, self.work, self.targets = source, base, work, tuple(targets)
+        self.n_base = len(base.rows)
+        self.origin = match_ids(source["id"], base.rows["id"])
         self._failures: dict[str, dict[str, Failure]] = {}
         for failure in base.failures:
             if not (retry_failed and self.concerns_targets(failure)):
                 self._failures.setdefault(failure.digest, {})[failure.embedding] = failure
-        self._read: dict[str, Row | Failure] = {**base.rows} | {
-            one.id: one for one in base.failures
-        }
-        self.skip_digests = self._list_complete()
+        self._by_digest: dict[str, tuple[DigestIndex, IntArray]] = {}
 
-    def _list_complete(self) -> set[str]:
-        complete = set(self.work.locations) | set(self.work.failures)
-        for digest, found in self._failures.items():
-            if "" in found or all(
-                name in found or self.has_vector(name, digest) for name in self.targets
-            ):
-                complete.add(digest)
-        return complete | self._complete_in_base
+    # --- vectors
 
-    @functools.cached_property
-    def _complete_in_base(self) -> set[str]:
-        """Contents that have a vector in all targets in the existing cache."""
-        return set.intersection(*(set(self.base.indices.get(name, ())) for name in self.targets))
+    def locate(self, embedding: str, digests: UInt8Array, origin: IntArray) -> IntArray:
+        """Find where the vectors of contents lie, int64 ``(n,)``; -1 for none.
+
+        A number below `n_base` is a row of the cache, the row itself if it has the content; a
+        number above is a content of the shards, counted from `n_base`.
+
+        Parameters
+        ----------
+        embedding : str
+            Name of the embedding.
+        digests : ndarray of uint8
+            ``(n, 32)``, the contents.
+        origin : ndarray of int
+            ``(n,)``, row of the cache that each content is sought for; -1 for none.
+        """
+        places = np.empty(len(digests), np.int64)
+        for block in iter_blocks(len(digests)):
+            places[block] = self._locate_block(embedding, digests[block], origin[block])
+        return places
+
+    def _locate_block(self, embedding: str, digests: UInt8Array, origin: IntArray) -> IntArray:
+        places = np.full(len(digests), -1, np.int64)
+        present = self.base.present.get(embedding)
+        if present is not None:
+            own = np.flatnonzero(origin >= 0)
+            own = own[present[origin[own]]]
+            same = (self.base.rows["digest"][origin[own]] == digests[own]).all(axis=1)
+            places[own[same]] = origin[own[same]]
+        left = np.flatnonzero((places < 0) & is_known(digests))
+        if embedding in self.targets and self.work.n_contents and len(left):
+            found = self.work.find(digests[left])
+            places[left] = np.where(found >= 0, found + self.n_base, -1)
+            left = left[found < 0]
+        places[left] = self._find_in_base(embedding, digests[left])
+        return places
+
+    def _find_in_base(self, embedding: str, digests: UInt8Array) -> IntArray:
+        """Find the first row of the cache that has a vector of each content; -1 for none."""
+        present = self.base.present.get(embedding)
+        if present is None or not len(digests):
+            return np.full(len(digests), -1, np.int64)
+        if embedding not in self._by_digest:
+            rows = np.flatnonzero(present)
+            self._by_digest[embedding] = DigestIndex(self.base.rows["digest"][rows]), rows
+        index, rows = self._by_digest[embedding]
+        found = index.find(digests)
+        return np.where(found >= 0, rows[found], -1) if len(rows) else found
+
+    def find_moved(self, embedding: str, places: IntArray) -> IntArray:
+        """Find the rows of the cache whose vector lies elsewhere now, ascending.
+
+        Parameters
+        ----------
+        embedding : str
+            Name of an embedding of the cache.
+        places : ndarray of int
+            ``(n_base,)``, where the vector of each row of the cache lies now.
+        """
+        own = np.where(self.base.present[embedding], np.arange(self.n_base), -1)
+        return np.flatnonzero(places != own)
+
+    def _has_vector(self, embedding: str, digest: str) -> bool:
+        return bool(self.locate(embedding, pack_digests([digest]), np.array([-1]))[0] >= 0)
 
     @property
     def adds_vectors(self) -> bool:
         """True if the shards hold a content that the cache lacks."""
-        return not self._complete_in_base.issuperset(self.work.locations)
+        digests = self.work.contents["digest"]
+        return any((self._find_in_base(name, digests) < 0).any() for name in self.targets)
 
-    def find_read(self, entry: Entry, *, rehash: bool) -> Row | Failure | None:
-        """Find the row of an earlier read of the same file, if its content needs no more work.
+    def build_skipped(self) -> DigestSet:
+        """Build the set of contents that have a vector in all targets, or are known to fail."""
+        has_all = np.ones(self.n_base, bool)
+        for name in self.targets:
+            has_all &= self.base.present.get(name, False)
+        base = self.base.rows["digest"][has_all]
+        hopeless = pack_digests(self._list_hopeless())
+        parts = [base[is_known(base)], self.work.contents["digest"], hopeless]
+        return DigestSet(np.concatenate(parts))
+
+    # --- reads
+
+    def find_reads(self, *, rehash: bool) -> Reads:
+        """Find the earlier reads of the files of the source.
 
         Parameters
         ----------
-        entry : Entry
-            One row of the source.
         rehash : bool
             True to trust only the reads of this unfinished run.
         """
-        read: Row | Failure | None = self.work.rows.get(entry.row.id)
-        if read is None and not rehash:
-            read = self._read.get(entry.row.id)
-        # A file at another path is another file, even if size and time are equal.
-        if read is None or read.path != entry.row.path or read.mtime_ns < 0:
-            return None
-        return read if read.digest in self.skip_digests else None
+        if rehash:
+            table = self.work.reads
+            usable = is_known(table["digest"])
+        else:
+            table, usable = self._find_base_reads()
+            for read, later in self._list_later_reads():
+                columns = {name: table[name].copy() for name in READ}
+                for name in READ:
+                    columns[name][read] = later[name]
+                table, usable[read] = Table(columns), True
+        usable &= table["mtime_ns"] >= 0
+        rows = np.flatnonzero(usable)
+        hopeless = DigestIndex(pack_digests(self._list_hopeless()))
+        for block in iter_blocks(len(rows)):
+            some = rows[block]
+            digests, done = table["digest"][some], np.ones(len(some), bool)
+            for name in self.targets:
+                done &= self.locate(name, digests, self.origin[some]) >= 0
+            usable[some] = done | (hopeless.find(digests) >= 0)
+        return Reads(table=table, is_usable=usable)
+
+    def _find_base_reads(self) -> tuple[Table, BoolArray]:
+        """Find the reads that the cache records. A file at another path is another file."""
+        origin, rows = self.origin, self.base.rows
+        usable = origin >= 0
+        if usable.all():
+            table = rows.select(READ)[origin]
+        else:
+            table = Table(
+                {
+                    name: np.zeros((len(origin), *rows[name].shape[1:]), rows[name].dtype)
+                    for name in READ
+                }
+            )
+            for name in READ:
+                table[name][usable] = rows[name][origin[usable]]
+        for block in iter_blocks(len(origin)):
+            some = block.start + np.flatnonzero(usable[block])
+            usable[some] = self.source["path"][some].equal(rows["path"][origin[some]])
+        return table, usable
+
+    def _list_later_reads(self) -> list[tuple[IntArray, Table]]:
+        """List the reads that count more: those of the ledger, then those of this extraction."""
+        later = []
+        if self.base.failures:
+            failed = build_table(self.base.failures, FAILURE_KINDS)
+            rows = TextIndex(self.source["id"]).find(failed["id"])
+            failed, rows = failed[rows >= 0], rows[rows >= 0]
+            same = self.source["path"][rows].equal(failed["path"])
+            later.append((rows[same], failed[same]))
+        done = np.flatnonzero(is_known(self.work.reads["digest"]))
+        later.append((done, self.work.reads[done]))
+        return [(rows, reads) for rows, reads in later if len(rows)]
+
+    # --- failures
+
+    def _list_hopeless(self) -> list[str]:
+        """List the digests of contents that fail in each target in which they have no vector."""
+        return [
+            *self.work.failures,
+            *(
+                digest
+                for digest, found in self._failures.items()
+                if "" in found
+                or all(name in found or self._has_vector(name, digest) for name in self.targets)
+            ),
+        ]
+
+    def find_failing(self, digests: UInt8Array) -> IntArray:
+        """Find the contents that failed somewhere, int64 ``(n_failing,)``: their numbers.
+
+        Parameters
+        ----------
+        digests : ndarray of uint8
+            ``(n, 32)``, the contents.
+        """
+        failing = {**self._failures, **self.work.failures}
+        if not failing:
+            return np.empty(0, np.int64)
+        return np.flatnonzero(DigestIndex(pack_digests(failing)).find(digests) >= 0)
 
     def list_failures(self, row: Row) -> list[Failure]:
-        """List why a content has no vector: one failure for each embedding, or one for all."""
+        """List why a content has no vector: one failure for each embedding, or one for all.
+
+        Parameters
+        ----------
+        row : Row
+            Identity, digest and state of the file.
+        """
         found = self._failures.get(row.digest, {}) | self.work.failures.get(row.digest, {})
         if not found:
             return []
-        names = dict.fromkeys([*self.base.indices, *self.targets])
-        have = {name for name in names if self.has_vector(name, row.digest)}
+        names = dict.fromkeys([*self.base.present, *self.targets])
+        have = {name for name in names if self._has_vector(name, row.digest)}
         if have and "" in found:  # it has a vector elsewhere, so it does not lack all
             found = {name: replace(found[""], embedding=name) for name in self.targets} | found
         return [
@@ -154,59 +312,63 @@ class Inventory:
         """Find why a content lacks a requested embedding; None if it lacks none."""
         return next(filter(self.concerns_targets, self.list_failures(row)), None)
 
+    def describe_rows(self, reads: Table, rows: IntArray) -> list[Row]:
+        """Describe some rows of the source as records, with what was read of them.
+
+        Parameters
+        ----------
+        reads : Table
+            The columns of `READ`, one row for each row of the source.
+        rows : ndarray of int
+            Rows of the source.
+        """
+        said = self.source.select(["id", "path"])[rows]
+        return list_rows(said.replace(**{name: reads[name][rows] for name in READ}))
+
     def concerns_targets(self, failure: Failure) -> bool:
         """Tell whether a failure is one of a requested embedding."""
         return failure.embedding in ("", *self.targets)
 
-    def find_size(self, digest: str) -> tuple[int, int]:
-        """Return width and height of a content that has a vector, in pixels."""
-        return self.work.sizes.get(digest) or self._sizes[digest]
 
-    def list_splits(self) -> dict[str, Split]:
-        """List the splits that the cache records, by id and by digest."""
-        splits: dict[str, Split] = {}
-        for row in self.base.rows.values():
-            if row.split:
-                splits[row.id] = splits[row.digest] = row.split
-        return splits
-
-    def has_vector(self, embedding: str, digest: str) -> bool:
-        """Tell whether a content has a vector in an embedding."""
-        return self.find_location(embedding, digest) is not None
-
-    def find_location(self, embedding: str, digest: str) -> tuple[int, int] | None:
-        """Return where the vector of a content lies: number of the shard or `IN_BASE`, and row."""
-        if embedding in self.targets and digest in self.work.locations:
-            return self.work.locations[digest]
-        index = self.base.indices.get(embedding, {}).get(digest)
-        return None if index is None else (IN_BASE, index)
-
-    def list_locations(self, embedding: str, rows: Iterable[Row]) -> Array:
-        """Return the location of each row's vector, int64 ``(n_rows, 2)``; row -1 for none."""
-        nowhere = (IN_BASE, -1)
-        found = [self.find_location(embedding, row.digest) or nowhere for row in rows]
-        return np.array(found, np.int64).reshape(-1, 2)
-
-
-def observe_files(
-    inventory: Inventory, entries: Iterable[Entry], *, rehash: bool
-) -> Mapping[str, FileState]:
-    """Get size and time of the files that were read before, by id, without opening a file.
+def match_ids(ids: Texts, base: Texts) -> IntArray:
+    """Find the row of a cache that has each id, int64 ``(n_ids,)``; -1 for none.
 
     Parameters
     ----------
-    inventory : Inventory
-        Rows and failures of earlier reads.
-    entries : iterable of Entry
-        Rows of the source.
-    rehash : bool
-        True to trust only the reads of this unfinished run.
+    ids : Texts
+        Ids of the source, each one once.
+    base : Texts
+        Ids of the cache, each one once.
     """
-    states: dict[str, FileState] = {}
-    for entry in entries:
-        if inventory.find_read(entry, rehash=rehash) is None:
-            continue
-        assert isinstance(entry.content, Content)
-        with suppress(OSError):  # a missing file is tried again, and then fails with its reason
-            states[entry.row.id] = entry.content.stat()
-    return states
+    n_both = min(len(ids), len(base))
+    rows = np.arange(len(ids))
+    if ids[:n_both].equal(base[:n_both]).all():  # nothing is new, or all that is new comes last
+        rows[n_both:] = -1
+        return rows
+    return TextIndex(base).find(ids)
+
+
+def observe_files(reads: Reads, contents: Contents) -> Table:
+    """Get size and time of the files that were read before, without opening a file.
+
+    Parameters
+    ----------
+    reads : Reads
+        Earlier reads.
+    contents : Contents
+        The files of the source.
+
+    Returns
+    -------
+    Table
+        The columns of `STATE`, one row for each row of the source; `NOWHERE` for a file that was
+        not looked at, or is not there.
+    """
+    rows = np.flatnonzero(reads.is_usable)
+    found = contents.read_states(rows)
+    if len(rows) == len(contents):
+        return found
+    states = {name: np.full(len(contents), NOWHERE, np.int64) for name in STATE}
+    for name in STATE:
+        states[name][rows] = found[name]
+    return Table(states)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from featx.cache.reader import Cache
 from featx.core.errors import CacheError
@@ -23,9 +24,8 @@ def take_part(manifest: Manifest, part: Part) -> Manifest:
     part : Part
         The part to return.
     """
-    return replace(
-        manifest, entries=tuple(entry for entry in manifest.entries if part.has(entry.row.id))
-    )
+    ids = manifest.rows["id"]
+    return manifest.take(np.fromiter(map(part.has, ids), bool, len(ids)))
 
 
 def name_output(output: Path, part: Part | None) -> Path:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from featx.cache.reader import Cache
+from featx.core.columns import Table
 from featx.core.errors import CacheError
-from featx.core.rows import Failure, Row
+from featx.core.rows import Failure
 from featx.core.typing import Count, VectorDtype, list_choices
 from featx.extraction.checks import FailureLimit, count_allowed
-from featx.extraction.inventory import FileState, Inventory
-from featx.images.manifest import Entry, Manifest
+from featx.extraction.inventory import STATE, Inventory, Reads
+from featx.images.entries import Entries, as_columns
+from featx.images.manifest import Manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +23,9 @@ class Plan:
 
     Attributes
     ----------
-    unchanged : dict of str to Row
-        Rows of unchanged files by id, with their digests; these files are not read.
-    todo : tuple of Entry
+    reads : Reads
+        The reads of unchanged files, with their digests; these files are not read again.
+    todo : Entries
         Images to read, and to embed unless the content has a vector already.
     failures : tuple of Failure
         One known failure for each unchanged row that lacks a requested embedding.
@@ -31,8 +33,8 @@ class Plan:
         Number of images that may fail.
     """
 
-    unchanged: Mapping[str, Row]
-    todo: tuple[Entry, ...]
+    reads: Reads
+    todo: Entries
     failures: tuple[Failure, ...]
     limit: FailureLimit
 
@@ -40,11 +42,11 @@ class Plan:
 def plan_extraction(
     manifest: Manifest,
     inventory: Inventory,
-    states: Mapping[str, FileState],
+    reads: Reads,
+    states: Table,
     *,
     max_failures: int | str,
     is_part: bool = False,
-    rehash: bool = False,
 ) -> Plan:
     """Decide which images need embedding.
 
@@ -54,15 +56,15 @@ def plan_extraction(
         Rows of the source.
     inventory : Inventory
         Vectors and failures that the cache and unfinished work hold.
-    states : mapping of str to FileState
-        Current size and time of last change of the files, by id.
+    reads : Reads
+        Earlier reads of the files.
+    states : Table
+        Current n_bytes and mtime_ns of each file.
     max_failures : int or str
         Number of images that may fail, or a percentage of all images.
     is_part : bool
         Whether the source is one part of a larger one: it may be empty, and each of few images may
         fail.
-    rehash : bool
-        True to read every file again, except those that this unfinished run has read.
 
     Raises
     ------
@@ -71,21 +73,17 @@ def plan_extraction(
     """
     n_allowed = count_allowed(max_failures, len(manifest))
     limit = FailureLimit(manifest.source, len(manifest), n_allowed, may_all_fail=is_part)
-    unchanged: dict[str, Row] = {}
-    todo: list[Entry] = []
-    for entry in manifest.entries:
-        read = inventory.find_read(entry, rehash=rehash)
-        if read is None or states.get(entry.row.id) != (read.n_bytes, read.mtime_ns):
-            todo.append(entry)
-            continue
-        unchanged[entry.row.id] = replace(
-            entry.row, digest=read.digest, n_bytes=read.n_bytes, mtime_ns=read.mtime_ns
-        )
-    known = (inventory.find_failure(row) for row in unchanged.values())
+    unchanged = reads.is_usable.copy()
+    for name in STATE:
+        unchanged &= reads.table[name] == states[name]
+    kept = Reads(table=reads.table, is_usable=unchanged)
+    failing = inventory.find_failing(reads.table["digest"])
+    failing = failing[unchanged[failing]]
+    found = map(inventory.find_failure, inventory.describe_rows(reads.table, failing))
     return Plan(
-        unchanged=unchanged,
-        todo=tuple(todo),
-        failures=tuple(failure for failure in known if failure is not None),
+        reads=kept,
+        todo=as_columns(manifest.entries)[~unchanged],
+        failures=tuple(failure for failure in found if failure is not None),
         limit=limit,
     )
 

@@ -11,7 +11,10 @@ import numpy as np
 
 from featx.cache.format import EmbeddingInfo
 from featx.cache.joined import open_cache
+from featx.core.columns import Table, Texts
 from featx.core.errors import CacheError
+from featx.core.lookup import TextIndex
+from featx.core.row_tables import list_rows
 from featx.core.rows import Row
 from featx.core.similarity import compute_cosines
 from featx.core.typing import Array, CachePaths, PathLike, VectorDtype
@@ -19,6 +22,7 @@ from featx.embedding.batching import EmbeddedBatch
 from featx.embedding.identity import find_decode, restore_backbone
 from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunOptions, SharedRunKeywords
+from featx.images.entries import as_columns
 from featx.images.sources.read import read_manifest
 
 MIN_COSINE = {"fp32": 0.99999, "bf16": 0.98, "fp16": 0.999}
@@ -112,9 +116,9 @@ def compare_with_source(
         )
     drawn = _draw_sample(cache, embedding, sample, seed)
     manifest = read_manifest(source)
-    entries = {entry.row.id: entry for entry in manifest.entries}
-    todo = [entries[row_id] for row_id in drawn.rows if row_id in entries]
-    if not todo:
+    places = TextIndex(manifest.rows["id"]).find(Texts.from_list(drawn.rows))
+    todo = as_columns(manifest.entries)[places[places >= 0]]
+    if not len(todo):
         raise CacheError(
             subject=drawn.subject,
             expected="the source that it was made from",
@@ -174,7 +178,8 @@ def _draw_sample(cache: CachePaths, embedding: str | None, size: int, seed: int)
         have = opened.select_rows(embedding=info.name)
         generator = np.random.default_rng(seed)
         chosen = np.sort(generator.choice(have, min(size, len(have)), replace=False))
-        rows = [opened.rows[index] for index in chosen]
+        columns = {name: opened.read_column(name)[chosen] for name in ("id", "path", "digest")}
+        rows = list_rows(Table(columns))
         vectors = opened.read_vectors(info.name, chosen)
         return Sample(
             subject=str(opened.path),

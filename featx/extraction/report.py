@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from featx.core.columns import Table, count_pairs
 from featx.core.learnt import Digests, find_learnt
-from featx.core.rows import Row
 from featx.core.text import count_noun, join_some, show_text
 from featx.core.typing import Split, list_choices
 from featx.embedding.timings import Timings
@@ -106,9 +103,10 @@ class ExtractionReport:
         return asdict(self) | {"path": str(self.path), "advice": self.timings.advise()}
 
 
-def count_rows(rows: Iterable[Row]) -> RowCounts:
-    """Count rows by label and split, None for none: one pass, because rows may be millions."""
-    return Counter(map(attrgetter("label", "split"), rows))
+def count_rows(rows: Table) -> RowCounts:
+    """Count rows by label and split, None for none."""
+    pairs = count_pairs(rows["label"], rows["split"])
+    return Counter({(label or None, split or None): n for (label, split), n in pairs.items()})  # type: ignore[misc]
 
 
 def count_labels(counts: RowCounts) -> dict[str, int]:
@@ -128,20 +126,19 @@ def count_splits(counts: RowCounts) -> dict[str, int]:
     return {name: found[name] for name in list_choices(Split) if name in found}
 
 
-def count_learnt(rows: Sequence[Row], learnt: Digests) -> dict[str, int]:
+def count_learnt(rows: Table, learnt: Digests) -> dict[str, int]:
     """Count the rows whose image the network has learnt from, by split; "" for no split.
 
     Parameters
     ----------
-    rows : sequence of Row
+    rows : Table
         Rows of the cache.
     learnt : ndarray of uint64
         Shortened digests of the images that the network has learnt from.
     """
     if not len(learnt):  # no pass over the rows for weights that were not tuned
         return {}
-    found = find_learnt(np.array([row.digest for row in rows], object), learnt)
-    counts = Counter(rows[number].split or "" for number in np.flatnonzero(found).tolist())
+    counts = Counter(rows["split"][find_learnt(rows["digest"], learnt)])
     return {name: counts[name] for name in (*list_choices(Split), "") if name in counts}
 
 
@@ -166,7 +163,7 @@ def describe_learnt(report: ExtractionReport, n_learnt: Mapping[str, int]) -> st
 def list_notes(
     report: ExtractionReport,
     counts: RowCounts,
-    sought: Iterable[Row],
+    sought: Iterable[str],
     *,
     prune: bool,
     is_part: bool = False,
@@ -179,8 +176,8 @@ def list_notes(
         Summary of the extraction.
     counts : Counter
         Rows of the cache by label and split.
-    sought : iterable of Row
-        Rows of the source, with those that failed.
+    sought : iterable of str
+        Labels of the source, with those of images that failed.
     prune : bool
         Whether rows that the source no longer has were dropped.
     is_part : bool
@@ -198,7 +195,7 @@ def list_notes(
             "prune=True to drop them."
         )
     if report.n_failures:
-        lost = sorted({row.label for row in sought if row.label} - report.labels.keys())
+        lost = sorted(set(sought) - report.labels.keys())
         of_lost = f", all images of {_join_labels(lost)} among them" if lost and not is_part else ""
         notes.append(
             f"{count_noun(report.n_failures, 'image')} failed{of_lost}. List them with "

@@ -124,7 +124,7 @@ class Workspace:
 
     def describe_kept(self) -> str:
         """Say what an interrupted run keeps, and how to go on."""
-        n_kept = len(self.shards.index.locations)
+        n_kept = self.shards.index.n_contents
         if not n_kept:
             return "no result was written; run the same again"
         where = self.shards.folder
@@ -176,6 +176,7 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
         shards = Shards(
             work_dir,
             infos,
+            source=manifest.rows,
             dtype=dtype,
             batch_size=engine.batch_size,
             fresh=request.overwrite,

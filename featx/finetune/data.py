@@ -5,7 +5,7 @@ The decisions are functions of columns; `read_data` reads the columns and the so
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,10 @@ import numpy as np
 from featx.backbones.metadata import MAX_LEARNT
 from featx.backbones.spec import PENULTIMATE
 from featx.cache.reader import Cache
+from featx.core.columns import Texts
 from featx.core.errors import TuningError
 from featx.core.learnt import Digests, find_learnt, join_digests, shorten_digests
+from featx.core.lookup import TextIndex
 from featx.core.notes import note
 from featx.core.typing import Array
 from featx.extraction.agreement import Agreement, compare_source
@@ -29,7 +31,8 @@ from featx.heads.classifier import weigh_classes
 from featx.heads.head import Head
 from featx.heads.linear import fold_linear
 from featx.heads.splits import join_units
-from featx.images.manifest import Entry, Manifest
+from featx.images.entries import Entry, as_columns
+from featx.images.manifest import Manifest
 from featx.images.sources.read import read_manifest
 
 if TYPE_CHECKING:
@@ -131,9 +134,8 @@ def read_data(cache: Cache, request: TuningRequest) -> TuningData:
             remedy="Tune on fewer images.",
         )
     test = drop_seen(LabelledRows.read(cache, split, embedding), seen, f"{subject}, split {split}")
-    by_id = {entry.row.id: entry for entry in manifest.entries}
     entries, test_entries = (
-        find_entries(rows.ids.tolist(), by_id, subject=subject, source=cache.source)
+        find_entries(rows.ids.tolist(), manifest, subject=subject, source=cache.source)
         for rows in (train, test)
     )
     check_labels(train.labels, head.classes, subject)
@@ -339,7 +341,7 @@ def drop_seen(test: LabelledRows, seen: Array, subject: str) -> LabelledRows:
 
 
 def find_entries(
-    ids: Sequence[str], by_id: Mapping[str, Entry], *, subject: str, source: str
+    ids: Sequence[str], manifest: Manifest, *, subject: str, source: str
 ) -> tuple[Entry, ...]:
     """Find the images of rows in the source.
 
@@ -347,8 +349,8 @@ def find_entries(
     ----------
     ids : sequence of str
         Identities of the rows.
-    by_id : mapping of str to Entry
-        Images of the source by identity.
+    manifest : Manifest
+        Images of the source.
     subject : str
         Name of the cache, for the error.
     source : str
@@ -364,7 +366,8 @@ def find_entries(
     TuningError
         If an image is missing, or if there are no rows.
     """
-    missing = [row_id for row_id in ids if row_id not in by_id]
+    places = TextIndex(manifest.rows["id"]).find(Texts.from_list(ids))
+    missing = [ids[row] for row in np.flatnonzero(places < 0).tolist()]
     if missing or not ids:
         raise TuningError(
             subject=subject,
@@ -372,7 +375,7 @@ def find_entries(
             got=f"{len(missing)} missing, such as {missing[0]}" if missing else "no labelled rows",
             remedy=f"Pass the source that the cache was extracted from: {source}.",
         )
-    return tuple(by_id[row_id] for row_id in ids)
+    return tuple(as_columns(manifest.entries)[places])
 
 
 def check_labels(labels: Array, classes: Array, subject: str) -> None:

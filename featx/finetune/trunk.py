@@ -31,7 +31,8 @@ from featx.engines.engine import Engine
 from featx.extraction.checks import is_other_source
 from featx.extraction.extract import extract
 from featx.extraction.naming import name_embedding
-from featx.images.manifest import Entry, Manifest
+from featx.images.entries import Entry
+from featx.images.manifest import Manifest
 from featx.images.names import escape_name
 
 CALL = "featx.extract(source, cache)."

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from featx.cache.open import RECORD_SPLITS
 from featx.cache.reader import Cache
+from featx.cache.tables import BLOCK_ROWS
+from featx.core.columns import iter_blocks
 from featx.core.errors import CacheError
 from featx.core.notes import note
 from featx.core.recognise import check_order
-from featx.core.typing import BoolArray, Split
+from featx.core.typing import BoolArray, Float64Array, IntArray, Split, StrArray
 from featx.fitting.inputs import (
     CacheLike,
     HeadLike,
@@ -20,6 +24,7 @@ from featx.fitting.inputs import (
     read_head,
 )
 from featx.heads.evaluate import Evaluation, score_predictions
+from featx.heads.head import Head
 
 
 def evaluate(
@@ -91,17 +96,30 @@ def evaluate(
                 got="none",
                 remedy="Extract from class folders, or from a table with a column named label.",
             )
-        X = opened.read_vectors(name, rows)
+        predicted, probabilities = _predict_rows(head, opened, name, rows)
         y, learnt = opened.labels[rows], opened.read_learnt(name)[rows]
-        seen = head.find_seen(opened.digests[rows]) | learnt
+        seen = head.find_seen(opened.read_column("digest")[rows]) | learnt
         note_left_out(opened, split, name)
     scores = score_predictions(
-        y, head.predict(X), classes=head.classes, probabilities=head.predict_proba(X), seen=seen
+        y, predicted, classes=head.classes, probabilities=probabilities, seen=seen
     )
     if scores.n_seen:
         note(f"{describe_seen(seen, learnt)}: their scores are too high")
     note_unknown(y, head.classes)
     return scores
+
+
+def _predict_rows(
+    head: Head, cache: Cache, embedding: str, rows: IntArray
+) -> tuple[StrArray, Float64Array | None]:
+    """Predict classes and probabilities of rows, in blocks: the vectors may not fit in memory."""
+    predicted, probabilities = [], []
+    for block in iter_blocks(len(rows), BLOCK_ROWS):
+        X = cache.read_vectors(embedding, rows[block])
+        predicted.append(head.predict(X))
+        probabilities.append(head.predict_proba(X))
+    known = [part for part in probabilities if part is not None]
+    return np.concatenate(predicted), np.concatenate(known) if known else None
 
 
 def describe_seen(seen: BoolArray, learnt: BoolArray) -> str:

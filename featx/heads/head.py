@@ -21,7 +21,15 @@ from featx.core.learnt import Digests, find_learnt
 from featx.core.process import ignore_warnings, single_threaded
 from featx.core.provenance import Origin
 from featx.core.recognise import LET_READ, UNREADABLE, describe_path
-from featx.core.typing import Array, BoolArray, Float32Array, Measure, PathLike, StrArray
+from featx.core.typing import (
+    Array,
+    BoolArray,
+    Float32Array,
+    Measure,
+    PathLike,
+    StrArray,
+    UInt8Array,
+)
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import CrossValidation
 from featx.heads.kinds import ClassWeight, choose_measure
@@ -218,13 +226,14 @@ class Head:
         with ignore_warnings(ConvergenceWarning), single_threaded():
             return clone(self.estimator).fit(X, y)
 
-    def find_seen(self, digests: StrArray) -> BoolArray:
+    def find_seen(self, digests: StrArray | UInt8Array) -> BoolArray:
         """Find the rows whose image the head, or the network of its embeddings, has learnt from.
 
         Parameters
         ----------
-        digests : ndarray of str
-            ``(n_rows,)``, SHA-256 of each image in hexadecimal; empty if the digest is not known.
+        digests : ndarray of str or of uint8
+            ``(n_rows,)``, SHA-256 of each image in hexadecimal, empty if the digest is not known;
+            or ``(n_rows, 32)``, its bytes, then zeros.
 
         Returns
         -------

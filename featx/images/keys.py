@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection
+
+import numpy as np
 
 
 def find_key(name: str) -> str:
@@ -24,12 +26,12 @@ def find_key(name: str) -> str:
     return folder + slash + base.split(".", 1)[0]
 
 
-def describe_shared_keys(names: Iterable[str]) -> str:
+def describe_shared_keys(names: Collection[str]) -> str:
     """Say that some keys have several images, such as a photo and its mask.
 
     Parameters
     ----------
-    names : iterable of str
+    names : collection of str
         Paths of the images within the source.
 
     Returns
@@ -43,8 +45,14 @@ def describe_shared_keys(names: Iterable[str]) -> str:
     >>> describe_shared_keys(["1.jpg", "1.seg.png", "2.jpg"])
     '1 key has 2 images (jpg, seg.png): each of them is a row. Leave out masks and copies.'
     """
+    hashes = np.fromiter((hash(find_key(name)) for name in names), np.int64, len(names))
+    ordered = np.sort(hashes)
+    shared = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+    if not shared:  # as in nearly every source: no list of all names is made
+        return ""
+    names = sorted(itertools.compress(names, (one in shared for one in hashes.tolist())))
     kinds: Counter[tuple[str, ...]] = Counter()
-    for key, group in itertools.groupby(sorted(names), key=find_key):
+    for key, group in itertools.groupby(names, key=find_key):
         suffixes = tuple(name[len(key) + 1 :] for name in group)
         if len(suffixes) > 1 and any("." not in suffix for suffix in suffixes):
             kinds[suffixes] += 1

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from featx.core.columns import Categories
 from featx.core.errors import SourceError
-from featx.core.typing import Split
+from featx.core.typing import IntArray, Split
+from featx.images.labels import clean_label
 from featx.images.layout_doubts import join_names, list_doubts
 from featx.images.names import escape_name
 from featx.images.split_words import find_splits
@@ -54,8 +59,10 @@ class Layout:
 
     Attributes
     ----------
-    meanings : tuple of FolderMeaning
-        The meaning of each path, in the order of the paths.
+    folders : ndarray of int
+        ``(n_paths,)``, number of the folder of each path.
+    by_folder : tuple of FolderMeaning
+        The meaning of each folder.
     pattern : str
         The folders that are common to all images, with ``SPLIT`` and ``LABEL`` in place of names:
         ``dataset/SPLIT/LABEL``; empty if folders mean nothing.
@@ -63,9 +70,27 @@ class Layout:
         Sentences about what is doubtful.
     """
 
-    meanings: tuple[FolderMeaning, ...]
+    folders: IntArray
+    by_folder: tuple[FolderMeaning, ...]
     pattern: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def meanings(self) -> tuple[FolderMeaning, ...]:
+        """The meaning of each path, in the order of the paths."""
+        return tuple(self.by_folder[folder] for folder in self.folders.tolist())
+
+    @property
+    def labels(self) -> Categories:
+        """The label of each path, ``""`` for none, in the form that featx keeps."""
+        return Categories.from_list(clean_label(one.label or "") for one in self.by_folder)[
+            self.folders
+        ]
+
+    @property
+    def splits(self) -> Categories:
+        """The split of each path, ``""`` for none."""
+        return Categories.from_list(one.split for one in self.by_folder)[self.folders]
 
 
 def read_layout(names: Sequence[str], subject: str) -> Layout:
@@ -103,12 +128,15 @@ def read_layout(names: Sequence[str], subject: str) -> Layout:
     ('p/SPLIT/LABEL', FolderMeaning(label='bee', split='val'))
     """
     names, notes = _split_at_backslashes(names)
-    folders = [name.rpartition("/")[0] for name in names]
-    parts = {folder: _split(folder) for folder in dict.fromkeys(folders)}
-    reading = _Reading(tuple(dict.fromkeys(parts.values())), subject)
-    meanings = {folder: reading.meanings[found] for folder, found in parts.items()}
+    numbers: dict[str, int] = {}
+    folders = array(
+        "i", (numbers.setdefault(name.rpartition("/")[0], len(numbers)) for name in names)
+    )
+    parts = [_split(folder) for folder in numbers]
+    reading = _Reading(tuple(dict.fromkeys(parts)), subject)
     return Layout(
-        meanings=tuple(meanings[folder] for folder in folders),
+        folders=np.array(folders, np.int32),
+        by_folder=tuple(reading.meanings[folder] for folder in parts),
         pattern=reading.pattern,
         notes=(*notes, *reading.notes),
     )

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from operator import attrgetter
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from featx.core.columns import Rows, Table
 from featx.core.errors import SourceError
-from featx.core.rows import Row
 from featx.core.text import count_noun
-from featx.images.content import Content, InMemory
+from featx.core.typing import Split, list_choices
+from featx.images.entries import Entries, Entry, as_columns
 from featx.images.ignored import count_files, describe_ignored
-from featx.images.labels import clean_label, list_label_notes
-from featx.images.layout import FolderMeaning
-from featx.images.names import escape_name
+from featx.images.labels import list_label_notes
 
 N_LABELS_SHOWN = 10
 """Number of labels that the description of a manifest counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One row of a manifest.
-
-    Attributes
-    ----------
-    row : Row
-        Identity of the image: id, path, label, split and group.
-    content : Content or InMemory
-        The bytes of the image, or the image itself.
-    """
-
-    row: Row
-    content: Content | InMemory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +25,8 @@ class Manifest:
     ----------
     source : str
         The source as the user named it.
-    entries : tuple of Entry
-        Rows with unique ids.
+    entries : sequence of Entry
+        Rows with unique ids. They are kept as columns: an entry is made when it is asked for.
     ignored : mapping of str to int
         Number of files that are passed over, by suffix (``".txt"``, or ``""`` for none), and of
         folders of the system, by name with a slash (``"@eaDir/"``).
@@ -61,14 +40,32 @@ class Manifest:
     """
 
     source: str
-    entries: tuple[Entry, ...]
+    entries: Sequence[Entry]
     ignored: Mapping[str, int] = field(default_factory=dict)
     pattern: str = ""
     doubts: tuple[str, ...] = ()
     is_single_image: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entries", as_columns(self.entries))
+
     def __len__(self) -> int:
         return len(self.entries)
+
+    @property
+    def rows(self) -> Table:
+        """Columns id and path of the rows, and what the source says: label, split, group."""
+        return as_columns(self.entries).rows
+
+    def take(self, rows: Rows) -> Manifest:
+        """Return a manifest of some rows.
+
+        Parameters
+        ----------
+        rows : slice or ndarray
+            Rows to take, as numpy indexes them; none negative.
+        """
+        return replace(self, entries=as_columns(self.entries)[rows])
 
     @property
     def n_ignored(self) -> int:
@@ -78,34 +75,25 @@ class Manifest:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences for the user: what is passed over, and what is doubtful."""
-        labels, _ = self._counts
-        notes = (describe_ignored(self.ignored), *self.doubts, *list_label_notes(labels))
+        counts = self.rows["label"].count()
+        notes = (describe_ignored(self.ignored), *self.doubts, *list_label_notes(counts))
         return tuple(note for note in notes if note)
-
-    @functools.cached_property
-    def _counts(self) -> tuple[Counter[str], Counter[str]]:
-        """Numbers of rows by label and by split, counted in one pass: rows may be millions."""
-        labels: Counter[str] = Counter()
-        splits: Counter[str] = Counter()
-        pairs = Counter(map(attrgetter("row.label", "row.split"), self.entries))
-        for (label, split), count in pairs.items():
-            labels.update({label: count} if label else {})
-            splits.update({split: count} if split else {})
-        return labels, splits
 
     def describe(self) -> str:
         """Say in one line how the source is read.
 
         Examples
         --------
+        >>> from featx.core.rows import Row
+        >>> from featx.images.content import Content
         >>> rows = [Row(id=str(n), path="", label="ab"[n % 2], split="train") for n in range(3)]
-        >>> entries = tuple(Entry(row, InMemory(None)) for row in rows)
+        >>> entries = [Entry(row, Content("")) for row in rows]
         >>> Manifest(source="photos", entries=entries, pattern="SPLIT/LABEL").describe()
         '3 images, 2 labels (a: 2, b: 1), splits train 3, read as SPLIT/LABEL'
         """
-        labels, splits = self._counts
-        n_rows = len(self.entries)
-        n_plain, n_unsplit = n_rows - labels.total(), n_rows - splits.total()
+        labels, splits = self.rows["label"].count(), self.rows["split"].count()
+        n_rows = len(self)
+        n_plain, n_unsplit = (n_rows - sum(counts.values()) for counts in (labels, splits))
         parts = [count_noun(n_rows, "image")]
         if labels:
             order = sorted(labels, key=_order_label)
@@ -117,7 +105,7 @@ class Manifest:
         else:
             parts.append("no labels")
         if splits:
-            names = [f"{name} {splits[name]}" for name in ("train", "val", "test") if splits[name]]
+            names = [f"{name} {splits[name]}" for name in list_choices(Split) if name in splits]
             parts.append(f"splits {', '.join(names)}")
             parts += [f"{n_unsplit} without a split"] if n_unsplit else []
         parts += [f"read as {self.pattern}"] if self.pattern else []
@@ -132,7 +120,7 @@ def _order_label(label: str) -> tuple[int, int, str]:
 
 def build_manifest(
     source: str,
-    entries: Iterable[Entry],
+    entries: Entries,
     ignored: Mapping[str, int],
     hint: str,
     *,
@@ -145,7 +133,7 @@ def build_manifest(
     ----------
     source : str
         The source as the user named it.
-    entries : iterable of Entry
+    entries : Entries
         Rows with unique ids, in a stable order.
     ignored : mapping of str to int
         What is passed over, as `Manifest` has it.
@@ -168,12 +156,12 @@ def build_manifest(
     """
     manifest = Manifest(
         source=source,
-        entries=tuple(entries),
+        entries=entries,
         ignored=dict(ignored),
         pattern=pattern,
         doubts=tuple(filter(None, doubts)),
     )
-    if not manifest.entries:
+    if not len(manifest):
         what = describe_ignored(ignored)
         raise SourceError(
             subject=source,
@@ -182,27 +170,3 @@ def build_manifest(
             remedy=hint,
         )
     return manifest
-
-
-def build_entry(name: str, path: str | Path, meaning: FolderMeaning, content: Content) -> Entry:
-    """Build the row of one file.
-
-    Parameters
-    ----------
-    name : str
-        Path of the file within its source; becomes the id of the row.
-    path : str or Path
-        Path of the file as a person would open it.
-    meaning : FolderMeaning
-        Label and split that the folders give.
-    content : Content
-        The bytes of the file.
-
-    Returns
-    -------
-    Entry
-        The row, its names escaped to one line each.
-    """
-    label = None if meaning.label is None else clean_label(meaning.label)
-    row = Row(id=escape_name(name), path=escape_name(str(path)), label=label, split=meaning.split)
-    return Entry(row, content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +24,7 @@ from featx.embedding.options import RunKeywords, RunOptions
 from featx.embedding.session import EmbeddingSession, open_for_call
 from featx.fitting.inputs import HeadLike, read_head
 from featx.heads.head import Head
-from featx.images.manifest import Entry
+from featx.images.entries import Entry
 from featx.images.sources.inputs import read_images
 
 
@@ -120,7 +121,7 @@ class Predictor:
             If something is no image, or a path does not exist or cannot be read as a source.
         """
         check_top(top)
-        return predict_entries(self.head, self._session, read_images(images), top)
+        return [*iter_noted(iter_predicted(self.head, self._session, read_images(images), top))]
 
     def close(self) -> None:
         """Release the engine's threads and memory."""
@@ -221,10 +222,29 @@ def _restore_backbone(
     )
 
 
-def predict_entries(
+class _Numbered(Sequence[Entry]):
+    """Entries whose ids are their numbers: the same image may be given twice."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._entries = entries
+        self.rows: dict[int, Row] = {}  # of the images under way
+
+    def __len__(self) -> int:
+        return operator.length_hint(self._entries)
+
+    def __getitem__(self, key: Any) -> Any:
+        raise NotImplementedError  # entries are taken in their order
+
+    def __iter__(self) -> Iterator[Entry]:
+        for number, entry in enumerate(self._entries):
+            self.rows[number] = entry.row
+            yield replace(entry, row=replace(entry.row, id=str(number)))
+
+
+def iter_predicted(
     head: Head, session: EmbeddingSession, entries: Iterable[Entry], top: int
-) -> list[Prediction]:
-    """Predict the classes of the entries of a manifest, in their order.
+) -> Iterator[Prediction]:
+    """Predict the classes of the entries of a manifest, in their order; memory holds few of them.
 
     Parameters
     ----------
@@ -238,42 +258,44 @@ def predict_entries(
         Number of classes per image.
     """
     (layer,) = session.backbone.layers
-    rows: list[Row] = []
-
-    def iter_numbered() -> Iterator[Entry]:
-        for entry in entries:  # the same image may be given twice
-            yield replace(entry, row=replace(entry.row, id=str(len(rows))))
-            rows.append(entry.row)
-
-    numbered = [*iter_numbered()] if isinstance(entries, Sequence) else iter_numbered()
+    numbered = _Numbered(entries)
     found: dict[int, Prediction] = {}
-    with closing(session.iter_batches(numbered)) as batches:
+    n_done = 0
+    # A stream is taken in this thread, a sequence in that of the network.
+    given = numbered if isinstance(entries, Sequence) else iter(numbered)
+    with closing(session.iter_batches(given)) as batches:
         for batch in batches:
             for failure in batch.failures:
                 number = int(failure.id)
-                found[number] = describe_prediction(rows[number], error=failure.reason)
+                row = numbered.rows.pop(number)
+                found[number] = describe_prediction(row, error=failure.reason)
             if batch.rows:
                 ranked = rank_classes(head, batch.vectors[layer], top)
                 for embedded, best in zip(batch.rows, ranked, strict=True):
                     number = int(embedded.id)
-                    found[number] = describe_prediction(rows[number], best)
-    predictions = [found[number] for number in range(len(rows))]
-    note_failures(predictions)
-    return predictions
+                    found[number] = describe_prediction(numbered.rows.pop(number), best)
+            while n_done in found:
+                yield found.pop(n_done)
+                n_done += 1
 
 
-def note_failures(predictions: Sequence[Prediction]) -> None:
-    """Tell the user that images have no prediction.
+def iter_noted(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+    """Yield predictions, then tell the user how many images have none.
 
     Parameters
     ----------
-    predictions : sequence of Prediction
+    predictions : iterable of Prediction
         Predictions for all images.
     """
-    failed = [one for one in predictions if one.error]
-    if failed:
-        first = show_text(f"{failed[0].path}: {failed[0].error}")
-        note(f"no prediction for {len(failed)} of {len(predictions)} images, such as {first}")
+    n_images, n_failed, first = 0, 0, ""
+    for one in predictions:
+        n_images += 1
+        if one.error:
+            n_failed += 1
+            first = first or show_text(f"{one.path}: {one.error}")
+        yield one
+    if n_failed:
+        note(f"no prediction for {n_failed} of {n_images} images, such as {first}")
 
 
 def check_top(top: int) -> None:

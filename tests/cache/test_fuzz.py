@@ -134,7 +134,7 @@ def iter_readings(path: Path) -> Iterator[str]:
         for name in ("ids", "paths", "labels", "splits", "groups", "digests", "sizes", "rows",
                      "failures"):  # fmt: skip
             try:
-                column = getattr(cache, name)
+                column: Any = cache.read_rows() if name == "rows" else getattr(cache, name)
             except FeatxError as error:
                 check_error(error)
                 yield "refused"

@@ -1,5 +1,6 @@
 """A cache is read by any index; rows without a vector and other files are refused."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,15 @@ import h5py
 import numpy as np
 import pytest
 
+from featx.cache.check import verify_cache
 from featx.cache.format import FORMAT_VERSION
 from featx.cache.joined import open_cache
 from featx.cache.open import is_cache_file
 from featx.cache.sealing import seal_file
-from featx.cache.writer import write_cache
 from featx.core.errors import CacheError
 from featx.core.rows import Row
 from featx.core.typing import Array, Split
-from tests.builders import build_column, build_info, build_rows, editing
+from tests.builders import build_column, build_info, build_rows, editing, write_rows
 
 N_ROWS = 600  # more than two chunks
 
@@ -28,7 +29,7 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Array]:
     vectors = np.arange(N_ROWS * 3, dtype=np.float32).reshape(N_ROWS, 3)
     info = build_info(dim=3)
     rows = [Row(id=f"{i}.jpg", path="") for i in range(N_ROWS)]
-    write_cache(path, rows, [build_column(info, vectors)], source="")
+    write_rows(path, rows, [build_column(info, vectors)], source="")
     return path, vectors
 
 
@@ -217,7 +218,7 @@ def test_select_rows_without_splits_says_so(make_cache: Callable[..., Path]) -> 
 def test_list_splits_are_in_order_of_use(tmp_path: Path) -> None:
     rows = build_rows(["a"] * 4, ["val", None, "test", "train"])
     columns = [build_column(build_info(dim=1), np.zeros((4, 1)))]
-    write_cache(tmp_path / "c.h5", rows, columns, source="")
+    write_rows(tmp_path / "c.h5", rows, columns, source="")
     with open_cache(tmp_path / "c.h5") as cache:
         assert cache.list_splits() == ["train", "val", "test"]
 
@@ -230,7 +231,7 @@ def test_list_splits_without_splits_is_empty(make_cache: Callable[..., Path]) ->
 def test_read_arrays_leaves_out_unlabelled_rows(tmp_path: Path) -> None:
     rows = build_rows(["a", None, "b", None], ["train", "train", "val", None])
     vectors = np.arange(4, dtype=np.float32)[:, None]
-    write_cache(tmp_path / "c.h5", rows, [build_column(build_info(dim=1), vectors)], source="")
+    write_rows(tmp_path / "c.h5", rows, [build_column(build_info(dim=1), vectors)], source="")
     with open_cache(tmp_path / "c.h5") as cache:
         X, y = cache.read_arrays()
         X_train, y_train = cache.read_arrays("train")
@@ -250,7 +251,7 @@ def gappy(tmp_path: Path) -> Path:
     holes[[1, 4]] = np.nan
     infos = [build_info("full", dim=2), build_info("gappy", dim=2)]
     columns = [build_column(info, part) for info, part in zip(infos, (full, holes), strict=True)]
-    write_cache(tmp_path / "c.h5", rows, columns, source="")
+    write_rows(tmp_path / "c.h5", rows, columns, source="")
     return tmp_path / "c.h5"
 
 
@@ -300,7 +301,7 @@ def test_read_arrays_leaves_out_rows_without_vector(gappy: Path) -> None:
 def test_cache_columns_are_read_once(cache_path: Path) -> None:
     with open_cache(cache_path) as cache:
         assert cache.labels is cache.labels
-        assert cache.rows is cache.rows
+        assert cache.ids is cache.ids
 
 
 def test_cache_after_with_block_is_closed(cache_path: Path) -> None:
@@ -313,3 +314,33 @@ def test_cache_after_with_block_is_closed(cache_path: Path) -> None:
 def test_cache_repr_names_rows_and_embeddings(cache_path: Path) -> None:
     with open_cache(cache_path) as cache:
         assert repr(cache) == "<Cache cache.h5: 60 rows, tiny>"
+
+
+def test_columns_that_a_cache_lacks_are_not_known(cache_path: Path) -> None:
+    """As in a cache of imported vectors."""
+    with editing(cache_path) as file:
+        for name in ("digest", "width", "height", "n_bytes", "mtime_ns"):
+            del file["rows"][name]
+    with open_cache(cache_path) as cache:
+        assert set(cache.digests) == {""}
+        assert cache.sizes.tolist() == [[0, 0]] * 60
+        rows = cache.read_rows(start=58)
+        assert rows["digest"].shape == (2, 32)
+        assert rows["n_bytes"].tolist() == rows["mtime_ns"].tolist() == [-1, -1]
+        assert cache.read_vectors().shape == (60, 8)
+    assert verify_cache(cache_path).problems == ()
+
+
+def test_read_rows_reads_a_block_of_the_columns(cache_path: Path) -> None:
+    with open_cache(cache_path) as cache:
+        rows = cache.read_rows(("id", "label"), 10, 13)
+        assert rows.names == ("id", "label")
+        assert rows["id"].to_list() == cache.ids[10:13].tolist()
+        assert rows["label"].to_list() == cache.labels[10:13].tolist()
+        assert len(cache.read_rows(start=70)) == 0
+
+
+def test_count_labels_counts_by_label_and_split(cache_path: Path) -> None:
+    with open_cache(cache_path) as cache:
+        pairs = zip(cache.labels.tolist(), cache.splits.tolist(), strict=True)
+        assert cache.count_labels() == Counter(pairs)

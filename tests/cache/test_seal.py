@@ -20,11 +20,10 @@ from featx.cache.reader import Cache
 from featx.cache.seal import SealedFile, check_seal
 from featx.cache.sealing import seal_file
 from featx.cache.user_block import HEADER
-from featx.cache.writer import write_cache
 from featx.core.errors import CacheDamagedError, CacheError, FeatxError
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, VectorDtype
-from tests.builders import build_column, build_info
+from tests.builders import build_column, build_info, read_rows, write_rows
 
 BLOCK = 512
 """Bytes per block of the small cache: damage then lies in one part of it, not in all."""
@@ -32,10 +31,11 @@ BLOCK = 512
 PARTS = {
     name: lambda cache, name=name: getattr(cache, name)
     for name in (
-        *("ids", "paths", "labels", "splits", "groups", "digests", "sizes", "rows", "failures"),
+        *("ids", "paths", "labels", "splits", "groups", "digests", "sizes", "failures"),
         *("embeddings", "source", "digest"),
     )
 } | {
+    "rows": read_rows,
     "vectors": lambda cache: cache.read_vectors("tiny"),
     "some vectors": lambda cache: cache.read_vectors("half", np.array([20, 2, 17])),
     "all there": lambda cache: cache.read_vectors("half", cache.select_rows(embedding="half")),
@@ -95,7 +95,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sealing, "BLOCK_SIZE", BLOCK)
-        write_cache(path, rows, columns, failures=failures, source="photos")
+        write_rows(path, rows, columns, failures=failures, source="photos")
     with open_cache(path) as cache:
         expected = {name: read_part(cache, name) for name in PARTS}
     return Small(path=path, content=path.read_bytes(), expected=expected)

@@ -14,17 +14,25 @@ import pytest
 
 from featx.cache import sealing
 from featx.cache import shards as shards_module
+from featx.cache.datasets import ROW_BYTES
 from featx.cache.format import EmbeddingInfo
 from featx.cache.index import WorkPlan
 from featx.cache.lock import CacheLock
 from featx.cache.shards import Shards, find_plan
+from featx.core.digests import pack_digests, unpack_digests
 from featx.core.errors import CacheError, CacheLockedError, FeatxWarning
+from featx.core.row_tables import READ_KINDS, build_table, list_values
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, VectorDtype
 from tests.builders import build_info, leave_draft
 
 Infos = Sequence[EmbeddingInfo]
 OpenShards = Callable[..., Shards]
+
+
+def name_digest(number: int) -> str:
+    """Return the digest of the image with a number: zeros would be a digest that is not known."""
+    return f"{number + 1:064x}"
 
 
 def build_rows(start: int, end: int) -> list[Row]:
@@ -35,7 +43,7 @@ def build_rows(start: int, end: int) -> list[Row]:
             label="ants",
             split=None,
             group=None,
-            digest=f"{i:064x}",
+            digest=name_digest(i),
             width=40,
             height=30,
             n_bytes=500 + i,
@@ -52,6 +60,16 @@ def build_vectors(start: int, end: int, infos: Infos) -> dict[str, Array]:
         info.name: values + 1000 * place + np.arange(info.fingerprint.dim, dtype=np.float32) / 16
         for place, info in enumerate(infos)
     }
+
+
+SOURCE = build_table(
+    [
+        *build_rows(0, 40),
+        *(Row(id=f"{name}.jpg", path=f"/p/{name}.jpg") for name in ("again", "empty", "nan")),
+    ],
+    READ_KINDS,
+)
+"""The rows of the source, in its order."""
 
 
 @pytest.fixture
@@ -76,7 +94,9 @@ def open_shards(folder: Path, infos: Infos) -> Iterator[OpenShards]:
         batch_size: int = 4,
         fresh: bool = False,
     ) -> Shards:
-        shards = Shards(folder, infos, dtype=dtype, batch_size=batch_size, fresh=fresh)
+        shards = Shards(
+            folder, infos, source=SOURCE, dtype=dtype, batch_size=batch_size, fresh=fresh
+        )
         opened.append(shards)
         return shards
 
@@ -104,16 +124,34 @@ def three(folder: Path, infos: Infos, open_shards: OpenShards) -> Path:
 
 
 def read_row(shards: Shards, name: str, number: int) -> Array:
-    shard, index = shards.index.locations[f"{number:064x}"]
-    vector: Array = shards.read_vectors(name, shard, np.array([index]))[0]
+    (place,) = shards.index.find(pack_digests([name_digest(number)]))
+    assert place >= 0
+    shard, row = (int(shards.index.contents[key][place]) for key in ("shard", "row"))
+    vector: Array = shards.read_vectors(name, shard, np.array([row]))[0]
     return vector
+
+
+def list_contents(shards: Shards) -> set[str]:
+    """List the digests that have vectors."""
+    return set(unpack_digests(shards.index.contents["digest"]))
+
+
+def list_reads(shards: Shards) -> dict[str, tuple[str, int, int]]:
+    """List digest, size and time of the files that were read, by id."""
+    reads = shards.index.reads
+    columns = (list_values(reads, name) for name in ("digest", "n_bytes", "mtime_ns"))
+    found = zip(SOURCE["id"], *columns, strict=True)
+    return {name: (digest, n_bytes, time) for name, digest, n_bytes, time in found if digest}
 
 
 def check_rows(shards: Shards, infos: Infos, numbers: Iterable[int]) -> None:
     """Make sure that these rows are there, with their vectors, and no others."""
-    assert set(shards.index.locations) == {f"{number:064x}" for number in numbers}
-    expected = {row.id: row for number in numbers for row in build_rows(number, number + 1)}
-    assert shards.index.rows == expected
+    assert list_contents(shards) == {name_digest(number) for number in numbers}
+    assert list_reads(shards) == {
+        row.id: (row.digest, row.n_bytes, row.mtime_ns)
+        for number in numbers
+        for row in build_rows(number, number + 1)
+    }
     for number in numbers:
         for name, values in build_vectors(number, number + 1, infos).items():
             np.testing.assert_array_equal(read_row(shards, name, number), values[0])
@@ -237,7 +275,7 @@ def test_seal_when_due_with_many_bytes_seals(
     open_shards: OpenShards,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shards_module, "MAX_PENDING_BYTES", 4 * (8 + 3) * 4)
+    monkeypatch.setattr(shards_module, "MAX_PENDING_BYTES", 4 * ((8 + 3) * 4 + ROW_BYTES))
     shards = open_shards()
     shards.append(build_rows(0, 3), build_vectors(0, 3, infos))
     shards.seal_when_due(3600)
@@ -251,14 +289,14 @@ def test_shards_repeats_and_failures_alone_are_kept(infos: Infos, open_shards: O
     shards = open_shards()
     append_rows(shards, infos, (0, 1))
     repeat = Row(
-        id="again.jpg", path="/p/again.jpg", digest=f"{0:064x}", width=40, height=30, n_bytes=9
+        id="again.jpg", path="/p/again.jpg", digest=name_digest(0), width=40, height=30, n_bytes=9
     )
     none = {info.name: np.empty((0, info.fingerprint.dim), np.float32) for info in infos}
     shards.append([], none, repeats=[repeat])
     shards.seal()
     shards = open_shards()
-    assert shards.index.rows["again.jpg"] == repeat
-    assert set(shards.index.locations) == {f"{0:064x}"}
+    assert list_reads(shards)["again.jpg"] == (repeat.digest, 9, -1)
+    assert list_contents(shards) == {name_digest(0)}
     np.testing.assert_array_equal(
         read_row(shards, "tiny", 0), build_vectors(0, 1, infos)["tiny"][0]
     )
@@ -313,11 +351,9 @@ def test_shards_failures_with_digest_are_known_others_tried_again(
         "e0" * 32: {"": FAILURES[1]},
         "f0" * 32: {"tiny": FAILURES[2], "tiny@conv": FAILURES[3]},
     }
-    assert set(shards.index.rows) == {"0.jpg", "1.jpg", "empty.jpg", "nan.jpg"}
-    assert shards.index.rows["empty.jpg"] == Row(
-        id="empty.jpg", path="/p/empty.jpg", digest="e0" * 32, n_bytes=0, mtime_ns=7
-    )
-    assert set(shards.index.locations) == {f"{0:064x}", f"{1:064x}"}
+    assert set(list_reads(shards)) == {"0.jpg", "1.jpg", "empty.jpg", "nan.jpg"}
+    assert list_reads(shards)["empty.jpg"] == ("e0" * 32, 0, 7)
+    assert list_contents(shards) == {name_digest(0), name_digest(1)}
 
 
 def flip_middle(path: Path) -> None:
@@ -455,10 +491,10 @@ def test_shards_of_another_plan_are_refused_or_dropped_when_fresh(
         open_shards(others, **options)
     assert {path.name: path.read_bytes() for path in three.iterdir()} == before
     shards = open_shards(others, fresh=True, **options)
-    assert (shards.index.rows, shards.index.locations, shards.n_damaged) == ({}, {}, 0)
+    assert (list_reads(shards), shards.index.n_contents, shards.n_damaged) == ({}, 0, 0)
     assert list_names(three) == []
     append_rows(shards, others, (0, 3))
-    assert set(open_shards(others, **options).index.rows) == {"0.jpg", "1.jpg", "2.jpg"}
+    assert set(list_reads(open_shards(others, **options))) == {"0.jpg", "1.jpg", "2.jpg"}
 
 
 def test_shards_of_fewer_embeddings_are_refused(
@@ -494,7 +530,7 @@ def test_read_vectors_of_a_shard_that_another_replaced_is_refused(
 ) -> None:
     shards = open_shards()
     append_rows(shards, infos, (0, 3))
-    other = Shards(tmp_path / "other", infos, dtype="float32", batch_size=4)
+    other = Shards(tmp_path / "other", infos, source=SOURCE, dtype="float32", batch_size=4)
     append_rows(other, infos, (3, 6))
     os.replace(other.folder / SHARDS[0], shards.folder / SHARDS[0])
     with pytest.raises(CacheError, match=r"got changes in the whole shard"):
@@ -562,13 +598,15 @@ def test_remove_open_shards_removes_the_folder(three: Path, open_shards: OpenSha
 
 def test_shards_without_parent_folder_are_refused(tmp_path: Path, infos: Infos) -> None:
     with pytest.raises(CacheError, match=r"\.partial: .*got No such file or directory"):
-        Shards(tmp_path / "no" / "c.h5.partial", infos, dtype="float32", batch_size=4)
+        Shards(
+            tmp_path / "no" / "c.h5.partial", infos, source=SOURCE, dtype="float32", batch_size=4
+        )
 
 
 def test_seal_under_a_broken_lock_writes_no_shard(folder: Path, infos: Infos) -> None:
     cache = folder.with_name("c.h5")
     with CacheLock(cache) as lock:
-        shards = Shards(folder, infos, dtype="float32", batch_size=4, lock=lock)
+        shards = Shards(folder, infos, source=SOURCE, dtype="float32", batch_size=4, lock=lock)
         append_rows(shards, infos, (0, 3))
         shards.append(build_rows(3, 5), build_vectors(3, 5, infos))
         with CacheLock(cache, break_lock=True):
@@ -581,12 +619,12 @@ def test_seal_under_a_broken_lock_writes_no_shard(folder: Path, infos: Infos) ->
             ):
                 shards.remove()
     assert list_names(folder) == [SHARDS[0]]
-    assert set(shards.index.rows) == {"0.jpg", "1.jpg", "2.jpg"}
+    assert set(list_reads(shards)) == {"0.jpg", "1.jpg", "2.jpg"}
 
 
 def test_shards_under_the_lock_are_written_and_removed(folder: Path, infos: Infos) -> None:
     with CacheLock(folder.with_name("c.h5")) as lock:
-        shards = Shards(folder, infos, dtype="float32", batch_size=4, lock=lock)
+        shards = Shards(folder, infos, source=SOURCE, dtype="float32", batch_size=4, lock=lock)
         append_rows(shards, infos, (0, 3))
         assert list_names(folder) == [SHARDS[0]]
         shards.remove()

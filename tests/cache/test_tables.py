@@ -1,6 +1,5 @@
 """Columns and vectors come back as they were written, by the way of reading that is fastest."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,19 +8,20 @@ import h5py
 import numpy as np
 import pytest
 
-from featx.cache.seal import SealedFile
-from featx.cache.sealing import seal_file
 from featx.cache.tables import (
     CHUNK_ROWS,
     Reading,
+    check_unique,
     choose_reading,
     create_vectors,
-    read_column,
     read_table,
     take_rows,
     write_table,
 )
-from featx.core.rows import Failure, Row
+from featx.core.columns import Texts
+from featx.core.errors import CacheError
+from featx.core.row_tables import ROW_KINDS, build_table, list_rows
+from featx.core.rows import Row
 from featx.core.typing import VectorDtype, list_choices
 
 
@@ -29,15 +29,6 @@ from featx.core.typing import VectorDtype, list_choices
 def file(tmp_path: Path) -> Iterator[h5py.File]:
     with h5py.File(tmp_path / "file.h5", "w") as opened:
         yield opened
-
-
-def seal(file: h5py.File) -> SealedFile:
-    """Seal a copy of an open file, and open the copy."""
-    file.flush()
-    path = Path(f"{file.filename}.sealed")
-    shutil.copyfile(file.filename, path)
-    seal_file(path)
-    return SealedFile(path)
 
 
 @pytest.mark.parametrize(
@@ -111,47 +102,87 @@ def test_create_vectors_in_chunks_of_whole_rows(
     assert (dataset.shape, dataset.dtype, dataset.chunks) == ((n_rows, 3), dtype, chunks)
 
 
-ROWS = [
-    Row(id="a.jpg", path="/p/a.jpg", label="ants", split="val", group="g", digest="ab" * 32),
-    Row(id="ü.jpg", path="", width=2**31 - 1, height=1, n_bytes=2**62, mtime_ns=-1),
-]
-FAILURES = [
-    Failure(id="b.jpg", path="/p", digest="", stage="read", reason="gone", n_bytes=0),
-    Failure(id="c.jpg", path="/p", digest="c", stage="embed", reason="x", embedding="tiny"),
-]
+ROWS = build_table(
+    [
+        Row(id="a.jpg", path="/p/a.jpg", label="ants", split="val", group="g", digest="ab" * 32),
+        Row(id="ü.jpg", path="", width=2**31 - 1, height=1, n_bytes=2**62, mtime_ns=-1),
+        Row(id="c.jpg", path="/p/蜂.jpg", label="ants"),
+    ],
+    ROW_KINDS,
+)
 
 
-@pytest.mark.parametrize("n_rows", [0, 1, 2])
+@pytest.mark.parametrize("n_rows", [0, 1, 3])
 def test_read_table_gives_the_rows_that_were_written(file: h5py.File, n_rows: int) -> None:
-    write_table(file, "rows", Row, ROWS[:n_rows])
-    assert read_table(file["rows"], Row, seal(file)) == ROWS[:n_rows]
+    write_table(file, "rows", "rows", ROWS[:n_rows])
+    assert list_rows(read_table(file["rows"], ROW_KINDS)) == list_rows(ROWS[:n_rows])
 
 
-def test_read_table_gives_the_failures_that_were_written(file: h5py.File) -> None:
-    write_table(file, "failures", Failure, FAILURES)
-    assert read_table(file["failures"], Failure, seal(file)) == FAILURES
+@pytest.mark.parametrize(("start", "stop"), [(0, 1), (1, 3), (1, None), (3, 3)])
+def test_read_table_reads_a_run_of_rows(file: h5py.File, start: int, stop: int | None) -> None:
+    write_table(file, "rows", "rows", ROWS)
+    found = read_table(file["rows"], ROW_KINDS, start, stop)
+    assert list_rows(found) == list_rows(ROWS[start:stop])
+
+
+def test_write_table_over_another_leaves_the_new_one(file: h5py.File) -> None:
+    write_table(file, "rows", "rows", ROWS[1:])
+    write_table(file, "rows", "rows", ROWS)
+    assert list_rows(read_table(file["rows"], ROW_KINDS)) == list_rows(ROWS)
+    write_table(file, "rows", "rows", ROWS[:1])
+    assert list_rows(read_table(file["rows"], ROW_KINDS)) == list_rows(ROWS[:1])
 
 
 def test_write_table_stamps_the_element(file: h5py.File) -> None:
-    write_table(file, "repeats", Row, ROWS)
-    write_table(file, "failures", Failure, [])
+    write_table(file, "repeats", "rows", ROWS)
     assert dict(file["repeats"].attrs) == {"featx-type": "rows", "featx-version": 1}
-    assert dict(file["failures"].attrs) == {"featx-type": "failures", "featx-version": 1}
 
 
-def test_write_table_dtypes_are_those_of_the_format(file: h5py.File) -> None:
-    write_table(file, "rows", Row, ROWS)
-    dtypes = {name: dataset.dtype for name, dataset in file["rows"].items()}
-    assert dtypes.pop("width") == dtypes.pop("height") == np.int32
-    assert dtypes.pop("n_bytes") == dtypes.pop("mtime_ns") == np.int64
-    assert sorted(dtypes) == ["digest", "group", "id", "label", "path", "split"]
-    assert all(h5py.check_string_dtype(dtype).length is None for dtype in dtypes.values())
+def test_write_table_types_are_those_of_the_format(file: h5py.File) -> None:
+    write_table(file, "rows", "rows", ROWS)
+    types = {}
+    file["rows"].visititems(
+        lambda name, item: (
+            types.update({name: item.dtype.str}) if isinstance(item, h5py.Dataset) else None
+        )
+    )
+    texts = {"id": {}, "path": {}, "label": {"codes"}, "split": {"codes"}, "group": {"codes"}}
+    expected = {"digest": "|u1", "width": "<i4", "height": "<i4", "n_bytes": "<i8"}
+    expected |= {"mtime_ns": "<i8"}
+    for name, more in texts.items():
+        expected |= {f"{name}/offsets": "<i8", f"{name}/bytes": "|u1"}
+        expected |= {f"{name}/{column}": "<i4" for column in more}
+    assert types == expected
+    assert file["rows/digest"].shape == (3, 32)
 
 
 @pytest.mark.parametrize(
-    ("name", "values"),
-    [("id", ["a.jpg", "ü.jpg"]), ("label", ["ants", ""]), ("n_bytes", [-1, 2**62])],
+    ("name", "values", "message"),
+    [
+        ("rows/id/offsets", [0, 9, 5, 16], "offsets that do not fit the bytes of id"),
+        ("rows/id/offsets", [0, 5, 11, 99], "offsets that do not fit the bytes of id"),
+        ("rows/id/offsets", [-1, 5, 11, 16], "offsets that do not fit the bytes of id"),
+        ("rows/id/offsets", [0, 6, 11, 16], "a text of id that begins inside a character"),
+        ("rows/id/bytes", [0xFF] * 16, "invalid start byte"),
+        ("rows/id/offsets", [0, 5, 11, 15], "offsets that do not fit the bytes of id"),
+        ("rows/id/offsets", [1, 5, 11, 16], "offsets that do not fit the bytes of id"),
+        ("rows/id/offsets", [0, 2**63 - 1, -(2**63) + 1, 16], "offsets that do not fit the bytes"),
+        ("rows/label/codes", [1, 0, 2], "codes without a name in label"),
+        ("rows/label/codes", [1, 0, -1], "codes without a name in label"),
+        ("rows/label/bytes", [0xFF] * 4, "invalid start byte"),
+        ("rows/label/offsets", [0, 4], "codes without a name in label"),
+    ],
 )
-def test_read_column_is_text_or_numbers(file: h5py.File, name: str, values: list[Any]) -> None:
-    write_table(file, "rows", Row, ROWS)
-    assert read_column(file["rows"], name, seal(file)).tolist() == values
+def test_read_table_refuses_columns_that_break_the_format(
+    file: h5py.File, name: str, values: list[int], message: str
+) -> None:
+    write_table(file, "rows", "rows", ROWS)
+    file[name][: len(values)] = values
+    with pytest.raises(ValueError, match=message):
+        read_table(file["rows"], ROW_KINDS)
+
+
+def test_check_unique_names_the_id_that_comes_twice(tmp_path: Path) -> None:
+    check_unique(ROWS["id"], tmp_path)
+    with pytest.raises(CacheError, match=r"/rows/id: expected ids to be unique, got 'b' more"):
+        check_unique(Texts.from_list("abcb"), tmp_path)

@@ -13,11 +13,12 @@ from featx.cache import datasets, sealing
 from featx.cache.check import verify_cache
 from featx.cache.reader import Cache
 from featx.cache.seal import SealedFile, check_seal
-from featx.cache.writer import Column, rewrite_cache, update_cache, write_cache
+from featx.cache.writer import Column, rewrite_cache, update_cache
 from featx.core.errors import CacheError
+from featx.core.row_tables import ROW_KINDS, build_table
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, IntArray
-from tests.builders import build_info, build_rows, rewrite_values
+from tests.builders import build_info, build_rows, read_rows, rewrite_values, write_rows
 
 
 @dataclass
@@ -49,7 +50,7 @@ def build_columns(content: Content, rows: IntArray | None = None) -> list[Column
 
 
 def write(path: Path, content: Content) -> Path:
-    write_cache(path, content.rows, build_columns(content), failures=content.failures, source="s")
+    write_rows(path, content.rows, build_columns(content), failures=content.failures, source="s")
     return path
 
 
@@ -57,7 +58,7 @@ def update(path: Path, content: Content, rows: IntArray | None = None) -> None:
     with Cache(path) as base:
         update_cache(
             path,
-            content.rows,
+            build_table(content.rows, ROW_KINDS),
             build_columns(content, rows),
             base=base,
             failures=content.failures,
@@ -70,7 +71,7 @@ def check_equal(path: Path, content: Content) -> None:
     check_seal(path)
     assert verify_cache(path).problems == ()
     with Cache(path) as cache:
-        assert cache.rows == content.rows
+        assert read_rows(cache) == content.rows
         assert list(cache.failures) == content.failures
         assert set(cache.embeddings) == set(content.vectors)
         for name, vectors in content.vectors.items():
@@ -137,7 +138,7 @@ def test_write_cache_keeps_what_users_have_in_the_old_one(tmp_path: Path) -> Non
         file["user/elsewhere"] = h5py.ExternalLink("other.h5", "/x")
         file["user/deep/er"] = np.arange(100_000)
     with Cache(path) as base:
-        write_cache(path, content.rows[:2], [], source="s", keep=base)
+        write_rows(path, content.rows[:2], [], source="s", keep=base)
     with h5py.File(path) as file:
         assert file["user/notes"].asstr()[:].tolist() == ["ä", "b"]
         assert file["user/deep/er"][99_999] == 99_999
@@ -216,9 +217,10 @@ def test_update_cache_many_times_keeps_the_file_small(
 def test_update_cache_of_a_cache_replaced_meanwhile_is_refused(tmp_path: Path) -> None:
     content = build_content(5, tiny=8)
     path = write(tmp_path / "c.h5", content)
+    rows = build_table(content.rows, ROW_KINDS)
     with Cache(path) as base:
         rewrite_values(path, "rows/width", 9)
         before = path.read_bytes()
         with pytest.raises(CacheError, match="expected the file that was read, got a file that w"):
-            update_cache(path, content.rows, build_columns(content), base=base, source="s")
+            update_cache(path, rows, build_columns(content), base=base, source="s")
     assert path.read_bytes() == before

@@ -48,7 +48,7 @@ def test_classes_that_are_numbers_are_in_their_order() -> None:
 def test_info_on_an_interrupted_extraction_says_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "new.h5.partial").mkdir()
     with pytest.raises(FeatxError) as caught:
-        info(tmp_path / "new.h5")
+        info([tmp_path / "new.h5"])
     assert caught.value.got == f"only unfinished work in {tmp_path}/new.h5.partial"
     assert (
         caught.value.remedy == f"Go on with it: featx.extract(SOURCE, output='{tmp_path}/new.h5')."

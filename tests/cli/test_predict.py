@@ -17,7 +17,7 @@ PREDICTIONS = [
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch, run_cli: Any) -> list[dict[str, str]]:
     """The CSV table of the predictions above."""
-    monkeypatch.setattr("featx.prediction.predict.predict", lambda *_, **__: PREDICTIONS)
+    monkeypatch.setattr("featx.prediction.predict.iter_predictions", lambda *_, **__: PREDICTIONS)
     result = run_cli("predict", "head.joblib", "photos", "--csv")
     return list(csv.DictReader(io.StringIO(result.out)))
 

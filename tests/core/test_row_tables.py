@@ -7,6 +7,7 @@ from featx.core.row_tables import (
     FAILURE_KINDS,
     READ_KINDS,
     ROW_KINDS,
+    UNKNOWN,
     build_table,
     list_failures,
     list_rows,
@@ -41,3 +42,9 @@ def test_pack_digests_refuses_what_is_no_digest(text: str) -> None:
 def test_digests_survive_as_bytes() -> None:
     texts = ["0f" * 32, "", "a0" * 32]
     assert unpack_digests(pack_digests(texts)) == texts
+
+
+def test_tables_have_the_fields_of_the_records() -> None:
+    assert set(ROW_KINDS) == set(Row.__slots__)
+    assert set(FAILURE_KINDS) == set(Failure.__slots__)
+    assert set(UNKNOWN) < set(ROW_KINDS)

@@ -8,8 +8,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from featx.cache.joined import open_cache
 from featx.cache.lock import LockOwner
+from featx.core.row_tables import list_rows
 
 COLOURS = {"ants": (200, 60, 40), "bees": (40, 90, 210)}
 CLOCK = itertools.count(10**9)
@@ -24,16 +27,18 @@ def age(path: Path) -> Any:
 
 
 def read_all(path: Path) -> Any:
-    """Return everything in a cache but who made it."""
+    """Return everything in a cache but who made it, and the order in which its rows arrived."""
     with open_cache(path) as cache:
-        present = {name: cache.read_present(name) for name in cache.embeddings}
+        order = np.argsort(cache.ids)
+        present = {name: cache.read_present(name)[order] for name in cache.embeddings}
         return {
-            "rows": cache.rows,
+            "rows": list_rows(cache.read_rows()[order]),
             "failures": cache.failures,
             "source": cache.source,
             "present": {name: mask.tolist() for name, mask in present.items()},
             "vectors": {
-                name: cache.read_vectors(name, mask).tobytes() for name, mask in present.items()
+                name: cache.read_vectors(name, order[mask]).tobytes()
+                for name, mask in present.items()
             },
         }
 

@@ -16,7 +16,8 @@ from featx.core.rows import Failure, Row
 from featx.core.typing import Split
 from featx.extraction.agreement import Agreement, compare_source
 from featx.images.content import InMemory
-from featx.images.manifest import Entry, Manifest
+from featx.images.entries import Entry
+from featx.images.manifest import Manifest
 from tests.builders import build_info, build_rows, write_vectors
 
 LABELS = ["a", "b", "a", "b"]

@@ -5,36 +5,54 @@ from dataclasses import replace
 
 import pytest
 
+from featx.core.row_tables import list_rows
 from featx.core.rows import Failure, Row
 from featx.extraction.assemble import CacheContent, assemble, list_infos
-from featx.extraction.inventory import FileState, Inventory
+from featx.extraction.inventory import BaseIndex
 from featx.extraction.plan import plan_extraction
-from featx.images.manifest import Entry, Manifest
+from featx.images.entries import Entry
+from featx.images.manifest import Manifest
 from tests.builders import build_info
-from tests.extraction.made_up import OTHER, TARGET, base, entries, fail, inventory, row, work
+from tests.extraction.made_up import (
+    OTHER,
+    TARGET,
+    FileState,
+    Work,
+    base,
+    entries,
+    fail,
+    inventory,
+    observe,
+    row,
+)
 
 A, B, C = row("a.png", "aa"), row("b.png", "bb"), row("c.png", "cc")
-BOTH = inventory(base([A, B]))
 STATE: FileState = (10, 7)
 
 
 def assemble_source(
     source: Sequence[Entry],
-    given: Inventory,
+    there: BaseIndex | None = None,
+    done: Work | None = None,
     *,
     unread: Sequence[Failure] = (),
     names: Sequence[str] = (TARGET,),
+    targets: Sequence[str] = (TARGET,),
     prune: bool = False,
 ) -> CacheContent:
     """Assemble after a run in which no known file had changed."""
-    states = {entry.row.id: STATE for entry in source}
+    given = inventory(there, done, source=source, targets=targets)
+    states = observe(given, {entry.row.id: STATE for entry in source})
     plan = plan_extraction(
-        Manifest(source="/photos", entries=tuple(source)), given, states, max_failures="100%"
+        Manifest(source="/photos", entries=source),
+        given,
+        given.find_reads(rehash=False),
+        states,
+        max_failures="100%",
     )
     return assemble(
         plan,
         given,
-        source,
         [build_info(name) for name in names],
         unread={failure.id: failure for failure in unread},
         prune=prune,
@@ -42,74 +60,105 @@ def assemble_source(
 
 
 def list_ids(content: CacheContent) -> list[str]:
-    return [one.id for one in content.rows]
+    return [*content.rows["id"]]
+
+
+BOTH = base([A, B])
 
 
 @pytest.mark.parametrize(
-    ("names", "given", "prune", "ids", "n_removed"),
+    ("names", "there", "done", "prune", "ids", "origin", "changed", "n_removed"),
     [
-        pytest.param(["a.png", "b.png"], BOTH, False, ["a.png", "b.png"], 0, id="same"),
-        pytest.param(["b.png", "a.png"], BOTH, False, ["b.png", "a.png"], 0, id="source's order"),
+        pytest.param("ab", BOTH, Work(), False, "ab", [0, 1], [], 0, id="same"),
+        pytest.param("ba", BOTH, Work(), False, "ab", [0, 1], [], 0, id="another order: stays"),
+        pytest.param("ca", base([A]), Work([C]), False, "ac", [0, -1], [], 0, id="new: behind"),
+        pytest.param("b", BOTH, Work(), False, "ab", [0, 1], [], 1, id="gone: stays"),
+        pytest.param("b", BOTH, Work(), True, "b", [1], [], 1, id="gone: pruned"),
         pytest.param(
-            ["c.png", "a.png"], inventory(base([A]), work([C])),
-            False, ["c.png", "a.png"], 0, id="a new file",
-        ),
-        pytest.param(["b.png"], BOTH, False, ["b.png", "a.png"], 1, id="gone: kept, last"),
-        pytest.param(["b.png"], BOTH, True, ["b.png"], 1, id="gone: pruned"),
-        pytest.param(
-            ["new.png", "b.png"], inventory(base([A, B]), work(repeats=[row("new.png", "aa")])),
-            False, ["new.png", "b.png"], 0, id="renamed is not gone",
+            "nb", BOTH, Work(repeats=[row("n.png", "aa")]), False, "nb", [0, 1], [0], 0,
+            id="renamed: the same row",
         ),
         pytest.param(
-            ["b.png"], inventory(base([A, B]), work(repeats=[row("b.png", "aa")])),
-            True, ["b.png"], 1, id="moved onto another",
+            "nmb", BOTH, Work(repeats=[row("n.png", "aa"), row("m.png", "aa")]), False,
+            "nbm", [0, 1, -1], [0], 0, id="renamed and copied",
+        ),
+        pytest.param(
+            "n", base([A, replace(B, digest=A.digest)]), Work(repeats=[row("n.png", "aa")]), False,
+            "n", [0], [], 0, id="two copies renamed to one",
+        ),
+        pytest.param(
+            "b", BOTH, Work(repeats=[row("b.png", "aa")]), True, "b", [1], [], 1,
+            id="moved onto another",
+        ),
+        pytest.param(
+            "ab", BOTH, Work([replace(C, id="b.png", path="/photos/b.png")]), False,
+            "ab", [0, 1], [1], 0, id="changed",
         ),
     ],
 )  # fmt: skip
-def test_assemble_lists_the_rows_of_the_source_then_those_that_are_gone(
-    names: list[str], given: Inventory, prune: bool, ids: list[str], n_removed: int
+def test_assemble_keeps_the_rows_where_they_are_and_adds_new_ones_behind(
+    names: str,
+    there: BaseIndex,
+    done: Work,
+    prune: bool,
+    ids: str,
+    origin: list[int],
+    changed: list[int],
+    n_removed: int,
 ) -> None:
-    content = assemble_source(entries(*names), given, prune=prune)
-    assert list_ids(content) == ids
+    content = assemble_source(entries(*(f"{n}.png" for n in names)), there, done, prune=prune)
+    assert list_ids(content) == [f"{name}.png" for name in ids]
+    assert content.origin.tolist() == origin
+    assert content.changed.tolist() == changed
+    assert content.keeps_all == ((content.origin >= 0).sum() == len(there.rows))
     assert content.n_removed == n_removed
     assert (content.failures, content.n_failed) == ([], 0)
 
 
 def test_assemble_joins_digest_size_and_state_by_content() -> None:
     wide = replace(C, width=99)
-    (found,) = assemble_source(entries("c.png"), inventory(done=work([wide]))).rows
-    assert found == replace(wide, label="ants")
+    content = assemble_source(entries("c.png"), done=Work([wide]))
+    assert list_rows(content.rows) == [replace(wide, label="ants")]
+    assert content.places[TARGET].tolist() == [0]  # the first content of the shards
 
 
 def test_assemble_leaves_out_a_row_without_any_vector() -> None:
-    given = inventory(done=work([A], failures=[fail("x.png", "xx")]))
-    content = assemble_source(entries("a.png", "x.png"), given)
+    done = Work([A], failures=[fail("x.png", "xx")])
+    content = assemble_source(entries("a.png", "x.png"), done=done)
     assert list_ids(content) == ["a.png"]
     assert [(one.id, one.embedding) for one in content.failures] == [("x.png", "")]
     assert content.n_failed == 1
 
 
 def test_assemble_keeps_a_row_that_another_embedding_has() -> None:
-    given = inventory(base([A], names=[OTHER]), work(failures=[fail("a.png", "aa")]))
-    content = assemble_source(entries("a.png"), given, names=[OTHER, TARGET])
+    content = assemble_source(
+        entries("a.png"),
+        base([A], names=[OTHER]),
+        Work(failures=[fail("a.png", "aa")]),
+        names=[OTHER, TARGET],
+    )
     assert list_ids(content) == ["a.png"]
     assert [(one.id, one.embedding) for one in content.failures] == [("a.png", TARGET)]
     assert content.n_failed == 1
+    assert {name: rows.tolist() for name, rows in content.places.items()} == {
+        OTHER: [0],
+        TARGET: [-1],
+    }
 
 
 def test_assemble_counts_failures_of_targets_only() -> None:
-    given = inventory(base([A], [fail("a.png", "aa", OTHER)], names=[TARGET]))
-    content = assemble_source(entries("a.png"), given, names=[TARGET, OTHER])
+    there = base([A], [fail("a.png", "aa", OTHER)], names=[TARGET])
+    content = assemble_source(entries("a.png"), there, names=[TARGET, OTHER])
     assert [one.embedding for one in content.failures] == [OTHER]
     assert content.n_failed == 0
 
 
 def test_assemble_file_that_could_not_be_read_is_a_failure_and_no_row() -> None:
     gone = Failure(id="a.png", path="/photos/a.png", digest="", stage="read", reason="No such file")
-    content = assemble_source(entries("a.png", "b.png"), inventory(base([A, B])), unread=[gone])
+    content = assemble_source(entries("a.png", "b.png"), BOTH, unread=[gone])
     assert list_ids(content) == ["b.png"]
     assert content.failures == [gone]
-    assert (content.n_failed, content.n_removed) == (1, 0)
+    assert (content.n_failed, content.n_removed, content.keeps_all) == (1, 0, False)
 
 
 RECORDED = base([replace(A, split="train"), replace(B, split="val"), C])
@@ -139,8 +188,8 @@ RECORDED = base([replace(A, split="train"), replace(B, split="val"), C])
 def test_assemble_keeps_recorded_splits_where_the_source_has_none(
     source: Sequence[Entry], done: Sequence[Row], expected: list[str | None]
 ) -> None:
-    content = assemble_source(source, inventory(RECORDED, work(repeats=done)), prune=True)
-    assert [one.split for one in content.rows] == expected
+    content = assemble_source(source, RECORDED, Work(repeats=done), prune=True)
+    assert [split or None for split in content.rows["split"]] == expected
 
 
 # --- list_infos

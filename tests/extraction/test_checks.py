@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from featx.cache.reader import Cache
+from featx.core.columns import Texts
 from featx.core.errors import CacheError, FeatxError, SourceError
 from featx.core.rows import Row
 from featx.extraction.checks import (
@@ -17,7 +18,8 @@ from featx.extraction.checks import (
     is_other_source,
 )
 from featx.images.content import InMemory
-from featx.images.manifest import Entry, Manifest
+from featx.images.entries import Entry
+from featx.images.manifest import Manifest
 from tests.extraction.made_up import manifest
 
 
@@ -66,9 +68,14 @@ class MadeUpCache(SimpleNamespace):
     def __len__(self) -> int:
         return len(self.ids)
 
+    def read_column(self, name: str) -> Texts:
+        assert name == "id"
+        ids: Texts = self.ids
+        return ids
+
 
 def made_up_cache(source: str, *ids: str) -> Cache:
-    return cast(Cache, MadeUpCache(path="c.h5", source=source, ids=np.array(ids, dtype=object)))
+    return cast(Cache, MadeUpCache(path="c.h5", source=source, ids=Texts.from_list(ids)))
 
 
 @pytest.mark.parametrize(

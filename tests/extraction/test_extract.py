@@ -21,6 +21,7 @@ from featx.core.errors import (
     FingerprintError,
     SourceError,
 )
+from featx.core.row_tables import list_rows
 from featx.engines.choose import choose_engine
 from featx.extraction.extract import extract
 from featx.fitting.evaluate import evaluate
@@ -323,7 +324,7 @@ def test_extract_manifest_of_a_whole_folder_equals_the_folder(
     with open_cache(report.path) as manifest, open_cache(photos_cache) as folder:
         # The time of a file just written is not yet kept.
         found, expected = (
-            [replace(row, n_bytes=-1, mtime_ns=-1) for row in cache.rows]
+            [replace(row, n_bytes=-1, mtime_ns=-1) for row in list_rows(cache.read_rows())]
             for cache in (manifest, folder)
         )
         assert found == expected

@@ -13,7 +13,8 @@ from featx.embedding.batching import EmbeddedBatch
 from featx.extraction.checks import FailureLimit
 from featx.extraction.fill import Filled, embed_missing
 from featx.extraction.plan import Plan
-from tests.extraction.made_up import fail
+from featx.images.entries import as_columns
+from tests.extraction.made_up import fail, inventory
 
 
 class RecordingShards(SimpleNamespace):
@@ -36,7 +37,13 @@ def fill(batches: Sequence[Sequence[Failure]], n_allowed: int) -> tuple[Filled, 
         for failures in batches:
             yield EmbeddedBatch(rows=(), vectors={}, failures=tuple(failures))
 
-    plan = Plan(unchanged={}, todo=(), failures=(), limit=FailureLimit("p", 100, n_allowed))
+    nothing = inventory(source=())
+    plan = Plan(
+        reads=nothing.find_reads(rehash=False),
+        todo=as_columns(()),
+        failures=(),
+        limit=FailureLimit("p", 100, n_allowed),
+    )
     shards = RecordingShards(appended=[], n_sealed=0)
     filled = embed_missing(plan, run(), cast(Shards, shards), {}, shard_seconds=9)
     return filled, shards

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from featx.backbones.load import load_backbone
 from featx.cache.joined import open_cache
+from featx.core.row_tables import list_rows
 from featx.extraction.extract import extract
 from featx.extraction.naming import name_embedding
 from featx.images.decode import encode_image
@@ -123,7 +124,7 @@ def read(path: Path, names: Any, n_rows: Any = None) -> Any:
     with open_cache(path) as cache:
         rows = np.arange(len(cache))[:n_rows]
         found = {
-            "rows": [replace(row, mtime_ns=-1) for row in cache.rows[:n_rows]],
+            "rows": [replace(row, mtime_ns=-1) for row in list_rows(cache.read_rows(stop=n_rows))],
             "failures": [
                 replace(one, mtime_ns=-1) for one in cache.failures if one.embedding in ("", *names)
             ],

@@ -1,21 +1,55 @@
 """Which images need embedding, decided without reading or running anything."""
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from featx.cache.reader import Cache
 from featx.core.errors import CacheError, FeatxError
 from featx.core.typing import Count, VectorDtype
-from featx.extraction.inventory import FileState, Inventory
-from featx.extraction.plan import choose_storage, plan_extraction
+from featx.extraction.inventory import Inventory
+from featx.extraction.plan import Plan, choose_storage, plan_extraction
+from featx.images.manifest import Manifest
 from tests.builders import build_provenance
-from tests.extraction.made_up import OTHER, TARGET, base, fail, inventory, manifest, row, work
+from tests.extraction.made_up import (
+    OTHER,
+    TARGET,
+    FileState,
+    Work,
+    base,
+    digest,
+    entries,
+    fail,
+    inventory,
+    manifest,
+    observe,
+    row,
+)
 
 SAME: FileState = (10, 7)
 A, B = row("a.png", "aa"), row("b.png", "bb")
 THERE = inventory(base([A, B]))
+
+
+def plan_files(
+    source: Manifest,
+    given: Inventory,
+    states: Mapping[str, FileState],
+    *,
+    max_failures: int | str = 0,
+    rehash: bool = False,
+) -> Plan:
+    """Plan an extraction of files in these states."""
+    reads = given.find_reads(rehash=rehash)
+    found = observe(given, states)
+    return plan_extraction(source, given, reads, found, max_failures=max_failures)
+
+
+def list_unchanged(plan: Plan, given: Inventory) -> list[str]:
+    return [*given.source["id"][plan.reads.is_usable]]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +68,7 @@ THERE = inventory(base([A, B]))
             id="another backbone",
         ),
         pytest.param(
-            inventory(base([A]), work([B])),
+            inventory(base([A]), Work([B])),
             {"a.png": SAME, "b.png": SAME},
             ["a.png", "b.png"],
             [],
@@ -45,25 +79,25 @@ THERE = inventory(base([A, B]))
 def test_plan_parts_unchanged_files_from_those_to_read(
     given: Inventory, states: dict[str, FileState], unchanged: list[str], todo: list[str]
 ) -> None:
-    plan = plan_extraction(manifest("a.png", "b.png"), given, states, max_failures=0)
-    assert list(plan.unchanged) == unchanged
+    plan = plan_files(manifest("a.png", "b.png"), given, states)
+    assert list_unchanged(plan, given) == unchanged
     assert [entry.row.id for entry in plan.todo] == todo
     assert plan.failures == ()
 
 
 def test_plan_with_rehash_reads_what_the_unfinished_run_has_not_read() -> None:
-    given = inventory(base([A]), work([B]))
+    given = inventory(base([A]), Work([B]))
     states = {"a.png": SAME, "b.png": SAME}
-    plan = plan_extraction(manifest("a.png", "b.png"), given, states, max_failures=0, rehash=True)
-    assert list(plan.unchanged) == ["b.png"]
+    plan = plan_files(manifest("a.png", "b.png"), given, states, rehash=True)
+    assert list_unchanged(plan, given) == ["b.png"]
     assert [entry.row.id for entry in plan.todo] == ["a.png"]
 
 
-def test_plan_gives_unchanged_rows_their_digest_and_the_label_of_the_source() -> None:
-    plan = plan_extraction(manifest("a.png"), THERE, {"a.png": SAME}, max_failures=0)
-    found = plan.unchanged["a.png"]
-    assert (found.digest, found.n_bytes, found.mtime_ns) == ("aa", 10, 7)
-    assert (found.label, found.width) == ("ants", 0)  # the size is joined by content
+def test_plan_gives_unchanged_rows_their_digest() -> None:
+    given = inventory(base([A]), source=entries("a.png"))
+    plan = plan_files(manifest("a.png"), given, {"a.png": SAME})
+    (found,) = given.describe_rows(plan.reads.table, np.array([0]))
+    assert (found.digest, found.n_bytes, found.mtime_ns) == (digest("aa"), 10, 7)
 
 
 @pytest.mark.parametrize(
@@ -71,17 +105,17 @@ def test_plan_gives_unchanged_rows_their_digest_and_the_label_of_the_source() ->
     [(fail("x.png", "xx"), 1), (fail("x.png", "xx", TARGET), 1)],
 )
 def test_plan_counts_known_failures_of_unchanged_files(failure: Any, n_failures: int) -> None:
-    given = inventory(base([A], [failure]))
+    given = inventory(base([A], [failure]), source=entries("a.png", "x.png"))
     states = {"a.png": SAME, "x.png": SAME}
-    plan = plan_extraction(manifest("a.png", "x.png"), given, states, max_failures="50%")
+    plan = plan_files(manifest("a.png", "x.png"), given, states, max_failures="50%")
     assert [one.id for one in plan.failures] == ["x.png"] * n_failures
     assert (plan.limit.n_allowed, plan.limit.n_images) == (1, 2)
-    assert plan.todo == ()
+    assert len(plan.todo) == 0
 
 
 def test_plan_of_an_unknown_limit_is_refused() -> None:
     with pytest.raises(FeatxError, match=r"^max_failures: expected a number such as 10"):
-        plan_extraction(manifest("a.png"), inventory(), {}, max_failures="few")
+        plan_files(manifest("a.png", "b.png"), inventory(), {}, max_failures="few")
 
 
 # --- choose_storage

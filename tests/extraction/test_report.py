@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 import featx
+from featx.core.columns import Categories
 from featx.core.errors import FeatxWarning
+from featx.core.row_tables import ROW_KINDS, build_table
 from featx.core.rows import Row
 from featx.core.typing import Split
 from featx.embedding.timings import Timings
@@ -68,9 +70,17 @@ def test_report_as_plain_values_is_json() -> None:
 
 def test_counts_leave_out_rows_that_have_none() -> None:
     rows = [row("b", "val"), row("a", "test"), row(None), row("b", "train"), row("a", "val")]
-    counts = count_rows(rows)
+    counts = count_rows(build_table(rows, ROW_KINDS))
     assert list(count_labels(counts).items()) == [("a", 2), ("b", 2)]
     assert list(count_splits(counts).items()) == [("train", 1), ("val", 2), ("test", 1)]
+
+
+def list_all_notes(
+    report: ExtractionReport, rows: list[Row], sought: list[Row], *, prune: bool = False
+) -> list[str]:
+    counts = count_rows(build_table(rows, ROW_KINDS))
+    labels = Categories.from_list(one.label for one in sought).count()
+    return list_notes(report, counts, labels, prune=prune)
 
 
 TRAIN = [row("cat", "train"), row("dog", "train")]
@@ -130,12 +140,12 @@ def test_list_notes_of_what_a_person_should_know(
     changes: Any, rows: list[Row], sought: list[Row], prune: bool, notes: list[str]
 ) -> None:
     report = replace(REPORT, **changes)
-    assert list_notes(report, count_rows(rows), sought, prune=prune) == notes
+    assert list_all_notes(report, rows, sought, prune=prune) == notes
 
 
 def test_list_notes_shows_labels_of_strangers_on_one_short_line() -> None:
     rows = [*TRAIN, row("\x1b[31m" + "x" * 500, "val")]
-    (text,) = list_notes(REPORT, count_rows(rows), rows, prune=False)
+    (text,) = list_all_notes(REPORT, rows, rows)
     assert text.isprintable()
     assert len(text) < 150
 

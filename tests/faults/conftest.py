@@ -18,9 +18,9 @@ from featx.cache.joined import open_cache
 from featx.cache.open import open_sealed
 from featx.cache.seal import check_seal
 from featx.cache.shards import KIND
-from featx.cache.tables import read_table
+from featx.cache.tables import read_column
+from featx.core.digests import unpack_digests
 from featx.core.errors import CacheError
-from featx.core.rows import Row
 
 N_PHOTOS = 160
 
@@ -110,8 +110,9 @@ def read_finished(output: Any) -> Any:
             check_seal(path)
         except CacheError as error:  # a shard has its name only once it is whole
             pytest.fail(str(error))
-        with open_sealed(path, KIND) as (file, sealed, _):
-            digests = [row.digest for row in read_table(file["rows"], Row, sealed)]
+        with open_sealed(path, KIND) as (file, _, _):
+            stored: Any = read_column(file["rows"], "digest")
+            digests = unpack_digests(stored)
         assert finished.isdisjoint(digests), "a content lies in two shards"
         finished.update(digests)
     return finished

@@ -93,8 +93,8 @@ def test_drop_seen_of_all_is_refused() -> None:
 
 
 def test_find_entries_are_in_the_order_of_the_rows(folder: Path) -> None:
-    by_id = {entry.row.id: entry for entry in read_manifest(folder).entries}
-    found = find_entries(["03.png", "01.png"], by_id, subject="c.h5", source="photos")
+    manifest = read_manifest(folder)
+    found = find_entries(["03.png", "01.png"], manifest, subject="c.h5", source="photos")
     assert [entry.row.id for entry in found] == ["03.png", "01.png"]
 
 
@@ -103,11 +103,11 @@ def test_find_entries_are_in_the_order_of_the_rows(folder: Path) -> None:
     [(["03.png", "99.png", "98.png"], "2 missing, such as 99.png"), ([], "no labelled rows")],
 )
 def test_find_entries_that_are_missing_names_one(folder: Path, ids: list[str], got: str) -> None:
-    by_id = {entry.row.id: entry for entry in read_manifest(folder).entries}
+    manifest = read_manifest(folder)
     with pytest.raises(
         TuningError, match=rf"^c\.h5: .*in the source, got {got}\. Pass the source .*: photos\.$"
     ):
-        find_entries(ids, by_id, subject="c.h5", source="photos")
+        find_entries(ids, manifest, subject="c.h5", source="photos")
 
 
 def test_check_labels_names_one_that_the_head_does_not_know() -> None:

@@ -35,7 +35,7 @@ from featx.finetune.trunk import (
     name_view,
 )
 from featx.images.content import Content
-from featx.images.manifest import Entry
+from featx.images.entries import Entry
 from featx.images.sources.read import read_manifest
 
 BuildRun = Callable[..., TrunkRun]

@@ -1,7 +1,7 @@
 """What several tests of images need."""
 
 from featx.images.content import Content
-from featx.images.manifest import Entry
+from featx.images.entries import Entry
 
 
 def get_content(entry: Entry) -> Content:

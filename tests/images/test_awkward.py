@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from featx.cache.joined import open_cache
+from featx.core.row_tables import list_rows
 from featx.core.rows import Failure, Row
 from featx.core.typing import Float32Array
 from featx.images.decode import decode_image
@@ -73,7 +74,10 @@ def extracted() -> Iterator[Extracted]:
         )
         assert done.returncode == 0, done.stderr
         with open_cache(folder / "all.h5") as cache:
-            rows, failures = {row.id: row for row in cache.rows}, list(cache.failures)
+            rows, failures = (
+                {row.id: row for row in list_rows(cache.read_rows())},
+                list(cache.failures),
+            )
             assert len(rows) == len(cache)
         yield Extracted(
             folder=folder / "all",

@@ -7,7 +7,8 @@ import pytest
 from featx.core.rows import Row
 from featx.core.typing import Split
 from featx.images.content import InMemory
-from featx.images.manifest import Entry, Manifest
+from featx.images.entries import Entry
+from featx.images.manifest import Manifest
 from featx.images.sources.folder import read_folder
 
 Fields = tuple[str | None, Split | None]

@@ -1,8 +1,10 @@
 """From images, or a cache, to predictions."""
 
 import io
+import itertools
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from featx.core.provenance import Origin
 from featx.extraction.extract import extract
 from featx.fitting.fit import fit_head
 from featx.heads.head import Head, load_head
-from featx.prediction.predict import predict
+from featx.prediction.predict import iter_predictions, predict
 from featx.prediction.predictor import Prediction, open_predictor
 from tests.builders import editing
 
@@ -92,6 +94,29 @@ def test_predict_of_one_image_in_memory_is_that_of_its_file(head: Head, photos: 
             assert (found.label, found.score) == (expected.label, expected.score)
     (alone,) = predict(head, pixels, progress=False)
     assert (alone.label, alone.path, alone.id) == (expected.label, "image 0", "0")
+
+
+def test_iter_predictions_gives_each_one_when_it_is_known(head: Head, photos: Path) -> None:
+    """Memory holds a few batches, however many images the caller has."""
+    paths = sorted(photos.glob("val/*/*.jpg"))
+    taken: list[Path] = []
+
+    def iter_many() -> Iterator[Path]:
+        for path in paths * 1000:
+            taken.append(path)
+            yield path
+
+    found = iter_predictions(head, iter_many(), batch_size=2, workers=1, progress=False)
+    assert not taken
+    some = list(itertools.islice(found, 5))
+    assert [one.path for one in some] == [str(path) for path in (paths * 2)[:5]]
+    assert len(taken) < 400
+    found.close()  # type: ignore[attr-defined]
+
+
+def test_iter_predictions_checks_its_arguments_at_once(head: Head, photos: Path) -> None:
+    with pytest.raises(FeatxError, match="top"):
+        iter_predictions(head, photos, top=0)
 
 
 def test_predict_array_with_the_path_of_a_cache_is_the_cache(

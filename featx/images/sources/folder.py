@@ -7,8 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
+from featx.core.columns import TextsBuilder
 from featx.core.errors import SourceError
-from featx.images.content import Content, Unreadable, Unseen, find_image
+from featx.images.content import Content, InMemory, Unreadable, Unseen, find_image
+from featx.images.contents import Contents
+from featx.images.entries import Entries, build_rows
 from featx.images.formats import find_by_name
 from featx.images.ignored import (
     PLACEHOLDER_REASON,
@@ -19,8 +24,8 @@ from featx.images.ignored import (
     name_kind,
 )
 from featx.images.keys import describe_shared_keys
-from featx.images.layout import FolderMeaning, read_layout
-from featx.images.manifest import Manifest, build_entry, build_manifest
+from featx.images.layout import read_layout
+from featx.images.manifest import Manifest, build_manifest
 from featx.images.names import escape_name
 from featx.images.sources.metadata import is_metadata, join_metadata
 from featx.images.sources.refused import find_remedy
@@ -49,15 +54,20 @@ def read_folder(folder: Path) -> Manifest:
     SourceError
         If a folder cannot be listed, if a table of metadata is wrong, or if there is no image.
     """
-    images: list[tuple[str, Content]] = []
     ignored: Counter[str] = Counter()
     others: list[str] = []
     metadata: list[str] = []
+    found = TextsBuilder()
+    odd: dict[int, Content | InMemory] = {}
     for name, file, is_readable in _iter_files(folder, ignored):
+        is_named = find_by_name(name) is not None
+        if is_named and file == name:  # most files
+            found.append(name)
+            continue
         content = Content(f"{folder}/{file}")
         if file != name:
             content = Unreadable(content.file, reason=PLACEHOLDER_REASON)
-        if not is_readable and not find_by_name(name):
+        if not is_readable and not is_named:
             ignored["pipe, socket or device"] += 1
             continue
         if is_metadata(name):
@@ -65,24 +75,22 @@ def read_folder(folder: Path) -> Manifest:
             continue
         image = find_image(content, name)
         if image is not None:
-            images.append((name, image))
+            odd |= {} if type(image) is Content else {len(found): image}
+            found.append(name)
             continue
         kind = name_kind(name)
         ignored[kind] += 1
         others += [name] if kind in (".tar", *TABLES) else []
+    names = found.build()
     # Folders say nothing of a file that may be no image.
-    names = [name for name, image in images if not isinstance(image, Unseen)]
-    layout = read_layout(names, subject=str(folder))
-    meanings = iter(layout.meanings)
-    entries = [
-        build_entry(
-            name,
-            folder / name,
-            FolderMeaning() if isinstance(image, Unseen) else next(meanings),
-            image,
-        )
-        for name, image in images
-    ]
+    is_seen = np.ones(len(names), bool)
+    is_seen[[row for row, content in odd.items() if isinstance(content, Unseen)]] = False
+    seen = names[is_seen]
+    layout = read_layout(seen, subject=str(folder))
+    entries = Entries(
+        build_rows(names, str(folder / "x").removesuffix("x"), layout, is_seen),
+        Contents(names, root=f"{folder}/", others=odd),
+    )
     entries, doubts = join_metadata(folder, metadata, entries)
     hint = find_remedy(ignored) or "Name a folder of images."
     if others:
@@ -97,7 +105,7 @@ def read_folder(folder: Path) -> Manifest:
         ignored,
         hint,
         pattern=layout.pattern,
-        doubts=[*layout.notes, *doubts, describe_tables(others), describe_shared_keys(names)],
+        doubts=[*layout.notes, *doubts, describe_tables(others), describe_shared_keys(seen)],
     )
 
 
@@ -119,21 +127,21 @@ def _iter_files(root: Path, ignored: Counter[str]) -> Iterator[tuple[str, str, b
     open_keys = {key}
     while stack:
         key, inside, listed = stack[-1]
-        entry = next(listed, None)
-        if entry is None:
+        base, kind = next(listed, ("", ""))
+        if not base:
             open_keys.discard(key)
             stack.pop()
             continue
-        name = f"{inside}{entry.name}"
-        real = find_placeholder(entry.name)
+        name = inside + base
+        real = find_placeholder(base)
         if real and not os.path.lexists(os.path.join(root, inside, real)):
             yield f"{inside}{real}", name, True
-        elif entry.name.startswith("."):
+        elif base.startswith("."):
             continue
-        elif not _is_folder(entry):
-            yield name, name, _has_bytes(entry)
-        elif is_system_folder(entry.name):
-            ignored[f"{escape_name(entry.name)}/"] += 1
+        elif kind != "folder":
+            yield name, name, kind == "file"
+        elif is_system_folder(base):
+            ignored[f"{escape_name(base)}/"] += 1
         else:
             found, key = _list_folder(root, name)
             if key not in open_keys:  # else a symbolic link back to a folder above
@@ -141,13 +149,13 @@ def _iter_files(root: Path, ignored: Counter[str]) -> Iterator[tuple[str, str, b
                 stack.append((key, f"{name}/", iter(found)))
 
 
-def _list_folder(root: Path, inside: str) -> tuple[list[os.DirEntry[str]], tuple[int, int]]:
-    """List one folder by name, and identify it by device and number."""
+def _list_folder(root: Path, inside: str) -> tuple[list[tuple[str, str]], tuple[int, int]]:
+    """List names and kinds in one folder by name, and identify it by device and number."""
     folder = os.path.join(root, inside) if inside else str(root)
     try:
         status = os.stat(folder)
         with os.scandir(folder) as listed:
-            found = sorted(listed, key=lambda entry: entry.name)
+            found = sorted((entry.name, _find_kind(entry)) for entry in listed)
     except OSError as error:
         raise SourceError(
             subject=folder,
@@ -158,11 +166,14 @@ def _list_folder(root: Path, inside: str) -> tuple[list[os.DirEntry[str]], tuple
     return found, (status.st_dev, status.st_ino)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _find_kind(entry: os.DirEntry[str]) -> str:
+    """Tell folders from files; links to nowhere, whose failure is reported, are files too."""
     try:
-        return entry.is_dir()
+        if entry.is_dir():
+            return "folder"
     except OSError:  # a symbolic link to itself
-        return False
+        pass
+    return "file" if _has_bytes(entry) else "device"
 
 
 def _has_bytes(entry: os.DirEntry[str]) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from featx.core.rows import Row
 from featx.images.elsewhere import find_content
-from featx.images.layout import FolderMeaning
-from featx.images.manifest import Manifest, build_entry
+from featx.images.entries import Entry
+from featx.images.manifest import Manifest
+from featx.images.names import escape_name
 
 
 def read_image(path: Path) -> Manifest:
@@ -22,5 +24,6 @@ def read_image(path: Path) -> Manifest:
     Manifest
         One row, whose id is the path as given.
     """
-    entry = build_entry(path.as_posix(), path, FolderMeaning(), find_content(str(path)))
+    row = Row(id=escape_name(path.as_posix()), path=escape_name(str(path)))
+    entry = Entry(row, find_content(str(path)))
     return Manifest(source=str(path), entries=(entry,), is_single_image=True)

@@ -20,8 +20,8 @@ from featx.core.rows import Row
 from featx.core.text import shorten
 from featx.images.content import InMemory
 from featx.images.decode import copy_pillow, is_pillow
+from featx.images.entries import Entry
 from featx.images.ignored import describe_ignored
-from featx.images.manifest import Entry
 from featx.images.names import escape_name
 from featx.images.sources.arrays import is_array, is_text, iter_arrays, list_texts
 from featx.images.sources.read import check_path, find_kind

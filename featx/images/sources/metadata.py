@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from featx.core.columns import Texts
 from featx.core.errors import SourceError
+from featx.core.lookup import TextIndex
 from featx.core.text import show_text
 from featx.images.content import Content
-from featx.images.manifest import Entry
+from featx.images.entries import Entries, Entry
 from featx.images.names import escape_name
 from featx.images.sources.cells import Findings
 from featx.images.sources.columns import PathlessError
@@ -34,8 +37,8 @@ def is_metadata(name: str) -> bool:
 
 
 def join_metadata(
-    folder: Path, tables: Iterable[str], entries: Sequence[Entry]
-) -> tuple[list[Entry], list[str]]:
+    folder: Path, tables: Sequence[str], entries: Entries
+) -> tuple[Entries, list[str]]:
     """Give the images of a folder the labels, splits and groups of the tables beside them.
 
     A label of a table replaces that of a folder; a table without a column of labels leaves it. A
@@ -46,14 +49,14 @@ def join_metadata(
     ----------
     folder : Path
         The folder.
-    tables : iterable of str
+    tables : sequence of str
         Paths of the tables within the folder.
-    entries : sequence of Entry
+    entries : Entries
         The images of the folder.
 
     Returns
     -------
-    entries : list of Entry
+    entries : Entries
         The images with what the tables say, then the rows whose image the folder lacks.
     doubts : list of str
         Sentences about what the user should know.
@@ -63,9 +66,11 @@ def join_metadata(
     SourceError
         If a table cannot be read, or if two rows describe one image.
     """
-    joined = {_find_key(entry): entry for entry in entries}
-    own_labels = {key: entry.row.label for key, entry in joined.items()}
-    described: set[str] = set()
+    if not tables:
+        return entries, []
+    joined, keys = entries, _list_keys(entries)
+    own_labels = entries.rows["label"]
+    described = np.zeros(len(entries), bool)
     doubts: list[str] = []
     for name in tables:
         findings = Findings()
@@ -74,39 +79,55 @@ def join_metadata(
         except PathlessError as error:
             doubts.append(f"{escape_name(name)} is not read: {error.reason}.")
             continue
-        has_labels = any("label" in columns.indices for columns in findings.columns)
+        sought = _list_keys(rows)
+        places = TextIndex(keys).find(sought)
+        is_second = TextIndex(sought).find(sought) != np.arange(len(rows))
+        is_second[places >= 0] |= described[places[places >= 0]]
+        if is_second.any():
+            raise _refuse_second(folder / name, rows[int(np.flatnonzero(is_second)[0])])
+        new = np.flatnonzero(places < 0)
+        if len(new):
+            places[new] = np.arange(len(joined), len(joined) + len(new))
+            ids = Texts.from_list(_name(folder, key) for key in sought[new])
+            added = Entries(rows.rows[new].replace(id=ids), rows.contents[new])
+            joined, keys = Entries.concat([joined, added]), Texts.concat([keys, sought[new]])
+            described = np.concatenate([described, np.zeros(len(new), bool)])
+        described[places] = True
+        label, split, group = (rows.rows[column] for column in ("label", "split", "group"))
+        own = joined.rows[places]
         n_other = 0
-        for entry in rows:
-            key = _find_key(entry)
-            if key in described:
-                raise _refuse_second(folder / name, entry)
-            described.add(key)
-            own = joined.get(key) or replace(entry, row=replace(entry.row, id=_name(folder, key)))
-            label = entry.row.label if has_labels else own.row.label
-            n_other += None not in (label, own_labels.get(key)) and label != own_labels.get(key)
-            split, group = entry.row.split or own.row.split, entry.row.group
-            joined[key] = replace(own, row=replace(own.row, label=label, split=split, group=group))
+        if any("label" in columns.indices for columns in findings.columns):
+            is_own = places < len(entries)
+            theirs, ours = label[is_own], own_labels[places[is_own]]
+            n_other = int((~theirs.equal(ours) & (theirs.codes > 0) & (ours.codes > 0)).sum())
+        else:
+            label = own["label"]
+        columns = {"label": label, "split": split.or_else(own["split"]), "group": group}
+        said = {column: joined.rows[column].put(places, columns[column]) for column in columns}
+        joined = Entries(joined.rows.replace(**said), joined.contents)
         doubts += [f"{escape_name(name)}: {doubt}" for doubt in findings.list_doubts()]
         if n_other:
             doubts.append(
                 f"{escape_name(name)} has other labels than the folders: its labels count "
                 f"({n_other} of {len(rows)} rows)."
             )
-        if not any(entry.row.label for entry in joined.values()):
+        if not said["label"].count():
             unread = findings.describe_unread()
             doubts += [f"{escape_name(name)}: {unread}"] if unread else []
-    n_without = len(joined.keys() - described) if described else 0
+    n_without = int((~described).sum()) if described.any() else 0
     if n_without:
         doubts.append(f"images without a row in a metadata table: {n_without} of {len(joined)}.")
-    return list(joined.values()), doubts
+    return joined, doubts
 
 
-def _find_key(entry: Entry) -> str:
-    """Identify an image by the path of its file; images inside a table by their own path."""
-    content = entry.content
-    if isinstance(content, Content) and not isinstance(content, ParquetImage):
-        return os.path.normpath(content.file)
-    return entry.row.path
+def _list_keys(entries: Entries) -> Texts:
+    """Identify images by the paths of their files; images inside a table by their own paths."""
+    return Texts.from_list(
+        os.path.normpath(content.file)
+        if isinstance(content, Content) and not isinstance(content, ParquetImage)
+        else path
+        for path, content in zip(entries.rows["path"], entries.contents, strict=True)
+    )
 
 
 def _name(folder: Path, key: str) -> str:

@@ -10,16 +10,21 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from featx.core.columns import Categories, Texts
 from featx.core.errors import SourceError
 from featx.core.look import find_status
+from featx.core.lookup import TextIndex
 from featx.core.typing import PathLike, Split
 from featx.images.elsewhere import read_file_address
+from featx.images.entries import Entries, as_columns
 from featx.images.formats import SUFFIXES, find_by_name
-from featx.images.manifest import Entry, Manifest
+from featx.images.manifest import Manifest
 from featx.images.names import escape_name
 from featx.images.sources.folder import read_folder
 from featx.images.sources.image import read_image
@@ -218,24 +223,30 @@ def _read_names(
 
 def _join_manifests(paths: Sequence[Path], manifests: Sequence[Manifest]) -> Manifest:
     """Join several sources as one; the path of a source comes before its ids."""
-    entries: dict[str, Entry] = {}
     splits = _read_names(paths, manifests)
+    parts = []
     for path, manifest in zip(paths, manifests, strict=True):
-        prefix = "" if manifest.is_single_image else f"{escape_name(path.as_posix())}/"
-        for entry in manifest.entries:
-            split = entry.row.split or splits.get(path)
-            row = replace(entry.row, id=prefix + entry.row.id, split=split)
-            if row.id in entries:
-                raise SourceError(
-                    subject=str(path),
-                    expected="each image once",
-                    got=f"{row.id!r} again",
-                    remedy="Name the source once.",
-                )
-            entries[row.id] = Entry(row, entry.content)
+        rows = manifest.rows
+        if not manifest.is_single_image:
+            prefix = f"{escape_name(path.as_posix())}/"
+            rows = rows.replace(id=Texts.from_list(map(prefix.__add__, rows["id"])))
+        if splits:
+            own = Categories.fill(splits[path], len(rows))
+            rows = rows.replace(split=rows["split"].or_else(own))
+        parts.append(Entries(rows, as_columns(manifest.entries).contents))
+    entries = Entries.concat(parts)
+    repeat = TextIndex(entries.rows["id"]).find_repeat()
+    if repeat is not None:
+        ends = np.cumsum([len(part) for part in parts])
+        raise SourceError(
+            subject=str(paths[int(np.searchsorted(ends, repeat, "right"))]),
+            expected="each image once",
+            got=f"{entries.rows['id'][repeat]!r} again",
+            remedy="Name the source once.",
+        )
     return Manifest(
         source=", ".join(str(path) for path in paths),
-        entries=tuple(entries.values()),
+        entries=entries,
         ignored=sum((Counter(manifest.ignored) for manifest in manifests), Counter[str]()),
         doubts=tuple(
             f"{path}: {doubt}"

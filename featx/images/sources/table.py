@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
+from featx.core.columns import Categories, CategoriesBuilder, Table, TextsBuilder
 from featx.core.errors import SourceError
-from featx.core.rows import Row, parse_split
+from featx.core.lookup import TextIndex
+from featx.core.row_tables import SAID_KINDS
+from featx.core.rows import parse_split
 from featx.core.text import show_text
 from featx.core.typing import Split
-from featx.images.content import Content, Unreadable
+from featx.images.content import Content, InMemory, Unreadable
+from featx.images.contents import Contents
 from featx.images.elsewhere import IS_POSIX, describe_elsewhere, join_reason, read_file_address
+from featx.images.entries import Entries
 from featx.images.labels import clean_label
-from featx.images.manifest import Entry, Manifest, build_manifest
+from featx.images.manifest import Manifest, build_manifest
 from featx.images.names import escape_name
 from featx.images.sources.cells import WHOLE, Findings, Line
 from featx.images.sources.columns import Role
@@ -68,14 +71,14 @@ def read_table(table: Path) -> Manifest:
     entries, notes = fill_from_folders(
         table, entries, has_labels="label" in roles, has_splits="split" in roles
     )
-    is_plain = not any(entry.row.label for entry in entries)
+    is_plain = not entries.rows["label"].count()
     unread = findings.describe_unread() if is_plain and "label" not in roles else ""
     hint = "Add rows below its header."
     doubts = [*findings.list_doubts(), *notes, unread]
     return build_manifest(str(table), entries, {}, hint, doubts=doubts)
 
 
-def read_entries(table: Path, findings: Findings) -> list[Entry]:
+def read_entries(table: Path, findings: Findings) -> Entries:
     """Read the rows of a table, as `read_table` does; there may be none.
 
     Parameters
@@ -85,77 +88,110 @@ def read_entries(table: Path, findings: Findings) -> list[Entry]:
     findings : Findings
         Record of how the table was read.
     """
-    entries: list[Entry] = []
-    seen: dict[str, int] = {}
-    names: dict[str, str | None] = {"": None}
-    splits: dict[str, Split | None] = {"": None}
-    no_splits: dict[str, int] = {}
-    locate = _Locator(table, findings)
+    lines = _Lines(table, findings)
     reader = READERS[table.suffix.lower()]
-    refuse = partial(_refuse_cell, table, findings)
-    for number, image, id_, label, split, group in reader(table, findings):
+    try:
+        for line in reader(table, findings):
+            lines.add(line)
+    except SourceError:
+        lines.check_ids()  # the first wrong line counts
+        raise
+    lines.check_ids()
+    if lines.no_splits:
+        findings.no_split = next(iter(lines.no_splits))
+    return lines.build(are_texts=reader is iter_delimited)
+
+
+class _Lines:
+    """The lines of one table as columns."""
+
+    def __init__(self, table: Path, findings: Findings) -> None:
+        self._findings = findings
+        self._locate = _Locator(table, findings)
+        self._refuse = partial(_refuse_cell, table, findings)
+        self._ids, self._paths, self._files = TextsBuilder(), TextsBuilder(), TextsBuilder()
+        self._numbers, self._has_id = array("q"), array("b")
+        self._others: dict[int, Content | InMemory] = {}
+        self._said = {name: CategoriesBuilder() for name in SAID_KINDS}
+        self._names: dict[str, str | None] = {"": None}
+        self._splits: dict[str, Split | None] = {"": None}
+        self.no_splits: dict[str, int] = {}
+
+    def add(self, line: Line) -> None:
+        """Add one line, or refuse it."""
+        number, image, id_, label, split, group = line
         if not image:
-            raise refuse(number, "path", expected="the path of an image", got="no value")
+            raise self._refuse(number, "path", expected="the path of an image", got="no value")
         length = len(image) if isinstance(image, str) else 0
         if max(length, len(id_), len(label), len(group)) > MAX_LENGTH:
             cells: dict[Role, object] = {"path": image, "id": id_, "label": label, "group": group}
             column = next(name for name in cells if len(str(cells[name])) > MAX_LENGTH)
             got = f"a text of {len(str(cells[column]))} characters"
-            raise refuse(number, column, expected=f"at most {MAX_LENGTH} characters", got=got)
-        if label not in names:
-            names[label] = clean_label(label)
-        if group not in names:
-            names[group] = clean_label(group)
-        if split not in splits:
-            splits[split] = parse_split(split)
-            if splits[split] is None:
-                no_splits[split] = number
-            # A column such as "dataset" may have other values, but not beside splits.
-            is_named = findings.columns[-1].names.get("split", "split").lower() == "split"
-            if no_splits and (is_named or any(splits.values())):
-                text, first = next(iter(no_splits.items()))
-                got = repr(show_text(text))
-                raise refuse(first, "split", expected="train, val or test", got=got)
-        path, name, content = locate(image)
-        key = escape_name(id_ or name)
-        row = Row(
-            id=key,
-            path=escape_name(path),
-            label=names[label],
-            split=splits[split],
-            group=names[group],
-        )
-        first = seen.setdefault(key, number)
-        if first != number:
-            got = f"{show_text(key)!r} again after {findings.word} {first}"
-            raise refuse(number, "id" if id_ else "path", expected="each id once", got=got)
-        entries.append(Entry(row, content))
-    if no_splits:
-        findings.no_split = next(iter(no_splits))
-        entries = [replace(entry, row=replace(entry.row, split=None)) for entry in entries]
-    return _drop_zeros(entries, findings) if reader is iter_delimited else entries
+            raise self._refuse(number, column, expected=f"at most {MAX_LENGTH} characters", got=got)
+        for name in (label, group):
+            if name not in self._names:
+                self._names[name] = clean_label(name)
+        if split not in self._splits:
+            self._add_split(number, split)
+        path, name, content = self._locate(image)
+        if type(content) is not Content:
+            self._others[len(self._ids)] = content
+        self._ids.append(escape_name(id_ or name))
+        self._paths.append(escape_name(path))
+        self._files.append(content.file)
+        self._numbers.append(number)
+        self._has_id.append(bool(id_))
+        self._said["label"].append(self._names[label])
+        self._said["split"].append(self._splits[split])
+        self._said["group"].append(self._names[group])
+
+    def _add_split(self, number: int, split: str) -> None:
+        self._splits[split] = parse_split(split)
+        if self._splits[split] is None:
+            self.no_splits[split] = number
+        # A column such as "dataset" may have other values, but not beside splits.
+        is_named = self._findings.columns[-1].names.get("split", "split").lower() == "split"
+        if self.no_splits and (is_named or any(self._splits.values())):
+            text, first = next(iter(self.no_splits.items()))
+            got = repr(show_text(text))
+            raise self._refuse(first, "split", expected="train, val or test", got=got)
+
+    def check_ids(self) -> None:
+        """Refuse the first line whose id an earlier line has."""
+        ids = self._ids.build()
+        index = TextIndex(ids)
+        row = index.find_repeat()
+        if row is not None:
+            first = self._numbers[int(index.find(ids[row : row + 1])[0])]
+            got = f"{show_text(ids[row])!r} again after {self._findings.word} {first}"
+            column: Role = "id" if self._has_id[row] else "path"
+            raise self._refuse(self._numbers[row], column, expected="each id once", got=got)
+
+    def build(self, *, are_texts: bool) -> Entries:
+        """Build the rows; a column of splits that has none is left out."""
+        said = {name: builder.build() for name, builder in self._said.items()}
+        if self.no_splits:
+            said["split"] = Categories.fill(None, len(self._ids))
+        if are_texts:
+            said |= {role: _drop_zeros(said[role], role, self._findings) for role in WHOLE_ROLES}
+        rows = Table({"id": self._ids.build(), "path": self._paths.build(), **said})
+        return Entries(rows, Contents(self._files.build(), others=self._others))
 
 
-def _drop_zeros(entries: list[Entry], findings: Findings) -> list[Entry]:
+WHOLE_ROLES: tuple[Role, ...] = ("label", "group")
+
+
+def _drop_zeros(column: Categories, role: Role, findings: Findings) -> Categories:
     """Write labels and groups as whole numbers if all of a column are decimals such as 1.0 or 1,0.
 
     pandas and Excel write 1 so in a column that has missing values.
     """
-    roles: tuple[Role, ...] = ("label", "group")
-    for role in roles:
-        values = (getattr(entry.row, role) for entry in entries)
-        texts = (text for text in values if text is not None)
-        first = next(texts, None)
-        if first is None or not all(map(WHOLE.fullmatch, chain([first], texts))):
-            continue
-        findings.whole_roles[role] = first
-        for index, entry in enumerate(entries):
-            text = getattr(entry.row, role)
-            if text is not None:
-                whole: Any = WHOLE.sub(r"\1", text)
-                row = replace(entry.row, **{role: whole})
-                entries[index] = replace(entry, row=row)
-    return entries
+    names = column.names[1:].to_list()
+    if not names or not all(map(WHOLE.fullmatch, names)):
+        return column
+    findings.whole_roles[role] = names[0]
+    whole = Categories.from_list(["", *(WHOLE.sub(r"\1", name) for name in names)])
+    return whole[column.codes]
 
 
 class _Locator:

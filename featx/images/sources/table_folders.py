@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
+from featx.core.columns import Texts, TextsBuilder
 from featx.core.errors import SourceError
-from featx.images.content import Content
-from featx.images.labels import clean_label
+from featx.images.entries import Entries
 from featx.images.layout import read_layout
-from featx.images.manifest import Entry
 
 
 def fill_from_folders(
-    table: Path, entries: Sequence[Entry], *, has_labels: bool, has_splits: bool
-) -> tuple[list[Entry], list[str]]:
+    table: Path, entries: Entries, *, has_labels: bool, has_splits: bool
+) -> tuple[Entries, list[str]]:
     """Read the labels or splits that a table does not state from the folders of its paths.
 
     The rules are those of a folder. They are applied only if all images are files below the folder
@@ -26,44 +23,39 @@ def fill_from_folders(
     ----------
     table : Path
         The table.
-    entries : sequence of Entry
+    entries : Entries
         Its rows.
     has_labels, has_splits : bool
         Whether the table has a column of labels, and one of splits.
 
     Returns
     -------
-    entries : list of Entry
+    entries : Entries
         The rows with what the folders say.
     notes : list of str
         Sentences that say so; empty if nothing was read from folders.
     """
-    names = [] if has_labels and has_splits else _list_names(table, entries)
+    names = None if has_labels and has_splits else _find_names(table, entries)
     if not names:
-        return [*entries], []
+        return entries, []
     try:
         layout = read_layout(names, str(table))
     except SourceError:  # a table may name some images of a folder that is no source
-        return [*entries], []
-    n_labels = len({one.label for one in layout.meanings} - {None})
-    n_splits = len({one.split for one in layout.meanings} - {None})
+        return entries, []
+    labels, splits = layout.labels, layout.splits
+    n_labels, n_splits = len(labels.count()), len(splits.count())
     reads_labels = not has_labels and n_labels > 1
     reads_splits = not has_splits and (n_splits > 1 or (reads_labels and n_splits > 0))
     read = ["label"] * reads_labels + ["split"] * reads_splits
     if not read:
-        return [*entries], []
-    filled = []
-    for entry, meaning in zip(entries, layout.meanings, strict=True):
-        row = entry.row
-        if reads_labels:
-            row = replace(row, label=clean_label(meaning.label or ""))
-        if reads_splits:
-            row = replace(row, split=meaning.split)
-        filled.append(replace(entry, row=row))
+        return entries, []
+    rows = entries.rows
+    rows = rows.replace(label=labels) if reads_labels else rows
+    rows = rows.replace(split=splits) if reads_splits else rows
     what = " and ".join(f"{part}s" for part in read)
     lacks = " and ".join(f"no column {part}" for part in read)
     note = f"the table has {lacks}: {what} are read from the folders of its paths"
-    return filled, [f"{note}, as {layout.pattern}", *layout.notes]
+    return Entries(rows, entries.contents), [f"{note}, as {layout.pattern}", *layout.notes]
 
 
 def find_prefix(table: Path) -> str:
@@ -71,16 +63,15 @@ def find_prefix(table: Path) -> str:
     return os.path.join(table.parent, "") if table.parent != Path() else ""
 
 
-def _list_names(table: Path, entries: Sequence[Entry]) -> list[str]:
-    """List the paths of all images below the folder of the table; none if some lie elsewhere."""
+def _find_names(table: Path, entries: Entries) -> Texts | None:
+    """Find the paths of all images below the folder of the table; None if some lie elsewhere."""
     prefix = find_prefix(table)
-    names = []
-    for entry in entries:
-        content = entry.content
-        if type(content) is not Content or not content.file.startswith(prefix):
-            return []
-        name = content.file[len(prefix) :].replace(os.sep, "/")
-        if name.startswith(("/", "../")) or "/" not in name:
-            return []
+    names = TextsBuilder()
+    if entries.contents.others:
+        return None
+    for file in entries.contents.files:
+        name = file[len(prefix) :].replace(os.sep, "/")
+        if not file.startswith(prefix) or name.startswith(("/", "../")) or "/" not in name:
+            return None
         names.append(name)
-    return names
+    return names.build()

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+import numpy as np
+
+from featx.core.columns import Categories, CategoriesBuilder, Texts, TextsBuilder
 from featx.core.errors import SourceError
+from featx.core.row_tables import SAID_KINDS
 from featx.core.text import count_noun
 from featx.core.typing import Split
-from featx.images.content import Content, Unreadable, Unseen, find_image
+from featx.images.content import Content, InMemory, Unreadable, Unseen, find_image
+from featx.images.contents import Contents
+from featx.images.entries import Entries, build_rows
 from featx.images.ignored import PLACEHOLDER_REASON, find_placeholder, is_system_folder, name_kind
 from featx.images.keys import describe_shared_keys
-from featx.images.layout import FolderMeaning, read_layout
-from featx.images.manifest import Entry, Manifest, build_entry, build_manifest
-from featx.images.names import escape_name, quote_name
+from featx.images.layout import read_layout
+from featx.images.manifest import Manifest, build_manifest
+from featx.images.names import escape_name, escape_names, quote_name
 from featx.images.sources.sidecars import SIDECARS, Sidecars
 from featx.images.sources.tar_members import Member, list_members
 from featx.images.split_words import find_split_in
@@ -58,39 +64,54 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
         sidecar cannot be read, or if two tars have the same name.
     """
     _check_names(tars)
-    images: dict[str, _Image] = {}
+    images = _Images()
     ignored: Counter[str] = Counter()
     doubts: list[str] = []
     for tar in tars:
-        prefix = f"{tar.name}/" if len(tars) > 1 else ""
-        found = _read_tar(tar, ignored, doubts)
-        images |= {prefix + image.name: image for image in found}
+        images.add(tar, ignored, doubts)
     splits = _read_tar_names(tars, doubts)
     source = ", ".join(str(tar) for tar in tars)
+    inside, is_seen = images.names.build(), np.array(images.is_seen, bool)
     # Folders say nothing of a member that may be no image.
-    seen = [one.name for one in images.values() if not isinstance(one.content, Unseen)]
-    layout = read_layout(seen, source)
-    meanings = iter(layout.meanings)
-    entries = []
-    for name, image in images.items():
-        meaning = FolderMeaning() if isinstance(image.content, Unseen) else next(meanings)
-        entry = build_entry(name, image.tar / image.name, meaning, image.content)
-        fields = {"split": meaning.split or splits[image.tar]} | image.fields
-        entries.append(Entry(replace(entry.row, **fields), image.content))
-    n_described = sum("label" in image.fields for image in images.values())
-    is_layout = n_described < len(images)
+    layout = read_layout(inside[is_seen], source)
+    names = inside
+    if len(tars) > 1:
+        names = Texts.from_list(
+            f"{tars[number].name}/{name}" for number, name in zip(images.tars, inside, strict=True)
+        )
+    paths = Texts.from_list(
+        f"{tars[number]}/{name}" for number, name in zip(images.tars, inside, strict=True)
+    )
+    rows = build_rows(names, "", layout, is_seen)
+    said = {name: builder.build() for name, builder in images.said.items()}
+    n_described = int((said["label"].codes > 0).sum())
+    of_tars = Categories.from_list(splits[tar] for tar in tars)
+    files = Categories(np.array(images.tars, np.int32) + 1, Texts.from_list(["", *map(str, tars)]))
+    rows = rows.replace(
+        path=escape_names(paths),
+        label=said["label"].or_else(rows["label"]),
+        split=said["split"].or_else(rows["split"]).or_else(of_tars[files.codes - 1]),
+        group=said["group"],
+    )
+    contents = Contents(
+        files,
+        offsets=np.array(images.offsets, np.int64),
+        sizes=np.array(images.sizes, np.int64),
+        others=images.others,
+    )
+    is_layout = n_described < len(names)
     if is_layout and n_described:
         doubts.append(
-            f"{n_described} of {count_noun(len(images), 'image')} have a label in a .cls or .json; "
+            f"{n_described} of {count_noun(len(names), 'image')} have a label in a .cls or .json; "
             "the others have that of their folder, or none"
         )
     return build_manifest(
         source,
-        entries,
+        Entries(rows, contents),
         ignored,
         "Name members class/name.jpg, or key.jpg with key.cls.",
         pattern=layout.pattern if is_layout else "",
-        doubts=[*(layout.notes if is_layout else ()), *doubts, describe_shared_keys(images)],
+        doubts=[*(layout.notes if is_layout else ()), *doubts, describe_shared_keys(names)],
     )
 
 
@@ -120,49 +141,57 @@ def _read_tar_names(tars: Sequence[Path], doubts: list[str]) -> dict[Path, Split
     return splits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Image:
-    """An image in a tar, and the fields of its row that its sidecars give."""
+class _Images:
+    """The images of tars as columns, and the fields of their rows that sidecars give."""
 
-    tar: Path
-    name: str
-    content: Content
-    fields: dict[str, Any]
+    def __init__(self) -> None:
+        self.names = TextsBuilder()
+        self.tars, self.offsets, self.sizes = array("i"), array("q"), array("q")
+        self.is_seen = array("b")
+        self.others: dict[int, Content | InMemory] = {}
+        self.said = {name: CategoriesBuilder() for name in SAID_KINDS}
+        self._n_tars = 0
 
-
-def _read_tar(tar: Path, ignored: Counter[str], doubts: list[str]) -> list[_Image]:
-    """List the images of one tar, and count what is passed over."""
-    members, n_replaced = list_members(tar)
-    members = _drop_hidden(tar, members, ignored)
-    images: list[Member] = []
-    sidecars: list[Member] = []
-    for member in members:
-        if PurePosixPath(member.name).suffix.lower() in SIDECARS and not member.kind:
-            sidecars.append(member)
-            continue
-        content = find_image(member.content, member.name)
-        if content is not None:
-            images.append(replace(member, content=content))
-        else:
-            ignored[member.kind or name_kind(member.name)] += 1
-    described = Sidecars(tar, sidecars, [image.name for image in images])
-    found = [
-        _Image(tar=tar, name=image.name, content=image.content, fields=described.read(image.name))
-        for image in images
-    ]
-    # A sidecar without an image, such as annotations.json, is ignored.
-    ignored.update(name_kind(one.name) for one in sidecars if one.name not in described.used)
-    if n_replaced:
-        doubts.append(
-            f"{quote_name(tar.name)} has {count_noun(n_replaced, 'member')} again later: "
-            "the later ones count"
-        )
-    if described.n_conflicts:
-        doubts.append(
-            f"{quote_name(tar.name)} has {count_noun(described.n_conflicts, 'image')} with a .cls "
-            "and a .json that differ: the .cls counts"
-        )
-    return found
+    def add(self, tar: Path, ignored: Counter[str], doubts: list[str]) -> None:
+        """Add the images of one tar, and count what is passed over."""
+        members, n_replaced = list_members(tar)
+        members = _drop_hidden(tar, members, ignored)
+        images: list[Member] = []
+        sidecars: list[Member] = []
+        for member in members:
+            if PurePosixPath(member.name).suffix.lower() in SIDECARS and not member.kind:
+                sidecars.append(member)
+                continue
+            content = find_image(member.content, member.name)
+            if content is not None:
+                images.append(replace(member, content=content))
+            else:
+                ignored[member.kind or name_kind(member.name)] += 1
+        described = Sidecars(tar, sidecars, [image.name for image in images])
+        for image in images:
+            fields, content = described.read(image.name), image.content
+            if type(content) is not Content:
+                self.others[len(self.names)] = content
+            self.names.append(image.name)
+            self.tars.append(self._n_tars)
+            self.offsets.append(content.offset)
+            self.sizes.append(content.size)
+            self.is_seen.append(not isinstance(content, Unseen))
+            for name, builder in self.said.items():
+                builder.append(fields.get(name))
+        self._n_tars += 1
+        # A sidecar without an image, such as annotations.json, is ignored.
+        ignored.update(name_kind(one.name) for one in sidecars if one.name not in described.used)
+        if n_replaced:
+            doubts.append(
+                f"{quote_name(tar.name)} has {count_noun(n_replaced, 'member')} again later: "
+                "the later ones count"
+            )
+        if described.n_conflicts:
+            doubts.append(
+                f"{quote_name(tar.name)} has {count_noun(described.n_conflicts, 'image')} with a "
+                ".cls and a .json that differ: the .cls counts"
+            )
 
 
 def _drop_hidden(tar: Path, members: Sequence[Member], ignored: Counter[str]) -> list[Member]:

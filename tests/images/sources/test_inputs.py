@@ -19,7 +19,7 @@ from featx.core.errors import DecodeError, FeatxWarning, SourceError
 from featx.core.typing import Array
 from featx.images.content import InMemory
 from featx.images.decode import decode_image
-from featx.images.manifest import Entry
+from featx.images.entries import Entry
 from featx.images.sources.inputs import EntryStream, list_entries, list_inputs, read_images
 from tests.images.builders import get_content
 
