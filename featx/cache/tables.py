@@ -38,8 +38,9 @@ def write_table(parent: h5py.Group, name: str, element: ElementKind, table: Tabl
     table : Table
         Its columns.
     """
-    group = parent.require_group(name)
-    stamp_element(group, element)
+    if name not in parent:  # attributes that are written again leave their old texts behind
+        stamp_element(parent.create_group(name), element)
+    group = parent[name]
     for column in table.names:
         write_column(group, column, table[column])
 

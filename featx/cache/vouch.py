@@ -192,9 +192,8 @@ def list_changed(old: Seal, new: Seal) -> list[Span]:
         if old.block_size == new.block_size and old.table[place] == new.table[place]:
             continue
         start, size = new.locate(number)
-        if runs and runs[-1][1] == start:
-            start = runs.pop()[0]
-        runs.append((start, start + size))
+        first = runs.pop()[0] if runs and runs[-1][1] == start else start
+        runs.append((first, start + size))
     return runs
 
 

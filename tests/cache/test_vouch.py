@@ -9,7 +9,8 @@ import pytest
 from featx.cache import vouch
 from featx.cache.joined import open_cache
 from featx.cache.seal import check_seal
-from featx.cache.vouch import NO_SEAL, seal_cache
+from featx.cache.user_block import Seal
+from featx.cache.vouch import NO_SEAL, list_changed, seal_cache
 from featx.core.errors import CacheDamagedError, CacheError
 from tests.builders import MakeCache, build_info, read_rows, split_seal
 
@@ -60,6 +61,18 @@ def test_seal_cache_names_only_the_rows_whose_blocks_differ(make_cache: MakeCach
     first, last = rows.removesuffix(" of 60").split(" to ")
     assert name == "embeddings/tiny/vectors"
     assert 40 <= int(first) <= 41 <= int(last) <= 42
+
+
+@pytest.mark.parametrize(
+    ("blocks", "runs"),
+    [("abcd", []), ("abcx", [(300, 350)]), ("xyzd", [(0, 300)]), ("xbyz", [(0, 100), (200, 350)])],
+)
+def test_list_changed_joins_blocks_side_by_side(blocks: str, runs: list[tuple[int, int]]) -> None:
+    old, new = (
+        Seal(start=4096, n_bytes=350, block_size=100, table=b"".join(32 * c.encode() for c in text))
+        for text in ("abcd", blocks)
+    )
+    assert list_changed(old, new) == runs
 
 
 def test_seal_cache_of_another_format_is_refused(cache_path: Path) -> None:
