@@ -87,14 +87,15 @@ class Contents(Sequence[Content | InMemory]):
     def __getitem__(self, key: Rows) -> Contents: ...
     def __getitem__(self, key: int | Rows) -> Content | InMemory | Contents:
         if isinstance(key, slice | np.ndarray):
-            rows = np.arange(len(self))[key] if self.others else np.empty(0, np.int64)
-            held = np.flatnonzero(np.isin(rows, np.fromiter(self.others, np.int64)))
+            rows = np.arange(len(self))[key].tolist() if self.others else []
             return Contents(
                 self.files[key],
                 root=self.root,
                 offsets=None if self.offsets is None else self.offsets[key],
                 sizes=None if self.sizes is None else self.sizes[key],
-                others={new: self.others[int(rows[new])] for new in held.tolist()},
+                others={
+                    new: self.others[row] for new, row in enumerate(rows) if row in self.others
+                },
             )
         row = range(len(self))[key]
         if row in self.others:

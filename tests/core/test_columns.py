@@ -47,7 +47,9 @@ def test_column_is_chosen_from_as_an_array_is(build: Build) -> None:
 
 
 @kinds
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(first=texts, second=texts)
 def test_column_is_joined_and_compared_as_lists_are(
     build: Build, first: list[str], second: list[str]

@@ -31,7 +31,9 @@ def _hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("_hashes")
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(rows=words, sought=words)
 def test_text_index_finds_the_first_row_of_a_text(rows: list[str], sought: list[str]) -> None:
     index = TextIndex(Texts.from_list(rows))

@@ -6,12 +6,13 @@ import os
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 from featx.core.errors import require
+from featx.core.texts import Texts
 from featx.images.content import Content
 
 N_ROWS = 8
@@ -199,3 +200,32 @@ class ParquetImage(Content):
     def read(self, size: int | None = None) -> bytes:
         """Read the bytes, as `Content.read` does."""
         return self.images.read(self.row)[:size]
+
+
+class ParquetContents(Mapping[int, Content]):
+    """The images of a whole Parquet table by their numbers; each is made when it is asked for.
+
+    Parameters
+    ----------
+    images : ParquetImages
+        The column that holds the images.
+    rows : sequence of int
+        Number of each image's row in the table, counted from 0.
+    names : Texts
+        Name of each image within the table.
+    """
+
+    def __init__(self, images: ParquetImages, rows: Sequence[int], names: Texts) -> None:
+        self._images, self._rows, self._names = images, rows, names
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(len(self)))
+
+    def __contains__(self, number: object) -> bool:
+        return number in range(len(self))
+
+    def __getitem__(self, number: int) -> Content:
+        return self._images.build_content(self._rows[number], self._names[number])

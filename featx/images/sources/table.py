@@ -27,7 +27,7 @@ from featx.images.sources.columns import Role
 from featx.images.sources.delimited import iter_delimited
 from featx.images.sources.jsonlines import iter_json_lines
 from featx.images.sources.parquet import iter_parquet
-from featx.images.sources.parquet_image import ParquetImage
+from featx.images.sources.parquet_image import ParquetContents, ParquetImage, ParquetImages
 from featx.images.sources.table_folders import fill_from_folders, find_prefix
 
 READERS: Mapping[str, Callable[[Path, Findings], Iterator[Line]]] = {
@@ -112,6 +112,8 @@ class _Lines:
         self._ids, self._paths, self._files = TextsBuilder(), TextsBuilder(), TextsBuilder()
         self._numbers, self._has_id = array("q"), array("b")
         self._others: dict[int, Content | InMemory] = {}
+        self._images: ParquetImages | None = None  # of a table that holds its images
+        self._rows, self._image_names = array("q"), TextsBuilder()
         self._said = {name: CategoriesBuilder() for name in SAID_KINDS}
         self._names: dict[str, str | None] = {"": None}
         self._splits: dict[str, Split | None] = {"": None}
@@ -134,11 +136,15 @@ class _Lines:
         if split not in self._splits:
             self._add_split(number, split)
         path, name, content = self._locate(image)
-        if type(content) is not Content:
+        if isinstance(content, ParquetImage):
+            self._images = content.images
+            self._rows.append(content.row)
+            self._image_names.append(content.name)
+        elif type(content) is not Content:
             self._others[len(self._ids)] = content
         self._ids.append(escape_name(id_ or name))
         self._paths.append(escape_name(path))
-        self._files.append(content.file)
+        self._files.append("" if isinstance(content, ParquetImage) else content.file)
         self._numbers.append(number)
         self._has_id.append(bool(id_))
         self._said["label"].append(self._names[label])
@@ -175,7 +181,10 @@ class _Lines:
         if are_texts:
             said |= {role: _drop_zeros(said[role], role, self._findings) for role in WHOLE_ROLES}
         rows = Table({"id": self._ids.build(), "path": self._paths.build(), **said})
-        return Entries(rows, Contents(self._files.build(), others=self._others))
+        others: Mapping[int, Content | InMemory] = self._others
+        if self._images is not None:
+            others = ParquetContents(self._images, self._rows, self._image_names.build())
+        return Entries(rows, Contents(self._files.build(), others=others))
 
 
 WHOLE_ROLES: tuple[Role, ...] = ("label", "group")
