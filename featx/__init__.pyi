@@ -68,6 +68,8 @@ from .finetune.report import TuningReport as TuningReport
 from .finetune.tune import fine_tune as fine_tune
 from .fitting.evaluate import evaluate as evaluate
 from .fitting.fit import fit_head as fit_head
+from .fitting.label import LabelReport as LabelReport
+from .fitting.label import label_cache as label_cache
 from .fitting.split import split_cache as split_cache
 from .heads.classifier import HeadClassifier as HeadClassifier
 from .heads.compare import PairedRecall as PairedRecall
@@ -82,6 +84,9 @@ from .images.content import Content as Content
 from .images.content import InMemory as InMemory
 from .images.entries import Entry as Entry
 from .images.manifest import Manifest as Manifest
+from .labels.history import Statement as Statement
+from .labels.statements import LabelChange as LabelChange
+from .labels.statements import LabelConflict as LabelConflict
 from .prediction.predict import iter_predictions as iter_predictions
 from .prediction.predict import predict as predict
 from .prediction.predictor import Prediction as Prediction

@@ -14,8 +14,10 @@ from featx.cache.format import EmbeddingInfo
 from featx.cache.joined import open_cache
 from featx.cache.reader import Cache
 from featx.cache.sealing import seal_file
+from featx.cache.tables import read_column, write_column
 from featx.cache.user_block import Seal
 from featx.cache.writer import Column, write_cache
+from featx.core.columns import Categories, Texts
 from featx.core.drafts import name_draft
 from featx.core.fingerprint import Fingerprint
 from featx.core.learnt import shorten_digests
@@ -130,9 +132,17 @@ def mark_learnt(path: Path, rows: Any, name: str = "tiny") -> Path:
 
 
 def rewrite_values(path: Path, name: str, values: Any, rows: slice = slice(None)) -> None:
-    """Change values of a cache that is there, such as ``rows/label``, and seal it again."""
+    """Change values of a cache that is there, such as ``labels/label``, and seal it again."""
     with editing(path) as file:
-        file[name][rows] = values
+        if isinstance(file[name], h5py.Dataset):
+            file[name][rows] = values
+            return
+        parent, column = name.rsplit("/", 1)
+        old = read_column(file[parent], column)
+        assert isinstance(old, Texts | Categories)
+        texts = old.to_array()
+        texts[rows] = values
+        write_column(file[parent], column, type(old).from_list(texts))
 
 
 @contextmanager

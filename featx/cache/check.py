@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from featx.cache.joined import JoinedCache, list_cache_files
+from featx.cache.label_columns import read_labels
 from featx.cache.open import check_exists
 from featx.cache.reader import Cache
 from featx.cache.seal import SealedFile
@@ -20,7 +21,9 @@ from featx.core.parts import describe_missing, list_missing, list_paths, name_ca
 from featx.core.progress import stage
 from featx.core.rows import Failure
 from featx.core.text import show_text
-from featx.core.typing import BoolArray, CachePaths, Split, Stage, list_choices
+from featx.core.typing import BoolArray, CachePaths, LabelKind, Split, Stage, list_choices
+from featx.labels.element import FIELDS, KEYS, NOTHING_SAID, SPLIT_CODES, Labels
+from featx.labels.hold import hold
 
 MAX_PROBLEMS = 100
 """Largest number of problems that are listed one by one."""
@@ -132,6 +135,7 @@ def _verify_content(cache: Cache) -> Verification:
     problems: list[str] = []
     for block in iter_blocks(len(cache)):
         problems += list_row_problems(cache.read_rows(start=block.start, stop=block.stop))
+    problems += list_label_problems(read_labels(cache), cache.read_rows(KEYS))
     problems += list_failure_problems(cache.failures)
     n_vectors = 0
     for name, flags in present.items():
@@ -179,6 +183,40 @@ def list_row_problems(rows: Table) -> list[str]:
         f"row {ids[row]!r}: expected a split, got {text!r}"
         for text in split.count().keys() - set(list_choices(Split))
         for row in np.flatnonzero(split.mask(text)).tolist()
+    ]
+    return problems
+
+
+def list_label_problems(labels: Labels, keys: Table) -> list[str]:
+    """List what is wrong with what is said of the rows of a cache.
+
+    Parameters
+    ----------
+    labels : Labels
+        Everything that is said of the rows.
+    keys : Table
+        Columns `id` and `digest` of the rows.
+    """
+    problems = [
+        f"labels: expected one of {', '.join(list_choices(LabelKind))}, got {kind!r}"
+        for kind in labels.said["kind"].count().keys() - set(list_choices(LabelKind))
+    ]
+    problems += [
+        f"labels: expected one printable line in {name}, got {text!r}"
+        for name in ("field", "value", "author")
+        for text in labels.said[name].names
+        if not text.isprintable()
+    ]
+    codes = np.unique(labels.recorded.split)
+    if not np.isin(codes, [*range(len(SPLIT_CODES)), NOTHING_SAID]).all():
+        return [*problems, f"labels: expected codes of splits, got {codes.max()}"]
+    if (np.diff(labels.recorded.records["occasion"]) <= 0).any():
+        return [*problems, "labels: expected ascending occasions of recorded splits, got others"]
+    held = hold(labels, keys).held
+    problems += [
+        f"labels: expected what was said to hold, got another {field} in {count} rows"
+        for field in FIELDS
+        if (count := int((~held[field].equal(labels.held[field])).sum()))
     ]
     return problems
 

@@ -18,11 +18,11 @@ from featx.core.fingerprint import Fingerprint
 from featx.core.provenance import Provenance
 
 FileKind = Literal["featx-cache", "featx-shard"]
-ElementKind = Literal["rows", "failures", "embedding"]
+ElementKind = Literal["rows", "labels", "failures", "embedding"]
 
 FORMAT_VERSION = 2
 
-ELEMENTS: dict[ElementKind, int] = {"rows": 1, "failures": 1, "embedding": 1}
+ELEMENTS: dict[ElementKind, int] = {"rows": 1, "labels": 1, "failures": 1, "embedding": 1}
 """Version of each kind of element that this featx writes and reads."""
 
 ANEW = "Do not use this file: extract again with featx.extract(source, output=path)."
@@ -161,10 +161,6 @@ def stamp_element(group: h5py.Group, kind: ElementKind) -> None:
 def read_stamp(group: h5py.Group, sealed: SealedFile) -> tuple[str | None, int | None]:
     """Read the stamp that `stamp_element` wrote; None for each part that is missing."""
     return read_text(group, "featx-type", sealed), read_integer(group, "featx-version")
-
-
-RECORDED = "featx-splits-recorded"
-"""Attribute of the rows, 1 if their splits were recorded after the extraction."""
 
 
 def has_attribute(owner: h5py.Group, name: str, kind: type) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from featx.cache.format import EmbeddingInfo
+from featx.cache.label_columns import read_labels
 from featx.cache.open import check_exists
 from featx.cache.reader import Cache
 from featx.core.columns import concat_columns
@@ -35,6 +36,8 @@ from featx.core.parts import (
 from featx.core.provenance import Provenance
 from featx.core.rows import Failure
 from featx.core.typing import Array, BoolArray, CachePaths, IntArray, StrArray, VectorDtype, Vectors
+from featx.labels.element import KEYS, Labels
+from featx.labels.join import join_labels
 
 
 def open_cache(path: CachePaths) -> Cache:
@@ -149,7 +152,6 @@ class JoinedCache(Cache):
             self._infos = {name: self._join_infos(name) for name in names}
             self.embeddings = tuple(self._infos)
             self.source = ", ".join(dict.fromkeys(cache.source for cache in self.members))
-            self.has_recorded_splits = any(cache.has_recorded_splits for cache in self.members)
             digests = "".join(cache.digest for cache in self.members)
             self.digest = hashlib.sha256(digests.encode()).hexdigest()
             if not all(map(find_part, paths)):  # a row is in one part only, by the hash of its id
@@ -231,6 +233,9 @@ class JoinedCache(Cache):
             if own_start < own_stop:
                 parts.append(cache.read_column(name, own_start, own_stop))
         return concat_columns(parts) if parts else self.members[0].read_column(name, 0, 0)
+
+    def _read_labels(self) -> Labels:
+        return join_labels([read_labels(one) for one in self.members], self.read_rows(KEYS))
 
     @functools.cached_property
     def failures(self) -> tuple[Failure, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.cache.joined import JoinedCache, list_cache_files
+from featx.cache.label_columns import read_labels
 from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache
 from featx.cache.writer import Column, Placement, write_cache
@@ -130,6 +131,7 @@ def merge_caches(
             [_build_column(joined, embedding) for embedding in joined.embeddings],
             failures=joined.failures,
             source=joined.source,
+            labels=read_labels(joined),
             placement=Placement(overwrite=overwrite, check=lock.check),
         )
         return MergeReport(

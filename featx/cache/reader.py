@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import h5py
 import numpy as np
 
 from featx.cache.datasets import is_mostly_unused
-from featx.cache.format import ANEW, RECORDED, USER_GROUP, EmbeddingInfo, read_integer
-from featx.cache.open import open_sealed, refuse_split
+from featx.cache.format import ANEW, USER_GROUP, EmbeddingInfo
+from featx.cache.label_columns import LabelColumns
+from featx.cache.labels import read_labels
+from featx.cache.open import open_sealed
 from featx.cache.tables import (
     BLOCK_ROWS,
     check_learnt,
@@ -26,27 +28,26 @@ from featx.cache.tables import (
     take_rows,
 )
 from featx.cache.texts import read_attribute_text
-from featx.core.columns import Categories, Table, count_pairs, iter_blocks
+from featx.core.columns import Table, iter_blocks
 from featx.core.digests import SIZE as DIGEST_SIZE
 from featx.core.digests import unpack_digests
 from featx.core.errors import CacheError, suggest
 from featx.core.learnt import Digests, find_learnt, join_digests
-from featx.core.row_tables import FAILURE_KINDS, ROW_KINDS, SAID_KINDS, UNKNOWN, list_failures
+from featx.core.row_tables import FAILURE_KINDS, READ_KINDS, ROW_KINDS, UNKNOWN, list_failures
 from featx.core.rows import Failure
 from featx.core.typing import (
     Array,
     BoolArray,
     IntArray,
     PathLike,
-    Split,
     StrArray,
     VectorDtype,
     Vectors,
-    list_choices,
 )
+from featx.labels.element import Labels
 
 
-class Cache:
+class Cache(LabelColumns):
     """An open cache. Columns are read on first use and kept; vectors are read on each call.
 
     Parameters
@@ -62,8 +63,6 @@ class Cache:
         Names of the embeddings, such as ``resnet50`` and ``resnet50@layer3``.
     source : str
         Source of the rows, as the user named it.
-    has_recorded_splits : bool
-        Whether the splits were recorded by `featx.split_cache`, and not by the source.
     digest : str
         SHA-256 that stands for every byte of the file, hexadecimal.
 
@@ -83,7 +82,6 @@ class Cache:
             self._n_rows = lengths["n_rows"]
             with self._sealed.guard():
                 self.source: str = read_attribute_text(self._file, "source", self._sealed)
-                self.has_recorded_splits = read_integer(self._file["rows"], RECORDED) == 1
                 self._infos = {
                     name: EmbeddingInfo.from_group(
                         name, group, self._sealed, dim=lengths[f"dim of {name}"]
@@ -134,21 +132,6 @@ class Cache:
         return paths
 
     @functools.cached_property
-    def labels(self) -> StrArray:
-        """Class name of each row, ``""`` for none, str ``(n_rows,)``."""
-        return self._held["label"].to_array()
-
-    @functools.cached_property
-    def splits(self) -> StrArray:
-        """Split of each row: ``train``, ``val``, ``test`` or ``""``, str ``(n_rows,)``."""
-        return self._held["split"].to_array()
-
-    @functools.cached_property
-    def groups(self) -> StrArray:
-        """Group of each row, ``""`` for none, str ``(n_rows,)``. A split never parts a group."""
-        return self._held["group"].to_array()
-
-    @functools.cached_property
     def digests(self) -> StrArray:
         """SHA-256 of each image's bytes, hexadecimal, str ``(n_rows,)``."""
         return np.array(unpack_digests(self.read_column("digest")), object)
@@ -164,11 +147,6 @@ class Cache:
         with self._sealed.guard():
             return tuple(list_failures(read_table(self._file["failures"], FAILURE_KINDS)))
 
-    @functools.cached_property
-    def _held(self) -> Mapping[str, Categories]:
-        """Label, split and group of each row as columns."""
-        return {name: self.read_column(name) for name in SAID_KINDS}
-
     def check_ids(self) -> None:
         """Refuse a cache that has rows of the same id.
 
@@ -178,14 +156,6 @@ class Cache:
             If an id occurs twice.
         """
         check_unique(self.read_column("id"), self.path)
-
-    def count_labels(self) -> dict[tuple[str, str], int]:
-        """Count the rows of each label and split; ``""`` stands for none."""
-        return count_pairs(self._held["label"], self._held["split"])
-
-    def count_groups(self) -> int:
-        """Count the groups."""
-        return len(self._held["group"].count())
 
     def read_column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
         """Read one column of a run of rows, as it is stored.
@@ -206,7 +176,7 @@ class Cache:
             The values. Digests are their 32 bytes, uint8 ``(n_rows, 32)``; zeros for one not known.
         """
         with self._sealed.guard():
-            group = self._file["rows"]
+            group = self._file["rows" if name in READ_KINDS else "labels"]
             if name in group or name not in UNKNOWN:
                 return read_column(group, name, start, stop)
         n_rows = len(range(*slice(start, stop).indices(len(self))))
@@ -241,6 +211,10 @@ class Cache:
         with self._sealed.guard():
             return is_mostly_unused(self._file, len(self._sealed))
 
+    def _read_labels(self) -> Labels:
+        with self._sealed.guard():
+            return read_labels(self._file)
+
     def copy_user_group(self, file: h5py.File) -> None:
         """Copy what users keep in this cache to another file; featx reads none of it.
 
@@ -252,11 +226,6 @@ class Cache:
         if USER_GROUP in self._file:
             with self._sealed.guard():
                 self._file.copy(USER_GROUP, file)
-
-    def list_splits(self) -> list[Split]:
-        """List the splits that have rows, in the order train, val, test."""
-        found = self._held["split"].count()
-        return [name for name in list_choices(Split) if name in found]
 
     def get_info(self, embedding: str | None = None) -> EmbeddingInfo:
         """Return the name, the fingerprint and the provenance of an embedding.
@@ -412,56 +381,3 @@ class Cache:
         with self._sealed.guard():
             dtype: VectorDtype = self._file[f"embeddings/{info.name}/vectors"].dtype.name
         return dtype
-
-    def select_rows(
-        self, split: str | None = None, *, labelled: bool = False, embedding: str | None = None
-    ) -> IntArray:
-        """Return the indices of rows, ascending, int64 ``(n,)``.
-
-        Parameters
-        ----------
-        split : {"train", "val", "test", "all"}, optional
-            Split of the rows. Default: all rows, also those without a split.
-        labelled : bool
-            Return only rows with a label.
-        embedding : str, optional
-            Name of an embedding: return only rows with a vector in it.
-
-        Raises
-        ------
-        CacheError
-            If the cache has no rows in that split.
-        """
-        mask = np.ones(len(self), bool)
-        if split not in (None, "all"):
-            mask = self._held["split"].mask(split)
-            if not mask.any():
-                raise refuse_split(self.path, split, self.list_splits())
-        if labelled:
-            mask &= self._held["label"].codes > 0
-        if embedding is not None:
-            mask &= self.read_present(embedding)
-        return np.flatnonzero(mask)
-
-    def read_arrays(
-        self, split: str | None = None, *, embedding: str | None = None
-    ) -> tuple[Vectors, StrArray]:
-        """Read the vectors and labels of all labelled rows, as scikit-learn takes them.
-
-        Parameters
-        ----------
-        split : {"train", "val", "test", "all"}, optional
-            Split of the rows. Default: all rows, also those without a split.
-        embedding : str, optional
-            Name of the embedding. Default: the only one.
-
-        Returns
-        -------
-        X : ndarray
-            Vectors ``(n, dim)`` in the stored dtype.
-        y : ndarray of str
-            Class names ``(n,)``.
-        """
-        name = self.get_info(embedding).name
-        rows = self.select_rows(split, labelled=True, embedding=name)
-        return self.read_vectors(name, rows), self.labels[rows]

@@ -28,7 +28,15 @@ from featx.cache.format import (
 from featx.cache.seal import SealedFile
 from featx.core.digests import SIZE as DIGEST_SIZE
 from featx.core.errors import CacheError
-from featx.core.row_tables import FAILURE_KINDS, READ_KINDS, ROW_KINDS, UNKNOWN, ColumnKind
+from featx.core.row_tables import (
+    ENTRY_KINDS,
+    FAILURE_KINDS,
+    READ_KINDS,
+    RECORD_KINDS,
+    SAID_KINDS,
+    UNKNOWN,
+    ColumnKind,
+)
 
 TypeName = Literal["uint8", "uint64", "int32", "int64", "float16", "float32"]
 
@@ -107,13 +115,17 @@ def _column(kind: ColumnKind, axis: str) -> Rule:
     return DataRule((kind,), (axis,))
 
 
+def _columns(kinds: Mapping[str, ColumnKind], axis: str) -> dict[str, Rule]:
+    return {name: _column(kind, axis) for name, kind in kinds.items()}
+
+
 def _table(
     element: ElementKind,
     kinds: Mapping[str, ColumnKind],
     axis: str,
     optional: Collection[str] = (),
 ) -> GroupRule:
-    members = {name: _column(kind, axis) for name, kind in kinds.items()}
+    members = _columns(kinds, axis)
     return GroupRule(
         element=element,
         members={name: rule for name, rule in members.items() if name not in optional},
@@ -125,7 +137,17 @@ LAYOUTS: Mapping[FileKind, GroupRule] = {
     "featx-cache": GroupRule(
         attributes={"format": str, "format_version": int, "source": str},
         members={
-            "rows": _table("rows", ROW_KINDS, "n_rows", optional=UNKNOWN),
+            "rows": _table("rows", READ_KINDS, "n_rows", optional=UNKNOWN),
+            "labels": GroupRule(
+                element="labels",
+                members={
+                    **_columns(SAID_KINDS, "n_rows"),
+                    "source": GroupRule(members=_columns(SAID_KINDS, "n_rows")),
+                    "said": GroupRule(members=_columns(ENTRY_KINDS, "n_said")),
+                    "recorded": GroupRule(members=_columns(RECORD_KINDS, "n_recorded")),
+                    "splits": GroupRule(each=DataRule(("uint8",), ("n_rows",))),
+                },
+            ),
             "failures": _table("failures", FAILURE_KINDS, "n_failures"),
             "embeddings": GroupRule(
                 each=GroupRule(

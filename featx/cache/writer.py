@@ -11,7 +11,9 @@ import h5py
 import numpy as np
 
 from featx.cache.datasets import ROW_BYTES, resize, store
-from featx.cache.format import RECORDED, EmbeddingInfo, stamp_element, stamp_file
+from featx.cache.format import EmbeddingInfo, stamp_element, stamp_file
+from featx.cache.label_columns import read_labels
+from featx.cache.labels import write_labels
 from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache
 from featx.cache.seal import SealedFile
@@ -20,17 +22,18 @@ from featx.cache.tables import (
     BLOCK_ROWS,
     CHUNK_ROWS,
     create_vectors,
-    write_column,
     write_table,
 )
 from featx.cache.writable import Revision, open_writable
-from featx.core.columns import Categories, Table
+from featx.core.columns import Table
 from featx.core.errors import CacheError
 from featx.core.files import explain_errors, replacing
 from featx.core.learnt import Digests
-from featx.core.row_tables import FAILURE_KINDS, ROW_KINDS, build_table
+from featx.core.row_tables import FAILURE_KINDS, READ_KINDS, build_table
 from featx.core.rows import Failure
 from featx.core.typing import Array, IntArray, PathLike, VectorDtype
+from featx.labels.carry import carry_over
+from featx.labels.element import KEYS, Labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +112,7 @@ def write_cache(
     *,
     failures: Sequence[Failure] = (),
     source: str,
+    labels: Labels | None = None,
     keep: Cache | None = None,
     placement: Placement = PLACEMENT,
 ) -> str:
@@ -126,6 +130,9 @@ def write_cache(
         Ledger of the cache.
     source : str
         Source of the rows, as the user named it.
+    labels : Labels, optional
+        What is said of the rows. Default: what the columns `label`, `split` and `group` of the rows
+        say, as the words of the source.
     keep : Cache, optional
         The cache that this one replaces: what users keep in it is copied.
     placement : Placement
@@ -149,7 +156,7 @@ def write_cache(
         with open_writable(draft, "w", user_block=user_block) as (file, check_writes):
             stamp_file(file, "featx-cache")
             file.attrs["source"] = source
-            _write_rows(file, rows, failures)
+            _write_rows(file, rows, failures, labels or Labels.of_source(rows))
             file.create_group("embeddings")
             for column in columns:
                 _write_column(file, column, len(rows), check_writes)
@@ -168,6 +175,7 @@ def update_cache(
     base: Cache,
     failures: Sequence[Failure] = (),
     source: str,
+    labels: Labels | None = None,
     placement: Placement = PLACEMENT,
 ) -> None:
     """Write what differs to a copy of a cache, and put it in place: the whole file, or nothing.
@@ -189,6 +197,9 @@ def update_cache(
         Ledger of the cache.
     source : str
         Source of the rows, as the user named it.
+    labels : Labels, optional
+        What is said of the rows. Default: what people said is kept, and the columns of the rows are
+        the words of the source.
     placement : Placement
         How the finished file is put in place.
 
@@ -198,6 +209,13 @@ def update_cache(
         If the cache was replaced meanwhile, a part of it that is used is damaged, or the file
         cannot be written. The cache is unchanged.
     """
+    labels = labels or carry_over(
+        read_labels(base),
+        rows,
+        origin=np.where(np.arange(len(rows)) < len(base), np.arange(len(rows)), -1),
+        base_keys=base.read_rows(KEYS),
+        keys=rows,
+    )
     if base.is_mostly_unused():
         write_cache(
             path,
@@ -205,6 +223,7 @@ def update_cache(
             columns,
             failures=failures,
             source=source,
+            labels=labels,
             keep=base,
             placement=placement,
         )
@@ -212,7 +231,7 @@ def update_cache(
     with _revising(path, base.digest, placement) as (file, check_writes):
         if base.source != source:
             file.attrs["source"] = source
-        _write_rows(file, rows, failures)
+        _write_rows(file, rows, failures, labels)
         for column in columns:
             if column.info.name not in base.embeddings:
                 _write_column(file, column, len(rows), check_writes)
@@ -225,9 +244,10 @@ def update_cache(
             _update_column(file, column, some, check_writes)
 
 
-def _write_rows(file: h5py.File, rows: Table, failures: Sequence[Failure]) -> None:
-    """Write rows and ledger; of those that are there, only what differs."""
-    write_table(file, "rows", "rows", rows.select(ROW_KINDS))
+def _write_rows(file: h5py.File, rows: Table, failures: Sequence[Failure], labels: Labels) -> None:
+    """Write rows, labels and ledger; of those that are there, only what differs."""
+    write_table(file, "rows", "rows", rows.select(READ_KINDS))
+    write_labels(file, labels)
     write_table(file, "failures", "failures", build_table(failures, FAILURE_KINDS))
 
 
@@ -366,23 +386,3 @@ def rewrite_cache(path: PathLike, *, digest: str | None = None) -> Iterator[h5py
 
         with _revising(path, digest, Placement(check=check)) as (file, _):
             yield file
-
-
-def write_splits(
-    path: PathLike, splits: Sequence[str] | Array, *, digest: str | None = None
-) -> None:
-    """Replace the splits of all rows of a cache.
-
-    Parameters
-    ----------
-    path : path
-        The cache.
-    splits : sequence of str
-        Split of each row: train, val, test, or ``""`` for none.
-    digest : str, optional
-        Digest of the file that the rows were read from. A file with another digest is refused.
-    """
-    with rewrite_cache(path, digest=digest) as file:
-        assert len(splits) == len(file["rows/split/codes"])
-        write_column(file["rows"], "split", Categories.from_list(splits))
-        file["rows"].attrs[RECORDED] = 1

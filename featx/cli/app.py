@@ -19,6 +19,7 @@ from featx.cli.fine_tune import fine_tune
 from featx.cli.fit_head import fit_head
 from featx.cli.help import MAX_WIDTH, HelpCommand, HelpGroup
 from featx.cli.info import info
+from featx.cli.label import label
 from featx.cli.merge import merge
 from featx.cli.options import leave_reading
 from featx.cli.predict import predict
@@ -33,6 +34,7 @@ SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
     "From images to predictions": {
         "extract": extract,
         "merge": merge,
+        "label": label,
         "split": split,
         "fit-head": fit_head,
         "evaluate": evaluate,

@@ -24,6 +24,7 @@ CALLS = {
     "read_failures": "info --failures",
     "split_cache": "split",
     "merge_caches": "merge",
+    "label_cache": "label",
     "verify_cache": "verify",
     "seal_cache": "seal",
     "list_backbones": "backbones",

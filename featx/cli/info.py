@@ -120,6 +120,8 @@ def _show_cache(caches: list[Path], *, as_json: bool) -> None:
     print_text(f"digest  {summary['digest']}")
     if summary["n_groups"]:
         print_text(f"groups  {summary['n_groups']}")
+    for line in format_said(summary["said"]):
+        print_text(line)
     print_text()
     print_counts(summary["counts"])
     for name, embedding in embeddings.items():
@@ -135,6 +137,19 @@ def _show_cache(caches: list[Path], *, as_json: bool) -> None:
         if embedding["n_learnt"]:
             print_text(f"  its network has learnt from {embedding['n_learnt']:,} of the rows")
         print_text(f"  made {made['time'][:16]} by {made['engine']} on {made['device']}{updates}")
+
+
+def format_said(said: list[dict[str, Any]]) -> list[str]:
+    """Write whose word holds for how many rows, one line for each column."""
+    lines = []
+    for field in dict.fromkeys(one["field"] for one in said):
+        parts = []
+        for one in said:
+            if one["field"] == field:
+                unsure = f" ({one['n_unsure']} unsure)" if one["n_unsure"] else ""
+                parts.append(f"{one['n_rows']} by {one['author'] or 'the source'}{unsure}")
+        lines.append(f"{field + 's':<8}{', '.join(parts)}")
+    return lines
 
 
 def print_counts(counts: dict[str, dict[str, int]]) -> None:
@@ -165,12 +180,18 @@ def print_counts(counts: dict[str, dict[str, int]]) -> None:
 def _summarise(cache: "Cache") -> dict[str, Any]:
     from dataclasses import asdict
 
+    from featx.cache.label_columns import read_labels
+    from featx.labels.element import KEYS
+    from featx.labels.history import count_by_author
+
     pairs = cache.count_labels()
     counts: dict[str, dict[str, int]] = {}
     splits: dict[str, int] = {}
     for (label, split), count in sorted(pairs.items(), key=lambda pair: sort_key(pair[0][0])):
         counts.setdefault(label, {})[split] = count
         splits[split] = splits.get(split, 0) + count
+    labels = read_labels(cache)
+    said = [] if labels.is_plain else count_by_author(labels, cache.read_rows(KEYS))
     return {
         "content": "cache",
         "cache": str(cache.path),
@@ -179,6 +200,7 @@ def _summarise(cache: "Cache") -> dict[str, Any]:
         "n_rows": len(cache),
         "n_failures": len({failure.id for failure in cache.failures}),
         "n_groups": cache.count_groups(),
+        "said": [asdict(one) for one in said],
         "labels": {label: sum(line.values()) for label, line in counts.items()},
         "splits": splits,
         "counts": counts,

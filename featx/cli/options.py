@@ -148,6 +148,12 @@ Embedding = Annotated[
         metavar="NAME", help="Name of the embedding; needed only if the cache has several."
     ),
 ]
+Author = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Name of the person, for the history.  [default: user of the system]"
+    ),
+]
 WeightsNow = Annotated[
     str | None,
     typer.Option(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from featx.cli.options import AsJson, CacheArgument
+from featx.cli.options import AsJson, Author, CacheArgument
 from featx.cli.printing import print_json, print_text
 from featx.core.parts import name_caches
 
@@ -21,6 +21,7 @@ def split(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing splits.")
     ] = False,
+    author: Author = None,
     as_json: AsJson = False,
 ) -> None:
     """Record in a cache which rows are train, val and test.
@@ -32,7 +33,7 @@ def split(
     """
     from featx.fitting.split import split_cache
 
-    counts = split_cache(cache, val=val, test=test, seed=seed, overwrite=overwrite)
+    counts = split_cache(cache, val=val, test=test, seed=seed, overwrite=overwrite, author=author)
     if as_json:
         print_json({"cache": name_caches(cache), "splits": counts})
         return

@@ -32,7 +32,7 @@ SAID_KINDS: dict[str, ColumnKind] = {
     "split": "category",
     "group": "category",
 }
-"""Columns that say what the source tells of an image."""
+"""Columns that say what somebody tells of an image: the source, or a person."""
 
 ROW_KINDS: Mapping[str, ColumnKind] = READ_KINDS | SAID_KINDS
 
@@ -44,6 +44,26 @@ UNKNOWN: Mapping[str, int] = {
     "mtime_ns": -1,
 }
 """Columns of rows that may not be known, and the value that says so."""
+
+ENTRY_KINDS: Mapping[str, ColumnKind] = {
+    "id": "text",
+    "digest": "digest",
+    "field": "category",
+    "value": "category",
+    "kind": "category",
+    "author": "category",
+    "time": "int64",
+    "occasion": "int32",
+}
+"""Columns of what people said."""
+
+RECORD_KINDS: Mapping[str, ColumnKind] = {
+    "author": "category",
+    "note": "category",
+    "time": "int64",
+    "occasion": "int32",
+}
+"""Columns of the splits that were recorded for all rows."""
 
 FAILURE_KINDS: Mapping[str, ColumnKind] = {
     "id": "text",

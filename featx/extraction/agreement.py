@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from featx.cache.label_columns import read_labels
 from featx.cache.reader import Cache
 from featx.core.columns import Categories, Texts
 from featx.core.lookup import TextIndex
-from featx.core.typing import StrArray
 from featx.images.manifest import Manifest
+from featx.labels.element import FIELDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,13 +112,13 @@ def compare_source(manifest: Manifest, cache: Cache) -> Agreement:
     failed = Texts.from_list(failure.id for failure in cache.failures)
     has_failed = TextIndex(failed).find(rows["id"]) >= 0
     common = np.flatnonzero(places >= 0)
-    columns = {"labels": cache.labels, "splits": cache.splits, "groups": cache.groups}
+    source = read_labels(cache).source
     found = []
-    for column, ours in columns.items():
-        theirs: Categories = rows[column.removesuffix("s")]
+    for field in FIELDS:
+        theirs: Categories = rows[field]
         if theirs.count():
             found += _compare_column(
-                column, theirs[common].to_array(), ours[places[common]], rows["id"][common]
+                f"{field}s", theirs[common], source[field][places[common]], rows["id"][common]
             )
     return Agreement(
         n_common=len(common),
@@ -127,10 +128,10 @@ def compare_source(manifest: Manifest, cache: Cache) -> Agreement:
 
 
 def _compare_column(
-    column: str, theirs: StrArray, ours: StrArray, ids: Texts
+    column: str, theirs: Categories, ours: Categories, ids: Texts
 ) -> list[Disagreement]:
     """Compare one column of the common rows; return one disagreement, or none."""
-    differing = np.flatnonzero(theirs != ours)
+    differing = np.flatnonzero(~theirs.equal(ours))
     if not len(differing):
         return []
     first = int(differing[0])

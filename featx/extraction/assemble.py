@@ -9,13 +9,15 @@ import numpy as np
 
 from featx.cache.format import EmbeddingInfo
 from featx.cache.reader import Cache
-from featx.core.columns import Categories, Table, Texts
+from featx.core.columns import Table, Texts
 from featx.core.digests import is_known
 from featx.core.lookup import DigestIndex, TextIndex
 from featx.core.rows import Failure
 from featx.core.typing import Array, BoolArray, IntArray
 from featx.extraction.inventory import READ, Inventory
 from featx.extraction.plan import Plan
+from featx.labels.carry import carry_over
+from featx.labels.element import Labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,10 @@ class CacheContent:
         All embeddings; those of the existing cache come first.
     rows : Table
         Rows in the order of their arrival: those of the existing cache where they are, then new
-        ones in the order of the source. A renamed file keeps its row.
+        ones in the order of the source. A renamed file keeps its row. Their label, split and group
+        are the source's.
+    labels : Labels
+        What the source and people say of the rows, and what holds.
     origin : ndarray of int
         ``(n_rows,)``, row of the existing cache that each row was; -1 for a new one.
     places : mapping of str to ndarray of int
@@ -47,6 +52,7 @@ class CacheContent:
 
     infos: tuple[EmbeddingInfo, ...]
     rows: Table
+    labels: Labels
     origin: IntArray
     places: Mapping[str, IntArray]
     changed: IntArray
@@ -110,7 +116,7 @@ def assemble(
     is_there = slots >= 0
     new = np.flatnonzero(is_kept & (origin < 0))
     order = np.concatenate([slots[is_there], new])
-    rows = _build_rows(inventory, reads, first, origin)
+    rows = _build_rows(inventory, reads, first)
     if len(stays):
         rows = Table.concat([rows, inventory.base.rows[stays].select(rows.names)])
     for name in places:
@@ -122,6 +128,9 @@ def assemble(
     return CacheContent(
         infos=tuple(infos),
         rows=rows,
+        labels=carry_over(
+            inventory.base.labels, rows, origin=origin, base_keys=inventory.base.rows, keys=rows
+        ),
         origin=origin,
         places=places,
         changed=_find_changed(inventory, rows, places) if keeps_all else origin[:0],
@@ -194,7 +203,7 @@ def _find_origin(
     return origin, gone, renamed
 
 
-def _build_rows(inventory: Inventory, reads: Table, places: IntArray, origin: IntArray) -> Table:
+def _build_rows(inventory: Inventory, reads: Table, places: IntArray) -> Table:
     """Build all columns of the rows of the source; sizes are those of their contents."""
     sizes = {}
     in_base = places < inventory.n_base
@@ -206,21 +215,7 @@ def _build_rows(inventory: Inventory, reads: Table, places: IntArray, origin: In
         ):
             sizes[name][chosen] = table[name][rows[chosen]]
     columns = {**{name: reads[name] for name in READ}, **sizes}
-    return inventory.source.replace(**columns, split=_find_splits(inventory, reads, origin))
-
-
-def _find_splits(inventory: Inventory, reads: Table, origin: IntArray) -> Categories:
-    """Find the split of each row: that of the source, or what the cache records if it has none."""
-    split: Categories = inventory.source["split"]
-    recorded: Categories = inventory.base.rows["split"]
-    if split.count() or not recorded.count():
-        return split
-    rows = np.flatnonzero(recorded.codes)
-    index = DigestIndex(inventory.base.rows["digest"][rows])
-    found = index.find(reads["digest"])
-    by_digest = np.where(found >= 0, recorded.codes[rows[found]], 0)
-    by_id = np.where(origin >= 0, recorded.codes[origin], 0)
-    return Categories(np.where(by_id > 0, by_id, by_digest), recorded.names)
+    return inventory.source.replace(**columns)
 
 
 def _find_changed(inventory: Inventory, rows: Table, places: Mapping[str, IntArray]) -> IntArray:

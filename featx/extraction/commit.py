@@ -63,6 +63,7 @@ def commit(
                 base=base,
                 failures=content.failures,
                 source=source,
+                labels=content.labels,
                 placement=placement,
             )
         else:
@@ -72,6 +73,7 @@ def commit(
                 columns,
                 failures=content.failures,
                 source=source,
+                labels=content.labels,
                 keep=base,
                 placement=placement,
             )

@@ -42,6 +42,7 @@ from featx.extraction.settings import GivenSettings
 from featx.extraction.workspace import open_workspace
 from featx.images.entries import as_columns
 from featx.images.manifest import Manifest
+from featx.labels.element import FIELDS
 
 
 def extract(  # noqa: PLR0913
@@ -281,9 +282,10 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
                 overwrite=request.overwrite,
             )
             remove_failure_list(request.output)
-        counts = count_rows(content.rows)
+        rows = content.rows.replace(**{name: content.labels.held[name] for name in FIELDS})
+        counts = count_rows(rows)
         ours = join_digests(learnt[info.name] for info in workspace.infos)
-        n_learnt = count_learnt(content.rows, ours)
+        n_learnt = count_learnt(rows, ours)
         report = ExtractionReport(
             path=request.output,
             understood=workspace.describe_source(),

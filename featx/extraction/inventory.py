@@ -8,14 +8,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from featx.cache.index import WorkIndex
+from featx.cache.label_columns import read_labels
 from featx.cache.reader import Cache
 from featx.core.columns import Table, Texts, iter_blocks
 from featx.core.digests import is_known, pack_digests
 from featx.core.lookup import DigestIndex, DigestSet, TextIndex
-from featx.core.row_tables import FAILURE_KINDS, ROW_KINDS, build_table, list_rows
+from featx.core.row_tables import FAILURE_KINDS, READ_KINDS, ROW_KINDS, build_table, list_rows
 from featx.core.rows import Failure, Row
 from featx.core.typing import BoolArray, IntArray, UInt8Array
 from featx.images.contents import NOWHERE, Contents
+from featx.labels.element import FIELDS, Labels
 
 STATE = ("n_bytes", "mtime_ns")
 """Columns that say whether a file is unchanged: its size, and the time of its last change."""
@@ -31,7 +33,9 @@ class BaseIndex:
     Attributes
     ----------
     rows : Table
-        Its rows, with the columns of `ROW_KINDS`.
+        Its rows, with the columns of `ROW_KINDS`; label, split and group are the source's.
+    labels : Labels or None
+        Everything that is said of the rows; None for an empty cache.
     failures : tuple of Failure
         Lines of the ledger whose file could be read.
     present : dict of str to ndarray of bool
@@ -39,6 +43,7 @@ class BaseIndex:
     """
 
     rows: Table = field(default_factory=lambda: build_table([], ROW_KINDS))
+    labels: Labels | None = None
     failures: tuple[Failure, ...] = ()
     present: Mapping[str, BoolArray] = field(default_factory=dict)
 
@@ -48,8 +53,10 @@ class BaseIndex:
         if cache is None:
             return cls()
         cache.check_ids()
+        rows, labels = cache.read_rows(tuple(READ_KINDS)), read_labels(cache)
         return cls(
-            rows=cache.read_rows(),
+            rows=rows.replace(**{name: labels.source[name] for name in FIELDS}),
+            labels=labels,
             failures=tuple(failure for failure in cache.failures if failure.digest),
             present={name: cache.read_present(name) for name in cache.embeddings},
         )

@@ -13,12 +13,14 @@ import numpy as np
 
 from featx.backbones.metadata import MAX_LEARNT
 from featx.backbones.spec import PENULTIMATE
+from featx.cache.label_columns import read_labels
 from featx.cache.reader import Cache
 from featx.core.columns import Texts
 from featx.core.errors import TuningError
 from featx.core.learnt import Digests, find_learnt, join_digests, shorten_digests
 from featx.core.lookup import TextIndex
 from featx.core.notes import note
+from featx.core.text import count_noun
 from featx.core.typing import Array
 from featx.extraction.agreement import Agreement, compare_source
 from featx.finetune.holdout import LabelledRows, check_every_class, hold_out
@@ -34,6 +36,7 @@ from featx.heads.splits import join_units
 from featx.images.entries import Entry, as_columns
 from featx.images.manifest import Manifest
 from featx.images.sources.read import read_manifest
+from featx.labels.element import FIELDS
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -203,10 +206,10 @@ def _open_head(cache: Cache, request: TuningRequest) -> Head:
 
 
 def check_agreement(agreement: Agreement, manifest: Manifest, cache: Cache) -> None:
-    """Refuse a source that says something else of its images than the cache.
+    """Refuse a source that says something else of its images than when the cache was made.
 
-    Splits that were recorded in the cache after the extraction are used in place of those of the
-    source, and the user is told.
+    What people said of the images later is used in place of what the source says, and the user is
+    told.
 
     Parameters
     ----------
@@ -222,15 +225,14 @@ def check_agreement(agreement: Agreement, manifest: Manifest, cache: Cache) -> N
     TuningError
         If labels, splits or groups differ.
     """
-    differing = []
-    for one in agreement.disagreements:
-        if one.column == "splits" and cache.has_recorded_splits:
-            note(
-                f"{cache.path}: the recorded splits are used, not those of {manifest.source}, "
-                f"which has {one.describe(agreement.n_common)}"
-            )
-        else:
-            differing.append(one.describe(agreement.n_common))
+    labels = read_labels(cache)
+    for field in FIELDS:
+        n_rows = int((~labels.held[field].equal(labels.source[field])).sum())
+        if n_rows:
+            what = count_noun(n_rows, f"recorded {field}")
+            verb = "is" if n_rows == 1 else "are"
+            note(f"{cache.path}: {what} {verb} used, not what {manifest.source} says")
+    differing = [one.describe(agreement.n_common) for one in agreement.disagreements]
     if differing:
         raise TuningError(
             subject=manifest.source,

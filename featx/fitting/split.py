@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import numpy as np
 
 from featx.cache.joined import open_cache
+from featx.cache.label_writer import write_splits
 from featx.cache.lock import remove_dead_lock
 from featx.cache.reader import Cache
-from featx.cache.writer import write_splits
 from featx.core.errors import CacheError, HeadError
 from featx.core.notes import note
 from featx.core.text import join_some
 from featx.core.typing import BoolArray, CachePaths, Split, StrArray, list_choices
 from featx.fitting.inputs import check_labels
+from featx.fitting.label import choose_author
 from featx.heads.splits import assign_splits, fill_groups, spread_over_groups
 
 
@@ -23,8 +27,12 @@ def split_cache(
     test: float = 0.0,
     seed: int = 0,
     overwrite: bool = False,
+    author: str | None = None,
 ) -> dict[str, int]:
     """Record a stratified split in a cache, with groups kept together.
+
+    The split holds for all rows from then on, whatever the source says in a later extraction. The
+    history keeps the splits that it replaces.
 
     If the weights of an embedding were tuned by `featx.fine_tune`, the rows that they have learnt
     from become train, because a score of them would be too high: val and test are drawn from the
@@ -42,6 +50,8 @@ def split_cache(
     overwrite : bool
         Whether to replace splits that the cache has. Splits that would not change are left as they
         are in any case, so that a cell of a notebook can be run twice.
+    author : str, optional
+        Name of the person, for the history. Default: the user of the system.
 
     Returns
     -------
@@ -68,6 +78,7 @@ def split_cache(
     {'train': 9, 'val': 3}
     """
     with open_cache(cache) as opened:
+        members = opened.members
         have = opened.list_splits()
         refusal = CacheError(
             subject=str(opened.path),
@@ -82,17 +93,28 @@ def split_cache(
             if have and not overwrite:
                 raise refusal from error
             raise
-        is_same = np.array_equal(splits, opened.splits)
-        if have and not overwrite and not is_same:
+        parts = np.split(splits, np.cumsum([len(member) for member in members])[:-1])
+        is_same = [
+            np.array_equal(part, member.splits) for part, member in zip(parts, members, strict=True)
+        ]
+        # Several caches are written one by one: an interrupted run may have written some of them.
+        is_other = [
+            not same and bool(member.list_splits())
+            for same, member in zip(is_same, members, strict=True)
+        ]
+        if any(is_other) and not overwrite:
             raise refusal
-        ends = zip(opened.members, opened.starts, opened.starts[1:], strict=False)
-        parts = [(one.path, one.digest, one.splits, splits[a:b]) for one, a, b in ends]
         notes = list_learnt_notes(opened.labels, splits, learnt, val=val, test=test)
-    for path, digest, before, after in parts:
-        if np.array_equal(after, before):
-            remove_dead_lock(path.resolve())
+    told: dict[str, Any] = {
+        "author": choose_author(author),
+        "note": f"val={val:g}, test={test:g}, seed={seed}",
+        "time": time.time_ns() // 1_000_000,
+    }
+    for member, part, same in zip(members, parts, is_same, strict=True):
+        if same:
+            remove_dead_lock(member.path.resolve())
         else:
-            write_splits(path, list(after), digest=digest)
+            write_splits(member.path, part, digest=member.digest, **told)
     for text in notes:
         note(text)
     n_plain = int((splits == "").sum())

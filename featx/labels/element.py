@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featx.core.columns import Categories, Table, Texts
+from featx.core.columns import Categories, Column, Table, Texts
 from featx.core.digests import SIZE
 from featx.core.lookup import TextIndex
 from featx.core.typing import IntArray, LabelField, Split, UInt8Array, list_choices
@@ -22,9 +22,6 @@ SPLIT_CODES: tuple[str, ...] = ("", *list_choices(Split))
 
 NOTHING_SAID = 255
 """Code of a row of which a recorded split says nothing."""
-
-ENTRY_COLUMNS = ("id", "digest", "field", "value", "kind", "author", "time", "occasion")
-RECORD_COLUMNS = ("author", "note", "time", "occasion")
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class Recorded:
     @classmethod
     def empty(cls, n_rows: int) -> Recorded:
         """Build the records of a cache whose splits are those of the source."""
-        records = {
+        records: dict[str, Column] = {
             "author": Categories.from_list([]),
             "note": Categories.from_list([]),
             "time": np.empty(0, np.int64),

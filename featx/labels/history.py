@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from featx.core.columns import Table, Texts
 from featx.core.digests import is_known, unpack_digests
@@ -154,7 +155,7 @@ def _iter_said(said: Table) -> Iterator[tuple[int, Statement]]:
         )
 
 
-def _iter_records(labels: Labels) -> Iterator[tuple[int, dict[str, str]]]:
+def _iter_records(labels: Labels) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the number of the occasion of each recorded split, and what its statements share."""
     records = labels.recorded.records
     for author, note, occasion, time in zip(
@@ -164,7 +165,7 @@ def _iter_records(labels: Labels) -> Iterator[tuple[int, dict[str, str]]]:
         records["time"].tolist(),
         strict=True,
     ):
-        shared = {"field": "split", "kind": "sure", "author": author, "note": note}
+        shared: dict[str, Any] = {"field": "split", "kind": "sure", "author": author, "note": note}
         yield occasion, shared | {"time": format_time(time)}
 
 

@@ -145,29 +145,29 @@ def find_latest(entries: Table, keys: Table) -> IntArray:
         ``(n_rows,)``, number of the statement; -1 for none.
     """
     n_entries = len(entries)
+    numbers = np.arange(n_entries)
     by_id, by_digest = TextIndex(entries["id"]), DigestIndex(entries["digest"])
     # An id or a digest goes by the number of the first statement that has it.
-    said_id, row_id = by_id.find(entries["id"]), by_id.find(keys["id"])
-    said_digest = _find_known(by_digest, entries["digest"])
+    said_id, said_digest = by_id.find(entries["id"]), _find_known(by_digest, entries["digest"])
     row_digest = _find_known(by_digest, keys["digest"])
     is_there = np.zeros(n_entries + 1, bool)
     is_there[row_digest] = True
     is_there[-1] = False  # of the statements about an image whose digest is not known
-    numbers = np.arange(n_entries)
     orphans = numbers[~is_there[said_digest]]
     known = numbers[said_digest >= 0]
-    found = _keep_last(said_id[orphans], orphans, n_entries)[row_id]
-    same_digest = _keep_last(said_digest[known], known, n_entries)[row_digest]
-    found = np.where(same_digest >= 0, same_digest, found)
+    found = np.full(len(keys), -1, np.int64)
+    if len(orphans):  # else, no row needs to be found by its id alone
+        found = _keep_last(said_id[orphans], orphans, n_entries)[by_id.find(keys["id"])]
+    rows = np.flatnonzero(row_digest >= 0)
+    found[rows] = _keep_last(said_digest[known], known, n_entries)[row_digest[rows]]
     # Pairs of an id and a digest, as one number each.
     pairs, inverse = np.unique(said_id[known] * n_entries + said_digest[known], return_inverse=True)
-    is_pair = (row_id >= 0) & (row_digest >= 0)
-    sought = row_id * n_entries + row_digest
-    places = np.minimum(np.searchsorted(pairs, sought), max(len(pairs) - 1, 0))
-    if len(pairs):
-        is_pair &= pairs[places] == sought
-        same_both = _keep_last(inverse, known, len(pairs))[places]
-        found = np.where(is_pair, same_both, found)
+    same_both = _keep_last(inverse, known, len(pairs))
+    row_id = by_id.find(keys["id"][rows])
+    sought = np.where(row_id >= 0, row_id * n_entries + row_digest[rows], -1)
+    places = np.searchsorted(pairs, sought)
+    is_pair = np.concatenate([pairs, [-2]])[places] == sought
+    found[rows[is_pair]] = same_both[places[is_pair]]
     return found
 
 

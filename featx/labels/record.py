@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from featx.core.columns import Categories, Table
+from featx.core.columns import Categories, Column, Table
 from featx.core.typing import UInt8Array
 from featx.labels.element import Labels, Recorded
 from featx.labels.hold import hold
@@ -32,7 +32,7 @@ def record_split(
     time : int
         Time of the split, in milliseconds since 1970.
     """
-    record = {
+    record: dict[str, Column] = {
         "author": Categories.fill(author, 1),
         "note": Categories.fill(note, 1),
         "time": np.array([time], np.int64),

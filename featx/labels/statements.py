@@ -166,15 +166,33 @@ def say(
     )
 
 
-def find_rows(given: Texts, keys: Table) -> tuple[IntArray, IntArray]:
-    """Find the rows that a person names, by id, by path, or by digest.
+def find_texts(given: Texts, column: Texts) -> IntArray:
+    """Find the first row that has each text, int64 ``(n_given,)``; -1 for none.
 
     Parameters
     ----------
     given : Texts
-        ``(n_given,)``, the id, path or digest of a row.
+        Texts to find. They are indexed, and not the rows, which may be many more.
+    column : Texts
+        Text of each row.
+    """
+    index = TextIndex(given)
+    numbers = index.find(column)
+    rows = np.flatnonzero(numbers >= 0)[::-1]  # of equal texts, the first row comes last
+    first = np.full(len(given) + 1, -1, np.int64)
+    first[numbers[rows]] = rows
+    return first[index.find(given)]
+
+
+def find_rows(given: Texts, keys: Table) -> tuple[IntArray, IntArray]:
+    """Find the rows that a person names by id or by digest.
+
+    Parameters
+    ----------
+    given : Texts
+        ``(n_given,)``, ids and digests.
     keys : Table
-        Columns `id`, `path` and `digest` of the rows.
+        Columns `id` and `digest` of the rows.
 
     Returns
     -------
@@ -182,16 +200,7 @@ def find_rows(given: Texts, keys: Table) -> tuple[IntArray, IntArray]:
         Pairs ``(n_pairs,)`` of a number in `given` and the number of a row. A digest names every
         row that has it; what names no row is in no pair.
     """
-    found = np.full(len(given), -1, np.int64)
-    for column in (keys["id"], keys["path"]):
-        left = np.flatnonzero(found < 0)
-        # The few are indexed, and the many rows are looked up.
-        index = TextIndex(given[left])
-        numbers = index.find(column)
-        rows = np.flatnonzero(numbers >= 0)[::-1]  # the first of equal paths counts
-        first = np.full(len(left), -1, np.int64)
-        first[numbers[rows]] = rows
-        found[left] = first[index.find(given[left])] if len(left) else first
+    found = find_texts(given, keys["id"])
     pairs = np.flatnonzero(found >= 0), found[found >= 0]
     left = np.flatnonzero(found < 0)
     is_digest = np.array([_DIGEST.fullmatch(text) is not None for text in given[left]], bool)

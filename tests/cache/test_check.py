@@ -13,6 +13,7 @@ import pytest
 
 from featx.cache.check import (
     MAX_PROBLEMS,
+    list_label_problems,
     list_presence_problems,
     list_row_problems,
     verify_cache,
@@ -25,7 +26,10 @@ from featx.core.errors import CacheError
 from featx.core.row_tables import ROW_KINDS, build_table
 from featx.core.rows import Failure
 from featx.core.typing import IntArray, Stage, Vectors
+from featx.labels.element import Labels
+from featx.labels.hold import hold
 from tests.builders import build_info, build_rows, editing, write_vectors
+from tests.labels.builders import build_keys, build_recorded, build_said, build_source
 
 Change = Callable[[h5py.File], None]
 
@@ -132,6 +136,12 @@ def learn(*digests: int) -> Change:
         (drop("rows/path"), "breaks its format"),
         (drop("embeddings/tiny"), "expected an embedding, got none"),
         (shorten("rows/width"), "breaks its format"),
+        (
+            set_number("labels/label/codes", 0, 2),
+            "labels: expected what was said to hold",
+        ),
+        (set_number("labels/label/codes", 0, 9), "breaks its format"),
+        (drop("labels/source/group"), "breaks its format"),
     ],
 )
 def test_verify_sealed_nonsense_is_found(cache_path: Path, change: Change, problem: str) -> None:
@@ -163,6 +173,38 @@ def test_list_row_problems_of_one_row(changes: dict[str, Any], problem: str | No
     found = list_row_problems(build_table(rows, ROW_KINDS))
     assert len(found) == (problem is not None)
     assert problem is None or found[0].startswith(problem)
+
+
+KEYS = build_keys(("a", "x"), ("b", "y"))
+SOURCE = build_source(["ants", "bees"], ["train", ""])
+
+
+@pytest.mark.parametrize(
+    ("said", "recorded", "problem"),
+    [
+        ([("a", "x", "wasps", 0)], [(1, [1, 255])], None),
+        ([("a", "x", "wasps", 0, "shure")], [], "expected one of sure, unsure, withdrawn, got 'sh"),
+        ([("a", "x", "a\nb", 0)], [], "expected one printable line in value, got 'a\\nb'"),
+        ([], [(0, [1, 4])], "expected codes of splits, got 4"),
+        ([], [(1, [1, 1]), (0, [1, 1])], "expected ascending occasions"),
+    ],
+)
+def test_list_label_problems_of_what_was_said(said: Any, recorded: Any, problem: str) -> None:
+    labels = Labels(
+        held=SOURCE, source=SOURCE, said=build_said(*said), recorded=build_recorded(2, *recorded)
+    )
+    if problem is None:
+        labels = hold(labels, KEYS)
+    found = list_label_problems(labels, KEYS)
+    assert (problem is None) == (found == [])
+    assert problem is None or problem in found[0]
+
+
+def test_list_label_problems_names_the_columns_that_do_not_follow() -> None:
+    labels = Labels.of_source(SOURCE)
+    labels = replace(labels, said=build_said(("a", "x", "wasps")))
+    told = ["labels: expected what was said to hold, got another label in 1 rows"]
+    assert list_label_problems(labels, KEYS) == told
 
 
 FAILURE = Failure(id="bees/000.jpg", path="/p", digest="", stage="decode", reason="broken")

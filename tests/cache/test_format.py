@@ -46,11 +46,12 @@ def test_file_carries_format_and_version_in_plain_sight(cache_path: Path) -> Non
         }
         stamps = {
             name: (file[name].attrs["featx-type"], file[name].attrs["featx-version"])
-            for name in ("rows", "failures", "embeddings/tiny")
+            for name in ("rows", "labels", "failures", "embeddings/tiny")
         }
-        assert set(file) == {"rows", "failures", "embeddings"}
+        assert set(file) == {"rows", "labels", "failures", "embeddings"}
     assert stamps == {
         "rows": ("rows", 1),
+        "labels": ("labels", 1),
         "failures": ("failures", 1),
         "embeddings/tiny": ("embedding", 1),
     }
@@ -59,7 +60,7 @@ def test_file_carries_format_and_version_in_plain_sight(cache_path: Path) -> Non
 def test_kinds_are_those_of_the_format() -> None:
     assert list_choices(FileKind) == ("featx-cache", "featx-shard")
     assert list_choices(ElementKind) == tuple(ELEMENTS)
-    assert ELEMENTS == {"rows": 1, "failures": 1, "embedding": 1}
+    assert ELEMENTS == {"rows": 1, "labels": 1, "failures": 1, "embedding": 1}
 
 
 def set_attribute(group: str, name: str, value: object) -> Change:

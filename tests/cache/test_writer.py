@@ -17,10 +17,11 @@ import pytest
 from featx.cache import sealing
 from featx.cache.format import EmbeddingInfo
 from featx.cache.joined import open_cache
+from featx.cache.label_writer import write_splits
 from featx.cache.lock import CacheLock
 from featx.cache.seal import SealedFile, check_seal
 from featx.cache.tables import BLOCK_ROWS
-from featx.cache.writer import Column, Placement, rewrite_cache, write_splits
+from featx.cache.writer import Column, Placement, rewrite_cache
 from featx.core.errors import CacheDamagedError, CacheError, CacheLockedError
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, IntArray, VectorDtype
@@ -292,7 +293,8 @@ import json, resource, sys
 from itertools import pairwise
 from pathlib import Path
 import numpy as np
-from featx.cache.writer import Column, write_cache, write_splits
+from featx.cache.label_writer import write_splits
+from featx.cache.writer import Column, write_cache
 from featx.core.errors import FeatxError
 from tests.builders import build_column, build_info, read_rows, write_rows
 from featx.core.rows import Row

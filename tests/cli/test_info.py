@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.cli.info import MAX_CLASSES, info, print_counts, sort_key
+from featx.cli.info import MAX_CLASSES, format_said, info, print_counts, sort_key
 from featx.core.errors import FeatxError
 
 
@@ -43,6 +43,18 @@ def test_counts_of_many_classes_are_summed(capsys: pytest.CaptureFixture[str]) -
 
 def test_classes_that_are_numbers_are_in_their_order() -> None:
     assert sorted(["10", "", "2", "b", "a"], key=sort_key) == ["2", "10", "a", "b", ""]
+
+
+def test_said_is_one_line_for_each_column() -> None:
+    said = [
+        {"field": "label", "author": None, "n_rows": 380, "n_unsure": 0},
+        {"field": "label", "author": "ada", "n_rows": 12, "n_unsure": 3},
+        {"field": "split", "author": "bob", "n_rows": 398, "n_unsure": 0},
+    ]
+    assert format_said(said) == [
+        "labels  380 by the source, 12 by ada (3 unsure)",
+        "splits  398 by bob",
+    ]
 
 
 def test_info_on_an_interrupted_extraction_says_how_to_go_on(tmp_path: Path) -> None:

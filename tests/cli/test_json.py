@@ -29,6 +29,7 @@ LINES = [
     "extract photos -o new.h5 --backbone tests-tiny",
     "merge new.h5 -o merged.h5",
     "split new.h5 --overwrite",
+    "label photos.h5 labels.csv --author ada",
     "fit-head photos.h5 -o new.joblib",
     "evaluate head.joblib photos.h5",
     "predict head.joblib photos.h5",
@@ -87,6 +88,7 @@ def place(
     monkeypatch.chdir(tmp_path)
     fit_head("photos.h5", "head.joblib", C=1.0)
     Path("bad.jpg").write_bytes(b"no image")
+    Path("labels.csv").write_text("id,label,author\nval/ants/0.jpg,a,ada\nval/ants/0.jpg,b,bob\n")
     return tmp_path
 
 

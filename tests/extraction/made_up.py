@@ -16,6 +16,7 @@ from featx.images.content import Content
 from featx.images.contents import NOWHERE
 from featx.images.entries import Entry
 from featx.images.manifest import Manifest
+from featx.labels.element import Labels
 
 TARGET = "tiny"
 OTHER = "other"
@@ -84,8 +85,10 @@ def base(
 ) -> BaseIndex:
     """Build the index of a cache; `without` lists contents that an embedding lacks."""
     lacks = {name: list(map(digest, words)) for name, words in (without or {}).items()}
+    table = build_table(rows, ROW_KINDS)
     return BaseIndex(
-        rows=build_table(rows, ROW_KINDS),
+        rows=table,
+        labels=Labels.of_source(table),
         failures=tuple(failures),
         present={
             name: np.array([one.digest not in lacks.get(name, ()) for one in rows], bool)

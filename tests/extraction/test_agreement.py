@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from featx.cache.joined import open_cache
-from featx.cache.writer import write_splits
+from featx.cache.label_writer import write_splits
 from featx.core.rows import Failure, Row
 from featx.core.typing import Split
 from featx.extraction.agreement import Agreement, compare_source
@@ -100,10 +100,10 @@ def test_images_that_only_the_source_has_are_counted_without_those_that_failed(
     assert text.startswith("2 of 7 images of photos are not in ")
 
 
-def test_cache_remembers_that_its_splits_were_recorded(cache: Path) -> None:
-    with open_cache(cache) as opened:
-        assert not opened.has_recorded_splits
+def test_source_is_compared_with_what_it_said_and_not_with_what_people_say(
+    cache: Path, rows: list[Row]
+) -> None:
     write_splits(cache, ["val", "val", "train", "train"])
     with open_cache(cache) as opened:
-        assert opened.has_recorded_splits
         assert opened.splits.tolist() == ["val", "val", "train", "train"]
+    assert compare(cache, rows).disagreements == ()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from featx.core.row_tables import list_rows
@@ -12,6 +13,8 @@ from featx.extraction.inventory import BaseIndex
 from featx.extraction.plan import plan_extraction
 from featx.images.entries import Entry
 from featx.images.manifest import Manifest
+from featx.labels.element import NOTHING_SAID
+from featx.labels.record import record_split
 from tests.builders import build_info
 from tests.extraction.made_up import (
     OTHER,
@@ -161,35 +164,56 @@ def test_assemble_file_that_could_not_be_read_is_a_failure_and_no_row() -> None:
     assert (content.n_failed, content.n_removed, content.keeps_all) == (1, 0, False)
 
 
-RECORDED = base([replace(A, split="train"), replace(B, split="val"), C])
+def record(there: BaseIndex, *codes: int) -> BaseIndex:
+    """Record a split of the rows of a cache."""
+    assert there.labels is not None
+    split = np.array(codes, np.uint8)
+    labels = record_split(there.labels, there.rows, split, author="ada", note="", time=0)
+    return replace(there, labels=labels)
+
+
+RECORDED = record(base([A, B, C]), 1, 2, NOTHING_SAID)
 
 
 @pytest.mark.parametrize(
     ("source", "done", "expected"),
     [
-        pytest.param(entries("a.png", "b.png", "c.png"), (), ["train", "val", None], id="kept"),
+        pytest.param(entries("a.png", "b.png", "c.png"), [], ["train", "val", ""], id="kept"),
         pytest.param(
             entries("a.png", "new.png"), [row("new.png", "bb")], ["train", "val"], id="by content"
         ),
         pytest.param(
-            entries("a.png", "b.png", split="test"),
-            (),
-            ["test", "test"],
-            id="the source's own",
+            (*entries("a.png", "b.png", split="test"), *entries("c.png", split="test")),
+            [],
+            ["train", "val", "test"],
+            id="though the source says another",
         ),
         pytest.param(
-            (*entries("a.png", split="test"), *entries("b.png")),
-            (),
-            ["test", None],
-            id="a source with some splits says which rows have none",
+            (*entries("a.png"), *entries("new.png", split="test")),
+            [row("new.png", "dd")],
+            ["train", "test"],
+            id="new rows as the source says",
         ),
     ],
 )
-def test_assemble_keeps_recorded_splits_where_the_source_has_none(
-    source: Sequence[Entry], done: Sequence[Row], expected: list[str | None]
+def test_assemble_keeps_recorded_splits(
+    source: Sequence[Entry], done: list[Row], expected: list[str]
 ) -> None:
-    content = assemble_source(source, RECORDED, Work(repeats=done), prune=True)
-    assert [split or None for split in content.rows["split"]] == expected
+    new = [one for one in done if one.digest not in {A.digest, B.digest, C.digest}]
+    work = Work(new, repeats=[one for one in done if one not in new])
+    content = assemble_source(source, RECORDED, work, prune=True)
+    assert content.labels.held["split"].to_list() == expected
+    assert content.labels.source["split"] == content.rows["split"]
+
+
+def test_assemble_takes_a_new_label_and_remembers_the_split_of_a_row_that_it_drops() -> None:
+    content = assemble_source(
+        tuple(replace(one, row=replace(one.row, label="bees")) for one in entries("a.png")),
+        RECORDED,
+        prune=True,
+    )
+    assert content.labels.held["label"].to_list() == ["bees"]
+    assert content.labels.said["value"].to_list() == ["val"]  # of b.png, which is dropped
 
 
 # --- list_infos

@@ -10,9 +10,9 @@ import pytest
 
 from featx.cache.check import verify_cache
 from featx.cache.joined import open_cache
+from featx.cache.label_writer import write_splits
 from featx.cache.lock import CacheLock
 from featx.cache.shards import Shards
-from featx.cache.writer import write_splits
 from featx.core.errors import (
     CacheError,
     CacheLockedError,

@@ -334,6 +334,10 @@ def read_cache(path: Path) -> Table | bytes:
             cache.labels,
             cache.splits,
             cache.digests,
+            [
+                repr([(one.value, one.kind, one.author) for one in cache.read_history(row_id)])
+                for row_id in cache.ids
+            ],
             *map(cache.read_vectors, cache.embeddings),
         ]
         rows = {

@@ -25,7 +25,10 @@ N_ERRORS = int(os.environ.get("FEATX_ERRORS", "0"))
 
 N_SAMPLED = 24
 
-FITTING = ("h5py", "sklearn.linear_model", "featx.fitting.fit", "featx.fitting.split")
+FITTING = (
+    *("h5py", "sklearn.linear_model"),
+    *("featx.fitting.fit", "featx.fitting.label", "featx.fitting.split"),
+)
 NETWORKS = (
     *("torch", "torchvision", "featx.engines.torch_engine", "featx.extraction.extract"),
     *("featx.finetune.tune", "featx.prediction.predict"),
@@ -119,6 +122,13 @@ def prepare_seal(workshop: Workshop) -> Command:
     return workshop.build(["seal", workshop.cache], workshop.cache)
 
 
+def prepare_label(workshop: Workshop) -> Command:
+    """Labels of a cache of which nobody has said anything."""
+    table = workshop.folder / "labels.csv"
+    table.write_text("id,label\nants/001.jpg,bees\nbees/002.jpg,wasps\n")
+    return workshop.build(["label", workshop.cache, table, "--author", "ada"], workshop.cache)
+
+
 def prepare_fit_head(workshop: Workshop) -> Command:
     """A new head."""
     workshop.head.unlink()
@@ -164,6 +174,7 @@ def prepare_fine_tune(workshop: Workshop) -> Command:
 
 
 PREPARE: dict[str, tuple[str, Callable[[Workshop], Command]]] = {
+    "label": ("fitting", prepare_label),
     "split": ("fitting", prepare_split),
     "seal": ("fitting", prepare_seal),
     "fit-head": ("fitting", prepare_fit_head),
@@ -192,9 +203,9 @@ def report(command: Command, calls: Any, faults: Any, capsys: pytest.CaptureFixt
     assert score.counts["not met"] <= len(faults) / 4
 
 
-def test_split_and_fit_head_whose_calls_fail_lose_nothing(fitting: Workshop) -> None:
+def test_label_split_and_fit_head_whose_calls_fail_lose_nothing(fitting: Workshop) -> None:
     """A few of the calls that change the disk."""
-    for prepare in (prepare_split, prepare_fit_head):
+    for prepare in (prepare_label, prepare_split, prepare_fit_head):
         command = prepare(fitting)
         calls = [call for call in command.list_calls() if call.changes_disk]
         score = command.judge(draw_faults(calls, seed=1, n_calls=4))

@@ -21,8 +21,8 @@ def test_evaluate_without_split_takes_val(cache_path: Path) -> None:
 
 
 def test_evaluate_without_split_nor_val_takes_test(cache_path: Path) -> None:
-    rewrite_values(cache_path, "rows/split", "test", slice(50, 60))
-    rewrite_values(cache_path, "rows/split", "", slice(40, 50))
+    rewrite_values(cache_path, "labels/split", "test", slice(50, 60))
+    rewrite_values(cache_path, "labels/split", "", slice(40, 50))
     with pytest.warns(FeatxWarning, match=r"cache\.h5: 10 labelled rows without a split were left"):
         head = fit_head(cache_path)
     assert evaluate(head, cache_path).n_rows == 10
@@ -38,7 +38,7 @@ def test_evaluate_wrong_labels_are_wrong(cache_path: Path) -> None:
     head = fit_head(cache_path)
     with open_cache(cache_path) as cache:
         swapped = np.where(cache.labels == "ants", "bees", "ants").astype(object)
-    rewrite_values(cache_path, "rows/label", swapped)
+    rewrite_values(cache_path, "labels/label", swapped)
     assert evaluate(head, cache_path).accuracy < 0.1
 
 
@@ -57,8 +57,8 @@ def test_evaluate_on_rows_that_were_not_fitted_on_counts_none(cache_path: Path) 
 
 
 def test_evaluate_and_fit_head_name_the_rows_that_they_leave_out(cache_path: Path) -> None:
-    rewrite_values(cache_path, "rows/label", "", slice(0, 3))
-    rewrite_values(cache_path, "rows/label", "", slice(40, 45))
+    rewrite_values(cache_path, "labels/label", "", slice(0, 3))
+    rewrite_values(cache_path, "labels/label", "", slice(40, 45))
     with pytest.warns(FeatxWarning, match=r"split train: of 40 rows, 3 without a label were left"):
         head = fit_head(cache_path)
     assert head.fitted_on.n_rows == 37
@@ -74,14 +74,14 @@ def test_evaluate_split_not_there_names_those_there(cache_path: Path) -> None:
 
 def test_evaluate_without_labels_is_refused(cache_path: Path) -> None:
     head = fit_head(cache_path)
-    rewrite_values(cache_path, "rows/label", "", slice(40, 60))
+    rewrite_values(cache_path, "labels/label", "", slice(40, 60))
     with pytest.raises(CacheError, match=r"split val: expected labelled rows, got none"):
         evaluate(head, cache_path)
 
 
 def test_evaluate_class_that_the_head_does_not_know_is_counted(cache_path: Path) -> None:
     head = fit_head(cache_path)
-    rewrite_values(cache_path, "rows/label", "cats", slice(40, 45))
+    rewrite_values(cache_path, "labels/label", "cats", slice(40, 45))
     with pytest.warns(FeatxWarning, match=r"^5 rows have a class that the head does not know"):
         scores = evaluate(head, cache_path)
     assert scores.n_unknown == 5
@@ -150,7 +150,7 @@ def test_choose_evaluated_is_val_or_else_test(
     make_cache: MakeCache, splits: list[str], expected: str
 ) -> None:
     path = make_cache(n_train=3, n_val=0)
-    rewrite_values(path, "rows/split", np.array(splits, object))
+    rewrite_values(path, "labels/split", np.array(splits, object))
     with open_cache(path) as cache:
         assert choose_evaluated(cache) == expected
 
@@ -159,7 +159,7 @@ def test_choose_evaluated_is_val_or_else_test(
 def test_choose_evaluated_without_val_and_test_is_refused(
     cache_path: Path, split: str, got: str
 ) -> None:
-    rewrite_values(cache_path, "rows/split", split)
+    rewrite_values(cache_path, "labels/split", split)
     with (
         open_cache(cache_path) as cache,
         pytest.raises(CacheError, match=rf"expected a split val or test .*, got {got}\. "),

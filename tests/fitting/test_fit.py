@@ -103,7 +103,7 @@ def test_fit_head_held_out_scores_of_random_labels_are_at_chance(
 ) -> None:
     path = make_cache(n_train=120, splits=False, infos=[make_info(dim=200)])
     labels = np.random.default_rng(1).choice(["x", "y"], 140).astype(object)
-    rewrite_values(path, "rows/label", labels)
+    rewrite_values(path, "labels/label", labels)
     head = fit_head(path)
     assert abs(get_held_out(head).accuracy - 0.5) < 0.15
     with pytest.warns(FeatxWarning, match=r"^140 of 140 rows were used to fit the head"):
@@ -118,10 +118,10 @@ def test_fit_head_groups_are_kept_together_in_folds(
     path = make_cache(n_train=100, n_val=0, groups=groups, splits=False, infos=[make_info(dim=50)])
     rng = np.random.default_rng(0)
     numbers = np.arange(100) // 5
-    rewrite_values(path, "rows/label", rng.permutation(["x", "y"] * 10).astype(object)[numbers])
+    rewrite_values(path, "labels/label", rng.permutation(["x", "y"] * 10).astype(object)[numbers])
     rewrite_values(path, "embeddings/tiny/vectors", rng.normal(size=(20, 50))[numbers])
     grouped = get_held_out(fit_head(path)).accuracy
-    rewrite_values(path, "rows/group", "")
+    rewrite_values(path, "labels/group", "")
     parted = get_held_out(fit_head(path)).accuracy
     assert grouped < 0.9 < parted
 
@@ -220,13 +220,13 @@ def test_fit_head_on_an_open_cache_leaves_it_open(cache_path: Path) -> None:
 def test_fit_head_without_two_classes_is_refused(
     cache_path: Path, labels: str, message: str
 ) -> None:
-    rewrite_values(cache_path, "rows/label", labels)
+    rewrite_values(cache_path, "labels/label", labels)
     with pytest.raises(HeadError, match=message):
         fit_head(cache_path)
 
 
 def test_fit_head_without_train_rows_says_so(cache_path: Path) -> None:
-    rewrite_values(cache_path, "rows/split", "test")
+    rewrite_values(cache_path, "labels/split", "test")
     with pytest.raises(CacheError, match=r"expected rows in split 'train', got splits test"):
         fit_head(cache_path)
 

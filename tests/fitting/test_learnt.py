@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from featx.cache.joined import open_cache
+from featx.core.digests import pack_digests
 from featx.core.errors import FeatxWarning, HeadError
 from featx.core.learnt import join_digests, shorten_digests
 from featx.fitting.evaluate import evaluate
@@ -162,7 +163,7 @@ def test_split_cache_of_learnt_rows_alone_is_refused(make_cache: MakeCache) -> N
 
 def test_split_cache_leaves_rows_of_a_new_class_to_fit_on(make_cache: MakeCache) -> None:
     path = make_cache(n_train=90, n_val=10, splits=False)
-    rewrite_values(path, "rows/label", "wasps", slice(90, 100))
+    rewrite_values(path, "labels/label", "wasps", slice(90, 100))
     mark_learnt(path, slice(0, 90))
     with pytest.warns(FeatxWarning) as caught:
         assert split_cache(path, val=0.4) == {"train": 96, "val": 4}
@@ -198,7 +199,7 @@ def test_copies_of_a_learnt_image_are_learnt(make_cache: MakeCache) -> None:
     with open_cache(path) as cache:
         digests = cache.digests.copy()
     digests[30:] = digests[:30]  # each image again under another id
-    rewrite_values(path, "rows/digest", digests)
+    rewrite_values(path, "rows/digest", pack_digests(digests))
     mark_learnt(path, slice(0, 30))
     with open_cache(path) as cache:
         assert cache.read_learnt().all()

@@ -73,7 +73,7 @@ def test_split_cache_overwrite_replaces_splits(cache_path: Path) -> None:
 
 def test_split_cache_leaves_unlabelled_rows_without_split(make_cache: MakeCache) -> None:
     path = make_cache(splits=False)
-    rewrite_values(path, "rows/label", "", slice(0, 20))
+    rewrite_values(path, "labels/label", "", slice(0, 20))
     with pytest.warns(FeatxWarning, match=r"^20 of 60 rows have no label, and get no split$"):
         assert split_cache(path, val=0.25) == {"train": 30, "val": 10}
     with open_cache(path) as cache:
@@ -103,6 +103,6 @@ def test_split_cache_same_seed_is_the_same(make_cache: MakeCache) -> None:
 
 def test_split_cache_without_labels_is_refused(make_cache: MakeCache) -> None:
     path = make_cache(splits=False)
-    rewrite_values(path, "rows/label", "")
+    rewrite_values(path, "labels/label", "")
     with pytest.raises(HeadError, match=r"got no labelled rows"):
         split_cache(path)

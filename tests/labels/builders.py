@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.core.columns import Categories, Table, Texts
+from featx.core.columns import Categories, Column, Table, Texts
 from featx.core.digests import pack_digests
 from featx.labels.element import FIELDS, Labels, Recorded, build_entries
 from featx.labels.hold import hold
@@ -22,7 +22,6 @@ def build_keys(*rows: Row) -> Table:
     return Table(
         {
             "id": Texts.from_list([key for key, _ in rows]),
-            "path": Texts.from_list([f"/photos/{key}" for key, _ in rows]),
             "digest": pack_digests(digests),
         }
     )
@@ -41,7 +40,7 @@ def build_source(
 def build_said(*said: tuple[Any, ...]) -> Table:
     """Build statements: id, content, value; then, if given, occasion, kind, field and author."""
     tables = [build_entries()]
-    defaults = (0, "sure", "label", "ada")
+    defaults: Sequence[Any] = (0, "sure", "label", "ada")
     for key, content, value, *rest in said:
         occasion, kind, field, author = (*rest, *defaults[len(rest) :])
         keys = build_keys((key, content))
@@ -64,7 +63,7 @@ def build_recorded(n_rows: int, *splits: tuple[int, Sequence[int]]) -> Recorded:
     """Build recorded splits: occasion, and the codes of all rows."""
     if not splits:
         return Recorded.empty(n_rows)
-    records = {
+    records: dict[str, Column] = {
         "author": Categories.fill("split", len(splits)),
         "note": Categories.fill("val=0.2", len(splits)),
         "time": np.array([1000 + occasion for occasion, _ in splits], np.int64),

@@ -180,7 +180,7 @@ def find_value(row: Any, rows: Any, said: Any, recorded: Any, number: int) -> An
     return None if found[4] == "withdrawn" else found[2]
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+@settings(max_examples=60, derandomize=True, deadline=None, database=None)
 @given(rows=ROWS, said=SAID, splits=st.lists(CODES, max_size=2))
 def test_hold_equals_a_reading_row_by_row(rows: Any, said: Any, splits: Any) -> None:
     recorded = [(2 * number, codes[: len(rows)]) for number, codes in enumerate(splits)]

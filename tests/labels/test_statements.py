@@ -10,7 +10,7 @@ import pytest
 
 from featx.core.columns import Categories, Table, Texts
 from featx.core.errors import SourceError
-from featx.labels.statements import LabelChange, LabelConflict, find_rows, say
+from featx.labels.statements import LabelChange, LabelConflict, find_rows, find_texts, say
 from tests.labels.builders import build_keys, build_labels, build_said, build_source, list_values
 
 ROWS = [("a", "x"), ("b", "y"), ("c", "x")]
@@ -47,16 +47,20 @@ def say_all(*lines: Any, said: Any = ()) -> Any:
     [
         pytest.param([], [], id="nothing"),
         pytest.param(["b", "a"], [(0, 1), (1, 0)], id="ids"),
-        pytest.param(["/photos/b"], [(0, 1)], id="path"),
         pytest.param([X], [(0, 0), (0, 2)], id="digest of two rows"),
         pytest.param(["b", "b"], [(0, 1), (1, 1)], id="twice"),
         pytest.param(["b", X, X, "no"], [(0, 1), (1, 0), (1, 2), (2, 0), (2, 2)], id="all kinds"),
         pytest.param(["no", "ff" * 32, ""], [], id="none"),
     ],
 )
-def test_find_rows_finds_ids_paths_and_digests(given: Any, expected: Any) -> None:
+def test_find_rows_finds_ids_and_digests(given: Any, expected: Any) -> None:
     lines, rows = find_rows(Texts.from_list(given), KEYS)
     assert sorted(zip(lines.tolist(), rows.tolist(), strict=True)) == expected
+
+
+def test_find_texts_finds_the_first_row_of_a_text() -> None:
+    column = Texts.from_list(["a", "b", "a"])
+    assert find_texts(Texts.from_list(["b", "x", "a", "b"]), column).tolist() == [1, -1, 0, 1]
 
 
 def test_say_adds_statements_about_the_images_of_the_rows() -> None:

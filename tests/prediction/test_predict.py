@@ -163,7 +163,7 @@ def several_classes(make_cache: Any, make_info: Any) -> Any:
     rng = np.random.default_rng(0)
     codes = np.arange(60) % 4
     with editing(path) as file:
-        file["rows/label"][:] = np.array(["1", "2", "10", "a"], dtype=object)[codes]
+        file["labels/label"][:] = np.array(["1", "2", "10", "a"], dtype=object)[codes]
         file["embeddings/tiny/vectors"][:] = rng.normal(size=(60, 4)) + np.eye(4)[codes]
     return path
 

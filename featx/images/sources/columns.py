@@ -77,6 +77,22 @@ def has_paths(names: Sequence[str]) -> bool:
     return any(_ROLES.get(_squash(name)) == "path" for name in names)
 
 
+def find_role(name: str) -> Role | None:
+    """Find what a column of this name holds; None for another name.
+
+    Parameters
+    ----------
+    name : str
+        Name of a column.
+
+    Examples
+    --------
+    >>> find_role("File_Name"), find_role("score")
+    ('path', None)
+    """
+    return _ROLES.get(_squash(name))
+
+
 def find_columns(names: Sequence[str], subject: str, *, images: int | None = None) -> Columns:
     """Find the column of each role by its name.
 

@@ -39,7 +39,7 @@ def iter_delimited(table: Path, findings: Findings) -> Iterator[Line]:
     number = 0
     held: list[str] = []
     try:
-        with table.open(encoding=_find_encoding(table), newline="") as stream:
+        with table.open(encoding=find_encoding(table), newline="") as stream:
             lines = _hold(stream, held)
             header, delimiter = _read_header(table, lines)
             start = number = len(held) - 1
@@ -81,8 +81,19 @@ def _hold(stream: Iterator[str], held: list[str]) -> Iterator[str]:
         yield line
 
 
-def _find_encoding(table: Path) -> str:
-    """Tell UTF-16 by its byte-order mark. That of UTF-8, which Excel writes, is skipped."""
+def find_encoding(table: Path) -> str:
+    """Tell UTF-16 by its byte-order mark. That of UTF-8, which Excel writes, is skipped.
+
+    Parameters
+    ----------
+    table : Path
+        A text file.
+
+    Raises
+    ------
+    SourceError
+        If the file is no text.
+    """
     with open_regular(str(table)) as stream:
         start = stream.read(64)
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
