@@ -81,6 +81,11 @@ class DepthTally:
         self.n_images += 1
         self.n_dark += brightest * 16 < 65536
 
+    def merge(self, other: DepthTally) -> None:
+        """Add the counts of another tally."""
+        self.n_images += other.n_images
+        self.n_dark += other.n_dark
+
     def warn(self) -> None:
         """Tell the user if some images are nearly black to the network."""
         if self.n_dark:

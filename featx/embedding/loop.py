@@ -48,7 +48,7 @@ def iter_embedded(
     dtype: VectorDtype = "float32",
     decode: Decode = "exact",
     timings: Timings | None = None,
-) -> Generator[EmbeddedBatch]:
+) -> Generator[EmbeddedBatch, None, DepthTally]:
     """Embed the entries of a manifest, in their order.
 
     Memory holds a few batches, even for millions of entries. Entries that are no sequence are taken
@@ -80,6 +80,11 @@ def iter_embedded(
     ------
     EmbeddedBatch
         Rows with vectors, failures and repeats.
+
+    Returns
+    -------
+    DepthTally
+        Count of images of 16 bit, of which the user is told.
 
     Raises
     ------
@@ -132,6 +137,7 @@ def iter_embedded(
             name: EngineName = "torch" if engine.name == "torch" else "openvino"
             timings.precisions = tuple(list_precisions(name, engine.device))
     depths.warn()
+    return depths
 
 
 def _iter_in_thread(

@@ -39,7 +39,7 @@ class Filled:
 
 def embed_missing(
     plan: Plan,
-    batches: Generator[EmbeddedBatch],
+    batches: Generator[EmbeddedBatch, None, object],
     shards: Shards,
     embeddings: Mapping[str, str],
     *,

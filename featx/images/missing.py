@@ -15,6 +15,9 @@ from featx.images.names import quote_name
 COMMON_SUFFIXES = (".jpg", ".png", ".jpeg", ".JPG", ".PNG", ".JPEG", ".tif", ".tiff")
 """Suffixes that tables leave out, the commonest first."""
 
+REASON = "No such file or directory"
+"""First words of each reason, those of the system."""
+
 N_FOLDERS = 16
 """Number of folders that are looked into for a file that is not found."""
 
@@ -35,25 +38,24 @@ def explain_missing(path: str) -> str:
         suffix (``.jpeg`` for ``.jpg``, or none), a placeholder of a cloud, or the name in a folder
         beside it (``train/1.jpg`` for ``1.jpg``).
     """
-    reason = "No such file or directory"
     with contextlib.suppress(OSError):  # no link
-        return f"{reason}: a symbolic link to {quote_name(os.readlink(path))}, which is not there"
+        return f"{REASON}: a symbolic link to {quote_name(os.readlink(path))}, which is not there"
     folder, base = os.path.split(path)
     for name in _list_placeholders(base):
         if os.path.lexists(os.path.join(folder, name)):
-            return f"{reason}, but a placeholder: the image is in the cloud. Download it"
+            return f"{REASON}, but a placeholder: the image is in the cloud. Download it"
     for form in ("NFC", "NFD"):
         other = unicodedata.normalize(form, path)
         if other != path and os.path.lexists(other):
-            return f"{reason}, but one of the same name in Unicode {form}. Write names in that form"
+            return f"{REASON}, but one of the same name in Unicode {form}. Write names in that form"
     for name in _list_spellings(base):
         if name != base and os.path.lexists(os.path.join(folder, name)):
-            return f"{reason}, but {quote_name(name)} is there. Correct the name"
+            return f"{REASON}, but {quote_name(name)} is there. Correct the name"
     for inner in _list_folders(folder):
         for name in (base, *_list_suffixed(base)):
             if os.path.lexists(os.path.join(folder, inner, name)):
-                return f"{reason}, but {quote_name(f'{inner}/{name}')} is there. Correct the path"
-    return reason
+                return f"{REASON}, but {quote_name(f'{inner}/{name}')} is there. Correct the path"
+    return REASON
 
 
 @functools.lru_cache(maxsize=4)
