@@ -217,6 +217,7 @@ HEAVY = (
     "numpy",
     "rich",
     "tqdm",
+    "ray",
 )
 
 

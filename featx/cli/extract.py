@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from featx.cli.options import (
+    SPEED,
     AsJson,
     BatchSize,
     Device,
@@ -174,6 +175,15 @@ def extract(
             "--break-lock", help="Take over the lock of a dead process.", rich_help_panel=RERUNS
         ),
     ] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ray[://HOST:PORT]",
+            help="Embed on a Ray cluster: one process per GPU, or else per --workers cores. ray "
+            "starts Ray on this machine for this run; ray://auto is the cluster that runs here.",
+            rich_help_panel=SPEED,
+        ),
+    ] = None,
     engine: Engine = "auto",
     device: Device = "auto",
     batch_size: BatchSize = "auto",
@@ -225,6 +235,7 @@ def extract(
         max_failures=max_failures,
         break_lock=break_lock,
         shard_seconds=shard_seconds,
+        cluster=cluster,
         precision=precision,
         decode=decode,
         engine=engine,

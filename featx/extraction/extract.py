@@ -18,7 +18,6 @@ from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
 from featx.core.signals import explain_end
 from featx.core.typing import Decode, PathLike, Precision, VectorDtype
-from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunKeywords, RunOptions
 from featx.embedding.timings import Timings
 from featx.extraction.assemble import assemble, list_infos
@@ -28,6 +27,7 @@ from featx.extraction.inventory import BaseIndex, Inventory, observe_files
 from featx.extraction.ledger import refuse_failures, remove_failure_list
 from featx.extraction.parts import name_output
 from featx.extraction.plan import plan_extraction
+from featx.extraction.ray_connect import parse_cluster
 from featx.extraction.report import (
     ExtractionReport,
     count_labels,
@@ -66,6 +66,7 @@ def extract(  # noqa: PLR0913
     max_failures: int | str = "5%",
     break_lock: bool = False,
     shard_seconds: float = 30.0,
+    cluster: str | None = None,
     **run: Unpack[RunKeywords],
 ) -> ExtractionReport:
     """Embed every image of a source into one HDF5 file, or bring that file up to date.
@@ -134,11 +135,13 @@ def extract(  # noqa: PLR0913
         more fail, or all of them, the run goes on to the end, keeps its work, leaves the list of
         all failures (see `featx.read_failures`), and raises an error.
     break_lock : bool
-        True to write even though another process seems to write; pass it only if that process is
-        dead.
+        True to write even though another process seems to write; only if that process is dead.
     shard_seconds : float
-        Seconds after which finished work is written to the disk; a crash costs at most this much
-        work.
+        Seconds after which finished work is written to the disk: the most that a crash costs.
+    cluster : str, optional
+        ``"ray://HOST:6379"``, or ``"ray://auto"`` for the one that runs here: embed on a Ray
+        cluster, by one process per GPU or else per `workers` cores. All machines must find the
+        images at the same paths. ``"ray"`` starts Ray here, for this run. Default: this process.
     **run
         Options that change the speed, not the result: see `featx.RunOptions`.
 
@@ -166,8 +169,8 @@ def extract(  # noqa: PLR0913
         If another process writes the output.
     FingerprintError
         If the cache holds an embedding of the same name that was made differently.
-    BackboneError, WeightsError, DeviceError
-        If the network cannot be loaded or run.
+    BackboneError, WeightsError, DeviceError, MissingExtraError
+        If the network cannot be loaded or run, or the cluster cannot be reached.
 
     See Also
     --------
@@ -213,7 +216,8 @@ def extract(  # noqa: PLR0913
             max_failures=max_failures,
             break_lock=break_lock,
             shard_seconds=shard_seconds,
-            run=RunOptions(**run),
+            cluster=None if cluster is None else parse_cluster(cluster, run.get("device", "auto")),
+            run=RunOptions(**(run if cluster is None else run | {"device": "auto"})),
         )
     )
 
@@ -247,11 +251,8 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
                 is_part=request.part is not None,
             )
         timings = Timings(start_s=workspace.start_s)
-        batches = iter_embedded(
+        batches = workspace.runner.iter_embedded(
             plan.todo,
-            workspace.backbone,
-            workspace.engine,
-            request.run,
             skip_digests=inventory.build_skipped() if len(plan.todo) else DigestSet(),
             dtype=workspace.dtype,
             decode=workspace.settings.decode,

@@ -13,6 +13,7 @@ from featx.core.typing import Decode, PathLike, VectorDtype, check_choice
 from featx.embedding.options import RunOptions
 from featx.extraction.checks import count_allowed
 from featx.extraction.parts import prepare_folder
+from featx.extraction.ray_connect import ClusterRequest
 from featx.extraction.settings import GivenSettings
 from featx.images.manifest import Manifest
 
@@ -40,6 +41,7 @@ class ExtractionRequest:
     max_failures: int | str
     break_lock: bool
     shard_seconds: float
+    cluster: ClusterRequest | None
     run: RunOptions
 
     def __post_init__(self) -> None:
@@ -49,7 +51,7 @@ class ExtractionRequest:
         if given.decode is not None:
             check_choice("decode", given.decode, Decode, error=DecodeError)
         count_allowed(self.max_failures, 1)
-        if given.precision is not None:
+        if given.precision is not None and self.cluster is None:
             self.run.check_precision(given.precision)
         if self.part is not None:
             prepare_folder(self.output)

@@ -28,12 +28,13 @@ from featx.core.progress import stage
 from featx.core.provenance import Provenance
 from featx.core.typing import PathLike, VectorDtype
 from featx.embedding.identity import build_fingerprint, resolve_backbone
-from featx.engines.engine import Engine
+from featx.engines.info import EngineInfo
 from featx.extraction.checks import check_fingerprints, check_manifest, check_same_source
 from featx.extraction.naming import name_embeddings
 from featx.extraction.parts import open_sibling, take_part
 from featx.extraction.plan import choose_storage
 from featx.extraction.request import ExtractionRequest
+from featx.extraction.runner import Runner, open_runner
 from featx.extraction.settings import Settings, choose_settings, list_stored_settings
 from featx.images.elsewhere import read_file_address
 from featx.images.manifest import Manifest
@@ -62,8 +63,8 @@ class Workspace:
         The settings that decide which embeddings are made.
     backbone : Backbone
         The network.
-    engine : Engine
-        The engine that runs it.
+    runner : Runner
+        The engine that runs it, here or on a cluster.
     infos : tuple of EmbeddingInfo
         Requested embeddings, one per layer.
     dtype : {"float32", "float16"}
@@ -80,7 +81,7 @@ class Workspace:
     base: Cache | None
     settings: Settings
     backbone: Backbone
-    engine: Engine
+    runner: Runner
     infos: tuple[EmbeddingInfo, ...]
     dtype: VectorDtype
     shards: Shards
@@ -158,17 +159,18 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
         for text in filter(None, (*told, kept)):
             note(text)
         start = time.perf_counter()
-        request.run.check_precision(settings.precision)  # before any weights are downloaded
+        if request.cluster is None:  # before any weights are downloaded
+            request.run.check_precision(settings.precision)
         backbone = _load_backbone(settings, kept_from)
         names = name_embeddings(settings.embedding, backbone.layers)
         dtype, batch_size = choose_storage(made, names, settings.dtype, request.run.batch_size)
         if batch_size == "auto" and plan is not None:  # unfinished work keeps its batch size
             batch_size = plan.batch_size
         run = replace(request.run, batch_size=batch_size)
-        engine = stack.enter_context(
-            run.build_engine(backbone, settings.precision, n_images=len(whole))
+        runner = stack.enter_context(
+            open_runner(request.cluster, backbone, run, settings=settings, n_images=len(whole))
         )
-        provenance = build_provenance(backbone, engine, manifest)
+        provenance = build_provenance(backbone, runner.engine, manifest)
         infos = _build_infos(settings, backbone, names, provenance)
         if made is not None:
             check_fingerprints(made, infos)
@@ -178,7 +180,7 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
             infos,
             source=manifest.rows,
             dtype=dtype,
-            batch_size=engine.batch_size,
+            batch_size=runner.engine.batch_size,
             fresh=request.overwrite,
             lock=lock,
         )
@@ -192,7 +194,7 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
             base=base,
             settings=settings,
             backbone=backbone,
-            engine=engine,
+            runner=runner,
             infos=infos,
             dtype=dtype,
             shards=shards,
@@ -263,10 +265,10 @@ def _build_infos(
     )
 
 
-def build_provenance(backbone: Backbone, engine: Engine, manifest: Manifest) -> Provenance:
+def build_provenance(backbone: Backbone, engine: EngineInfo, manifest: Manifest) -> Provenance:
     """Describe who computes an embedding, when and how."""
     now = datetime.datetime.now(datetime.UTC)
-    packages = dict.fromkeys((*VERSIONED, *engine.packages))
+    versions = {name: importlib.metadata.version(name) for name in VERSIONED}
     return Provenance(
         origin=backbone.origin,
         engine=engine.name,
@@ -276,5 +278,5 @@ def build_provenance(backbone: Backbone, engine: Engine, manifest: Manifest) -> 
         time=now.isoformat(timespec="milliseconds"),
         host=socket.gethostname(),
         platform=platform.platform(),
-        versions={name: importlib.metadata.version(name) for name in packages},
+        versions=versions | dict(engine.versions),
     )
