@@ -39,11 +39,13 @@ FLAGS = {
     flag for command in COMMANDS.values() for parameter in command.params for flag in parameter.opts
 } | {*OPTIONS, "--version", "--help", "--install-completion", "--show-completion"}
 
-# Flags of pip, uv, docker, gunicorn and of the scripts in pipelines/ and benchmarks/.
+# Flags of pip, uv, docker, gunicorn, ray, Slurm and of the scripts in pipelines/ and benchmarks/.
 OTHERS = {
     *("--torch-backend", "--shm-size", "--model", "--out", "--rounds", "--photos", "--seconds"),
     *("--images", "--work", "--table", "--sizes", "--ways", "--plot", "--preload"),
     *("--seeds", "--n-test"),
+    *("--array", "--dependency", "--parsable"),
+    *("--head", "--port", "--address", "--disable-usage-stats"),
 }
 
 
