@@ -189,7 +189,7 @@ def describe_job(packed: bytes) -> EngineInfo | FeatxError:
         with engine:
             info = describe_engine(engine)
         return replace(
-            info, versions=info.versions | {"featx": importlib.metadata.version("featx")}
+            info, versions=dict(info.versions) | {"featx": importlib.metadata.version("featx")}
         )
     except Exception as error:
         return _translate(error)

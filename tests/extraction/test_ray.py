@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from featx.cache.reader import open_cache
+from featx.cache.joined import open_cache
 
 pytestmark = [
     pytest.mark.slow,
@@ -127,9 +127,9 @@ def test_cluster_gives_what_one_process_gives(runs: Runs, awkward: Path, engine:
 
 
 def test_run_that_is_killed_leaves_no_process_and_goes_on(runs: Runs, awkward: Path) -> None:
-    words = "-m", "featx", "--no-progress", "extract", "photos", "-o", "two.h5", "--backbone"
-    words += "resnet18", "--weights", "random:0", "--shard-seconds", "0", "--cluster", "ray"
-    words += "--workers", "1", "--max-failures", "10"
+    words = ["-m", "featx", "--no-progress", "extract", "photos", "-o", "two.h5", "--backbone"]
+    words += ["resnet18", "--weights", "random:0", "--shard-seconds", "0", "--cluster", "ray"]
+    words += ["--workers", "1", "--max-failures", "10"]
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
         process = runs.start(*words)
         while process.poll() is None and not list(runs.folder.glob("two.h5.partial/shard-*")):
