@@ -94,7 +94,7 @@ def compare(options: argparse.Namespace, photos: Path, scratch: Path) -> list[di
 
 def build_block(number: int, dim: int, rng: np.random.Generator) -> bytes:
     """Build what an actor sends for one block."""
-    names = (f"{number * BLOCK_ROWS + row:09}" for row in range(BLOCK_ROWS))
+    names = (f"{number * BLOCK_ROWS + row:09}" for row in range(1, BLOCK_ROWS + 1))
     rows = [
         Row(id=f"a/{name}.jpg", path=f"/data/a/{name}.jpg", label="a", digest=f"{name:0>64}",
             width=640, height=480, n_bytes=100_000, mtime_ns=1)

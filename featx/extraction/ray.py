@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from featx.backbones.backbone import Backbone
 from featx.core.errors import DeviceError, FeatxError, SourceError
+from featx.core.lookup import SeenDigests
 from featx.core.notes import note
 from featx.core.process import ignore_warnings
 from featx.core.progress import open_bar, stage
@@ -193,7 +194,7 @@ class RayRunner:
         self,
         entries: Sequence[Entry],
         *,
-        skip_digests: set[str],
+        skip_digests: SeenDigests,
         dtype: VectorDtype,
         decode: Decode,
         timings: Timings,

@@ -17,6 +17,7 @@ from typing import Any
 from featx.backbones.backbone import Backbone
 from featx.backbones.embedder import FrozenNetwork
 from featx.core.errors import DeviceError, FeatxError, require
+from featx.core.lookup import SeenDigests
 from featx.core.typing import Decode, EngineName, Precision, VectorDtype
 from featx.embedding.batching import EmbeddedBatch
 from featx.embedding.decoding import DepthTally
@@ -160,15 +161,15 @@ class Skipped:
 
     Parameters
     ----------
-    common : container of str
+    common : SeenDigests
         Digests that all blocks skip. They are not changed: the result of a block depends on
         nothing but its images.
     """
 
-    def __init__(self, common: Any) -> None:
+    def __init__(self, common: SeenDigests) -> None:
         self._common, self._own = common, set[str]()
 
-    def __contains__(self, digest: object) -> bool:
+    def __contains__(self, digest: str) -> bool:
         return digest in self._own or digest in self._common
 
     def add(self, digest: str) -> None:
@@ -252,7 +253,7 @@ class BlockEmbedder:
             job.backbone,
             engine,
             options,
-            skip_digests=Skipped(self._common),  # type: ignore[arg-type]
+            skip_digests=Skipped(self._common),
             dtype=self._dtype,
             decode=self._decode,
             timings=timings,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
+from featx.core.lookup import SeenDigests
 from featx.core.rows import Row
 from featx.core.typing import Count
 from featx.embedding.batching import EmbeddedBatch
@@ -156,14 +157,14 @@ def describe_loss(text: str) -> tuple[str, str]:
     return lines[0][:200], f"Look at the cluster with: ray status. {GO_ON}"
 
 
-def settle_repeats(batch: EmbeddedBatch, seen: set[str]) -> EmbeddedBatch:
+def settle_repeats(batch: EmbeddedBatch, seen: SeenDigests) -> EmbeddedBatch:
     """Turn contents that another actor has embedded already into repeats.
 
     Parameters
     ----------
     batch : EmbeddedBatch
         Results of an actor.
-    seen : set of str
+    seen : SeenDigests
         Digests of all contents that are done; those of the batch are added.
     """
     is_new = [_add(row.digest, seen) for row in batch.rows]
@@ -184,7 +185,7 @@ def settle_repeats(batch: EmbeddedBatch, seen: set[str]) -> EmbeddedBatch:
     )
 
 
-def _add(digest: str, seen: set[str]) -> bool:
+def _add(digest: str, seen: SeenDigests) -> bool:
     """Add a digest; return whether it is new."""
     if digest in seen:
         return False

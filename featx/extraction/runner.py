@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from featx.backbones.backbone import Backbone
+from featx.core.lookup import SeenDigests
 from featx.core.typing import Decode, VectorDtype
 from featx.embedding.batching import EmbeddedBatch
 from featx.embedding.loop import iter_embedded
@@ -35,7 +36,7 @@ class Runner(Protocol):
         self,
         entries: Sequence[Entry],
         *,
-        skip_digests: set[str],
+        skip_digests: SeenDigests,
         dtype: VectorDtype,
         decode: Decode,
         timings: Timings,
@@ -46,7 +47,7 @@ class Runner(Protocol):
         ----------
         entries : sequence of Entry
             The images.
-        skip_digests : set of str
+        skip_digests : SeenDigests
             Digests of contents that are not embedded; each digest that is embedded is added.
         dtype : {"float32", "float16"}
             Dtype of the vectors.
@@ -78,7 +79,7 @@ class LocalRunner:
         self,
         entries: Sequence[Entry],
         *,
-        skip_digests: set[str],
+        skip_digests: SeenDigests,
         dtype: VectorDtype,
         decode: Decode,
         timings: Timings,
