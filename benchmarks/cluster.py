@@ -35,10 +35,12 @@ from featx.cache.format import EmbeddingInfo
 from featx.cache.shards import Shards
 from featx.core.fingerprint import Fingerprint
 from featx.core.provenance import Origin, Provenance
+from featx.core.row_tables import build_table
 from featx.core.rows import Row
 from featx.embedding.batching import EmbeddedBatch
 from featx.extraction.ray_actor import BlockResult
 from featx.extraction.ray_plan import settle_repeats
+from featx.images.entries import MANIFEST_KINDS
 
 BLOCK_ROWS = 4096
 """Number of rows of a block whose batches have 256 images, as on a GPU."""
@@ -92,14 +94,19 @@ def compare(options: argparse.Namespace, photos: Path, scratch: Path) -> list[di
     return lines
 
 
-def build_block(number: int, dim: int, rng: np.random.Generator) -> bytes:
-    """Build what an actor sends for one block."""
+def build_rows(number: int) -> list[Row]:
+    """Build the rows of one block."""
     names = (f"{number * BLOCK_ROWS + row:09}" for row in range(1, BLOCK_ROWS + 1))
-    rows = [
+    return [
         Row(id=f"a/{name}.jpg", path=f"/data/a/{name}.jpg", label="a", digest=f"{name:0>64}",
             width=640, height=480, n_bytes=100_000, mtime_ns=1)
         for name in names
     ]  # fmt: skip
+
+
+def build_block(number: int, dim: int, rng: np.random.Generator) -> bytes:
+    """Build what an actor sends for one block."""
+    rows = build_rows(number)
     vectors = rng.random((BLOCK_ROWS, dim), np.float32)
     batches = tuple(
         EmbeddedBatch(
@@ -123,7 +130,10 @@ def measure_driver(dim: int, n_blocks: int, folder: Path) -> dict[str, float]:
         time="2026-01-01T00:00:00+00:00", host="none", platform="none", versions={},
     )  # fmt: skip
     info = EmbeddingInfo("none", fingerprint, provenance)
-    shards = Shards(folder / f"{dim}.partial", [info], dtype="float32", batch_size=256)
+    source = build_table([row for n in range(n_blocks) for row in build_rows(n)], MANIFEST_KINDS)
+    shards = Shards(
+        folder / f"{dim}.partial", [info], source=source, dtype="float32", batch_size=256
+    )
     rng, seen, seconds, passed = np.random.default_rng(0), set[str](), 0.0, 0.0
     for number in range(n_blocks):
         packed = build_block(number, dim, rng)

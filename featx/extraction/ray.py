@@ -50,7 +50,7 @@ from featx.extraction.ray_plan import (
     settle_repeats,
 )
 from featx.images.content import Content
-from featx.images.manifest import Entry
+from featx.images.entries import Entry
 from featx.images.missing import REASON
 
 T = TypeVar("T")

@@ -27,7 +27,7 @@ from featx.embedding.timings import Timings
 from featx.engines.engine import Engine, EngineBuilder
 from featx.engines.info import EngineInfo, describe_engine
 from featx.engines.limits import find_limit
-from featx.images.manifest import Entry
+from featx.images.entries import Entry
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from featx.engines.info import EngineInfo, describe_engine
 from featx.extraction.ray import open_ray_runner
 from featx.extraction.ray_connect import ClusterRequest
 from featx.extraction.settings import Settings
-from featx.images.manifest import Entry
+from featx.images.entries import Entry
 
 
 class Runner(Protocol):
