@@ -116,6 +116,7 @@ def run(code: Path, script: str, *words: object) -> float:
     """Run one step with the featx of a folder; return the seconds that it printed."""
     done = subprocess.run(
         [sys.executable, "-c", SHARED + script, *map(str, words)],
+        cwd=code,  # Python looks there first
         env=os.environ | {"PYTHONPATH": str(code)},
         capture_output=True,
         text=True,

@@ -200,5 +200,5 @@ def is_mostly_unused(file: h5py.File, n_bytes: int) -> bool:
     n_bytes : int
         Length of the file in bytes.
     """
-    used = sum(dataset.id.get_storage_size() for _, dataset in list_datasets(file))
+    used: int = sum(dataset.id.get_storage_size() for _, dataset in list_datasets(file))
     return n_bytes - used > max(MIN_UNUSED_BYTES, n_bytes // 2)
