@@ -80,7 +80,7 @@ class Table:
     def __repr__(self) -> str:
         return f"Table({', '.join(self.names)}; {len(self)} rows)"
 
-    def replace(self, **columns: Column) -> Table:
+    def replace(self, **columns: Any) -> Table:
         """Return a table with other or further columns."""
         return Table(self._columns | columns)
 

@@ -19,7 +19,7 @@ from featx.images.entries import as_columns
 from featx.images.manifest import Manifest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FailureLimit:
     """The number of images of one source that may fail.
 

@@ -72,7 +72,12 @@ def plan_extraction(
         If `max_failures` is neither a number nor a percentage.
     """
     n_allowed = count_allowed(max_failures, len(manifest))
-    limit = FailureLimit(manifest.source, len(manifest), n_allowed, may_all_fail=is_part)
+    limit = FailureLimit(
+        source=manifest.source,
+        n_images=len(manifest),
+        n_allowed=n_allowed,
+        may_all_fail=is_part,
+    )
     unchanged = reads.is_usable.copy()
     for name in STATE:
         unchanged &= reads.table[name] == states[name]

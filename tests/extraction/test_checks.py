@@ -61,7 +61,10 @@ def test_count_allowed_of_anything_else_is_refused(text: Any) -> None:
 def test_failure_limit_is_exceeded_by_more_or_all(
     n_allowed: int, n_failed: int, expected: bool
 ) -> None:
-    assert FailureLimit("photos", 10, n_allowed).is_exceeded(n_failed) is expected
+    assert (
+        FailureLimit(source="photos", n_images=10, n_allowed=n_allowed).is_exceeded(n_failed)
+        is expected
+    )
 
 
 class MadeUpCache(SimpleNamespace):

@@ -42,7 +42,7 @@ def fill(batches: Sequence[Sequence[Failure]], n_allowed: int) -> tuple[Filled, 
         reads=nothing.find_reads(rehash=False),
         todo=as_columns(()),
         failures=(),
-        limit=FailureLimit("p", 100, n_allowed),
+        limit=FailureLimit(source="p", n_images=100, n_allowed=n_allowed),
     )
     shards = RecordingShards(appended=[], n_sealed=0)
     filled = embed_missing(plan, run(), cast(Shards, shards), {}, shard_seconds=9)
@@ -74,5 +74,5 @@ def test_embed_missing_ends_at_once_if_failures_are_beyond_listing(
     with pytest.warns(FeatxWarning):
         filled, shards = fill(BATCHES, n_allowed=1)
     assert (shards.appended, shards.n_sealed) == ([2, 1], 1)
-    assert filled.is_hopeless(FailureLimit("p", 100, 1))
-    assert not filled.is_hopeless(FailureLimit("p", 100, 3))
+    assert filled.is_hopeless(FailureLimit(source="p", n_images=100, n_allowed=1))
+    assert not filled.is_hopeless(FailureLimit(source="p", n_images=100, n_allowed=3))

@@ -23,7 +23,7 @@ from featx.extraction.ledger import (
 from featx.testing import FakeEngine
 from tests.extraction.made_up import fail
 
-LIMIT = FailureLimit("photos", 10, 1)
+LIMIT = FailureLimit(source="photos", n_images=10, n_allowed=1)
 AWKWARD = [
     fail("a.png", "aa"),
     fail("=cmd()", "bb", embedding="tiny", reason='with "quotes", commas'),

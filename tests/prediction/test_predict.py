@@ -389,7 +389,7 @@ def test_predict_image_asked_for_twice_is_told_twice(head: Head, photos: Path) -
 def test_predict_cache_among_images_is_refused(
     head: Head, photos: Path, photos_cache: Path
 ) -> None:
-    with pytest.raises(FeatxError, match=r"expected a cache alone, without weights"):
+    with pytest.raises(FeatxError, match=r"expected caches alone, without weights"):
         predict(head, [photos, photos_cache])
 
 
