@@ -88,7 +88,8 @@ def merge_caches(
     Warns
     -----
     FeatxWarning
-        If the vectors of one embedding were computed in batches of several sizes.
+        If the vectors of one embedding were computed in batches of several sizes, or if users keep
+        something below ``/user/`` in a cache, which is not merged.
 
     Raises
     ------
@@ -125,6 +126,7 @@ def merge_caches(
         joined.check_ids()
         check_embeddings(joined)
         _note_batches(joined, output)
+        _note_user_groups(joined, output)
         digest = write_cache(
             output,
             joined.read_rows(),
@@ -225,3 +227,10 @@ def _note_batches(joined: Cache, output: Path) -> None:
                 f"{output}, embedding {name}: computed in batches of several sizes "
                 f"({', '.join(map(str, sizes))}). The last bits of a vector may depend on that."
             )
+
+
+def _note_user_groups(joined: Cache, output: Path) -> None:
+    """Tell the user what is left out: nobody knows how to join what users keep in their caches."""
+    keeping = [str(cache.path) for cache in joined.members if cache.has_user_group]
+    if keeping:
+        note(f"{output}: without what lies below /user/ in {join_some(keeping, MAX_NAMED)}.")

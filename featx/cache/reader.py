@@ -215,6 +215,11 @@ class Cache(LabelColumns):
         with self._sealed.guard():
             return read_labels(self._file)
 
+    @property
+    def has_user_group(self) -> bool:
+        """Whether users keep something below ``/user/`` in the file."""
+        return USER_GROUP in self._file
+
     def copy_user_group(self, file: h5py.File) -> None:
         """Copy what users keep in this cache to another file; featx reads none of it.
 
@@ -223,7 +228,7 @@ class Cache(LabelColumns):
         file : h5py.File
             The other file, open for writing.
         """
-        if USER_GROUP in self._file:
+        if self.has_user_group:
             with self._sealed.guard():
                 self._file.copy(USER_GROUP, file)
 

@@ -11,6 +11,7 @@ import pytest
 from featx.cache.check import verify_cache
 from featx.cache.joined import open_cache
 from featx.cache.merge import merge_caches
+from featx.cache.writer import rewrite_cache
 from featx.core.errors import CacheError, CacheLockedError, FeatxWarning
 from featx.core.parts import Part
 from tests.builders import build_info, build_rows, write_vectors
@@ -115,6 +116,16 @@ def test_batches_of_several_sizes_are_told(tmp_path: Path) -> None:
     with open_cache(tmp_path / "all.h5") as cache:
         made = cache.get_info().provenance
     assert [made.batch_size, *(one.batch_size for one in made.updates)] == [8, 256]
+
+
+def test_what_users_keep_in_a_part_is_left_out_and_told(parts: Path, tmp_path: Path) -> None:
+    path = parts / Part(2, 5).file_name
+    with rewrite_cache(path) as file:
+        file["user/mine"] = 1
+    with pytest.warns(FeatxWarning, match=r"without what lies below /user/ in .*part-002-of-005"):
+        merge_caches(parts, tmp_path / "all.h5")
+    with open_cache(tmp_path / "all.h5") as merged:
+        assert not merged.has_user_group
 
 
 def test_a_damaged_part_leaves_the_old_output(parts: Path, tmp_path: Path) -> None:
