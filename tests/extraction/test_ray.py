@@ -43,13 +43,16 @@ class Runs:
     def __init__(self, folder: Path, temp: str) -> None:
         self.folder, self.mark = folder, f"FEATX_MARK_{uuid.uuid4().hex}"
         self.environment = os.environ | {self.mark: "1", "TMPDIR": temp}
+        self.started: list[Any] = []
 
     def start(self, *words: Any, prefix: Any = ()) -> Any:
         command = [*prefix, sys.executable, *map(str, words)]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command, cwd=self.folder, env=self.environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
+        self.started.append(process)
+        return process
 
     def run(self, *words: Any, code: Any = 0, prefix: Any = ()) -> Any:
         process = self.start(*words, prefix=prefix)
@@ -82,7 +85,12 @@ class Runs:
 @pytest.fixture
 def runs(tmp_path: Path) -> Iterator[Runs]:
     with tempfile.TemporaryDirectory() as temp:  # the path of a socket must be short
-        yield Runs(tmp_path, temp)
+        runs = Runs(tmp_path, temp)
+        yield runs
+        for process in runs.started:  # those that a test has given up
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
 
 @pytest.fixture
