@@ -92,7 +92,7 @@ def add_element(name: str, kind: str, version: int) -> Change:
     return change
 
 
-HERE = "expected only rows, failures, embeddings, user here"
+HERE = "expected only rows, labels, failures, embeddings, user here"
 FORMAT = f"expected format featx-cache version {FORMAT_VERSION}"
 
 
@@ -113,7 +113,7 @@ FORMAT = f"expected format featx-cache version {FORMAT_VERSION}"
             set_attribute("embeddings/tiny", "featx-version", 0),
             "c.h5, /embeddings/tiny: expected embedding 1, got embedding 0",
         ),
-        (add_element("labels", "labels", 1), f"c.h5, /labels: {HERE}, got an element labels 1"),
+        (add_element("views", "views", 1), f"c.h5, /views: {HERE}, got an element views 1"),
         (
             add_element("embeddings/views", "views", 1),
             "c.h5, /embeddings/views: expected embedding 1, got views 1",
