@@ -27,7 +27,7 @@ from featx.fitting.fit import fit_head
 from featx.heads.head import Head, load_head
 from featx.prediction.predict import iter_predictions, predict
 from featx.prediction.predictor import Prediction, open_predictor
-from tests.builders import editing
+from tests.builders import rewrite_values
 
 EMPTY = "expected an image, got an empty file. Copy the image again, or leave it out"
 
@@ -162,9 +162,8 @@ def several_classes(make_cache: Any, make_info: Any) -> Any:
     path = make_cache("several.h5", infos=[make_info(dim=4)])
     rng = np.random.default_rng(0)
     codes = np.arange(60) % 4
-    with editing(path) as file:
-        file["labels/label"][:] = np.array(["1", "2", "10", "a"], dtype=object)[codes]
-        file["embeddings/tiny/vectors"][:] = rng.normal(size=(60, 4)) + np.eye(4)[codes]
+    rewrite_values(path, "labels/label", np.array(["1", "2", "10", "a"], dtype=object)[codes])
+    rewrite_values(path, "embeddings/tiny/vectors", rng.normal(size=(60, 4)) + np.eye(4)[codes])
     return path
 
 
