@@ -197,7 +197,9 @@ def print_many(n_rows: int, place: Path) -> None:
 def main() -> None:
     """Measure what the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000])
+    parser.add_argument(
+        "--rows", type=int, nargs="*", default=[100_000, 1_000_000], help="two sizes or more"
+    )
     parser.add_argument("--many", type=int, default=10_000_000, help="0 leaves it out")
     parser.add_argument("--place", type=Path, default=Path("/dev/shm"), help="a tmpfs")
     arguments = parser.parse_args()
