@@ -128,7 +128,7 @@ def label_cache(
     Returns
     -------
     LabelReport
-        What changes, and what names no row.
+        Numbers of statements and of changed rows, and the keys that name no row.
 
     Warns
     -----

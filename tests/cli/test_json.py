@@ -107,7 +107,7 @@ def test_iter_keys_leaves_out_names_but_not_what_they_hold() -> None:
 def test_json_of_a_command_is_an_object_of_known_keys(
     place: Path, run_cli: Any, line: str, cache_path: Path
 ) -> None:
-    if "new.h5" in line and line.startswith("split"):
+    if "new.h5" in line and line.startswith(("split", "merge")):
         run_cli("extract", "photos", "-o", "new.h5", "--backbone", "tests-tiny")
     if "failed.h5" in line:
         run_cli(*["extract", "photos", "bad.jpg", "-o", "failed.h5", "--backbone", "tests-tiny"])
