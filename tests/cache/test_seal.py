@@ -21,6 +21,7 @@ from featx.cache.seal import SealedFile, check_seal
 from featx.cache.sealing import seal_file
 from featx.cache.user_block import HEADER
 from featx.core.errors import CacheDamagedError, CacheError, FeatxError
+from featx.core.row_tables import SAID_KINDS
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, VectorDtype
 from tests.builders import build_column, build_info, read_rows, write_rows
@@ -36,6 +37,8 @@ PARTS = {
     )
 } | {
     "rows": read_rows,
+    "source labels": lambda cache: [cache.read_source(name).tolist() for name in SAID_KINDS],
+    "history": lambda cache: cache.read_history(),
     "vectors": lambda cache: cache.read_vectors("tiny"),
     "some vectors": lambda cache: cache.read_vectors("half", np.array([20, 2, 17])),
     "all there": lambda cache: cache.read_vectors("half", cache.select_rows(embedding="half")),
