@@ -124,14 +124,14 @@ def backbone(tiny_backbone: str) -> Any:
     return load_backbone(tiny_backbone)
 
 
-@settings(FAST, max_examples=5)
+@settings(FAST, max_examples=3)
 @given(steps=STEPS)
 def test_labels_that_were_said_hold_through_any_changes(backbone: Any, steps: Any) -> None:
     check_steps(steps, backbone)
 
 
 @pytest.mark.slow
-@settings(FAST, max_examples=150)
+@settings(FAST, max_examples=80)
 @given(steps=STEPS)
 def test_labels_that_were_said_hold_through_any_of_many_changes(backbone: Any, steps: Any) -> None:
     check_steps(steps, backbone)
