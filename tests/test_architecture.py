@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = (
     ("core",),
-    ("labels",),
+    ("labels", "remote"),
     ("images", "backbones", "cache", "heads"),
     ("engines",),
     ("embedding", "fitting", "report"),
@@ -38,6 +38,7 @@ PLAN = "\n".join(
 ONLY_IN = {
     "typer": ["cli/"],
     "rich": ["cli/"],
+    "fsspec": ["remote/store.py"],
     "tqdm": ["core/bar.py"],
     "PIL": ["images/decode.py", "images/opening.py"],
     "pillow_heif": ["images/opening.py"],

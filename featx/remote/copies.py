@@ -1,0 +1,138 @@
+"""Whole copies of objects on this machine, for what reads a file at many positions."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from featx.core.address import Address, find_address
+from featx.core.artifacts import find_store
+from featx.core.errors import CacheError
+from featx.core.files import explain_errors, replacing
+from featx.core.progress import stage
+from featx.core.typing import CachePaths, PathLike
+from featx.remote.failures import RemoteError
+from featx.remote.objects import download, find_kind, find_state, iter_objects
+
+MAX_AGE_S = 24 * 3600
+"""Age in seconds at which the copy of an old version of an object is removed."""
+
+
+def list_places(caches: CachePaths) -> list[PathLike]:
+    """List the paths and addresses that a user gives, one or several.
+
+    Parameters
+    ----------
+    caches : path or sequence of paths
+        What the user gives. A `pathlib.Path` would drop a slash of an address.
+    """
+    return [caches] if isinstance(caches, str | os.PathLike) else list(caches)
+
+
+def localise(place: PathLike) -> Path:
+    """Return a cache, or a folder of caches, as a path of this machine.
+
+    Parameters
+    ----------
+    place : path
+        A path, which is returned as it is; or an address. The object at an address is copied to the
+        store of this machine, unless a copy of the same version is there. Of a folder, all objects
+        ``*.h5`` directly in it are copied.
+
+    Returns
+    -------
+    Path
+        Path of the file or folder.
+
+    Raises
+    ------
+    CacheError
+        If nothing is at the address, if the store refuses or does not answer, or if the copy cannot
+        be written.
+    """
+    address = find_address(place)
+    if address is None:
+        return Path(place)
+    try:
+        if not address.text.endswith("/") and address.suffix:
+            return _copy(address)
+        if find_kind(address) != "folder":
+            return _copy(address)
+        return _copy_folder(address)
+    except RemoteError as error:
+        raise error.as_error(CacheError, address) from error
+
+
+def name_folder(address: Address, purpose: str) -> Path:
+    """Name the folder in the store of this machine that belongs to an address.
+
+    Parameters
+    ----------
+    address : Address
+        The address.
+    purpose : str
+        What the folder is for: ``copies`` or ``outputs``.
+
+    Raises
+    ------
+    CacheError
+        If this machine has no store.
+    """
+    with explain_errors(Path(purpose), error=CacheError):
+        return find_store() / purpose / hashlib.sha256(str(address).encode()).hexdigest()[:16]
+
+
+def _copy(address: Address) -> Path:
+    """Copy an object, unless the same version has been copied before."""
+    versions = name_folder(address, "copies")
+    state = find_state(address)
+    folder = versions / f"{state[0]}-{state[1]}"
+    path = folder / address.name
+    if path.is_file() and state[1] >= 0:
+        return path
+    with explain_errors(path, error=CacheError):
+        folder.mkdir(parents=True, exist_ok=True)
+    with (
+        stage(f"copying {address}"),
+        replacing(path, error=CacheError, overwrite=True) as draft,
+    ):
+        try:
+            download(address, draft)
+        except RemoteError as error:
+            raise error.as_error(CacheError, address) from error
+    _remove_old(versions, keep=folder)
+    return path
+
+
+def _copy_folder(address: Address) -> Path:
+    """Copy the caches of a folder, and put them together in a folder of this machine."""
+    found = (one.name for one in iter_objects(address))
+    names = sorted(name for name in found if "/" not in name and name.endswith(".h5"))
+    if not names:
+        raise CacheError(
+            subject=str(address),
+            expected="caches (*.h5)",
+            got="a folder without any",
+            remedy="Name a cache, or the folder that holds the parts.",
+        )
+    paths = [_copy(address / name) for name in names]
+    text = "\n".join(map(str, paths))
+    folder = name_folder(address, "copies") / hashlib.sha256(text.encode()).hexdigest()[:16]
+    with explain_errors(folder, error=CacheError):
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            with suppress(FileExistsError):
+                os.symlink(path, folder / path.name)
+    return folder
+
+
+def _remove_old(versions: Path, *, keep: Path) -> None:
+    """Remove copies of older versions; errors pass."""
+    with suppress(OSError):
+        for folder in versions.iterdir():
+            if folder != keep and time.time() - folder.stat().st_mtime > MAX_AGE_S:
+                shutil.rmtree(folder, ignore_errors=True)
