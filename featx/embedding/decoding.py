@@ -25,6 +25,7 @@ from featx.images.large import read_content
 from featx.images.missing import explain_missing
 from featx.images.names import escape_name
 from featx.images.opening import PILLOW_SETTINGS, check_name
+from featx.remote.store import StoreLostError
 
 CHUNK = 4
 """Number of images that a worker takes at a time: a tenth faster than one, for tiny images."""
@@ -190,6 +191,8 @@ def prepare_image(
     ------
     DeviceError
         If the system opens no more files, which is no fault of the image.
+    StoreLostError
+        If the store of the images has not answered for a long time.
     """
     row, watch = entry.row, StopWatch()
     stage: Stage = "read"
@@ -217,6 +220,8 @@ def prepare_image(
         return Prepared(row=row, watch=watch, pixels=pixels, brightest=brightest)
     except FileNotFoundError as error:
         reason = explain_missing(str(error.filename))
+    except StoreLostError:
+        raise
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise DeviceError(

@@ -30,6 +30,7 @@ from featx.engines.choose import list_precisions
 from featx.engines.engine import Engine
 from featx.engines.limits import find_limit
 from featx.images.entries import Entry
+from featx.images.prefetch import iter_fetched
 
 T = TypeVar("T")
 
@@ -95,7 +96,7 @@ def iter_embedded(
     timings = Timings() if timings is None else timings
     workers, depths = options.n_workers, DepthTally()
     n_ahead, handover = max(2 * engine.batch_size, MIN_AHEAD) + workers * CHUNK, None
-    chunks: Iterable[Sequence[Entry]] = iter_chunks(entries)
+    chunks: Iterable[Sequence[Entry]] = iter_fetched(iter_chunks(entries))
     if not isinstance(entries, Sequence):
         chunks = handover = Handover(iter_chunks(entries))
         n_ahead = 2 * workers * CHUNK  # images that wait as the caller gave them fill the memory

@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping
 from urllib.parse import unquote
 
+from featx.core.address import find_address
 from featx.images.content import Content, Unreadable
+from featx.images.remote import build_content
 
 IS_POSIX = os.sep == "/"
 
@@ -100,4 +102,6 @@ def find_content(path: str) -> Content:
     told = describe_elsewhere(path)
     if told is None or os.path.lexists(path):
         return Content(path)
+    if find_address(path) is not None:
+        return build_content(path)
     return Unreadable(path, reason=join_reason(told))

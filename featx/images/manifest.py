@@ -35,6 +35,8 @@ class Manifest:
         nothing.
     doubts : tuple of str
         Sentences about what the source does not say clearly, apart from its labels.
+    archives : mapping of str to (int, int)
+        States of the tars and tables at addresses that hold images, when they were listed.
     is_single_image : bool
         Whether the source is one image file. The id of its row is then the path of the file.
     """
@@ -44,6 +46,7 @@ class Manifest:
     ignored: Mapping[str, int] = field(default_factory=dict)
     pattern: str = ""
     doubts: tuple[str, ...] = ()
+    archives: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     is_single_image: bool = False
 
     def __post_init__(self) -> None:

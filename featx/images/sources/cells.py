@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from featx.core.errors import SourceError
@@ -13,7 +12,9 @@ from featx.core.text import count_noun, shorten
 from featx.core.typing import list_choices
 from featx.images.content import Content
 from featx.images.names import quote_name
+from featx.images.remote import Place
 from featx.images.sources.columns import Columns, Role
+from featx.remote.failures import RemoteError
 
 ROLES = list_choices(Role)
 """Roles in the order of the cells of a `Line`."""
@@ -175,16 +176,18 @@ def refuse_type(
     )
 
 
-def refuse_unreadable(table: Path, error: OSError) -> SourceError:
+def refuse_unreadable(table: Place, error: OSError) -> SourceError:
     """Build the error for a table that the system does not let read.
 
     Parameters
     ----------
-    table : Path
+    table : Path or Address
         The table.
     error : OSError
         The error of the system.
     """
+    if isinstance(error, RemoteError):
+        return error.as_error(SourceError, table)
     return SourceError(
         subject=str(table),
         expected="a table that can be read",

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from featx.core.errors import SourceError
 from featx.core.text import shorten
-from featx.images.content import open_regular
 from featx.images.formats import find_by_name
 from featx.images.labels import MISSING_WORDS
+from featx.images.remote import Place, open_source
 from featx.images.sources.cells import ROLES, Findings, Line, refuse_unreadable
 from featx.images.sources.columns import find_columns, has_paths
 
@@ -20,12 +20,12 @@ DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertica
 """Signs between cells, each with its name. The header decides which one a table has."""
 
 
-def iter_delimited(table: Path, findings: Findings) -> Iterator[Line]:
+def iter_delimited(table: Place, findings: Findings) -> Iterator[Line]:
     """Yield the lines of a text table below its header. Lines without any cell are skipped.
 
     Parameters
     ----------
-    table : Path
+    table : Path or Address
         A file in UTF-8, or in UTF-16 with a byte-order mark. A first line ``sep=;``, as Excel knows
         it, sets the delimiter.
     findings : Findings
@@ -39,7 +39,8 @@ def iter_delimited(table: Path, findings: Findings) -> Iterator[Line]:
     number = 0
     held: list[str] = []
     try:
-        with table.open(encoding=find_encoding(table), newline="") as stream:
+        encoding = find_encoding(table)
+        with io.TextIOWrapper(open_source(table), encoding, newline="") as stream:
             lines = _hold(stream, held)
             header, delimiter = _read_header(table, lines)
             start = number = len(held) - 1
@@ -81,12 +82,12 @@ def _hold(stream: Iterator[str], held: list[str]) -> Iterator[str]:
         yield line
 
 
-def find_encoding(table: Path) -> str:
+def find_encoding(table: Place) -> str:
     """Tell UTF-16 by its byte-order mark. That of UTF-8, which Excel writes, is skipped.
 
     Parameters
     ----------
-    table : Path
+    table : Path or Address
         A text file.
 
     Raises
@@ -94,7 +95,7 @@ def find_encoding(table: Path) -> str:
     SourceError
         If the file is no text.
     """
-    with open_regular(str(table)) as stream:
+    with open_source(table) as stream:
         start = stream.read(64)
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
@@ -108,7 +109,7 @@ def find_encoding(table: Path) -> str:
     return "utf-8-sig"
 
 
-def _read_header(table: Path, lines: Iterator[str]) -> tuple[str, str]:
+def _read_header(table: Place, lines: Iterator[str]) -> tuple[str, str]:
     """Read the header, and find the delimiter: the one that gives a column of paths."""
     header = next((line for line in lines if line.strip()), "")
     told = re.fullmatch(r"sep=(.)\s*", header, re.IGNORECASE)
@@ -122,7 +123,7 @@ def _read_header(table: Path, lines: Iterator[str]) -> tuple[str, str]:
     return header, delimiter
 
 
-def _check_is_header(table: Path, header: str, names: Sequence[str]) -> None:
+def _check_is_header(table: Place, header: str, names: Sequence[str]) -> None:
     """Refuse a table whose first line names an image, or has blanks between its cells."""
     if len(names) < 2 and not has_paths(names) and has_paths(header.replace('"', "").split()):
         raise SourceError(
@@ -179,7 +180,7 @@ def _refuse_length(
     )
 
 
-def _explain(table: Path, number: int, error: Exception) -> SourceError:
+def _explain(table: Place, number: int, error: Exception) -> SourceError:
     """Turn an error into a `SourceError`; `number` is the number of lines before the error."""
     if isinstance(error, OSError):
         return refuse_unreadable(table, error)

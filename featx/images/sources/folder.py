@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from featx.core.address import Address
 from featx.core.columns import TextsBuilder
 from featx.core.errors import SourceError
 from featx.images.content import Content, InMemory, Unreadable, Unseen, find_image
-from featx.images.contents import Contents
+from featx.images.contents import NOWHERE, Contents
 from featx.images.entries import Entries, build_rows
 from featx.images.formats import find_by_name
 from featx.images.ignored import (
@@ -27,11 +29,13 @@ from featx.images.keys import describe_shared_keys
 from featx.images.layout import read_layout
 from featx.images.manifest import Manifest, build_manifest
 from featx.images.names import escape_name
+from featx.images.remote import Place, RemoteContent, name_file
 from featx.images.sources.metadata import is_metadata, join_metadata
 from featx.images.sources.refused import find_remedy
+from featx.images.sources.remote_folder import iter_remote_files
 
 
-def read_folder(folder: Path) -> Manifest:
+def read_folder(folder: Place) -> Manifest:
     """List the images in a folder and all folders below it.
 
     A file whose suffix promises an image is a row, whatever it is; for other files, the first bytes
@@ -41,8 +45,9 @@ def read_folder(folder: Path) -> Manifest:
 
     Parameters
     ----------
-    folder : Path
-        The folder.
+    folder : Path or Address
+        The folder. At an address, names decide what is an image, except for objects without any
+        suffix.
 
     Returns
     -------
@@ -59,23 +64,27 @@ def read_folder(folder: Path) -> Manifest:
     metadata: list[str] = []
     found = TextsBuilder()
     odd: dict[int, Content | InMemory] = {}
-    for name, file, is_readable in _iter_files(folder, ignored):
-        is_named = find_by_name(name) is not None
-        if is_named and file == name:  # most files
+    n_bytes, mtimes = array("q"), array("q")
+    is_remote = isinstance(folder, Address)
+    listed: Iterator[tuple[str, Content | None, bool | None]] = (
+        iter_remote_files(folder, ignored)
+        if isinstance(folder, Address)
+        else _iter_contents(folder, ignored)
+    )
+    for name, content, is_image in listed:
+        if content is None:  # most files of this machine
             found.append(name)
-            continue
-        content = Content(f"{folder}/{file}")
-        if file != name:
-            content = Unreadable(content.file, reason=PLACEHOLDER_REASON)
-        if not is_readable and not is_named:
-            ignored["pipe, socket or device"] += 1
             continue
         if is_metadata(name):
             metadata.append(name)
             continue
-        image = find_image(content, name)
+        image = find_image(content, name) if is_image is None else content if is_image else None
         if image is not None:
-            odd |= {} if type(image) is Content else {len(found): image}
+            if is_remote:
+                size, time = getattr(image, "state", None) or (NOWHERE, NOWHERE)
+                n_bytes.append(size)
+                mtimes.append(time)
+            odd |= {} if type(image) in (Content, RemoteContent) else {len(found): image}
             found.append(name)
             continue
         kind = name_kind(name)
@@ -89,7 +98,13 @@ def read_folder(folder: Path) -> Manifest:
     layout = read_layout(seen, subject=str(folder))
     entries = Entries(
         build_rows(names, str(folder / "x").removesuffix("x"), layout, is_seen),
-        Contents(names, root=f"{folder}/", others=odd),
+        Contents(
+            names,
+            root=f"{name_file(folder).rstrip('/')}/" if is_remote else f"{folder}/",
+            states=(np.array(n_bytes), np.array(mtimes)) if is_remote else None,
+            are_remote=is_remote,
+            others=odd,
+        ),
     )
     entries, doubts = join_metadata(folder, metadata, entries)
     hint = find_remedy(ignored) or "Name a folder of images."
@@ -107,6 +122,27 @@ def read_folder(folder: Path) -> Manifest:
         pattern=layout.pattern,
         doubts=[*layout.notes, *doubts, describe_tables(others), describe_shared_keys(seen)],
     )
+
+
+def _iter_contents(
+    folder: Path, ignored: Counter[str]
+) -> Iterator[tuple[str, Content | None, bool | None]]:
+    """Yield the files below a folder as `iter_remote_files` does, but do not read first bytes.
+
+    The content of a file that its name makes an image is None.
+    """
+    for name, file, is_readable in _iter_files(folder, ignored):
+        is_named = find_by_name(name) is not None
+        if is_named and file == name:
+            yield name, None, True
+            continue
+        content = Content(f"{folder}/{file}")
+        if file != name:
+            content = Unreadable(content.file, reason=PLACEHOLDER_REASON)
+        if not is_readable and not is_named:
+            ignored["pipe, socket or device"] += 1
+            continue
+        yield name, content, None
 
 
 def _iter_files(root: Path, ignored: Counter[str]) -> Iterator[tuple[str, str, bool]]:

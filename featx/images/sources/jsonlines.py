@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from featx.core.errors import SourceError
 from featx.core.records import load_json
 from featx.core.text import shorten
-from featx.images.content import open_regular
+from featx.images.remote import Place, open_source
 from featx.images.sources.cells import (
     ROLES,
     Findings,
@@ -22,12 +21,12 @@ from featx.images.sources.cells import (
 from featx.images.sources.columns import find_columns
 
 
-def iter_json_lines(table: Path, findings: Findings) -> Iterator[Line]:
+def iter_json_lines(table: Place, findings: Findings) -> Iterator[Line]:
     """Yield the lines of a table of JSON lines. Empty lines are skipped.
 
     Parameters
     ----------
-    table : Path
+    table : Path or Address
         A ``.jsonl`` file in UTF-8.
     findings : Findings
         Record of how the table was read.
@@ -39,7 +38,7 @@ def iter_json_lines(table: Path, findings: Findings) -> Iterator[Line]:
     """
     readers: dict[tuple[str, ...], list[str | None]] = {}
     try:
-        with open_regular(str(table)) as stream:
+        with open_source(table) as stream:
             for number, line in enumerate(stream, 1):
                 if line.isspace():
                     continue

@@ -10,21 +10,22 @@ from typing import Any
 from featx.core.errors import SourceError, require
 from featx.core.records import load_json
 from featx.core.text import shorten
-from featx.images.content import open_regular
+from featx.images.remote import Place, name_file, open_source
 from featx.images.sources.cells import ROLES, Findings, Line, read_typed, refuse_type
 from featx.images.sources.columns import Role, find_columns, has_paths
 from featx.images.sources.parquet_image import ParquetImages
+from featx.remote.failures import RemoteError
 
 IMAGE_NAMES = frozenset(["bytes", "image_bytes", "img_bytes", "jpg", "jpeg", "png"])
 """Names of columns of bytes that hold images, beside the names of columns of paths."""
 
 
-def iter_parquet(table: Path, findings: Findings) -> Iterator[Line]:
+def iter_parquet(table: Place, findings: Findings) -> Iterator[Line]:
     """Yield the rows of a Parquet table. Images in it are not read.
 
     Parameters
     ----------
-    table : Path
+    table : Path or Address
         A ``.parquet`` file. Its images are paths in a column of text; or bytes; or structs of
         ``bytes`` and ``path``, as Hugging Face writes them.
     findings : Findings
@@ -38,8 +39,13 @@ def iter_parquet(table: Path, findings: Findings) -> Iterator[Line]:
     findings.word = "row"
     parquet = require("pyarrow.parquet", "parquet")
     try:
-        with open_regular(str(table)):  # Arrow would wait for a pipe
-            file = parquet.ParquetFile(table)
+        stream = open_source(table)  # of a path, Arrow would wait for a pipe
+        if isinstance(table, Path):  # Arrow reads the file itself, faster
+            stream.close()
+            stream = table
+        file = parquet.ParquetFile(stream)
+    except RemoteError as error:
+        raise error.as_error(SourceError, table) from error
     except OSError as error:
         got = error.strerror or shorten(str(error))
         raise _refuse_file(table, "a Parquet table", got) from error
@@ -47,13 +53,15 @@ def iter_parquet(table: Path, findings: Findings) -> Iterator[Line]:
         raise _refuse_file(table, "a Parquet table", type(error).__name__) from error
     try:
         yield from _iter_lines(_plan(table, file, findings))
+    except RemoteError as error:
+        raise error.as_error(SourceError, table) from error
     except OSError as error:
         raise _refuse_file(table, "a whole Parquet table", shorten(str(error))) from error
     finally:
         file.close()
 
 
-def _refuse_file(table: Path, expected: str, got: str) -> SourceError:
+def _refuse_file(table: Place, expected: str, got: str) -> SourceError:
     return SourceError(
         subject=str(table), expected=expected, got=got, remedy="Write the table again."
     )
@@ -65,7 +73,7 @@ class _Plan:
 
     Attributes
     ----------
-    table : Path
+    table : Path or Address
         The table.
     file : pyarrow.parquet.ParquetFile
         The open table.
@@ -79,7 +87,7 @@ class _Plan:
         Names of the classes that stand for 0, 1, 2 in the column of labels; empty if it has none.
     """
 
-    table: Path
+    table: Place
     file: Any
     texts: Mapping[Role, str]
     images: ParquetImages | None
@@ -87,7 +95,7 @@ class _Plan:
     class_names: Sequence[str]
 
 
-def _plan(table: Path, file: Any, findings: Findings) -> _Plan:
+def _plan(table: Place, file: Any, findings: Findings) -> _Plan:
     """Decide by names and types what to read."""
     schema = file.schema_arrow
     image = _find_images(str(table), schema)
@@ -104,7 +112,7 @@ def _plan(table: Path, file: Any, findings: Findings) -> _Plan:
         if names is not None and _is_empty(file.metadata, leaf):
             texts["path"] = names
         else:
-            images = ParquetImages(str(table), leaf)
+            images = ParquetImages(name_file(table), leaf)
     for role, index in columns.indices.items():
         if index != image and not _is_readable(schema.field(index).type, role):
             field = schema.field(index)

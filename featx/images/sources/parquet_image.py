@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+from featx.core.address import find_address
 from featx.core.errors import require
 from featx.core.texts import Texts
 from featx.images.content import Content
+from featx.images.remote import open_source
+from featx.remote.objects import find_state
 
 N_ROWS = 8
 """Number of images that are taken out of the file at a time."""
@@ -35,13 +38,15 @@ class ParquetImages:
     Parameters
     ----------
     file : str
-        Path of the Parquet file.
+        Path of the Parquet file, or its address in full.
     column : str
         Name of the column of bytes, ``image.bytes`` for a field of a struct.
     """
 
     def __init__(self, file: str, column: str) -> None:
         self.file, self.column = file, column
+        self._address = find_address(file)
+        self._asked: tuple[int, int] | None = None
         self._lock = threading.Lock()
         self._state: tuple[int, int] | None = None
         self._file: Any = None
@@ -96,12 +101,12 @@ class ParquetImages:
         OSError
             If the file cannot be read, or if the row has no image.
         """
+        state = self.find_state()
         with self._lock:
-            status = os.stat(self.file)
-            if self._state != (status.st_size, status.st_mtime_ns):
+            if self._state != state:
                 self._close()
                 self._starts, self._damage = [], {}
-                self._state = (status.st_size, status.st_mtime_ns)
+                self._state = state
             try:
                 value = self._find(row)
             except Exception as error:  # the errors of pyarrow have no common base but Exception
@@ -112,6 +117,14 @@ class ParquetImages:
         if value is None:
             raise OSError(f"no bytes of an image in the table, row {row + 1}")
         return value
+
+    def find_state(self) -> tuple[int, int]:
+        """Return size and time of the table; a store is asked once."""
+        if self._address is None:
+            status = os.stat(self.file)
+            return status.st_size, status.st_mtime_ns
+        self._asked = self._asked or find_state(self._address)
+        return self._asked
 
     def _find(self, row: int) -> bytes | None:
         """Find one image among those that are kept, or read on until it is found."""
@@ -154,7 +167,8 @@ class ParquetImages:
         """Open the file at the start of the row group that holds a row."""
         self._close()
         parquet = require("pyarrow.parquet", "parquet")
-        self._file = parquet.ParquetFile(self.file, buffer_size=BUFFER_BYTES, pre_buffer=False)
+        stream = self.file if self._address is None else open_source(self._address)
+        self._file = parquet.ParquetFile(stream, buffer_size=BUFFER_BYTES, pre_buffer=False)
         groups = range(self._file.num_row_groups)
         sizes = (self._file.metadata.row_group(group).num_rows for group in groups)
         self._starts = list(accumulate(sizes, initial=0))[:-1]
@@ -196,6 +210,10 @@ class ParquetImage(Content):
     images: ParquetImages
     row: int
     name: str
+
+    def stat(self) -> tuple[int, int]:
+        """Return size and time of the table."""
+        return self.images.find_state()
 
     def read(self, size: int | None = None) -> bytes:
         """Read the bytes, as `Content.read` does."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from featx.core.address import Address, find_address
 from featx.core.columns import Categories, Texts
 from featx.core.errors import SourceError
 from featx.core.look import find_status
@@ -26,12 +27,15 @@ from featx.images.entries import Entries, as_columns
 from featx.images.formats import SUFFIXES, find_by_name
 from featx.images.manifest import Manifest
 from featx.images.names import escape_name
+from featx.images.remote import Place
 from featx.images.sources.folder import read_folder
 from featx.images.sources.image import read_image
 from featx.images.sources.refused import build_missing, refuse_other, refuse_unreadable
 from featx.images.sources.table import READERS, read_table
 from featx.images.sources.tar import read_tar, read_tars
 from featx.images.split_words import find_splits
+from featx.remote.failures import RemoteError
+from featx.remote.objects import find_kind as find_remote_kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +53,8 @@ class SourceKind:
         Whether a missing file is a row that fails later, instead of an error at once.
     """
 
-    read: Callable[[Path], Manifest]
-    read_many: Callable[[Sequence[Path]], Manifest] | None = None
+    read: Callable[[Place], Manifest]
+    read_many: Callable[[Sequence[Place]], Manifest] | None = None
     may_be_missing: bool = False
 
 
@@ -66,13 +70,13 @@ SOURCES: Mapping[str, SourceKind] = {
 file with any other suffix is an image if its content says so, and no source otherwise."""
 
 
-def find_kind(path: Path) -> SourceKind:
+def find_kind(path: Place) -> SourceKind:
     """Find the kind of one source.
 
     Parameters
     ----------
-    path : Path
-        Path as the user gave it.
+    path : Path or Address
+        Path or address as the user gave it.
 
     Returns
     -------
@@ -86,6 +90,8 @@ def find_kind(path: Path) -> SourceKind:
         source.
     """
     kind = SOURCES.get(path.suffix.lower())
+    if isinstance(path, Address):
+        return _find_remote_kind(path, kind)
     is_row = kind is not None and kind.may_be_missing  # an image that is not there fails as a row
     try:
         status = find_status(path)
@@ -102,6 +108,28 @@ def find_kind(path: Path) -> SourceKind:
     return kind or IMAGE
 
 
+def _find_remote_kind(address: Address, kind: SourceKind | None) -> SourceKind:
+    """Find the kind of a source at an address; servers of HTTP have no folders."""
+    if address.scheme in ("http", "https"):
+        if address.text.endswith("/"):
+            raise SourceError(
+                subject=str(address),
+                expected="a table, tar or image: servers of HTTP have no folders",
+                got="a folder",
+                remedy="Name its tars, a table of its images, or the images.",
+            )
+        return kind or IMAGE
+    if kind is IMAGE:  # an image that is not there fails as a row
+        return IMAGE
+    try:
+        found = find_remote_kind(address)
+    except RemoteError as error:
+        raise error.as_error(SourceError, address) from error
+    if found is None:
+        raise build_missing(address)
+    return FOLDER if found == "folder" else kind or IMAGE
+
+
 def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
     """List the images of a source.
 
@@ -109,7 +137,8 @@ def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
     ----------
     sources : path or sequence of paths
         A folder, a table (``.csv``, ``.parquet`` and others), one or several plain ``.tar``, or an
-        image file; or several of these, whose ids are then ``source/id``.
+        image file, on this machine or at an address such as ``s3://bucket/photos``; or several of
+        these, whose ids are then ``source/id``.
 
     Returns
     -------
@@ -160,19 +189,21 @@ def _refuse(source: object, where: str = "") -> SourceError:
     )
 
 
-def check_is_there(path: Path) -> None:
+def check_is_there(path: Place) -> None:
     """Refuse a source at whose path nothing is, or where the system does not let look.
 
     Parameters
     ----------
-    path : Path
-        Path as the user gave it.
+    path : Path or Address
+        Path as the user gave it. An address is looked at when its kind is found.
 
     Raises
     ------
     SourceError
         If nothing is there, or if the system cannot tell.
     """
+    if isinstance(path, Address):
+        return
     try:
         status = find_status(path)
     except OSError as error:
@@ -181,13 +212,13 @@ def check_is_there(path: Path) -> None:
         raise build_missing(path)
 
 
-def check_path(source: object) -> Path:
-    """Return a source as a path; refuse what is none.
+def check_path(source: object) -> Place:
+    """Return a source as a path or an address; refuse what is neither.
 
     Parameters
     ----------
     source : path
-        A path, or an address such as ``file:///photos``.
+        A path, or an address such as ``s3://bucket/photos`` or ``file:///photos``, which is a path.
 
     Raises
     ------
@@ -204,24 +235,29 @@ def check_path(source: object) -> Path:
             got="an empty text",
             remedy="Name a folder, a table, tars or images; a dot is the current folder.",
         )
-    return Path(read_file_address(path))
+    return find_address(source) or Path(read_file_address(path))
+
+
+def _name_source(path: Place) -> str:
+    """Return the name of a source; without its suffix if the source is a file."""
+    if isinstance(path, Address):
+        return path.stem if path.suffix in SOURCES else path.name
+    return path.resolve().stem if os.path.isfile(path) else path.resolve().name
 
 
 def _read_names(
-    paths: Sequence[Path], manifests: Sequence[Manifest]
-) -> Mapping[Path, Split | None]:
+    paths: Sequence[Place], manifests: Sequence[Manifest]
+) -> Mapping[Place, Split | None]:
     """Find the splits that the names of all sources stand for: ``train/ val/``."""
     if any(manifest.is_single_image for manifest in manifests):
         return {}
-    names = {
-        path: path.resolve().stem if os.path.isfile(path) else path.resolve().name for path in paths
-    }
+    names = {path: _name_source(path) for path in paths}
     splits = find_splits(names.values())
     are_all = all(splits.get(name) for name in names.values()) and len(set(splits.values())) > 1
     return {path: splits[name] for path, name in names.items()} if are_all else {}
 
 
-def _join_manifests(paths: Sequence[Path], manifests: Sequence[Manifest]) -> Manifest:
+def _join_manifests(paths: Sequence[Place], manifests: Sequence[Manifest]) -> Manifest:
     """Join several sources as one; the path of a source comes before its ids."""
     splits = _read_names(paths, manifests)
     parts = []
@@ -253,4 +289,7 @@ def _join_manifests(paths: Sequence[Path], manifests: Sequence[Manifest]) -> Man
             for path, manifest in zip(paths, manifests, strict=True)
             for doubt in manifest.doubts
         ),
+        archives={
+            name: state for manifest in manifests for name, state in manifest.archives.items()
+        },
     )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from featx.core.address import Address
 from featx.core.errors import SourceError
 from featx.core.recognise import FileContent, recognise_file
 from featx.images.content import Content
 from featx.images.elsewhere import describe_elsewhere
 from featx.images.format_table import PREFIX_SIZE
 from featx.images.formats import is_image, iter_by_content
+from featx.images.remote import Place
 
 EXPECTED = "a folder, table, tar or image"
 
@@ -151,16 +152,16 @@ def refuse_unreadable(path: Path, error: OSError) -> SourceError:
     )
 
 
-def build_missing(path: Path) -> SourceError:
+def build_missing(path: Place) -> SourceError:
     """Build the error for a source that does not exist.
 
     Parameters
     ----------
-    path : Path
+    path : Path or Address
         The path as the user gave it.
     """
-    got, remedy = describe_elsewhere(str(path)) or ("no file or folder", "Check the path.")
-    name = re.sub(
-        r"^(\w[\w+.-]+:/)(?=[^/])", r"\1/", str(path)
-    )  # a Path drops a slash of an address
-    return SourceError(subject=name, expected=EXPECTED, got=got, remedy=remedy)
+    if isinstance(path, Address):
+        got, remedy = "nothing at this address", "Check the address."
+    else:
+        got, remedy = describe_elsewhere(str(path)) or ("no file or folder", "Check the path.")
+    return SourceError(subject=str(path), expected=EXPECTED, got=got, remedy=remedy)

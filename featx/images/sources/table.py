@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from array import array
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from featx.core.address import Address, find_address
 from featx.core.columns import Categories, CategoriesBuilder, Table, TextsBuilder
 from featx.core.errors import SourceError
 from featx.core.lookup import TextIndex
@@ -22,6 +25,7 @@ from featx.images.entries import Entries
 from featx.images.labels import clean_label
 from featx.images.manifest import Manifest, build_manifest
 from featx.images.names import escape_name
+from featx.images.remote import Place, RemoteContent, build_content, name_file
 from featx.images.sources.cells import WHOLE, Findings, Line
 from featx.images.sources.columns import Role
 from featx.images.sources.delimited import iter_delimited
@@ -30,7 +34,7 @@ from featx.images.sources.parquet import iter_parquet
 from featx.images.sources.parquet_image import ParquetContents, ParquetImage, ParquetImages
 from featx.images.sources.table_folders import fill_from_folders, find_prefix
 
-READERS: Mapping[str, Callable[[Path, Findings], Iterator[Line]]] = {
+READERS: Mapping[str, Callable[[Place, Findings], Iterator[Line]]] = {
     **dict.fromkeys([".csv", ".tsv", ".tab", ".txt"], iter_delimited),
     **dict.fromkeys([".jsonl", ".ndjson"], iter_json_lines),
     **dict.fromkeys([".parquet", ".pq"], iter_parquet),
@@ -42,12 +46,12 @@ MAX_LENGTH = 4096
 document as text, which would be repeated in the cache and in messages."""
 
 
-def read_table(table: Path) -> Manifest:
+def read_table(table: Place) -> Manifest:
     """Read a table with a column of paths, or of images, and optional columns for the rest.
 
     Parameters
     ----------
-    table : Path
+    table : Path or Address
         A table with one of the suffixes of `READERS`. Its columns have one of the names that
         `featx.images.sources.columns` lists. Relative paths in it start at its folder. Without a
         column ``id``, the id of a row is its path as written, or the name of its image in the
@@ -75,15 +79,19 @@ def read_table(table: Path) -> Manifest:
     unread = findings.describe_unread() if is_plain and "label" not in roles else ""
     hint = "Add rows below its header."
     doubts = [*findings.list_doubts(), *notes, unread]
-    return build_manifest(str(table), entries, {}, hint, doubts=doubts)
+    manifest = build_manifest(str(table), entries, {}, hint, doubts=doubts)
+    first = manifest.entries[0].content
+    if isinstance(table, Address) and isinstance(first, ParquetImage):
+        return replace(manifest, archives={name_file(table): first.stat()})
+    return manifest
 
 
-def read_entries(table: Path, findings: Findings) -> Entries:
+def read_entries(table: Place, findings: Findings) -> Entries:
     """Read the rows of a table, as `read_table` does; there may be none.
 
     Parameters
     ----------
-    table : Path
+    table : Path or Address
         The table.
     findings : Findings
         Record of how the table was read.
@@ -105,12 +113,13 @@ def read_entries(table: Path, findings: Findings) -> Entries:
 class _Lines:
     """The lines of one table as columns."""
 
-    def __init__(self, table: Path, findings: Findings) -> None:
+    def __init__(self, table: Place, findings: Findings) -> None:
         self._findings = findings
         self._locate = _Locator(table, findings)
         self._refuse = partial(_refuse_cell, table, findings)
         self._ids, self._paths, self._files = TextsBuilder(), TextsBuilder(), TextsBuilder()
         self._numbers, self._has_id = array("q"), array("b")
+        self._are_remote = False
         self._others: dict[int, Content | InMemory] = {}
         self._images: ParquetImages | None = None  # of a table that holds its images
         self._rows, self._image_names = array("q"), TextsBuilder()
@@ -140,6 +149,8 @@ class _Lines:
             self._images = content.images
             self._rows.append(content.row)
             self._image_names.append(content.name)
+        elif type(content) is RemoteContent:
+            self._are_remote = True
         elif type(content) is not Content:
             self._others[len(self._ids)] = content
         self._ids.append(escape_name(id_ or name))
@@ -184,7 +195,8 @@ class _Lines:
         others: Mapping[int, Content | InMemory] = self._others
         if self._images is not None:
             others = ParquetContents(self._images, self._rows, self._image_names.build())
-        return Entries(rows, Contents(self._files.build(), others=others))
+        contents = Contents(self._files.build(), are_remote=self._are_remote, others=others)
+        return Entries(rows, contents)
 
 
 WHOLE_ROLES: tuple[Role, ...] = ("label", "group")
@@ -206,9 +218,10 @@ def _drop_zeros(column: Categories, role: Role, findings: Findings) -> Categorie
 class _Locator:
     """Finds the images of a table: the path of each, its name in the table, and its bytes."""
 
-    def __init__(self, table: Path, findings: Findings) -> None:
+    def __init__(self, table: Place, findings: Findings) -> None:
         self.table, self.findings = table, findings
         self.prefix = find_prefix(table)
+        self.is_remote = isinstance(table, Address)
 
     def __call__(self, image: str | Content) -> tuple[str, str, Content]:
         """Find one image by its path as written."""
@@ -220,12 +233,17 @@ class _Locator:
         if is_odd or image[0] in "~.$%" or image[-1] in "/." or not IS_POSIX:
             return self._find(image)
         path = image if image[0] == "/" else self.prefix + image
-        return path, image, Content(path)
+        return path, image, build_content(path) if self.is_remote else Content(path)
 
     def _find(self, image: str) -> tuple[str, str, Content]:
         """Find an image whose path is an address, or may be written for another system."""
         image = read_file_address(image)
-        folder = self.table.parent
+        address = find_address(image)
+        if address is not None:
+            return str(address), str(address), build_content(address.text)
+        if isinstance(self.table, Address) and not image.startswith("/"):
+            return self._find_beside(self.table, image)
+        folder = Path(".") if isinstance(self.table, Address) else self.table.parent
         told = describe_elsewhere(image)
         if told is not None and not os.path.lexists(folder / image):
             slashed = image.replace("\\", "/")
@@ -236,9 +254,17 @@ class _Locator:
         path = str(folder / image)
         return path, Path(image).as_posix(), Content(path)
 
+    def _find_beside(self, table: Address, image: str) -> tuple[str, str, Content]:
+        """Find an image by a path that starts at the folder of a table at an address."""
+        slashed = posixpath.normpath(image.replace("\\", "/"))
+        self.findings.n_backslashes += "\\" in image
+        scheme, _, folder = table.parent.text.partition("://")
+        path = f"{scheme}://{posixpath.normpath(posixpath.join(folder, slashed))}"
+        return path, slashed, build_content(path)
+
 
 def _refuse_cell(
-    table: Path, findings: Findings, number: int, column: Role, *, expected: str, got: str
+    table: Place, findings: Findings, number: int, column: Role, *, expected: str, got: str
 ) -> SourceError:
     remedies = {
         "path": "Write the path, or remove the line.",

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from featx.core.address import Address
 from featx.core.columns import Texts, TextsBuilder
 from featx.core.errors import SourceError
 from featx.images.entries import Entries
 from featx.images.layout import read_layout
+from featx.images.remote import Place
 
 
 def fill_from_folders(
-    table: Path, entries: Entries, *, has_labels: bool, has_splits: bool
+    table: Place, entries: Entries, *, has_labels: bool, has_splits: bool
 ) -> tuple[Entries, list[str]]:
     """Read the labels or splits that a table does not state from the folders of its paths.
 
@@ -21,7 +23,7 @@ def fill_from_folders(
 
     Parameters
     ----------
-    table : Path
+    table : Path or Address
         The table.
     entries : Entries
         Its rows.
@@ -58,12 +60,14 @@ def fill_from_folders(
     return Entries(rows, entries.contents), [f"{note}, as {layout.pattern}", *layout.notes]
 
 
-def find_prefix(table: Path) -> str:
+def find_prefix(table: Place) -> str:
     """Find what stands before the paths in a table: its folder, unless that is the current one."""
+    if isinstance(table, Address):
+        return f"{table.parent.text}/"
     return os.path.join(table.parent, "") if table.parent != Path() else ""
 
 
-def _find_names(table: Path, entries: Entries) -> Texts | None:
+def _find_names(table: Place, entries: Entries) -> Texts | None:
     """Find the paths of all images below the folder of the table; None if some lie elsewhere."""
     prefix = find_prefix(table)
     names = TextsBuilder()

@@ -6,40 +6,42 @@ from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 
+from featx.core.address import Address
 from featx.core.columns import Categories, CategoriesBuilder, Texts, TextsBuilder
 from featx.core.errors import SourceError
 from featx.core.row_tables import SAID_KINDS
 from featx.core.text import count_noun
-from featx.core.typing import Split
+from featx.core.typing import IntArray, Split
 from featx.images.content import Content, InMemory, Unreadable, Unseen, find_image
-from featx.images.contents import Contents
+from featx.images.contents import NOWHERE, Contents
 from featx.images.entries import Entries, build_rows
 from featx.images.ignored import PLACEHOLDER_REASON, find_placeholder, is_system_folder, name_kind
 from featx.images.keys import describe_shared_keys
 from featx.images.layout import read_layout
 from featx.images.manifest import Manifest, build_manifest
 from featx.images.names import escape_name, escape_names, quote_name
+from featx.images.remote import HeldContent, Place, RemoteContent, list_archives, name_file
 from featx.images.sources.sidecars import SIDECARS, Sidecars
 from featx.images.sources.tar_members import Member, list_members
 from featx.images.split_words import find_split_in
 
 
-def read_tar(tar: Path) -> Manifest:
+def read_tar(tar: Place) -> Manifest:
     """List the images of one tar, as `read_tars` does.
 
     Parameters
     ----------
-    tar : Path
+    tar : Path or Address
         A plain tar.
     """
     return read_tars([tar])
 
 
-def read_tars(tars: Sequence[Path]) -> Manifest:
+def read_tars(tars: Sequence[Place]) -> Manifest:
     """List the images of one or several tars.
 
     A member is ``class/name.jpg``; or ``key.jpg`` with ``key.cls`` (the label as text) or
@@ -48,7 +50,7 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
 
     Parameters
     ----------
-    tars : sequence of Path
+    tars : sequence of Path or Address
         Plain tars with different names.
 
     Returns
@@ -79,14 +81,16 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
         names = Texts.from_list(
             f"{tars[number].name}/{name}" for number, name in zip(images.tars, inside, strict=True)
         )
+    starts = [str(tar / "x").removesuffix("x") for tar in tars]
     paths = Texts.from_list(
-        f"{tars[number]}/{name}" for number, name in zip(images.tars, inside, strict=True)
+        starts[number] + name for number, name in zip(images.tars, inside, strict=True)
     )
     rows = build_rows(names, "", layout, is_seen)
     said = {name: builder.build() for name, builder in images.said.items()}
     n_described = int((said["label"].codes > 0).sum())
     of_tars = Categories.from_list(splits[tar] for tar in tars)
-    files = Categories(np.array(images.tars, np.int32) + 1, Texts.from_list(["", *map(str, tars)]))
+    places = list(map(name_file, tars))
+    files = Categories(np.array(images.tars, np.int32) + 1, Texts.from_list(["", *places]))
     rows = rows.replace(
         path=escape_names(paths),
         label=said["label"].or_else(rows["label"]),
@@ -97,6 +101,8 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
         files,
         offsets=np.array(images.offsets, np.int64),
         sizes=np.array(images.sizes, np.int64),
+        states=_spread_states([images.archives.get(place) for place in places], images.tars),
+        are_remote=any(isinstance(tar, Address) for tar in tars),
         others=images.others,
     )
     is_layout = n_described < len(names)
@@ -105,7 +111,7 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
             f"{n_described} of {count_noun(len(names), 'image')} have a label in a .cls or .json; "
             "the others have that of their folder, or none"
         )
-    return build_manifest(
+    manifest = build_manifest(
         source,
         Entries(rows, contents),
         ignored,
@@ -113,9 +119,20 @@ def read_tars(tars: Sequence[Path]) -> Manifest:
         pattern=layout.pattern if is_layout else "",
         doubts=[*(layout.notes if is_layout else ()), *doubts, describe_shared_keys(names)],
     )
+    return replace(manifest, archives=images.archives)
 
 
-def _check_names(tars: Sequence[Path]) -> None:
+def _spread_states(
+    states: Sequence[tuple[int, int] | None], tars: Sequence[int]
+) -> tuple[IntArray, IntArray] | None:
+    """Give each image the state of its tar; None if no tar is at an address."""
+    if not any(states):
+        return None
+    known = np.array([state or (NOWHERE, NOWHERE) for state in states], np.int64)[np.array(tars)]
+    return known[:, 0], known[:, 1]
+
+
+def _check_names(tars: Sequence[Place]) -> None:
     """Refuse two tars with the same name: their images would get the same ids."""
     seen: set[str] = set()
     for tar in tars:
@@ -129,7 +146,7 @@ def _check_names(tars: Sequence[Path]) -> None:
         seen.add(tar.name)
 
 
-def _read_tar_names(tars: Sequence[Path], doubts: list[str]) -> dict[Path, Split | None]:
+def _read_tar_names(tars: Sequence[Place], doubts: list[str]) -> dict[Place, Split | None]:
     """Find the split that the name of each tar names."""
     splits = {tar: find_split_in(tar.stem) for tar in tars}
     named = [tar.name for tar in tars if splits[tar]]
@@ -150,9 +167,10 @@ class _Images:
         self.is_seen = array("b")
         self.others: dict[int, Content | InMemory] = {}
         self.said = {name: CategoriesBuilder() for name in SAID_KINDS}
+        self.archives: dict[str, tuple[int, int]] = {}
         self._n_tars = 0
 
-    def add(self, tar: Path, ignored: Counter[str], doubts: list[str]) -> None:
+    def add(self, tar: Place, ignored: Counter[str], doubts: list[str]) -> None:
         """Add the images of one tar, and count what is passed over."""
         members, n_replaced = list_members(tar)
         members = _drop_hidden(tar, members, ignored)
@@ -170,7 +188,7 @@ class _Images:
         described = Sidecars(tar, sidecars, [image.name for image in images])
         for image in images:
             fields, content = described.read(image.name), image.content
-            if type(content) is not Content:
+            if type(content) not in (Content, RemoteContent, HeldContent):
                 self.others[len(self.names)] = content
             self.names.append(image.name)
             self.tars.append(self._n_tars)
@@ -180,6 +198,7 @@ class _Images:
             for name, builder in self.said.items():
                 builder.append(fields.get(name))
         self._n_tars += 1
+        self.archives |= list_archives(image.content for image in images)
         # A sidecar without an image, such as annotations.json, is ignored.
         ignored.update(name_kind(one.name) for one in sidecars if one.name not in described.used)
         if n_replaced:
@@ -194,7 +213,7 @@ class _Images:
             )
 
 
-def _drop_hidden(tar: Path, members: Sequence[Member], ignored: Counter[str]) -> list[Member]:
+def _drop_hidden(tar: Place, members: Sequence[Member], ignored: Counter[str]) -> list[Member]:
     """Drop hidden members and folders of the system; give placeholders the name of their file."""
     names = {member.name for member in members}
     system: set[tuple[str, ...]] = set()

@@ -9,11 +9,22 @@ import posixpath
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import BinaryIO
 
 from featx.core.errors import SourceError
 from featx.images.content import Content, Unreadable
+from featx.images.formats import find_by_name
 from featx.images.names import escape_name, quote_name
+from featx.images.remote import (
+    Place,
+    RemoteContent,
+    build_content,
+    find_source_state,
+    hold_bytes,
+    name_file,
+    open_source,
+)
+from featx.remote.failures import RemoteError
 
 KINDS = {
     tarfile.SYMTYPE: "symbolic link",
@@ -23,6 +34,10 @@ KINDS = {
     tarfile.FIFOTYPE: "pipe",
 }
 """Names of the types of members that have no bytes of their own."""
+
+SMALL = 1 << 16
+"""Number of bytes up to which a member that may describe an image, such as a ``.cls``, is kept in
+memory while a tar at an address is listed: each would be another request."""
 
 MAX_LINKS = 40
 """Largest number of links that are followed for one member, as on Linux."""
@@ -49,12 +64,12 @@ class Member:
     kind: str = ""
 
 
-def list_members(tar: Path) -> tuple[list[Member], int]:
+def list_members(tar: Place) -> tuple[list[Member], int]:
     """List the files of a tar in their order. Links have the bytes of the file that they lead to.
 
     Parameters
     ----------
-    tar : Path
+    tar : Path or Address
         A plain tar.
 
     Returns
@@ -74,7 +89,8 @@ def list_members(tar: Path) -> tuple[list[Member], int]:
     members: dict[str, Member] = {}
     links: dict[str, str] = {}
     n_replaced = 0
-    for info in _iter_infos(tar):
+    state = find_source_state(tar)
+    for info, stream in _iter_infos(tar):
         name = _check_name(tar, info)
         target = _find_target(name, info)
         if info.isdir() or (
@@ -85,11 +101,15 @@ def list_members(tar: Path) -> tuple[list[Member], int]:
         links.pop(name, None)
         if target is not None:
             links[name] = target
-        members[name] = _build_member(tar, name, info)
+        members[name] = _build_member(tar, name, info, state)
+        content = members[name].content
+        if isinstance(content, RemoteContent) and info.size <= SMALL and not find_by_name(name):
+            stream.seek(info.offset_data)
+            members[name] = Member(name, hold_bytes(content, stream.read(info.size)))
     return [_follow(member, members, links) for member in members.values()], n_replaced
 
 
-def _check_name(tar: Path, info: tarfile.TarInfo) -> str:
+def _check_name(tar: Place, info: tarfile.TarInfo) -> str:
     if info.name.startswith("/") or ".." in info.name.split("/"):
         raise SourceError(
             subject=f"{tar}, member {escape_name(info.name)!r}",
@@ -107,7 +127,9 @@ def _find_target(name: str, info: tarfile.TarInfo) -> str | None:
     return posixpath.normpath(info.linkname.lstrip("/")) if info.islnk() else None
 
 
-def _build_member(tar: Path, name: str, info: tarfile.TarInfo) -> Member:
+def _build_member(
+    tar: Place, name: str, info: tarfile.TarInfo, state: tuple[int, int] | None
+) -> Member:
     kind = reason = ""
     if info.issparse():
         reason = (
@@ -121,8 +143,9 @@ def _build_member(tar: Path, name: str, info: tarfile.TarInfo) -> Member:
             got += f" to {quote_name(info.linkname)}, which the archive lacks"
             remedy = "Write the tar again with --dereference"
         reason = f"expected a file, got {got}. {remedy}"
-    location = str(tar), info.offset_data, info.size
-    return Member(name, Unreadable(*location, reason) if reason else Content(*location), kind)
+    location = name_file(tar), info.offset_data, info.size
+    content = Unreadable(*location, reason) if reason else build_content(*location, state)
+    return Member(name, content, kind)
 
 
 def _follow(member: Member, members: dict[str, Member], links: dict[str, str]) -> Member:
@@ -136,17 +159,22 @@ def _follow(member: Member, members: dict[str, Member], links: dict[str, str]) -
     return member
 
 
-def _iter_infos(tar: Path) -> Iterator[tarfile.TarInfo]:
-    """Yield the headers of a tar, and check that nothing follows its end."""
+def _iter_infos(tar: Place) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:
+    """Yield the headers of a tar, with the open tar, and check that nothing follows its end."""
     try:
-        with tarfile.open(tar, "r:", errors="surrogateescape") as archive:
+        with (
+            open_source(tar) as stream,
+            tarfile.open(fileobj=stream, mode="r:", errors="surrogateescape") as archive,
+        ):
             for info in archive:
                 # tarfile would keep the list of all members in memory.
                 archive.members = []  # type: ignore[attr-defined]
                 if archive.offset <= info.offset:
                     raise tarfile.ReadError(f"negative size at byte {info.offset}")
-                yield info
-            _check_end(tar, archive.offset)
+                yield info, stream
+            _check_end(tar, stream.raw, archive.offset)
+    except RemoteError as error:
+        raise error.as_error(SourceError, tar) from error
     except SourceError:
         raise
     # tarfile lets errors of several kinds through if a header is damaged.
@@ -159,7 +187,7 @@ def _iter_infos(tar: Path) -> Iterator[tarfile.TarInfo]:
         ) from error
 
 
-def _check_end(tar: Path, offset: int) -> None:
+def _check_end(tar: Place, stream: io.RawIOBase, offset: int) -> None:
     """Refuse a tar if anything but zeros follows its last member.
 
     tarfile stops at a damaged header, and at the end of the first of several archives that were
@@ -172,16 +200,15 @@ def _check_end(tar: Path, offset: int) -> None:
     SourceError
         If another archive follows it.
     """
-    with tar.open("rb", buffering=0) as stream:
-        stream.seek(offset)
-        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError(f"no end of archive at byte {offset}")
-        rest = _find_data(stream)
-        if rest is None:
-            return
-        start = rest - rest % tarfile.BLOCKSIZE
-        stream.seek(start)
-        header = stream.read(tarfile.BLOCKSIZE)
+    stream.seek(offset)
+    if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"no end of archive at byte {offset}")
+    rest = _find_data(stream)
+    if rest is None:
+        return
+    start = rest - rest % tarfile.BLOCKSIZE
+    stream.seek(start)
+    header = stream.read(tarfile.BLOCKSIZE) or b""
     try:
         tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
     except tarfile.HeaderError:
@@ -194,13 +221,13 @@ def _check_end(tar: Path, offset: int) -> None:
     )
 
 
-def _find_data(stream: io.FileIO) -> int | None:
+def _find_data(stream: io.RawIOBase) -> int | None:
     """Find the next byte that is not zero; None if there is none. Holes cost nothing."""
     position = stream.tell()
     while True:
         try:
             position = os.lseek(stream.fileno(), position, os.SEEK_DATA)
-        except AttributeError:  # Windows
+        except (AttributeError, io.UnsupportedOperation):  # Windows; an object of a store
             pass
         except OSError as error:
             if error.errno == errno.ENXIO:  # a hole up to the end

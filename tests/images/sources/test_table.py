@@ -290,8 +290,7 @@ def test_read_table_file_with_a_backslash_in_its_name_is_read(
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("https://example.org/a.jpg", "an address. Download the images"),
-        ("s3://bucket/b.jpg", "an address. Download the images"),
+        ("gopher://host/a.jpg", "expected an address of a scheme that fsspec knows, got gopher://"),
         ("C:\\photos\\0.jpg", "a path of a drive of Windows. "),
         ("D:/photos/0.jpg", "a path of a drive of Windows. "),
         ("\\\\server\\0.jpg", "a path of a network of Windows. "),
