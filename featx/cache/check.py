@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.cache.joined import JoinedCache, list_cache_files
+from featx.cache.joined import JoinedCache, fetch_caches, list_cache_files
 from featx.cache.label_columns import read_labels
 from featx.cache.open import check_exists
 from featx.cache.reader import Cache
@@ -17,7 +17,7 @@ from featx.cache.tables import BLOCK_ROWS
 from featx.core.columns import Table, Texts, iter_blocks
 from featx.core.errors import CacheError, FeatxError
 from featx.core.lookup import TextIndex
-from featx.core.parts import describe_missing, list_missing, list_paths, name_caches
+from featx.core.parts import describe_missing, list_missing, name_caches
 from featx.core.progress import stage
 from featx.core.rows import Failure
 from featx.core.text import show_text
@@ -83,8 +83,9 @@ def verify_cache(path: CachePaths) -> Verification:
     >>> featx.verify_cache("photos.h5").problems
     ()
     """
+    path = fetch_caches(path)
     files = list_cache_files(path)
-    if files == list_paths(path) and len(files) == 1:
+    if files == path and len(files) == 1:
         return _verify_file(files[0])
     found = [_verify_file(file) for file in files]
     problems = [f"{one.path}: {line}" for one in found for line in one.problems]

@@ -30,7 +30,6 @@ from featx.core.parts import (
     find_part,
     list_missing,
     list_part_files,
-    list_paths,
     name_caches,
 )
 from featx.core.provenance import Provenance
@@ -38,6 +37,7 @@ from featx.core.rows import Failure
 from featx.core.typing import Array, BoolArray, CachePaths, IntArray, StrArray, VectorDtype, Vectors
 from featx.labels.element import KEYS, Labels
 from featx.labels.join import join_labels
+from featx.remote.copies import list_places, localise
 
 
 def open_cache(path: CachePaths) -> Cache:
@@ -48,7 +48,8 @@ def open_cache(path: CachePaths) -> Cache:
     path : path or sequence of paths
         A file that `featx.extract` wrote; a folder of parts (see its argument `part`); a pattern
         such as ``"caches/*.h5"``; or several of these. The rows of several caches follow each other
-        in the order of the caches.
+        in the order of the caches. What lies at an address such as ``s3://bucket/photos.h5`` is
+        copied to this machine first.
 
     Returns
     -------
@@ -81,14 +82,36 @@ def open_cache(path: CachePaths) -> Cache:
     >>> X.shape, sorted(set(y))
     ((8, 768), ['ants', 'bees'])
     """
-    files = list_cache_files(path)
-    if files == list_paths(path) and len(files) == 1:
+    paths = fetch_caches(path)
+    files = list_cache_files(paths)
+    if files == paths and len(files) == 1:
         return Cache(files[0])
     cache = JoinedCache(files, Path(name_caches(path)))
     missing = list_missing(files)
     if missing:
         note(f"{cache.path}: {describe_missing(missing, files)}.")
     return cache
+
+
+def fetch_caches(caches: CachePaths) -> list[Path]:
+    """Copy what lies at an address to this machine.
+
+    Parameters
+    ----------
+    caches : path or sequence of paths
+        What the user gives: paths, addresses, or both.
+
+    Returns
+    -------
+    list of Path
+        Paths as they are, and those of the copies.
+
+    Raises
+    ------
+    CacheError
+        If nothing is at an address, or if the store refuses or does not answer.
+    """
+    return [localise(one) for one in list_places(caches)]
 
 
 def list_cache_files(caches: CachePaths) -> list[Path]:
@@ -111,7 +134,7 @@ def list_cache_files(caches: CachePaths) -> list[Path]:
         several divisions are among the files.
     """
     files: list[Path] = []
-    for path in list_paths(caches):
+    for path in fetch_caches(caches):
         if os.path.isdir(path):
             found = list_part_files(path)
         else:

@@ -25,6 +25,28 @@ _held: set[str] = set()
 """Tokens of the locks that this process holds, or is about to take."""
 
 
+def hold_token(token: str) -> None:
+    """Note that this process holds a lock, or is about to take it.
+
+    Parameters
+    ----------
+    token : str
+        Token of the lock.
+    """
+    _held.add(token)
+
+
+def forget_token(token: str) -> None:
+    """Note that this process no longer holds a lock.
+
+    Parameters
+    ----------
+    token : str
+        Token of the lock.
+    """
+    _held.discard(token)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LockOwner:
     """The process that holds a lock.
@@ -137,7 +159,7 @@ class CacheLock:
         self._claim = path.with_name(f".{path.name}.lock.claim")
         self._me = LockOwner.of_this_process()
         self.taken_from: LockOwner | None = None
-        _held.add(self._me.token)
+        hold_token(self._me.token)
         try:
             with explain_errors(path, error=CacheError):
                 if break_lock:
@@ -146,14 +168,14 @@ class CacheLock:
                 while not self._create(self._file):
                     self._take_over()
         except BaseException:
-            _held.discard(self._me.token)
+            forget_token(self._me.token)
             raise
 
     def __enter__(self) -> CacheLock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _held.discard(self._me.token)
+        forget_token(self._me.token)
         try:
             if self._is_mine():
                 self._file.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import h5py
 from featx.cache.format import FileKind, check_file_stamp
 from featx.cache.seal import SealedFile
 from featx.cache.structure import check_structure
+from featx.core.address import find_address
 from featx.core.errors import CacheError
 from featx.core.parts import list_part_files
 from featx.core.recognise import LET_READ, UNREADABLE, describe_path, recognise_file
@@ -44,8 +45,11 @@ def refuse_split(path: Path, split: str, have: Sequence[str]) -> CacheError:
 def is_cache_file(path: PathLike) -> bool:
     """Return True if a file begins like HDF5, or if a folder has parts of a source.
 
-    Such a file is a cache, even a damaged one, and not an image.
+    Such a file is a cache, even a damaged one, and not an image. Of an address, the suffix decides.
     """
+    address = find_address(path)
+    if address is not None:
+        return address.suffix.lower() in (".h5", ".hdf5")
     return bool(h5py.is_hdf5(path)) if os.path.isfile(path) else bool(list_part_files(path))
 
 

@@ -31,16 +31,20 @@ RERUNS = "Reruns and failures"
 def extract(
     context: typer.Context,
     source: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Folder, table (.csv, .parquet, …), or one or several .tar files.",
+            help="Folder, table (.csv, .parquet, …), or one or several .tar files; or their "
+            "address, such as s3://bucket/photos.",
         ),
     ],
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", metavar="CACHE", help="HDF5 file to write; with --part, a folder."
+            "--output",
+            "-o",
+            metavar="CACHE",
+            help="HDF5 file to write; with --part, a folder. Or its address.",
         ),
     ],
     backbone: Annotated[

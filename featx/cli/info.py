@@ -53,7 +53,10 @@ def info(
     featx info head.joblib
     """
     from featx.core.recognise import describe_path, recognise_file
+    from featx.remote.copies import localise
 
+    if not failures:
+        file = [localise(one) for one in file]
     content = recognise_file(file[0]) if len(file) == 1 else "cache"
     if content == "head":
         _show_head(file[0], as_json=as_json)

@@ -2,7 +2,6 @@
 
 import itertools
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,8 +30,11 @@ if TYPE_CHECKING:
 def predict(
     head: HeadArgument,
     inputs: Annotated[
-        list[Path],
-        typer.Argument(metavar="INPUT", help="Images, folders, a table or tars; or caches."),
+        list[str],
+        typer.Argument(
+            metavar="INPUT",
+            help="Images, folders, a table or tars; or caches. Or their addresses.",
+        ),
     ],
     top: Annotated[int, typer.Option(min=1, metavar="N", help="Number of classes per image.")] = 1,
     weights: WeightsNow = None,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from featx.core.address import find_address
 from featx.core.drafts import give_new_name, is_draft, open_draft
 from featx.core.errors import FeatxError
 from featx.core.notes import note
@@ -107,6 +108,14 @@ def check_destination(path: Path, *, overwrite: bool, error: type[FeatxError]) -
 
 def _check_destination(path: Path, *, overwrite: bool, error: type[FeatxError]) -> None:
     subject = str(path)
+    address = find_address(path)
+    if address is not None:
+        raise error(
+            subject=str(address),
+            expected="a path of this machine",
+            got="an address",
+            remedy="Write the file here, and copy it there.",
+        )
     if not path.parent.is_dir():
         is_there = path.parent.exists()
         raise error(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Unpack
 
 from featx.backbones.backbone import Backbone
 from featx.backbones.registry import normalise_name
-from featx.core.files import follow_link
+from featx.cache.remote_output import open_output
+from featx.core.address import Address
 from featx.core.learnt import join_digests
 from featx.core.lookup import DigestSet
 from featx.core.notes import note
@@ -42,6 +43,7 @@ from featx.extraction.settings import GivenSettings
 from featx.extraction.workspace import open_workspace
 from featx.images.entries import as_columns
 from featx.images.manifest import Manifest
+from featx.images.remote import check_archives
 from featx.labels.element import FIELDS
 
 
@@ -84,11 +86,12 @@ def extract(  # noqa: PLR0913
     ----------
     source : path, sequence of paths or Manifest
         A folder (class folders, split folders above them, or flat), a CSV or Parquet table with a
-        column ``path``, or one or several plain tars. A `Manifest` holds selected rows of such a
-        source.
+        column ``path``, or one or several plain tars; on this machine, or at an address such as
+        ``s3://bucket/photos``. A `Manifest` holds selected rows of such a source.
     output : path
-        Path of the cache. An existing file stays as it is until the new file is complete.
-        Unfinished work lies beside it, in ``OUTPUT.partial``.
+        Path of the cache, or its address in a store such as ``s3://bucket/photos.h5``. An existing
+        file stays as it is until the new file is complete. Unfinished work lies beside it, in
+        ``OUTPUT.partial``.
     part : str, optional
         Share of the source to embed, ``"3/16"`` for the third of 16 parts, which as many processes
         or machines embed. The output is then a folder, and the part a whole cache in it
@@ -193,33 +196,41 @@ def extract(  # noqa: PLR0913
         call="featx.extract({rest!r}, output={held!r})",
     )
     share = None if part is None else Part.from_text(part)
-    return run_extraction(
-        ExtractionRequest(
-            source=source,
-            output=follow_link(name_output(Path(output), share)),
-            part=share,
-            given=GivenSettings(
-                backbone=normalise_name(backbone) if isinstance(backbone, str) else backbone,
-                weights=weights,
-                layers=layers,
-                preprocess=preprocess,
-                size=size,
-                embedding=embedding,
-                dtype=dtype,
-                precision=precision,
-                decode=decode,
-            ),
-            overwrite=overwrite,
-            prune=prune,
-            rehash=rehash,
-            retry_failed=retry_failed,
-            max_failures=max_failures,
-            break_lock=break_lock,
-            shard_seconds=shard_seconds,
-            cluster=None if cluster is None else parse_cluster(cluster, run.get("device", "auto")),
-            run=RunOptions(**(run if cluster is None else run | {"device": "auto"})),
-        )
+    options = RunOptions(**(run if cluster is None else run | {"device": "auto"}))
+    given = GivenSettings(
+        backbone=normalise_name(backbone) if isinstance(backbone, str) else backbone,
+        weights=weights,
+        layers=layers,
+        preprocess=preprocess,
+        size=size,
+        embedding=embedding,
+        dtype=dtype,
+        precision=precision,
+        decode=decode,
     )
+    target, device = name_output(output, share), run.get("device", "auto")
+    with (
+        show_progress(options.progress),
+        open_output(target, overwrite=overwrite, break_lock=break_lock) as path,
+    ):
+        report = run_extraction(
+            ExtractionRequest(
+                source=source,
+                output=path,
+                part=share,
+                given=given,
+                overwrite=overwrite,
+                prune=prune,
+                rehash=rehash,
+                retry_failed=retry_failed,
+                max_failures=max_failures,
+                break_lock=break_lock,
+                shard_seconds=shard_seconds,
+                cluster=cluster if cluster is None else parse_cluster(cluster, device),
+                run=options,
+            )
+        )
+    return replace(report, address=str(target)) if isinstance(target, Address) else report
 
 
 def run_extraction(request: ExtractionRequest) -> ExtractionReport:
@@ -261,6 +272,8 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
         filled = embed_missing(
             plan, batches, shards, workspace.embeddings, shard_seconds=request.shard_seconds
         )
+        if plan.todo:
+            check_archives(manifest.archives)
         if filled.is_hopeless(plan.limit):
             n_failed = len(filled.failures)
             raise refuse_failures(request.output, plan.limit, n_failed, filled.failures)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from featx.cache.joined import open_cache
+from featx.cache.remote_output import find_staged
 from featx.core.errors import CacheError, FeatxError, TooManyFailuresError
 from featx.core.files import follow_link, replacing
 from featx.core.notes import note
@@ -145,7 +146,7 @@ def _list_outputs(path: Path) -> list[Path]:
 
 
 def _read_failures(path: Path) -> tuple[Failure, ...]:
-    listed = name_failure_list(follow_link(path))
+    listed = name_failure_list(follow_link(find_staged(path)))
     if not listed.is_file():
         with open_cache(path) as opened:
             return opened.failures

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from featx.cache.reader import Cache
+from featx.core.address import Address, find_address
 from featx.core.errors import CacheError
 from featx.core.files import explain_errors
 from featx.core.parts import Part, check_parts, list_part_files
+from featx.core.typing import PathLike
 from featx.images.manifest import Manifest
 
 
@@ -28,13 +30,13 @@ def take_part(manifest: Manifest, part: Part) -> Manifest:
     return manifest.take(np.fromiter(map(part.has, ids), bool, len(ids)))
 
 
-def name_output(output: Path, part: Part | None) -> Path:
+def name_output(given: PathLike, part: Part | None) -> Path | Address:
     """Name the cache that an extraction writes.
 
     Parameters
     ----------
-    output : Path
-        Output that the user names: a cache, or the folder of all parts.
+    given : path
+        Output that the user names, or its address: a cache, or the folder of all parts.
     part : Part or None
         The part that is embedded; None for the whole source.
 
@@ -43,6 +45,7 @@ def name_output(output: Path, part: Part | None) -> Path:
     CacheError
         If a folder of parts is named without a part, or a file with one.
     """
+    output, address = Path(given), find_address(given)
     if part is None and list_part_files(output):
         raise CacheError(
             subject=str(output),
@@ -57,7 +60,8 @@ def name_output(output: Path, part: Part | None) -> Path:
             got="a file" if output.exists() else "the name of a file",
             remedy="Name a folder as output, or leave part out.",
         )
-    return output if part is None else output / part.file_name
+    place = address or output
+    return place if part is None else place / part.file_name
 
 
 def prepare_folder(output: Path) -> None:

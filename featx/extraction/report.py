@@ -59,6 +59,8 @@ class ExtractionReport:
         True if the cache was written; False if it was up to date.
     taken_from : str or None
         Description of the dead process whose lock was taken over.
+    address : str or None
+        Address that the cache was copied to; None for an output on this machine.
     elapsed_s : float
         Seconds from the first image to the closed file.
     timings : Timings
@@ -82,6 +84,7 @@ class ExtractionReport:
     taken_from: str | None
     elapsed_s: float
     timings: Timings
+    address: str | None = None
 
     @property
     def summary(self) -> str:
@@ -93,14 +96,18 @@ class ExtractionReport:
         elif self.is_changed:
             rate = self.n_embedded / self.elapsed_s
             done = f"{self.n_embedded} embedded in {self.elapsed_s:.1f} s, {rate:.0f} images/s"
-        return f"{self.path}: {count_noun(self.n_rows, 'row')}, {dims}, {done}\n{self.understood}"
+        where = self.address or self.path
+        return f"{where}: {count_noun(self.n_rows, 'row')}, {dims}, {done}\n{self.understood}"
 
     def __str__(self) -> str:
         return f"{self.summary}\n{self.timings.advise()}" if self.n_embedded else self.summary
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values, for JSON."""
-        return asdict(self) | {"path": str(self.path), "advice": self.timings.advise()}
+        return asdict(self) | {
+            "path": self.address or str(self.path),
+            "advice": self.timings.advise(),
+        }
 
 
 def count_rows(rows: Table) -> RowCounts:

@@ -19,6 +19,7 @@ from featx.cache.format import EmbeddingInfo
 from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache
 from featx.cache.shards import Shards, find_plan
+from featx.core.address import find_address
 from featx.core.errors import CacheError, WeightsError
 from featx.core.files import name_work_dir
 from featx.core.learnt import Digests, join_digests
@@ -210,7 +211,7 @@ def _read_source(source: PathLike | Sequence[PathLike] | Manifest, output: Path)
         return manifest
     manifest = read_manifest(source)
     given = [source] if isinstance(source, str | os.PathLike) else source
-    files = (read_file_address(os.fspath(path)) for path in given)
+    files = [read_file_address(os.fspath(path)) for path in given if find_address(path) is None]
     if output.exists() and any(output.samefile(file) for file in files):
         raise CacheError(
             subject=str(output),

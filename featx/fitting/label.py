@@ -18,6 +18,7 @@ from featx.cache.label_columns import read_labels
 from featx.cache.label_writer import rewrite_labels
 from featx.cache.lock import remove_dead_lock
 from featx.cache.reader import Cache
+from featx.cache.remote_output import has_address, open_outputs
 from featx.core.columns import Table, Texts
 from featx.core.errors import CacheError, find_nearest
 from featx.core.notes import note
@@ -162,6 +163,17 @@ def label_cache(
     check_choice("field", field, LabelField)
     check_choice("kind", kind, LabelKind)
     author = choose_author(author)
+    if has_address(cache):
+        with open_outputs(cache) as paths:
+            return label_cache(
+                paths,
+                labels,
+                field=field,
+                kind=kind,
+                author=author,
+                remove_empty=remove_empty,
+                dry_run=dry_run,
+            )
     if isinstance(labels, Mapping):
         subject, folder = "labels", Path()
         table = _read_mapping(labels, field, kind, author)

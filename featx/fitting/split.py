@@ -11,6 +11,7 @@ from featx.cache.joined import open_cache
 from featx.cache.label_writer import write_splits
 from featx.cache.lock import remove_dead_lock
 from featx.cache.reader import Cache
+from featx.cache.remote_output import has_address, open_outputs
 from featx.core.errors import CacheError, HeadError
 from featx.core.notes import note
 from featx.core.text import join_some
@@ -77,6 +78,11 @@ def split_cache(
     >>> featx.split_cache("photos.h5", val=0.25, overwrite=True)
     {'train': 9, 'val': 3}
     """
+    if has_address(cache):
+        with open_outputs(cache) as paths:
+            return split_cache(
+                paths, val=val, test=test, seed=seed, overwrite=overwrite, author=author
+            )
     with open_cache(cache) as opened:
         members = opened.members
         have = opened.list_splits()

@@ -1,0 +1,250 @@
+"""Write a cache at an address: build it on this machine, then copy it there whole.
+
+The staged file and its unfinished work stay on this machine until the next run. A run that was cut
+off goes on here, or on another machine from the copies of the shards at the address.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from featx.cache.remote_lock import RemoteLock
+from featx.cache.shard_copies import ShardCopies
+from featx.core.address import Address, find_address
+from featx.core.errors import CacheError
+from featx.core.files import explain_errors, follow_link, name_work_dir, replacing
+from featx.core.progress import stage
+from featx.core.records import build_record, load_json
+from featx.core.typing import CachePaths, PathLike
+from featx.remote.copies import list_places, name_folder
+from featx.remote.failures import MissingError, RemoteError
+from featx.remote.objects import State, download, find_state, is_same, upload
+
+READ_ONLY = ("http", "https")
+
+
+def find_staged(place: PathLike | Address) -> Path:
+    """Find the file of this machine in which the cache of an output is built.
+
+    Parameters
+    ----------
+    place : path
+        Path or address of the output.
+
+    Returns
+    -------
+    Path
+        The path itself, or the staged file of an address; it need not exist.
+    """
+    address = find_address(place)
+    if address is None:
+        return Path(str(place))
+    return name_folder(address, "outputs") / address.name
+
+
+@contextmanager
+def open_output(
+    place: PathLike | Address, *, overwrite: bool = False, break_lock: bool = False
+) -> Iterator[Path]:
+    """Open a cache for writing, on this machine or at an address.
+
+    Parameters
+    ----------
+    place : path
+        Path or address of the cache; it need not exist.
+    overwrite : bool
+        Whether the cache that is at the address is not needed.
+    break_lock : bool
+        Take the lock at the address even if another process holds it.
+
+    Yields
+    ------
+    Path
+        Path of the cache on this machine. At the end of the block, a changed file is copied to the
+        address whole; if the block raises an error, only finished shards are copied.
+
+    Raises
+    ------
+    CacheError
+        If the store refuses, does not answer, or has another cache at the end than at the start.
+    CacheLockedError
+        If another process writes the cache at the address.
+    """
+    address = find_address(place)
+    if address is None:
+        yield follow_link(Path(str(place)))
+        return
+    _check_address(address)
+    try:
+        with RemoteLock(address, break_lock=break_lock) as lock:
+            output = _Output(address)
+            with stage(f"reading {address}"):
+                output.fetch(overwrite=overwrite)
+            copies = ShardCopies(name_work_dir(output.path), Address(f"{address.text}.partial"))
+            with stage("looking for unfinished work"):
+                copies.fetch()
+            copies.start()
+            try:
+                yield output.path
+            except BaseException:
+                copies.close()
+                raise
+            if output.is_changed():
+                copies.close()
+                with stage(f"writing {address}"):
+                    lock.check()
+                    output.publish()
+            copies.remove()
+    except RemoteError as error:
+        raise error.as_error(CacheError, address) from error
+
+
+def has_address(caches: CachePaths) -> bool:
+    """Tell whether a cache that is to be changed lies at an address.
+
+    Parameters
+    ----------
+    caches : path or sequence of paths
+        What the user gives.
+    """
+    return any(find_address(path) is not None for path in list_places(caches))
+
+
+@contextmanager
+def open_outputs(caches: CachePaths) -> Iterator[list[Path]]:
+    """Open caches that exist, to change them, on this machine or at addresses.
+
+    Parameters
+    ----------
+    caches : path or sequence of paths
+        What the user gives.
+
+    Yields
+    ------
+    list of Path
+        Paths on this machine. At the end of the block, changed files are copied to their addresses.
+
+    Raises
+    ------
+    CacheError
+        If there is no cache at an address, or as `open_output` raises it.
+    """
+    with ExitStack() as stack:
+        paths = []
+        for place in list_places(caches):
+            path = Path(place) if find_address(place) is None else None
+            if path is None:
+                path = stack.enter_context(open_output(place))
+                if not path.exists():
+                    raise CacheError(
+                        subject=str(find_address(place)),
+                        expected="a cache",
+                        got="no object at this address",
+                        remedy="Make a cache with featx.extract(source, output=address).",
+                    )
+            paths.append(path)
+        yield paths
+
+
+def _check_address(address: Address) -> None:
+    """Refuse an address at which no file can be written."""
+    is_folder = address.text.endswith("/") or "://" not in address.parent.text  # a bucket
+    if address.scheme in READ_ONLY or is_folder:
+        raise CacheError(
+            subject=str(address),
+            expected="the address of a file, such as s3://bucket/photos.h5",
+            got="a folder" if is_folder else f"{address.scheme}://, which can only be read",
+            remedy="Name another output.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Published:
+    """What is known to be the same on this machine and at the address.
+
+    Attributes
+    ----------
+    remote : tuple of int or None
+        State of the object at the address; None for no object.
+    local : tuple of int or None
+        Size and time of the staged file; None for no file.
+    """
+
+    remote: State | None
+    local: State | None
+
+
+class _Output:
+    """The staged file of an address."""
+
+    def __init__(self, address: Address) -> None:
+        self.address, self.path = address, find_staged(address)
+        self._record = self.path.with_name("published.json")
+        self._published = _Published(remote=None, local=None)
+
+    def fetch(self, *, overwrite: bool) -> None:
+        """Make the staged file that of the address, unless it is a newer one made from it."""
+        remote = self._find_remote()
+        with explain_errors(self.path, error=CacheError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        published = self._read_record()
+        if published is not None and published.remote == remote and (remote or (0, 0))[1] >= 0:
+            self._published = published
+            return
+        with explain_errors(self.path, error=CacheError):
+            self._record.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
+        shutil.rmtree(name_work_dir(self.path), ignore_errors=True)  # work on an older cache
+        if remote is not None and not overwrite:
+            with replacing(self.path, error=CacheError, overwrite=True) as draft:
+                remote = download(self.address, draft)
+        self._keep(remote)
+
+    def is_changed(self) -> bool:
+        """Tell whether the staged file has to be copied to the address."""
+        local = self._find_local()
+        return local is not None and local != self._published.local
+
+    def publish(self) -> None:
+        """Copy the staged file to the address."""
+        before, now = self._published.remote, self._find_remote()
+        if (before is None) != (now is None) or (before and now and not is_same(before, now)):
+            raise CacheError(
+                subject=str(self.address),
+                expected="the cache that was there at the start",
+                got="another one, which another run has written meanwhile",
+                remedy="Run the same again: it goes on from that one.",
+            )
+        work = Address(f"{self.address.text}.partial")
+        state = upload(self.path, self.address, folder=work)
+        self._keep(state)
+
+    def _keep(self, remote: State | None) -> None:
+        """Write down that the staged file is that of the address."""
+        self._published = _Published(remote=remote, local=self._find_local())
+        with replacing(self._record, error=CacheError, overwrite=True) as draft:
+            draft.write_text(json.dumps(asdict(self._published)), "utf-8")
+
+    def _read_record(self) -> _Published | None:
+        with suppress(OSError, ValueError):
+            return build_record(_Published, load_json(self._record.read_text("utf-8")))
+        return None
+
+    def _find_remote(self) -> State | None:
+        try:
+            return find_state(self.address)
+        except MissingError as error:
+            if error.expected == "an existing bucket":
+                raise
+            return None
+
+    def _find_local(self) -> State | None:
+        with suppress(FileNotFoundError):
+            status = self.path.stat()
+            return status.st_size, status.st_mtime_ns
+        return None
