@@ -63,7 +63,7 @@ class MeasuredGain:
     rows_per_class : float
         Number of training rows per class.
     top, more : Spread
-        Share of the errors of the frozen head that the top block, and a quarter of the blocks,
+        Share of the errors of the frozen head that the top block, and half of the blocks,
         remove, with its range over the seeds; of one seed, with its 95 % interval.
     n_seeds : int
         Number of seeds; each draws other images, another holdout and another order.
@@ -110,7 +110,7 @@ class Measurement:
         Returns
         -------
         top, more : Spread
-            Share of the errors that the top block, and a quarter of the blocks, remove.
+            Share of the errors that the top block, and half of the blocks, remove.
         """
         logs = [math.log(gain.rows_per_class) for gain in self.gains]
         at = math.log(max(per_class, 1))
@@ -159,7 +159,7 @@ class Measurement:
         between = "between " if len(nearest) == 2 else ""
         return (
             f"{self.backbone} on {self.data} at {self.size} pixels: one "
-            f"block removed {between}{texts[0]}; a quarter of the blocks, {between}{texts[1]}."
+            f"block removed {between}{texts[0]}; half of the blocks, {between}{texts[1]}."
         )
 
 
