@@ -48,8 +48,8 @@ class Way:
     ----------
     name : str
         Name in the table and the plot.
-    unfreeze : int
-        Number of blocks to train.
+    unfreeze : int or "auto"
+        Number of blocks to train; ``"auto"`` is the number that `featx.advise` chooses.
     views : int
         Number of augmented views of each image.
     epochs : int, optional
@@ -57,7 +57,7 @@ class Way:
     """
 
     name: str
-    unfreeze: int
+    unfreeze: int | str
     views: int = 0
     epochs: int | None = None
 
@@ -67,6 +67,7 @@ WAYS = (
     Way(name="5 blocks", unfreeze=5),
     Way(name="5 blocks, 4 views", unfreeze=5, views=4, epochs=16),
     Way(name="9 blocks", unfreeze=9),
+    Way(name="auto", unfreeze="auto"),
 )
 
 
@@ -235,7 +236,7 @@ def draw(lines: list[Line], path: Path) -> None:
     curves = {"frozen head": [(line.per_class, line.frozen) for line in lines]}
     for way in WAYS:
         curves[way.name] = [(x.per_class, x.accuracy) for x in lines if x.way == way.name]
-    colours = ("0.45", "#c8553d", "#2a6f97", "#588157", "#7b5ea7")
+    colours = ("0.45", "#c8553d", "#2a6f97", "#588157", "#7b5ea7", "#d4a017")
     for (name, points), colour in zip(curves.items(), colours, strict=True):
         by_size = {size: [y for x, y in points if x == size] for size in sizes}
         found = {size: values for size, values in by_size.items() if values}

@@ -19,10 +19,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs pseudo-te
 
 QUICK = [
     "extract photos/ -o photos.h5 --backbone mini",
-    "extract photos/ -o photos.h5 --backbone mini",
     "split photos.h5 --val 0.2",
     "fit-head photos.h5 -o head.joblib",
-    "predict head.joblib photos/ants",
 ]
 
 

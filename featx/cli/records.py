@@ -56,7 +56,17 @@ def describe_advice(advice: "Advice") -> dict[str, Any]:
     """Return an estimate of what fine-tuning would gain, and what it was compared with."""
     record = advice.to_dict()
     measured = [
-        one | {"gains": [rename_keys(x, top="gain_top", more="gain_more") for x in one["gains"]]}
-        for one in record["measured"]
+        one | {"gains": [*map(_describe_gains, one["gains"])]} for one in record["measured"]
     ]
-    return record | {"measured": measured}
+    return _describe_gains(record) | {"measured": measured}
+
+
+def _describe_gains(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace the spreads of both gains by their means, with the ends of the ranges beside them."""
+    gains: dict[str, Any] = {}
+    for name, value in rename_keys(record, top="gain_top", more="gain_more").items():
+        if name in ("gain_top", "gain_more"):
+            gains |= {name: value["mean"], f"{name}_range": [value["low"], value["high"]]}
+        else:
+            gains[name] = value
+    return gains

@@ -36,7 +36,7 @@ UNKNOWN = Spread(math.nan, math.nan, math.nan)
 MAX_ROWS = 10_000
 """Largest number of rows for the curve; if there are more, this many are drawn at random."""
 
-SHARE_OF_BLOCKS = 0.25
+SHARE_OF_BLOCKS = 0.5
 """Share of all blocks of a network that "more blocks" stands for."""
 
 
@@ -52,7 +52,7 @@ class Advice:
         Held-out accuracy of heads, by the number of rows that they were fitted on; empty if the
         network has learnt from too many rows.
     gain_top, gain_more : Spread
-        Expected gain in accuracy over the frozen head, of one block and of a quarter of the blocks,
+        Expected gain in accuracy over the frozen head, of one block and of half of the blocks,
         with its range; NaN without a curve.
     reasons : tuple of str
         Sentences that explain the advice, and say what it was measured on.
@@ -198,7 +198,7 @@ class BlockChoice:
     Attributes
     ----------
     part : {"none", "top", "more"}
-        Part of the network to unfreeze: none, the top block, or a quarter of the blocks.
+        Part of the network to unfreeze: none, the top block, or half of the blocks.
     gain_top, gain_more : Spread
         Expected gains in accuracy, with their ranges.
     reasons : tuple of str
@@ -253,7 +253,7 @@ def choose_blocks(
     reasons += [one.describe(per_class) for one in near]
     reasons.append(
         f"If your data behave like these, expect {_describe_gain(gain_top)} with one block and "
-        f"{_describe_gain(gain_more)} with a quarter of the blocks."
+        f"{_describe_gain(gain_more)} with half of the blocks."
     )
     part: Literal["none", "top", "more"] = "none"
     if gain_more.low >= MIN_GAIN and (
@@ -271,7 +271,7 @@ def _describe_gain(gain: Spread) -> str:
 
 
 def count_more_blocks(backbone: str) -> int:
-    """Count a quarter of the blocks of a backbone: at least two, if it has two.
+    """Count half of the blocks of a backbone: at least two, if it has two.
 
     The advice is about embeddings: it does not need the network, which may be one of the user that
     this process does not know. Then, two stand for more than one.
@@ -284,4 +284,4 @@ def count_more_blocks(backbone: str) -> int:
         n_blocks = len(list_blocks_of(get_backbone_spec(backbone)))
     except BackboneError:
         return 2
-    return min(n_blocks, max(2, round(SHARE_OF_BLOCKS * n_blocks)))
+    return min(n_blocks, max(2, int(SHARE_OF_BLOCKS * n_blocks)))

@@ -71,9 +71,8 @@ def find_finished(
     """
     if (paths.folder / CHECKPOINT).exists() or not paths.output.exists():
         return None
-    metadata = read_metadata(paths.output)
-    problem = _find_problem(metadata, plan, paths)
-    if metadata is None or problem:
+    report, problem = _read_report(read_metadata(paths.output), plan, paths)
+    if report is None or problem:
         if overwrite:
             return None
         raise TuningError(
@@ -82,28 +81,27 @@ def find_finished(
             got=problem,
             remedy="Name another output, or pass overwrite=True to replace what is there.",
         )
-    report = TuningReport.from_record(metadata.report, metadata.scores, paths)
     remove_work_dir(paths.folder, paths.is_work)  # of a run that was killed as it tidied up
     note(f"{paths.output}: the run is finished, and nothing is done again")
     return replace(report, advice=advice)
 
 
-def _find_problem(
+def _read_report(
     metadata: WeightsMetadata | None, plan: Mapping[str, Any], paths: TuningPaths
-) -> str:
-    """Say why weights are not those of a finished run of a plan; empty if they are."""
+) -> tuple[TuningReport | None, str]:
+    """Read the report of weights, and say why they are not those of a finished run of a plan."""
     if metadata is None or not metadata.report:
-        return "weights of another origin"
+        return None, "weights of another origin"
     try:
         theirs = TrainingIdentity.from_json(json.dumps(metadata.plan["training"]))
         ours = TrainingIdentity.from_json(json.dumps(plan["training"]))
         differing = ours.list_differences(theirs)
-        TuningReport.from_record(metadata.report, metadata.scores, paths)
+        report = TuningReport.from_record(metadata.report, metadata.scores, paths)
     except (KeyError, TypeError, ValueError, AttributeError, TuningError):
-        return "weights whose metadata does not tell their plan"
+        return None, "weights whose metadata does not tell their plan"
     if metadata.plan.get("comparison") != plan["comparison"]:
         differing.append("comparison")
     if differing:
-        return f"one with another {', '.join(differing)}"
+        return report, f"one with another {', '.join(differing)}"
     missing = [path.name for path in (paths.head, paths.log) if not path.exists()]
-    return f"one without {' and '.join(missing)}" if missing else ""
+    return report, f"one without {' and '.join(missing)}" if missing else ""

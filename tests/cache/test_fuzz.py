@@ -182,9 +182,9 @@ def fuzz(path: Path, content: bytes, seeds: range) -> Counter[str]:
 
 
 def test_any_sealed_file_is_read_right_or_refused(tmp_path: Path, content: bytes) -> None:
-    counts = fuzz(tmp_path / "c.h5", content, range(1000))
+    counts = fuzz(tmp_path / "c.h5", content, range(500))
     # All ways were walked.
-    assert all(counts[key] > 20 for key in ("unopened", "refused", "read", "sound")), counts
+    assert all(counts[key] > 10 for key in ("unopened", "refused", "read", "sound")), counts
 
 
 @pytest.mark.slow

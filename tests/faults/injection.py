@@ -173,7 +173,8 @@ class Command:
             paths = dict.fromkeys(ours.findall(line))
             for path in ("", *paths):
                 counts[thread, name, path] += 1
-            if paths:
+            is_shells = name == "openat" and str(self.stdout) in paths  # not the command's own
+            if paths and not is_shells:
                 # A draft has another name in each run: its calls go by their number alone.
                 fixed = [path for path in paths if not any(map(is_draft, Path(path).parts))]
                 path = fixed[0] if fixed else ""

@@ -62,7 +62,8 @@ def test_extract_on_a_full_disk_tells_and_goes_on_with_room(
     assert read_content(output) == expected
 
 
-@pytest.mark.parametrize("limit", [pytest.param(20_000, marks=pytest.mark.slow), 100_000])
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [20_000, 100_000])
 def test_extract_under_a_file_size_limit_tells_and_goes_on_without(
     server: Any, photo_folder: Any, tmp_path: Path, expected: Any, limit: Any
 ) -> None:
