@@ -257,6 +257,11 @@ class JoinedCache(Cache):
                 parts.append(cache.read_column(name, own_start, own_stop))
         return concat_columns(parts) if parts else self.members[0].read_column(name, 0, 0)
 
+    @property
+    def has_history(self) -> bool:
+        """Whether people said anything of the rows after the extraction."""
+        return any(cache.has_history for cache in self.members)
+
     def _read_labels(self) -> Labels:
         return join_labels([read_labels(one) for one in self.members], self.read_rows(KEYS))
 

@@ -44,6 +44,17 @@ def write_labels(file: h5py.File, labels: Labels) -> None:
         store(splits, str(occasion), codes)
 
 
+def has_statements(file: h5py.File) -> bool:
+    """Tell whether people said anything of the rows; only lengths are read.
+
+    Parameters
+    ----------
+    file : h5py.File
+        The cache.
+    """
+    return any(len(file[f"{GROUP}/{name}/time"]) for name in ("said", "recorded"))
+
+
 def read_labels(file: h5py.File) -> Labels:
     """Read the labels that `write_labels` wrote.
 

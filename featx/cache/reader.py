@@ -14,7 +14,7 @@ import numpy as np
 from featx.cache.datasets import is_mostly_unused
 from featx.cache.format import ANEW, USER_GROUP, EmbeddingInfo
 from featx.cache.label_columns import LabelColumns
-from featx.cache.labels import read_labels
+from featx.cache.labels import has_statements, read_labels
 from featx.cache.open import open_sealed
 from featx.cache.tables import (
     BLOCK_ROWS,
@@ -210,6 +210,12 @@ class Cache(LabelColumns):
         """Tell whether most of the file is left over from earlier changes."""
         with self._sealed.guard():
             return is_mostly_unused(self._file, len(self._sealed))
+
+    @property
+    def has_history(self) -> bool:
+        """Whether people said anything of the rows after the extraction."""
+        with self._sealed.guard():
+            return has_statements(self._file)
 
     def _read_labels(self) -> Labels:
         with self._sealed.guard():

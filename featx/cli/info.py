@@ -193,8 +193,9 @@ def _summarise(cache: "Cache") -> dict[str, Any]:
     for (label, split), count in sorted(pairs.items(), key=lambda pair: sort_key(pair[0][0])):
         counts.setdefault(label, {})[split] = count
         splits[split] = splits.get(split, 0) + count
-    labels = read_labels(cache)
-    said = [] if labels.is_plain else count_by_author(labels, cache.read_rows(KEYS))
+    said = []
+    if cache.has_history:
+        said = count_by_author(read_labels(cache), cache.read_rows(KEYS))
     return {
         "content": "cache",
         "cache": str(cache.path),

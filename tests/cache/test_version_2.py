@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -57,7 +58,7 @@ def write_fixture(path: Path) -> None:
         for i in range(5)
     ]
     infos = [build_info(dim=3), build_info("tiny@conv", 2, layer="conv")]
-    vectors = {"tiny": VECTORS, "tiny@conv": SOME}
+    vectors: dict[str, Any] = {"tiny": VECTORS, "tiny@conv": SOME}
     write_vectors(path, infos, rows, vectors, failures=FAILURES, source="photos/")
     with rewrite_cache(path) as file:  # the second embedding as float16
         del file["embeddings/tiny@conv/vectors"]

@@ -1,6 +1,7 @@
 """The table of classes by splits that `featx info` prints, and what it says of a wrong path."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ def test_classes_that_are_numbers_are_in_their_order() -> None:
 
 
 def test_said_is_one_line_for_each_column() -> None:
-    said = [
+    said: list[dict[str, Any]] = [
         {"field": "label", "author": None, "n_rows": 380, "n_unsure": 0},
         {"field": "label", "author": "ada", "n_rows": 12, "n_unsure": 3},
         {"field": "split", "author": "bob", "n_rows": 398, "n_unsure": 0},

@@ -34,7 +34,7 @@ class Unbuilt:
 
 if __name__ == "__main__":
     source, output, kind = sys.argv[1:]
-    engines = {"deadly": Deadly, "broken": Broken, "unbuilt": Unbuilt}
+    engines: dict[str, Any] = {"deadly": Deadly, "broken": Broken, "unbuilt": Unbuilt}
     try:
         featx.extract(
             source, output, backbone="lenet5", engine=engines[kind](), cluster="ray", workers=1,

@@ -26,6 +26,7 @@ def read_value(path: Any, row_id: str, column: str = "labels") -> Any:
 def test_label_cache_changes_labels_and_nothing_else(cache_path: Path) -> None:
     with open_cache(cache_path) as cache:
         before = cache.read_vectors().tobytes(), cache.splits.tolist(), cache.ids.tolist()
+        assert not cache.has_history
     report = label_cache(cache_path, {FIRST: "ants", SECOND: "ants"}, author="ada")
     assert report.changes == (LabelChange(field="label", before="bees", after="ants", n_rows=1),)
     assert (report.n_new, report.n_known, report.is_written) == (2, 0, True)
@@ -38,6 +39,7 @@ def test_label_cache_changes_labels_and_nothing_else(cache_path: Path) -> None:
         assert cache.labels[0] == "ants"
         assert cache.read_source("label")[0] == "bees"
         said = cache.read_history(FIRST)
+        assert cache.has_history
     assert [(one.value, one.author, one.kind) for one in said] == [("ants", "ada", "sure")]
 
 
