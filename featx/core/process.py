@@ -6,6 +6,7 @@ and gives them back afterwards; several threads may do so at once.
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import warnings
@@ -20,6 +21,13 @@ GLOBAL_STATE = threading.RLock()
 and torch.jit, random numbers, imports. Two threads that trace at once break torch for the whole
 process. The lock may be held for seconds; `HeldSettings`, which threads share, do not wait for it.
 """
+
+END_S = 10.0
+"""Seconds that the end of Python waits for a thread that holds `GLOBAL_STATE`."""
+
+# When Python ends, it stops the threads of daemons wherever they are. One that it stops within the
+# C++ of torch aborts the process: it waits for this lock instead.
+atexit.register(GLOBAL_STATE.acquire, timeout=END_S)
 
 _used_in: int | None = None
 """Process in which featx first ran a network; None before that."""

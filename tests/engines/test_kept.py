@@ -314,7 +314,8 @@ if how_it_ends == "thread":
                 featx.embed(image, backbone=backbone, **options)
                 called.set()
 
-    threading.Thread(target=embed_for_ever, daemon=True).start()
+    for _ in range(4):  # some of which build an engine of their own
+        threading.Thread(target=embed_for_ever, daemon=True).start()
     called.wait()
 if how_it_ends == "error":
     raise SystemExit("this is the end")
