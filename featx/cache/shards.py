@@ -28,6 +28,7 @@ from featx.core.errors import CacheDamagedError, CacheError
 from featx.core.files import explain_errors, remove_work_dir, replacing, sync_folder
 from featx.core.row_tables import FAILURE_KINDS, READ_KINDS, build_table, list_failures
 from featx.core.rows import Failure, Row
+from featx.core.signals import hold_signals
 from featx.core.typing import Array, IntArray, VectorDtype, Vectors
 
 KIND: FileKind = "featx-shard"
@@ -205,7 +206,8 @@ class Shards:
         """Write all that is pending to a new shard.
 
         The shard is written under a temporary name, flushed and read back before it gets its final
-        name.
+        name. Signals wait until it is written: an exception between the name and the note that
+        nothing is pending would let the next call write the same again.
 
         Raises
         ------
@@ -219,13 +221,16 @@ class Shards:
             return
         joined = _join(self._pending)
         path = self._name_shard(self._last + 1)
-        with replacing(path, error=CacheError, overwrite=False, check=self._check_lock) as draft:
-            self._write(draft, *joined)
-            digest = seal_file(draft)
-        self._last += 1
-        self._digests[self._last] = digest
-        self.index.add(self._last, *joined)
-        self._clear()
+        with hold_signals():
+            with replacing(
+                path, error=CacheError, overwrite=False, check=self._check_lock
+            ) as draft:
+                self._write(draft, *joined)
+                digest = seal_file(draft)
+            self._last += 1
+            self._digests[self._last] = digest
+            self.index.add(self._last, *joined)
+            self._clear()
 
     def _write(self, path: Path, rows: Table, repeats: Table, failures: list[Failure]) -> None:
         user_block = choose_user_block(len(rows) * self._row_bytes)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -587,6 +588,31 @@ def test_seal_that_fails_leaves_no_draft_and_can_be_done_again(
     check_rows(open_shards(), infos, range(20))
     shards.seal()
     check_rows(open_shards(), infos, range(23))
+
+
+@pytest.mark.parametrize("moment", ["_clear", "_check_lock"])
+def test_seal_that_ctrl_c_interrupts_writes_no_content_twice(
+    folder: Path,
+    infos: Infos,
+    open_shards: OpenShards,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+) -> None:
+    shards = open_shards()
+    shards.append(build_rows(0, 4), build_vectors(0, 4, infos))
+    act = getattr(shards, moment)
+
+    def interrupt() -> None:
+        signal.raise_signal(signal.SIGINT)
+        act()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, moment, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            shards.seal()
+    shards.seal()
+    assert os.listdir(folder) == ["shard-000001.h5"]
+    assert shards.index.n_contents == open_shards().index.n_contents == 4
 
 
 def test_remove_open_shards_removes_the_folder(three: Path, open_shards: OpenShards) -> None:
