@@ -20,7 +20,7 @@ def seal(
     """Accept a cache that another program has changed, and seal it anew.
 
     First shows which parts of the file lie in blocks of 64 KiB that differ from what was sealed.
-    featx cannot tell a wanted change from damage: seal only what you changed.
+    No program can tell a wanted change from damage: seal only what you changed.
 
     featx seal photos.h5 --dry-run
 

@@ -37,7 +37,13 @@ class Categories(Sequence[str]):
 
     @classmethod
     def from_list(cls, texts: Iterable[str | None]) -> Categories:
-        """Give each different text a number; None is ``""``."""
+        """Give each different text a number; None is ``""``.
+
+        Parameters
+        ----------
+        texts : iterable of str or None
+            Texts of the rows, in order.
+        """
         builder = CategoriesBuilder()
         for text in texts:
             builder.append(text)
@@ -45,13 +51,27 @@ class Categories(Sequence[str]):
 
     @classmethod
     def fill(cls, text: str | None, n_rows: int) -> Categories:
-        """Give all rows one text."""
+        """Give all rows one text.
+
+        Parameters
+        ----------
+        text : str or None
+            Text of each row; None is ``""``.
+        n_rows : int
+            Number of rows.
+        """
         code = 1 if text else 0
         return cls(np.full(n_rows, code, np.int32), Texts.from_list(["", text or ""][: code + 1]))
 
     @classmethod
     def concat(cls, parts: Sequence[Categories]) -> Categories:
-        """Join columns, one behind the other."""
+        """Join columns, one behind the other.
+
+        Parameters
+        ----------
+        parts : sequence of Categories
+            Columns to join.
+        """
         numbers: dict[str, int] = {"": 0}
         codes = [np.empty(0, np.int32)]
         for part in parts:
@@ -85,7 +105,13 @@ class Categories(Sequence[str]):
         return f"Categories({self.count()}, {len(self)} rows)"
 
     def equal(self, other: Categories) -> BoolArray:
-        """Compare with another column of the same length, text by text, bool ``(n_rows,)``."""
+        """Compare with another column of the same length, text by text, bool ``(n_rows,)``.
+
+        Parameters
+        ----------
+        other : Categories
+            Column to compare with.
+        """
         codes = other.codes
         if self.names != other.names:
             numbers = {name: code for code, name in enumerate(self.names)}
@@ -94,19 +120,39 @@ class Categories(Sequence[str]):
         return same
 
     def mask(self, text: str | None) -> BoolArray:
-        """Find the rows with one text, bool ``(n_rows,)``; None is ``""``."""
+        """Find the rows with one text, bool ``(n_rows,)``; None is ``""``.
+
+        Parameters
+        ----------
+        text : str or None
+            Text to look for.
+        """
         codes = [code for code, name in enumerate(self.names) if name == (text or "")]
         found: BoolArray = self.codes == (codes[0] if codes else -1)
         return found
 
     def or_else(self, other: Categories) -> Categories:
-        """Take the text of another column in each row that has none."""
+        """Take the text of another column in each row that has none.
+
+        Parameters
+        ----------
+        other : Categories
+            Column of the same length.
+        """
         joined = Categories.concat([self, other])
         mine, theirs = joined.codes[: len(self)], joined.codes[len(self) :]
         return Categories(np.where(mine > 0, mine, theirs), joined.names)
 
     def put(self, rows: Array, texts: Categories) -> Categories:
-        """Return the column with other texts in some rows."""
+        """Return the column with other texts in some rows.
+
+        Parameters
+        ----------
+        rows : ndarray of int64
+            Numbers of the rows.
+        texts : Categories
+            New text of each of these rows.
+        """
         joined = Categories.concat([self, texts])
         codes = joined.codes[: len(self)].copy()
         codes[rows] = joined.codes[len(self) :]

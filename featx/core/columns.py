@@ -54,7 +54,13 @@ class Table:
 
     @classmethod
     def concat(cls, tables: Sequence[Table]) -> Table:
-        """Join tables of the same columns, one behind the other; at least one."""
+        """Join tables of the same columns, one behind the other; at least one.
+
+        Parameters
+        ----------
+        tables : sequence of Table
+            Tables to join.
+        """
         return cls(
             {name: concat_columns([part[name] for part in tables]) for name in tables[0].names}
         )
@@ -81,15 +87,33 @@ class Table:
         return f"Table({', '.join(self.names)}; {len(self)} rows)"
 
     def replace(self, **columns: Any) -> Table:
-        """Return a table with other or further columns."""
+        """Return a table with other or further columns.
+
+        Parameters
+        ----------
+        **columns : Texts, Categories or ndarray
+            Columns by name, each as long as the table.
+        """
         return Table(self._columns | columns)
 
     def select(self, names: Iterable[str]) -> Table:
-        """Return a table with some of the columns."""
+        """Return a table with some of the columns.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Names of the columns.
+        """
         return Table({name: self._columns[name] for name in names})
 
     def equal(self, other: Table) -> BoolArray:
-        """Compare with another table of the same columns and length, row by row, bool ``(n,)``."""
+        """Compare with another table of the same columns and length, row by row, bool ``(n,)``.
+
+        Parameters
+        ----------
+        other : Table
+            Table to compare with.
+        """
         same = np.ones(len(self), bool)
         for block in iter_blocks(len(self)):
             for name, column in self._columns.items():

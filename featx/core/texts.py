@@ -45,7 +45,13 @@ class Texts(Sequence[str]):
 
     @classmethod
     def from_list(cls, texts: Iterable[str]) -> Texts:
-        """Join texts to a column."""
+        """Join texts to a column.
+
+        Parameters
+        ----------
+        texts : iterable of str
+            Texts of the rows, in order.
+        """
         builder = TextsBuilder()
         for text in texts:
             builder.append(text)
@@ -53,7 +59,13 @@ class Texts(Sequence[str]):
 
     @classmethod
     def concat(cls, parts: Sequence[Texts]) -> Texts:
-        """Join columns, one behind the other."""
+        """Join columns, one behind the other.
+
+        Parameters
+        ----------
+        parts : sequence of Texts
+            Columns to join.
+        """
         compact = [part.compact() for part in parts]
         ends = list(itertools.accumulate((len(part.data) for part in compact), initial=0))
         offsets = [part.offsets[1:] + end for part, end in zip(compact, ends, strict=False)]
@@ -135,7 +147,13 @@ class Texts(Sequence[str]):
         return np.diff(self.offsets)
 
     def equal(self, other: Texts) -> BoolArray:
-        """Compare with another column of the same length, text by text, bool ``(n_rows,)``."""
+        """Compare with another column of the same length, text by text, bool ``(n_rows,)``.
+
+        Parameters
+        ----------
+        other : Texts
+            Column to compare with.
+        """
         same: BoolArray = self.lengths == other.lengths
         for block in iter_blocks(len(self)):
             mine, theirs = (one[block][same[block]].compact() for one in (self, other))

@@ -100,7 +100,9 @@ def change_structure(rng: random.Random, file: h5py.File) -> None:
             if file[name].size > 1000:  # h5py takes gigabytes to write a row of so many chunks
                 return
             is_text = h5py.check_string_dtype(file[name].dtype) is not None
-            file[name][row] = rng.choice(TEXTS) if is_text else rng.choice([0, 1, 2, -1, np.nan])
+            file[name][row] = (
+                rng.choice(TEXTS) if is_text else rng.choice([0, 1, 2, -1, 255, np.nan])
+            )
         case 8:
             layout = h5py.VirtualLayout(file[name].shape, file[name].dtype)
             layout[:] = h5py.VirtualSource("missing.h5", "x", shape=file[name].shape)
@@ -131,15 +133,16 @@ def iter_readings(path: Path) -> Iterator[str]:
         return
     with cache:
         n_rows = len(cache)
-        for name in ("ids", "paths", "labels", "splits", "groups", "digests", "sizes", "rows",
-                     "failures"):  # fmt: skip
+        for name in ("ids", "paths", "labels", "splits", "groups", "digests", "sizes", "failures",
+                     "read_rows", "read_history"):  # fmt: skip
             try:
-                column: Any = cache.read_rows() if name == "rows" else getattr(cache, name)
+                column: Any = getattr(cache, name)
+                column = column() if name.startswith("read") else column
             except FeatxError as error:
                 check_error(error)
                 yield "refused"
             else:
-                assert name == "failures" or len(column) == n_rows
+                assert name in ("failures", "read_history") or len(column) == n_rows
                 assert name != "ids" or len(set(column)) == n_rows
                 yield "read"
         for name in cache.embeddings:
@@ -182,9 +185,9 @@ def fuzz(path: Path, content: bytes, seeds: range) -> Counter[str]:
 
 
 def test_any_sealed_file_is_read_right_or_refused(tmp_path: Path, content: bytes) -> None:
-    counts = fuzz(tmp_path / "c.h5", content, range(500))
-    # All ways were walked.
-    assert all(counts[key] > 10 for key in ("unopened", "refused", "read", "sound")), counts
+    counts = fuzz(tmp_path / "c.h5", content, range(250))
+    # All ways were walked. Few readings refuse anything: opening looks at the structure.
+    assert all(counts[key] > 10 for key in ("unopened", "read", "sound", "problems")), counts
 
 
 @pytest.mark.slow

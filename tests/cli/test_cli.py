@@ -332,7 +332,7 @@ def test_verify_says_what_is_wrong_in_words_of_the_command_line(place: Any, run_
     result = run_cli("verify", "text.h5")
     assert (result.code, result.err) == (1, "")
     assert result.out.startswith("text.h5: damaged, 0 rows, 0 vectors checked\n")
-    assert "extract again with featx extract source --output path." in result.out
+    assert "check and seal it with featx seal path." in result.out
 
 
 def test_debug_lets_the_error_through(run_cli: Any, tmp_path: Path) -> None:

@@ -192,8 +192,9 @@ def test_fine_tune_options_reach_the_recipe(
         "device": "cpu",
         "workers": "3",
     }
-    assert [str(part) for part in caught["args"][1:]] == ["photos.h5", "tuned.safetensors"]
-    assert [str(path) for path in caught["args"][0]] == ["photos"]
+    *sources, output = caught["args"]
+    assert sources == [[Path("photos")], [Path("photos.h5")]]
+    assert str(output) == "tuned.safetensors"
 
 
 def test_fine_tune_defaults_are_the_recipes(

@@ -93,8 +93,8 @@ def test_main_help_shows_whole_summaries_in_sections(
     ("name", "usage"),
     [
         ("extract", "featx extract [OPTIONS] SOURCE..."),
-        ("fit-head", "featx fit-head [OPTIONS] CACHE"),
-        ("evaluate", "featx evaluate [OPTIONS] HEAD CACHE"),
+        ("fit-head", "featx fit-head [OPTIONS] CACHE..."),
+        ("evaluate", "featx evaluate [OPTIONS] HEAD CACHE..."),
         ("predict", "featx predict [OPTIONS] HEAD INPUT..."),
         ("backbones", "featx backbones [OPTIONS] [NAME]"),
         ("doctor", "featx doctor [OPTIONS] [SOURCE...]"),

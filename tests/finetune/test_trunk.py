@@ -365,8 +365,8 @@ def test_count_bytes_is_what_the_vectors_take(build_run: BuildRun, tmp_path: Pat
         )
     assert len(sizes) == 6
     assert sum(sizes) == pytest.approx(run.count_bytes(6), rel=0.02)
-    # The file holds rows and seals beside them.
-    assert run.count_bytes(6) < path.stat().st_size < 1.3 * run.count_bytes(6)
+    # The file holds rows, labels and a seal beside them, of a fixed size for few rows.
+    assert 0 < path.stat().st_size - run.count_bytes(6) < 256 * 1024
 
 
 def test_name_view_is_one_that_fill_knows_again() -> None:
