@@ -5,7 +5,8 @@ rows more, another split, and 1,000 labels. Vectors of new rows are there alread
 measured elsewhere. Each step runs in a process of its own, start not counted; steps of both commits
 and of ``cp`` are interleaved, and each is followed by a flush of the disk, so that none pays for
 another. The older commit rewrites the file for labels as an extraction does, because it cannot say
-labels later. Medians.
+labels later. Medians of the wall time, and of the CPU time, which other work on the machine changes
+less.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import io
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -43,6 +45,13 @@ info = EmbeddingInfo("none", Fingerprint(backbone="none", weights_digest="0" * 6
     Provenance(origin=Origin(weights="none"), engine="none", device="cpu", batch_size=32,
     source="s", time="-", host="-", platform="-", versions={}))
 
+def begin():
+    global clocks
+    clocks = time.perf_counter(), time.process_time()
+
+def end():
+    print(time.perf_counter() - clocks[0], time.process_time() - clocks[1])
+
 def build_rows(start, end):
     return [Row(id=f"c{i % 10}/{i:08}.jpg", path=f"/data/c{i % 10}/{i:08}.jpg",
                 label=f"class {i % 10}", digest=f"{i:016x}" * 4, width=32, height=32,
@@ -59,7 +68,7 @@ write_cache(path, build_rows(0, n_rows), [column], source="s")
 
 OLD_ADD = """
 new = build_rows(n_rows, n_rows + n_new)
-begin = time.perf_counter()
+begin()
 with Cache(path) as base:
     rows = [*base.rows, *new]
     if not new:
@@ -69,15 +78,15 @@ with Cache(path) as base:
         kept = base.read_vectors("none", slice(start, min(end, n_rows)))
         return np.concatenate([kept, draw(range(n_rows, end))]) if end > n_rows else kept
     write_cache(path, rows, [Column(info=info, dtype="float32", read=read)], source="s")
-print(time.perf_counter() - begin)
+end()
 """
 
 SPLIT = """
 import featx, sklearn.model_selection
 split = featx.split_cache
-begin = time.perf_counter()
+begin()
 split(path, val=0.2, seed=time.time_ns() % 1000, overwrite=True)
-print(time.perf_counter() - begin)
+end()
 """
 
 NEW_BUILD = """
@@ -92,12 +101,12 @@ from featx.cache.writer import update_cache
 from featx.core.columns import Table
 from featx.core.row_tables import ROW_KINDS, build_table
 new = build_table(build_rows(n_rows, n_rows + n_new), ROW_KINDS)
-begin = time.perf_counter()
+begin()
 with Cache(path) as base:
     rows = Table.concat([base.read_rows(), new])
     column = Column(info=info, dtype="float32", read=draw, rows=np.empty(0, np.int64))
     update_cache(path, rows, [column], base=base, source="s")
-print(time.perf_counter() - begin)
+end()
 """
 
 LABEL = """
@@ -106,14 +115,14 @@ label = featx.label_cache
 table = path.with_suffix(".csv")
 lines = [f"c{i % 10}/{i:08}.jpg,class {(i + 1) % 10}" for i in range(0, n_rows, n_rows // 1000)]
 table.write_text("\\n".join(["id,label", *lines]))
-begin = time.perf_counter()
+begin()
 label(path, table, author=str(time.time_ns()))
-print(time.perf_counter() - begin)
+end()
 """
 
 
-def run(code: Path, script: str, *words: object) -> float:
-    """Run one step with the featx of a folder; return the seconds that it printed."""
+def run(code: Path, script: str, *words: object) -> list[float]:
+    """Run one step with the featx of a folder; return its seconds of wall and of CPU time."""
     done = subprocess.run(
         [sys.executable, "-c", SHARED + script, *map(str, words)],
         cwd=code,  # Python looks there first
@@ -125,20 +134,23 @@ def run(code: Path, script: str, *words: object) -> float:
     if done.returncode:
         sys.exit(done.stderr)
     os.sync()
-    return float(done.stdout or 0)
+    return [float(word) for word in done.stdout.split()]
 
 
-def copy(source: Path, target: Path, *, flush: bool) -> float:
-    """Copy a file by ``cp``, and flush it to the disk if asked for; return the seconds."""
-    begin = time.perf_counter()
+def copy(source: Path, target: Path, *, flush: bool) -> list[float]:
+    """Copy a file by ``cp``, flushed to the disk if asked for; return its seconds as `run` does."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    begin = time.perf_counter(), time.process_time()
     subprocess.run(["cp", "--reflink=auto", str(source), str(target)], check=True)
     if flush:
         with target.open("r+b") as stream:
             os.fsync(stream.fileno())
-    seconds = time.perf_counter() - begin
+    own = time.perf_counter() - begin[0], time.process_time() - begin[1]
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     target.unlink()
     os.sync()
-    return seconds
+    child = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return [own[0], own[1] + child]
 
 
 def unpack(commit: str, folder: Path) -> Path:
@@ -150,7 +162,7 @@ def unpack(commit: str, folder: Path) -> Path:
     return folder
 
 
-def measure(folder: Path, options: argparse.Namespace) -> dict[str, list[float]]:
+def measure(folder: Path, options: argparse.Namespace) -> dict[str, list[list[float]]]:
     """Measure all steps in interleaved rounds; return the seconds of each."""
     old_code = unpack(options.old, folder / "code") if options.old else None
     sizes = options.dim, options.rows
@@ -158,11 +170,11 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, list[float]]
     run(HERE, NEW_BUILD, new, *sizes, 0)
     if old_code is not None:
         run(old_code, OLD_BUILD, old, *sizes, 0)
-    seconds: dict[str, list[float]] = {}
+    seconds: dict[str, list[list[float]]] = {}
 
-    def note(name: str, value: float) -> None:
-        seconds.setdefault(name, []).append(value)
-        print(f"{name:24} {value:8.2f} s", flush=True)
+    def note(name: str, values: list[float]) -> None:
+        seconds.setdefault(name, []).append(values)
+        print(f"{name:20} {values[0]:8.2f} s {values[1]:8.2f} s of CPU", flush=True)
 
     work = folder / "work.h5"
     for _ in range(options.rounds):
@@ -196,21 +208,19 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         seconds = measure(Path(name), options)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    ratios = {
-        name.removesuffix(", new"): {
-            "to cp": round(value / medians["cp"], 2),
-            "to cp and flush": round(value / medians["cp and flush"], 2),
-            **(
-                {"old to new": round(medians[name.replace("new", "old")] / value, 1)}
-                if options.old
-                else {}
-            ),
+    for number, clock in enumerate(("wall", "CPU")):
+        medians = {
+            name: statistics.median(one[number] for one in values)
+            for name, values in seconds.items()
         }
-        for name, value in medians.items()
-        if name.endswith(", new")
-    }
-    print(json.dumps({"seconds": medians, "ratios": ratios}, indent=1))
+        ratios = {}
+        for name, value in medians.items():
+            if name.endswith(", new"):
+                found = {f"÷ {other}": value / medians[other] for other in ("cp", "cp and flush")}
+                if options.old:
+                    found["old ÷ new"] = medians[name.replace("new", "old")] / value
+                ratios[name] = {key: round(ratio, 1) for key, ratio in found.items()}
+        print(clock, json.dumps({"seconds": medians, "ratios": ratios}, ensure_ascii=False))
 
 
 if __name__ == "__main__":
