@@ -90,9 +90,9 @@ def test_a_pattern_and_a_list_are_read_in_their_order(parted: tuple[Path, Path])
 
 
 def test_empty_parts_are_read_too(tmp_path: Path) -> None:
-    whole, paths = write_parts(tmp_path / "parts", 200)
+    whole, paths = write_parts(tmp_path / "parts", 50)
     with open_cache(whole) as expected, open_cache(tmp_path / "parts") as cache:
-        assert len(cache.members) == len(paths) == 200
+        assert len(cache.members) == len(paths) == 50
         assert read_all(cache) == read_all(expected)
 
 

@@ -69,7 +69,7 @@ def test_an_empty_part_is_a_whole_cache_that_grows(
     put(folder / name, 50)
     report = run(folder, "parts", part=str(part))
     assert (report.n_rows, report.n_embedded) == (1, 1)
-    assert [run(folder, "parts", part=f"{n}/16").n_embedded for n in range(1, 17)] == [0] * 16
+    assert [run(folder, "parts", part=f"{n}/16").n_embedded for n in (1, 16)] == [0] * 2
 
 
 def test_an_interrupted_part_continues(run: Any, folder: Path, tmp_path: Path, stop: Any) -> None:
