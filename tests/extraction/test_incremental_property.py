@@ -119,19 +119,51 @@ def stop_after(n_batches: Any) -> Any:
     return act
 
 
-def read(path: Path, names: Any, n_rows: Any = None) -> Any:
-    """Return what two caches of one source share, of their first rows; times are none of it."""
+@dataclass(frozen=True)
+class Content:
+    """What two caches of one source share: rows by id, their vectors, the ledger; no times."""
+
+    rows: dict[str, Any]
+    vectors: dict[tuple[str, str], bytes]
+    failures: list[Any]
+
+    def take(self, ids: Any) -> Any:
+        """Return rows and vectors of some ids."""
+        vectors = {key: one for key, one in self.vectors.items() if key[0] in ids}
+        return {row_id: self.rows[row_id] for row_id in ids}, vectors
+
+
+def read(path: Path, names: Any) -> Content:
+    """Read what a cache holds of these embeddings; nothing of one that is not there."""
+    if not path.exists():
+        return Content({}, {}, [])
     with open_cache(path) as cache:
-        rows = np.arange(len(cache))[:n_rows]
-        found = {
-            "rows": [replace(row, mtime_ns=-1) for row in list_rows(cache.read_rows(stop=n_rows))],
-            "failures": [
-                replace(one, mtime_ns=-1) for one in cache.failures if one.embedding in ("", *names)
-            ],
-        }
-        for name in names:
-            found[name] = cache.read_vectors(name, rows).tobytes()
-        return found
+        rows = [replace(row, mtime_ns=-1) for row in list_rows(cache.read_rows())]
+        vectors = {}
+        for name in set(names) & set(cache.embeddings):
+            present = cache.read_present(name)
+            found = zip(cache.ids[present], cache.read_vectors(name, present), strict=True)
+            vectors.update({(row_id, name): one.tobytes() for row_id, one in found})
+        failures = [
+            replace(one, mtime_ns=-1) for one in cache.failures if one.embedding in ("", *names)
+        ]
+        return Content({row.id: row for row in rows}, vectors, failures)
+
+
+def check_order(before: Content, after: Content, fresh: Content) -> None:
+    """Rows stay in their order, and new ones follow in the order of the source."""
+    ids = list(after.rows)
+    stayed = [row_id for row_id in ids if row_id in before.rows]
+    assert stayed == [row_id for row_id in before.rows if row_id in after.rows]
+    # A file that was renamed has kept its row, so it is not new.
+    renamed = {row.digest for row_id, row in before.rows.items() if row_id not in after.rows}
+    new = [
+        row_id
+        for row_id, row in after.rows.items()
+        if row_id not in before.rows and row.digest not in renamed
+    ]
+    assert new == [row_id for row_id in fresh.rows if row_id in new]
+    assert not new or ids.index(new[0]) > max(map(ids.index, stayed), default=-1)
 
 
 def find_complete(path: Path, names: Any) -> Any:
@@ -155,7 +187,7 @@ def check_run(step: Any, backbone: Any, folder: Path, output: Any, watch_batches
         "max_failures": "100%",
         "progress": False,
     }
-    before = find_complete(output, names)
+    before, old = find_complete(output, names), read(output, names)
     try:
         with watch_batches(stop_after(step.stop_after)):
             report = extract(
@@ -167,13 +199,19 @@ def check_run(step: Any, backbone: Any, folder: Path, output: Any, watch_batches
                 **options,
             )
     except StopError:
-        assert find_complete(output, names) == before
+        assert read(output, names) == old
         return False
     fresh = extract(folder, output.with_name("fresh.h5"), overwrite=True, **options)
     n_kept = 0 if step.prune else report.n_removed
     assert report.n_rows == fresh.n_rows + n_kept
     assert report.n_failures == fresh.n_failures
-    assert read(output, names, fresh.n_rows) == read(fresh.path, names)
+    there, sought = read(output, names), read(fresh.path, names)
+    assert there.take(sought.rows) == sought.take(sought.rows)
+    assert there.failures == sought.failures
+    check_order(old, there, sought)
+    for row_id in there.rows.keys() - sought.rows.keys():  # the source has them no longer
+        assert there.rows[row_id] == old.rows[row_id]
+        assert old.take([row_id])[1].items() <= there.take([row_id])[1].items()
     new = find_complete(fresh.path, names) - before
     assert len(new) - report.n_resumed <= report.n_embedded <= len(new)
     return True

@@ -24,6 +24,9 @@ from featx.core.errors import CacheError
 
 N_PHOTOS = 160
 
+ENDED = (-9, 130, 143, -2, -15)
+"""Exit codes of a command that a signal has ended; the last two before featx has begun."""
+
 
 @pytest.fixture(scope="module")
 def photo_folder(
@@ -94,12 +97,13 @@ def extract_words(source: Any, output: Any, *more: Any) -> Any:
 
 
 def read_content(path: Path) -> Any:
-    """All that must be equal to the last byte: ids, labels, digests, sizes, ledger, vectors."""
+    """All that must be equal to the last byte: rows, what was said of them, ledger, vectors."""
     with open_cache(path) as cache:
         ledger = [(f.id, f.digest, f.stage, f.reason) for f in cache.failures]
-        columns = cache.ids, cache.labels, cache.digests, cache.sizes
+        columns = cache.ids, cache.labels, cache.splits, cache.digests, cache.sizes
+        said = repr(cache.read_history())
         vectors = [cache.read_vectors(name).tobytes() for name in cache.embeddings]
-        return [column.tolist() for column in columns], ledger, vectors, cache.embeddings
+        return [column.tolist() for column in columns], said, ledger, vectors, cache.embeddings
 
 
 def read_finished(output: Any) -> Any:
@@ -148,7 +152,9 @@ class Beginning:
 class Killing:
     """Extractions that are ended at random moments and called again until they are done.
 
-    They begin with nothing and over the cache of a part of the source, in turns.
+    They begin with nothing and over the cache of a part of the source, in turns; people have said
+    something of that. Each extraction
+    that is ended gives the next one a little more time: other programs may slow the machine down.
     """
 
     def __init__(
@@ -160,10 +166,16 @@ class Killing:
         self.folder = tmp_path / "photos"
         self.n_ended = 0
         self.n_done = 0
+        self.slowness = 1.0
         # Of the two damaged and the two equal photos, one each is new to that cache.
         shutil.copytree(photos, self.folder, ignore=shutil.ignore_patterns("*[02468].jpg"))
         part = tmp_path / "part.h5"
         self._extract_whole(part)
+        said = tmp_path / "said.csv"
+        said.write_text("id,label,split\nclass0/003.jpg,wasps,\nclass2/005.jpg,,test\n")
+        for words in (["split", part], ["label", part, said]):
+            done = server.run(words, tmp_path / "said.log")
+            assert done["code"] == 0, done["stderr"]
         shutil.copytree(photos, self.folder, dirs_exist_ok=True)
         self._beginnings = cycle([self._measure(None), self._measure(part)])
         self.begin_anew()
@@ -184,16 +196,13 @@ class Killing:
             cache=cache, previous=previous, reference=read_content(output), whole_s=seconds
         )
 
-    def call(self) -> Any:
+    def call(self, *, is_ended: bool = True) -> Any:
         """Extract, ended at a random moment; check what is there afterwards. True when done."""
         finished = read_finished(self.output) | read_digests(self.output)
         log = self.tmp_path / f"{self.n_ended}-{self.n_done}.log"
-        done = self.server.run(
-            extract_words(self.folder, self.output),
-            log,
-            after=draw_delay(self.rng, self.beginning.whole_s),
-            signal=self.ending,
-        )
+        delay = draw_delay(self.rng, self.slowness * self.beginning.whole_s)
+        order = {"after": delay, "signal": self.ending} if is_ended else {}
+        done = self.server.run(extract_words(self.folder, self.output), log, **order)
         decoded = read_log(log)
         assert finished.isdisjoint(decoded), "a finished shard was computed again"
         assert len(decoded) == len(set(decoded)), "decoded twice in one run"
@@ -202,9 +211,11 @@ class Killing:
             assert read_content(self.output) == self.beginning.reference
             assert not self.output.with_name(self.output.name + ".partial").exists()
             self.n_done += 1
+            self.slowness = 1.0
             return True
-        assert done["code"] in (-9, 143), done["stderr"]
+        assert done["code"] in ENDED, done["stderr"]
         self.n_ended += 1
+        self.slowness *= 1.05
         return False
 
     def _check_destination(self) -> None:

@@ -14,12 +14,13 @@ import random
 import re
 import shutil
 import subprocess
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors.numpy import load_file
 
 from featx.cache.joined import open_cache
@@ -28,6 +29,8 @@ from featx.core.drafts import is_draft
 from featx.core.errors import CacheDamagedError
 from featx.heads.head import load_head
 from featx.heads.linear import fold_linear
+
+from .conftest import draw_delay
 
 READING = {
     *("read", "pread64", "readv", "lseek", "getdents64", "fstat", "statx", "mmap", "ioctl"),
@@ -143,11 +146,11 @@ class Command:
         shutil.rmtree(self.folder)
         shutil.copytree(self.beginning, self.folder, symlinks=True)
 
-    def run(self, *strace: str) -> dict[str, Any]:
-        """Run the command, under strace if options of it are given."""
+    def run(self, *strace: str, after: float = TIMEOUT_S) -> dict[str, Any]:
+        """Run the command, under strace if options of it are given; kill it after some seconds."""
         stdout = self.stdout or f"{self.log}.stdout"
         store = {"FEATX_STORE": str(self.folder / "store")}
-        order: dict[str, Any] = {"after": TIMEOUT_S, "stdout": str(stdout), "env": store}
+        order: dict[str, Any] = {"after": after, "stdout": str(stdout), "env": store}
         if strace:
             order["strace"] = strace
         done: dict[str, Any] = self.server.run(self.words, self.log, **order)
@@ -241,6 +244,53 @@ class Command:
                 )
         return score
 
+    def kill_many(self, n_kills: int, *, seed: int) -> int:
+        """Kill the command at random moments, and return how often it was killed.
+
+        Each time, every output is the old or the new one, whole, and the other files are as they
+        were. Called once more at the end, the command works, and no draft is left.
+
+        Parameters
+        ----------
+        n_kills : int
+            Least number of kills.
+        seed : int
+            Seed of the moments.
+        """
+        self.begin_anew()
+        old = self.look()
+        done = self.run()
+        assert done["code"] == 0, done["stderr"]
+        new, names, whole_s = self.look(), self.list_names(), done["seconds"]
+        others = self._read_others()
+        rng, n_killed, slowness = random.Random(seed), 0, 1.0
+        self.begin_anew()
+        while n_killed < n_kills:
+            done = self.run(after=draw_delay(rng, slowness * whole_s))
+            assert done["code"] in (0, -9), done["stderr"]
+            is_killed = done["code"] == -9
+            n_killed += is_killed
+            slowness = 1.05 * slowness if is_killed else 1.0
+            there = self.look()
+            assert all(one in pair for one, *pair in zip(there, old, new, strict=True))
+            assert is_killed or there == new
+            assert self._read_others() == others
+            if not is_killed or rng.random() < 0.2:  # else, the next one finds what is left
+                self.begin_anew()
+        done = self.run()
+        assert done["code"] == 0, done["stderr"]
+        assert self.look() == new
+        assert set(self.list_names()) <= set(names)
+        return n_killed
+
+    def _read_others(self) -> dict[Path, bytes]:
+        """Read the files that were there before the command, but for the outputs."""
+        paths = (self.folder / path.relative_to(self.beginning) for path in self._list_beginning())
+        return {path: path.read_bytes() for path in paths if path not in self.outputs}
+
+    def _list_beginning(self) -> list[Path]:
+        return sorted(path for path in self.beginning.rglob("*") if path.is_file())
+
     def _judge_one(self, done: dict[str, Any], *, old: list[Any], new: list[Any]) -> str:
         """Judge a disturbed run: its exit code, its words, and the result that is there."""
         stderr, code = done["stderr"], done["code"]
@@ -331,20 +381,21 @@ def read_cache(path: Path) -> Table | bytes:
     except CacheDamagedError:
         return path.read_bytes()
     with open_cache(path) as cache:
+        said = defaultdict(list)  # recorded splits have no id
+        for one in cache.read_history():
+            said[one.id].append((one.field, one.value, one.kind, one.author))
         parts = [
             cache.labels,
             cache.splits,
             cache.digests,
-            [
-                repr([(one.value, one.kind, one.author) for one in cache.read_history(row_id)])
-                for row_id in cache.ids
-            ],
-            *map(cache.read_vectors, cache.embeddings),
+            [repr(said.pop(row_id, [])) for row_id in cache.ids],
+            *(cache.take_vectors(name, np.arange(len(cache))) for name in cache.embeddings),
         ]
         rows = {
             row_id: tuple(one if isinstance(one, str) else one.tobytes() for one in cells)
             for row_id, *cells in zip(cache.ids, *parts, strict=True)
         }
+        rows |= {f"said of {row_id!r}": tuple(left) for row_id, left in said.items()}
         return Table(rows, frozenset(failure.id for failure in cache.failures))
 
 

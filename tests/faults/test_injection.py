@@ -13,21 +13,26 @@ from typing import Any
 import h5py
 import pytest
 
+from tests.cache.parts import write_parts
+
 from .conftest import Server
 from .injection import Command, draw_faults, find_reason_to_skip
 
 REASON = find_reason_to_skip()
 
-pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
+needs_strace = pytest.mark.skipif(bool(REASON), reason=REASON)
 
 N_ERRORS = int(os.environ.get("FEATX_ERRORS", "0"))
 """Number of errors for each call; 0 for a sample of the calls."""
 
 N_SAMPLED = 24
 
+N_KILLS = int(os.environ.get("FEATX_KILLS", "20"))
+"""Number of kills of each command at random moments."""
+
 FITTING = (
     *("h5py", "sklearn.linear_model"),
-    *("featx.fitting.fit", "featx.fitting.label", "featx.fitting.split"),
+    *("featx.fitting.fit", "featx.fitting.label", "featx.fitting.split", "featx.cache.merge"),
 )
 NETWORKS = (
     *("torch", "torchvision", "featx.engines.torch_engine", "featx.extraction.extract"),
@@ -122,11 +127,50 @@ def prepare_seal(workshop: Workshop) -> Command:
     return workshop.build(["seal", workshop.cache], workshop.cache)
 
 
-def prepare_label(workshop: Workshop) -> Command:
-    """Labels of a cache of which nobody has said anything."""
+def write_labels(workshop: Workshop, text: str) -> list[Any]:
+    """Write a table of what ada says, and return the words that record it in a cache."""
     table = workshop.folder / "labels.csv"
-    table.write_text("id,label\nants/001.jpg,bees\nbees/002.jpg,wasps\n")
-    return workshop.build(["label", workshop.cache, table, "--author", "ada"], workshop.cache)
+    table.write_text(text)
+    return [table, "--author", "ada"]
+
+
+def prepare_label(workshop: Workshop) -> Command:
+    """Labels of a cache of which people have said something before."""
+    workshop.run(["split", workshop.cache, "--overwrite", "--val", "0.4"])
+    said = "id,label,kind\nants/001.jpg,flies,unsure\nants/003.jpg,wasps,sure\n"
+    workshop.run(["label", workshop.cache, *write_labels(workshop, said)])
+    new = write_labels(workshop, "id,label\nants/001.jpg,bees\nbees/002.jpg,wasps\n")
+    return workshop.build(["label", workshop.cache, *new], workshop.cache)
+
+
+def write_labelled_parts(workshop: Workshop) -> tuple[Path, list[Path]]:
+    """Write three parts of a source, and say something of rows of them."""
+    whole, parts = write_parts(workshop.folder / "parts", 3)
+    whole.unlink()
+    folder = parts[0].parent
+    said = "id,label\nants/000.jpg,bees\nants/003.jpg,wasps\nants/006.jpg,wasps\n"
+    workshop.run(["label", folder, *write_labels(workshop, said)])
+    return folder, parts
+
+
+def prepare_label_parts(workshop: Workshop) -> Command:
+    """Labels of rows of several parts, which are written one by one."""
+    folder, parts = write_labelled_parts(workshop)
+    said = "id,label\nants/000.jpg,flies\n" + "".join(
+        f"bees/{number:03}.jpg,flies\n" for number in range(1, 16, 3)
+    )
+    return workshop.build(["label", folder, *write_labels(workshop, said)], *parts)
+
+
+def prepare_merge(workshop: Workshop) -> Command:
+    """Parts in place of what they were before."""
+    folder, parts = write_labelled_parts(workshop)
+    merged = workshop.folder / "all.h5"
+    workshop.run(["merge", folder, "-o", merged])
+    said = write_labels(workshop, "id,label\nants/003.jpg,bees\nbees/001.jpg,wasps\n")
+    workshop.run(["label", folder, *said])
+    words = ["merge", folder, "-o", merged, "--overwrite"]
+    return workshop.build(words, merged, *parts)
 
 
 def prepare_fit_head(workshop: Workshop) -> Command:
@@ -150,7 +194,10 @@ def prepare_extract(workshop: Workshop) -> Command:
 
 
 def prepare_extract_more(workshop: Workshop) -> Command:
-    """A cache that lacks some images."""
+    """A cache that lacks some images, and of which people have said something."""
+    workshop.run(["split", workshop.cache, "--overwrite", "--val", "0.4"])
+    said = "id,label\ntrain/ants/1.png,wasps\ntrain/bees/3.png,wasps\n"
+    workshop.run(["label", workshop.cache, *write_labels(workshop, said)])
     source = workshop.photos / "train" / "ants"
     for number in (1, 2):
         image = source / f"{number}.png"
@@ -175,6 +222,8 @@ def prepare_fine_tune(workshop: Workshop) -> Command:
 
 PREPARE: dict[str, tuple[str, Callable[[Workshop], Command]]] = {
     "label": ("fitting", prepare_label),
+    "label parts": ("fitting", prepare_label_parts),
+    "merge": ("fitting", prepare_merge),
     "split": ("fitting", prepare_split),
     "seal": ("fitting", prepare_seal),
     "fit-head": ("fitting", prepare_fit_head),
@@ -203,6 +252,7 @@ def report(command: Command, calls: Any, faults: Any, capsys: pytest.CaptureFixt
     assert score.counts["not met"] <= len(faults) / 4
 
 
+@needs_strace
 def test_label_split_and_fit_head_whose_calls_fail_lose_nothing(fitting: Workshop) -> None:
     """A few of the calls that change the disk."""
     for prepare in (prepare_label, prepare_split, prepare_fit_head):
@@ -213,6 +263,7 @@ def test_label_split_and_fit_head_whose_calls_fail_lose_nothing(fitting: Worksho
         assert score.counts["right"] + score.counts["told"] >= 1
 
 
+@needs_strace
 @pytest.mark.slow
 def test_command_whose_calls_fail_loses_nothing(
     command: Command, capsys: pytest.CaptureFixture[str]
@@ -225,6 +276,7 @@ def test_command_whose_calls_fail_loses_nothing(
     report(command, calls, faults, capsys)
 
 
+@needs_strace
 @pytest.mark.slow
 @pytest.mark.parametrize("signal", ["SIGKILL", "SIGTERM"])
 def test_command_that_is_ended_at_a_call_loses_nothing(
@@ -233,3 +285,13 @@ def test_command_that_is_ended_at_a_call_loses_nothing(
     calls = [call for call in command.list_calls() if call.changes_disk]
     drawn = draw_faults(calls, seed=2, n_calls=None if N_ERRORS else N_SAMPLED // 4)
     report(command, calls, [(call, f"signal={signal}") for call, _ in drawn], capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "prepare", [prepare_label, prepare_split, prepare_label_parts, prepare_merge]
+)
+def test_command_that_is_killed_at_random_moments_loses_nothing(
+    fitting: Workshop, prepare: Callable[[Workshop], Command]
+) -> None:
+    assert prepare(fitting).kill_many(N_KILLS, seed=5) >= N_KILLS
