@@ -259,7 +259,7 @@ def test_what_was_said_holds_through_any_changes(
 
 
 @pytest.mark.slow
-@settings(FAST, max_examples=60)
+@settings(FAST, max_examples=30)
 @given(steps=STEPS, n_parts=N_PARTS)
 def test_what_was_said_holds_through_any_of_many_changes(
     backbone: Any, watch_batches: Any, steps: Any, n_parts: int

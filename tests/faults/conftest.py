@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from featx.cache.joined import open_cache
 from featx.cache.open import open_sealed
@@ -144,6 +145,7 @@ class Beginning:
     """Where extractions begin, and what one that nobody ends makes of it."""
 
     cache: Path | None
+    options: tuple[str, ...]
     previous: tuple[Any, ...] | None
     reference: tuple[Any, ...]
     whole_s: float
@@ -152,9 +154,9 @@ class Beginning:
 class Killing:
     """Extractions that are ended at random moments and called again until they are done.
 
-    They begin with nothing and over the cache of a part of the source, in turns; people have said
-    something of that. Each extraction
-    that is ended gives the next one a little more time: other programs may slow the machine down.
+    They begin with nothing, over the cache of a part of the source, and over the same cache to drop
+    a row of it, in turns; people have said something of its rows. The moments follow the pace of
+    the machine: an extraction that is ended gives the next one more time, one that is not, less.
     """
 
     def __init__(
@@ -169,31 +171,41 @@ class Killing:
         self.slowness = 1.0
         # Of the two damaged and the two equal photos, one each is new to that cache.
         shutil.copytree(photos, self.folder, ignore=shutil.ignore_patterns("*[02468].jpg"))
-        part = tmp_path / "part.h5"
+        part, gone = tmp_path / "part.h5", self.folder / "class0" / "gone.png"
+        Image.new("RGB", (40, 30)).save(gone)
         self._extract_whole(part)
+        gone.unlink()
         said = tmp_path / "said.csv"
-        said.write_text("id,label,split\nclass0/003.jpg,wasps,\nclass2/005.jpg,,test\n")
+        said.write_text(
+            "id,label,split\nclass0/003.jpg,wasps,\nclass2/005.jpg,,test\nclass0/gone.png,flies,\n"
+        )
         for words in (["split", part], ["label", part, said]):
             done = server.run(words, tmp_path / "said.log")
             assert done["code"] == 0, done["stderr"]
         shutil.copytree(photos, self.folder, dirs_exist_ok=True)
-        self._beginnings = cycle([self._measure(None), self._measure(part)])
+        starts = [self._measure(None), self._measure(part), self._measure(part, "--prune")]
+        self._beginnings = cycle(starts)
         self.begin_anew()
 
-    def _extract_whole(self, output: Any) -> Any:
+    def _extract_whole(self, output: Any, *options: str) -> Any:
         """Extract, ended by nobody; return the seconds."""
-        done = self.server.run(extract_words(self.folder, output), output.with_suffix(".log"))
+        words = extract_words(self.folder, output, *options)
+        done = self.server.run(words, output.with_suffix(".log"))
         assert done["code"] == 0, done["stderr"]
         return done["seconds"]
 
-    def _measure(self, cache: Any) -> Any:
-        output = self.tmp_path / ("reference.h5" if cache is None else "reference-over-part.h5")
+    def _measure(self, cache: Any, *options: str) -> Any:
+        output = self.tmp_path / "reference.h5"
+        output.unlink(missing_ok=True)
         if cache is not None:
             shutil.copyfile(cache, output)
-        seconds = self._extract_whole(output)
-        previous = None if cache is None else read_content(cache)
+        seconds = self._extract_whole(output, *options)
         return Beginning(
-            cache=cache, previous=previous, reference=read_content(output), whole_s=seconds
+            cache=cache,
+            options=options,
+            previous=None if cache is None else read_content(cache),
+            reference=read_content(output),
+            whole_s=seconds,
         )
 
     def call(self, *, is_ended: bool = True) -> Any:
@@ -202,7 +214,8 @@ class Killing:
         log = self.tmp_path / f"{self.n_ended}-{self.n_done}.log"
         delay = draw_delay(self.rng, self.slowness * self.beginning.whole_s)
         order = {"after": delay, "signal": self.ending} if is_ended else {}
-        done = self.server.run(extract_words(self.folder, self.output), log, **order)
+        words = extract_words(self.folder, self.output, *self.beginning.options)
+        done = self.server.run(words, log, **order)
         decoded = read_log(log)
         assert finished.isdisjoint(decoded), "a finished shard was computed again"
         assert len(decoded) == len(set(decoded)), "decoded twice in one run"
@@ -211,7 +224,7 @@ class Killing:
             assert read_content(self.output) == self.beginning.reference
             assert not self.output.with_name(self.output.name + ".partial").exists()
             self.n_done += 1
-            self.slowness = 1.0
+            self.slowness *= 0.8
             return True
         assert done["code"] in ENDED, done["stderr"]
         self.n_ended += 1
