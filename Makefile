@@ -19,7 +19,7 @@ test-long: $(READY)
 	$(BIN)/pytest -m slow -n 2 --dist worksteal
 
 # Any number of runs killed at random moments, and commands of which each call that concerns a disk
-# fails with so many errors, or is the last; 40 kills and a sample of the calls are part of test-long.
+# fails with so many errors, or is the last. In test-long: 20 to 40 kills, and a sample of the calls.
 test-faults: $(READY)
 	FEATX_KILLS=$(or $(KILLS),40) FEATX_ERRORS=$(or $(ERRORS),1) $(BIN)/pytest tests/faults -m slow
 
