@@ -5,7 +5,9 @@ Run it with ``python benchmarks/cluster.py``; it needs the extra ``cluster``.
 1. The same photos through the same network on the same cores, once by one process, once by an actor
    of Ray per core; interleaved. The speed is that between two sizes, (images of the large run - of
    the small run) ÷ (their seconds), so that no start counts; starts are told apart.
-2. How many rows the driver receives, joins, hashes and makes durable in a second of one core, by
+2. Vectors of the ants and bees and of 10,000 images of CIFAR-10: those of a cluster beside those of
+   one process, to the last bit.
+3. How many rows the driver receives, joins, hashes and makes durable in a second of one core, by
    dim: results as actors send them, from memory, through the code of a run. Seconds of a core, and
    not those that pass, because a busy machine does not change them; beside them the latter.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import pickle
 import statistics
 import subprocess
@@ -27,6 +30,8 @@ import numpy as np
 
 # Run as a script, its folder's parent is not on the path.
 sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
+from cost import write_subset
+from parts import read_vectors
 from photos import link_some, write_photos
 from shared import build_parser
 
@@ -42,6 +47,9 @@ from featx.extraction.ray_actor import BlockResult
 from featx.extraction.ray_plan import settle_repeats
 from featx.images.entries import MANIFEST_KINDS
 
+BATCH_SIZE = 8
+"""Images of a batch of both ways: the last bits of a vector depend on it."""
+
 BLOCK_ROWS = 4096
 """Number of rows of a block whose batches have 256 images, as on a GPU."""
 
@@ -51,15 +59,18 @@ def extract(folder: str, output: str, backbone: str, weights: str, *, how: str) 
     options: dict[str, Any] = {"cluster": "ray", "workers": 1} if how == "ray" else {}
     begin = time.perf_counter()
     report = featx.extract(
-        folder, output, backbone=backbone, weights=weights, progress=False, **options
-    )
+        folder, output, backbone=backbone, weights=weights or None, batch_size=BATCH_SIZE,
+        progress=False, **options,
+    )  # fmt: skip
     print(json.dumps({"images": report.n_embedded, "seconds": time.perf_counter() - begin}))
 
 
 def run_child(*words: object) -> dict[str, float]:
-    """Run a measurement in a process of its own."""
+    """Run a measurement in a session of its own, like the actors of Ray: Linux shares by them."""
     command = [sys.executable, __file__, "--child", *map(str, words)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 
@@ -90,6 +101,27 @@ def compare(options: argparse.Namespace, photos: Path, scratch: Path) -> list[di
             | {f"{how}_images_per_s": statistics.median(found) for how, found in rates.items()}
             | {f"{how}_start_s": statistics.median(found) for how, found in starts.items()}
             | {"ray_to_one": statistics.median(ratios), "ratios": ratios}
+        )
+    return lines
+
+
+def compare_vectors(options: argparse.Namespace, scratch: Path) -> list[dict[str, Any]]:
+    """Extract both data sets both ways: one line for each of them."""
+    data, weights = options.data / "data", options.data / "weights"
+    tar = scratch / "cifar10.tar"
+    write_subset([data / "cifar10-test.tar"], options.images, tar)
+    lines = []
+    for name, source, backbone, given in (
+        ("hymenoptera", data / "hymenoptera_data", "mobilenet_v2",
+         str(weights / "mobilenet_v2-imagenet-backbone.pth")),
+        ("CIFAR-10", tar, "mini", ""),
+    ):  # fmt: skip
+        outputs = {how: scratch / f"{name}-{how}.h5" for how in ("one", "ray")}
+        done = {how: run_child(source, path, backbone, given, how) for how, path in outputs.items()}
+        one, ray = map(read_vectors, outputs.values())
+        lines.append(
+            {"source": name, "backbone": backbone, "rows": len(one), "equal": one == ray}
+            | {f"{how}_s": result["seconds"] for how, result in done.items()}
         )
     return lines
 
@@ -158,12 +190,13 @@ def measure_driver(dim: int, n_blocks: int, folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure both, and print one JSON object."""
+    """Measure all, and print one JSON object."""
     parser = build_parser(__doc__)
     parser.add_argument("--backbones", nargs="+", default=["mobilenet_v2"])
     parser.add_argument("--sizes", nargs=2, type=int, default=[400, 2000], help="images of a run")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--dims", nargs="+", type=int, default=[512, 1280, 2048])
+    parser.add_argument("--images", type=int, default=10_000, help="images of CIFAR-10; 0: none")
+    parser.add_argument("--dims", nargs="*", type=int, default=[512, 1280, 2048])
     parser.add_argument("--blocks", type=int, default=16, help="blocks that the driver receives")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -174,11 +207,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         result: dict[str, Any] = {
-            "driver": [measure_driver(dim, options.blocks, scratch) for dim in options.dims]
+            "load_before": os.getloadavg()[0],
+            "driver": [measure_driver(dim, options.blocks, scratch) for dim in options.dims],
         }
+        if options.images:
+            result["vectors"] = compare_vectors(options, scratch)
         if options.rounds:
             write_photos(options.data / "data", scratch / "photos", options.sizes[1])
             result["throughput"] = compare(options, scratch / "photos", scratch)
+        result["load_after"] = os.getloadavg()[0]
     print(json.dumps(result, indent=2))
 
 

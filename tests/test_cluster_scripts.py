@@ -1,5 +1,7 @@
-"""The scripts for Slurm, with a stand-in for Slurm: it sets the number of the task, and runs it."""
+"""The scripts for Slurm, with a stand-in that sets the number of a task and runs it; Ray's YAML."""
 
+import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -13,8 +15,6 @@ from featx.cache.joined import open_cache
 from featx.core.drafts import is_draft
 
 SCRIPTS = Path(__file__).parents[1] / "pipelines" / "cluster"
-
-pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 
 
 def write_program(path: Path, text: str) -> None:
@@ -60,6 +60,8 @@ class Slurm:
 @pytest.fixture
 def slurm(tmp_path: Path) -> Slurm:
     """Slurm with a featx that prints its words."""
+    if shutil.which("bash") is None:
+        pytest.skip("needs bash")
     return Slurm(tmp_path / "bin", "printf '%s\\n'")
 
 
@@ -95,6 +97,7 @@ def test_the_merge_writes_the_cache(slurm: Slurm) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_tasks_that_fail_and_run_again_end_in_one_cache(tmp_path: Path, make_image: Any) -> None:
     for number in range(12):
         make_image(
@@ -117,3 +120,22 @@ def test_tasks_that_fail_and_run_again_end_in_one_cache(tmp_path: Path, make_ima
         assert len(cache) == 12
         assert cache.embeddings == ("lenet5",)
     assert not any(is_draft(path.name) for path in tmp_path.iterdir())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
+def test_the_cluster_fits_the_schema_of_ray() -> None:
+    jsonschema, yaml = pytest.importorskip("jsonschema"), pytest.importorskip("yaml")
+    spec = importlib.util.find_spec("ray")  # its import would take seconds
+    assert spec is not None
+    assert spec.origin is not None
+    schema = json.loads(
+        Path(spec.origin).with_name("autoscaler").joinpath("ray-schema.json").read_text()
+    )
+    cluster = yaml.safe_load((SCRIPTS / "ray-aws.yaml").read_text())
+    jsonschema.validate(cluster, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(cluster | {"max_worker": 8}, schema)
+    # What Ray checks beyond its schema.
+    kinds = cluster["available_node_types"]
+    assert cluster["head_node_type"] in kinds
+    assert sum(kind.get("min_workers", 0) for kind in kinds.values()) <= cluster["max_workers"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import re
@@ -25,7 +26,6 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report its use to its makers
     "RAY_ENABLE_AUTO_CONNECT": "0",  # a late call of a thread would start another Ray
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray warns that this will be its default
-    "RAY_BACKEND_LOG_LEVEL": "error",  # its C++ part writes to standard error
 }
 """Variables of the environment of Ray and of the processes that it starts."""
 
@@ -142,7 +142,7 @@ def open_ray(cluster: ClusterRequest) -> Iterator[Any]:
             _check_reachable(cluster)
         folder = None if cluster.address else _make_folder()
         try:
-            with _handlers_kept(), stage(f"connecting to {cluster.name}"):
+            with _handlers_kept(), few_processes(), stage(f"connecting to {cluster.name}"):
                 _connect(ray, cluster, folder)
             yield ray
         finally:
@@ -174,6 +174,29 @@ def _connect(ray: Any, cluster: ClusterRequest, folder: PathLike | None) -> None
             if cluster.address
             else "Free memory and space in the folder for temporary files.",
         ) from error
+
+
+DISPENSABLE = ("start_api_server", "start_monitor", "start_log_monitor")
+"""Functions that start Ray's dashboard, its autoscaler, and the process that gathers logs."""
+
+
+@contextmanager
+def few_processes() -> Iterator[None]:
+    """Let Ray that is started in a block start no process that a run does not need.
+
+    Ray has no switch for them all. Without a dashboard, it still starts the process for statistics
+    on its use, which asks 169.254.169.254 and ``metadata.google.internal`` which cloud the machine
+    belongs to, even if the statistics are off.
+    """
+    node: Any = importlib.import_module("ray._private.node").Node
+    before = {name: getattr(node, name) for name in DISPENSABLE}
+    for name in before:
+        setattr(node, name, lambda _node, **_options: None)
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(node, name, function)
 
 
 def _check_reachable(cluster: ClusterRequest) -> None:

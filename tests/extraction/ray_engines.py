@@ -1,4 +1,4 @@
-"""Engines that end badly, and a script that sends one of them to a cluster."""
+"""Engines that end badly, and a script that sends them to a cluster."""
 
 import os
 import signal
@@ -6,6 +6,8 @@ import sys
 from typing import Any
 
 import featx
+from featx.extraction import ray
+from featx.extraction.ray_connect import ClusterRequest, open_ray
 from featx.testing import FakeEngine
 
 
@@ -33,12 +35,14 @@ class Unbuilt:
 
 
 if __name__ == "__main__":
-    source, output, kind = sys.argv[1:]
-    engines: dict[str, Any] = {"deadly": Deadly, "broken": Broken, "unbuilt": Unbuilt}
-    try:
-        featx.extract(
-            source, output, backbone="lenet5", engine=engines[kind](), cluster="ray", workers=1,
-            progress=False,
-        )  # fmt: skip
-    except featx.FeatxError as error:
-        sys.exit(str(error))
+    source, output = sys.argv[1:]
+    ray.WAIT_S = 0.0  # nothing is to come back
+    with open_ray(ClusterRequest(address="", device="cpu")):
+        for engine in (Unbuilt(), Broken(), Deadly()):
+            try:
+                featx.extract(
+                    source, output, backbone="lenet5", engine=engine, cluster="ray", workers=1,
+                    progress=False,
+                )  # fmt: skip
+            except featx.FeatxError as error:
+                print(error, flush=True)

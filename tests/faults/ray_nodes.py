@@ -12,6 +12,8 @@ from typing import Any
 
 from ray.cluster_utils import Cluster
 
+from featx.extraction.ray_connect import few_processes
+
 FAST = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500,
         "health_check_failure_threshold": 2}  # fmt: skip
 """A machine that does not answer for a second counts as lost; Ray's default is 15 s."""
@@ -44,10 +46,8 @@ def main() -> None:
     """Serve the words of standard input until it ends."""
     rng = random.Random(0)
     options: dict[str, Any] = {"num_cpus": 1}
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args=options | {"_system_config": FAST, "include_dashboard": False},
-    )
+    with few_processes():
+        cluster = Cluster(initialize_head=True, head_node_args=options | {"_system_config": FAST})
     nodes = [cluster.add_node(**options) for _ in range(2)]
     print(cluster.address, flush=True)
     for line in sys.stdin:
