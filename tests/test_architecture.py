@@ -239,6 +239,12 @@ def test_start_loads_nothing_heavy(code: str) -> None:
     assert done.stdout.splitlines()[-1] == "loaded:"
 
 
+def test_extract_loads_torch_only_when_there_is_something_to_embed() -> None:
+    code = "import sys, featx; featx.extract; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "False\n", done.stderr
+
+
 def test_commands_on_a_cache_load_no_torch(cache_path: Path, tmp_path: Path) -> None:
     head = tmp_path / "head.joblib"
     lines = [

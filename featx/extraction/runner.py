@@ -15,7 +15,6 @@ from featx.embedding.options import RunOptions
 from featx.embedding.timings import Timings
 from featx.engines.engine import Engine
 from featx.engines.info import EngineInfo, describe_engine
-from featx.extraction.ray import open_ray_runner
 from featx.extraction.ray_connect import ClusterRequest
 from featx.extraction.settings import Settings
 from featx.images.entries import Entry
@@ -130,6 +129,8 @@ def open_runner(
         with options.build_engine(backbone, settings.precision, n_images=n_images) as engine:
             yield LocalRunner(backbone, engine, options)
         return
+    from featx.extraction.ray import open_ray_runner  # imports torch: not for a no-op
+
     with open_ray_runner(
         cluster, backbone, options, precision=settings.precision, n_images=n_images
     ) as runner:
