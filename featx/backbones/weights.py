@@ -10,6 +10,7 @@ from pathlib import Path
 
 from featx.backbones.preprocess import ImageClassification
 from featx.core.errors import WeightsError, suggest
+from featx.core.recognise import check_local
 
 FILE_SUFFIXES = (".pth", ".pt", ".safetensors")
 """Suffixes that promise a file of weights."""
@@ -181,6 +182,7 @@ def choose_weights(
         return WeightsChoice(seed=int(text.removeprefix("random:")))
     if file is not None:
         return WeightsChoice(file=file)
+    check_local(text, WeightsError)
     if Path(split_key(text)[0]).suffix in FILE_SUFFIXES:
         raise WeightsError(
             subject=text,

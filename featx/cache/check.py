@@ -14,10 +14,11 @@ from featx.cache.open import check_exists
 from featx.cache.reader import Cache
 from featx.cache.seal import SealedFile
 from featx.cache.tables import BLOCK_ROWS
+from featx.core.address import name_caches, name_place
 from featx.core.columns import Table, Texts, iter_blocks
 from featx.core.errors import CacheError, FeatxError
 from featx.core.lookup import TextIndex
-from featx.core.parts import describe_missing, list_missing, name_caches
+from featx.core.parts import describe_missing, list_missing
 from featx.core.progress import stage
 from featx.core.rows import Failure
 from featx.core.text import show_text
@@ -88,7 +89,7 @@ def verify_cache(path: CachePaths) -> Verification:
     if files == path and len(files) == 1:
         return _verify_file(files[0])
     found = [_verify_file(file) for file in files]
-    problems = [f"{one.path}: {line}" for one in found for line in one.problems]
+    problems = [f"{name_place(one.path)}: {line}" for one in found for line in one.problems]
     missing = list_missing(files)
     problems += [f"expected all parts, got {describe_missing(missing, files)}"] if missing else []
     name, digest = Path(name_caches(path)), ""
@@ -116,7 +117,7 @@ def _verify_file(path: Path) -> Verification:
     except CacheError as error:
         if isinstance(error.__cause__, OSError):  # nobody knows whether the bytes are damaged
             raise
-        return Verification(path=path, problems=(str(error),))
+        return Verification(path=path, problems=(f"{error.reason}. {error.remedy}",))
     if damaged:
         lines = tuple(
             f"bytes {start} to {end} changed after the file was sealed" for start, end in damaged

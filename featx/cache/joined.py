@@ -18,20 +18,14 @@ from featx.cache.format import EmbeddingInfo
 from featx.cache.label_columns import read_labels
 from featx.cache.open import check_exists
 from featx.cache.reader import Cache
+from featx.core.address import name_caches
 from featx.core.columns import concat_columns
 from featx.core.errors import CacheError
 from featx.core.fingerprint import check_comparable
 from featx.core.learnt import Digests, join_digests
 from featx.core.lookup import TextIndex
 from featx.core.notes import note
-from featx.core.parts import (
-    check_parts,
-    describe_missing,
-    find_part,
-    list_missing,
-    list_part_files,
-    name_caches,
-)
+from featx.core.parts import check_parts, describe_missing, find_part, list_missing, list_part_files
 from featx.core.provenance import Provenance
 from featx.core.rows import Failure
 from featx.core.typing import Array, BoolArray, CachePaths, IntArray, StrArray, VectorDtype, Vectors

@@ -13,10 +13,11 @@ from featx.cache.label_columns import read_labels
 from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache
 from featx.cache.writer import Column, Placement, write_cache
+from featx.core.address import name_caches
 from featx.core.errors import CacheError
 from featx.core.files import check_destination, follow_link, name_work_dir
 from featx.core.notes import note
-from featx.core.parts import MAX_NAMED, describe_missing, list_missing, name_caches
+from featx.core.parts import MAX_NAMED, describe_missing, list_missing
 from featx.core.progress import stage
 from featx.core.text import count_noun, join_some
 from featx.core.typing import CachePaths, PathLike

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from featx.cache.remote_lock import RemoteLock
 from featx.cache.shard_copies import ShardCopies
-from featx.core.address import Address, find_address
+from featx.core.address import Address, find_address, note_copy
 from featx.core.errors import CacheError
 from featx.core.files import explain_errors, follow_link, name_work_dir, replacing
 from featx.core.progress import stage
 from featx.core.records import build_record, load_json
 from featx.core.typing import CachePaths, PathLike
-from featx.remote.copies import list_places, name_folder
+from featx.remote.copies import list_caches, list_places, name_folder
 from featx.remote.failures import MissingError, RemoteError
 from featx.remote.objects import State, download, find_state, is_same, upload
 
@@ -44,7 +44,9 @@ def find_staged(place: PathLike | Address) -> Path:
     address = find_address(place)
     if address is None:
         return Path(str(place))
-    return name_folder(address, "outputs") / address.name
+    path = name_folder(address, "outputs") / address.name
+    note_copy(path, address)
+    return path
 
 
 @contextmanager
@@ -137,18 +139,31 @@ def open_outputs(caches: CachePaths) -> Iterator[list[Path]]:
     with ExitStack() as stack:
         paths = []
         for place in list_places(caches):
-            path = Path(place) if find_address(place) is None else None
-            if path is None:
-                path = stack.enter_context(open_output(place))
+            address = find_address(place)
+            if address is None:
+                paths.append(Path(place))
+                continue
+            for one in _list_caches(address):
+                path = stack.enter_context(open_output(one))
                 if not path.exists():
                     raise CacheError(
-                        subject=str(find_address(place)),
+                        subject=str(one),
                         expected="a cache",
                         got="no object at this address",
                         remedy="Make a cache with featx.extract(source, output=address).",
                     )
-            paths.append(path)
+                paths.append(path)
         yield paths
+
+
+def _list_caches(address: Address) -> list[Address]:
+    """List the caches in a folder at an address; an address of anything else is one cache."""
+    if address.suffix:
+        return [address]
+    try:
+        return [address / name for name in list_caches(address)] or [address]
+    except RemoteError as error:
+        raise error.as_error(CacheError, address) from error
 
 
 def _check_address(address: Address) -> None:

@@ -15,12 +15,14 @@ from featx.cache.check import verify_cache
 from featx.cache.datasets import list_datasets
 from featx.cache.lock import CacheLock
 from featx.cache.open import check_exists, open_sealed
+from featx.cache.remote_output import has_address, open_output
 from featx.cache.sealing import seal_file
 from featx.cache.user_block import DIGEST_SIZE, Seal, read_seal
 from featx.core.copies import copy_content
 from featx.core.drafts import open_draft
 from featx.core.errors import CacheError
 from featx.core.files import explain_errors, put_in_place
+from featx.core.parts import list_part_files
 from featx.core.progress import stage
 from featx.core.typing import PathLike
 
@@ -93,7 +95,17 @@ def seal_cache(path: PathLike, *, dry_run: bool = False) -> SealReport:
     >>> report.is_sealed, "user/weights: rows 0 to 2 of 3" in report.changes
     (True, True)
     """
+    if has_address(path):
+        with open_output(path) as copy:
+            return seal_cache(copy, dry_run=dry_run)
     path = Path(path).resolve()
+    if list_part_files(path):
+        raise CacheError(
+            subject=str(path),
+            expected="one cache",
+            got="a folder of parts",
+            remedy="Seal the part that was changed; featx.verify_cache(folder) names it.",
+        )
     check_exists(path)
     with (
         CacheLock(path) as lock,

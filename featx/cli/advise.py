@@ -7,7 +7,7 @@ import typer
 from featx.cli.options import AsJson, CacheArgument, Embedding
 from featx.cli.printing import print_json, print_table, print_text
 from featx.cli.records import describe_advice
-from featx.core.parts import name_caches
+from featx.core.address import name_caches
 
 if TYPE_CHECKING:
     from featx.finetune.advise import Advice

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 from featx.cli.options import AsJson, CacheArgument, Embedding, HeadArgument, choose
 from featx.cli.printing import format_accuracy, measure_table, print_json, print_table, print_text
 from featx.cli.table import count_columns
-from featx.core.parts import name_caches
+from featx.core.address import name_caches
 from featx.core.typing import SplitChoice
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from featx.cli.options import (
 from featx.cli.printing import print_json, print_note, print_table, print_text
 from featx.cli.records import describe_advice, rename_keys
 from featx.cli.register import register_networks
-from featx.core.parts import name_caches
+from featx.core.address import name_caches
 from featx.core.typing import HeldOutSplit, OptimizerName, TrainPrecision
 from featx.finetune.recipe import Recipe
 

@@ -15,8 +15,8 @@ from featx.cli.printing import (
     print_text,
 )
 from featx.cli.records import describe_fingerprint, describe_head, rename_keys
+from featx.core.address import name_caches, name_place
 from featx.core.errors import FeatxError
-from featx.core.parts import name_caches
 from featx.core.text import count_noun, shorten
 
 if TYPE_CHECKING:
@@ -52,12 +52,15 @@ def info(
 
     featx info head.joblib
     """
+    import glob
+
     from featx.core.recognise import describe_path, recognise_file
     from featx.remote.copies import localise
 
     if not failures:
         file = [localise(one) for one in file]
-    content = recognise_file(file[0]) if len(file) == 1 else "cache"
+    is_one = len(file) == 1 and (os.path.lexists(file[0]) or not glob.has_magic(str(file[0])))
+    content = recognise_file(file[0]) if is_one else "cache"
     if content == "head":
         _show_head(file[0], as_json=as_json)
     elif content == "weights":
@@ -106,7 +109,7 @@ def _show_cache(caches: list[Path], *, as_json: bool) -> None:
 
     with open_cache(caches) as cache:
         summary, n_caches = _summarise(cache), len(cache.members)
-    path, named = name_caches(caches), " ".join(map(str, caches))
+    path, named = name_caches(caches), " ".join(map(name_place, caches))
     if as_json:
         print_json(summary)
         return
@@ -198,7 +201,7 @@ def _summarise(cache: "Cache") -> dict[str, Any]:
         said = count_by_author(read_labels(cache), cache.read_rows(KEYS))
     return {
         "content": "cache",
-        "cache": str(cache.path),
+        "cache": name_place(cache.path),
         "digest": cache.digest,
         "source": cache.source,
         "n_rows": len(cache),

@@ -6,7 +6,7 @@ import typer
 
 from featx.cli.options import AsJson, Author, CacheArgument
 from featx.cli.printing import print_json, print_text
-from featx.core.parts import name_caches
+from featx.core.address import name_caches
 
 
 def split(

@@ -18,7 +18,7 @@ from featx.cli.options import (
 )
 from featx.cli.printing import print_json, print_text
 from featx.cli.register import register_networks
-from featx.core.parts import name_caches
+from featx.core.address import name_caches
 
 
 def verify(
@@ -57,7 +57,8 @@ def verify(
     found = verify_cache(cache)
     problems = list(found.problems)
     record = asdict(found)
-    record["cache"] = record.pop("path")
+    del record["path"]
+    record = {"cache": name_caches(cache), **record}
     if not as_json:
         state = "damaged" if problems else "sound"
         print_text(

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+
+from featx.core.text import join_some
+
+N_SHOWN = 3
+"""Number of caches that are named one by one if there are more."""
 
 _WHOLE = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]+)://.+", re.S)
 
@@ -15,8 +21,17 @@ _SHORT = re.compile(rf"({_SCHEMES}):/(?=[^/])", re.I)
 
 _HTTP = ("http", "https")
 
-_SECRET = re.compile(r"[?&][^=&]*(?:sig|token|key|credential|secret|password|auth)[^=&]*=", re.I)
+_SECRET = re.compile(r"[?&#][^=&]*(?:sig|token|key|credential|secret|password|auth)[^=&]*=", re.I)
 """A parameter of a query that may be a secret, such as the signature of a link for one day."""
+
+_USER = re.compile(r"(?<=:/)(/?)[^/?#\s]*@")
+"""User and password of an address, also of one that has lost a slash."""
+
+_LINKS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/[^\s'\"<>]+")
+"""Addresses in a sentence."""
+
+_copies: dict[str, str] = {}
+"""Addresses, as shown, by the path of their copy on this machine. Addresses are few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +92,65 @@ class Address:
         return str(self)
 
     def __str__(self) -> str:
-        shown = re.sub(r"(?<=://)[^/@]*@", "", self.text)
-        return re.split(r"\?", shown, maxsplit=1)[0] if _SECRET.search(shown) else shown
+        shown = _USER.sub(r"\1", self.text)
+        return re.split(r"[?#]", shown, maxsplit=1)[0] if _SECRET.search(shown) else shown
+
+
+def note_copy(path: os.PathLike[str], address: Address) -> None:
+    """Let `show_places` name an address in place of its copy on this machine.
+
+    Parameters
+    ----------
+    path : path
+        The copy, or the file that is built for the address.
+    address : Address
+        The address.
+    """
+    _copies[os.fspath(path)] = str(address)
+
+
+def show_places(text: str) -> str:
+    """Write a sentence so that it names what the user named, and no secret.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        The text without passwords and signatures in its addresses, and with addresses in place of
+        their copies on this machine.
+
+    Examples
+    --------
+    >>> show_places("https://ada:secret@host/a.h5?sig=abc: damaged")
+    'https://host/a.h5: damaged'
+    """
+    for path, shown in _copies.items():
+        text = text.replace(path, shown)
+    return _LINKS.sub(_show_link, text) if ":/" in text else text
+
+
+def _show_link(match: re.Match[str]) -> str:
+    """Show an address of a sentence; what ends the sentence is no part of it."""
+    text = match.group()
+    link = text.rstrip(".,:;)]")
+    if _SHORT.match(link):
+        link = _SHORT.sub(r"\1://", link, count=1)
+    return f"{Address(link)}{text[len(text.rstrip('.,:;)]')) :]}"
+
+
+def name_place(place: object) -> str:
+    """Name a path or an address as a user should see it.
+
+    Parameters
+    ----------
+    place : path
+        A path, or an address as text or as a `pathlib.Path`.
+    """
+    return str(find_address(place) or show_places(str(place)))
 
 
 def find_address(place: object) -> Address | None:
@@ -111,3 +183,17 @@ def find_address(place: object) -> Address | None:
     if not _WHOLE.fullmatch(text) or text[:5].lower() == "file:":
         return None
     return Address(text)
+
+
+def name_caches(
+    caches: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+) -> str:
+    """Name in a few words the caches that a user gives, one or several.
+
+    Parameters
+    ----------
+    caches : path or sequence of paths
+        What the user gives.
+    """
+    given = [caches] if isinstance(caches, str | os.PathLike) else caches
+    return join_some([name_place(one) for one in given] or ["no cache"], N_SHOWN)

@@ -34,6 +34,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
+from featx.core.address import show_places
 from featx.core.text import show_text
 
 MAX_REMEDY = 1000
@@ -57,7 +58,7 @@ class FeatxError(Exception):
     Attributes
     ----------
     subject, expected, got, remedy : str
-        The parts as given.
+        The parts as given, without passwords and signatures in addresses.
     exit_code : int
         Exit code of the command line.
     """
@@ -65,8 +66,9 @@ class FeatxError(Exception):
     exit_code = 1
 
     def __init__(self, *, subject: str, expected: str, got: str, remedy: str) -> None:
-        self.subject, self.expected, self.got, self.remedy = subject, expected, got, remedy
-        super().__init__(self.render(subject, remedy))
+        self.subject, self.expected = show_places(subject), show_places(expected)
+        self.got, self.remedy = show_places(got), show_places(remedy)
+        super().__init__(self.render(self.subject, self.remedy))
 
     @property
     def reason(self) -> str:

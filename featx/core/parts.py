@@ -24,9 +24,6 @@ _FILE = re.compile(r"part-(\d{3,6})-of-(\d{3,6})\.h5", re.ASCII)
 MAX_NAMED = 20
 """Largest number of missing parts that a message names one by one."""
 
-N_SHOWN = 3
-"""Number of caches that are named one by one if there are more."""
-
 
 @dataclass(frozen=True)
 class Part:
@@ -97,11 +94,6 @@ class Part:
 def list_paths(caches: CachePaths) -> list[Path]:
     """List the paths that a user gives, one or several."""
     return [Path(one) for one in ([caches] if isinstance(caches, str | os.PathLike) else caches)]
-
-
-def name_caches(caches: CachePaths) -> str:
-    """Name in a few words the caches that a user gives, one or several."""
-    return join_some([str(path) for path in list_paths(caches)] or ["no cache"], N_SHOWN)
 
 
 def find_part(path: Path) -> Part | None:

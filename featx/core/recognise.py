@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from featx.core.address import find_address
 from featx.core.errors import FeatxError
 from featx.core.files import name_work_dir
 from featx.core.look import find_obstacle
@@ -103,6 +104,31 @@ def describe_path(path: PathLike) -> str:
         return "another file"
     work_dir = name_work_dir(Path(path))
     return f"only unfinished work in {work_dir}" if os.path.isdir(work_dir) else "no such file"
+
+
+def check_local(path: PathLike, error: type[FeatxError]) -> None:
+    """Refuse the address of a file that featx reads from paths only.
+
+    Parameters
+    ----------
+    path : path
+        Path of the file.
+    error : type
+        Class of the error to raise.
+
+    Raises
+    ------
+    FeatxError
+        If the path is an address. The class of the error is `error`.
+    """
+    address = find_address(path)
+    if address is not None:
+        raise error(
+            subject=str(address),
+            expected="a path of this machine",
+            got="an address",
+            remedy="Copy the file to this machine, and name the copy.",
+        )
 
 
 def check_order(

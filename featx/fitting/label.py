@@ -19,6 +19,7 @@ from featx.cache.label_writer import rewrite_labels
 from featx.cache.lock import remove_dead_lock
 from featx.cache.reader import Cache
 from featx.cache.remote_output import has_address, open_outputs
+from featx.core.address import name_place
 from featx.core.columns import Table, Texts
 from featx.core.errors import CacheError, find_nearest
 from featx.core.notes import note
@@ -36,6 +37,7 @@ from featx.labels.statements import (
     find_texts,
     say,
 )
+from featx.remote.copies import localise
 
 N_NAMED = 3
 """Number of rows, labels and the like that a note names."""
@@ -178,9 +180,9 @@ def label_cache(
         subject, folder = "labels", Path()
         table = _read_mapping(labels, field, kind, author)
     else:
-        subject, folder = os.fspath(labels), Path(labels).parent
+        subject, folder = name_place(labels), Path(labels).parent
         table = read_label_table(
-            Path(labels), field, kind=kind, author=author, remove_empty=remove_empty
+            localise(labels), field, kind=kind, author=author, remove_empty=remove_empty
         )
     now = time.time_ns() // 1_000_000
     with open_cache(cache) as opened:

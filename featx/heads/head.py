@@ -20,7 +20,7 @@ from featx.core.fingerprint import Fingerprint
 from featx.core.learnt import Digests, find_learnt
 from featx.core.process import ignore_warnings, single_threaded
 from featx.core.provenance import Origin
-from featx.core.recognise import LET_READ, UNREADABLE, describe_path
+from featx.core.recognise import LET_READ, UNREADABLE, check_local, describe_path
 from featx.core.typing import (
     Array,
     BoolArray,
@@ -359,6 +359,7 @@ def load_head(path: PathLike) -> Head:
 def _read_content(path: Path) -> dict[str, Any]:
     """Read the dict in a head file, without the name of its format."""
     expected = "a head that featx wrote"
+    check_local(path, HeadError)
     got = describe_path(path)
     if got == "a cache":
         remedy = f"Fit a head on it: featx.fit_head('{path}', output='head.joblib')."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import shutil
@@ -9,13 +10,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from featx.core.address import Address, find_address
+from featx.core.address import Address, find_address, note_copy
 from featx.core.artifacts import find_store
 from featx.core.errors import CacheError
 from featx.core.files import explain_errors, replacing
 from featx.core.progress import stage
 from featx.core.typing import CachePaths, PathLike
-from featx.remote.failures import RemoteError
+from featx.remote.failures import MissingError, RemoteError
 from featx.remote.objects import download, find_kind, find_state, iter_objects
 
 MAX_AGE_S = 24 * 3600
@@ -58,13 +59,40 @@ def localise(place: PathLike) -> Path:
     if address is None:
         return Path(place)
     try:
-        if not address.text.endswith("/") and address.suffix:
-            return _copy(address)
-        if find_kind(address) != "folder":
+        is_file = not address.text.endswith("/") and bool(address.suffix)
+        if is_file or find_kind(address) != "folder":
             return _copy(address)
         return _copy_folder(address)
+    except MissingError as error:
+        if not glob.has_magic(address.name):
+            raise error.as_error(CacheError, address) from error
+        raise CacheError(
+            subject=str(address),
+            expected="the address of one cache, or of the folder of all parts",
+            got="a pattern",
+            remedy="Name the folder, or each cache.",
+        ) from error
     except RemoteError as error:
         raise error.as_error(CacheError, address) from error
+
+
+def list_caches(folder: Address) -> list[str]:
+    """List the names of the caches in a folder at an address, sorted; empty if it is no folder.
+
+    Parameters
+    ----------
+    folder : Address
+        The folder.
+
+    Raises
+    ------
+    RemoteError
+        If the folder cannot be listed.
+    """
+    if find_kind(folder) != "folder":
+        return []
+    found = (one.name for one in iter_objects(folder))
+    return sorted(name for name in found if "/" not in name and name.endswith(".h5"))
 
 
 def name_folder(address: Address, purpose: str) -> Path:
@@ -92,6 +120,7 @@ def _copy(address: Address) -> Path:
     state = find_state(address)
     folder = versions / f"{state[0]}-{state[1]}"
     path = folder / address.name
+    note_copy(path, address)
     if path.is_file() and state[1] >= 0:
         return path
     with explain_errors(path, error=CacheError):
@@ -110,8 +139,7 @@ def _copy(address: Address) -> Path:
 
 def _copy_folder(address: Address) -> Path:
     """Copy the caches of a folder, and put them together in a folder of this machine."""
-    found = (one.name for one in iter_objects(address))
-    names = sorted(name for name in found if "/" not in name and name.endswith(".h5"))
+    names = list_caches(address)
     if not names:
         raise CacheError(
             subject=str(address),
@@ -122,6 +150,7 @@ def _copy_folder(address: Address) -> Path:
     paths = [_copy(address / name) for name in names]
     text = "\n".join(map(str, paths))
     folder = name_folder(address, "copies") / hashlib.sha256(text.encode()).hexdigest()[:16]
+    note_copy(folder, address)
     with explain_errors(folder, error=CacheError):
         folder.mkdir(parents=True, exist_ok=True)
         for path in paths:

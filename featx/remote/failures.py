@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from featx.core.address import Address
+from featx.core.address import Address, show_places
 from featx.core.errors import FeatxError
 from featx.core.text import shorten
 
@@ -97,7 +97,9 @@ class PastEndError(ChangedError):
     """An object ends before the first byte that was asked for."""
 
 
-def explain(error: BaseException, address: Address) -> RemoteError:
+def explain(
+    error: BaseException, address: Address, *, outer: BaseException | None = None
+) -> RemoteError:
     """Explain an error of a file system of fsspec.
 
     Parameters
@@ -106,15 +108,17 @@ def explain(error: BaseException, address: Address) -> RemoteError:
         The error; the errors that caused it are looked at too.
     address : Address
         What was asked for.
+    outer : BaseException, optional
+        The error that was being handled when the request was made: it is no cause.
     """
-    causes = list(_iter_causes(error))
+    causes = list(_iter_causes(error, outer))
     found = next((one for one in causes if isinstance(one, RemoteError)), None)
     if found is not None:
         return found
     names = [type(one).__name__ for one in causes]
     codes = [code for one in causes if (code := _find_code(one))]
     status = next((number for one in causes if (number := _find_status(one))), 0)
-    text = shorten(" ".join(str(error).split()) or names[0], 200)
+    text = shorten(show_places(" ".join(str(error).split())) or names[0], 200)
     told = f"{status} {text}" if status and str(status) not in text else text
     if "NoSuchBucket" in codes or "bucket does not exist" in text:
         return MissingError(
@@ -142,7 +146,8 @@ def explain(error: BaseException, address: Address) -> RemoteError:
     if status == 416:
         return PastEndError("the object that was listed", "a shorter one", "Run the same again")
     if any(map(_is_unreachable, causes)):
-        got = f"no answer of {address.host} ({shorten(f'{names[-1]}: {causes[-1]}', 150)})"
+        cause = shorten(show_places(f"{names[-1]}: {causes[-1]}"), 150)
+        got = f"no answer of {address.host} ({cause})"
         remedy = "Check the network and the address; then run the same again: it goes on"
         return RemoteError("an answer of the store", got, remedy, is_transient=True)
     if any(isinstance(one, FileNotFoundError) for one in causes):
@@ -154,8 +159,10 @@ def _build_missing() -> MissingError:
     return MissingError("an object at this address", "none", "Check the address")
 
 
-def _iter_causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+def _iter_causes(
+    error: BaseException | None, outer: BaseException | None
+) -> Iterator[BaseException]:
+    while error is not None and error is not outer:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -71,18 +72,19 @@ def request(address: Address, call: Callable[[Any, str], T]) -> T:
     """
     system = open_system(address)
     path = system._strip_protocol(address.text)  # a folder at the top of a bucket is ""
-    start, delay_s = time.monotonic(), FIRST_DELAY_S
+    start, delay_s, outer = time.monotonic(), FIRST_DELAY_S, sys.exception()
     for n_tried in range(1, N_TRIES + 1):
         try:
             result = call(system, path)
         except (KeyboardInterrupt, SystemExit, MemoryError):
             raise
         except Exception as error:  # the packages of the schemes have no common base of errors
-            failure = explain(error, address)
+            failure = explain(error, address, outer=outer)
             is_last = n_tried == N_TRIES or time.monotonic() - start > MAX_TRYING_S
             if not failure.is_transient or is_last:
                 _count_lost(address, failure, n_tried)
-                raise failure from error
+                # Errors of other packages show addresses in full.
+                raise failure from (error if address.text == str(address) else None)
         else:
             _n_lost.pop(address.host, None)
             return result

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from featx.core.address import Address, find_address
+from featx.core import address
+from featx.core.address import Address, find_address, name_place, note_copy, show_places
 
 
 @pytest.mark.parametrize(
@@ -75,3 +76,29 @@ def test_address_of_http_has_a_query_that_is_no_part_of_its_name() -> None:
 )
 def test_address_as_text_hides_what_is_secret(text: str, shown: str) -> None:
     assert str(Address(text)) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://me:p@ss@host/a.tar: damaged", "https://host/a.tar: damaged"),
+        ("http:/me:secret@host/a.h5?sig=1", "http://host/a.h5"),
+        (
+            "got 'https://host/a?token=ab', and https://b:c@d/e.",
+            "got 'https://host/a', and https://d/e.",
+        ),
+        ("s3:/bucket/parts, split val", "s3://bucket/parts, split val"),
+        ("photos/a@b.jpg: damaged", "photos/a@b.jpg: damaged"),
+    ],
+)
+def test_show_places_hides_what_is_secret_in_a_sentence(text: str, shown: str) -> None:
+    assert show_places(text) == shown
+
+
+def test_show_places_names_the_address_of_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(address, "_copies", {})
+    note_copy(Path("/store/1/a.h5"), Address("s3://bucket/a.h5"))
+    assert show_places("/store/1/a.h5.partial: gone") == "s3://bucket/a.h5.partial: gone"
+    assert name_place(Path("/store/1/a.h5")) == "s3://bucket/a.h5"
+    assert name_place(Path("s3://bucket/b.h5")) == "s3://bucket/b.h5"
+    assert name_place("photos.h5") == "photos.h5"

@@ -147,6 +147,17 @@ def test_a_bucket_that_does_not_exist_is_told(s3: Any) -> None:
         find_kind(Address("s3://typo/photos"))
 
 
+def test_an_error_that_is_being_handled_is_no_cause(s3: Any, bucket: Address) -> None:
+    s3.share, s3.kinds = 1.0, ["drop"]
+    with pytest.raises(RemoteError, match="got no answer") as lost:
+        read_range(bucket / "1.jpg")
+    s3.share = 0.0
+    try:
+        raise lost.value
+    except RemoteError:
+        assert find_kind(bucket / "1.jpg") is None
+
+
 def test_missing_credentials_say_what_to_set(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")

@@ -21,6 +21,7 @@ from featx.core.columns import Categories, Texts
 from featx.core.errors import SourceError
 from featx.core.look import find_status
 from featx.core.lookup import TextIndex
+from featx.core.text import join_some
 from featx.core.typing import PathLike, Split
 from featx.images.elsewhere import read_file_address
 from featx.images.entries import Entries, as_columns
@@ -161,6 +162,14 @@ def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
         )
     for path in paths:
         check_is_there(path)
+    try:
+        return _read(paths)
+    except RemoteError as error:
+        raise error.as_error(SourceError, join_some(list(map(str, paths)), 3)) from error
+
+
+def _read(paths: Sequence[Place]) -> Manifest:
+    """List the images of one or several sources."""
     kinds = [find_kind(path) for path in paths]
     read_many = kinds[0].read_many
     if read_many is not None and all(kind is kinds[0] for kind in kinds):

@@ -233,7 +233,9 @@ class _Locator:
         if is_odd or image[0] in "~.$%" or image[-1] in "/." or not IS_POSIX:
             return self._find(image)
         path = image if image[0] == "/" else self.prefix + image
-        return path, image, build_content(path) if self.is_remote else Content(path)
+        if self.is_remote:  # no password is recorded
+            return str(Address(path)), str(Address(image)), build_content(path)
+        return path, image, Content(path)
 
     def _find(self, image: str) -> tuple[str, str, Content]:
         """Find an image whose path is an address, or may be written for another system."""
@@ -260,7 +262,7 @@ class _Locator:
         self.findings.n_backslashes += "\\" in image
         scheme, _, folder = table.parent.text.partition("://")
         path = f"{scheme}://{posixpath.normpath(posixpath.join(folder, slashed))}"
-        return path, slashed, build_content(path)
+        return str(Address(path)), str(Address(slashed)), build_content(path)
 
 
 def _refuse_cell(

@@ -75,7 +75,8 @@ def _find_names(table: Place, entries: Entries) -> Texts | None:
         return None
     for file in entries.contents.files:
         name = file[len(prefix) :].replace(os.sep, "/")
-        if not file.startswith(prefix) or name.startswith(("/", "../")) or "/" not in name:
+        is_elsewhere = name.startswith(("/", "../")) or "/" not in name or "://" in name
+        if is_elsewhere or not file.startswith(prefix):
             return None
         names.append(name)
     return names.build()
