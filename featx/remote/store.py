@@ -33,8 +33,9 @@ MAX_LOST = 64
 
 T = TypeVar("T")
 
-_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "http": "aiohttp", "https": "aiohttp"}
-"""Packages of the extra, by scheme."""
+_HTTP = "fsspec aiohttp"
+_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "http": _HTTP, "https": _HTTP}
+"""Packages of the extra that a scheme needs, with all that they need."""
 
 _lock = threading.Lock()
 _systems: dict[tuple[object, ...], Any] = {}
@@ -164,13 +165,13 @@ def open_system(address: Address) -> Any:
 
 def _build_system(address: Address) -> Any:
     scheme = address.scheme
-    require("fsspec", "remote")
-    from fsspec.core import url_to_fs
-
     try:
+        url_to_fs = require("fsspec.core", "remote").url_to_fs
         system, _ = url_to_fs(address.text, skip_instance_cache=True, **_list_options(scheme))
     except ImportError as error:
         package = _PACKAGES.get(scheme)
+        if package is None and isinstance(error, MissingExtraError):
+            raise
         remedy = str(error) if package is None else f"Run: pip install {package}"
         remedy += " (the extra remote of featx installs it)" if package else ""
         raise MissingExtraError(

@@ -182,6 +182,26 @@ def test_an_unknown_scheme_and_a_missing_package_are_told(monkeypatch: pytest.Mo
         find_state(Address("s3://host/photos"))
 
 
+@pytest.mark.parametrize(
+    ("address", "remedy"),
+    [
+        (
+            "s3://bucket/photos",
+            r"^s3://bucket/photos: .*for s3://.*Run: pip install s3fs \(the extra",
+        ),
+        ("https://host/a.tar", r"^https://host/a.tar: .*Run: pip install fsspec aiohttp \(the ex"),
+        ("gs://bucket/photos", r"Run: pip install fsspec \(the extra remote of featx"),
+    ],
+)
+def test_without_the_extra_one_line_says_what_to_install(
+    address: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(MissingExtraError, match=remedy):
+        find_state(Address(address))
+
+
 def test_remove_of_what_is_gone_passes(bucket: Address, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(DATA)
     put(tmp_path / "f", bucket / "f")
