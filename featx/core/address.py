@@ -27,7 +27,7 @@ _SECRET = re.compile(r"[?&#][^=&]*(?:sig|token|key|credential|secret|password|au
 _USER = re.compile(r"(?<=:/)(/?)[^/?#\s]*@")
 """User and password of an address, also of one that has lost a slash."""
 
-_LINKS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/[^\s'\"<>]+")
+_LINKS = re.compile(rf"(?:[A-Za-z][A-Za-z0-9+.-]*://|\b(?:{_SCHEMES}):/)[^\s'\"<>]+", re.I)
 """Addresses in a sentence."""
 
 _copies: dict[str, str] = {}

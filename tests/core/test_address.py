@@ -89,6 +89,7 @@ def test_address_as_text_hides_what_is_secret(text: str, shown: str) -> None:
         ),
         ("s3:/bucket/parts, split val", "s3://bucket/parts, split val"),
         ("photos/a@b.jpg: damaged", "photos/a@b.jpg: damaged"),
+        ("at noon:/me@home.jpg", "at noon:/me@home.jpg"),
     ],
 )
 def test_show_places_hides_what_is_secret_in_a_sentence(text: str, shown: str) -> None:
