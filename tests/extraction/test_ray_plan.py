@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.core.errors import DeviceError
+from featx.core.errors import DeviceError, SourceError
 from featx.core.rows import Failure, Row
 from featx.embedding.batching import EmbeddedBatch
 from featx.embedding.timings import Timings
-from featx.extraction.ray import LostError, _add_timings, iter_in_daemon
-from featx.extraction.ray_actor import Skipped
+from featx.extraction.ray import LostError, RayRunner, _add_timings, iter_in_daemon
+from featx.extraction.ray_actor import BlockResult, Skipped
 from featx.extraction.ray_connect import open_ray, parse_cluster
 from featx.extraction.ray_plan import (
     MIN_BLOCK,
@@ -23,6 +23,9 @@ from featx.extraction.ray_plan import (
     plan_actors,
     settle_repeats,
 )
+from featx.images.content import Content
+from featx.images.entries import Entry
+from featx.images.missing import REASON
 
 BIG, SMALL = {"CPU": 16.0, "GPU": 2.0, "memory": 1e9}, {"CPU": 4.0}
 
@@ -135,6 +138,24 @@ def test_skipped_knows_the_contents_of_its_block_and_changes_no_other() -> None:
     assert "b" in skipped
     assert "c" not in skipped
     assert common == {"a"}
+
+
+def test_machine_without_the_images_ends_the_run(tmp_path: Path) -> None:
+    runner = object.__new__(RayRunner)  # no cluster: only what comes back matters
+    here, gone = tmp_path / "here.jpg", tmp_path / "gone.jpg"
+    here.write_bytes(b"an image")
+    block = [Entry(Row(id=p.name, path=str(p)), Content(str(p))) for p in (here, gone)]
+    for path, is_told in ((gone, False), (here, True)):
+        failure = Failure(
+            id=path.name, path=str(path), digest="", stage="read", reason=f"{REASON}: {path}"
+        )
+        batch = EmbeddedBatch(rows=(), vectors={}, failures=(failure,))
+        result = BlockResult(number=0, host="node-7", batches=(batch,))
+        if is_told:
+            with pytest.raises(SourceError, match=r"expected the file on node-7 too.* Mount the"):
+                runner._open(result, block)
+        else:  # it is on no machine: a row of the ledger
+            assert runner._open(result, block) == (batch,)
 
 
 def test_timings_of_blocks_add_up() -> None:
