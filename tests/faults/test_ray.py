@@ -98,7 +98,9 @@ def test_cluster_that_loses_machines_ends_in_the_same_bytes(
     rng, n_told = random.Random(5), 0
     words = ["--cluster", f"ray://{nodes.address}", "--workers", 1]
     begin = time.monotonic()
-    assert start(list_words(photo_folder, tmp_path / "whole.h5", *words)).wait(600) == 0
+    process = start(list_words(photo_folder, tmp_path / "whole.h5", *words))
+    _, told = process.communicate(timeout=600)
+    assert process.returncode == 0, told
     whole_s = time.monotonic() - begin
     assert read_content(tmp_path / "whole.h5") == reference
     for number in range(KILLS):
