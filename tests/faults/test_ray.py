@@ -55,9 +55,7 @@ class Nodes:
         assert self._process.stdout.readline() == "done\n"
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(60)
+        self._process.communicate(timeout=60)  # closes its pipes
 
 
 @pytest.fixture(scope="module")
