@@ -250,7 +250,8 @@ def test_check_seal_other_file_is_refused_with_remedy(tmp_path: Path, text: str)
 
 def find_vectors(path: Path) -> int:
     with h5py.File(path) as file:
-        return int(file["embeddings/tiny/vectors"].id.get_chunk_info(0).byte_offset)
+        # HDF5 counts the place of a chunk from the file's start, or older ones from the superblock.
+        return path.read_bytes().index(file["embeddings/tiny/vectors"][:3].tobytes())
 
 
 def test_open_cache_damaged_vectors_labels_are_still_read(small: Small, damaged: Path) -> None:
