@@ -38,7 +38,6 @@ PLAN = "\n".join(
 ONLY_IN = {
     "typer": ["cli/"],
     "rich": ["cli/"],
-    "fsspec": ["remote/store.py"],
     "tqdm": ["core/bar.py"],
     "PIL": ["images/decode.py", "images/opening.py"],
     "pillow_heif": ["images/opening.py"],
