@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,11 +24,7 @@ process. The lock may be held for seconds; `HeldSettings`, which threads share, 
 """
 
 END_S = 10.0
-"""Seconds that the end of Python waits for a thread that holds `GLOBAL_STATE`."""
-
-# When Python ends, it stops the threads of daemons wherever they are. One that it stops within the
-# C++ of torch aborts the process: it waits for this lock instead.
-atexit.register(GLOBAL_STATE.acquire, timeout=END_S)
+"""Seconds that the end of Python waits for the calls of daemon threads."""
 
 _used_in: int | None = None
 """Process in which featx first ran a network; None before that."""
@@ -137,6 +134,51 @@ class HeldSettings(_Shared):
             owner, name, before, value = self._before.pop()
             if getattr(owner, name) == value:
                 setattr(owner, name, before)
+
+
+class _DaemonCalls(_Shared):
+    """Calls in daemon threads, which the end of Python waits for, and of which it lets none begin.
+
+    Python stops such threads wherever they are. One that it stops within the C++ of torch, even
+    while it frees a tensor, aborts the process.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_ending = False
+        atexit.register(self._wait)
+
+    def _hold(self) -> None:
+        if self._is_ending:
+            raise RuntimeError("featx cannot run a network while Python ends")
+
+    def _give_back(self) -> None:
+        """Hold nothing."""
+
+    def _wait(self) -> None:
+        self._is_ending = True
+        end = time.monotonic() + END_S
+        while self._n_users and time.monotonic() < end:
+            time.sleep(0.01)
+
+
+_DAEMON_CALLS = _DaemonCalls()
+
+
+@contextmanager
+def use_torch() -> Iterator[None]:
+    """Use torch in a ``with`` block, which the end of Python does not cut off.
+
+    Raises
+    ------
+    RuntimeError
+        If the thread is a daemon's, and Python ends.
+    """
+    if not threading.current_thread().daemon:  # Python waits for it
+        yield
+        return
+    with _DAEMON_CALLS:
+        yield
 
 
 def mark_process() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from featx.core.process import GLOBAL_STATE, HeldSettings, mark_process
+from featx.core.process import GLOBAL_STATE, HeldSettings, mark_process, use_torch
 
 
 class _Settings:
@@ -160,6 +160,8 @@ def plain_torch() -> Iterator[None]:
     ------
     DeviceError
         If this process was forked after featx had run a network.
+    RuntimeError
+        If the thread is a daemon's, and Python ends.
     """
     import random
 
@@ -168,6 +170,7 @@ def plain_torch() -> Iterator[None]:
 
     mark_process()
     with (
+        use_torch(),
         GLOBAL_STATE,
         plain_torch_thread(),
         DEFAULT_FLOAT32,

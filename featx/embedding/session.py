@@ -11,6 +11,7 @@ import numpy as np
 
 from featx.backbones.backbone import Backbone
 from featx.core.errors import BackboneError, DecodeError, FeatxError
+from featx.core.process import use_torch
 from featx.core.typing import Decode, Float32Array, Precision
 from featx.embedding.batching import EmbeddedBatch
 from featx.embedding.loop import iter_embedded
@@ -192,6 +193,7 @@ def open_for_call(
     """
     _check_layers(backbone)
     with (
+        use_torch(),
         options.open_engine(backbone, precision, n_images=n_images, is_kept=is_kept) as engine,
         EmbeddingSession(
             backbone, options, precision=precision, decode=decode, engine=engine
