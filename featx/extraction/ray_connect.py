@@ -142,9 +142,10 @@ def open_ray(cluster: ClusterRequest) -> Iterator[Any]:
             _check_reachable(cluster)
         folder = None if cluster.address else _make_folder()
         try:
-            with _handlers_kept(), few_processes(), stage(f"connecting to {cluster.name}"):
-                _connect(ray, cluster, folder)
-            yield ray
+            with _silent():
+                with _handlers_kept(), few_processes(), stage(f"connecting to {cluster.name}"):
+                    _connect(ray, cluster, folder)
+                yield ray
         finally:
             with _handlers_kept():
                 ray.shutdown()
@@ -232,6 +233,17 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep Ray from printing each loss to standard output; featx tells of it."""
+    worker: Any = importlib.import_module("ray._private.worker")
+    before, worker._worker_logs_enabled = worker._worker_logs_enabled, False
+    try:
+        yield
+    finally:
+        worker._worker_logs_enabled = before
 
 
 @contextmanager
