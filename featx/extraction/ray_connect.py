@@ -173,7 +173,8 @@ def _connect(ray: Any, cluster: ClusterRequest, folder: PathLike | None) -> None
             remedy="Run the command on a machine of the cluster, with the Ray and the Python of "
             "the cluster."
             if cluster.address
-            else "Free memory and space in the folder for temporary files.",
+            else "Free memory and space in the folder for temporary files; a busy machine may need "
+            "another try.",
         ) from error
 
 
