@@ -142,9 +142,10 @@ def open_ray(cluster: ClusterRequest) -> Iterator[Any]:
             _check_reachable(cluster)
         folder = None if cluster.address else _make_folder()
         try:
-            with _handlers_kept(), few_processes(), stage(f"connecting to {cluster.name}"):
-                _connect(ray, cluster, folder)
-            yield ray
+            with _silent():
+                with _handlers_kept(), few_processes(), stage(f"connecting to {cluster.name}"):
+                    _connect(ray, cluster, folder)
+                yield ray
         finally:
             with _handlers_kept():
                 ray.shutdown()
@@ -172,7 +173,8 @@ def _connect(ray: Any, cluster: ClusterRequest, folder: PathLike | None) -> None
             remedy="Run the command on a machine of the cluster, with the Ray and the Python of "
             "the cluster."
             if cluster.address
-            else "Free memory and space in the folder for temporary files.",
+            else "Free memory and space in the folder for temporary files; a busy machine may need "
+            "another try.",
         ) from error
 
 
@@ -232,6 +234,17 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep Ray from printing each loss to standard output; featx tells of it."""
+    worker: Any = importlib.import_module("ray._private.worker")
+    before, worker._worker_logs_enabled = worker._worker_logs_enabled, False
+    try:
+        yield
+    finally:
+        worker._worker_logs_enabled = before
 
 
 @contextmanager

@@ -146,7 +146,8 @@ def test_cluster_gives_what_one_process_gives(runs: Runs, awkward: Path) -> None
     assert said[:-2] == one.err.splitlines()[:-2]
     assert re.fullmatch(r"featx: \w+ fp32 on cpu: ready after .*", said[-2])
     runs.check_none_left()
-    assert os.listdir(runs.environment["TMPDIR"]) == []
+    left = os.listdir(runs.environment["TMPDIR"])
+    assert [name for name in left if not name.startswith("torchinductor_")] == []  # PyTorch's own
     if strace:  # nothing has spoken to another machine
         check_trace((folder / "trace").read_text().splitlines())
     # Nothing is new; then one image is.
@@ -185,7 +186,7 @@ def test_run_that_is_killed_leaves_no_process_and_goes_on(runs: Runs, awkward: P
     assert read_everything(runs.folder / "two.h5") == read_everything(runs.folder / "one.h5")
 
 
-LOST = r"cluster ray: expected actors that live to embed images such as [ab]/\d\d\.png, got "
+LOST = r"cluster ray: expected actors that live to embed images such as [ab]/[\w-]+\.png, got "
 ENDS = [
     r"an actor on .*: expected enough memory, got MemoryError\. Pass a smaller .*",
     r"engine fake: expected batches to succeed, got fail_at=2\. .*",
