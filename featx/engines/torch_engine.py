@@ -135,7 +135,7 @@ class _Runner:
         self.busy_s: float | None = None
         self.layers, self.dims = backbone.layers, tuple(backbone.dims.values())
         self.black = backbone.preprocess.build_example()
-        with self.guard(), plain_torch():
+        with self.guard():
             network = _Network(backbone, DTYPES[precision]).to(device)
         self.network: Callable[..., Any] = network
         # The code of a user's network may ask for the default dtype while it runs.
@@ -196,7 +196,9 @@ class _Network(nn.Module):
 
     def __init__(self, backbone: Backbone, dtype: torch.dtype) -> None:
         super().__init__()
-        embedder = fold_copy(backbone.module)
+        module = backbone.module
+        with plain_torch():
+            embedder = fold_copy(module)
         self.embedder = embedder.to(dtype).to(memory_format=torch.channels_last)
         self.preprocess: Preprocess = backbone.preprocess
         self.dtype = dtype
