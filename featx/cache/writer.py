@@ -213,7 +213,7 @@ def update_cache(
         read_labels(base),
         rows,
         origin=np.where(np.arange(len(rows)) < len(base), np.arange(len(rows)), -1),
-        base_keys=base.read_rows(KEYS),
+        base_keys=rows[: len(base)].select(KEYS).replace(digest=base.read_column("digest")),
         keys=rows,
     )
     if base.is_mostly_unused():

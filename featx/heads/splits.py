@@ -271,9 +271,10 @@ def assign_splits(
             remedy="Pass val=0.2 or other fractions that leave rows to fit on.",
         )
     check_seed(seed)
+    labels, y = np.unique(y, return_inverse=True)  # numbers are compared faster than texts
     splits = np.full(len(y), "train", dtype=object)
     if learnt is not None and learnt.any():
-        rest = _choose_fresh(y, groups, learnt, share=val + test, seed=seed)
+        rest = _choose_fresh(y, labels, groups, learnt, share=val + test, seed=seed)
         fractions, n_rows = {"test": test / (val + test)}, len(rest)
         splits[rest] = "val" if val else "test"
         if not val * test:
@@ -290,14 +291,20 @@ def assign_splits(
 
 
 def _choose_fresh(
-    y: Array, groups: Array | None, learnt: BoolArray, *, share: float, seed: int
+    y: IntArray,
+    labels: StrArray,
+    groups: Array | None,
+    learnt: BoolArray,
+    *,
+    share: float,
+    seed: int,
 ) -> IntArray:
     """Choose the rows of val and test among those that no network has learnt from."""
     rng = np.random.default_rng(seed)
     fresh = np.flatnonzero(~learnt)
     if groups is None:  # of a class without learnt rows, some must be left to fit on
-        for label in np.setdiff1d(y[fresh], y[learnt]):
-            rows = rng.permutation(fresh[y[fresh] == label])
+        for code in np.setdiff1d(y[fresh], y[learnt]):
+            rows = rng.permutation(fresh[y[fresh] == code])
             fresh = np.setdiff1d(fresh, rows[int(share * len(rows)) :])
     n_wanted = round(share * len(y))
     if len(fresh) - n_wanted >= len(np.unique(y[fresh])):  # else all of them
@@ -310,7 +317,7 @@ def _choose_fresh(
             expected="rows that no network of the cache has learnt from, to score on, and rows of "
             "every class beside them",
             got=f"{len(fresh):,} of {len(y):,} rows"
-            + (f", with all of {unlearnable[0]!r}" if len(unlearnable) else ""),
+            + (f", with all of {labels[unlearnable[0]]!r}" if len(unlearnable) else ""),
             remedy="Split the cache of the network as it was before, or extract new images.",
         )
     return fresh
