@@ -5,9 +5,9 @@ rows more, another split, and 1,000 labels. Vectors of new rows are there alread
 measured elsewhere. Each step runs in a process of its own, start not counted; steps of both commits
 and of ``cp`` are interleaved. Each works on a fresh copy of the cache, flushed to the disk, so that
 none pays for another, and all find memory in the same state: a copy that takes pages which another
-has just given back is up to four times as fast. The older commit rewrites the file for labels as an extraction does, because it cannot say
-labels later. Medians of the wall time, and of the CPU time, which other work on the machine changes
-less.
+has just given back is up to four times as fast. The older commit rewrites the file for labels as an
+extraction does, because it cannot say labels later. Medians of the wall time, and of the CPU time,
+which other work on the machine changes less.
 """
 
 from __future__ import annotations

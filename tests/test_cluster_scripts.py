@@ -76,10 +76,11 @@ def test_a_few_tasks_that_run_again_are_parts_of_the_whole(slurm: Slurm) -> None
     assert "3/4" in slurm.run("extract.sbatch", **again).stdout.splitlines()
 
 
-def test_a_task_that_slurm_starts_again_takes_over_the_lock(slurm: Slurm) -> None:
+@pytest.mark.parametrize("script", ["extract.sbatch", "merge.sbatch"])
+def test_a_task_that_slurm_starts_again_takes_over_the_lock(slurm: Slurm, script: str) -> None:
     for n_restarts, is_broken in ((None, False), (0, False), (1, True)):
         task = {"SLURM_ARRAY_TASK_ID": 1, "SLURM_RESTART_COUNT": n_restarts}
-        words = slurm.run("extract.sbatch", **task).stdout.splitlines()
+        words = slurm.run(script, **task).stdout.splitlines()
         assert ("--break-lock" in words) is is_broken
 
 

@@ -152,14 +152,27 @@ def check_file_stamp(file: h5py.File, kind: FileKind, sealed: SealedFile) -> Non
         )
 
 
-def stamp_element(group: h5py.Group, kind: ElementKind) -> None:
-    """Write the type of an element and the version of that type to its group."""
-    group.attrs["featx-type"] = kind
-    group.attrs["featx-version"] = ELEMENTS[kind]
+def require_element(parent: h5py.Group, name: str, kind: ElementKind) -> h5py.Group:
+    """Return the group of an element. A new one is stamped with its type and the version of that.
+
+    Parameters
+    ----------
+    parent : h5py.Group
+        The group of the element.
+    name : str
+        Name of the element.
+    kind : str
+        Kind of the element.
+    """
+    if name not in parent:  # attributes that are written again leave their old texts behind
+        group = parent.create_group(name)
+        group.attrs["featx-type"] = kind
+        group.attrs["featx-version"] = ELEMENTS[kind]
+    return parent[name]
 
 
 def read_stamp(group: h5py.Group, sealed: SealedFile) -> tuple[str | None, int | None]:
-    """Read the stamp that `stamp_element` wrote; None for each part that is missing."""
+    """Read the stamp that `require_element` wrote; None for each part that is missing."""
     return read_text(group, "featx-type", sealed), read_integer(group, "featx-version")
 
 

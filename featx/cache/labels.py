@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 
 from featx.cache.datasets import store
-from featx.cache.format import stamp_element
+from featx.cache.format import require_element
 from featx.cache.tables import read_table, write_column
 from featx.core.row_tables import ENTRY_KINDS, RECORD_KINDS
 from featx.core.typing import UInt8Array
@@ -25,8 +25,7 @@ def write_labels(file: h5py.File, labels: Labels) -> None:
     labels : Labels
         The labels of all rows.
     """
-    group = file.require_group(GROUP)
-    stamp_element(group, "labels")
+    group = require_element(file, GROUP, "labels")
     tables = {
         "source": labels.source,
         "said": labels.said,

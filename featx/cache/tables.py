@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from featx.cache.datasets import create, store
-from featx.cache.format import ANEW, ElementKind, stamp_element
+from featx.cache.format import ANEW, ElementKind, require_element
 from featx.core.columns import Categories, Column, Table, Texts, iter_blocks
 from featx.core.errors import CacheError
 from featx.core.learnt import Digests, is_ascending
@@ -38,9 +38,7 @@ def write_table(parent: h5py.Group, name: str, element: ElementKind, table: Tabl
     table : Table
         Its columns.
     """
-    if name not in parent:  # attributes that are written again leave their old texts behind
-        stamp_element(parent.create_group(name), element)
-    group = parent[name]
+    group = require_element(parent, name, element)
     for column in table.names:
         write_column(group, column, table[column])
 

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from featx.cache.datasets import ROW_BYTES, resize, store
-from featx.cache.format import EmbeddingInfo, stamp_element, stamp_file
+from featx.cache.format import EmbeddingInfo, require_element, stamp_file
 from featx.cache.label_columns import read_labels
 from featx.cache.labels import write_labels
 from featx.cache.lock import CacheLock
@@ -253,8 +253,7 @@ def _write_rows(file: h5py.File, rows: Table, failures: Sequence[Failure], label
 
 def _write_column(file: h5py.File, column: Column, n_rows: int, check: Callable[[], None]) -> None:
     """Write the vectors of one embedding, block by block."""
-    group = file.create_group(f"embeddings/{column.info.name}")
-    stamp_element(group, "embedding")
+    group = require_element(file["embeddings"], column.info.name, "embedding")
     column.info.write_attributes(group)
     create_vectors(group, "vectors", (n_rows, column.info.fingerprint.dim), column.dtype)
     present = np.zeros(n_rows, np.uint8)

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from featx.cache.format import EmbeddingInfo
 from featx.cache.reader import Cache
-from featx.core.errors import CacheError, FeatxError, SourceError
+from featx.core.errors import CacheError, FeatxError, FingerprintError, SourceError
 from featx.core.fingerprint import check_comparable
 from featx.core.lookup import TextIndex
 from featx.extraction.inventory import match_ids
@@ -164,3 +164,22 @@ def check_fingerprints(base: Cache, infos: Sequence[EmbeddingInfo]) -> None:
                 remedy="Pass the options that it was made with, embedding=NAME to store another "
                 "embedding beside it, or overwrite=True to start a new cache.",
             )
+
+
+def check_same_embeddings(sibling: Cache, infos: Sequence[EmbeddingInfo]) -> None:
+    """Refuse to begin a part with an embedding that another part of the source lacks.
+
+    Raises
+    ------
+    FingerprintError
+        If an embedding of this run is none of the other part.
+    """
+    others = [info.name for info in infos if info.name not in sibling.embeddings]
+    if others:
+        raise FingerprintError(
+            subject=f"{sibling.path}, another part of the source",
+            expected=f"its embeddings ({', '.join(sibling.embeddings)})",
+            got=", ".join(others),
+            remedy="Embed all parts with one of these first, then add the other to each part; or "
+            "name another folder.",
+        )

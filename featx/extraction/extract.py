@@ -144,7 +144,8 @@ def extract(  # noqa: PLR0913
     cluster : str, optional
         ``"ray://HOST:6379"``, or ``"ray://auto"`` for the one that runs here: embed on a Ray
         cluster, by one process per GPU or else per `workers` cores. All machines must find the
-        images at the same paths. ``"ray"`` starts Ray here, for this run. Default: this process.
+        images at the same paths. ``"ray"`` starts Ray here, for this run. If this process is
+        connected to a cluster already, that one is used. Default: this process.
     **run
         Options that change the speed, not the result: see `featx.RunOptions`.
 

@@ -19,6 +19,7 @@ from typing import Any
 import joblib
 
 from featx.core.errors import DeviceError, FeatxError, require
+from featx.core.notes import note
 from featx.core.progress import stage
 from featx.core.typing import PathLike
 
@@ -136,6 +137,7 @@ def open_ray(cluster: ClusterRequest) -> Iterator[Any]:
         ray: Any = require("ray", "cluster")
         require("ray.data", "cluster")
         if ray.is_initialized():
+            _check_connected(ray, cluster)
             yield ray
             return
         if cluster.address not in ("", "auto"):
@@ -151,6 +153,13 @@ def open_ray(cluster: ClusterRequest) -> Iterator[Any]:
                 ray.shutdown()
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_connected(ray: Any, cluster: ClusterRequest) -> None:
+    """Say where the caller is connected to, if another cluster was asked for by its address."""
+    connected = ray.get_runtime_context().gcs_address
+    if cluster.address not in ("", "auto", connected):
+        note(f"{cluster.name}: this process is connected to ray://{connected}, which is used")
 
 
 def _connect(ray: Any, cluster: ClusterRequest, folder: PathLike | None) -> None:

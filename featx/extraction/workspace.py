@@ -30,7 +30,12 @@ from featx.core.provenance import Provenance
 from featx.core.typing import PathLike, VectorDtype
 from featx.embedding.identity import build_fingerprint, resolve_backbone
 from featx.engines.info import EngineInfo
-from featx.extraction.checks import check_fingerprints, check_manifest, check_same_source
+from featx.extraction.checks import (
+    check_fingerprints,
+    check_manifest,
+    check_same_embeddings,
+    check_same_source,
+)
 from featx.extraction.naming import name_embeddings
 from featx.extraction.parts import open_sibling, take_part
 from featx.extraction.plan import choose_storage
@@ -175,6 +180,8 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
         infos = _build_infos(settings, backbone, names, provenance)
         if made is not None:
             check_fingerprints(made, infos)
+            if made is not base:
+                check_same_embeddings(made, infos)
         start_s = time.perf_counter() - start
         shards = Shards(
             work_dir,

@@ -106,6 +106,8 @@ def test_a_part_that_would_differ_from_the_others_is_refused_before_it_is_embedd
         run(folder, "parts", part="2/2", backbone=other_backbone, embedding="mine")
     with pytest.raises(CacheError, match=r"part-001-of-002\.h5, embedding mine: expected dtype"):
         run(folder, "parts", part="2/2", embedding="mine", dtype="float16")
+    with pytest.raises(FingerprintError, match=r"its embeddings \(mine\), got other"):
+        run(folder, "parts", part="2/2", backbone=other_backbone, embedding="other")
     names = [path.name for path in (tmp_path / "parts").glob("part-002*")]
     assert names == []
 

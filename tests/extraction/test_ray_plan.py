@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -215,6 +217,22 @@ def test_address_where_nothing_listens_is_one_line(monkeypatch: pytest.MonkeyPat
     told = pytest.raises(DeviceError, match=r"cluster ray://127\.0\.0\.1:1: .* ray start --head")
     with told, open_ray(cluster):
         pytest.fail("connected to nothing")
+
+
+@pytest.mark.parametrize("address", ["ray", "ray://auto", "ray://10.0.0.1:6379"])
+def test_cluster_that_is_connected_is_used_and_another_is_told(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    ray = type(sys)("ray")
+    ray.is_initialized = lambda: True  # type: ignore[attr-defined]
+    context = SimpleNamespace(gcs_address="10.0.0.2:6379")
+    ray.get_runtime_context = lambda: context  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.data", type(sys)("ray.data"))
+    is_other = address.endswith("6379")
+    told = pytest.warns(match=r"10\.0\.0\.1:6379: .* connected to ray://10\.0\.0\.2:6379")
+    with told if is_other else nullcontext(), open_ray(parse_cluster(address, "auto")) as opened:
+        assert opened is ray
 
 
 def test_extract_imports_no_ray_unless_asked(photos: Path, tmp_path: Path) -> None:
