@@ -7,9 +7,8 @@ off goes on here, or on another machine from the copies of the shards at the add
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,9 +20,10 @@ from featx.core.files import explain_errors, follow_link, name_work_dir, replaci
 from featx.core.progress import stage
 from featx.core.records import build_record, load_json
 from featx.core.typing import CachePaths, PathLike
-from featx.remote.copies import list_caches, list_places, name_folder
+from featx.remote.copies import list_parts, list_places, name_folder
 from featx.remote.failures import MissingError, RemoteError
-from featx.remote.objects import State, download, find_state, is_same, upload
+from featx.remote.objects import State, download, find_state, is_same
+from featx.remote.upload import remove_drafts, upload
 
 READ_ONLY = ("http", "https")
 
@@ -51,7 +51,11 @@ def find_staged(place: PathLike | Address) -> Path:
 
 @contextmanager
 def open_output(
-    place: PathLike | Address, *, overwrite: bool = False, break_lock: bool = False
+    place: PathLike | Address,
+    *,
+    overwrite: bool = False,
+    break_lock: bool = False,
+    has_shards: bool = False,
 ) -> Iterator[Path]:
     """Open a cache for writing, on this machine or at an address.
 
@@ -63,6 +67,10 @@ def open_output(
         Whether the cache that is at the address is not needed.
     break_lock : bool
         Take the lock at the address even if another process holds it.
+    has_shards : bool
+        Whether the block is an extraction: it goes on from the shards at the address, its own
+        shards are copied there, and all of them are removed when the cache is in place. Any other
+        block leaves the shards of an unfinished extraction alone.
 
     Yields
     ------
@@ -86,24 +94,30 @@ def open_output(
         with RemoteLock(address, break_lock=break_lock) as lock:
             output = _Output(address)
             with stage(f"reading {address}"):
+                remove_drafts(address, folder=output.work)
                 output.fetch(overwrite=overwrite)
-            copies = ShardCopies(name_work_dir(output.path), Address(f"{address.text}.partial"))
-            with stage("looking for unfinished work"):
-                copies.fetch()
-            copies.start()
-            try:
+            with _copying_shards(output) if has_shards else nullcontext():
                 yield output.path
-            except BaseException:
-                copies.close()
-                raise
-            if output.is_changed():
-                copies.close()
-                with stage(f"writing {address}"):
-                    lock.check()
-                    output.publish()
-            copies.remove()
+                if output.is_changed():
+                    with stage(f"writing {address}"):
+                        output.publish(lock.check)
     except RemoteError as error:
         raise error.as_error(CacheError, address) from error
+
+
+@contextmanager
+def _copying_shards(output: _Output) -> Iterator[None]:
+    """Copy the shards of an extraction to the address, until the cache is in place there."""
+    copies = ShardCopies(name_work_dir(output.path), output.work, is_needed=output.is_changed)
+    with stage("looking for unfinished work"):
+        copies.fetch()
+    copies.start()
+    try:
+        yield
+    except BaseException:
+        copies.close()
+        raise
+    copies.remove()
 
 
 def has_address(caches: CachePaths) -> bool:
@@ -157,11 +171,11 @@ def open_outputs(caches: CachePaths) -> Iterator[list[Path]]:
 
 
 def _list_caches(address: Address) -> list[Address]:
-    """List the caches in a folder at an address; an address of anything else is one cache."""
+    """List the parts in a folder at an address; an address of anything else is one cache."""
     if address.suffix:
         return [address]
     try:
-        return [address / name for name in list_caches(address)] or [address]
+        return [address / name for name in list_parts(address)] or [address]
     except RemoteError as error:
         raise error.as_error(CacheError, address) from error
 
@@ -199,6 +213,7 @@ class _Output:
 
     def __init__(self, address: Address) -> None:
         self.address, self.path = address, find_staged(address)
+        self.work = Address(f"{address.text}.partial")
         self._record = self.path.with_name("published.json")
         self._published = _Published(remote=None, local=None)
 
@@ -214,7 +229,6 @@ class _Output:
         with explain_errors(self.path, error=CacheError):
             self._record.unlink(missing_ok=True)
             self.path.unlink(missing_ok=True)
-        shutil.rmtree(name_work_dir(self.path), ignore_errors=True)  # work on an older cache
         if remote is not None and not overwrite:
             with replacing(self.path, error=CacheError, overwrite=True) as draft:
                 remote = download(self.address, draft)
@@ -225,8 +239,24 @@ class _Output:
         local = self._find_local()
         return local is not None and local != self._published.local
 
-    def publish(self) -> None:
-        """Copy the staged file to the address."""
+    def publish(self, check: Callable[[], None]) -> None:
+        """Copy the staged file to the address.
+
+        Parameters
+        ----------
+        check : callable
+            Function that raises an error if this process may not write any more.
+        """
+
+        def check_all() -> None:
+            check()
+            self._check_same()
+
+        check_all()  # an upload may take hours
+        self._keep(upload(self.path, self.address, folder=self.work, check=check_all))
+
+    def _check_same(self) -> None:
+        """Refuse to replace another cache than that which was there at the start."""
         before, now = self._published.remote, self._find_remote()
         if (before is None) != (now is None) or (before and now and not is_same(before, now)):
             raise CacheError(
@@ -235,9 +265,6 @@ class _Output:
                 got="another one, which another run has written meanwhile",
                 remedy="Run the same again: it goes on from that one.",
             )
-        work = Address(f"{self.address.text}.partial")
-        state = upload(self.path, self.address, folder=work)
-        self._keep(state)
 
     def _keep(self, remote: State | None) -> None:
         """Write down that the staged file is that of the address."""

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from featx.core.errors import CacheError
 from featx.core.files import explain_errors, replacing
 from featx.core.notes import note
 from featx.remote.failures import MissingError, RemoteError
-from featx.remote.objects import download, iter_objects, put, remove
+from featx.remote.objects import download, iter_objects, remove
 from featx.remote.store import StoreLostError
+from featx.remote.upload import put
 
 POLL_S = 1.0
 """Seconds between two looks for new shards."""
@@ -37,10 +39,13 @@ class ShardCopies:
         Folder of the shards on this machine; it need not exist.
     address : Address
         Folder of the copies.
+    is_needed : callable
+        Function that tells whether this machine has a cache that is not at its address yet. The
+        copies of its shards stay until `remove`, although the shards here are gone.
     """
 
-    def __init__(self, folder: Path, address: Address) -> None:
-        self._folder, self._address = folder, address
+    def __init__(self, folder: Path, address: Address, *, is_needed: Callable[[], bool]) -> None:
+        self._folder, self._address, self._is_needed = folder, address, is_needed
         self._there: set[str] = set()
         self._names: dict[tuple[str, int, int], str] = {}
         self._is_told = False
@@ -110,7 +115,7 @@ class ShardCopies:
             return
 
     def _sync(self) -> None:
-        """Copy new shards, and remove the copies of those that are gone."""
+        """Copy new shards, and remove the copies of those that this run does not use."""
         here = self._list_here()
         for name in sorted(here.keys() - self._there):
             try:
@@ -120,7 +125,9 @@ class ShardCopies:
                     raise
                 continue  # the run is done, and has removed it
             self._there.add(name)
-        for name in sorted(self._there - here.keys()):
+        # An extraction puts the cache in place before it removes its shards: look in this order.
+        gone = sorted(self._there - self._list_here().keys())
+        for name in gone if gone and not self._is_needed() else ():
             remove(self._address / name)
             self._there.discard(name)
 

@@ -25,6 +25,7 @@ from featx.core.files import explain_errors, put_in_place
 from featx.core.parts import list_part_files
 from featx.core.progress import stage
 from featx.core.typing import PathLike
+from featx.remote.copies import localise
 
 NO_SEAL = "the file has no sound seal: nothing to compare with"
 OTHER = "other: names, attributes, texts or structure"
@@ -95,10 +96,10 @@ def seal_cache(path: PathLike, *, dry_run: bool = False) -> SealReport:
     >>> report.is_sealed, "user/weights: rows 0 to 2 of 3" in report.changes
     (True, True)
     """
-    if has_address(path):
+    if not dry_run and has_address(path):
         with open_output(path) as copy:
-            return seal_cache(copy, dry_run=dry_run)
-    path = Path(path).resolve()
+            return seal_cache(copy)
+    path = localise(path).resolve()
     if list_part_files(path):
         raise CacheError(
             subject=str(path),

@@ -111,6 +111,18 @@ def find_part(path: Path) -> Part | None:
     return found
 
 
+def list_part_names(names: Iterable[str]) -> list[str]:
+    """List the names that are those of parts, in the order of their numbers.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names of the files of a folder.
+    """
+    found = [(part.count, part.number, name) for name in names if (part := find_part(Path(name)))]
+    return [name for *_, name in sorted(found)]
+
+
 def list_part_files(folder: PathLike) -> list[Path]:
     """List the parts in a folder, in the order of their numbers; empty if nothing is a part.
 
@@ -119,11 +131,8 @@ def list_part_files(folder: PathLike) -> list[Path]:
     folder : path
         Any path.
     """
-    if not os.path.isdir(folder):
-        return []
-    paths = [Path(folder, name) for name in os.listdir(folder) if name.startswith("part-")]
-    found = [(part.count, part.number, path) for path in paths if (part := find_part(path))]
-    return [path for *_, path in sorted(found)]
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return [Path(folder, name) for name in list_part_names(names)]
 
 
 def check_parts(paths: Sequence[Path], subject: str) -> None:

@@ -212,7 +212,7 @@ def extract(  # noqa: PLR0913
     target, device = name_output(output, share), run.get("device", "auto")
     with (
         show_progress(options.progress),
-        open_output(target, overwrite=overwrite, break_lock=break_lock) as path,
+        open_output(target, overwrite=overwrite, break_lock=break_lock, has_shards=True) as path,
     ):
         report = run_extraction(
             ExtractionRequest(

@@ -165,16 +165,10 @@ def label_cache(
     check_choice("field", field, LabelField)
     check_choice("kind", kind, LabelKind)
     author = choose_author(author)
-    if has_address(cache):
+    if not dry_run and has_address(cache):
         with open_outputs(cache) as paths:
             return label_cache(
-                paths,
-                labels,
-                field=field,
-                kind=kind,
-                author=author,
-                remove_empty=remove_empty,
-                dry_run=dry_run,
+                paths, labels, field=field, kind=kind, author=author, remove_empty=remove_empty
             )
     if isinstance(labels, Mapping):
         subject, folder = "labels", Path()

@@ -14,6 +14,7 @@ from featx.core.address import Address, find_address, note_copy
 from featx.core.artifacts import find_store
 from featx.core.errors import CacheError
 from featx.core.files import explain_errors, replacing
+from featx.core.parts import list_part_names
 from featx.core.progress import stage
 from featx.core.typing import CachePaths, PathLike
 from featx.remote.failures import MissingError, RemoteError
@@ -41,8 +42,8 @@ def localise(place: PathLike) -> Path:
     ----------
     place : path
         A path, which is returned as it is; or an address. The object at an address is copied to the
-        store of this machine, unless a copy of the same version is there. Of a folder, all objects
-        ``*.h5`` directly in it are copied.
+        store of this machine, unless a copy of the same version is there. Of a folder, the
+        parts in it are copied.
 
     Returns
     -------
@@ -76,8 +77,8 @@ def localise(place: PathLike) -> Path:
         raise error.as_error(CacheError, address) from error
 
 
-def list_caches(folder: Address) -> list[str]:
-    """List the names of the caches in a folder at an address, sorted; empty if it is no folder.
+def list_parts(folder: Address) -> list[str]:
+    """List the names of the parts in a folder at an address; empty if it is no folder.
 
     Parameters
     ----------
@@ -91,8 +92,7 @@ def list_caches(folder: Address) -> list[str]:
     """
     if find_kind(folder) != "folder":
         return []
-    found = (one.name for one in iter_objects(folder))
-    return sorted(name for name in found if "/" not in name and name.endswith(".h5"))
+    return list_part_names(one.name for one in iter_objects(folder) if "/" not in one.name)
 
 
 def name_folder(address: Address, purpose: str) -> Path:
@@ -138,12 +138,12 @@ def _copy(address: Address) -> Path:
 
 
 def _copy_folder(address: Address) -> Path:
-    """Copy the caches of a folder, and put them together in a folder of this machine."""
-    names = list_caches(address)
+    """Copy the parts in a folder, and put them together in a folder of this machine."""
+    names = list_parts(address)
     if not names:
         raise CacheError(
             subject=str(address),
-            expected="caches (*.h5)",
+            expected="a cache, or parts of one (part-001-of-016.h5 and others)",
             got="a folder without any",
             remedy="Name a cache, or the folder that holds the parts.",
         )

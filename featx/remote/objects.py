@@ -1,10 +1,9 @@
-"""List, look at, read, write and remove objects at addresses."""
+"""List, look at, read and remove objects at addresses."""
 
 from __future__ import annotations
 
 import datetime
 import hashlib
-import os
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,9 +33,6 @@ _TIMES = (
 )
 """Names that the file systems of fsspec give to the tag and to the time of an object, in lower
 case."""
-
-_WITH_FOLDERS = ("sftp", "ssh", "ftp", "hdfs", "webhdfs", "smb")
-"""Schemes of which a folder must be made before a file; s3fs would make a bucket."""
 
 State = tuple[int, int]
 """Number of bytes (-1 if it is not known), and the time of `read_state`."""
@@ -287,82 +283,6 @@ def download(address: Address, path: Path) -> State:
     return state
 
 
-def upload(path: Path, address: Address, *, folder: Address) -> State:
-    """Copy a file of this machine to an address: the whole file, or nothing.
-
-    The file gets a temporary name in `folder`; the store then copies it to the address in one step.
-
-    Parameters
-    ----------
-    path : Path
-        File to read.
-    address : Address
-        Address to write.
-    folder : Address
-        Folder for the temporary name, in the same store.
-
-    Returns
-    -------
-    (int, int)
-        State of the new object.
-
-    Raises
-    ------
-    RemoteError
-        If the file cannot be written. The object at the address is then the old one, or the whole
-        new one.
-    """
-    n_bytes = path.stat().st_size
-    draft = folder / f"{address.name}.{os.urandom(16).hex()}"
-    try:
-        put(path, draft)
-        request(address, lambda system, target: _copy(system, _strip(system, draft), target))
-        state = find_state(address)
-        if state[0] != n_bytes:
-            raise ChangedError(
-                f"{n_bytes} bytes", f"{state[0]} bytes", "Let one run write at a time"
-            )
-    finally:
-        with suppress(RemoteError):
-            remove(draft)
-    return state
-
-
-def _copy(system: Any, source: str, target: str) -> None:
-    try:
-        system.cp_file(source, target)
-    except NotImplementedError:  # a server of files, which can give a file another name
-        system.mv(source, target)
-
-
-def put(path: Path, address: Address) -> None:
-    """Copy a file of this machine to an address that nobody reads before it is whole.
-
-    Parameters
-    ----------
-    path : Path
-        File to read.
-    address : Address
-        Address to write.
-
-    Raises
-    ------
-    RemoteError
-        If the file cannot be written.
-    """
-    n_bytes = path.stat().st_size
-
-    def copy(system: Any, target: str) -> None:
-        if address.scheme in _WITH_FOLDERS:
-            system.makedirs(system._parent(target), exist_ok=True)
-        system.put_file(os.fspath(path), target)
-        size = system.info(target).get("size")
-        if size != n_bytes:
-            raise ConnectionError(f"{size} of {n_bytes} bytes are there")
-
-    request(address, copy)
-
-
 def remove(address: Address) -> None:
     """Remove an object; it may be gone already.
 
@@ -378,8 +298,3 @@ def remove(address: Address) -> None:
     """
     with suppress(MissingError):
         request(address, lambda system, path: system.rm_file(path))
-
-
-def _strip(system: Any, address: Address) -> str:
-    path: str = system._strip_protocol(address.text)
-    return path

@@ -24,8 +24,10 @@ from featx.images.content import Content, InMemory
 from featx.images.entries import Entry
 from featx.images.prefetch import iter_fetched
 from featx.images.remote import RemoteContent
-from featx.remote.objects import find_kind, iter_objects, remove
+from featx.remote.objects import find_kind, iter_objects, read_range, remove
 from tests.remote.buckets import copy_folder, write
+
+VERSION_2 = Path(__file__).parents[1] / "cache/fixtures/version-2.h5"
 
 pytestmark = pytest.mark.filterwarnings("ignore::featx.FeatxWarning")
 
@@ -271,3 +273,31 @@ def test_iter_fetched_takes_local_chunks_one_at_a_time() -> None:
     next(chunks)
     assert taken == [0]
     assert len(list(chunks)) == 2
+
+
+@pytest.fixture
+def parts(store: Path, request: Any) -> Address:
+    """A folder of one part and the merged cache, with the shard of an unfinished extraction."""
+    folder = Address(f"memory://{request.node.name}")
+    data = VERSION_2.read_bytes()
+    for name in ("part-001-of-001.h5", "all.h5", "part-001-of-001.h5.partial/shard-000001.0.h5"):
+        write(folder / name, data)
+    return folder
+
+
+def test_a_folder_at_an_address_is_its_parts(parts: Address) -> None:
+    with open_cache(parts.text) as cache, open_cache(VERSION_2) as same:
+        assert cache.ids.tolist() == same.ids.tolist()
+    assert label_cache(parts.text, {cache.ids[0]: "zebras"}).n_changed == 1
+    assert read_range(parts / "all.h5") == VERSION_2.read_bytes()
+
+
+def test_a_dry_run_writes_nothing_at_an_address(parts: Address) -> None:
+    before, lock = list(iter_objects(parts)), parts / "part-001-of-001.h5.lock"
+    write(lock, b"of another process")
+    with open_cache(VERSION_2) as same:
+        assert label_cache(parts.text, {same.ids[0]: "zebras"}, dry_run=True).n_new == 1
+    report = seal_cache((parts / "part-001-of-001.h5").text, dry_run=True)
+    assert (report.changes, report.is_sealed) == ((), False)
+    remove(lock)
+    assert [one.name for one in iter_objects(parts)] == [one.name for one in before]

@@ -20,13 +20,12 @@ from featx.remote.objects import (
     find_state,
     is_same,
     iter_objects,
-    put,
     read_range,
     read_state,
     remove,
-    upload,
 )
 from featx.remote.stream import MIN_BLOCK, RemoteStream
+from featx.remote.upload import put, upload
 from tests.remote.buckets import write
 
 DATA = bytes(range(256)) * 400

@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from featx.core.errors import CacheError, CacheLockedError, FeatxWarning
 from featx.core.files import check_destination
 from featx.remote.copies import localise
 from featx.remote.failures import RemoteError
-from featx.remote.objects import find_kind, iter_objects, put, read_range, remove
+from featx.remote.objects import find_kind, iter_objects, read_range, remove
+from featx.remote.upload import put
 from tests.remote.buckets import write
 
 OLD, NEW = b"old" * 1000, b"new" * 2000
+SYNC = shard_copies.ShardCopies._sync
 
 
 @pytest.fixture(autouse=True)
@@ -87,8 +90,8 @@ def test_an_output_begins_with_what_is_at_the_address(cache: Address) -> None:
 
 
 def run(cache: Address, work: Callable[[Path], object], **options: bool) -> None:
-    """Do some work on an output."""
-    with open_output(cache.text, **options) as path:
+    """Do some work on an output, as an extraction does."""
+    with open_output(cache.text, **{"has_shards": True, **options}) as path:
         work(path)
 
 
@@ -146,6 +149,30 @@ def test_a_cache_that_another_run_wrote_meanwhile_is_not_replaced(cache: Address
     assert read_range(cache) == OLD
 
 
+@pytest.mark.parametrize(
+    ("what", "data", "error"), [(".lock", b"{}", CacheLockedError), ("", OLD, CacheError)]
+)
+def test_what_happens_while_a_cache_is_uploaded_counts(
+    what: str, data: bytes, error: type[Exception], cache: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put_late(path: Path, address: Address) -> None:
+        put(path, address)
+        write(Address(f"{cache.text}{what}"), data)
+
+    monkeypatch.setattr("featx.remote.upload.put", put_late)
+    with pytest.raises(error), pytest.warns(FeatxWarning) if what else nullcontext():
+        run(cache, write_new, has_shards=False)
+    assert list_names(cache.parent) == [f"cache.h5{what}"]
+
+
+def test_what_a_killed_upload_left_is_removed(cache: Address) -> None:
+    work = cache.parent / "cache.h5.partial"
+    for name in (f"cache.h5.{'0' * 32}", "cache.h5.notes"):
+        write(work / name, OLD)
+    run(cache, lambda _: None, has_shards=False)
+    assert list_names(work) == ["cache.h5.notes"]
+
+
 def write_shard(number: int, data: bytes) -> Callable[[Path], object]:
     """Let a run finish one shard."""
 
@@ -169,6 +196,12 @@ def check_shards(**expected: bytes) -> Callable[[Path], object]:
     return check
 
 
+def finish(path: Path) -> None:
+    """Put the cache in place and remove the shards, as an extraction does."""
+    write_new(path)
+    shutil.rmtree(path.with_name(f"{path.name}.partial"))
+
+
 def test_shards_are_copied_and_another_machine_goes_on_from_them(
     cache: Address, store: Path
 ) -> None:
@@ -181,10 +214,9 @@ def test_shards_are_copied_and_another_machine_goes_on_from_them(
     move_to_another_machine(store)
     cut_off(cache, check_shards(_1=b"one", _2=b"two"), remove_first, write_shard(3, b"three"))
     assert [name.split(".")[0] for name in list_names(copies)] == ["shard-000002", "shard-000003"]
-    with open_output(cache.text) as path:
+    with open_output(cache.text, has_shards=True) as path:
         check_shards(_2=b"two", _3=b"three")(path)
-        shutil.rmtree(path.with_name("cache.h5.partial"))
-        path.write_bytes(NEW)
+        finish(path)
     assert list_names(cache.parent) == ["cache.h5"]
 
 
@@ -215,12 +247,45 @@ def test_the_shard_of_the_machine_that_went_on_counts(cache: Address) -> None:
     cut_off(cache, check_shards(_1=b"theirs"))
 
 
-def test_the_shards_of_a_cache_that_was_finished_elsewhere_are_dropped(cache: Address) -> None:
+def test_unfinished_work_outlives_a_cache_that_was_written_elsewhere(cache: Address) -> None:
     cut_off(cache, write_shard(1, b"mine"))
     remove_copies(cache)
     write(cache, OLD)
-    with open_output(cache.text) as path:
-        assert not path.with_name("cache.h5.partial").exists()
+    cut_off(cache, check_shards(_1=b"mine"))
+
+
+def test_the_shards_of_an_extraction_are_left_alone_by_another_command(cache: Address) -> None:
+    write(cache, OLD)
+    cut_off(cache, write_shard(1, b"one"))
+    before = list_names(cache.parent)
+    run(cache, write_new, has_shards=False)
+    assert read_range(cache) == NEW
+    assert list_names(cache.parent) == before
+
+
+def test_shards_are_there_until_the_cache_is(
+    cache: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_copies, "POLL_S", 0.01)
+    copies, removed = cache.parent / "cache.h5.partial", threading.Event()
+
+    def sync(self: shard_copies.ShardCopies) -> None:
+        is_removed = not self._folder.exists()
+        SYNC(self)
+        removed.set() if is_removed else None
+
+    def lose(path: Path, *_: object, **__: object) -> None:
+        assert removed.wait(60)
+        assert [name.split(".")[0] for name in list_names(copies)] == ["shard-000001"]
+        raise KeyboardInterrupt  # the machine is lost
+
+    cut_off(cache, write_shard(1, b"one"))
+    monkeypatch.setattr(shard_copies.ShardCopies, "_sync", sync)
+    monkeypatch.setattr(remote_output, "upload", lose)
+    with pytest.raises(KeyboardInterrupt):
+        run(cache, finish)
+    assert [name.split(".")[0] for name in list_names(copies)] == ["shard-000001"]
+    monkeypatch.undo()
 
 
 def test_shards_that_cannot_be_copied_do_not_end_the_run(
@@ -319,14 +384,17 @@ def test_a_cache_is_copied_once_for_each_version(s3: Any, cache: Address) -> Non
 
 
 def test_the_caches_of_a_folder_are_copied_together(cache: Address) -> None:
-    for number in range(3):
+    for number in (1, 2, 3):
         write(cache.parent / f"part-00{number}-of-003.h5", bytes([number]))
-    write(cache.parent / "other/deep.h5", b"")
+    for other in ("other/part-001-of-003.h5", "all.h5"):
+        write(cache.parent / other, b"")
     folder = localise(cache.parent.text)
     assert {one.name: one.read_bytes() for one in folder.iterdir()} == {
-        f"part-00{number}-of-003.h5": bytes([number]) for number in range(3)
+        f"part-00{number}-of-003.h5": bytes([number]) for number in (1, 2, 3)
     }
-    with pytest.raises(CacheError, match=r"expected caches \(\*\.h5\), got a folder without any"):
+    with pytest.raises(
+        CacheError, match=r"expected a cache, or parts .*, got a folder without any"
+    ):
         localise(cache.parent.parent.text)
 
 
