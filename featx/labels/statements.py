@@ -6,18 +6,18 @@ Nothing is read and nothing is written here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from featx.core.columns import Table, Texts
+from featx.core.columns import Categories, Table, Texts
 from featx.core.digests import pack_digests
 from featx.core.errors import SourceError
 from featx.core.lookup import DigestIndex, TextIndex
 from featx.core.typing import BoolArray, IntArray
-from featx.labels.element import FIELDS, Labels, build_entries
-from featx.labels.hold import hold, hold_field
+from featx.labels.element import FIELDS, Labels, build_entries, rename
+from featx.labels.hold import BY_SOURCE, hold, hold_field
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -59,7 +59,8 @@ class LabelConflict:
     before, before_author : str
         Value that held before, and who had said it.
     after, after_author : str
-        Value that is said now, and who says it.
+        Value that holds now, and who says it. If what was said is withdrawn, the value is that of
+        the source.
     """
 
     id: str
@@ -81,7 +82,7 @@ class Saying:
     n_new : int
         Number of statements that are added.
     n_known : int
-        Number of statements that the same person had made before; they are not added again.
+        Number of statements that the same person had made before and that need not be added again.
     is_unmatched : ndarray of bool
         ``(n_given,)``, what names no row of the cache.
     changes : tuple of LabelChange
@@ -137,10 +138,14 @@ def say(
         mine = np.flatnonzero(chosen["field"].mask(field))
         if not len(mine):
             continue
-        by = hold_field(field, labels, keys).by[numbers[mine]]
-        is_known[mine] = _find_known(labels.said, by, chosen[mine], keys[numbers[mine]])
-        conflicts += _iter_conflicts(labels.said, by, chosen[mine], keys[numbers[mine]])
-    conflicts += _iter_inner_conflicts(chosen, keys["id"], numbers)
+        new, own_rows = chosen[mine], numbers[mine]
+        by = hold_field(field, labels, keys).by[own_rows]
+        is_known[mine] = _find_known(labels.said, by, new, keys[own_rows], rows=own_rows)
+        by[is_known[mine]] = BY_SOURCE  # what was said before contradicts nothing
+        values = _list_results(new, labels.source[field][own_rows])
+        ids = keys["id"][own_rows]
+        conflicts += _iter_conflicts(labels.said, by, new, ids, values=values)
+        conflicts += _iter_inner_conflicts(new, ids, own_rows, values)
     new, about = chosen[~is_known], keys[numbers[~is_known]]
     entries = build_entries(
         about["id"],
@@ -256,50 +261,110 @@ def _refuse_two(given: Table, lines: tuple[int, int], row_id: str, subject: str)
     )
 
 
-def _find_known(said: Table, by: IntArray, new: Table, about: Table) -> BoolArray:
-    """Find the statements that the same person has made before of the same image."""
-    is_same = by >= 0
-    rows = np.flatnonzero(is_same)
-    old, new, about = said[by[rows]], new[rows], about[rows]
-    is_same[rows] = old.select(("value", "kind", "author")).equal(
-        new.select(("value", "kind", "author"))
-    ) & old.select(("id", "digest")).equal(about.select(("id", "digest")))
-    return is_same
+def _find_known(
+    said: Table, by: IntArray, new: Table, about: Table, *, rows: IntArray
+) -> BoolArray:
+    """Find the lines that need no new statement: they were said before, and hold as they would.
+
+    Of the lines about one row, the last one holds. So a line is new if what its author said last of
+    the image differs, if a line about the row before it is new, or if it is the last line and
+    another statement counts.
+
+    Parameters
+    ----------
+    said : Table
+        Statements of people.
+    by : ndarray of int64
+        ``(n_lines,)``: statement that counts for the row of each line, as `Held` has it.
+    new, about : Table
+        The lines, all of one column and none twice; `id` and `digest` of their rows.
+    rows : ndarray of int64
+        ``(n_lines,)``, numbers of their rows.
+    """
+    own = _find_own(said, new, about)
+    is_new = own < 0
+    was_said = np.flatnonzero(~is_new)
+    what = ("value", "kind")
+    is_new[was_said] = ~said[own[was_said]].select(what).equal(new[was_said].select(what))
+    order = np.argsort(rows, kind="stable")
+    is_last = np.append(rows[order][1:] != rows[order][:-1], True)
+    is_new[order] |= is_last & (own[order] != by[order])
+    places = np.arange(len(rows))
+    starts = np.flatnonzero(np.append(True, is_last[:-1]))
+    first_new = np.minimum.reduceat(np.where(is_new[order], places, len(rows)), starts)
+    is_known = np.empty(len(rows), bool)
+    is_known[order] = places < np.repeat(first_new, np.diff(np.append(starts, len(rows))))
+    return is_known
 
 
-def _iter_conflicts(said: Table, by: IntArray, new: Table, about: Table) -> Iterator[LabelConflict]:
+def _find_own(said: Table, new: Table, about: Table) -> IntArray:
+    """Find the last statement of each line's author about its image and column; -1 for none."""
+    authors = new["author"].names
+    by_id, by_digest = TextIndex(about["id"]), DigestIndex(about["digest"])
+
+    def number(keys: Table, author: Categories) -> tuple[IntArray, BoolArray]:
+        """Write id, digest and author as one number, and tell which the lines have."""
+        parts = by_id.find(keys["id"]), by_digest.find(keys["digest"])
+        codes = rename(author, authors).codes.astype(np.int64)
+        is_among = (parts[0] >= 0) & (parts[1] >= 0) & (codes < len(authors))
+        return (parts[0] * len(about) + parts[1]) * len(authors) + codes, is_among
+
+    wanted, inverse = np.unique(number(about, new["author"])[0], return_inverse=True)
+    of_field = np.flatnonzero(said["field"].mask(new["field"][0]))
+    of_field = of_field[np.argsort(said["occasion"][of_field], kind="stable")]
+    found, is_among = number(said[of_field], said["author"][of_field])
+    found, of_field = found[is_among], of_field[is_among]
+    places = np.searchsorted(wanted, found)
+    is_wanted = np.append(wanted, -1)[places] == found
+    last = np.full(len(wanted), -1, np.int64)
+    last[places[is_wanted]] = of_field[is_wanted]  # of equal places, the last one stays
+    return last[inverse]
+
+
+def _list_results(new: Table, source: Categories) -> list[str]:
+    """List the value that holds after each line; if it withdraws, that of the source."""
+    kinds = new["kind"].mask("withdrawn").tolist()
+    values = zip(new["value"], source, kinds, strict=True)
+    return [by_source if is_withdrawn else value for value, by_source, is_withdrawn in values]
+
+
+def _iter_conflicts(
+    said: Table, by: IntArray, new: Table, ids: Texts, *, values: Sequence[str]
+) -> Iterator[LabelConflict]:
     """Yield the rows of which another person was sure of something else."""
     rows = np.flatnonzero(by >= 0)
     old = said[by[rows]]
     is_other = old["kind"].mask("sure") & ~old["author"].equal(new["author"][rows])
-    is_other &= ~old["value"].equal(new["value"][rows])
     for place in np.flatnonzero(is_other).tolist():
         row = int(rows[place])
-        yield LabelConflict(
-            id=about["id"][row],
-            field=new["field"][row],
-            before=old["value"][place],
-            before_author=old["author"][place],
-            after=new["value"][row],
-            after_author=new["author"][row],
-        )
+        if old["value"][place] != values[row]:
+            yield LabelConflict(
+                id=ids[row],
+                field=new["field"][row],
+                before=old["value"][place],
+                before_author=old["author"][place],
+                after=values[row],
+                after_author=new["author"][row],
+            )
 
 
-def _iter_inner_conflicts(new: Table, ids: Texts, rows: IntArray) -> Iterator[LabelConflict]:
+def _iter_inner_conflicts(
+    new: Table, ids: Texts, rows: IntArray, values: Sequence[str]
+) -> Iterator[LabelConflict]:
     """Yield the rows of which two persons of one table say different things."""
     if len(new["author"].count()) < 2:
         return
-    last: dict[tuple[int, str], int] = {}
-    for line, (row, field) in enumerate(zip(rows.tolist(), new["field"], strict=True)):
-        before = last.get((row, field))
-        last[row, field] = line
-        if before is not None and new["value"][before] != new["value"][line]:
+    last: dict[int, int] = {}
+    for line, row in enumerate(rows.tolist()):
+        before = last.get(row)
+        last[row] = line
+        if before is not None and values[before] != values[line]:
             yield LabelConflict(
-                id=ids[row],
-                field=field,
-                before=new["value"][before],
+                id=ids[line],
+                field=new["field"][line],
+                before=values[before],
                 before_author=new["author"][before],
-                after=new["value"][line],
+                after=values[line],
                 after_author=new["author"][line],
             )
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from featx.core.columns import Categories, Table, Texts
 from featx.core.errors import SourceError
@@ -15,7 +17,13 @@ from tests.labels.builders import build_keys, build_labels, build_said, build_so
 
 ROWS = [("a", "x"), ("b", "y"), ("c", "x")]
 KEYS = build_keys(*ROWS)
-X = hashlib.sha256(b"x").hexdigest()
+
+
+def hash_content(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+X = hash_content("x")
 
 
 def build_given(*lines: Any) -> Table:
@@ -37,6 +45,10 @@ def build_given(*lines: Any) -> Table:
 
 def say_all(*lines: Any, said: Any = ()) -> Any:
     labels = build_labels(KEYS, build_source(["ants", "bees", "ants"]), build_said(*said))
+    return say_again(labels, *lines)
+
+
+def say_again(labels: Any, *lines: Any) -> Any:
     given = build_given(*lines)
     rows = find_rows(given["key"], KEYS)
     return say(labels, KEYS, given, rows=rows, time=5000, subject="t.csv")
@@ -90,11 +102,77 @@ def test_say_names_what_has_no_row() -> None:
 def test_say_of_what_was_said_before_adds_nothing() -> None:
     lines = ("a", "wasps"), ("b", "", "withdrawn", "bob")
     first = say_all(*lines)
-    rows = find_rows(build_given(*lines)["key"], KEYS)
-    again = say(first.labels, KEYS, build_given(*lines), rows=rows, time=6000, subject="t.csv")
+    again = say_again(first.labels, *lines)
     assert (first.n_new, again.n_new, again.n_known) == (2, 0, 2)
     assert again.labels is first.labels
     assert again.changes == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "lines", "expected", "n_new"),
+    [
+        pytest.param([], "ada:AA bob:BB", "BB", 2, id="two persons"),
+        pytest.param(["ada:AA", "bob:BB"], "ada:AA bob:BB", "BB", 0, id="the same table"),
+        pytest.param(["bob:BB"], "ada:AA bob:BB", "BB", 2, id="the last line was said before"),
+        pytest.param(["bob:BB", "ada:AA"], "ada:AA bob:BB", "BB", 1, id="in another order"),
+        pytest.param(["ada:AA"], "ada:AA bob:BB", "BB", 1, id="the first line was said before"),
+        pytest.param(["ada:AA", "bob:BB"], "ada:AA", "AA", 1, id="somebody spoke since"),
+        pytest.param(["ada:AA", "ada:BB"], "ada:AA", "AA", 1, id="the person spoke since"),
+        pytest.param(
+            ["ada:AA", "bob:-"], "ada:AA bob:-", "bees", 0, id="withdrawn, the same table"
+        ),
+        pytest.param(["bob:-"], "ada:AA bob:-", "bees", 2, id="withdrawn before"),
+        pytest.param(["ada:-", "bob:BB"], "ada:-", "bees", 1, id="withdrawn again"),
+    ],
+)
+def test_say_of_several_persons_adds_what_makes_the_last_line_hold(
+    said: list[str], lines: str, expected: str, n_new: int
+) -> None:
+    labels = build_labels(KEYS, build_source(["ants", "bees", "ants"]))
+    for one in said:
+        labels = say_again(labels, *write_lines(one)).labels
+    saying = say_again(labels, *write_lines(lines))
+    assert (saying.labels.held["label"][1], saying.n_new) == (expected, n_new)
+
+
+def write_lines(lines: str) -> list[Any]:
+    """Write lines about the row b as AUTHOR:VALUE; the value ``-`` withdraws."""
+    pairs = [line.split(":") for line in lines.split()]
+    return [
+        ("b", "" if value == "-" else value, "withdrawn" if value == "-" else "sure", author)
+        for author, value in pairs
+    ]
+
+
+LINES = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", X]),
+        st.sampled_from(["", "AA", "BB"]),
+        st.sampled_from(["sure", "unsure", "withdrawn"]),
+        st.sampled_from(["ada", "bob", "eve"]),
+    ),
+    max_size=5,
+)
+
+
+@settings(max_examples=60, derandomize=True, deadline=None, database=None)
+@given(tables=st.lists(LINES, min_size=1, max_size=4))
+def test_say_of_any_table_twice_adds_nothing_the_second_time(tables: Any) -> None:
+    labels = build_labels(KEYS, build_source(["ants", "bees", "ants"]))
+    for lines in tables:
+        try:
+            labels = say_again(labels, *lines).labels
+        except SourceError:  # one person says two things
+            continue
+        again = say_again(labels, *lines)
+        assert (again.n_new, again.changes) == (0, ())
+        # The last line about a row holds.
+        for row, (key, content) in enumerate(ROWS):
+            about = [line for line in lines if line[0] in (key, hash_content(content))]
+            if about and about[-1] not in about[:-1]:
+                _, value, kind, _ = about[-1]
+                expected = ["ants", "bees", "ants"][row] if kind == "withdrawn" else value
+                assert labels.held["label"][row] == expected
 
 
 @pytest.mark.parametrize(
@@ -145,3 +223,21 @@ def test_say_of_two_persons_in_one_table_is_a_conflict_and_the_later_line_holds(
     (conflict,) = saying.conflicts
     assert (conflict.before_author, conflict.after_author) == ("eve", "bob")
     assert saying.labels.held["label"][1] == "flies"
+
+
+@pytest.mark.parametrize(
+    ("said", "lines", "expected"),
+    [
+        pytest.param("ada:AA", "bob:-", [("AA", "bees")], id="withdrawn"),
+        pytest.param("ada:bees", "bob:-", [], id="withdrawn, and the source says the same"),
+        pytest.param("", "ada:AA bob:-", [("AA", "bees")], id="withdrawn in the same table"),
+        pytest.param("ada:AA bob:BB", "ada:AA bob:BB", [("AA", "BB")], id="the same table again"),
+        pytest.param("", "ada:- bob:BB", [("bees", "BB")], id="after it was withdrawn"),
+    ],
+)
+def test_say_names_the_value_that_holds_after_a_conflict(
+    said: str, lines: str, expected: Any
+) -> None:
+    labels = build_labels(KEYS, build_source(["ants", "bees", "ants"]))
+    saying = say_again(say_again(labels, *write_lines(said)).labels, *write_lines(lines))
+    assert [(one.before, one.after) for one in saying.conflicts] == expected
