@@ -25,7 +25,13 @@ from featx.core.errors import CacheError, find_nearest
 from featx.core.notes import note
 from featx.core.text import count_noun, join_some, show_text
 from featx.core.typing import CachePaths, IntArray, LabelField, LabelKind, PathLike, check_choice
-from featx.fitting.label_table import GivenBuilder, LabelTable, clean_value, read_label_table
+from featx.fitting.label_table import (
+    GivenBuilder,
+    LabelTable,
+    clean_value,
+    read_cell,
+    read_label_table,
+)
 from featx.images.labels import clean_label
 from featx.images.names import escape_name, quote_name
 from featx.labels.element import KEYS
@@ -54,7 +60,7 @@ class LabelReport:
     n_new : int
         Number of statements that were added.
     n_known : int
-        Number of statements that the same person had made before; they were not added again.
+        Number of statements that the same person had made before and that need not be added again.
     n_empty : int
         Number of lines without a value, which say nothing.
     changes : tuple of LabelChange
@@ -91,7 +97,7 @@ class LabelReport:
 
 def label_cache(
     cache: CachePaths,
-    labels: PathLike | Mapping[str, str | None],
+    labels: PathLike | Mapping[str, str | float | None],
     *,
     field: LabelField = "label",
     kind: LabelKind = "sure",
@@ -104,17 +110,18 @@ def label_cache(
     What is said is appended to the history of the cache; it holds from then on, whatever the source
     says in a later extraction, and the vectors stay as they are. It belongs to the image: it
     follows a file that is moved, and holds for copies of the file, unless something was said of
-    them. Calling it again changes nothing.
+    them. The same call again changes nothing, unless somebody has said something else since.
 
     Parameters
     ----------
     cache : path or sequence of paths
         Cache to change, or several as `featx.open_cache` takes them.
-    labels : path or mapping of str to str
+    labels : path or mapping of str to str, int, float or None
         A table (CSV, JSON lines or Parquet) with a column ``id``, ``path`` or ``digest`` that names
         the rows, and a column with the values; columns ``kind`` and ``author`` may say how surely,
         and who says it. Or a mapping from an id, a path or a digest to the value: ``""`` takes the
-        value away, None withdraws what was said.
+        value away, None withdraws what was said, and NaN is an empty cell. Whole numbers, True and
+        False become text as in a table.
     field : {"label", "split", "group"}
         Column of values to record.
     kind : {"sure", "unsure", "withdrawn"}
@@ -123,8 +130,7 @@ def label_cache(
     author : str, optional
         Name of the person. Default: the user of the system.
     remove_empty : bool
-        Whether an empty cell of a table takes the value of the row away. Otherwise, it says
-        nothing.
+        Whether an empty cell takes the value of the row away. Otherwise, it says nothing.
     dry_run : bool
         Whether to report only, and change nothing.
 
@@ -142,7 +148,8 @@ def label_cache(
     Raises
     ------
     SourceError
-        If the table cannot be read, or if one person says two things of the same row.
+        If the table cannot be read, if a value is of another type, or if one person says two things
+        of the same row.
     CacheError
         If the cache cannot be read or written, or if nothing names a row of it.
     CacheLockedError
@@ -172,7 +179,7 @@ def label_cache(
             )
     if isinstance(labels, Mapping):
         subject, folder = "labels", Path()
-        table = _read_mapping(labels, field, kind, author)
+        table = _read_mapping(labels, field, kind=kind, author=author, remove_empty=remove_empty)
     else:
         subject, folder = name_place(labels), Path(labels).parent
         table = read_label_table(
@@ -219,20 +226,33 @@ def choose_author(author: str | None) -> str:
 
 
 def _read_mapping(
-    labels: Mapping[str, str | None], field: LabelField, kind: LabelKind, author: str
+    labels: Mapping[str, Any],
+    field: LabelField,
+    *,
+    kind: LabelKind,
+    author: str,
+    remove_empty: bool,
 ) -> LabelTable:
     """Read a mapping from keys to values as `read_label_table` reads a table."""
     builder = GivenBuilder()
+    n_empty = 0
     for number, (key, value) in enumerate(labels.items(), 1):
+        subject = f"labels[{key!r}]"
+        plain = value.item() if isinstance(value, np.generic) else value
+        text = read_cell(plain, subject)
+        is_missing = not text and isinstance(plain, float)  # NaN
+        if is_missing and kind != "withdrawn" and not remove_empty:  # it says nothing in a table
+            n_empty += 1
+            continue
         builder.append(
-            os.fspath(key),
+            os.fspath(key) if isinstance(key, str | os.PathLike) else read_cell(key, subject),
             number,
             field=field,
-            value=clean_value(value or "", field, f"labels[{key!r}]"),
+            value=clean_value(text, field, subject),
             kind="withdrawn" if value is None else kind,
             author=author,
         )
-    return LabelTable(given=builder.build())
+    return LabelTable(given=builder.build(), n_empty=n_empty)
 
 
 def find_given(given: Texts, keys: Table, cache: Cache, folder: Path) -> tuple[IntArray, IntArray]:

@@ -20,7 +20,7 @@ from featx.core.text import shorten, show_text
 from featx.core.typing import LabelField, LabelKind, find_choice, list_choices
 from featx.images.content import open_regular
 from featx.images.labels import MISSING_WORDS, clean_label
-from featx.images.sources.cells import WHOLE, read_typed, refuse_type, refuse_unreadable
+from featx.images.sources.cells import TYPED, WHOLE, read_typed, refuse_unreadable
 from featx.images.sources.columns import find_role
 from featx.images.sources.delimited import DELIMITERS, find_encoding
 from featx.images.sources.table import MAX_LENGTH
@@ -29,7 +29,7 @@ from featx.labels.element import FIELDS
 Cells = dict[str, Any]
 """Cells of one line by the name of their column."""
 
-KEYS = ("id", "digest", "path")
+KEY_COLUMNS = ("id", "digest", "path")
 """Columns that name a row of a cache; the first one with a value counts."""
 
 
@@ -126,8 +126,11 @@ def read_label_table(
         if names not in roles:
             roles[names] = _find_roles(names, field, needs_values=kind != "withdrawn", table=table)
         found = roles[names]
-        texts = {role: _read_cell(cells[name], subject, name) for role, name in found.cells.items()}
-        key = next(filter(None, (texts.get(name) for name in KEYS)), "")
+        texts = {
+            role: read_cell(cells[name], f"{subject}, column {shorten(name, 100)!r}")
+            for role, name in found.cells.items()
+        }
+        key = next(filter(None, (texts.get(name) for name in KEY_COLUMNS)), "")
         if not key:
             raise SourceError(
                 subject=subject,
@@ -188,9 +191,9 @@ def _find_roles(
             role = "value"
         if role in FIELDS:
             others.append(name)
-        elif role in (*KEYS, "value", "kind", "author"):
+        elif role in (*KEY_COLUMNS, "value", "kind", "author"):
             cells.setdefault(role, name)
-    lacking = [] if any(key in cells for key in KEYS) else ["a column id, digest or path"]
+    lacking = [] if any(key in cells for key in KEY_COLUMNS) else ["a column id, digest or path"]
     lacking += [f"a column {field}"] if needs_values and "value" not in cells else []
     if lacking:
         hint = (
@@ -207,11 +210,30 @@ def _find_roles(
     return _Roles(cells, tuple(others))
 
 
-def _read_cell(value: Any, subject: str, column: str) -> str:
+def read_cell(value: Any, subject: str) -> str:
+    """Read one cell as text, as `featx.images.sources.cells.read_typed` does.
+
+    Parameters
+    ----------
+    value : object
+        The cell.
+    subject : str
+        Name of the cell, for the error.
+
+    Raises
+    ------
+    SourceError
+        If the value is neither text nor a whole number, true, false or missing.
+    """
     try:
         return read_typed(value)
     except TypeError as error:
-        raise refuse_type(subject, column, str(error)) from error
+        raise SourceError(
+            subject=subject,
+            expected=TYPED,
+            got=shorten(str(error), 100),
+            remedy="Write the values as text.",
+        ) from error
 
 
 def clean_value(text: str, field: LabelField, subject: str) -> str:

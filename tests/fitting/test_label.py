@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from featx.cache.joined import open_cache
@@ -67,6 +68,49 @@ def test_label_cache_takes_a_label_away_and_gives_it_back(cache_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, "0"),
+        (7.0, "7"),
+        pytest.param(np.int64(7), "7", id="numpy"),
+        pytest.param(np.float32(7), "7", id="a float of numpy"),
+        (False, "False"),
+        pytest.param(" ants ", "ants", id="spaces"),
+    ],
+)
+def test_label_cache_reads_numbers_as_in_a_table(
+    cache_path: Path, value: Any, expected: str
+) -> None:
+    label_cache(cache_path, {FIRST: value}, field="group")
+    assert read_value(cache_path, FIRST, "groups") == expected
+
+
+@pytest.mark.parametrize("value", [float("nan"), np.float32("nan")], ids=["python", "numpy"])
+def test_label_cache_of_nan_says_nothing(cache_path: Path, value: Any) -> None:
+    with pytest.warns(FeatxWarning, match=r"^1 line without a label: they say nothing\."):
+        report = label_cache(cache_path, {FIRST: value, SECOND: "bees"})
+    assert (report.n_new, report.n_empty) == (1, 1)
+    label_cache(cache_path, {FIRST: value}, remove_empty=True)
+    assert read_value(cache_path, FIRST) == ""
+    label_cache(cache_path, {FIRST: value}, kind="withdrawn")
+    assert read_value(cache_path, FIRST) == "bees"
+
+
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        (1.5, "1.5"),
+        (["ants"], "a list"),
+        pytest.param(np.array(["ants", "bees"]), "ndarray", id="array"),
+    ],
+)
+def test_label_cache_refuses_other_values(cache_path: Path, value: Any, got: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        label_cache(cache_path, {FIRST: value})
+    assert (caught.value.subject, caught.value.got) == (f"labels[{FIRST!r}]", got)
+
+
+@pytest.mark.parametrize(
     "key",
     [
         FIRST,
@@ -111,6 +155,28 @@ def test_label_cache_names_persons_who_disagree(cache_path: Path) -> None:
         report = label_cache(cache_path, {FIRST: ""}, author="bob")
     assert report.conflicts[0].before_author == "ada"
     assert read_value(cache_path, FIRST) == ""
+
+
+def test_label_cache_tells_what_holds_after_another_person_withdraws(cache_path: Path) -> None:
+    label_cache(cache_path, {FIRST: "ants"}, author="ada")
+    with pytest.warns(FeatxWarning, match=rf"{FIRST} \('ants' by ada, now 'bees'\)\."):
+        report = label_cache(cache_path, {FIRST: None}, author="bob")
+    assert report.conflicts[0].after == read_value(cache_path, FIRST) == "bees"
+
+
+def test_label_cache_with_a_table_of_two_persons_again_leaves_the_file(
+    cache_path: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text(f"id,label,author\n{FIRST},ants,ada\n{FIRST},wasps,bob\n")
+    with pytest.warns(FeatxWarning):
+        label_cache(cache_path, table)
+    before = cache_path.read_bytes()
+    with pytest.warns(FeatxWarning, match="'ants' by ada, now 'wasps'"):
+        report = label_cache(cache_path, table)
+    assert (report.n_new, report.n_known, report.changes) == (0, 2, ())
+    assert cache_path.read_bytes() == before
+    assert read_value(cache_path, FIRST) == "wasps"
 
 
 def test_label_cache_tells_new_labels_with_the_nearest(cache_path: Path) -> None:

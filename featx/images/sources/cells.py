@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -124,7 +125,7 @@ def read_typed(value: Any) -> str:
     """
     if isinstance(value, str):
         return value.strip()
-    if value is None or value != value:  # NaN is the only value that differs from itself
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool | int):
         return str(value)
