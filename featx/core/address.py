@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -21,11 +22,19 @@ _SHORT = re.compile(rf"({_SCHEMES}):/(?=[^/])", re.I)
 
 _HTTP = ("http", "https")
 
-_SECRET = re.compile(r"[?&#][^=&]*(?:sig|token|key|credential|secret|password|auth)[^=&]*=", re.I)
-"""A parameter of a query that may be a secret, such as the signature of a link for one day."""
+_SIGNED = re.compile(r"[^=]*(?:sig|token|key|credential|secret|password|auth)[^=]*=", re.I)
+"""A parameter of a query that lets its bearer in, often for one day only."""
 
-_USER = re.compile(r"(?<=:/)(/?)[^/?#\s]*@")
+_HARMLESS = re.compile(
+    r"(?:id|size|width|height|w|h|format|page|version|v)=[\w.,-]{0,64}|hidden=[0-9a-f]{16}", re.I
+)
+"""A parameter of a query that is shown: any other may be a password."""
+
+_USER = re.compile(r"(?<=:/)(/?)([^/?#\s]*)@")
 """User and password of an address, also of one that has lost a slash."""
+
+_WITH_CONTAINER = re.compile(r"(?:az|abfss?|wasbs?):", re.I)
+"""Schemes of addresses that name a container before the server, ``abfs://container@server/a``."""
 
 _LINKS = re.compile(rf"(?:[A-Za-z][A-Za-z0-9+.-]*://|\b(?:{_SCHEMES}):/)[^\s'\"<>]+", re.I)
 """Addresses in a sentence."""
@@ -92,8 +101,31 @@ class Address:
         return str(self)
 
     def __str__(self) -> str:
-        shown = _USER.sub(r"\1", self.text)
-        return re.split(r"[?#]", shown, maxsplit=1)[0] if _SECRET.search(shown) else shown
+        text = _USER.sub(self._show_user, self.text)
+        path, *rest = re.split(r"[?#]", text, maxsplit=1)
+        parameters = re.split(r"[?#&;]", "".join(rest))
+        if self.scheme in _HTTP or any(map(_SIGNED.match, parameters)):
+            return "?".join(filter(None, (path, _show_query(parameters))))
+        return text
+
+    def _show_user(self, match: re.Match[str]) -> str:
+        """Hide what stands before the server, unless it can only be the name of a container."""
+        slash, user = match.groups()
+        is_container = _WITH_CONTAINER.match(self.text) and not re.search("[:@]", user)
+        return f"{slash}{user}@" if is_container else str(slash)
+
+
+def _show_query(parameters: Sequence[str]) -> str:
+    """Show the harmless parameters of a query, and a digest of the others, which tells ids apart.
+
+    A signed query has no digest: a link that is signed anew each day leads to the same object.
+    """
+    shown = list(filter(_HARMLESS.fullmatch, parameters))
+    hidden = [one for one in parameters if one and one not in shown]
+    if hidden and not any(map(_SIGNED.match, hidden)):
+        digest = hashlib.sha256("&".join(hidden).encode()).hexdigest()
+        shown.append(f"hidden={digest[:16]}")
+    return "&".join(shown)
 
 
 def note_copy(path: os.PathLike[str], address: Address) -> None:

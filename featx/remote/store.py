@@ -151,7 +151,8 @@ def open_system(address: Address) -> Any:
     MissingExtraError
         If a package for the scheme is not installed.
     """
-    host = "" if address.scheme in ("http", "https") else address.host
+    # With its password: two users of one server have connections of their own.
+    host = "" if address.scheme in ("http", "https") else address.text.split("/", 3)[2]
     key: tuple[object, ...] = (os.getpid(), address.scheme, host)
     found = _systems.get(key) or _systems.get((*key, threading.get_ident()))
     if found is not None:

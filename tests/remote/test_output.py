@@ -415,7 +415,7 @@ def test_a_cache_that_is_copied_through_faults_is_whole(s3: Any, cache: Address)
 
 
 def test_staged_files_of_two_addresses_differ() -> None:
-    paths = {find_staged(f"s3://b/{name}/a.h5") for name in ("x", "y")}
-    assert len(paths) == 2
+    folders = ("s3://b/x", "s3://b/y", "abfs://x@host", "abfs://y@host")
+    assert len({find_staged(f"{folder}/a.h5") for folder in folders}) == 4
     assert find_staged("a.h5") == Path("a.h5")
     assert remote_output.READ_ONLY == ("http", "https")
