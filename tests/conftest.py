@@ -3,13 +3,14 @@
 import itertools
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ import pytest
 from PIL import Image
 
 import featx
+from featx.cache.reader import Cache
+from featx.cache.writer import Column, write_cache
+from featx.core.columns import Texts
 from featx.core.typing import Split
 from tests.builders import build_info, build_rows, write_vectors
 
@@ -120,10 +124,10 @@ def make_image() -> Any:
     return write_image
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Any:
-    """train/{ants,bees} with 4 photos each, val/{ants,bees} with 2, told apart by colour."""
-    folder = tmp_path / "photos"
+@pytest.fixture(scope="session")
+def drawn_photos(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The folder that `photos` is a copy of."""
+    folder = tmp_path_factory.mktemp("drawn") / "photos"
     seed = 0
     for split, count in (("train", 4), ("val", 2)):
         for label, colour in COLOURS.items():
@@ -132,6 +136,12 @@ def photos(tmp_path: Path) -> Any:
                 write_image(path, (48, 36), seed, colour=colour)
                 seed += 1
     return folder
+
+
+@pytest.fixture
+def photos(drawn_photos: Path, tmp_path: Path) -> Any:
+    """train/{ants,bees} with 4 photos each, val/{ants,bees} with 2, told apart by colour."""
+    return shutil.copytree(drawn_photos, tmp_path / "photos")
 
 
 @pytest.fixture
@@ -249,12 +259,31 @@ def mixed(tmp_path: Path, good: Any, make_image: Any) -> Any:
     return folder
 
 
-@pytest.fixture
-def photos_cache(photos: Path, tiny_backbone: str, tmp_path: Path) -> Any:
-    """The cache of `photos` by `tiny_backbone`."""
+@pytest.fixture(scope="session")
+def drawn_cache(drawn_photos: Path, tiny_backbone: str) -> Any:
+    """The cache of `drawn_photos` by `tiny_backbone`."""
     from featx.extraction.extract import extract
 
-    extract(photos, tmp_path / "photos.h5", backbone=tiny_backbone, batch_size=4, progress=False)
+    path = drawn_photos.with_suffix(".h5")
+    extract(drawn_photos, path, backbone=tiny_backbone, batch_size=4, progress=False)
+    return path
+
+
+@pytest.fixture
+def photos_cache(photos: Path, drawn_photos: Path, drawn_cache: Path, tmp_path: Path) -> Any:
+    """The cache of `photos` by `tiny_backbone`, as an extraction writes it."""
+
+    def move(text: str) -> str:
+        return text.replace(str(drawn_photos), str(photos))
+
+    with Cache(drawn_cache) as cache:
+        rows = cache.read_rows()
+        info, source = cache.get_info(), move(cache.source)
+        vectors = cache.read_vectors()
+    rows = rows.replace(path=Texts.from_list([move(path) for path in rows["path"]]))
+    info = replace(info, provenance=replace(info.provenance, source=source))
+    column = Column(info=info, dtype="float32", read=lambda some: vectors[some])
+    write_cache(tmp_path / "photos.h5", rows, [column], source=source)
     return tmp_path / "photos.h5"
 
 

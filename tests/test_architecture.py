@@ -1,6 +1,7 @@
 """The house: imports run downwards only, without circles, and `import featx` stays light."""
 
 import ast
+import functools
 import inspect
 import re
 import subprocess
@@ -101,6 +102,7 @@ def iter_imports(node: ast.AST, *, typing: bool) -> Iterator[str]:
         yield from iter_imports(child, typing=typing)
 
 
+@functools.cache
 def read_imports(file: Path, *, typing: bool = False) -> set[str]:
     return set(iter_imports(ast.parse(file.read_text(encoding="utf-8")), typing=typing))
 

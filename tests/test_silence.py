@@ -37,6 +37,7 @@ def follow(lines: list[str], folder: Path, n_images: int) -> list[str]:
     return too_long
 
 
+@pytest.mark.slow
 def test_first_commands_of_the_readme_are_never_silent(tmp_path: Path) -> None:
     assert follow(QUICK, tmp_path, 40) == []
 

@@ -78,7 +78,9 @@ def expand(line: str) -> Iterator[str]:
         yield from sorted(glob.glob(word)) if "*" in word and "/" in word else [word]
 
 
-@pytest.mark.parametrize("page", [README, TUTORIAL], ids=["readme", "tutorial"])
+@pytest.mark.parametrize(
+    "page", [pytest.param(README, marks=pytest.mark.slow), TUTORIAL], ids=["readme", "tutorial"]
+)
 def test_page_runs_as_it_is_written_twice(
     page: Path, folder: Path, run_cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

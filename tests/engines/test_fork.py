@@ -89,7 +89,7 @@ def head(tmp_path: Path, photos: Path) -> Path:
     return tmp_path / "head.joblib"
 
 
-@pytest.mark.parametrize("engine", ["openvino", "torch"])
+@pytest.mark.parametrize("engine", ["openvino", pytest.param("torch", marks=pytest.mark.slow)])
 def test_forked_processes_work_or_are_told(tmp_path: Path, head: Path, engine: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)

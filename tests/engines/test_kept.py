@@ -329,8 +329,18 @@ if how_it_ends == "fork":
 """
 
 
-@EACH_ENGINE
-@pytest.mark.parametrize("how_it_ends", ["plainly", "thread", "error", "fork"])
+@pytest.mark.parametrize(
+    ("engine", "how_it_ends"),
+    [
+        ("openvino", "thread"),
+        ("torch", "thread"),
+        *(
+            pytest.param(engine, how_it_ends, marks=pytest.mark.slow)
+            for engine in ("openvino", "torch")
+            for how_it_ends in ("plainly", "error", "fork")
+        ),
+    ],
+)
 def test_process_with_open_engines_ends(tmp_path: Path, engine: str, how_it_ends: str) -> None:
     if how_it_ends == "fork" and not hasattr(os, "fork"):
         pytest.skip("needs POSIX")

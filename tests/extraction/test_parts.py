@@ -19,7 +19,7 @@ def run_parts(run: Any, source: Any, n_parts: int, **options: Any) -> list[Any]:
     return [run(source, "parts", part=f"{number}/{n_parts}", **options) for number in numbers]
 
 
-@pytest.mark.parametrize("n_parts", [1, 3, 16])
+@pytest.mark.parametrize("n_parts", [1, 3, pytest.param(16, marks=pytest.mark.slow)])
 def test_merged_parts_equal_the_single_run(
     run: Any, folder: Path, tmp_path: Path, n_parts: int
 ) -> None:

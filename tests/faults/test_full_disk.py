@@ -42,6 +42,7 @@ def expected(server: Any, photo_folder: Any, tmp_path_factory: pytest.TempPathFa
     return read_content(folder / "photos.h5")
 
 
+@pytest.mark.slow
 def test_extract_on_a_full_disk_tells_and_goes_on_with_room(
     server: Any, photo_folder: Any, tmp_path: Path, small_disk: Any, expected: Any
 ) -> None:
