@@ -1,7 +1,8 @@
 """Store of artifacts: converted networks that this machine keeps for the next run.
 
 The store may be deleted at any time: featx builds a missing or damaged artifact again. If the store
-cannot be written, featx runs without it.
+cannot be written, featx runs without it. Copies of caches at addresses lie in it, too, in the
+folder ``copies``. What is not at its address yet lies apart, in the folder of `find_state_folder`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import importlib.metadata
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +26,8 @@ STORE_VARIABLE = "FEATX_STORE"
 """Environment variable that names the folder. Default: ``featx`` in the system's cache folder."""
 
 MAX_BYTES = 2 << 30
-"""Largest size of the store. Above it, the artifacts that were unused for longest are deleted."""
+"""Largest size of all artifacts, and of all copies of caches that were unused for a day. Above it,
+those that were unused for longest are deleted."""
 
 _told: set[str] = set()
 """Folders of which a note has said in this process that they cannot be written."""
@@ -44,9 +47,34 @@ def find_store() -> Path:
     named = os.environ.get(STORE_VARIABLE)
     if named:
         return Path(named)
-    base = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
+    return _find_base("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", ".cache") / "featx"
+
+
+def find_state_folder() -> Path:
+    """Return the folder for work that exists nowhere else; the folder need not exist.
+
+    Returns
+    -------
+    Path
+        ``featx`` in the system's folder for the state of programs. If the environment variable
+        `STORE_VARIABLE` names the store, and on Windows: the folder beside the store whose name
+        ends in ``-state``.
+
+    Raises
+    ------
+    OSError
+        If this process has no home folder and no environment variable names another one.
+    """
+    if os.environ.get(STORE_VARIABLE) or os.name == "nt":
+        return Path(f"{find_store()}-state")
+    return _find_base("XDG_STATE_HOME", ".local/state") / "featx"
+
+
+def _find_base(variable: str, below_home: str) -> Path:
+    """Return the folder that a variable names, or one below the home folder."""
+    named = os.environ.get(variable)
     try:
-        return Path(base) / "featx" if base else Path.home() / ".cache" / "featx"
+        return Path(named) if named else Path.home() / below_home
     except RuntimeError as error:
         raise OSError(str(error)) from error
 
@@ -135,7 +163,8 @@ def keep(key: str, write: Callable[[Path], None]) -> None:
                 # Another process may have kept the same artifact meanwhile: this draft is dropped.
                 if not (store / key).is_dir():
                     raise
-        _drop_oldest(store)
+        # A folder without checksums is not an artifact: the variable may name a folder of the user.
+        drop_oldest(sums.parent for sums in store.glob(f"[!.]*/{_SUMS}"))
     except OSError as error:
         _tell_once(error)
 
@@ -159,19 +188,25 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _drop_oldest(store: Path) -> None:
-    """Delete the artifacts that were unused for longest, until `MAX_BYTES` are left.
+def drop_oldest(folders: Iterable[Path], *, min_age_s: float = 0.0) -> None:
+    """Delete the folders that were unused for longest, until `MAX_BYTES` are left.
 
-    Artifacts that another process deletes meanwhile, or that cannot be read, are passed over.
+    Folders that another process deletes meanwhile, or that cannot be read, are passed over.
+
+    Parameters
+    ----------
+    folders : iterable of Path
+        Folders of files. The time of a folder is that of its last use.
+    min_age_s : float
+        Seconds since its last use from which a folder may be deleted.
     """
-    # A folder without checksums is not an artifact: the variable may name a folder of the user.
-    folders: list[tuple[int, int, Path]] = []
-    for sums in store.glob(f"[!.]*/{_SUMS}"):
+    found: list[tuple[int, int, Path]] = []
+    for folder in folders:
         with suppress(OSError):
-            size = sum(path.stat().st_size for path in sums.parent.iterdir())
-            folders.append((sums.parent.stat().st_mtime_ns, size, sums.parent))
-    total = 0
-    for _, size, folder in sorted(folders, reverse=True):
+            size = sum(path.lstat().st_size for path in folder.iterdir())
+            found.append((folder.stat().st_mtime_ns, size, folder))
+    total, now_s = 0, time.time()
+    for mtime_ns, size, folder in sorted(found, reverse=True):
         total += size
-        if total > MAX_BYTES:
+        if total > MAX_BYTES and now_s - mtime_ns / 1e9 >= min_age_s:
             shutil.rmtree(folder, ignore_errors=True)

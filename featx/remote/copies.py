@@ -9,9 +9,10 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from featx.core.address import Address, find_address, note_copy
-from featx.core.artifacts import find_store
+from featx.core.artifacts import drop_oldest, find_state_folder, find_store
 from featx.core.errors import CacheError
 from featx.core.files import explain_errors, replacing
 from featx.core.parts import list_part_names
@@ -21,7 +22,8 @@ from featx.remote.failures import MissingError, RemoteError
 from featx.remote.objects import download, find_kind, find_state, iter_objects
 
 MAX_AGE_S = 24 * 3600
-"""Age in seconds at which the copy of an old version of an object is removed."""
+"""Seconds without use after which the copy of an old version of an object is removed, and that of
+the newest one if much else is copied."""
 
 
 def list_places(caches: CachePaths) -> list[PathLike]:
@@ -95,15 +97,15 @@ def list_parts(folder: Address) -> list[str]:
     return list_part_names(one.name for one in iter_objects(folder) if "/" not in one.name)
 
 
-def name_folder(address: Address, purpose: str) -> Path:
-    """Name the folder in the store of this machine that belongs to an address.
+def name_folder(address: Address, purpose: Literal["copies", "outputs"]) -> Path:
+    """Name the folder of this machine that belongs to an address.
 
     Parameters
     ----------
     address : Address
         The address.
-    purpose : str
-        What the folder is for: ``copies`` or ``outputs``.
+    purpose : {"copies", "outputs"}
+        What the folder is for: copies, which may be deleted, lie in the store; outputs apart.
 
     Raises
     ------
@@ -111,7 +113,8 @@ def name_folder(address: Address, purpose: str) -> Path:
         If this machine has no store.
     """
     with explain_errors(Path(purpose), error=CacheError):
-        return find_store() / purpose / hashlib.sha256(str(address).encode()).hexdigest()[:16]
+        base = find_store() if purpose == "copies" else find_state_folder()
+    return base / purpose / hashlib.sha256(str(address).encode()).hexdigest()[:16]
 
 
 def _copy(address: Address) -> Path:
@@ -122,6 +125,8 @@ def _copy(address: Address) -> Path:
     path = folder / address.name
     note_copy(path, address)
     if path.is_file() and state[1] >= 0:
+        with suppress(OSError):
+            os.utime(folder)
         return path
     with explain_errors(path, error=CacheError):
         folder.mkdir(parents=True, exist_ok=True)
@@ -160,8 +165,9 @@ def _copy_folder(address: Address) -> Path:
 
 
 def _remove_old(versions: Path, *, keep: Path) -> None:
-    """Remove copies of older versions; errors pass."""
+    """Remove copies of older versions, and others that were unused for long; errors pass."""
     with suppress(OSError):
         for folder in versions.iterdir():
             if folder != keep and time.time() - folder.stat().st_mtime > MAX_AGE_S:
                 shutil.rmtree(folder, ignore_errors=True)
+    drop_oldest(versions.parent.glob("*/*"), min_age_s=MAX_AGE_S)

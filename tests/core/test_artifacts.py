@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from featx.core import artifacts as store
-from featx.core.artifacts import build_key, find_kept, find_store, keep
+from featx.core.artifacts import build_key, find_kept, find_state_folder, find_store, keep
 from featx.core.drafts import is_draft
 from featx.core.errors import FeatxWarning
 from tests.builders import leave_draft
@@ -214,6 +214,21 @@ def test_find_store_without_variables_is_below_home(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     assert find_store() == tmp_path / ".cache" / "featx"
+
+
+def test_find_state_folder_is_no_part_of_the_store(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_state_folder() == tmp_path / "store-state"
+    monkeypatch.delenv("FEATX_STORE")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    assert not find_state_folder().is_relative_to(find_store())
+    if os.name != "nt":
+        assert find_state_folder() == tmp_path / ".local" / "state" / "featx"
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+        assert find_state_folder() == tmp_path / "state" / "featx"
 
 
 def test_keep_makes_the_folders_above_the_store(

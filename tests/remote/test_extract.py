@@ -186,8 +186,8 @@ def test_another_machine_goes_on_from_the_shards(
         run(bucket / "photos", output, max_failures=0, shard_seconds=0)
     assert find_kind(output) is None
     assert [one.path for one in read_failures(output.text)] == [f"{bucket}/photos/val/bees/0.jpg"]
-    shutil.rmtree(store)
-    store.mkdir()
+    for folder in (store, Path(f"{store}-state")):  # another machine
+        shutil.rmtree(folder)
     remove(bucket / "photos/val/bees/0.jpg")
     report = run(bucket / "photos", output, max_failures=0)
     assert (report.n_resumed, report.n_embedded, report.n_rows) == (11, 0, 11)

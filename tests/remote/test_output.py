@@ -43,8 +43,8 @@ def list_names(folder: Address) -> list[str]:
 
 
 def move_to_another_machine(store: Path) -> None:
-    shutil.rmtree(store)
-    store.mkdir()
+    for folder in (store, Path(f"{store}-state")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_an_output_of_this_machine_is_itself(tmp_path: Path) -> None:
@@ -381,6 +381,33 @@ def test_a_cache_is_copied_once_for_each_version(s3: Any, cache: Address) -> Non
     assert not path.exists()
     with pytest.raises(CacheError, match="expected an object at this address, got none"):
         localise(f"{cache.parent}/none.h5")
+
+
+def test_unfinished_work_outlives_the_store(store: Path) -> None:
+    cache = Address("memory://outlives/cache.h5")
+    cut_off(cache, write_new)
+    shutil.rmtree(store)
+    run(cache, lambda path: path.exists() or pytest.fail("lost"))
+
+
+def test_copies_that_were_not_used_for_long_are_dropped(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caches = [Address(f"memory://{name}/cache.h5") for name in ("first", "second", "third")]
+    monkeypatch.setattr("featx.core.artifacts.MAX_BYTES", 2 * len(NEW))
+    paths = []
+    for cache in caches:
+        write(cache, NEW)
+        monkeypatch.setattr("featx.remote.copies.find_state", lambda _: (len(NEW), 1))
+        monkeypatch.setattr("featx.remote.objects.find_state", lambda _: (len(NEW), 1))
+        paths.append(localise(cache.text))
+    assert all(path.exists() for path in paths)  # of today
+    for path in paths[:2]:
+        os.utime(path.parent, (0, 0))
+    assert localise(caches[0].text) == paths[0]  # is used again
+    write(Address("memory://fourth/cache.h5"), NEW)
+    localise("memory://fourth/cache.h5")
+    assert [path.exists() for path in paths] == [True, False, True]
 
 
 def test_the_caches_of_a_folder_are_copied_together(cache: Address) -> None:
