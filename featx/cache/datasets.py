@@ -123,23 +123,6 @@ def resize(
     return made
 
 
-def append(group: h5py.Group, name: str, values: Array) -> None:
-    """Append values to a column.
-
-    Parameters
-    ----------
-    group : h5py.Group
-        The group of the column.
-    name : str
-        Name of the column.
-    values : ndarray
-        The new values ``(n, …)``.
-    """
-    if len(values):
-        n_old = len(group[name])
-        resize(group, name, n_old + len(values))[n_old:] = values
-
-
 def store(group: h5py.Group, name: str, values: Array) -> None:
     """Write a whole column. If it is there, only the chunks that differ are written.
 

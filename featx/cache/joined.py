@@ -19,7 +19,7 @@ from featx.cache.label_columns import read_labels
 from featx.cache.open import check_exists
 from featx.cache.reader import Cache
 from featx.core.address import name_caches
-from featx.core.columns import concat_columns
+from featx.core.columns import Table, concat_columns
 from featx.core.errors import CacheError
 from featx.core.fingerprint import check_comparable
 from featx.core.learnt import Digests, join_digests
@@ -29,7 +29,7 @@ from featx.core.parts import check_parts, describe_missing, find_part, list_miss
 from featx.core.provenance import Provenance
 from featx.core.rows import Failure
 from featx.core.typing import Array, BoolArray, CachePaths, IntArray, StrArray, VectorDtype, Vectors
-from featx.labels.element import KEYS, Labels
+from featx.labels.element import FIELDS, KEYS, Labels
 from featx.labels.join import join_labels
 from featx.remote.copies import list_places, localise
 
@@ -244,6 +244,8 @@ class JoinedCache(Cache):
     def read_column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
         """Read one column of a run of rows, as it is stored."""
         start, stop, _ = slice(start, stop).indices(len(self))
+        if name in FIELDS and self.has_history:
+            return self._joined_labels[name][start:stop]
         parts = []
         for cache, first in zip(self.members, self.starts.tolist(), strict=False):
             own_start, own_stop = max(start - first, 0), min(stop - first, len(cache))
@@ -251,10 +253,20 @@ class JoinedCache(Cache):
                 parts.append(cache.read_column(name, own_start, own_stop))
         return concat_columns(parts) if parts else self.members[0].read_column(name, 0, 0)
 
-    @property
+    @functools.cached_property
     def has_history(self) -> bool:
         """Whether people said anything of the rows after the extraction."""
         return any(cache.has_history for cache in self.members)
+
+    @functools.cached_property
+    def has_user_group(self) -> bool:
+        """Whether users keep something below ``/user/`` in one of the files."""
+        return any(cache.has_user_group for cache in self.members)
+
+    @functools.cached_property
+    def _joined_labels(self) -> Table:
+        """What holds: what was said of an image holds for its copies in other caches, too."""
+        return self._read_labels().held
 
     def _read_labels(self) -> Labels:
         return join_labels([read_labels(one) for one in self.members], self.read_rows(KEYS))

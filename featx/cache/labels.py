@@ -54,7 +54,7 @@ def has_statements(file: h5py.File) -> bool:
     return any(len(file[f"{GROUP}/{name}/time"]) for name in ("said", "recorded"))
 
 
-def read_labels(file: h5py.File) -> Labels:
+def read_label_group(file: h5py.File) -> Labels:
     """Read the labels that `write_labels` wrote.
 
     Parameters

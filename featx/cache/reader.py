@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from featx.cache.datasets import is_mostly_unused
 from featx.cache.format import ANEW, USER_GROUP, EmbeddingInfo
 from featx.cache.label_columns import LabelColumns
-from featx.cache.labels import has_statements, read_labels
+from featx.cache.labels import has_statements, read_label_group
 from featx.cache.open import open_sealed
 from featx.cache.tables import (
     BLOCK_ROWS,
@@ -206,11 +205,6 @@ class Cache(LabelColumns):
         chosen = tuple(ROW_KINDS) if names is None else names
         return Table({name: self.read_column(name, start, stop) for name in chosen})
 
-    def is_mostly_unused(self) -> bool:
-        """Tell whether most of the file is left over from earlier changes."""
-        with self._sealed.guard():
-            return is_mostly_unused(self._file, len(self._sealed))
-
     @property
     def has_history(self) -> bool:
         """Whether people said anything of the rows after the extraction."""
@@ -219,24 +213,12 @@ class Cache(LabelColumns):
 
     def _read_labels(self) -> Labels:
         with self._sealed.guard():
-            return read_labels(self._file)
+            return read_label_group(self._file)
 
     @property
     def has_user_group(self) -> bool:
         """Whether users keep something below ``/user/`` in the file."""
         return USER_GROUP in self._file
-
-    def copy_user_group(self, file: h5py.File) -> None:
-        """Copy what users keep in this cache to another file; featx reads none of it.
-
-        Parameters
-        ----------
-        file : h5py.File
-            The other file, open for writing.
-        """
-        if self.has_user_group:
-            with self._sealed.guard():
-                self._file.copy(USER_GROUP, file)
 
     def get_info(self, embedding: str | None = None) -> EmbeddingInfo:
         """Return the name, the fingerprint and the provenance of an embedding.
@@ -392,3 +374,21 @@ class Cache(LabelColumns):
         with self._sealed.guard():
             dtype: VectorDtype = self._file[f"embeddings/{info.name}/vectors"].dtype.name
         return dtype
+
+
+@contextlib.contextmanager
+def reading_file(cache: Cache) -> Iterator[tuple[h5py.File, int]]:
+    """Read the HDF5 file of a cache of one file within the block.
+
+    Parameters
+    ----------
+    cache : Cache
+        The open cache.
+
+    Yields
+    ------
+    (h5py.File, int)
+        The file, and its length in bytes.
+    """
+    with cache._sealed.guard():
+        yield cache._file, len(cache._sealed)

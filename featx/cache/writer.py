@@ -10,12 +10,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from featx.cache.datasets import ROW_BYTES, resize, store
-from featx.cache.format import EmbeddingInfo, require_element, stamp_file
+from featx.cache.datasets import ROW_BYTES, is_mostly_unused, resize, store
+from featx.cache.format import USER_GROUP, EmbeddingInfo, require_element, stamp_file
 from featx.cache.label_columns import read_labels
 from featx.cache.labels import write_labels
 from featx.cache.lock import CacheLock
-from featx.cache.reader import Cache
+from featx.cache.reader import Cache, reading_file
 from featx.cache.seal import SealedFile
 from featx.cache.sealing import choose_user_block, seal_file
 from featx.cache.tables import (
@@ -161,7 +161,9 @@ def write_cache(
             for column in columns:
                 _write_column(file, column, len(rows), check_writes)
             if keep is not None:
-                keep.copy_user_group(file)
+                with reading_file(keep) as (kept, _):
+                    if USER_GROUP in kept:
+                        kept.copy(USER_GROUP, file)
         digest = seal_file(draft)
         Cache(draft).close()
     return digest
@@ -216,7 +218,9 @@ def update_cache(
         base_keys=rows[: len(base)].select(KEYS).replace(digest=base.read_column("digest")),
         keys=rows,
     )
-    if base.is_mostly_unused():
+    with reading_file(base) as (stored, n_bytes):
+        is_rewrite_due = is_mostly_unused(stored, n_bytes)
+    if is_rewrite_due:
         write_cache(
             path,
             rows,

@@ -35,12 +35,14 @@ from featx.fitting.label_table import (
 from featx.images.labels import clean_label
 from featx.images.names import escape_name, quote_name
 from featx.labels.element import KEYS
+from featx.labels.join import join_labels
 from featx.labels.statements import (
     LabelChange,
     LabelConflict,
     Saying,
     find_rows,
     find_texts,
+    iter_changes,
     say,
 )
 from featx.remote.copies import localise
@@ -194,7 +196,12 @@ def label_cache(
             rows = find_given(table.given["key"], keys, member, folder)
             own = read_labels(member)
             sayings.append(say(own, keys, table.given, rows=rows, time=now, subject=subject))
-        report = _report(opened.path, table, sayings)
+        changes = [change for saying in sayings for change in saying.changes]
+        if len(members) > 1 and any(saying.n_new for saying in sayings):
+            # What is said of an image holds for its copies in other caches.
+            after = join_labels([saying.labels for saying in sayings], opened.read_rows(KEYS))
+            changes = [*iter_changes(read_labels(opened), after)]
+        report = _report(opened.path, table, sayings, changes)
         if len(report.unmatched) == len(table.given) > 0:
             raise _refuse_all(subject, opened.path, report.unmatched)
         known = [member.read_column(field).names for member in members]
@@ -296,21 +303,17 @@ def find_given(given: Texts, keys: Table, cache: Cache, folder: Path) -> tuple[I
     return lines, rows
 
 
-def _report(path: Path, table: LabelTable, sayings: Sequence[Saying]) -> LabelReport:
+def _report(
+    path: Path, table: LabelTable, sayings: Sequence[Saying], changes: Sequence[LabelChange]
+) -> LabelReport:
     """Sum up what is said of all caches."""
-    changes: Counter[tuple[str, str, str]] = Counter()
-    for saying in sayings:
-        changes.update({(c.field, c.before, c.after): c.n_rows for c in saying.changes})
     is_unmatched = np.logical_and.reduce([saying.is_unmatched for saying in sayings])
     return LabelReport(
         path=path,
         n_new=sum(saying.n_new for saying in sayings),
         n_known=sum(saying.n_known for saying in sayings),
         n_empty=table.n_empty,
-        changes=tuple(
-            LabelChange(field=field, before=before, after=after, n_rows=n_rows)
-            for (field, before, after), n_rows in changes.most_common()
-        ),
+        changes=tuple(changes),
         conflicts=tuple(one for saying in sayings for one in saying.conflicts),
         unmatched=tuple(table.given["key"][is_unmatched].to_list()),
         is_written=False,

@@ -99,14 +99,11 @@ def split_cache(
             if have and not overwrite:
                 raise refusal from error
             raise
-        parts = np.split(splits, np.cumsum([len(member) for member in members])[:-1])
-        is_same = [
-            np.array_equal(part, member.splits) for part, member in zip(parts, members, strict=True)
-        ]
+        parts, held = (np.split(one, opened.starts[1:-1]) for one in (splits, opened.splits))
+        is_same = [np.array_equal(part, own) for part, own in zip(parts, held, strict=True)]
         # Several caches are written one by one: an interrupted run may have written some of them.
         is_other = [
-            not same and bool(member.list_splits())
-            for same, member in zip(is_same, members, strict=True)
+            not same and bool((own != "").any()) for same, own in zip(is_same, held, strict=True)
         ]
         if any(is_other) and not overwrite:
             raise refusal

@@ -166,7 +166,7 @@ def say(
         n_new=len(new),
         n_known=int(is_known.sum()),
         is_unmatched=is_unmatched,
-        changes=tuple(_iter_changes(labels, after)),
+        changes=tuple(iter_changes(labels, after)),
         conflicts=tuple(conflicts),
     )
 
@@ -369,11 +369,18 @@ def _iter_inner_conflicts(
             )
 
 
-def _iter_changes(before: Labels, after: Labels) -> Iterator[LabelChange]:
-    """Yield the changes of each column, the most frequent ones first."""
+def iter_changes(before: Labels, after: Labels) -> Iterator[LabelChange]:
+    """Yield the changes of each column, the most frequent ones first.
+
+    Parameters
+    ----------
+    before, after : Labels
+        Labels of the same rows.
+    """
     for field in FIELDS:
-        old, new = before.held[field], after.held[field]
-        rows = np.flatnonzero(old.codes != new.codes)  # the names of the old column come first
+        old = before.held[field]
+        new = rename(after.held[field], old.names)
+        rows = np.flatnonzero(old.codes != new.codes)
         pairs = np.stack([old.codes[rows], new.codes[rows]], axis=1)
         found, counts = np.unique(pairs, axis=0, return_counts=True)
         for place in np.argsort(-counts, kind="stable").tolist():

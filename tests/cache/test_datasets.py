@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from featx.cache import datasets
-from featx.cache.datasets import append, choose_chunk, create, resize, store
+from featx.cache.datasets import choose_chunk, create, resize, store
 
 
 @pytest.fixture
@@ -83,14 +83,6 @@ def test_store_that_grows_step_by_step_leaves_little_of_the_file_unused(file: h5
     file.flush()
     assert file.id.get_filesize() < 3 * file["x"].id.get_storage_size()
     np.testing.assert_array_equal(file["x"][:], np.arange(2991))
-
-
-def test_append_adds_to_the_end(file: h5py.File) -> None:
-    store(file, "x", np.arange(3))
-    for n_new in (0, 2, 30, 1):
-        expected = [*file["x"][:], *range(n_new)]
-        append(file, "x", np.arange(n_new))
-        assert file["x"][:].tolist() == expected
 
 
 def test_resize_of_a_dataset_that_cannot_grow_makes_one_that_can(file: h5py.File) -> None:

@@ -1,6 +1,7 @@
 """Several caches are read as one cache with all their rows; those that do not fit are refused."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,14 @@ import numpy as np
 import pytest
 
 from featx.cache.joined import JoinedCache, open_cache
+from featx.cache.label_columns import read_labels
+from featx.cache.merge import merge_caches
 from featx.cache.reader import Cache
 from featx.core.errors import CacheError, FeatxWarning, FingerprintError
 from featx.core.parts import Part
+from featx.fitting.label import label_cache
+from featx.labels.element import KEYS
+from featx.labels.history import count_by_author
 from tests.builders import build_info, build_rows, mark_learnt, write_vectors
 from tests.cache.parts import N_ROWS, read_all, write_parts, write_rows
 
@@ -190,3 +196,47 @@ def test_members_are_closed_together(parted: tuple[Path, Path]) -> None:
     cache.close()
     with pytest.raises(CacheError, match=r"part-001-of-005\.h5"):
         cache.members[0].take_vectors("tiny", np.array([0]))
+
+
+def test_every_public_attribute_of_a_cache_works_on_several(parted: tuple[Path, Path]) -> None:
+    _, folder = parted
+    rows = np.array([0, 31])
+    arguments: dict[str, tuple[Any, ...]] = {
+        "read_column": ("id",),
+        "read_vectors": ("other", rows),
+        "take_vectors": ("other", rows),
+        "read_arrays": ("train",),
+        **dict.fromkeys(["get_dtype", "get_info", "read_learnt", "read_learnt_digests"], ("tiny",)),
+        "read_present": ("tiny",),
+    }
+    with open_cache(folder) as cache:
+        names = [name for name in {**vars(cache), **dict.fromkeys(dir(cache))} if name[0] != "_"]
+        names.remove("close")
+        assert {"has_user_group", "has_history", "digests", "failures"} <= set(names)
+        for name in names:
+            value = getattr(cache, name)
+            if callable(value):
+                options = {"embedding": "other"} if name == "read_arrays" else {}
+                value(*arguments.get(name, ()), **options)
+        assert not cache.has_user_group
+
+
+def test_what_is_said_of_an_image_holds_for_its_copy_in_another_part(tmp_path: Path) -> None:
+    rows = build_rows(["ants"] * 4, ["train"] * 4)
+    rows[2] = replace(rows[2], digest=rows[0].digest)
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for name, share in (("a.h5", rows[:2]), ("b.h5", rows[2:])):
+        write_rows(folder / name, share)
+    files = [folder / "a.h5", folder / "b.h5"]
+    with pytest.warns(FeatxWarning, match="^new label 'wasps', 2 rows"):
+        report = label_cache(files, {rows[0].id: "wasps"}, author="ada")
+    assert [(one.after, one.n_rows) for one in report.changes] == [("wasps", 2)]
+    merge_caches(files, tmp_path / "all.h5")
+    for path in (files, tmp_path / "all.h5"):
+        with open_cache(path) as cache:
+            assert cache.labels.tolist() == ["wasps", "ants", "wasps", "ants"]
+            assert cache.read_column("label", 1, 3).to_list() == ["ants", "wasps"]
+            assert cache.count_labels() == {("ants", "train"): 2, ("wasps", "train"): 2}
+            said = count_by_author(read_labels(cache), cache.read_rows(KEYS))
+            assert [one.n_rows for one in said if one.field == "label"] == [2, 2]
