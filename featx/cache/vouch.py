@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -96,9 +96,27 @@ def seal_cache(path: PathLike, *, dry_run: bool = False) -> SealReport:
     >>> report.is_sealed, "user/weights: rows 0 to 2 of 3" in report.changes
     (True, True)
     """
+    return seal_after(path, lambda _: None, dry_run=dry_run)
+
+
+def seal_after(
+    path: PathLike, show: Callable[[tuple[str, ...]], None], *, dry_run: bool
+) -> SealReport:
+    """Do what `seal_cache` does, after a person has seen what differs.
+
+    Parameters
+    ----------
+    path : path
+        The cache.
+    show : callable
+        Function that takes the changes before the file is sealed, and may raise an error to prevent
+        it.
+    dry_run : bool
+        True to seal nothing.
+    """
     if not dry_run and has_address(path):
         with open_output(path) as copy:
-            return seal_cache(copy)
+            return seal_after(copy, show, dry_run=False)
     path = localise(path).resolve()
     if list_part_files(path):
         raise CacheError(
@@ -133,10 +151,11 @@ def seal_cache(path: PathLike, *, dry_run: bool = False) -> SealReport:
                         remedy="Close the program that writes the file, and try again.",
                     )
 
+        show(changes)
         is_sealed = bool(changes) and not dry_run
         if is_sealed:
             put_in_place(draft, path, overwrite=True, check=check)
-    return SealReport(path=path, digest=digest, changes=tuple(changes), is_sealed=is_sealed)
+    return SealReport(path=path, digest=digest, changes=changes, is_sealed=is_sealed)
 
 
 def _read_state(stream: BinaryIO) -> tuple[int, int, int]:

@@ -26,19 +26,21 @@ def seal(
 
     featx seal photos.h5
     """
-    from featx.cache.vouch import seal_cache
+    from featx.cache.vouch import seal_after
 
-    report = seal_cache(cache, dry_run=dry_run)
+    def show(changes: tuple[str, ...]) -> None:
+        if as_json:
+            return
+        print_text(f"{cache}: {'differs from what was sealed' if changes else 'nothing differs'}")
+        for line in changes:
+            print_text(f"  {line}")
+
+    report = seal_after(cache, show, dry_run=dry_run)
     if as_json:
         record = asdict(report)
         record["cache"] = record.pop("path")
         print_json(record)
-        return
-    state = "differs from what was sealed" if report.changes else "nothing differs"
-    print_text(f"{cache}: {state}")
-    for line in report.changes:
-        print_text(f"  {line}")
-    if report.is_sealed:
+    elif report.is_sealed:
         print_text(f"sealed anew, digest {report.digest}")
     elif report.changes:
         print_text("nothing was sealed")

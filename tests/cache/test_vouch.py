@@ -10,7 +10,7 @@ from featx.cache import vouch
 from featx.cache.joined import open_cache
 from featx.cache.seal import check_seal
 from featx.cache.user_block import Seal
-from featx.cache.vouch import NO_SEAL, list_changed, seal_cache
+from featx.cache.vouch import NO_SEAL, list_changed, seal_after, seal_cache
 from featx.core.errors import CacheDamagedError, CacheError
 from tests.builders import MakeCache, build_info, read_rows, split_seal
 
@@ -143,3 +143,18 @@ def test_seal_cache_adds_nothing_to_the_data(cache_path: Path) -> None:
     before = split_seal(cache_path)[1]
     seal_cache(cache_path)
     assert split_seal(cache_path)[1] == before
+
+
+def test_changes_are_shown_before_the_file_is_sealed(cache_path: Path) -> None:
+    with h5py.File(cache_path, "a") as file:
+        file["user/x"] = [1]
+    before, seen = cache_path.read_bytes(), []
+
+    def refuse(changes: tuple[str, ...]) -> None:
+        seen.append(changes)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        seal_after(cache_path, refuse, dry_run=False)
+    assert cache_path.read_bytes() == before
+    assert seen == [seal_cache(cache_path).changes]
