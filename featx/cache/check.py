@@ -42,6 +42,8 @@ class Verification:
         SHA-256 that stands for every byte, hexadecimal; empty if a seal is damaged.
     n_rows, n_vectors : int
         Number of rows and of vectors that were checked; 0 if the file is damaged.
+    n_missing : int
+        Number of parts of a source that are missing, which is a problem, too.
     problems : tuple of str
         One line for each problem; empty if the cache is sound.
     """
@@ -50,6 +52,7 @@ class Verification:
     digest: str = ""
     n_rows: int = 0
     n_vectors: int = 0
+    n_missing: int = 0
     problems: tuple[str, ...] = ()
 
 
@@ -104,6 +107,7 @@ def verify_cache(path: CachePaths) -> Verification:
         digest=digest,
         n_rows=sum(one.n_rows for one in found),
         n_vectors=sum(one.n_vectors for one in found),
+        n_missing=len(missing),
         problems=tuple(problems),
     )
 

@@ -48,7 +48,7 @@ def verify(
 
     featx verify photos.h5 --against photos/ --sample 100
 
-    Exit codes: 0 sound, 1 damaged or different.
+    Exit codes: 0 sound, 1 damaged, incomplete or different.
     """
     register_networks(register)
     from featx.cache.check import verify_cache
@@ -60,7 +60,8 @@ def verify(
     del record["path"]
     record = {"cache": name_caches(cache), **record}
     if not as_json:
-        state = "damaged" if problems else "sound"
+        is_incomplete = len(problems) == bool(found.n_missing)  # all other parts are sound
+        state = "damaged" if not is_incomplete else "incomplete" if problems else "sound"
         print_text(
             f"{name_caches(cache)}: {state}, {found.n_rows} rows, {found.n_vectors} vectors checked"
         )

@@ -65,7 +65,10 @@ def test_a_missing_part_is_a_note_for_readers_and_an_error_for_merge(
         "parts: expected all 3 parts, got 2 of 3 parts, without 2. Extract each missing part, for "
         "example with featx extract source --output parts --part 2/3."
     )
-    assert run_cli("verify", "parts").code == 1
+    result = run_cli("verify", "parts")
+    assert (result.code, result.out.splitlines()[0].split(", ")[0]) == (1, "parts: incomplete")
+    (place / "parts" / "part-003-of-003.h5").write_bytes(b"no HDF5")
+    assert run_cli("verify", "parts").out.startswith("parts: damaged, ")
 
 
 @pytest.mark.parametrize("part", ["0/3", "4/3", "three"])
