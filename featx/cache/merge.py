@@ -12,8 +12,9 @@ from featx.cache.joined import JoinedCache, list_cache_files
 from featx.cache.label_columns import read_labels
 from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache
+from featx.cache.remote_output import check_new, open_output
 from featx.cache.writer import Column, Placement, write_cache
-from featx.core.address import name_caches
+from featx.core.address import find_address, name_caches, name_place
 from featx.core.errors import CacheError
 from featx.core.files import check_destination, follow_link, name_work_dir
 from featx.core.notes import note
@@ -30,7 +31,7 @@ class MergeReport:
     Attributes
     ----------
     path : Path
-        Path of the merged cache.
+        Path of the merged cache; for an address, that of the file on this machine.
     digest : str
         SHA-256 that stands for every byte of the merged cache, hexadecimal.
     n_caches : int
@@ -53,11 +54,11 @@ class MergeReport:
     def __str__(self) -> str:
         dims = ", ".join(f"{name} (dim {dim})" for name, dim in self.dims.items())
         merged = count_noun(self.n_caches, "cache")
-        return f"{self.path}: {count_noun(self.n_rows, 'row')} of {merged}, {dims}"
+        return f"{name_place(self.path)}: {count_noun(self.n_rows, 'row')} of {merged}, {dims}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values, for JSON."""
-        return asdict(self) | {"path": str(self.path)}
+        return asdict(self) | {"path": name_place(self.path)}
 
 
 def merge_caches(
@@ -74,7 +75,8 @@ def merge_caches(
         Caches to merge, as `featx.open_cache` takes them: a folder of parts, a pattern, or several
         files.
     output : path
-        Path of the merged cache.
+        Path or address of the merged cache. For an address, the cache is written on this machine
+        first, and copied when it is complete.
     overwrite : bool
         Whether to replace an existing file.
     break_lock : bool
@@ -107,18 +109,17 @@ def merge_caches(
     featx.extract : Extract one part of a source with its argument `part`.
     featx.open_cache : Read several caches as one, without merging them.
     """
+    address = find_address(output)
+    if address is not None:
+        check_new(address, overwrite=overwrite)
+        with open_output(address, overwrite=True, break_lock=break_lock) as path:
+            return merge_caches(caches, path, overwrite=True, break_lock=break_lock)
     output = follow_link(Path(output))
     check_destination(output, overwrite=overwrite, error=CacheError)
     files = list_cache_files(caches)
     name = name_caches(caches)
     check_complete(files, name)
-    if output.exists() and any(output.samefile(file) for file in files):
-        raise CacheError(
-            subject=str(output),
-            expected="a file of its own",
-            got="one of the caches to merge",
-            remedy="Name another output.",
-        )
+    check_is_other(output, files)
     with (
         CacheLock(output, break_lock=break_lock) as lock,
         stage(f"merging {count_noun(len(files), 'cache')}"),
@@ -154,6 +155,31 @@ def _build_column(joined: Cache, embedding: str) -> Column:
         read=functools.partial(joined.take_vectors, embedding),
         learnt=joined.read_learnt_digests(embedding),
     )
+
+
+def check_is_other(output: Path, files: Sequence[Path]) -> None:
+    """Refuse an output that is one of the caches to merge.
+
+    Parameters
+    ----------
+    output : Path
+        The output; it need not exist.
+    files : sequence of Path
+        Caches to merge. Of a cache at an address, it is the copy on this machine.
+
+    Raises
+    ------
+    CacheError
+        If the output is one of them.
+    """
+    is_same_file = output.exists() and any(output.samefile(file) for file in files)
+    if is_same_file or name_place(output) in map(name_place, files):
+        raise CacheError(
+            subject=str(output),
+            expected="a file of its own",
+            got="one of the caches to merge",
+            remedy="Name another output.",
+        )
 
 
 def check_complete(files: Sequence[Path], name: str) -> None:

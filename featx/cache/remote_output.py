@@ -22,7 +22,7 @@ from featx.core.records import build_record, load_json
 from featx.core.typing import CachePaths, PathLike
 from featx.remote.copies import list_parts, list_places, name_folder
 from featx.remote.failures import MissingError, RemoteError
-from featx.remote.objects import State, download, find_state, is_same
+from featx.remote.objects import State, download, find_kind, find_state, is_same
 from featx.remote.upload import remove_drafts, upload
 
 READ_ONLY = ("http", "https")
@@ -178,6 +178,35 @@ def _list_caches(address: Address) -> list[Address]:
         return [address / name for name in list_parts(address)] or [address]
     except RemoteError as error:
         raise error.as_error(CacheError, address) from error
+
+
+def check_new(address: Address, *, overwrite: bool) -> None:
+    """Refuse an address at which no new cache may be written.
+
+    Parameters
+    ----------
+    address : Address
+        Address of the output.
+    overwrite : bool
+        Whether to accept one at which there is something.
+
+    Raises
+    ------
+    CacheError
+        If there is something, if it is no address of a file, or if the store does not answer.
+    """
+    _check_address(address)
+    try:
+        kind = None if overwrite else find_kind(address)
+    except RemoteError as error:
+        raise error.as_error(CacheError, address) from error
+    if kind is not None:
+        raise CacheError(
+            subject=str(address),
+            expected="a new object",
+            got="a folder" if kind == "folder" else "an object that exists",
+            remedy="Pass overwrite=True to replace it, or name another output.",
+        )
 
 
 def _check_address(address: Address) -> None:

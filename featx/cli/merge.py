@@ -13,7 +13,8 @@ from featx.cli.records import rename_keys
 def merge(
     caches: CacheArgument,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="CACHE", help="HDF5 file to write.")
+        Path,
+        typer.Option("--output", "-o", metavar="CACHE", help="HDF5 file to write, or its address."),
     ],
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the existing output.")

@@ -11,6 +11,7 @@ import pytest
 
 from featx.cache.check import verify_cache
 from featx.cache.joined import open_cache
+from featx.cache.merge import merge_caches
 from featx.cache.remote_output import open_output
 from featx.cache.vouch import seal_cache
 from featx.core.address import Address, name_place
@@ -290,6 +291,21 @@ def test_a_folder_at_an_address_is_its_parts(parts: Address) -> None:
         assert cache.ids.tolist() == same.ids.tolist()
     assert label_cache(parts.text, {cache.ids[0]: "zebras"}).n_changed == 1
     assert read_range(parts / "all.h5") == VERSION_2.read_bytes()
+
+
+def test_a_merge_is_written_to_an_address(parts: Address, tmp_path: Path) -> None:
+    here, there = tmp_path / "merged.h5", parts / "merged.h5"
+    assert merge_caches(parts.text, here).digest == merge_caches(parts.text, there.text).digest
+    assert read_range(there) == here.read_bytes()
+    with pytest.raises(CacheError, match="expected a new object, got an object that exists"):
+        merge_caches(parts.text, there.text)
+    report = merge_caches(parts.text, there.text, overwrite=True)
+    assert str(report).startswith(f"{there}: ")
+    assert report.to_dict()["path"] == there.text
+    part = (parts / "part-001-of-001.h5").text
+    with pytest.raises(CacheError, match=r"got one of the caches to merge\."):
+        merge_caches(parts.text, part, overwrite=True)
+    assert len(list(iter_objects(parts))) == 4
 
 
 def test_a_dry_run_writes_nothing_at_an_address(parts: Address) -> None:
