@@ -14,7 +14,7 @@ from featx.cache.open import check_exists
 from featx.cache.reader import Cache
 from featx.cache.seal import SealedFile
 from featx.cache.tables import BLOCK_ROWS
-from featx.core.address import name_caches, name_place
+from featx.core.address import name_caches, name_location
 from featx.core.columns import Table, Texts, iter_blocks
 from featx.core.errors import CacheError, FeatxError
 from featx.core.lookup import TextIndex
@@ -92,7 +92,7 @@ def verify_cache(path: CachePaths) -> Verification:
     if files == path and len(files) == 1:
         return _verify_file(files[0])
     found = [_verify_file(file) for file in files]
-    problems = [f"{name_place(one.path)}: {line}" for one in found for line in one.problems]
+    problems = [f"{name_location(one.path)}: {line}" for one in found for line in one.problems]
     missing = list_missing(files)
     problems += [f"expected all parts, got {describe_missing(missing, files)}"] if missing else []
     name, digest = Path(name_caches(path)), ""

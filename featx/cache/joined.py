@@ -18,7 +18,7 @@ from featx.cache.format import EmbeddingInfo
 from featx.cache.label_columns import read_labels
 from featx.cache.open import check_exists
 from featx.cache.reader import Cache
-from featx.core.address import name_caches
+from featx.core.address import list_paths, name_caches
 from featx.core.columns import Table, concat_columns
 from featx.core.errors import CacheError
 from featx.core.fingerprint import check_comparable
@@ -31,7 +31,7 @@ from featx.core.rows import Failure
 from featx.core.typing import Array, BoolArray, CachePaths, IntArray, StrArray, VectorDtype, Vectors
 from featx.labels.element import FIELDS, KEYS, Labels
 from featx.labels.join import join_labels
-from featx.remote.copies import list_places, localise
+from featx.remote.copies import localise
 
 
 def open_cache(path: CachePaths) -> Cache:
@@ -105,7 +105,7 @@ def fetch_caches(caches: CachePaths) -> list[Path]:
     CacheError
         If nothing is at an address, or if the store refuses or does not answer.
     """
-    return [localise(one) for one in list_places(caches)]
+    return [localise(one) for one in list_paths(caches)]
 
 
 def list_cache_files(caches: CachePaths) -> list[Path]:

@@ -14,7 +14,7 @@ from featx.cache.lock import CacheLock
 from featx.cache.reader import Cache
 from featx.cache.remote_output import check_new, open_output
 from featx.cache.writer import Column, Placement, write_cache
-from featx.core.address import find_address, name_caches, name_place
+from featx.core.address import find_address, name_caches, name_location
 from featx.core.errors import CacheError
 from featx.core.files import check_destination, follow_link, name_work_dir
 from featx.core.notes import note
@@ -54,11 +54,11 @@ class MergeReport:
     def __str__(self) -> str:
         dims = ", ".join(f"{name} (dim {dim})" for name, dim in self.dims.items())
         merged = count_noun(self.n_caches, "cache")
-        return f"{name_place(self.path)}: {count_noun(self.n_rows, 'row')} of {merged}, {dims}"
+        return f"{name_location(self.path)}: {count_noun(self.n_rows, 'row')} of {merged}, {dims}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values, for JSON."""
-        return asdict(self) | {"path": name_place(self.path)}
+        return asdict(self) | {"path": name_location(self.path)}
 
 
 def merge_caches(
@@ -173,7 +173,7 @@ def check_is_other(output: Path, files: Sequence[Path]) -> None:
         If the output is one of them.
     """
     is_same_file = output.exists() and any(output.samefile(file) for file in files)
-    if is_same_file or name_place(output) in map(name_place, files):
+    if is_same_file or name_location(output) in map(name_location, files):
         raise CacheError(
             subject=str(output),
             expected="a file of its own",

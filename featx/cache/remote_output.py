@@ -14,13 +14,13 @@ from pathlib import Path
 
 from featx.cache.remote_lock import RemoteLock
 from featx.cache.shard_copies import ShardCopies
-from featx.core.address import Address, find_address, note_copy
+from featx.core.address import Address, find_address, list_paths, note_copy
 from featx.core.errors import CacheError
 from featx.core.files import explain_errors, follow_link, name_work_dir, replacing
 from featx.core.progress import stage
 from featx.core.records import build_record, load_json
 from featx.core.typing import CachePaths, PathLike
-from featx.remote.copies import list_parts, list_places, name_folder
+from featx.remote.copies import list_parts, name_folder
 from featx.remote.failures import MissingError, RemoteError
 from featx.remote.objects import State, download, find_kind, find_state, is_same
 from featx.remote.upload import remove_drafts, upload
@@ -28,12 +28,12 @@ from featx.remote.upload import remove_drafts, upload
 READ_ONLY = ("http", "https")
 
 
-def find_staged(place: PathLike | Address) -> Path:
+def find_staged(location: PathLike | Address) -> Path:
     """Find the file of this machine in which the cache of an output is built.
 
     Parameters
     ----------
-    place : path
+    location : path
         Path or address of the output.
 
     Returns
@@ -41,9 +41,9 @@ def find_staged(place: PathLike | Address) -> Path:
     Path
         The path itself, or the staged file of an address; it need not exist.
     """
-    address = find_address(place)
+    address = find_address(location)
     if address is None:
-        return Path(str(place))
+        return Path(str(location))
     path = name_folder(address, "outputs") / address.name
     note_copy(path, address)
     return path
@@ -51,7 +51,7 @@ def find_staged(place: PathLike | Address) -> Path:
 
 @contextmanager
 def open_output(
-    place: PathLike | Address,
+    location: PathLike | Address,
     *,
     overwrite: bool = False,
     break_lock: bool = False,
@@ -61,7 +61,7 @@ def open_output(
 
     Parameters
     ----------
-    place : path
+    location : path
         Path or address of the cache; it need not exist.
     overwrite : bool
         Whether the cache that is at the address is not needed.
@@ -85,9 +85,9 @@ def open_output(
     CacheLockedError
         If another process writes the cache at the address.
     """
-    address = find_address(place)
+    address = find_address(location)
     if address is None:
-        yield follow_link(Path(str(place)))
+        yield follow_link(Path(str(location)))
         return
     _check_address(address)
     try:
@@ -128,7 +128,7 @@ def has_address(caches: CachePaths) -> bool:
     caches : path or sequence of paths
         What the user gives.
     """
-    return any(find_address(path) is not None for path in list_places(caches))
+    return any(find_address(path) is not None for path in list_paths(caches))
 
 
 @contextmanager
@@ -152,10 +152,10 @@ def open_outputs(caches: CachePaths) -> Iterator[list[Path]]:
     """
     with ExitStack() as stack:
         paths = []
-        for place in list_places(caches):
-            address = find_address(place)
+        for location in list_paths(caches):
+            address = find_address(location)
             if address is None:
-                paths.append(Path(place))
+                paths.append(Path(location))
                 continue
             for one in _list_caches(address):
                 path = stack.enter_context(open_output(one))

@@ -15,7 +15,7 @@ from featx.cli.printing import (
     print_text,
 )
 from featx.cli.records import describe_fingerprint, describe_head, rename_keys
-from featx.core.address import name_caches, name_place
+from featx.core.address import name_caches, name_location
 from featx.core.errors import FeatxError
 from featx.core.text import count_noun, shorten
 
@@ -109,7 +109,7 @@ def _show_cache(caches: list[Path], *, as_json: bool) -> None:
 
     with open_cache(caches) as cache:
         summary, n_caches = _summarise(cache), len(cache.members)
-    path, named = name_caches(caches), " ".join(map(name_place, caches))
+    path, named = name_caches(caches), " ".join(map(name_location, caches))
     if as_json:
         print_json(summary)
         return
@@ -201,7 +201,7 @@ def _summarise(cache: "Cache") -> dict[str, Any]:
         said = count_by_author(read_labels(cache), cache.read_rows(KEYS))
     return {
         "content": "cache",
-        "cache": name_place(cache.path),
+        "cache": name_location(cache.path),
         "digest": cache.digest,
         "source": cache.source,
         "n_rows": len(cache),

@@ -7,7 +7,7 @@ import typer
 
 from featx.cli.options import AsJson, Author, CacheArgument, choose
 from featx.cli.printing import print_json, print_table, print_text
-from featx.core.address import name_caches, name_place
+from featx.core.address import name_caches, name_location
 from featx.core.text import count_noun
 from featx.core.typing import LabelField, LabelKind
 
@@ -71,7 +71,7 @@ def label(
     known = f", {report.n_known} known before" if report.n_known else ""
     done = "" if report.is_written else "; nothing was written"
     print_text(
-        f"{name_place(report.path)}: {count_noun(report.n_new, 'new statement')}{known}, "
+        f"{name_location(report.path)}: {count_noun(report.n_new, 'new statement')}{known}, "
         f"{count_noun(report.n_changed, 'row')} changed{done}"
     )
 

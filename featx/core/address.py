@@ -1,11 +1,11 @@
-"""Addresses: places that a scheme names, such as ``s3://bucket/photos``, in place of paths."""
+"""Addresses: what a scheme names, such as ``s3://bucket/photos``, in place of paths."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -45,7 +45,7 @@ _copies: dict[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A place in a store of objects, or on a server.
+    """A location in a store of objects, or on a server.
 
     It has the few members of `pathlib.Path` that sources need. ``str`` of it hides passwords and
     signatures: open `text`, and show and record ``str``.
@@ -129,7 +129,7 @@ def _show_query(parameters: Sequence[str]) -> str:
 
 
 def note_copy(path: os.PathLike[str], address: Address) -> None:
-    """Let `show_places` name an address in place of its copy on this machine.
+    """Let `show_locations` name an address in place of its copy on this machine.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def note_copy(path: os.PathLike[str], address: Address) -> None:
     _copies[os.fspath(path)] = str(address)
 
 
-def show_places(text: str) -> str:
+def show_locations(text: str) -> str:
     """Write a sentence so that it names what the user named, and no secret.
 
     Parameters
@@ -157,7 +157,7 @@ def show_places(text: str) -> str:
 
     Examples
     --------
-    >>> show_places("https://ada:secret@host/a.h5?sig=abc: damaged")
+    >>> show_locations("https://ada:secret@host/a.h5?sig=abc: damaged")
     'https://host/a.h5: damaged'
     """
     for path, shown in _copies.items():
@@ -174,23 +174,23 @@ def _show_link(match: re.Match[str]) -> str:
     return f"{Address(link)}{text[len(text.rstrip('.,:;)]')) :]}"
 
 
-def name_place(place: object) -> str:
+def name_location(location: object) -> str:
     """Name a path or an address as a user should see it.
 
     Parameters
     ----------
-    place : path
+    location : path
         A path, or an address as text or as a `pathlib.Path`.
     """
-    return str(find_address(place) or show_places(str(place)))
+    return str(find_address(location) or show_locations(str(location)))
 
 
-def find_address(place: object) -> Address | None:
+def find_address(location: object) -> Address | None:
     """Find the address that a caller gives in place of a path.
 
     Parameters
     ----------
-    place : path
+    location : path
         A path, or an address as text or as a `pathlib.Path`, which drops a slash of it.
 
     Returns
@@ -205,16 +205,34 @@ def find_address(place: object) -> Address | None:
     >>> find_address("photos") is None
     True
     """
-    if isinstance(place, Address):
-        return place
-    if not isinstance(place, str | os.PathLike):
+    if isinstance(location, Address):
+        return location
+    if not isinstance(location, str | os.PathLike):
         return None
-    text = os.fsdecode(place)
-    if isinstance(place, os.PathLike):
+    text = os.fsdecode(location)
+    if isinstance(location, os.PathLike):
         text = _SHORT.sub(r"\1://", text, count=1) if _SHORT.match(text) else text
     if not _WHOLE.fullmatch(text) or text[:5].lower() == "file:":
         return None
     return Address(text)
+
+
+def list_paths(
+    given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+) -> list[str | os.PathLike[str]]:
+    """List the paths and addresses that a user gives, one or several.
+
+    Parameters
+    ----------
+    given : path or iterable of paths
+        What the user gives.
+
+    Returns
+    -------
+    list of path
+        Each as it was given: a `pathlib.Path` would drop a slash of an address.
+    """
+    return [given] if isinstance(given, str | os.PathLike) else list(given)
 
 
 def name_caches(
@@ -227,5 +245,4 @@ def name_caches(
     caches : path or sequence of paths
         What the user gives.
     """
-    given = [caches] if isinstance(caches, str | os.PathLike) else caches
-    return join_some([name_place(one) for one in given] or ["no cache"], N_SHOWN)
+    return join_some([name_location(one) for one in list_paths(caches)] or ["no cache"], N_SHOWN)

@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
-from featx.core.address import show_places
+from featx.core.address import show_locations
 from featx.core.text import show_text
 
 MAX_REMEDY = 1000
@@ -66,8 +66,8 @@ class FeatxError(Exception):
     exit_code = 1
 
     def __init__(self, *, subject: str, expected: str, got: str, remedy: str) -> None:
-        self.subject, self.expected = show_places(subject), show_places(expected)
-        self.got, self.remedy = show_places(got), show_places(remedy)
+        self.subject, self.expected = show_locations(subject), show_locations(expected)
+        self.got, self.remedy = show_locations(got), show_locations(remedy)
         super().__init__(self.render(self.subject, self.remedy))
 
     @property

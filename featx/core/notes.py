@@ -6,7 +6,7 @@ import logging
 import sys
 import warnings
 
-from featx.core.address import show_places
+from featx.core.address import show_locations
 from featx.core.errors import FeatxWarning
 from featx.core.text import show_text
 
@@ -29,7 +29,7 @@ def note(text: str) -> None:
         One or more sentences. Python arguments and calls in it become flags and commands on the
         command line, as in an error.
     """
-    text = show_text(show_places(text), MAX_NOTE)
+    text = show_text(show_locations(text), MAX_NOTE)
     LOGGER.warning(text)
     level = 1
     frame = sys._getframe(1)

@@ -16,7 +16,7 @@ from pathlib import Path
 from featx.core.errors import CacheError
 from featx.core.files import name_work_dir
 from featx.core.text import join_some
-from featx.core.typing import CachePaths, PathLike
+from featx.core.typing import PathLike
 
 _TEXT = re.compile(r"\s*(\d{1,6})\s*/\s*(\d{1,6})\s*", re.ASCII)
 _FILE = re.compile(r"part-(\d{3,6})-of-(\d{3,6})\.h5", re.ASCII)
@@ -89,11 +89,6 @@ class Part:
         """
         digest = hashlib.sha256(row_id.encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
-
-
-def list_paths(caches: CachePaths) -> list[Path]:
-    """List the paths that a user gives, one or several."""
-    return [Path(one) for one in ([caches] if isinstance(caches, str | os.PathLike) else caches)]
 
 
 def find_part(path: Path) -> Part | None:

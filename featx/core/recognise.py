@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from featx.core.address import find_address
+from featx.core.address import find_address, list_paths
 from featx.core.errors import FeatxError
 from featx.core.files import name_work_dir
 from featx.core.look import find_obstacle
@@ -167,7 +167,7 @@ def check_order(
     >>> call = "featx.evaluate({held!r}, {rest!r})"
     >>> check_order(("head", "cache"), ("a.joblib", "a.h5"), content="head", call=call)
     """
-    owners, others = map(_list_paths, paths if is_first else reversed(paths))
+    owners, others = map(_list_files, paths if is_first else reversed(paths))
     if len(owners) != 1 or not os.path.exists(owners[0]) or recognise_file(owners[0]) == content:
         return
     held = [path for path in others if recognise_file(path) == content]
@@ -184,6 +184,7 @@ def check_order(
     )
 
 
-def _list_paths(given: object) -> list[Path]:
-    many = given if isinstance(given, list | tuple) else [given]
-    return [Path(one) for one in many if isinstance(one, str | os.PathLike)]
+def _list_files(given: object) -> list[Path]:
+    """List the paths of an argument that may be anything."""
+    listed = list_paths(given) if isinstance(given, str | os.PathLike | list | tuple) else []
+    return [Path(one) for one in listed if isinstance(one, str | os.PathLike)]

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from featx.cache.joined import open_cache
 from featx.cache.remote_output import find_staged
+from featx.core.address import find_address, list_paths
 from featx.core.errors import CacheError, FeatxError, TooManyFailuresError
 from featx.core.files import follow_link, replacing
 from featx.core.notes import note
-from featx.core.parts import list_part_files, list_paths
+from featx.core.parts import list_part_files
 from featx.core.rows import Failure
 from featx.core.text import count_noun, guard_cell, show_text
-from featx.core.typing import CachePaths, Stage, check_choice
+from featx.core.typing import CachePaths, PathLike, Stage, check_choice
 from featx.extraction.checks import FailureLimit
 
 COLUMNS = ("path", "stage", "reason", "embedding", "id", "digest")
@@ -137,15 +138,18 @@ def read_failures(cache: CachePaths) -> tuple[Failure, ...]:
     )
 
 
-def _list_outputs(path: Path) -> list[Path]:
+def _list_outputs(path: PathLike) -> list[PathLike]:
     """List the outputs that a path stands for: parts may have a list of failures and no cache."""
+    if find_address(path) is not None:
+        return [path]
+    path = Path(path)
     refused = [
         Path(str(one).removesuffix(LIST_SUFFIX)) for one in path.glob(f"part-*{LIST_SUFFIX}")
     ]
-    return sorted({*list_part_files(path), *refused}) or [path]
+    return [*sorted({*list_part_files(path), *refused})] or [path]
 
 
-def _read_failures(path: Path) -> tuple[Failure, ...]:
+def _read_failures(path: PathLike) -> tuple[Failure, ...]:
     listed = name_failure_list(follow_link(find_staged(path)))
     if not listed.is_file():
         with open_cache(path) as opened:

@@ -12,7 +12,7 @@ import numpy as np
 from featx.cache.format import EmbeddingInfo
 from featx.cache.joined import list_cache_files
 from featx.cache.reader import Cache
-from featx.core.address import name_place
+from featx.core.address import name_location
 from featx.core.errors import HeadError
 from featx.core.files import check_destination
 from featx.core.learnt import Digests, join_digests, shorten_digests
@@ -232,7 +232,10 @@ class FittingRows:
             learnt_digests=cache.read_learnt_digests(info.name),
             info=info,
             fitted_on=FittedOn(
-                cache=name_place(cache.path), split=split, n_rows=len(y), n_learnt=int(learnt.sum())
+                cache=name_location(cache.path),
+                split=split,
+                n_rows=len(y),
+                n_learnt=int(learnt.sum()),
             ),
         )
 

@@ -19,7 +19,7 @@ from featx.cache.label_writer import rewrite_labels
 from featx.cache.lock import remove_dead_lock
 from featx.cache.reader import Cache
 from featx.cache.remote_output import has_address, open_outputs
-from featx.core.address import name_place
+from featx.core.address import name_location
 from featx.core.columns import Table, Texts
 from featx.core.errors import CacheError, find_nearest
 from featx.core.notes import note
@@ -183,7 +183,7 @@ def label_cache(
         subject, folder = "labels", Path()
         table = _read_mapping(labels, field, kind=kind, author=author, remove_empty=remove_empty)
     else:
-        subject, folder = name_place(labels), Path(labels).parent
+        subject, folder = name_location(labels), Path(labels).parent
         table = read_label_table(
             localise(labels), field, kind=kind, author=author, remove_empty=remove_empty
         )

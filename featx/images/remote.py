@@ -18,7 +18,7 @@ from featx.remote.failures import ChangedError, RemoteError
 from featx.remote.objects import N_THREADS, State, find_state, is_same, read_range
 from featx.remote.stream import RemoteStream
 
-Place = Path | Address
+Location = Path | Address
 """A source: a path of this machine, or an address."""
 
 BUFFER_BYTES = 1 << 16
@@ -149,23 +149,23 @@ def build_content(
     return Content(file, offset, size)
 
 
-def name_file(place: Place) -> str:
+def name_file(location: Location) -> str:
     """Return a path, or an address in full, as `Content` has it.
 
     Parameters
     ----------
-    place : Path or Address
+    location : Path or Address
         The file.
     """
-    return place.text if isinstance(place, Address) else str(place)
+    return location.text if isinstance(location, Address) else str(location)
 
 
-def find_source_state(place: Place) -> State | None:
+def find_source_state(location: Location) -> State | None:
     """Ask for the state of a tar or a table at an address; None for a file of this machine.
 
     Parameters
     ----------
-    place : Path or Address
+    location : Path or Address
         The file.
 
     Raises
@@ -173,7 +173,7 @@ def find_source_state(place: Place) -> State | None:
     RemoteError
         If there is no object, or the store does not answer.
     """
-    return find_state(place) if isinstance(place, Address) else None
+    return find_state(location) if isinstance(location, Address) else None
 
 
 def list_archives(contents: Iterable[object]) -> dict[str, State]:
@@ -248,12 +248,12 @@ def _find_state(content: Content | InMemory) -> State | None:
     return None
 
 
-def open_source(place: Place) -> Any:
+def open_source(location: Location) -> Any:
     """Open a table or a tar for reading.
 
     Parameters
     ----------
-    place : Path or Address
+    location : Path or Address
         The file; a pipe, a socket or a device is refused.
 
     Returns
@@ -266,6 +266,6 @@ def open_source(place: Place) -> Any:
     OSError
         If the file cannot be opened.
     """
-    if isinstance(place, Address):
-        return io.BufferedReader(RemoteStream(place), BUFFER_BYTES)
-    return open_regular(str(place))
+    if isinstance(location, Address):
+        return io.BufferedReader(RemoteStream(location), BUFFER_BYTES)
+    return open_regular(str(location))

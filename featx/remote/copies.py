@@ -17,7 +17,7 @@ from featx.core.errors import CacheError
 from featx.core.files import explain_errors, replacing
 from featx.core.parts import list_part_names
 from featx.core.progress import stage
-from featx.core.typing import CachePaths, PathLike
+from featx.core.typing import PathLike
 from featx.remote.failures import MissingError, RemoteError
 from featx.remote.objects import download, find_kind, find_state, iter_objects
 
@@ -26,23 +26,12 @@ MAX_AGE_S = 24 * 3600
 the newest one if much else is copied."""
 
 
-def list_places(caches: CachePaths) -> list[PathLike]:
-    """List the paths and addresses that a user gives, one or several.
-
-    Parameters
-    ----------
-    caches : path or sequence of paths
-        What the user gives. A `pathlib.Path` would drop a slash of an address.
-    """
-    return [caches] if isinstance(caches, str | os.PathLike) else list(caches)
-
-
-def localise(place: PathLike) -> Path:
+def localise(location: PathLike) -> Path:
     """Return a cache, or a folder of caches, as a path of this machine.
 
     Parameters
     ----------
-    place : path
+    location : path
         A path, which is returned as it is; or an address. The object at an address is copied to the
         store of this machine, unless a copy of the same version is there. Of a folder, the
         parts in it are copied.
@@ -58,9 +47,9 @@ def localise(place: PathLike) -> Path:
         If nothing is at the address, if the store refuses or does not answer, or if the copy cannot
         be written.
     """
-    address = find_address(place)
+    address = find_address(location)
     if address is None:
-        return Path(place)
+        return Path(location)
     try:
         is_file = not address.text.endswith("/") and bool(address.suffix)
         if is_file or find_kind(address) != "folder":

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from featx.core.address import Address, show_places
+from featx.core.address import Address, show_locations
 from featx.core.errors import FeatxError
 from featx.core.text import shorten
 
@@ -118,7 +118,7 @@ def explain(
     names = [type(one).__name__ for one in causes]
     codes = [code for one in causes if (code := _find_code(one))]
     status = next((number for one in causes if (number := _find_status(one))), 0)
-    text = shorten(show_places(" ".join(str(error).split())) or names[0], 200)
+    text = shorten(show_locations(" ".join(str(error).split())) or names[0], 200)
     told = f"{status} {text}" if status and str(status) not in text else text
     if "NoSuchBucket" in codes or "bucket does not exist" in text:
         return MissingError(
@@ -146,7 +146,7 @@ def explain(
     if status == 416:
         return PastEndError("the object that was listed", "a shorter one", "Run the same again")
     if any(map(_is_unreachable, causes)):
-        cause = shorten(show_places(f"{names[-1]}: {causes[-1]}"), 150)
+        cause = shorten(show_locations(f"{names[-1]}: {causes[-1]}"), 150)
         got = f"no answer of {address.host} ({cause})"
         remedy = "Check the network and the address; then run the same again: it goes on"
         return RemoteError("an answer of the store", got, remedy, is_transient=True)

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from featx.core import address
-from featx.core.address import Address, find_address, name_place, note_copy, show_places
+from featx.core.address import (
+    Address,
+    find_address,
+    list_paths,
+    name_location,
+    note_copy,
+    show_locations,
+)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +93,7 @@ def test_address_of_http_has_a_query_that_is_no_part_of_its_name() -> None:
 )
 def test_address_as_text_hides_what_is_secret(text: str, shown: str) -> None:
     assert str(Address(text)) == shown
-    assert show_places(f"{shown}: damaged") == f"{shown}: damaged"
+    assert show_locations(f"{shown}: damaged") == f"{shown}: damaged"
 
 
 @pytest.mark.parametrize(
@@ -103,14 +110,20 @@ def test_address_as_text_hides_what_is_secret(text: str, shown: str) -> None:
         ("at noon:/me@home.jpg", "at noon:/me@home.jpg"),
     ],
 )
-def test_show_places_hides_what_is_secret_in_a_sentence(text: str, shown: str) -> None:
-    assert show_places(text) == shown
+def test_show_locations_hides_what_is_secret_in_a_sentence(text: str, shown: str) -> None:
+    assert show_locations(text) == shown
 
 
-def test_show_places_names_the_address_of_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_show_locations_names_the_address_of_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(address, "_copies", {})
     note_copy(Path("/store/1/a.h5"), Address("s3://bucket/a.h5"))
-    assert show_places("/store/1/a.h5.partial: gone") == "s3://bucket/a.h5.partial: gone"
-    assert name_place(Path("/store/1/a.h5")) == "s3://bucket/a.h5"
-    assert name_place(Path("s3://bucket/b.h5")) == "s3://bucket/b.h5"
-    assert name_place("photos.h5") == "photos.h5"
+    assert show_locations("/store/1/a.h5.partial: gone") == "s3://bucket/a.h5.partial: gone"
+    assert name_location(Path("/store/1/a.h5")) == "s3://bucket/a.h5"
+    assert name_location(Path("s3://bucket/b.h5")) == "s3://bucket/b.h5"
+    assert name_location("photos.h5") == "photos.h5"
+
+
+@pytest.mark.parametrize("given", ["odd+1://b/a.h5", Path("a.h5")])
+def test_list_paths_keeps_each_as_it_is_given(given: Any) -> None:
+    assert list_paths(given) == list_paths((given,)) == [given]
+    assert list_paths(iter([given, "b.h5"])) == [given, "b.h5"]

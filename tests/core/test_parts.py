@@ -15,7 +15,6 @@ from featx.core.parts import (
     find_part,
     list_missing,
     list_part_files,
-    list_paths,
 )
 
 IDS = [f"ants/{number}.jpg" for number in range(4000)]
@@ -117,4 +116,3 @@ def test_caches_that_are_no_parts_lack_none() -> None:
 )  # fmt: skip
 def test_name_caches_is_short(caches: Any, name: str) -> None:
     assert name_caches(caches) == name
-    assert len(list_paths(caches)) == (1 if isinstance(caches, str | Path) else len(caches))

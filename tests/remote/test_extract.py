@@ -14,7 +14,7 @@ from featx.cache.joined import open_cache
 from featx.cache.merge import merge_caches
 from featx.cache.remote_output import open_output
 from featx.cache.vouch import seal_cache
-from featx.core.address import Address, name_place
+from featx.core.address import Address, name_location
 from featx.core.errors import CacheError, FeatxError, SourceError, TooManyFailuresError
 from featx.core.rows import Row
 from featx.extraction.extract import extract
@@ -159,7 +159,7 @@ def test_parts_at_an_address_are_read_changed_and_sealed(
         run(photos, f"{bucket}/parts/", part=f"{number}/2")
     parts = f"{bucket}/parts"
     with open_cache(parts) as opened:
-        assert (len(opened), name_place(opened.path)) == (12, parts)
+        assert (len(opened), name_location(opened.path)) == (12, parts)
     assert split_cache(parts, val=0.5, overwrite=True) == {"train": 6, "val": 6}
     assert label_cache(f"{parts}/", {"val/bees/0.jpg": "wasps"}).n_changed == 1
     with open_cache(parts) as opened:

@@ -13,7 +13,7 @@ from featx.core.text import count_noun, shorten
 from featx.core.typing import list_choices
 from featx.images.content import Content
 from featx.images.names import quote_name
-from featx.images.remote import Place
+from featx.images.remote import Location
 from featx.images.sources.columns import Columns, Role
 from featx.remote.failures import RemoteError
 
@@ -177,7 +177,7 @@ def refuse_type(
     )
 
 
-def refuse_unreadable(table: Place, error: OSError) -> SourceError:
+def refuse_unreadable(table: Location, error: OSError) -> SourceError:
     """Build the error for a table that the system does not let read.
 
     Parameters

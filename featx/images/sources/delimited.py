@@ -12,7 +12,7 @@ from featx.core.errors import SourceError
 from featx.core.text import shorten
 from featx.images.formats import find_by_name
 from featx.images.labels import MISSING_WORDS
-from featx.images.remote import Place, open_source
+from featx.images.remote import Location, open_source
 from featx.images.sources.cells import ROLES, Findings, Line, refuse_unreadable
 from featx.images.sources.columns import find_columns, has_paths
 
@@ -20,7 +20,7 @@ DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertica
 """Signs between cells, each with its name. The header decides which one a table has."""
 
 
-def iter_delimited(table: Place, findings: Findings) -> Iterator[Line]:
+def iter_delimited(table: Location, findings: Findings) -> Iterator[Line]:
     """Yield the lines of a text table below its header. Lines without any cell are skipped.
 
     Parameters
@@ -82,7 +82,7 @@ def _hold(stream: Iterator[str], held: list[str]) -> Iterator[str]:
         yield line
 
 
-def find_encoding(table: Place) -> str:
+def find_encoding(table: Location) -> str:
     """Tell UTF-16 by its byte-order mark. That of UTF-8, which Excel writes, is skipped.
 
     Parameters
@@ -109,7 +109,7 @@ def find_encoding(table: Place) -> str:
     return "utf-8-sig"
 
 
-def _read_header(table: Place, lines: Iterator[str]) -> tuple[str, str]:
+def _read_header(table: Location, lines: Iterator[str]) -> tuple[str, str]:
     """Read the header, and find the delimiter: the one that gives a column of paths."""
     header = next((line for line in lines if line.strip()), "")
     told = re.fullmatch(r"sep=(.)\s*", header, re.IGNORECASE)
@@ -123,7 +123,7 @@ def _read_header(table: Place, lines: Iterator[str]) -> tuple[str, str]:
     return header, delimiter
 
 
-def _check_is_header(table: Place, header: str, names: Sequence[str]) -> None:
+def _check_is_header(table: Location, header: str, names: Sequence[str]) -> None:
     """Refuse a table whose first line names an image, or has blanks between its cells."""
     if len(names) < 2 and not has_paths(names) and has_paths(header.replace('"', "").split()):
         raise SourceError(
@@ -180,7 +180,7 @@ def _refuse_length(
     )
 
 
-def _explain(table: Place, number: int, error: Exception) -> SourceError:
+def _explain(table: Location, number: int, error: Exception) -> SourceError:
     """Turn an error into a `SourceError`; `number` is the number of lines before the error."""
     if isinstance(error, OSError):
         return refuse_unreadable(table, error)

@@ -29,13 +29,13 @@ from featx.images.keys import describe_shared_keys
 from featx.images.layout import read_layout
 from featx.images.manifest import Manifest, build_manifest
 from featx.images.names import escape_name
-from featx.images.remote import Place, RemoteContent, name_file
+from featx.images.remote import Location, RemoteContent, name_file
 from featx.images.sources.metadata import is_metadata, join_metadata
 from featx.images.sources.refused import find_remedy
 from featx.images.sources.remote_folder import iter_remote_files
 
 
-def read_folder(folder: Place) -> Manifest:
+def read_folder(folder: Location) -> Manifest:
     """List the images in a folder and all folders below it.
 
     A file whose suffix promises an image is a row, whatever it is; for other files, the first bytes

@@ -7,10 +7,10 @@ from featx.images.elsewhere import find_content
 from featx.images.entries import Entry
 from featx.images.manifest import Manifest
 from featx.images.names import escape_name
-from featx.images.remote import Place, name_file
+from featx.images.remote import Location, name_file
 
 
-def read_image(path: Place) -> Manifest:
+def read_image(path: Location) -> Manifest:
     """Build the manifest of one image file.
 
     Parameters

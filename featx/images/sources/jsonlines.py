@@ -8,7 +8,7 @@ from typing import Any
 from featx.core.errors import SourceError
 from featx.core.records import load_json
 from featx.core.text import shorten
-from featx.images.remote import Place, open_source
+from featx.images.remote import Location, open_source
 from featx.images.sources.cells import (
     ROLES,
     Findings,
@@ -21,7 +21,7 @@ from featx.images.sources.cells import (
 from featx.images.sources.columns import find_columns
 
 
-def iter_json_lines(table: Place, findings: Findings) -> Iterator[Line]:
+def iter_json_lines(table: Location, findings: Findings) -> Iterator[Line]:
     """Yield the lines of a table of JSON lines. Empty lines are skipped.
 
     Parameters

@@ -16,7 +16,7 @@ from featx.core.text import show_text
 from featx.images.content import Content
 from featx.images.entries import Entries, Entry
 from featx.images.names import escape_name
-from featx.images.remote import Place, name_file
+from featx.images.remote import Location, name_file
 from featx.images.sources.cells import Findings
 from featx.images.sources.columns import PathlessError
 from featx.images.sources.parquet_image import ParquetImage
@@ -38,7 +38,7 @@ def is_metadata(name: str) -> bool:
 
 
 def join_metadata(
-    folder: Place, tables: Sequence[str], entries: Entries
+    folder: Location, tables: Sequence[str], entries: Entries
 ) -> tuple[Entries, list[str]]:
     """Give the images of a folder the labels, splits and groups of the tables beside them.
 
@@ -131,11 +131,11 @@ def _list_keys(entries: Entries) -> Texts:
     )
 
 
-def _name(folder: Place, key: str) -> str:
+def _name(folder: Location, key: str) -> str:
     return escape_name(Path(os.path.relpath(key, os.path.normpath(name_file(folder)))).as_posix())
 
 
-def _refuse_second(table: Place, entry: Entry) -> SourceError:
+def _refuse_second(table: Location, entry: Entry) -> SourceError:
     return SourceError(
         subject=str(table),
         expected="one row for each image",

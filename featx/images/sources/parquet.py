@@ -10,7 +10,7 @@ from typing import Any
 from featx.core.errors import SourceError, require
 from featx.core.records import load_json
 from featx.core.text import shorten
-from featx.images.remote import Place, name_file, open_source
+from featx.images.remote import Location, name_file, open_source
 from featx.images.sources.cells import ROLES, Findings, Line, read_typed, refuse_type
 from featx.images.sources.columns import Role, find_columns, has_paths
 from featx.images.sources.parquet_image import ParquetImages
@@ -20,7 +20,7 @@ IMAGE_NAMES = frozenset(["bytes", "image_bytes", "img_bytes", "jpg", "jpeg", "pn
 """Names of columns of bytes that hold images, beside the names of columns of paths."""
 
 
-def iter_parquet(table: Place, findings: Findings) -> Iterator[Line]:
+def iter_parquet(table: Location, findings: Findings) -> Iterator[Line]:
     """Yield the rows of a Parquet table. Images in it are not read.
 
     Parameters
@@ -61,7 +61,7 @@ def iter_parquet(table: Place, findings: Findings) -> Iterator[Line]:
         file.close()
 
 
-def _refuse_file(table: Place, expected: str, got: str) -> SourceError:
+def _refuse_file(table: Location, expected: str, got: str) -> SourceError:
     return SourceError(
         subject=str(table), expected=expected, got=got, remedy="Write the table again."
     )
@@ -87,7 +87,7 @@ class _Plan:
         Names of the classes that stand for 0, 1, 2 in the column of labels; empty if it has none.
     """
 
-    table: Place
+    table: Location
     file: Any
     texts: Mapping[Role, str]
     images: ParquetImages | None
@@ -95,7 +95,7 @@ class _Plan:
     class_names: Sequence[str]
 
 
-def _plan(table: Place, file: Any, findings: Findings) -> _Plan:
+def _plan(table: Location, file: Any, findings: Findings) -> _Plan:
     """Decide by names and types what to read."""
     schema = file.schema_arrow
     image = _find_images(str(table), schema)

@@ -28,7 +28,7 @@ from featx.images.entries import Entries, as_columns
 from featx.images.formats import SUFFIXES, find_by_name
 from featx.images.manifest import Manifest
 from featx.images.names import escape_name
-from featx.images.remote import Place
+from featx.images.remote import Location
 from featx.images.sources.folder import read_folder
 from featx.images.sources.image import read_image
 from featx.images.sources.refused import build_missing, refuse_other, refuse_unreadable
@@ -54,8 +54,8 @@ class SourceKind:
         Whether a missing file is a row that fails later, instead of an error at once.
     """
 
-    read: Callable[[Place], Manifest]
-    read_many: Callable[[Sequence[Place]], Manifest] | None = None
+    read: Callable[[Location], Manifest]
+    read_many: Callable[[Sequence[Location]], Manifest] | None = None
     may_be_missing: bool = False
 
 
@@ -71,7 +71,7 @@ SOURCES: Mapping[str, SourceKind] = {
 file with any other suffix is an image if its content says so, and no source otherwise."""
 
 
-def find_kind(path: Place) -> SourceKind:
+def find_kind(path: Location) -> SourceKind:
     """Find the kind of one source.
 
     Parameters
@@ -168,7 +168,7 @@ def read_manifest(sources: PathLike | Sequence[PathLike]) -> Manifest:
         raise error.as_error(SourceError, join_some(list(map(str, paths)), 3)) from error
 
 
-def _read(paths: Sequence[Place]) -> Manifest:
+def _read(paths: Sequence[Location]) -> Manifest:
     """List the images of one or several sources."""
     kinds = [find_kind(path) for path in paths]
     read_many = kinds[0].read_many
@@ -198,7 +198,7 @@ def _refuse(source: object, where: str = "") -> SourceError:
     )
 
 
-def check_is_there(path: Place) -> None:
+def check_is_there(path: Location) -> None:
     """Refuse a source at whose path nothing is, or where the system does not let look.
 
     Parameters
@@ -221,7 +221,7 @@ def check_is_there(path: Place) -> None:
         raise build_missing(path)
 
 
-def check_path(source: object) -> Place:
+def check_path(source: object) -> Location:
     """Return a source as a path or an address; refuse what is neither.
 
     Parameters
@@ -247,7 +247,7 @@ def check_path(source: object) -> Place:
     return find_address(source) or Path(read_file_address(path))
 
 
-def _name_source(path: Place) -> str:
+def _name_source(path: Location) -> str:
     """Return the name of a source; without its suffix if the source is a file."""
     if isinstance(path, Address):
         return path.stem if path.suffix in SOURCES else path.name
@@ -255,8 +255,8 @@ def _name_source(path: Place) -> str:
 
 
 def _read_names(
-    paths: Sequence[Place], manifests: Sequence[Manifest]
-) -> Mapping[Place, Split | None]:
+    paths: Sequence[Location], manifests: Sequence[Manifest]
+) -> Mapping[Location, Split | None]:
     """Find the splits that the names of all sources stand for: ``train/ val/``."""
     if any(manifest.is_single_image for manifest in manifests):
         return {}
@@ -266,7 +266,7 @@ def _read_names(
     return {path: splits[name] for path, name in names.items()} if are_all else {}
 
 
-def _join_manifests(paths: Sequence[Place], manifests: Sequence[Manifest]) -> Manifest:
+def _join_manifests(paths: Sequence[Location], manifests: Sequence[Manifest]) -> Manifest:
     """Join several sources as one; the path of a source comes before its ids."""
     splits = _read_names(paths, manifests)
     parts = []

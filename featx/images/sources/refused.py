@@ -12,7 +12,7 @@ from featx.images.content import Content
 from featx.images.elsewhere import describe_elsewhere
 from featx.images.format_table import PREFIX_SIZE
 from featx.images.formats import is_image, iter_by_content
-from featx.images.remote import Place
+from featx.images.remote import Location
 
 EXPECTED = "a folder, table, tar or image"
 
@@ -152,7 +152,7 @@ def refuse_unreadable(path: Path, error: OSError) -> SourceError:
     )
 
 
-def build_missing(path: Place) -> SourceError:
+def build_missing(path: Location) -> SourceError:
     """Build the error for a source that does not exist.
 
     Parameters

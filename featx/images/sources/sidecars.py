@@ -13,7 +13,7 @@ from featx.core.rows import parse_split
 from featx.images.keys import find_key
 from featx.images.labels import clean_label
 from featx.images.names import escape_name
-from featx.images.remote import Place
+from featx.images.remote import Location
 from featx.images.sources.cells import TYPED, read_typed
 from featx.images.sources.tar_members import Member
 
@@ -47,7 +47,7 @@ class Sidecars:
         Number of images to which their sidecars give different values of one field.
     """
 
-    def __init__(self, tar: Place, members: Iterable[Member], images: Iterable[str]) -> None:
+    def __init__(self, tar: Location, members: Iterable[Member], images: Iterable[str]) -> None:
         self._tar = tar
         self._exact: dict[tuple[str, str], Member] = {}
         self._by_key: dict[tuple[str, str], list[Member]] = {}
@@ -128,7 +128,7 @@ class Sidecars:
         )
 
 
-def _read_sidecar(tar: Place, member: Member) -> dict[str, Any]:
+def _read_sidecar(tar: Location, member: Member) -> dict[str, Any]:
     """Read label, split and group of a row from a ``.cls`` or ``.json`` member."""
     subject = f"{tar}, member {escape_name(member.name)!r}"
     try:

@@ -25,7 +25,7 @@ from featx.images.entries import Entries
 from featx.images.labels import clean_label
 from featx.images.manifest import Manifest, build_manifest
 from featx.images.names import escape_name
-from featx.images.remote import Place, RemoteContent, build_content, name_file
+from featx.images.remote import Location, RemoteContent, build_content, name_file
 from featx.images.sources.cells import WHOLE, Findings, Line
 from featx.images.sources.columns import Role
 from featx.images.sources.delimited import iter_delimited
@@ -34,7 +34,7 @@ from featx.images.sources.parquet import iter_parquet
 from featx.images.sources.parquet_image import ParquetContents, ParquetImage, ParquetImages
 from featx.images.sources.table_folders import fill_from_folders, find_prefix
 
-READERS: Mapping[str, Callable[[Place, Findings], Iterator[Line]]] = {
+READERS: Mapping[str, Callable[[Location, Findings], Iterator[Line]]] = {
     **dict.fromkeys([".csv", ".tsv", ".tab", ".txt"], iter_delimited),
     **dict.fromkeys([".jsonl", ".ndjson"], iter_json_lines),
     **dict.fromkeys([".parquet", ".pq"], iter_parquet),
@@ -46,7 +46,7 @@ MAX_LENGTH = 4096
 document as text, which would be repeated in the cache and in messages."""
 
 
-def read_table(table: Place) -> Manifest:
+def read_table(table: Location) -> Manifest:
     """Read a table with a column of paths, or of images, and optional columns for the rest.
 
     Parameters
@@ -86,7 +86,7 @@ def read_table(table: Place) -> Manifest:
     return manifest
 
 
-def read_entries(table: Place, findings: Findings) -> Entries:
+def read_entries(table: Location, findings: Findings) -> Entries:
     """Read the rows of a table, as `read_table` does; there may be none.
 
     Parameters
@@ -113,7 +113,7 @@ def read_entries(table: Place, findings: Findings) -> Entries:
 class _Lines:
     """The lines of one table as columns."""
 
-    def __init__(self, table: Place, findings: Findings) -> None:
+    def __init__(self, table: Location, findings: Findings) -> None:
         self._findings = findings
         self._locate = _Locator(table, findings)
         self._refuse = partial(_refuse_cell, table, findings)
@@ -218,7 +218,7 @@ def _drop_zeros(column: Categories, role: Role, findings: Findings) -> Categorie
 class _Locator:
     """Finds the images of a table: the path of each, its name in the table, and its bytes."""
 
-    def __init__(self, table: Place, findings: Findings) -> None:
+    def __init__(self, table: Location, findings: Findings) -> None:
         self.table, self.findings = table, findings
         self.prefix = find_prefix(table)
         self.is_remote = isinstance(table, Address)
@@ -266,7 +266,7 @@ class _Locator:
 
 
 def _refuse_cell(
-    table: Place, findings: Findings, number: int, column: Role, *, expected: str, got: str
+    table: Location, findings: Findings, number: int, column: Role, *, expected: str, got: str
 ) -> SourceError:
     remedies = {
         "path": "Write the path, or remove the line.",

@@ -10,11 +10,11 @@ from featx.core.columns import Texts, TextsBuilder
 from featx.core.errors import SourceError
 from featx.images.entries import Entries
 from featx.images.layout import read_layout
-from featx.images.remote import Place
+from featx.images.remote import Location
 
 
 def fill_from_folders(
-    table: Place, entries: Entries, *, has_labels: bool, has_splits: bool
+    table: Location, entries: Entries, *, has_labels: bool, has_splits: bool
 ) -> tuple[Entries, list[str]]:
     """Read the labels or splits that a table does not state from the folders of its paths.
 
@@ -60,14 +60,14 @@ def fill_from_folders(
     return Entries(rows, entries.contents), [f"{note}, as {layout.pattern}", *layout.notes]
 
 
-def find_prefix(table: Place) -> str:
+def find_prefix(table: Location) -> str:
     """Find what stands before the paths in a table: its folder, unless that is the current one."""
     if isinstance(table, Address):
         return f"{table.parent.text}/"
     return os.path.join(table.parent, "") if table.parent != Path() else ""
 
 
-def _find_names(table: Place, entries: Entries) -> Texts | None:
+def _find_names(table: Location, entries: Entries) -> Texts | None:
     """Find the paths of all images below the folder of the table; None if some lie elsewhere."""
     prefix = find_prefix(table)
     names = TextsBuilder()

@@ -24,13 +24,13 @@ from featx.images.keys import describe_shared_keys
 from featx.images.layout import read_layout
 from featx.images.manifest import Manifest, build_manifest
 from featx.images.names import escape_name, escape_names, quote_name
-from featx.images.remote import HeldContent, Place, RemoteContent, list_archives, name_file
+from featx.images.remote import HeldContent, Location, RemoteContent, list_archives, name_file
 from featx.images.sources.sidecars import SIDECARS, Sidecars
 from featx.images.sources.tar_members import Member, list_members
 from featx.images.split_words import find_split_in
 
 
-def read_tar(tar: Place) -> Manifest:
+def read_tar(tar: Location) -> Manifest:
     """List the images of one tar, as `read_tars` does.
 
     Parameters
@@ -41,7 +41,7 @@ def read_tar(tar: Place) -> Manifest:
     return read_tars([tar])
 
 
-def read_tars(tars: Sequence[Place]) -> Manifest:
+def read_tars(tars: Sequence[Location]) -> Manifest:
     """List the images of one or several tars.
 
     A member is ``class/name.jpg``; or ``key.jpg`` with ``key.cls`` (the label as text) or
@@ -132,7 +132,7 @@ def _spread_states(
     return known[:, 0], known[:, 1]
 
 
-def _check_names(tars: Sequence[Place]) -> None:
+def _check_names(tars: Sequence[Location]) -> None:
     """Refuse two tars with the same name: their images would get the same ids."""
     seen: set[str] = set()
     for tar in tars:
@@ -146,7 +146,7 @@ def _check_names(tars: Sequence[Place]) -> None:
         seen.add(tar.name)
 
 
-def _read_tar_names(tars: Sequence[Place], doubts: list[str]) -> dict[Place, Split | None]:
+def _read_tar_names(tars: Sequence[Location], doubts: list[str]) -> dict[Location, Split | None]:
     """Find the split that the name of each tar names."""
     splits = {tar: find_split_in(tar.stem) for tar in tars}
     named = [tar.name for tar in tars if splits[tar]]
@@ -170,7 +170,7 @@ class _Images:
         self.archives: dict[str, tuple[int, int]] = {}
         self._n_tars = 0
 
-    def add(self, tar: Place, ignored: Counter[str], doubts: list[str]) -> None:
+    def add(self, tar: Location, ignored: Counter[str], doubts: list[str]) -> None:
         """Add the images of one tar, and count what is passed over."""
         members, n_replaced = list_members(tar)
         members = _drop_hidden(tar, members, ignored)
@@ -213,7 +213,7 @@ class _Images:
             )
 
 
-def _drop_hidden(tar: Place, members: Sequence[Member], ignored: Counter[str]) -> list[Member]:
+def _drop_hidden(tar: Location, members: Sequence[Member], ignored: Counter[str]) -> list[Member]:
     """Drop hidden members and folders of the system; give placeholders the name of their file."""
     names = {member.name for member in members}
     system: set[tuple[str, ...]] = set()

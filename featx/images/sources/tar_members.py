@@ -16,7 +16,7 @@ from featx.images.content import Content, Unreadable
 from featx.images.formats import find_by_name
 from featx.images.names import escape_name, quote_name
 from featx.images.remote import (
-    Place,
+    Location,
     RemoteContent,
     build_content,
     find_source_state,
@@ -64,7 +64,7 @@ class Member:
     kind: str = ""
 
 
-def list_members(tar: Place) -> tuple[list[Member], int]:
+def list_members(tar: Location) -> tuple[list[Member], int]:
     """List the files of a tar in their order. Links have the bytes of the file that they lead to.
 
     Parameters
@@ -109,7 +109,7 @@ def list_members(tar: Place) -> tuple[list[Member], int]:
     return [_follow(member, members, links) for member in members.values()], n_replaced
 
 
-def _check_name(tar: Place, info: tarfile.TarInfo) -> str:
+def _check_name(tar: Location, info: tarfile.TarInfo) -> str:
     if info.name.startswith("/") or ".." in info.name.split("/"):
         raise SourceError(
             subject=f"{tar}, member {escape_name(info.name)!r}",
@@ -128,7 +128,7 @@ def _find_target(name: str, info: tarfile.TarInfo) -> str | None:
 
 
 def _build_member(
-    tar: Place, name: str, info: tarfile.TarInfo, state: tuple[int, int] | None
+    tar: Location, name: str, info: tarfile.TarInfo, state: tuple[int, int] | None
 ) -> Member:
     kind = reason = ""
     if info.issparse():
@@ -159,7 +159,7 @@ def _follow(member: Member, members: dict[str, Member], links: dict[str, str]) -
     return member
 
 
-def _iter_infos(tar: Place) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:
+def _iter_infos(tar: Location) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:
     """Yield the headers of a tar, with the open tar, and check that nothing follows its end."""
     try:
         with (
@@ -187,7 +187,7 @@ def _iter_infos(tar: Place) -> Iterator[tuple[tarfile.TarInfo, BinaryIO]]:
         ) from error
 
 
-def _check_end(tar: Place, stream: io.RawIOBase, offset: int) -> None:
+def _check_end(tar: Location, stream: io.RawIOBase, offset: int) -> None:
     """Refuse a tar if anything but zeros follows its last member.
 
     tarfile stops at a damaged header, and at the end of the first of several archives that were
