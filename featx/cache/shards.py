@@ -23,9 +23,10 @@ from featx.cache.sealing import choose_user_block, seal_file
 from featx.cache.tables import create_vectors, is_finite, read_table, take_rows, write_table
 from featx.cache.texts import read_attribute_text
 from featx.cache.writable import open_writable
+from featx.core.address import find_address, name_location
 from featx.core.columns import Table
 from featx.core.errors import CacheDamagedError, CacheError
-from featx.core.files import explain_errors, remove_work_dir, replacing, sync_folder
+from featx.core.files import WORK_SUFFIX, explain_errors, remove_work_dir, replacing, sync_folder
 from featx.core.row_tables import FAILURE_KINDS, READ_KINDS, build_table, list_failures
 from featx.core.rows import Failure, Row
 from featx.core.signals import hold_signals
@@ -161,8 +162,14 @@ class Shards:
                 expected="the unfinished work of this extraction",
                 got=self._plan.describe_difference(plan),
                 remedy="Finish that extraction with the arguments that it was begun with, or "
-                f"delete its work with: rm -r {self.folder}",
+                f"delete its work with: rm -r {self.folder}{self._name_copies()}",
             )
+
+    def _name_copies(self) -> str:
+        """Name what else must be deleted if the cache is that of an address; empty if it is not."""
+        cache = name_location(str(self.folder).removesuffix(WORK_SUFFIX))
+        copies = f" and, if they are there, the objects below {cache}{WORK_SUFFIX}/"
+        return "" if find_address(cache) is None else copies
 
     def append(
         self,

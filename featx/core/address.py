@@ -153,7 +153,8 @@ def show_locations(text: str) -> str:
     -------
     str
         The text without passwords and signatures in its addresses, and with addresses in place of
-        their copies on this machine.
+        their copies on this machine. Unfinished work on this machine keeps its path: a person may
+        have to delete it.
 
     Examples
     --------
@@ -161,7 +162,8 @@ def show_locations(text: str) -> str:
     'https://host/a.h5: damaged'
     """
     for path, shown in _copies.items():
-        text = text.replace(path, shown)
+        if path in text:
+            text = re.sub(rf"{re.escape(path)}(?!\.partial)", shown.replace("\\", r"\\"), text)
     return _LINKS.sub(_show_link, text) if ":/" in text else text
 
 

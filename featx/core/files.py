@@ -28,6 +28,10 @@ REMEDIES = {
 """What to do about an error of the operating system, by its number."""
 
 
+WORK_SUFFIX = ".partial"
+"""End of the name of the folder for unfinished work, behind the name of the file."""
+
+
 def follow_link(path: Path) -> Path:
     """Return the file that a symbolic link leads to, so that the link stays and its file changes.
 
@@ -150,7 +154,7 @@ def _check_destination(path: Path, *, overwrite: bool, error: type[FeatxError]) 
 
 def name_work_dir(path: Path) -> Path:
     """Name the folder for the unfinished work on a file."""
-    return path.with_name(path.name + ".partial")
+    return path.with_name(path.name + WORK_SUFFIX)
 
 
 def sync_folder(folder: Path) -> None:

@@ -20,6 +20,7 @@ from featx.cache.format import EmbeddingInfo
 from featx.cache.index import WorkPlan
 from featx.cache.lock import CacheLock
 from featx.cache.shards import Shards, find_plan
+from featx.core.address import Address, note_copy
 from featx.core.digests import pack_digests, unpack_digests
 from featx.core.errors import CacheError, CacheLockedError, FeatxWarning
 from featx.core.row_tables import READ_KINDS, build_table, list_values
@@ -497,6 +498,16 @@ def test_shards_of_another_plan_are_refused_or_dropped_when_fresh(
     assert list_names(three) == []
     append_rows(shards, others, (0, 3))
     assert set(list_reads(open_shards(others, **options))) == {"0.jpg", "1.jpg", "2.jpg"}
+
+
+def test_shards_of_another_plan_for_an_address_are_named_here_and_there(
+    three: Path, infos: Infos, open_shards: OpenShards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.core.address._copies", {})
+    note_copy(Path(str(three).removesuffix(".partial")), Address("s3://b/a.h5"))
+    told = rf"rm -r {three} and, if they are there, the objects below s3://b/a\.h5\.partial/"
+    with pytest.raises(CacheError, match=told):
+        open_shards([build_info(name="other"), infos[1]])
 
 
 def test_shards_of_fewer_embeddings_are_refused(

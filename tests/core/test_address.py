@@ -117,7 +117,8 @@ def test_show_locations_hides_what_is_secret_in_a_sentence(text: str, shown: str
 def test_show_locations_names_the_address_of_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(address, "_copies", {})
     note_copy(Path("/store/1/a.h5"), Address("s3://bucket/a.h5"))
-    assert show_locations("/store/1/a.h5.partial: gone") == "s3://bucket/a.h5.partial: gone"
+    assert show_locations("in /store/1/a.h5: /user") == "in s3://bucket/a.h5: /user"
+    assert show_locations("rm -r /store/1/a.h5.partial") == "rm -r /store/1/a.h5.partial"
     assert name_location(Path("/store/1/a.h5")) == "s3://bucket/a.h5"
     assert name_location(Path("s3://bucket/b.h5")) == "s3://bucket/b.h5"
     assert name_location("photos.h5") == "photos.h5"
