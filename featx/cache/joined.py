@@ -16,8 +16,9 @@ import numpy as np
 
 from featx.cache.format import EmbeddingInfo
 from featx.cache.label_columns import read_labels
-from featx.cache.open import check_exists
+from featx.cache.open import OpenedFile, check_exists, open_sealed
 from featx.cache.reader import Cache
+from featx.cache.seal import ReadPool
 from featx.core.address import list_paths, name_caches
 from featx.core.columns import Table, concat_columns
 from featx.core.errors import CacheError
@@ -149,6 +150,25 @@ def list_cache_files(caches: CachePaths) -> list[Path]:
     return files
 
 
+class _Member(Cache):
+    """A cache that is read as one with others: together they keep few files open, and few blocks.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    pool : ReadPool
+        What the members share.
+    """
+
+    def __init__(self, path: Path, pool: ReadPool) -> None:
+        self._pool = pool
+        super().__init__(path)
+
+    def _open(self) -> OpenedFile:
+        return open_sealed(self.path, "featx-cache", self._pool)
+
+
 class JoinedCache(Cache):
     """Several open caches that are read as one: the rows of each follow those of the one before.
 
@@ -163,7 +183,8 @@ class JoinedCache(Cache):
     def __init__(self, paths: Sequence[Path], path: Path) -> None:
         self.path = path
         with contextlib.ExitStack() as stack:
-            self._members = tuple(stack.enter_context(Cache(one)) for one in paths)
+            pool = ReadPool()
+            self._members = tuple(stack.enter_context(_Member(one, pool)) for one in paths)
             self._n_rows = sum(map(len, self._members))
             names = dict.fromkeys(name for cache in self.members for name in cache.embeddings)
             self._infos = {name: self._join_infos(name) for name in names}

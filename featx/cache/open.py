@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import h5py
 
 from featx.cache.format import FileKind, check_file_stamp
-from featx.cache.seal import SealedFile
+from featx.cache.seal import ReadPool, SealedFile
 from featx.cache.structure import check_structure
 from featx.core.address import find_address
 from featx.core.errors import CacheError
 from featx.core.parts import list_part_files
 from featx.core.recognise import LET_READ, UNREADABLE, describe_path, recognise_file
 from featx.core.typing import PathLike
+
+OpenedFile: TypeAlias = AbstractContextManager[tuple[h5py.File, SealedFile, dict[str, int]]]
+"""What `open_sealed` returns."""
 
 RECORD_SPLITS = "Record splits with featx.split_cache(cache, val=0.2), or pass split='all'."
 """Remedy for a cache without splits."""
@@ -80,7 +84,7 @@ def check_exists(path: Path) -> None:
 
 @contextmanager
 def open_sealed(
-    path: PathLike, kind: FileKind
+    path: PathLike, kind: FileKind, pool: ReadPool | None = None
 ) -> Iterator[tuple[h5py.File, SealedFile, dict[str, int]]]:
     """Open a sealed HDF5 file, check its structure, and close it at the end of the block.
 
@@ -90,6 +94,8 @@ def open_sealed(
         The file.
     kind : {"featx-cache", "featx-shard"}
         The kind of file that is expected.
+    pool : ReadPool, optional
+        What the file shares with others that are read as one.
 
     Yields
     ------
@@ -109,7 +115,7 @@ def open_sealed(
     """
     path = Path(path)
     check_exists(path)
-    with SealedFile(path) as sealed:
+    with SealedFile(path, pool) as sealed:
         _check_superblock(sealed)
         with sealed.guard():
             try:
@@ -122,10 +128,24 @@ def open_sealed(
                     remedy="Extract again with featx.extract(source, output=path).",
                 ) from error
         with file:
+            if pool is not None:
+                _shrink_metadata_cache(file)
             with sealed.guard():
                 check_file_stamp(file, kind, sealed)
                 lengths = _check_once(file, sealed, kind)
             yield file, sealed, lengths
+
+
+METADATA_BYTES = 1 << 14
+"""Metadata that HDF5 keeps of a file at first, if many are open; it keeps more if it has to read
+the same again and again. By default, it is 2 MiB a file."""
+
+
+def _shrink_metadata_cache(file: h5py.File) -> None:
+    config = file.id.get_mdc_config()
+    config.set_initial_size = True
+    config.initial_size = config.min_size = METADATA_BYTES
+    file.id.set_mdc_config(config)
 
 
 DRIVER_ADDRESS = {0: 48, 1: 52}

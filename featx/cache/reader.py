@@ -14,7 +14,7 @@ import numpy as np
 from featx.cache.format import ANEW, USER_GROUP, EmbeddingInfo
 from featx.cache.label_columns import LabelColumns
 from featx.cache.labels import has_statements, read_label_group
-from featx.cache.open import open_sealed
+from featx.cache.open import OpenedFile, open_sealed
 from featx.cache.tables import (
     BLOCK_ROWS,
     check_learnt,
@@ -76,7 +76,7 @@ class Cache(LabelColumns):
     def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
         with contextlib.ExitStack() as stack:
-            opened = stack.enter_context(open_sealed(path, "featx-cache"))
+            opened = stack.enter_context(self._open())
             self._file, self._sealed, lengths = opened
             self._n_rows = lengths["n_rows"]
             with self._sealed.guard():
@@ -90,6 +90,9 @@ class Cache(LabelColumns):
             self._stack = stack.pop_all()
         self.embeddings = tuple(self._infos)
         self.digest = self._sealed.digest
+
+    def _open(self) -> OpenedFile:
+        return open_sealed(self.path, "featx-cache")
 
     def __enter__(self) -> Cache:
         return self

@@ -30,6 +30,9 @@ UNREADABLE = (
 KEPT_BLOCKS = 64
 """Checked blocks kept in memory: HDF5 reads strings in small pieces, many from one block."""
 
+MAX_OPEN = 64
+"""Number of files that are open at a time, of those that are read as one."""
+
 WRITERS = "by the disk, or by a program that wrote to the file, such as h5py, pandas or R's hdf5r"
 """Who may have changed a sealed file."""
 
@@ -52,6 +55,68 @@ def check_seal(path: Path) -> None:
         sealed.check()
 
 
+class ReadPool:
+    """Streams and checked blocks of one or more sealed files; the number of both is bounded.
+
+    A file whose stream was closed for another file is opened again when it is read: its blocks are
+    checked like those of a file that was changed.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._streams: OrderedDict[object, io.FileIO] = OrderedDict()
+        self._blocks: OrderedDict[tuple[object, int], bytes] = OrderedDict()
+
+    @contextmanager
+    def open(self, key: object, path: Path) -> Iterator[io.FileIO]:
+        """Open a file, unless it is open, and keep it open within the block.
+
+        Parameters
+        ----------
+        key : object
+            Object that stands for the file.
+        path : Path
+            Path of the file.
+        """
+        with self._lock:
+            if key not in self._streams:
+                if len(self._streams) >= MAX_OPEN:
+                    _close(self._streams.popitem(last=False)[1])
+                # Unbuffered: each block is kept in memory once, and only after it was checked.
+                self._streams[key] = path.open("rb", buffering=0)
+            self._streams.move_to_end(key)
+            yield self._streams[key]
+
+    def find(self, key: object, number: int) -> bytes | None:
+        """Find a block of a file among those that are kept."""
+        with self._lock:
+            block = self._blocks.get((key, number))
+            if block is not None:
+                self._blocks.move_to_end((key, number))
+            return block
+
+    def keep(self, key: object, number: int, block: bytes) -> None:
+        """Keep a checked block of a file, in place of the one that was used longest ago."""
+        with self._lock:
+            self._blocks[key, number] = block
+            if len(self._blocks) > KEPT_BLOCKS:
+                self._blocks.popitem(last=False)
+
+    def close(self, key: object) -> None:
+        """Close a file, and drop its blocks."""
+        with self._lock:
+            if key in self._streams:
+                _close(self._streams.pop(key))
+            for one in [one for one in self._blocks if one[0] is key]:
+                del self._blocks[one]
+
+
+def _close(stream: io.FileIO) -> None:
+    """Close a file. A file that was only read has nothing to lose: errors pass."""
+    with suppress(OSError):
+        stream.close()
+
+
 class SealedFile(io.RawIOBase):
     """The HDF5 data of a sealed file, open for reading. Each block is checked before it is used.
 
@@ -59,6 +124,8 @@ class SealedFile(io.RawIOBase):
     ----------
     path : Path
         The file.
+    pool : ReadPool, optional
+        What this file shares with others that are read as one. Default: nothing is shared.
 
     Attributes
     ----------
@@ -77,28 +144,27 @@ class SealedFile(io.RawIOBase):
         If the file cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, pool: ReadPool | None = None) -> None:
         super().__init__()
         self.path = path
         self.damage: str | None = None
         self._lock = threading.RLock()
         self._position = 0
-        self._kept: OrderedDict[int, bytes] = OrderedDict()
-        # Unbuffered: each block is kept in memory once, and only after it was checked.
+        self._pool, self._key = pool or ReadPool(), object()
         with explain_reading(path, error=CacheError):
             if path.exists() and not path.is_file():
                 raise OSError("a folder, a pipe or a device")
-            self._stream = path.open("rb", buffering=0)
             try:
-                self.seal = self._read_seal()
+                with self._pool.open(self._key, path) as stream:
+                    self.seal = self._read_seal(stream.fileno())
             except BaseException:
                 self.close()
                 raise
         self.digest = self.seal.digest.hex()
 
-    def _read_seal(self) -> Seal:
+    def _read_seal(self, descriptor: int) -> Seal:
         try:
-            seal = read_seal(self.fileno())
+            seal = read_seal(descriptor)
         except ValueError as error:
             raise self.explain("its seal") from error
         if seal is None:
@@ -110,7 +176,7 @@ class SealedFile(io.RawIOBase):
                 remedy="If it is a cache and you trust it, check and seal it with "
                 "featx.seal_cache(path). Otherwise restore a copy, or extract again.",
             )
-        size = os.fstat(self.fileno()).st_size
+        size = os.fstat(descriptor).st_size
         if size != seal.start + seal.n_bytes:
             raise CacheDamagedError(
                 subject=str(self.path),
@@ -123,14 +189,9 @@ class SealedFile(io.RawIOBase):
     def __len__(self) -> int:
         return self.seal.n_bytes
 
-    def fileno(self) -> int:
-        """Return the descriptor of the whole file, seal included."""
-        return self._stream.fileno()
-
     def close(self) -> None:
-        """Close the file. A file that was only read has nothing to lose: errors pass."""
-        with suppress(OSError):
-            self._stream.close()
+        """Close the file."""
+        self._pool.close(self._key)
         super().close()
 
     def copy(self, path: Path) -> None:
@@ -141,7 +202,8 @@ class SealedFile(io.RawIOBase):
         path : Path
             The empty file.
         """
-        copy_content(self._stream, path)
+        with self._pool.open(self._key, self.path) as stream:
+            copy_content(stream, path)
 
     def read_at(self, start: int, size: int) -> bytes:
         """Read checked bytes from a position; fewer at the end of the data."""
@@ -274,22 +336,23 @@ class SealedFile(io.RawIOBase):
             raise self.explain("bytes {} to {}".format(*self._locate(number)))
 
     def _read_block(self, number: int) -> bytes:
-        block = self._kept.get(number)
-        if block is not None:
-            self._kept.move_to_end(number)
-            return block
-        block = self._load_block(number)
-        if not self.seal.is_sound(number, block):
-            raise self.explain("bytes {} to {}".format(*self._locate(number)))
-        self._kept[number] = block
-        if len(self._kept) > KEPT_BLOCKS:
-            self._kept.popitem(last=False)
+        block = self._pool.find(self._key, number)
+        if block is None:
+            block = self._load_block(number)
+            if not self.seal.is_sound(number, block):
+                raise self.explain("bytes {} to {}".format(*self._locate(number)))
+            self._pool.keep(self._key, number, block)
         return block
 
     def _load_block(self, number: int) -> bytes:
+        if self.closed:
+            raise ValueError("a file that was closed")
         start, size = self.seal.locate(number)
-        with explain_reading(self.path, error=CacheError):
-            return read_at(self.fileno(), self.seal.start + start, size)
+        with (
+            explain_reading(self.path, error=CacheError),
+            self._pool.open(self._key, self.path) as stream,
+        ):
+            return read_at(stream.fileno(), self.seal.start + start, size)
 
     def _locate(self, number: int) -> tuple[int, int]:
         """Return start and end of a block in the whole file."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from featx.core.errors import DeviceError, FeatxError
-from featx.core.files import REMEDIES
+from featx.core.files import find_remedy
 from featx.engines.limits import find_limit
 
 ACCESS = "Check the path and its permissions."
@@ -46,7 +46,7 @@ def explain_failure(error: BaseException, command: str) -> FeatxError:
             subject=subject if error.filename is None else str(error.filename),
             expected="a system without errors" if error.filename is None else "access to it",
             got=error.strerror or str(error) or type(error).__name__,
-            remedy=REMEDIES.get(error.errno or 0, ACCESS),
+            remedy=find_remedy(error.errno, ACCESS),
         )
     if isinstance(error, ImportError):
         return FeatxError(

@@ -7,7 +7,7 @@ import filecmp
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from featx.core.address import find_address
@@ -20,16 +20,35 @@ LACKS_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENO
 are such systems. EIO is not among them: by EIO the disk says that it has lost something."""
 
 REMEDIES = {
-    errno.EMFILE: "Raise the number of files that a process may open: ulimit -n 1024.",
+    errno.EMFILE: "Raise the number of files that a process may open: ulimit -n {n_files}.",
     errno.ENFILE: "Close other programs: the system has too many open files.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
     errno.EIO: "Check the disk.",
 }
 """What to do about an error of the operating system, by its number."""
 
-
 WORK_SUFFIX = ".partial"
 """End of the name of the folder for unfinished work, behind the name of the file."""
+
+
+def find_remedy(number: int | None, default: str) -> str:
+    """Say what to do about an error of the operating system.
+
+    Parameters
+    ----------
+    number : int or None
+        Number of the error.
+    default : str
+        What to do about errors of other numbers.
+    """
+    if number != errno.EMFILE:
+        return REMEDIES.get(number or 0, default)
+    n_files = 1024
+    with suppress(ImportError):  # Windows has no such limit
+        import resource
+
+        n_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return REMEDIES[errno.EMFILE].format(n_files=4 * n_files)
 
 
 def follow_link(path: Path) -> Path:
@@ -262,7 +281,7 @@ def explain_errors(path: Path, *, error: type[FeatxError]) -> Iterator[None]:
             "Check the disk.",
         ) from cause
     except OSError as cause:
-        remedy = REMEDIES.get(cause.errno or 0, "Free some space, or choose another folder.")
+        remedy = find_remedy(cause.errno, "Free some space, or choose another folder.")
         raise error(
             subject=str(path),
             expected="a file that can be written",
@@ -294,7 +313,7 @@ def explain_reading(path: Path, *, error: type[FeatxError]) -> Iterator[None]:
             subject=str(path),
             expected="a file that can be read",
             got=str(cause.strerror or cause),
-            remedy=REMEDIES.get(cause.errno or 0, "Check its permissions and its disk."),
+            remedy=find_remedy(cause.errno, "Check its permissions and its disk."),
         ) from cause
 
 

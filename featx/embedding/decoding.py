@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from featx.backbones.backbone import Backbone
 from featx.core.errors import DeviceError, FeatxError
+from featx.core.files import find_remedy
 from featx.core.lookup import SeenDigests
 from featx.core.notes import note
 from featx.core.rows import Failure, Row
@@ -228,8 +229,7 @@ def prepare_image(
                 subject=row.path,
                 expected="to open the file",
                 got=str(error.strerror),
-                remedy="Pass fewer workers, or raise the number of files that may be open: "
-                "ulimit -n 1024.",
+                remedy=f"Pass fewer workers. {find_remedy(error.errno, '')}",
             ) from error
         reason = error.strerror or str(error)
     except Exception as error:  # no image may stop the run

@@ -1,6 +1,8 @@
 """Several caches are read as one cache with all their rows; those that do not fit are refused."""
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featx.cache import seal
 from featx.cache.joined import JoinedCache, open_cache
 from featx.cache.label_columns import read_labels
 from featx.cache.merge import merge_caches
+from featx.cache.open import METADATA_BYTES
 from featx.cache.reader import Cache
-from featx.core.errors import CacheError, FeatxWarning, FingerprintError
+from featx.core.errors import CacheDamagedError, CacheError, FeatxWarning, FingerprintError
 from featx.core.parts import Part
 from featx.fitting.label import label_cache
 from featx.labels.element import KEYS
@@ -196,6 +200,38 @@ def test_members_are_closed_together(parted: tuple[Path, Path]) -> None:
     cache.close()
     with pytest.raises(CacheError, match=r"part-001-of-005\.h5"):
         cache.members[0].take_vectors("tiny", np.array([0]))
+
+
+def test_members_share_few_open_files_and_few_blocks(
+    parted: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, folder = parted
+    monkeypatch.setattr(seal, "MAX_OPEN", 2)
+    monkeypatch.setattr(seal, "KEPT_BLOCKS", 3)
+    with open_cache(whole) as expected, open_cache(folder) as cache:
+        pool: Any = vars(cache.members[0])["_pool"]
+        with ThreadPoolExecutor(4) as threads:  # each thread reads from all members
+            found = [*threads.map(lambda _: read_all(cache), range(4))]
+        assert found == [read_all(expected)] * 4
+        opened = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+        assert sum(Path(one).parent == folder for one in opened) == 2
+        assert (len(pool._streams), len(pool._blocks)) == (2, 3)
+        metadata = [member._file.id.get_mdc_size()[0] for member in cache.members]
+        assert metadata == [METADATA_BYTES] * 5
+    assert (len(pool._streams), len(pool._blocks)) == (0, 0)
+
+
+def test_a_member_that_was_replaced_while_it_was_not_open_is_refused(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal, "MAX_OPEN", 1)
+    monkeypatch.setattr(seal, "KEPT_BLOCKS", 0)
+    paths = [write("a.h5", "ants"), write("b.h5", "bees")]
+    with open_cache(paths) as cache:
+        write("other.h5", "wasps").replace(paths[0])
+        with pytest.raises(CacheDamagedError) as caught:
+            cache.read_vectors()
+    assert caught.value.subject == str(paths[0])
 
 
 def test_every_public_attribute_of_a_cache_works_on_several(parted: tuple[Path, Path]) -> None:

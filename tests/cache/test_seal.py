@@ -474,12 +474,12 @@ def test_sealed_file_whose_close_fails_was_read_all_the_same(
 ) -> None:
     """Nothing was written that could be lost."""
     with SealedFile(cache_path) as sealed:
-        stream = sealed._stream
+        (key, stream) = next(iter(sealed._pool._streams.items()))
 
         class Closing:
             def close(self) -> None:
                 stream.close()
                 raise OSError(errno.EIO, "Input/output error")
 
-        monkeypatch.setattr(sealed, "_stream", Closing())
+        monkeypatch.setitem(sealed._pool._streams, key, Closing())
     assert sealed.closed

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import socket
 import stat
 import threading
@@ -16,6 +17,7 @@ from featx.core.errors import CacheError, CacheLockedError, FeatxError, FeatxWar
 from featx.core.files import (
     check_destination,
     explain_errors,
+    find_remedy,
     follow_link,
     name_work_dir,
     put_in_place,
@@ -355,6 +357,12 @@ def test_explain_errors_says_what_to_do(tmp_path: Path, number: int, remedy: str
         explain_errors(tmp_path, error=CacheError),
     ):
         raise OSError(number, os.strerror(number))
+
+
+def test_the_remedy_for_too_many_open_files_names_a_larger_number() -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    remedy = find_remedy(errno.EMFILE, "")
+    assert remedy == f"Raise the number of files that a process may open: ulimit -n {4 * limit}."
 
 
 def test_explain_errors_tells_what_the_system_says(tmp_path: Path) -> None:
