@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from featx.core.errors import CacheError, FeatxError
 from featx.core.lookup import TextIndex
 from featx.core.parts import describe_missing, list_missing
 from featx.core.progress import stage
-from featx.core.rows import Failure
 from featx.core.text import show_text
 from featx.core.typing import BoolArray, CachePaths, LabelKind, Split, Stage, list_choices
 from featx.labels.element import FIELDS, KEYS, NOTHING_SAID, SPLIT_CODES, Labels
@@ -142,7 +141,7 @@ def _verify_content(cache: Cache) -> Verification:
     for block in iter_blocks(len(cache)):
         problems += list_row_problems(cache.read_rows(start=block.start, stop=block.stop))
     problems += list_label_problems(read_labels(cache), cache.read_rows(KEYS))
-    problems += list_failure_problems(cache.failures)
+    problems += list_failure_problems(cache.read_ledger())
     n_vectors = 0
     for name, flags in present.items():
         count, found = _check_vectors(cache, name, flags)
@@ -151,7 +150,7 @@ def _verify_content(cache: Cache) -> Verification:
         cache.read_learnt_digests(name)
     cache.check_ids()
     ids = cache.read_column("id")
-    problems += list_presence_problems(ids, present, cache.failures)
+    problems += list_presence_problems(ids, present, cache.read_ledger())
     if len(problems) > MAX_PROBLEMS:
         n_more = len(problems) - MAX_PROBLEMS
         problems = [*problems[:MAX_PROBLEMS], f"{n_more} more problems"]
@@ -227,24 +226,24 @@ def list_label_problems(labels: Labels, keys: Table) -> list[str]:
     return problems
 
 
-def list_failure_problems(failures: Sequence[Failure]) -> list[str]:
+def list_failure_problems(ledger: Table) -> list[str]:
     """List what is wrong with the texts of the ledger of a cache.
 
     Parameters
     ----------
-    failures : sequence of Failure
-        Ledger of the cache.
+    ledger : Table
+        Ledger of the cache, as `featx.Cache.read_ledger` reads it.
     """
     return [
-        f"failure {failure.id!r}: expected one printable line in {name}"
-        for failure in failures
+        f"failure {key!r}: expected one printable line in {name}"
         for name in ("id", "path", "reason")
-        if not getattr(failure, name).isprintable()
+        for key, text in zip(ledger["id"], ledger[name], strict=True)
+        if not text.isprintable()
     ]
 
 
 def list_presence_problems(
-    ids: Texts, present: Mapping[str, BoolArray], failures: Sequence[Failure]
+    ids: Texts, present: Mapping[str, BoolArray], ledger: Table
 ) -> list[str]:
     """List the rows without any vector, and the failures that contradict the vectors.
 
@@ -254,22 +253,23 @@ def list_presence_problems(
         Id of each row.
     present : mapping of str to ndarray of bool
         Flags ``(n_rows,)`` of each embedding: True if the row has a vector.
-    failures : sequence of Failure
-        Ledger of the cache.
+    ledger : Table
+        Ledger of the cache, as `featx.Cache.read_ledger` reads it.
     """
     if not present:
         return ["expected an embedding, got none"]
     alone = np.flatnonzero(~np.any(list(present.values()), axis=0)).tolist()
     problems = [f"row {ids[number]!r}: expected a vector, got none" for number in alone[:1]]
-    rows = TextIndex(ids).find(Texts.from_list(failure.id for failure in failures)).tolist()
-    for failure, row in zip(failures, rows, strict=True):
-        subject = f"failure {failure.id!r}"
-        if failure.stage not in list_choices(Stage) or not failure.reason:
-            problems.append(f"{subject}: expected a stage and a reason, got {failure.stage!r}")
-        if failure.embedding not in ("", *present):
-            problems.append(f"{subject}: expected an embedding, got {failure.embedding!r}")
+    rows = TextIndex(ids).find(ledger["id"]).tolist()
+    columns = [ledger[name] for name in ("id", "stage", "reason", "embedding")]
+    for key, stage_name, reason, embedding, row in zip(*columns, rows, strict=True):
+        subject = f"failure {key!r}"
+        if stage_name not in list_choices(Stage) or not reason:
+            problems.append(f"{subject}: expected a stage and a reason, got {stage_name!r}")
+        if embedding not in ("", *present):
+            problems.append(f"{subject}: expected an embedding, got {embedding!r}")
         elif row >= 0:
-            names = [failure.embedding] if failure.embedding else list(present)
+            names = [embedding] if embedding else list(present)
             if any(present[name][row] for name in names):
                 problems.append(f"{subject}: expected no vector, got one")
     return problems

@@ -28,7 +28,6 @@ from featx.core.lookup import TextIndex
 from featx.core.notes import note
 from featx.core.parts import check_parts, describe_missing, find_part, list_missing, list_part_files
 from featx.core.provenance import Provenance
-from featx.core.rows import Failure
 from featx.core.typing import Array, BoolArray, CachePaths, IntArray, StrArray, VectorDtype, Vectors
 from featx.labels.element import FIELDS, KEYS, Labels
 from featx.labels.join import join_labels
@@ -292,10 +291,9 @@ class JoinedCache(Cache):
     def _read_labels(self) -> Labels:
         return join_labels([read_labels(one) for one in self.members], self.read_rows(KEYS))
 
-    @functools.cached_property
-    def failures(self) -> tuple[Failure, ...]:
-        """Ledger of the images that lack an embedding, with the reason."""
-        return tuple(failure for cache in self.members for failure in cache.failures)
+    def read_ledger(self) -> Table:
+        """Read the ledger of failures as columns: those of `featx.Failure`, by name."""
+        return Table.concat([cache.read_ledger() for cache in self.members])
 
     def take_vectors(self, embedding: str, numbers: IntArray) -> Vectors:
         """Read the entries of rows as they are stored, also of rows without a vector."""

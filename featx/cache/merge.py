@@ -17,6 +17,7 @@ from featx.cache.writer import Column, Placement, write_cache
 from featx.core.address import find_address, name_caches, name_location
 from featx.core.errors import CacheError
 from featx.core.files import check_destination, follow_link, name_work_dir
+from featx.core.lookup import count_distinct
 from featx.core.notes import note
 from featx.core.parts import MAX_NAMED, describe_missing, list_missing
 from featx.core.progress import stage
@@ -129,11 +130,12 @@ def merge_caches(
         check_embeddings(joined)
         _note_batches(joined, output)
         _note_user_groups(joined, output)
+        ledger = joined.read_ledger()
         digest = write_cache(
             output,
             joined.read_rows(),
             [_build_column(joined, embedding) for embedding in joined.embeddings],
-            failures=joined.failures,
+            failures=ledger,
             source=joined.source,
             labels=read_labels(joined),
             placement=Placement(overwrite=overwrite, check=lock.check),
@@ -143,7 +145,7 @@ def merge_caches(
             digest=digest,
             n_caches=len(files),
             n_rows=len(joined),
-            n_failures=len({failure.id for failure in joined.failures}),
+            n_failures=count_distinct(ledger["id"]),
             dims={one: joined.get_info(one).fingerprint.dim for one in joined.embeddings},
         )
 

@@ -34,15 +34,7 @@ from featx.core.errors import CacheError, suggest
 from featx.core.learnt import Digests, find_learnt, join_digests
 from featx.core.row_tables import FAILURE_KINDS, READ_KINDS, ROW_KINDS, UNKNOWN, list_failures
 from featx.core.rows import Failure
-from featx.core.typing import (
-    Array,
-    BoolArray,
-    IntArray,
-    PathLike,
-    StrArray,
-    VectorDtype,
-    Vectors,
-)
+from featx.core.typing import Array, BoolArray, IntArray, PathLike, StrArray, VectorDtype, Vectors
 from featx.labels.element import Labels
 
 
@@ -146,8 +138,12 @@ class Cache(LabelColumns):
     @functools.cached_property
     def failures(self) -> tuple[Failure, ...]:
         """Ledger of the images that lack an embedding, with the reason."""
+        return tuple(list_failures(self.read_ledger()))
+
+    def read_ledger(self) -> Table:
+        """Read the ledger of failures as columns: those of `featx.Failure`, by name."""
         with self._sealed.guard():
-            return tuple(list_failures(read_table(self._file["failures"], FAILURE_KINDS)))
+            return read_table(self._file["failures"], FAILURE_KINDS)
 
     def check_ids(self) -> None:
         """Refuse a cache that has rows of the same id.

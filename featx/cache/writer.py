@@ -110,7 +110,7 @@ def write_cache(
     rows: Table,
     columns: Sequence[Column],
     *,
-    failures: Sequence[Failure] = (),
+    failures: Sequence[Failure] | Table = (),
     source: str,
     labels: Labels | None = None,
     keep: Cache | None = None,
@@ -126,7 +126,7 @@ def write_cache(
         Rows of the cache, in their order.
     columns : sequence of Column
         Embeddings of the cache.
-    failures : sequence of Failure
+    failures : sequence of Failure or Table
         Ledger of the cache.
     source : str
         Source of the rows, as the user named it.
@@ -175,7 +175,7 @@ def update_cache(
     columns: Sequence[Column],
     *,
     base: Cache,
-    failures: Sequence[Failure] = (),
+    failures: Sequence[Failure] | Table = (),
     source: str,
     labels: Labels | None = None,
     placement: Placement = PLACEMENT,
@@ -195,7 +195,7 @@ def update_cache(
         All embeddings: those of the cache, then the new ones.
     base : Cache
         The cache at the path, open.
-    failures : sequence of Failure
+    failures : sequence of Failure or Table
         Ledger of the cache.
     source : str
         Source of the rows, as the user named it.
@@ -248,11 +248,15 @@ def update_cache(
             _update_column(file, column, some, check_writes)
 
 
-def _write_rows(file: h5py.File, rows: Table, failures: Sequence[Failure], labels: Labels) -> None:
+def _write_rows(
+    file: h5py.File, rows: Table, failures: Sequence[Failure] | Table, labels: Labels
+) -> None:
     """Write rows, labels and ledger; of those that are there, only what differs."""
     write_table(file, "rows", "rows", rows.select(READ_KINDS))
     write_labels(file, labels)
-    write_table(file, "failures", "failures", build_table(failures, FAILURE_KINDS))
+    if not isinstance(failures, Table):
+        failures = build_table(failures, FAILURE_KINDS)
+    write_table(file, "failures", "failures", failures)
 
 
 def _write_column(file: h5py.File, column: Column, n_rows: int, check: Callable[[], None]) -> None:

@@ -187,6 +187,7 @@ def _summarise(cache: "Cache") -> dict[str, Any]:
     from dataclasses import asdict
 
     from featx.cache.label_columns import read_labels
+    from featx.core.lookup import count_distinct
     from featx.labels.element import KEYS
     from featx.labels.history import count_by_author
 
@@ -205,7 +206,7 @@ def _summarise(cache: "Cache") -> dict[str, Any]:
         "digest": cache.digest,
         "source": cache.source,
         "n_rows": len(cache),
-        "n_failures": len({failure.id for failure in cache.failures}),
+        "n_failures": count_distinct(cache.read_ledger()["id"]),
         "n_groups": cache.count_groups(),
         "said": [asdict(one) for one in said],
         "labels": {label: sum(line.values()) for label, line in counts.items()},

@@ -82,6 +82,17 @@ class TextIndex(_HashIndex):
         return int(repeats[0]) if len(repeats) else None
 
 
+def count_distinct(texts: Texts) -> int:
+    """Count the texts of a column, equal ones once.
+
+    Parameters
+    ----------
+    texts : Texts
+        The column.
+    """
+    return len(np.unique(TextIndex(texts).find(texts)))
+
+
 class DigestIndex(_HashIndex):
     """The rows of a column of digests, to be found by their digest.
 

@@ -23,7 +23,7 @@ from featx.cache.reader import Cache
 from featx.cache.tables import BLOCK_ROWS
 from featx.core.columns import Texts
 from featx.core.errors import CacheError
-from featx.core.row_tables import ROW_KINDS, build_table
+from featx.core.row_tables import FAILURE_KINDS, ROW_KINDS, build_table
 from featx.core.rows import Failure
 from featx.core.typing import IntArray, Stage, Vectors
 from featx.labels.element import Labels
@@ -233,7 +233,9 @@ def test_list_presence_problems_of_one_failure(
     failure: Failure, present: dict[str, list[int]], problem: str | None
 ) -> None:
     flags = {name: np.array(values, bool) for name, values in present.items()}
-    found = list_presence_problems(Texts.from_list(row.id for row in ROWS), flags, [failure])
+    found = list_presence_problems(
+        Texts.from_list(row.id for row in ROWS), flags, build_table([failure], FAILURE_KINDS)
+    )
     assert len(found) == (problem is not None)
     assert problem is None or problem in found[0]
 

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from featx.cache import seal
+from featx.cache.check import verify_cache
 from featx.cache.joined import JoinedCache, open_cache
 from featx.cache.label_columns import read_labels
 from featx.cache.merge import merge_caches
 from featx.cache.open import METADATA_BYTES
 from featx.cache.reader import Cache
+from featx.cli.info import _summarise as summarise
 from featx.core.errors import CacheDamagedError, CacheError, FeatxWarning, FingerprintError
 from featx.core.parts import Part
 from featx.fitting.label import label_cache
@@ -200,6 +202,23 @@ def test_members_are_closed_together(parted: tuple[Path, Path]) -> None:
     cache.close()
     with pytest.raises(CacheError, match=r"part-001-of-005\.h5"):
         cache.members[0].take_vectors("tiny", np.array([0]))
+
+
+def test_counting_failures_makes_no_object_of_each(
+    parted: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, folder = parted
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("an object for each failure")
+
+    monkeypatch.setattr("featx.cache.reader.list_failures", refuse)
+    n_failures = [merge_caches(folder, tmp_path / "all.h5").n_failures]
+    for path in (whole, folder):
+        assert verify_cache(path).problems == ()
+        with open_cache(path) as cache:
+            n_failures.append(summarise(cache)["n_failures"])
+    assert n_failures == [5, 5, 5]
 
 
 def test_members_share_few_open_files_and_few_blocks(

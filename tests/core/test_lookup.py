@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from featx.core import lookup
 from featx.core.columns import Texts, iter_blocks
 from featx.core.digests import pack_digests
-from featx.core.lookup import DigestIndex, DigestSet, TextIndex
+from featx.core.lookup import DigestIndex, DigestSet, TextIndex, count_distinct
 from featx.core.typing import Array
 
 words = st.lists(st.sampled_from([*"abcdefg", "", "ä"]))
@@ -75,3 +75,8 @@ def test_digest_set_does_not_find_the_end_of_one_with_the_start_of_the_next() ->
     assert across not in digests
     digests.add(across)
     assert across in digests
+
+
+def test_count_distinct_counts_equal_texts_once() -> None:
+    for texts in ([], ["a"], ["a", "b", "a", "", ""]):
+        assert count_distinct(Texts.from_list(texts)) == len(set(texts))
