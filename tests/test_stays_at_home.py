@@ -138,6 +138,7 @@ def test_audit_hook_sees_sockets_and_files(run_audited: Callable[[str], Any]) ->
     assert events == ["socket.getaddrinfo", "socket.connect", "os.mkdir"]
 
 
+@pytest.mark.slow
 def test_main_job_opens_no_socket_and_writes_nothing_elsewhere(
     run_audited: Callable[[str], Any],
 ) -> None:

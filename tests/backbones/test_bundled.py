@@ -111,6 +111,7 @@ def test_bundled_network_classifies_cifar10_test_images(
     assert np.mean(classes[codes.numpy()] == labels) >= floor
 
 
+@pytest.mark.slow
 def test_mini_with_a_head_reads_handwritten_digits() -> None:
     digits = load_digits()
     images = list(np.round(digits.images * (255 / 16)).astype(np.uint8))

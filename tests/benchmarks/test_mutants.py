@@ -194,6 +194,7 @@ def test_run_jobs_tells_exit_codes_and_kills_what_hangs(tmp_path: Path) -> None:
     assert codes == {"hangs": None, "fails": 1, "passes": 0, "dies": -9}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")  # Python 3.12
 def test_run_mutants_counts_each_fault_as_its_tests_judge_it(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -36,7 +36,9 @@ def run(tiny_backbone: str, tmp_path: Path) -> Any:
     """Extract with the tiny backbone, two images at a time: `folder` is four batches."""
 
     def run(source: Any, output: Any = "out.h5", **options: Any) -> Any:
-        options = {"backbone": tiny_backbone, "batch_size": 2, "progress": False, **options}
+        # The engine of torch is built in a quarter of the time.
+        quick = {"engine": "torch", "batch_size": 2, "progress": False}
+        options = {"backbone": tiny_backbone, **quick, **options}
         return extract(source, tmp_path / output, **options)
 
     return run

@@ -34,6 +34,7 @@ def test_extract_ended_in_order_at_random_moments_loses_nothing(
     kill_many(Killing(server, photo_folder, tmp_path, seed=3, ending=ending), 3)
 
 
+@pytest.mark.slow
 def test_extract_interrupted_by_the_keyboard_says_so_and_goes_on(
     server: Any, photo_folder: Any, tmp_path: Path
 ) -> None:

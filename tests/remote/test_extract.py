@@ -152,6 +152,7 @@ def test_a_split_and_labels_are_written_to_the_address(
         split_cache(f"{bucket}/none.h5")
 
 
+@pytest.mark.slow
 def test_parts_at_an_address_are_read_changed_and_sealed(
     run: Any, photos: Path, bucket: Address
 ) -> None:
@@ -219,6 +220,7 @@ def check_through_faults(
     return n_done
 
 
+@pytest.mark.slow
 def test_a_server_that_fails_at_random_gives_the_same_cache(
     run: Any, photos: Path, s3: Any, bucket: Address
 ) -> None:

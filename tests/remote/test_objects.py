@@ -83,7 +83,9 @@ def is_done(call: Callable[[], object]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 4))]
+)
 def test_copies_are_whole_or_fail_whatever_the_server_does(
     seed: int, s3: Any, bucket: Address, tmp_path: Path
 ) -> None:

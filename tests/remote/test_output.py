@@ -337,6 +337,7 @@ def test_the_lock_of_a_dead_process_is_taken_over(cache: Address) -> None:
         RemoteLock(cache)
 
 
+@pytest.mark.slow
 def test_a_lock_is_taken_through_faults_by_one_run_only(
     s3: Any, cache: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:

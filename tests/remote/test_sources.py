@@ -185,6 +185,7 @@ def test_a_source_that_is_not_there_is_told_in_one_line(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_listing_through_faults_is_the_whole_one_or_an_error(
     tree: Path, s3: Any, bucket: Address
 ) -> None:
