@@ -466,7 +466,7 @@ def test_openvino_engine_where_nothing_can_be_kept_runs_all_the_same(
         (got,), (expected,) = engine.run(pixels).values(), run_eager(load("mini"), pixels)
         assert compute_cosines(got, expected).min() >= MIN_COSINES["fp32"]
     assert converted == ["mini", "mini"]
-    assert os.listdir(store) == []
+    assert list(store.rglob("*.xml")) == []  # facts of the backbone may be kept
 
 
 # --- memory that is too small
