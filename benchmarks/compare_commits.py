@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import compileall
-import hashlib
 import io
 import json
 import os
@@ -32,8 +31,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import h5py
 
 # Run as a script, its folder's parent is not on the path.
 sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
@@ -58,6 +55,19 @@ weights, engine, *images = sys.argv[1:]
 vectors = featx.embed(images, backbone="mobilenet_v2", weights=weights, engine=engine,
                       progress=False)
 print(vectors.shape, vectors.dtype, hashlib.sha256(vectors.tobytes()).hexdigest())
+"""
+
+CACHE = """
+import hashlib, json, sys, featx
+found = {}
+with featx.open_cache(sys.argv[1]) as cache:
+    for name in ("ids", "paths", "labels", "splits", "groups", "digests", "sizes"):
+        data = repr(getattr(cache, name).tolist()).encode()
+        found[name] = hashlib.sha256(data).hexdigest()
+    for name in cache.embeddings:
+        vectors = cache.read_vectors(name)
+        found[name] = f"{vectors.shape} {vectors.dtype} {hashlib.sha256(vectors).hexdigest()}"
+print(json.dumps(found))
 """
 
 FITTED = """
@@ -115,6 +125,11 @@ class Side:
             shown = " ".join(str(word) for word in words if "\n" not in str(word))
             sys.exit(f"{self.name}: {shown}: exit code {done.returncode}\n{done.stderr}")
         return done.stdout
+
+    def read_cache(self, name: str) -> dict[str, str]:
+        """Read what a cache of this side holds: a digest of each column and of the vectors."""
+        found: dict[str, str] = json.loads(self.run("-c", CACHE, name))
+        return found
 
     def featx(self, *words: object) -> str:
         """Run the command line of this side."""
@@ -209,21 +224,6 @@ def count_common_end(first: str, second: str) -> int:
     return next((n for n, (a, b) in enumerate(pairs) if a != b), len(first.split(".")))
 
 
-def read_cache(path: Path) -> dict[str, str]:
-    """Read what a cache holds by h5py alone: a digest of each column and of the vectors."""
-    found = {}
-    with h5py.File(path) as file:
-        for name, column in file["rows"].items():
-            values = column[:]
-            data = b"\0".join(values) if values.dtype == object else values.tobytes()
-            found[f"rows/{name}"] = hashlib.sha256(data).hexdigest()
-        for name, group in file["embeddings"].items():
-            vectors = group["vectors"]
-            found[f"{name} shape"] = f"{vectors.shape} {vectors.dtype}"
-            found[f"{name} vectors"] = hashlib.sha256(vectors[:].tobytes()).hexdigest()
-    return found
-
-
 def diff(old: dict[str, str], new: dict[str, str]) -> list[str]:
     """List the keys whose values differ."""
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
@@ -243,9 +243,9 @@ def compare_results(old: Side, new: Side, photos: Path, weights: Path) -> Findin
         for side in sides:
             words = ["-o", cache, "--backbone", BACKBONE, "--weights", weights, "--engine", engine]
             side.featx("extract", photos, *words)
-            first = read_cache(side.folder / cache)
+            first = side.read_cache(cache)
             side.featx("extract", photos, *words, "--overwrite")
-            both.append(read_cache(side.folder / cache))
+            both.append(side.read_cache(cache))
             findings.add(f"extract {engine}: first and second run, {side.name}",
                          diff(first, both[-1]))  # fmt: skip
         findings.add(f"extract {engine}: rows and vectors, byte for byte", diff(*both))
@@ -277,7 +277,7 @@ def compare_results(old: Side, new: Side, photos: Path, weights: Path) -> Findin
         shutil.copy(side.folder / "torch.h5", side.folder / "split.h5")
         words = ["--val", "0.3", "--test", "0.2", "--seed", "3"]
         side.featx("split", "split.h5", *words, "--overwrite")
-        splits.append(read_cache(side.folder / "split.h5"))
+        splits.append(side.read_cache("split.h5"))
     findings.add("split", diff(*splits))
     for asked in (["*"], [BACKBONE], [BACKBONE, "--blocks"]):
         texts = [side.featx("backbones", *asked, "--json") for side in sides]
