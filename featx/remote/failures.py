@@ -6,7 +6,6 @@ code, or by the name of their class, so that no package of any of them is import
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -185,6 +184,6 @@ def _find_code(error: Any) -> str:
 
 
 def _is_unreachable(error: BaseException) -> bool:
-    if isinstance(error, ConnectionError | TimeoutError | asyncio.TimeoutError | EOFError):
+    if isinstance(error, ConnectionError | TimeoutError | EOFError):
         return True
     return any(kind.__name__.startswith(_UNREACHABLE) for kind in type(error).__mro__)
