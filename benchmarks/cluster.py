@@ -2,9 +2,10 @@
 
 Run it with ``python benchmarks/cluster.py``; it needs the extra ``cluster``.
 
-1. The same photos through the same network on the same cores, once by one process, once by an actor
-   of Ray per core; interleaved. The speed is that between two sizes, (images of the large run - of
-   the small run) ÷ (their seconds), so that no start counts; starts are told apart.
+1. The same photos through the same network on the same cores: by one process, by an actor of Ray
+   per core, and by one actor on all cores, as without ``--workers``; interleaved. The speed is that
+   between two sizes, (images of the large run - of the small run) ÷ (their seconds), so that no
+   start counts; starts are told apart.
 2. Vectors of the ants and bees and of 10,000 images of CIFAR-10: those of a cluster beside those of
    one process, to the last bit.
 3. How many rows the driver receives, joins, hashes and makes durable in a second of one core, by
@@ -50,17 +51,23 @@ from featx.images.entries import MANIFEST_KINDS
 BATCH_SIZE = 8
 """Images of a batch of both ways: the last bits of a vector depend on it."""
 
+WAYS: dict[str, dict[str, Any]] = {
+    "one": {},
+    "ray": {"cluster": "ray", "workers": 1},
+    "whole": {"cluster": "ray"},
+}
+"""Options of a process, of an actor per core, and of an actor on all cores."""
+
 BLOCK_ROWS = 4096
 """Number of rows of a block whose batches have 256 images, as on a GPU."""
 
 
 def extract(folder: str, output: str, backbone: str, weights: str, *, how: str) -> None:
-    """Extract in this process, or by an actor per core, and print the seconds."""
-    options: dict[str, Any] = {"cluster": "ray", "workers": 1} if how == "ray" else {}
+    """Extract in one of the `WAYS`, and print the seconds."""
     begin = time.perf_counter()
     report = featx.extract(
         folder, output, backbone=backbone, weights=weights or None, batch_size=BATCH_SIZE,
-        progress=False, **options,
+        progress=False, **WAYS[how],
     )  # fmt: skip
     print(json.dumps({"images": report.n_embedded, "seconds": time.perf_counter() - begin}))
 
@@ -84,8 +91,8 @@ def compare(options: argparse.Namespace, photos: Path, scratch: Path) -> list[di
         weights = options.data / "weights" / f"{name}-imagenet-backbone.pth"
         given = str(weights) if weights.is_file() else "random:0"
         run_child(parts[0], scratch / "warm-up.h5", name, given, "one")  # keeps the network
-        rates: dict[str, list[float]] = {"one": [], "ray": []}
-        starts: dict[str, list[float]] = {"one": [], "ray": []}
+        rates: dict[str, list[float]] = {how: [] for how in WAYS}
+        starts: dict[str, list[float]] = {how: [] for how in WAYS}
         for number in range(options.rounds):
             for how, found in rates.items():
                 seconds = []
@@ -95,12 +102,17 @@ def compare(options: argparse.Namespace, photos: Path, scratch: Path) -> list[di
                 rate = (sizes[1] - sizes[0]) / (seconds[1] - seconds[0])
                 found.append(rate)
                 starts[how].append(seconds[0] - sizes[0] / rate)
-        ratios = [ray / one for one, ray in zip(*rates.values(), strict=True)]
+        ratios = {
+            f"{how}_to_one": [mine / one for one, mine in zip(rates["one"], found, strict=True)]
+            for how, found in rates.items()
+            if how != "one"
+        }
         lines.append(
             {"backbone": name}
             | {f"{how}_images_per_s": statistics.median(found) for how, found in rates.items()}
             | {f"{how}_start_s": statistics.median(found) for how, found in starts.items()}
-            | {"ray_to_one": statistics.median(ratios), "ratios": ratios}
+            | {how: statistics.median(found) for how, found in ratios.items()}
+            | {"ratios": ratios}
         )
     return lines
 
