@@ -132,11 +132,6 @@ class Model:
     def merged(self) -> Path:
         return self.folder.with_name("merged.h5")
 
-    def has_same_part(self, one: str, other: str) -> bool:
-        """Tell whether two rows lie in one cache: within it, what was said goes with the image."""
-        parts = (Part(number, self.n_parts) for number in range(1, self.n_parts + 1))
-        return any(part.has(one) and part.has(other) for part in parts)
-
     def extract(self, output: Path, part: str | None = None, **options: Any) -> None:
         extract(
             self.folder,
@@ -200,26 +195,21 @@ class Model:
         fresh = self.folder.with_name("fresh.h5")
         self.extract(fresh, overwrite=True)
         sources, failures = read_rows(fresh)
-        self.check_rows(self.cache, sources, failures, is_whole=self.n_parts == 1)
+        self.check_rows(self.cache, sources, failures)
         if self.n_parts > 1:
             merge_caches(self.cache, self.merged, overwrite=True)
-            self.check_rows(self.merged, sources, failures, is_whole=True)
+            self.check_rows(self.merged, sources, failures)
         names = [path.name for path in self.folder.parent.rglob("*")]
         assert not any(is_draft(name) or name.endswith(".partial") for name in names)
 
-    def check_rows(
-        self, cache: Path, sources: Mapping[str, Found], failures: Any, *, is_whole: bool
-    ) -> None:
+    def check_rows(self, cache: Path, sources: Mapping[str, Found], failures: Any) -> None:
         rows, found_failures = read_rows(cache)
         assert sources.keys() <= rows.keys()
         assert found_failures == failures
+        images = [(row_id, row.digest) for row_id, row in rows.items()]
         for number, (row_id, row) in enumerate(rows.items()):
-            image = (row_id, row.digest)
-            pairs, said = (
-                [one for one in ones if is_whole or self.has_same_part(one[0], row_id)]
-                for ones in ([(key, other.digest) for key, other in rows.items()], self.said)
-            )
-            expected = find_value(image, pairs, said, [], number)
+            image = images[number]
+            expected = find_value(image, images, self.said, [], number)
             if row_id in sources:
                 assert row.vector == sources[row_id].vector
                 assert row.label == (sources[row_id].label if expected is None else expected)
