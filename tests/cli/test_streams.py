@@ -196,7 +196,9 @@ def test_ended_extraction_says_what_is_kept_and_goes_on(
     sent: signal.Signals,
     code: int,
     word: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("featx.embedding.loop.READY_BYTES", 0)  # two batches may wait to be kept
     output = photos.parent / "new.h5"
     line = ["extract", photos, "-o", output, "--backbone", tiny_backbone, "--batch-size", "1"]
     # Eight batches before, of which the engine has some in flight: others are embedded.
@@ -205,9 +207,10 @@ def test_ended_extraction_says_what_is_kept_and_goes_on(
     assert (result.code, result.out) == (code, "")
     (told,) = result.err.splitlines()
     assert told.startswith(f"featx: {word}: ")
-    assert told.endswith(
-        f" embedded images are kept in {output}.partial; run the same again to go on"
-    )
+    # How many batches are kept is a matter of threads, and seldom it is none.
+    is_kept = any(Path(f"{output}.partial").glob("shard-*.h5"))
+    kept = f" embedded images are kept in {output}.partial; run the same again to go on"
+    assert told.endswith(kept if is_kept else " no result was written; run the same again")
     assert run_cli(*line).code == 0
 
 
