@@ -141,7 +141,8 @@ def _verify_content(cache: Cache) -> Verification:
     for block in iter_blocks(len(cache)):
         problems += list_row_problems(cache.read_rows(start=block.start, stop=block.stop))
     problems += list_label_problems(read_labels(cache), cache.read_rows(KEYS))
-    problems += list_failure_problems(cache.read_ledger())
+    ledger = cache.read_ledger()
+    problems += list_failure_problems(ledger)
     n_vectors = 0
     for name, flags in present.items():
         count, found = _check_vectors(cache, name, flags)
@@ -150,7 +151,7 @@ def _verify_content(cache: Cache) -> Verification:
         cache.read_learnt_digests(name)
     cache.check_ids()
     ids = cache.read_column("id")
-    problems += list_presence_problems(ids, present, cache.read_ledger())
+    problems += list_presence_problems(ids, present, ledger)
     if len(problems) > MAX_PROBLEMS:
         n_more = len(problems) - MAX_PROBLEMS
         problems = [*problems[:MAX_PROBLEMS], f"{n_more} more problems"]

@@ -16,7 +16,7 @@ from featx.cache.remote_lock import RemoteLock
 from featx.cache.shard_copies import ShardCopies
 from featx.core.address import Address, find_address, list_paths, note_copy
 from featx.core.errors import CacheError
-from featx.core.files import explain_errors, follow_link, name_work_dir, replacing
+from featx.core.files import WORK_SUFFIX, explain_errors, follow_link, name_work_dir, replacing
 from featx.core.progress import stage
 from featx.core.records import build_record, load_json
 from featx.core.typing import CachePaths, PathLike
@@ -242,7 +242,7 @@ class _Output:
 
     def __init__(self, address: Address) -> None:
         self.address, self.path = address, find_staged(address)
-        self.work = Address(f"{address.text}.partial")
+        self.work = Address(address.text + WORK_SUFFIX)
         self._record = self.path.with_name("published.json")
         self._published = _Published(remote=None, local=None)
 

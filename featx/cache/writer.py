@@ -215,7 +215,7 @@ def update_cache(
         read_labels(base),
         rows,
         origin=np.where(np.arange(len(rows)) < len(base), np.arange(len(rows)), -1),
-        base_keys=rows[: len(base)].select(KEYS).replace(digest=base.read_column("digest")),
+        base_keys=rows.select(KEYS)[: len(base)].replace(digest=base.read_column("digest")),
         keys=rows,
     )
     with reading_file(base) as (stored, n_bytes):

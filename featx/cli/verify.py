@@ -60,8 +60,9 @@ def verify(
     del record["path"]
     record = {"cache": name_caches(cache), **record}
     if not as_json:
-        is_incomplete = len(problems) == bool(found.n_missing)  # all other parts are sound
-        state = "damaged" if not is_incomplete else "incomplete" if problems else "sound"
+        state = "damaged" if problems else "sound"
+        if found.n_missing and len(problems) == 1:  # the parts that are there are sound
+            state = "incomplete"
         print_text(
             f"{name_caches(cache)}: {state}, {found.n_rows} rows, {found.n_vectors} vectors checked"
         )
