@@ -9,7 +9,8 @@ from featx.cli.options import AsJson, CacheArgument, Embedding, choose, parse_st
 from featx.cli.printing import format_held_out, format_params, print_json, print_text
 from featx.cli.records import describe_head
 from featx.core.typing import SplitChoice
-from featx.heads.kinds import KINDS, ClassWeighting
+from featx.heads.class_weights import ClassWeighting
+from featx.heads.kinds import KINDS
 
 KIND_HELP = " or ".join(f"{kind.name} ({kind.title})" for kind in KINDS)
 

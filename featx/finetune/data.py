@@ -29,7 +29,7 @@ from featx.finetune.train import Examples
 from featx.fitting.evaluate import find_evaluated
 from featx.fitting.fit import fit_head
 from featx.fitting.inputs import find_comparable, note_left_out, note_unknown, read_head
-from featx.heads.classifier import weigh_classes
+from featx.heads.class_weights import weigh_classes
 from featx.heads.head import Head
 from featx.heads.linear import fold_linear
 from featx.heads.splits import join_units

@@ -22,10 +22,11 @@ from featx.core.recognise import check_order
 from featx.core.typing import Array, BoolArray, PathLike, StrArray, UInt8Array
 from featx.fitting.evaluate import find_evaluated
 from featx.fitting.inputs import CacheLike, check_labels, note_left_out, opened_cache
+from featx.heads.class_weights import ClassWeight, check_class_weight
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import CrossValidation, score_predictions
 from featx.heads.head import FittedOn, Head, is_head_file
-from featx.heads.kinds import ClassWeight, check_class_weight, check_strength, get_kind
+from featx.heads.kinds import check_strength, get_kind
 from featx.heads.splits import check_seed, fill_groups, spread_over_groups
 
 

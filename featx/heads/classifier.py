@@ -15,69 +15,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from featx.core.errors import HeadError
 from featx.core.process import ignore_warnings, single_threaded
 from featx.core.progress import show_progress, stage
-from featx.core.typing import Array, BoolArray, Float32Array, Float64Array, IntArray
-from featx.heads.kinds import ClassWeight, check_class_weight, check_strength, get_kind
+from featx.core.typing import Array, BoolArray, Float32Array, IntArray
+from featx.heads.class_weights import ClassWeight, check_class_weight, weigh_codes
+from featx.heads.kinds import check_strength, get_kind
 from featx.heads.search import search_strength
 from featx.heads.splits import Folds, build_folds, build_fresh_folds
-
-
-def weigh_codes(class_weight: ClassWeight, classes: Array) -> ClassWeight:
-    """Turn weights of labels into weights of class codes.
-
-    Parameters
-    ----------
-    class_weight : None, "balanced" or dict
-        Weights by label; a label without a weight has the weight 1.
-    classes : ndarray
-        ``(n_classes,)``, labels in the order of their codes.
-
-    Returns
-    -------
-    None, "balanced" or dict
-        Weights by class code.
-
-    Examples
-    --------
-    >>> weigh_codes({"bees": 2.0}, np.array(["ants", "bees"]))
-    {0: 1.0, 1: 2.0}
-    """
-    if isinstance(class_weight, dict):
-        return {code: class_weight.get(label, 1.0) for code, label in enumerate(classes.tolist())}
-    return class_weight
-
-
-def weigh_classes(class_weight: ClassWeight, classes: Array, codes: IntArray) -> Float64Array:
-    """Compute the weight of each class in a loss; over the rows, the mean weight is 1.
-
-    Parameters
-    ----------
-    class_weight : None, "balanced" or dict
-        Weights by label, as a head has them.
-    classes : ndarray
-        ``(n_classes,)``, labels in the order of their codes.
-    codes : ndarray of int64
-        ``(n_rows,)``, class codes of the rows that the loss is summed over.
-
-    Returns
-    -------
-    ndarray of float64
-        ``(n_classes,)``.
-
-    Examples
-    --------
-    >>> classes, codes = np.array(["ants", "bees"]), np.array([0, 0, 0, 1])
-    >>> weigh_classes("balanced", classes, codes).round(3).tolist()
-    [0.667, 2.0]
-    >>> weigh_classes({"bees": 3.0}, classes, codes).round(3).tolist()
-    [0.667, 2.0]
-    """
-    counts = np.bincount(codes, minlength=len(classes))
-    if class_weight == "balanced":
-        weights = 1 / np.maximum(counts, 1)
-    else:
-        by_label = class_weight if isinstance(class_weight, dict) else {}
-        weights = np.array([float(by_label.get(label, 1.0)) for label in classes.tolist()])
-    return np.asarray(weights * len(codes) / (weights @ counts))
 
 
 def _has_probabilities(classifier: HeadClassifier) -> bool:
@@ -220,7 +162,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _fit(self, X: Float32Array, y: Array, codes: IntArray, folds: Folds) -> None:
         """Choose C on class codes, then fit on the labels themselves."""
         kind = get_kind(self.kind)
-        check_class_weight(self.class_weight)
+        check_class_weight(self.class_weight, self.classes_)
         self.search_ = None
         self.C_ = kind.default_strength
         if self.C != "auto":

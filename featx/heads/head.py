@@ -30,9 +30,10 @@ from featx.core.typing import (
     StrArray,
     UInt8Array,
 )
+from featx.heads.class_weights import ClassWeight
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import CrossValidation
-from featx.heads.kinds import ClassWeight, choose_measure
+from featx.heads.kinds import choose_measure
 
 FORMAT_NAME = "featx-head"
 FORMAT_VERSION = 2

@@ -8,16 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from featx.core.errors import HeadError, suggest
 from featx.core.typing import Measure
-
-ClassWeighting = Literal["balanced"]
-"""Names of the rules that compute the weights of the classes from the rows."""
-
-ClassWeight = ClassWeighting | dict[Any, float] | None
-"""Weights of the classes as scikit-learn takes them; None weighs all rows alike."""
+from featx.heads.class_weights import ClassWeight
 
 MAX_ITER = 1000
 """Largest number of iterations of a solver. With separable classes and weak regularisation, a
@@ -183,28 +178,6 @@ def check_strength(kind: HeadKind, strength: float) -> None:
             expected="a finite number above 0",
             got=f"{strength:g}",
             remedy="Leave the option out, and cross-validation chooses the value.",
-        )
-
-
-def check_class_weight(class_weight: object) -> None:
-    """Refuse class weights that scikit-learn does not accept.
-
-    Parameters
-    ----------
-    class_weight : object
-        Value to check; see `ClassWeight`.
-
-    Raises
-    ------
-    HeadError
-        If the value is not None, ``"balanced"`` or a dict.
-    """
-    if not (class_weight in (None, *get_args(ClassWeighting)) or isinstance(class_weight, dict)):
-        raise HeadError(
-            subject="class_weight",
-            expected="None, 'balanced' or a dict of weights",
-            got=repr(class_weight),
-            remedy="Pass class_weight='balanced' to give all classes equal weight.",
         )
 
 

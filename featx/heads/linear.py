@@ -12,7 +12,8 @@ from sklearn.preprocessing import StandardScaler
 
 from featx.core.errors import HeadError
 from featx.core.typing import Array, Float64Array
-from featx.heads.kinds import KINDS, ClassWeight
+from featx.heads.class_weights import ClassWeight
+from featx.heads.kinds import KINDS
 
 
 def fold_linear(estimator: Any) -> tuple[Float64Array, Float64Array]:

@@ -22,7 +22,8 @@ from sklearn.preprocessing import StandardScaler
 from featx.core.bar import Bar
 from featx.core.progress import open_bar
 from featx.core.typing import Array, Float32Array, Float64Array, IntArray, Measure
-from featx.heads.kinds import ClassWeight, HeadKind, choose_measure
+from featx.heads.class_weights import ClassWeight
+from featx.heads.kinds import HeadKind, choose_measure
 from featx.heads.splits import Fold, Folds
 
 Exponents = tuple[float, ...]

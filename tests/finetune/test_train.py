@@ -24,7 +24,7 @@ from featx.core.typing import IntArray
 from featx.finetune.cut import CutNetwork, cut_backbone
 from featx.finetune.learner import choose_precision
 from featx.finetune.recipe import MIN_STEPS
-from featx.heads.classifier import weigh_classes
+from featx.heads.class_weights import weigh_classes
 from tests.builders import leave_draft
 
 from .doubles_train import (

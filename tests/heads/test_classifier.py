@@ -11,14 +11,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from featx.core.errors import HeadError
 from featx.core.typing import Array, Float32Array
-from featx.heads.classifier import HeadClassifier, weigh_classes, weigh_codes
-from featx.heads.kinds import ClassWeight, get_kind, list_kinds
+from featx.heads.class_weights import ClassWeight
+from featx.heads.classifier import HeadClassifier
+from featx.heads.kinds import get_kind, list_kinds
 from featx.heads.search import search_strength
 from featx.heads.splits import build_folds
 
@@ -135,23 +135,6 @@ def test_classifier_auto_uses_what_the_search_found() -> None:
     assert head.pipeline_["classify"].C == head.C_
 
 
-@pytest.mark.parametrize(
-    ("class_weight", "expected"),
-    [
-        (None, None),
-        ("balanced", "balanced"),
-        ({"rare": 20.0, "usual": 2.0}, {0: 20.0, 1: 2.0}),
-        ({"rare": 20.0}, {0: 20.0, 1: 1.0}),
-        ({"usual": 0.5}, {0: 1.0, 1: 0.5}),
-    ],
-    ids=str,
-)
-def test_weigh_codes_goes_by_the_order_of_the_classes(
-    class_weight: ClassWeight, expected: ClassWeight
-) -> None:
-    assert weigh_codes(class_weight, np.array(["rare", "usual"])) == expected
-
-
 def test_classifier_searches_with_the_weights_of_class_codes() -> None:
     rng = np.random.default_rng(0)
     y = np.array(["usual"] * 50 + ["rare"] * 10)
@@ -215,19 +198,3 @@ def test_classifier_option_out_of_range_is_refused(options: dict[str, Any], mess
     X, y = build_blobs()
     with pytest.raises(HeadError, match=message):
         HeadClassifier(**options).fit(X, y)
-
-
-@pytest.mark.parametrize("class_weight", ["balanced", {"b": 4.0, "c": 0.5}], ids=str)
-def test_weigh_classes_are_those_of_scikit_learn_with_a_mean_of_one(class_weight: Any) -> None:
-    classes, codes = np.array(["a", "b", "c"]), np.repeat([0, 1, 2], [50, 4, 6])
-    found = weigh_classes(class_weight, classes, codes)
-    full = {"a": 1.0} | class_weight if isinstance(class_weight, dict) else class_weight
-    expected = compute_class_weight(full, classes=classes, y=classes[codes])
-    np.testing.assert_allclose(found / found[0], expected / expected[0])
-    assert found[codes].mean() == pytest.approx(1)
-
-
-def test_weigh_classes_of_a_class_without_rows_is_finite() -> None:
-    found = weigh_classes("balanced", np.array(["a", "b", "c"]), np.array([0, 0, 0, 2]))
-    assert np.isfinite(found).all()
-    assert found[2] == pytest.approx(3 * found[0])

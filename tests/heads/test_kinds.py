@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from featx.core.typing import Float32Array, StrArray
 from featx.heads.kinds import (
     KINDS,
     HeadKind,
-    check_class_weight,
     check_strength,
     get_kind,
     list_kinds,
@@ -102,17 +100,6 @@ def test_check_strength_refuses_what_no_classifier_takes(strength: float) -> Non
 @pytest.mark.parametrize("strength", [1e-300, 1, 1e300])
 def test_check_strength_accepts_any_number_above_0(strength: float) -> None:
     check_strength(KINDS[0], strength)
-
-
-@pytest.mark.parametrize("class_weight", ["heavy", 2.0, ["ants"], ""])
-def test_check_class_weight_refuses_other_values(class_weight: Any) -> None:
-    with pytest.raises(HeadError, match=r"^class_weight: expected None, 'balanced' or a dict"):
-        check_class_weight(class_weight)
-
-
-@pytest.mark.parametrize("class_weight", [None, "balanced", {"ants": 2.0}, {}])
-def test_check_class_weight_accepts_what_scikit_learn_takes(class_weight: Any) -> None:
-    check_class_weight(class_weight)
 
 
 def test_kinds_are_listed_without_scikit_learn() -> None:

@@ -12,7 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from featx.core.typing import Array, Float64Array, IntArray, Measure
-from featx.heads.kinds import ClassWeight, get_kind, list_kinds
+from featx.heads.class_weights import ClassWeight
+from featx.heads.kinds import get_kind, list_kinds
 from featx.heads.search import (
     Search,
     Trials,
