@@ -9,7 +9,7 @@ import numpy as np
 from featx.core.errors import TuningError
 from featx.core.typing import Array
 from featx.heads.classifier import HeadClassifier
-from featx.heads.evaluate import estimate_interval
+from featx.heads.intervals import estimate_interval
 from featx.heads.splits import build_folds
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
@@ -87,7 +87,7 @@ def draw_curve(
         head.fit(X[part], y[part], None if groups is None else groups[part])
         # All smaller parts use the C of all rows, because the search takes most of the time.
         head.set_params(C=head.C_)
-        n_right = int((head.predict(X[test]) == y[test]).sum())
-        interval = estimate_interval(n_right, len(test))
-        points.append(CurvePoint(len(part) / n_classes, n_right / len(test), interval))
+        right = head.predict(X[test]) == y[test]
+        interval = estimate_interval(right, None if groups is None else groups[test])
+        points.append(CurvePoint(len(part) / n_classes, float(right.mean()), interval))
     return tuple(points[::-1])

@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.stats import binomtest
 
 from featx.core.typing import Array, BoolArray, Float64Array, IntArray, Measure
-from featx.heads.evaluate import estimate_balanced_interval
+from featx.heads.intervals import estimate_balanced_interval
 
 N_RESAMPLES = 10_000
 """Number of resamples of the bootstrap, and of random signs of a test."""
@@ -56,8 +56,8 @@ class PairedScores:
     first, second : float
         Score of each classifier.
     first_ci95, second_ci95 : tuple of float
-        Ends of the 95 % interval of each score: the score interval of an accuracy (Wilson 1927),
-        and such intervals of the recalls, joined (Zou and Donner 2008), of a balanced accuracy.
+        Ends of the 95 % interval of each score, as `featx.Evaluation` has them: wider if rows have
+        groups.
     gain : float
         Score of the second classifier minus score of the first one.
     gain_ci95 : tuple of float
@@ -179,9 +179,9 @@ def compare_predictions(
         n_rows=len(y),
         measure=measure,
         first=float((right[0] / counts).mean()),
-        first_ci95=estimate_balanced_interval(right[0], counts),
+        first_ci95=estimate_balanced_interval(is_first, strata, groups),
         second=float((right[1] / counts).mean()),
-        second_ci95=estimate_balanced_interval(right[1], counts),
+        second_ci95=estimate_balanced_interval(is_second, strata, groups),
         gain=float(((right[1] - right[0]) / counts).mean()),
         gain_ci95=_bootstrap_gain(difference, strata, groups, seed),
         n_only_first=int((difference < 0).sum()),

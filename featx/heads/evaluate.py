@@ -7,15 +7,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix
 
-from featx.core.typing import Array, BoolArray, IntArray
+from featx.core.typing import Array, BoolArray, Float64Array, IntArray, Measure
+from featx.heads.intervals import estimate_balanced_interval, estimate_interval
+from featx.heads.reliability import measure_reliability
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScores:
-    """Scores of one class.
+    """Scores of one class; None for what was not measured.
 
     Attributes
     ----------
@@ -23,20 +24,21 @@ class ClassScores:
         Name of the class.
     n_rows : int
         Number of rows of the class.
-    precision : float
-        Fraction of correct predictions among the rows that are predicted as the class; 0 if there
-        are no such rows.
-    recall : float
-        Fraction of correct predictions among the rows of the class; 0 if there are no such rows.
-    f1 : float
-        Harmonic mean of precision and recall.
+    precision : float or None
+        Fraction of correct predictions among the rows that are predicted as the class; None if
+        there are no such rows.
+    recall : float or None
+        Fraction of correct predictions among the rows of the class; None if there are no such rows.
+    f1 : float or None
+        Twice the number of correct predictions of the class, divided by the number of its rows and
+        the number of rows that are predicted as the class, added up. None if both are 0.
     """
 
     label: str
     n_rows: int
-    precision: float
-    recall: float
-    f1: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,18 +49,34 @@ class Evaluation:
     ----------
     n_rows : int
         Number of rows that were scored.
+    n_units : int or None
+        Number of units, which are rows joined by their group or their digest; None if each row
+        counts alone.
     accuracy : float
         Fraction of the rows that are predicted correctly.
     accuracy_ci95 : tuple of float
-        Ends of the 95 % score interval of the accuracy (Wilson 1927). The interval assumes that
-        rows are independent: if rows form groups, the true interval is wider.
+        Ends of the 95 % interval of the accuracy: the score interval of independent rows
+        (Wilson 1927), a wider one if rows belong to units or are scored in folds.
+    majority_accuracy : float
+        Share of the most frequent class: the accuracy of always predicting it.
     balanced_accuracy : float
         Mean recall of the classes that have rows.
+    balanced_accuracy_ci95 : tuple of float
+        Ends of the 95 % interval of the balanced accuracy.
     macro_f1 : float
         Mean F1 of the classes that have rows or were predicted.
     log_loss : float or None
         Mean negative logarithm of the probability of the true class, in nats. None if the head has
         no probabilities, or some rows are of a class that the head does not know.
+    brier : float or None
+        Brier score: mean of the squared errors of the probabilities, summed over the classes, from
+        0, the best, to 2. None as for the log loss.
+    calibration_error : float or None
+        Expected calibration error of the predicted class, in 15 bins of the same width. None
+        without probabilities.
+    mean_score : float or None
+        Mean probability of the predicted class, which should be near the accuracy. None without
+        probabilities.
     classes : tuple of str
         Order of the classes in the confusion matrix: the classes of the head come first, then
         others.
@@ -75,7 +93,13 @@ class Evaluation:
         Accuracy of the other rows, the only one that says something of new images; None if there
         are no others.
     unseen_accuracy_ci95 : tuple of float or None
-        Ends of its 95 % score interval.
+        Ends of its 95 % interval.
+    unseen_majority_accuracy : float or None
+        Share of the most frequent class among the other rows.
+    n_alike : int or None
+        Number of rows, of those that were not learnt from, whose embedding is all but the same as
+        that of a row that the head was fitted on, such as an image that was saved once more. None
+        if it was not measured.
 
     See Also
     --------
@@ -95,11 +119,17 @@ class Evaluation:
     """
 
     n_rows: int
+    n_units: int | None
     accuracy: float
     accuracy_ci95: tuple[float, float]
+    majority_accuracy: float
     balanced_accuracy: float
+    balanced_accuracy_ci95: tuple[float, float]
     macro_f1: float
     log_loss: float | None
+    brier: float | None
+    calibration_error: float | None
+    mean_score: float | None
     classes: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     per_class: tuple[ClassScores, ...]
@@ -107,6 +137,13 @@ class Evaluation:
     n_seen: int
     unseen_accuracy: float | None
     unseen_accuracy_ci95: tuple[float, float] | None
+    unseen_majority_accuracy: float | None
+    n_alike: int | None = None
+
+    @property
+    def majority_class(self) -> str:
+        """Name of the most frequent class; the first of equals."""
+        return max(self.per_class, key=lambda one: one.n_rows).label
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values, for JSON."""
@@ -132,15 +169,20 @@ class CrossValidation:
     Attributes
     ----------
     scores : Evaluation
-        Scores of rows, each predicted by a head that was fitted without the row's fold: of all
-        rows or, if the network of the embeddings has learnt from some, of the others.
+        Scores of rows, each predicted by a head that was fitted, and whose options were chosen,
+        without the row's fold: of all rows or, if the network of the embeddings has learnt from
+        some, of the others.
     n_folds : int
         Number of folds.
+    measure : {"accuracy", "balanced_accuracy"}
+        Score that the search went by: the balanced accuracy if the head has class weights.
     strengths : tuple of float
-        Strengths of the regularisation that the search tried, ascending.
+        Strengths of the regularisation that the search tried, ascending; empty for a kind without
+        a strength.
     mean_scores : tuple of float
-        Mean over the folds of each strength's score: accuracy, or balanced accuracy if the head has
-        class weights.
+        Mean over the folds of each strength's score, in that measure.
+    chosen : float or None
+        The strength that was chosen; None for a kind without a strength.
     n_learnt : int
         Number of rows that were fitted on and are not scored, because the network has learnt from
         them or from another image of their group.
@@ -152,13 +194,21 @@ class CrossValidation:
 
     scores: Evaluation
     n_folds: int
-    strengths: tuple[float, ...]
-    mean_scores: tuple[float, ...]
+    measure: Measure = "accuracy"
+    strengths: tuple[float, ...] = ()
+    mean_scores: tuple[float, ...] = ()
+    chosen: float | None = None
     n_learnt: int = 0
 
+    @property
+    def stands_at_end(self) -> bool:
+        """Whether the chosen strength is the smallest or the largest of several that were tried."""
+        ends = (self.strengths[0], self.strengths[-1]) if len(self.strengths) > 1 else ()
+        return self.chosen in ends
+
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields as plain values, for JSON."""
-        return asdict(self)
+        """Return all fields and `stands_at_end` as plain values, for JSON."""
+        return asdict(self) | {"stands_at_end": self.stands_at_end}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> CrossValidation:
@@ -169,66 +219,8 @@ class CrossValidation:
         fields : mapping
             Fields as `to_dict` returned them.
         """
-        return cls(**{**fields, "scores": Evaluation.from_dict(fields["scores"])})
-
-
-def estimate_interval(n_right: int, n_rows: int) -> tuple[float, float]:
-    """Estimate the 95 % score interval of a proportion (Wilson 1927).
-
-    Parameters
-    ----------
-    n_right : int
-        Number of rows that are predicted correctly.
-    n_rows : int
-        Number of all rows, at least 1.
-
-    Returns
-    -------
-    tuple of float
-        Ends of the interval.
-
-    Examples
-    --------
-    >>> low, high = estimate_interval(8, 10)
-    >>> round(low, 3), round(high, 3)
-    (0.49, 0.943)
-    """
-    interval = binomtest(n_right, n_rows).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-def estimate_balanced_interval(n_right: IntArray, n_rows: IntArray) -> tuple[float, float]:
-    """Estimate the 95 % interval of a balanced accuracy from the score intervals of the recalls.
-
-    The distances of the recalls from the ends of their intervals are squared and added (Zou and
-    Donner 2008). For one class, the interval is that of `estimate_interval`.
-
-    Parameters
-    ----------
-    n_right : ndarray of int64
-        ``(n_classes,)``, number of rows of each class that are predicted correctly.
-    n_rows : ndarray of int64
-        ``(n_classes,)``, number of all rows of each class, at least 1.
-
-    Returns
-    -------
-    tuple of float
-        Ends of the interval.
-
-    Examples
-    --------
-    >>> low, high = estimate_balanced_interval(np.array([90, 5]), np.array([100, 10]))
-    >>> round(low, 3), round(high, 3)
-    (0.563, 0.834)
-    """
-    if len(n_rows) == 1:
-        return estimate_interval(int(n_right[0]), int(n_rows[0]))
-    ends = np.array(
-        [estimate_interval(int(n), int(of)) for n, of in zip(n_right, n_rows, strict=True)]
-    )
-    recalls = n_right / n_rows
-    below, above = np.sqrt(((ends - recalls[:, None]) ** 2).sum(axis=0)) / len(recalls)
-    return float(recalls.mean() - below), float(recalls.mean() + above)
+        own = {name: value for name, value in fields.items() if name != "stands_at_end"}
+        return cls(**{**own, "scores": Evaluation.from_dict(fields["scores"])})
 
 
 def score_predictions(
@@ -238,6 +230,8 @@ def score_predictions(
     classes: Array,
     probabilities: Array | None = None,
     seen: BoolArray | None = None,
+    units: IntArray | None = None,
+    n_folds: int | None = None,
 ) -> Evaluation:
     """Compare predictions with labels.
 
@@ -251,6 +245,12 @@ def score_predictions(
         ``(n_rows, n_classes)``, predicted probabilities.
     seen : ndarray of bool, optional
         ``(n_rows,)``, True for rows that were learnt from. Default: none was.
+    units : ndarray of int64, optional
+        ``(n_rows,)``, number of the unit of each row, for the intervals. Default: each row is a
+        unit of its own.
+    n_folds : int, optional
+        Number of folds, if each row was predicted by a head that was fitted on the other folds.
+        Default: the rows are not folded.
 
     Returns
     -------
@@ -260,35 +260,74 @@ def score_predictions(
     unknown = ~np.isin(y, classes)
     labels = [str(label) for label in [*classes, *np.unique(y[unknown])]]
     confusion = confusion_matrix(y, predicted, labels=labels)
-    precision, recall, f1, n_of_class = precision_recall_fscore_support(
-        y, predicted, labels=labels, zero_division=0.0
-    )
-    has_rows = n_of_class > 0
-    n_right = int(np.trace(confusion))
-    seen = np.zeros(len(y), bool) if seen is None else seen
-    n_unseen = int((~seen).sum())
-    n_unseen_right = int((y == predicted)[~seen].sum())
-    loss = None
-    if probabilities is not None and not unknown.any():
-        codes = np.searchsorted(classes, y)
-        loss = float(log_loss(codes, probabilities, labels=np.arange(len(classes))))
+    n_right, n_of_class, n_predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+    right = np.asarray(y == predicted)
+    n_units = None if units is None else len(np.unique(units))
+    if n_units == len(y):
+        units = n_units = None
+    codes = {label: code for code, label in enumerate(labels)}
+    of_row = np.array([codes[label] for label in y.tolist()])
+    recall = _divide(n_right, n_of_class)
+    f1 = _divide(2 * n_right, n_of_class + n_predicted)
+    unseen = np.ones(len(y), bool) if seen is None else ~seen
+    score = _score_unseen(right, of_row, unseen, units=units, n_folds=n_folds)
+    reliability = measure_reliability(np.where(unknown, -1, of_row), probabilities)
     return Evaluation(
         n_rows=len(y),
-        accuracy=n_right / len(y),
-        accuracy_ci95=estimate_interval(n_right, len(y)),
-        balanced_accuracy=float(recall[has_rows].mean()),
-        macro_f1=float(f1[has_rows | (confusion.sum(axis=0) > 0)].mean()),
-        log_loss=loss,
+        n_units=n_units,
+        accuracy=float(right.mean()),
+        accuracy_ci95=estimate_interval(right, units, n_folds=n_folds),
+        majority_accuracy=float(n_of_class.max() / len(y)),
+        balanced_accuracy=float(np.nanmean(recall)),
+        balanced_accuracy_ci95=estimate_balanced_interval(right, of_row, units, n_folds=n_folds),
+        macro_f1=float(np.nanmean(f1)),
+        **asdict(reliability),
         classes=tuple(labels),
         confusion=tuple(tuple(int(count) for count in line) for line in confusion),
         per_class=tuple(
-            ClassScores(
-                label=label, n_rows=int(n), precision=float(p), recall=float(r), f1=float(f)
+            ClassScores(label=label, n_rows=int(n), precision=p, recall=r, f1=f)
+            for label, n, p, r, f in zip(
+                labels,
+                n_of_class,
+                _hide_nan(_divide(n_right, n_predicted)),
+                _hide_nan(recall),
+                _hide_nan(f1),
+                strict=True,
             )
-            for label, n, p, r, f in zip(labels, n_of_class, precision, recall, f1, strict=True)
         ),
         n_unknown=int(unknown.sum()),
-        n_seen=len(y) - n_unseen,
-        unseen_accuracy=n_unseen_right / n_unseen if n_unseen else None,
-        unseen_accuracy_ci95=estimate_interval(n_unseen_right, n_unseen) if n_unseen else None,
+        n_seen=int((~unseen).sum()),
+        **score,
     )
+
+
+def _score_unseen(
+    right: BoolArray,
+    codes: IntArray,
+    unseen: BoolArray,
+    *,
+    units: IntArray | None,
+    n_folds: int | None,
+) -> dict[str, Any]:
+    """Score the rows that were not learnt from; None for what cannot be measured."""
+    if not unseen.any():
+        names = ("accuracy", "accuracy_ci95", "majority_accuracy")
+        return {f"unseen_{name}": None for name in names}
+    parted = None if units is None else units[unseen]
+    return {
+        "unseen_accuracy": float(right[unseen].mean()),
+        "unseen_accuracy_ci95": estimate_interval(right[unseen], parted, n_folds=n_folds),
+        "unseen_majority_accuracy": float(np.bincount(codes[unseen]).max() / unseen.sum()),
+    }
+
+
+def _divide(part: IntArray, whole: IntArray) -> Float64Array:
+    """Divide; NaN for 0/0, which is not 0."""
+    shares = np.full(len(whole), np.nan)
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares
+
+
+def _hide_nan(values: Float64Array) -> list[float | None]:
+    """Return plain numbers, None for NaN."""
+    return [None if np.isnan(value) else float(value) for value in values]

@@ -27,7 +27,7 @@ from featx.finetune.measured import (
     find_measurements,
 )
 from featx.finetune.plan import choose_n_blocks
-from featx.heads.evaluate import estimate_interval
+from featx.heads.intervals import estimate_interval
 from tests.builders import MakeCache, mark_learnt
 
 
@@ -193,7 +193,7 @@ def test_draw_curve_rises_with_rows() -> None:
     assert points[-1].accuracy > points[0].accuracy
     for point in points:  # a fifth of the rows is held out
         n_right = round(120 * point.accuracy)
-        assert point.accuracy_ci95 == estimate_interval(n_right, 120)
+        assert point.accuracy_ci95 == estimate_interval(np.arange(120) < n_right)
     assert points == draw_curve(X, y, None, seed=0, subject="rows")
 
 

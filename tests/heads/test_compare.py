@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from featx.core.typing import Array
 from featx.heads.compare import compare_predictions, compute_p_value
-from featx.heads.evaluate import estimate_balanced_interval, estimate_interval
+from featx.heads.intervals import estimate_balanced_interval, estimate_interval
 
 
 def build(
@@ -44,8 +44,8 @@ def test_compare_predictions_counts_rows_as_a_table_does() -> None:
     assert (found.n_only_first, found.n_only_second) == (2, 5)
     assert (found.first, found.second) == (12 / 20, 15 / 20)
     assert found.gain == pytest.approx(3 / 20)
-    assert found.first_ci95 == estimate_interval(12, 20)
-    assert found.second_ci95 == estimate_interval(15, 20)
+    assert found.first_ci95 == estimate_interval(np.arange(20) < 12)
+    assert found.second_ci95 == estimate_interval(np.arange(20) < 15)
     # 2 x (1 + 7 + 21) / 2^7
     assert found.p_value == pytest.approx(58 / 128)
 
@@ -263,7 +263,8 @@ def test_compare_predictions_by_balanced_accuracy_is_the_mean_of_recalls() -> No
         ("c0", 10, 0.8, 0.4),
         ("c1", 100, 0.6, 0.95),
     ]
-    assert found.first_ci95 == estimate_balanced_interval(np.array([8, 60]), np.array([10, 100]))
+    codes = np.unique(rows[0], return_inverse=True)[1]
+    assert found.first_ci95 == estimate_balanced_interval(rows[1] == rows[0], codes)
 
 
 def test_compare_predictions_names_a_class_that_loses_beyond_chance() -> None:

@@ -7,13 +7,8 @@ import pytest
 from sklearn import metrics
 
 from featx.core.typing import Array
-from featx.heads.evaluate import (
-    CrossValidation,
-    Evaluation,
-    estimate_balanced_interval,
-    estimate_interval,
-    score_predictions,
-)
+from featx.heads.evaluate import CrossValidation, Evaluation, score_predictions
+from featx.heads.intervals import estimate_balanced_interval, estimate_interval
 
 CLASSES = np.array(["1", "10", "2", "ants"])
 
@@ -24,22 +19,6 @@ def build_random(n_rows: int = 300, seed: int = 0) -> tuple[Array, Array, Array]
     y = rng.choice(CLASSES, n_rows, p=[0.5, 0.3, 0.15, 0.05])
     probabilities = rng.dirichlet(np.ones(4), n_rows)
     return y, CLASSES[probabilities.argmax(axis=1)], probabilities
-
-
-@pytest.mark.parametrize(
-    ("n_right", "n_rows", "low", "high"),
-    [
-        # Newcombe 1998, Statistics in Medicine 17, table I, method 3
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0000, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ],
-)
-def test_estimate_interval_is_the_published_one(
-    n_right: int, n_rows: int, low: float, high: float
-) -> None:
-    assert estimate_interval(n_right, n_rows) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_score_predictions_has_interval_of_its_accuracy() -> None:
@@ -59,6 +38,9 @@ def test_score_predictions_equal_scikit_learns(seed: int) -> None:
     assert scores.balanced_accuracy == pytest.approx(metrics.balanced_accuracy_score(y, predicted))
     assert scores.macro_f1 == pytest.approx(metrics.f1_score(y, predicted, average="macro"))
     assert scores.log_loss == pytest.approx(metrics.log_loss(y, probabilities, labels=CLASSES))
+    squares = (probabilities - (y[:, None] == CLASSES)) ** 2
+    assert scores.brier == pytest.approx(squares.sum(axis=1).mean())
+    assert scores.mean_score == pytest.approx(probabilities.max(axis=1).mean())
     assert (scores.n_unknown, scores.n_seen) == (0, 0)
 
 
@@ -93,14 +75,49 @@ def test_score_predictions_unknown_classes_count_as_wrong() -> None:
     assert scores.accuracy == 0.5
     assert scores.balanced_accuracy == 0.5
     assert scores.n_unknown == 2
-    assert scores.log_loss is None
+    assert (scores.log_loss, scores.brier) == (None, None)
+    assert scores.mean_score == pytest.approx((0.9 + 0.8 + 0.9 + 0.7) / 4)
     assert scores.classes == ("a", "b", "aardvark", "zebra")
     assert scores.confusion == ((1, 0, 0, 0), (0, 1, 0, 0), (0, 1, 0, 0), (1, 0, 0, 0))
 
 
-def test_score_predictions_without_probabilities_have_no_log_loss() -> None:
+def test_score_predictions_without_probabilities_do_not_score_them() -> None:
     y, predicted, _ = build_random()
-    assert score_predictions(y, predicted, classes=CLASSES).log_loss is None
+    scores = score_predictions(y, predicted, classes=CLASSES)
+    assert (scores.log_loss, scores.brier) == (None, None)
+    assert (scores.calibration_error, scores.mean_score) == (None, None)
+
+
+def test_score_predictions_what_was_not_measured_is_none() -> None:
+    y = np.array(["a", "a", "b", "b", "c"])
+    predicted = np.array(["a", "a", "b", "a", "a"])
+    scores = score_predictions(y, predicted, classes=np.array(["a", "b", "c", "d"]))
+    never_predicted, without_rows = scores.per_class[2:]
+    assert never_predicted.precision is None
+    assert (never_predicted.recall, never_predicted.f1) == (0, 0)
+    assert (without_rows.precision, without_rows.recall, without_rows.f1) == (None, None, None)
+
+
+def test_score_predictions_majority_is_what_always_one_answer_scores() -> None:
+    y = np.array(["b", "b", "b", "a"])
+    scores = score_predictions(y, y, classes=np.array(["a", "b"]))
+    assert (scores.majority_class, scores.majority_accuracy) == ("b", 0.75)
+
+
+def test_score_predictions_of_units_have_their_intervals() -> None:
+    y, predicted, _ = build_random()
+    units = np.arange(len(y)) // 10
+    right = y == predicted
+    alone = score_predictions(y, predicted, classes=CLASSES, units=np.arange(len(y)))
+    assert alone == score_predictions(y, predicted, classes=CLASSES)
+    assert alone.n_units is None
+    scores = score_predictions(y, predicted, classes=CLASSES, units=units)
+    assert scores.n_units == 30
+    assert scores.accuracy_ci95 == estimate_interval(right, units)
+    codes = np.searchsorted(np.sort(CLASSES), y)
+    assert scores.balanced_accuracy_ci95 == estimate_balanced_interval(right, codes, units)
+    folded = score_predictions(y, predicted, classes=CLASSES, units=units, n_folds=5)
+    assert folded.accuracy_ci95 == estimate_interval(right, units, n_folds=5)
 
 
 def test_score_predictions_class_without_rows_is_left_out_of_means() -> None:
@@ -132,7 +149,8 @@ def test_score_predictions_scores_rows_that_were_not_learnt_from_apart() -> None
     scores = score_predictions(y, predicted, classes=y[:2], seen=seen)
     assert (scores.n_seen, scores.accuracy) == (1, 0.75)
     assert scores.unseen_accuracy == pytest.approx(2 / 3)
-    assert scores.unseen_accuracy_ci95 == estimate_interval(2, 3)
+    assert scores.unseen_accuracy_ci95 == estimate_interval(np.array([1, 1, 0]))
+    assert scores.unseen_majority_accuracy == pytest.approx(2 / 3)
 
 
 def test_score_predictions_of_learnt_rows_alone_has_no_accuracy_of_others() -> None:
@@ -140,6 +158,7 @@ def test_score_predictions_of_learnt_rows_alone_has_no_accuracy_of_others() -> N
     scores = score_predictions(y, y, classes=y, seen=np.ones(2, bool))
     assert (scores.n_seen, scores.accuracy) == (2, 1.0)
     assert (scores.unseen_accuracy, scores.unseen_accuracy_ci95) == (None, None)
+    assert scores.unseen_majority_accuracy is None
 
 
 def test_evaluation_to_dict_is_json() -> None:
@@ -166,22 +185,34 @@ def test_cross_validation_from_dict_is_what_to_dict_was_made_of() -> None:
         n_folds=4,
         strengths=(0.1, 1.0),
         mean_scores=(0.5, 0.25),
+        chosen=0.1,
     )
     assert CrossValidation.from_dict(found.to_dict()) == found
     values = json.loads(json.dumps(found.to_dict()))
     assert values["scores"]["n_rows"] == 300
     assert (values["n_folds"], values["strengths"]) == (4, [0.1, 1.0])
+    assert (values["measure"], values["stands_at_end"]) == ("accuracy", True)
 
 
-def test_balanced_interval_of_one_class_is_that_of_a_proportion() -> None:
-    assert estimate_balanced_interval(np.array([8]), np.array([10])) == estimate_interval(8, 10)
-
-
-@pytest.mark.parametrize("counts", [(120, 12), (300, 5), (40, 40)], ids=str)
-def test_balanced_interval_covers_the_true_score(counts: tuple[int, int]) -> None:
-    rng, recalls = np.random.default_rng(0), np.array([0.9, 0.7])
-    covered = []
-    for _ in range(400):
-        low, high = estimate_balanced_interval(rng.binomial(counts, recalls), np.array(counts))
-        covered.append(low <= recalls.mean() <= high)
-    assert 0.93 <= np.mean(covered) < 1
+@pytest.mark.parametrize(
+    ("strengths", "chosen", "expected"),
+    [
+        ((0.1, 1.0, 10.0), 0.1, True),
+        ((0.1, 1.0, 10.0), 1.0, False),
+        ((0.1, 1.0, 10.0), 10.0, True),
+        ((1.0,), 1.0, False),
+        ((), None, False),
+    ],
+)
+def test_cross_validation_says_whether_the_choice_stands_at_an_end(
+    strengths: tuple[float, ...], chosen: float | None, expected: bool
+) -> None:
+    y, predicted, _ = build_random()
+    found = CrossValidation(
+        scores=score_predictions(y, predicted, classes=CLASSES),
+        n_folds=4,
+        strengths=strengths,
+        mean_scores=(0.5,) * len(strengths),
+        chosen=chosen,
+    )
+    assert found.stands_at_end == expected
