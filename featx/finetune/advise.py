@@ -26,7 +26,8 @@ from featx.core.errors import BackboneError
 from featx.finetune.curve import CurvePoint, draw_curve
 from featx.finetune.measured import MEASURED, Measurement, Spread, find_measurements
 from featx.fitting.inputs import CacheLike, opened_cache
-from featx.heads.splits import check_seed, fill_groups, find_fresh, spread_over_groups
+from featx.heads.splits import check_seed, find_fresh
+from featx.heads.units import find_units, spread_over_units
 
 MIN_GAIN = 0.01
 """Smallest gain that is worth the cost: minutes of time, and embeddings tied to one task."""
@@ -133,21 +134,22 @@ def advise(cache: CacheLike, *, embedding: str | None = None, seed: int = 0) -> 
         info = opened.get_info(embedding)
         split = "train" if opened.list_splits() else "all"
         rows = opened.select_rows(split, labelled=True, embedding=info.name)
-        learnt = spread_over_groups(opened.read_learnt(info.name), opened.groups)[rows]
+        units = find_units(opened.groups, opened.read_column("digest"))
+        learnt = spread_over_units(opened.read_learnt(info.name), units)[rows]
         n_all = len(rows)
         if learnt.any():
             rows = rows[find_fresh(opened.labels[rows], learnt)]
         if n_all and not len(rows):
             return decline(n_all, int(learnt.sum()))
         y = opened.labels[rows]
-        groups = fill_groups(opened.groups[rows])
+        units = None if units is None else units[rows]
         n_classes = len(np.unique(y))
         per_class = len(rows) / max(1, n_classes)
         chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:MAX_ROWS])
         X = opened.read_vectors(info.name, rows[chosen])
         subject = f"{opened.path}, split {split}"
     curve = draw_curve(
-        X, y[chosen], None if groups is None else groups[chosen], seed=seed, subject=subject
+        X, y[chosen], None if units is None else units[chosen], seed=seed, subject=subject
     )
     choice = choose_blocks(per_class, curve)
     n_blocks = 0 if choice.part == "none" else 1

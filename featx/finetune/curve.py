@@ -36,7 +36,7 @@ class CurvePoint:
 
 
 def draw_curve(
-    X: Array, y: Array, groups: Array | None, *, seed: int, subject: str
+    X: Array, y: Array, units: Array | None, *, seed: int, subject: str
 ) -> tuple[CurvePoint, ...]:
     """Fit heads on a growing part of the rows, and score them on a fifth that is held out.
 
@@ -46,8 +46,8 @@ def draw_curve(
         Embeddings ``(n_rows, dim)``.
     y : ndarray of str
         Labels ``(n_rows,)``.
-    groups : ndarray or None
-        Groups ``(n_rows,)``; rows of one group stay together.
+    units : ndarray or None
+        Units ``(n_rows,)``: rows of one unit stay together; None if each row is alone.
     seed : int
         Seed of the folds and of the order of the rows.
     subject : str
@@ -64,7 +64,7 @@ def draw_curve(
         If there are fewer than two classes, or too few rows of them.
     """
     counts = np.unique(y, return_counts=True)[1] if len(y) else np.zeros(0, int)
-    folds = build_folds(y, groups, n_folds=5, seed=seed) if len(counts) > 1 else []
+    folds = build_folds(y, units, n_folds=5, seed=seed) if len(counts) > 1 else []
     # A fold that holds out a whole class cannot be the end of the curve.
     folds = [pair for pair in folds if len(np.unique(y[pair[0]])) == len(counts)]
     if not folds:
@@ -84,7 +84,7 @@ def draw_curve(
         n_classes = len(np.unique(y[part]))
         if n_classes < len(counts):
             break  # a smaller part lacks a class and would say nothing
-        head.fit(X[part], y[part], None if groups is None else groups[part])
+        head.fit(X[part], y[part], None if units is None else units[part])
         # All smaller parts use the C of all rows, because the search takes most of the time.
         head.set_params(C=head.C_)
         right = head.predict(X[test]) == y[test]

@@ -32,7 +32,7 @@ from featx.fitting.inputs import find_comparable, note_left_out, note_unknown, r
 from featx.heads.class_weights import weigh_classes
 from featx.heads.head import Head
 from featx.heads.linear import fold_linear
-from featx.heads.splits import join_units
+from featx.heads.units import join_units
 from featx.images.entries import Entry, as_columns
 from featx.images.manifest import Manifest
 from featx.images.sources.read import read_manifest

@@ -9,7 +9,8 @@ import numpy as np
 from featx.cache.reader import Cache
 from featx.core.errors import HeadError, TuningError
 from featx.core.typing import Array, IntArray
-from featx.heads.splits import assign_splits, check_seed, fill_groups
+from featx.heads.splits import assign_splits, check_seed
+from featx.heads.units import find_units
 
 HOLDOUT = 0.1
 """Share of the split train that is held out to decide when to stop."""
@@ -116,25 +117,19 @@ def hold_out(train: LabelledRows, seed: int, subject: str) -> tuple[IntArray, In
     HeadError
         If the seed is out of its range.
     """
-    _, first, inverse = np.unique(train.digests, return_index=True, return_inverse=True)
-    order = np.sort(first)
-    unique, groups = train.select(order), fill_groups(train.groups)
-    counts = np.unique(unique.labels, return_counts=True)[1]
-    share = HOLDOUT_OF_FEW if len(unique) < FEW_ROWS else HOLDOUT
-    if groups is None:  # a stratified holdout has a row of each class that has more than one
-        share = max(share, int((counts > 1).sum()) / len(unique))
+    units = find_units(train.groups, train.digests)
+    counts = np.unique(train.labels, return_counts=True)[1]
+    share = HOLDOUT_OF_FEW if len(train) < FEW_ROWS else HOLDOUT
+    if units is None:  # a stratified holdout has a row of each class that has more than one
+        share = max(share, int((counts > 1).sum()) / len(train))
     check_seed(seed)
     try:
-        parts = assign_splits(
-            unique.labels, None if groups is None else groups[order], val=share, test=0, seed=seed
-        )
+        parts = assign_splits(train.labels, units, val=share, test=0, seed=seed)
     except HeadError as error:
         raise TuningError(
             subject=f"{subject}, split train",
             expected="enough images to hold out some of each class, to decide when to stop",
-            got=f"{len(unique)} images of {len(counts)} classes",
+            got=f"{len(train)} images of {len(counts)} classes",
             remedy="Label more images.",
         ) from error
-    # Copies of an image go to the same part as the first copy.
-    parts = parts[np.searchsorted(order, first[inverse])]
     return np.flatnonzero(parts == "train"), np.flatnonzero(parts == "val")

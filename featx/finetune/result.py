@@ -38,7 +38,7 @@ from featx.finetune.trunk import TrunkRun, check_batch
 from featx.heads.compare import PairedScores, compare_predictions
 from featx.heads.head import Head
 from featx.heads.linear import build_linear, fold_linear
-from featx.heads.splits import join_units
+from featx.heads.units import join_units
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

@@ -18,7 +18,8 @@ from featx.core.text import join_some
 from featx.core.typing import BoolArray, CachePaths, Split, StrArray, list_choices
 from featx.fitting.inputs import check_labels
 from featx.fitting.label import choose_author
-from featx.heads.splits import assign_splits, fill_groups, spread_over_groups
+from featx.heads.splits import assign_splits
+from featx.heads.units import find_units, spread_over_units
 
 
 def split_cache(
@@ -154,15 +155,15 @@ def build_splits(
     """
     rows = cache.select_rows(labelled=True)
     check_labels(cache.labels[rows], subject=str(cache.path))
-    groups = fill_groups(cache.groups[rows])
+    units = find_units(cache.groups, cache.read_column("digest"))
     splits = np.full(len(cache), "", dtype=object)
     splits[rows] = assign_splits(
         cache.labels[rows],
-        groups,
+        None if units is None else units[rows],
         val=val,
         test=test,
         seed=seed,
-        learnt=spread_over_groups(learnt, cache.groups)[rows],
+        learnt=spread_over_units(learnt, units)[rows],
     )
     return splits
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from featx.core.errors import HeadError
@@ -24,61 +22,6 @@ MAX_SEED = 2**32 - 1
 MIN_FRESH = 30
 """Smallest number of rows to score if the network has learnt from the others: of 30 rows, the
 interval of an accuracy is up to 0.34 wide."""
-
-
-def fill_groups(groups: StrArray) -> StrArray | None:
-    """Give each row without a group a group of its own.
-
-    Parameters
-    ----------
-    groups : ndarray of str
-        ``(n_rows,)``, empty for rows without a group.
-
-    Returns
-    -------
-    ndarray of str or None
-        ``(n_rows,)``; None if no row has a group.
-
-    Examples
-    --------
-    >>> fill_groups(np.array(["a", "", "a"], dtype=object)).tolist()
-    ['g:a', 'row:1', 'g:a']
-    """
-    if not (groups != "").any():
-        return None
-    return np.array([f"g:{g}" if g else f"row:{i}" for i, g in enumerate(groups)], dtype=object)
-
-
-def join_units(*columns: StrArray) -> IntArray:
-    """Join rows that belong together: rows with the same text in one of the columns.
-
-    Parameters
-    ----------
-    *columns : ndarray of str
-        ``(n_rows,)`` each, such as groups and digests; ``""`` stands for nothing.
-
-    Returns
-    -------
-    ndarray of int64
-        ``(n_rows,)``, the number of the unit of each row.
-
-    Examples
-    --------
-    >>> groups = np.array(["a", "", "a", ""], dtype=object)
-    >>> join_units(groups, np.array(["1", "2", "3", "2"], dtype=object)).tolist()
-    [0, 1, 0, 1]
-    """
-    n_rows = n_nodes = len(columns[0])  # a node of a graph for each row, then for each text
-    ends: list[tuple[IntArray, IntArray]] = []
-    for column in columns:
-        rows = np.flatnonzero(column != "")
-        texts, codes = np.unique(column[rows].astype(str), return_inverse=True)
-        ends.append((rows, codes + n_nodes))
-        n_nodes += len(texts)
-    starts, stops = (np.concatenate(part) for part in zip(*ends, strict=True))
-    graph = coo_array((np.ones(len(starts), bool), (starts, stops)), shape=(n_nodes, n_nodes))
-    units = connected_components(graph, directed=False)[1][:n_rows]
-    return np.unique(units, return_inverse=True)[1].astype(np.int64)
 
 
 def check_seed(seed: int) -> None:
@@ -103,18 +46,18 @@ def check_seed(seed: int) -> None:
         )
 
 
-def build_folds(y: Array, groups: Array | None, *, n_folds: int, seed: int) -> Folds:
-    """Divide rows into stratified folds and keep groups together.
+def build_folds(y: Array, units: Array | None, *, n_folds: int, seed: int) -> Folds:
+    """Divide rows into stratified folds and keep units together.
 
     Parameters
     ----------
     y : ndarray
         ``(n_rows,)``, labels or class codes.
-    groups : ndarray or None
-        ``(n_rows,)``, the group of each row.
+    units : ndarray or None
+        ``(n_rows,)``, the unit of each row; None if each row is alone.
     n_folds : int
         Number of folds. Fewer folds are made if the largest class has fewer rows, or if there are
-        fewer groups.
+        fewer units.
     seed : int
         Seed of the shuffle.
 
@@ -125,39 +68,14 @@ def build_folds(y: Array, groups: Array | None, *, n_folds: int, seed: int) -> F
         only one class are left out; the list may be empty.
     """
     largest = int(np.unique(y, return_counts=True)[1].max())
-    n_folds = min(n_folds, largest, len(y) if groups is None else len(np.unique(groups)))
+    n_folds = min(n_folds, largest, len(y) if units is None else len(np.unique(units)))
     if n_folds < 2:
         return []
-    splitter_class = StratifiedKFold if groups is None else StratifiedGroupKFold
+    splitter_class = StratifiedKFold if units is None else StratifiedGroupKFold
     splitter = splitter_class(n_folds, shuffle=True, random_state=seed)
     with ignore_warnings(UserWarning, "The least populated class"):  # fewer rows than folds
-        folds = list(splitter.split(np.zeros(len(y)), y, groups))
+        folds = list(splitter.split(np.zeros(len(y)), y, units))
     return [(train, test) for train, test in folds if len(test) and len(np.unique(y[train])) > 1]
-
-
-def spread_over_groups(flags: BoolArray, groups: StrArray) -> BoolArray:
-    """Mark all rows of each group that has a marked row.
-
-    Parameters
-    ----------
-    flags : ndarray of bool
-        ``(n_rows,)``, the marked rows.
-    groups : ndarray of str
-        ``(n_rows,)``, the group of each row, empty for none.
-
-    Returns
-    -------
-    ndarray of bool
-        ``(n_rows,)``.
-
-    Examples
-    --------
-    >>> groups = np.array(["a", "a", "", ""], object)
-    >>> spread_over_groups(np.array([True, False, True, False]), groups).tolist()
-    [True, True, True, False]
-    """
-    marked = np.unique(groups[flags & (groups != "")])
-    return flags | (np.isin(groups, marked) if len(marked) else False)
 
 
 def find_fresh(y: Array, learnt: BoolArray) -> IntArray:
@@ -171,7 +89,7 @@ def find_fresh(y: Array, learnt: BoolArray) -> IntArray:
     y : ndarray
         ``(n_rows,)``, labels or class codes.
     learnt : ndarray of bool
-        ``(n_rows,)``, rows that the network has learnt from, or that belong to the same groups.
+        ``(n_rows,)``, rows that the network has learnt from, or that belong to the same units.
 
     Returns
     -------
@@ -185,7 +103,7 @@ def find_fresh(y: Array, learnt: BoolArray) -> IntArray:
 
 
 def build_fresh_folds(
-    y: Array, groups: Array | None, learnt: BoolArray, *, n_folds: int, seed: int
+    y: Array, units: Array | None, learnt: BoolArray, *, n_folds: int, seed: int
 ) -> Folds:
     """Divide rows into folds that test only rows that a network has not learnt from.
 
@@ -196,10 +114,10 @@ def build_fresh_folds(
     ----------
     y : ndarray
         ``(n_rows,)``, labels or class codes.
-    groups : ndarray or None
-        ``(n_rows,)``, the group of each row.
+    units : ndarray or None
+        ``(n_rows,)``, the unit of each row; None if each row is alone.
     learnt : ndarray of bool
-        ``(n_rows,)``, rows that the network has learnt from, or that belong to the same groups.
+        ``(n_rows,)``, rows that the network has learnt from, or that belong to the same units.
     n_folds : int
         Number of folds.
     seed : int
@@ -214,7 +132,7 @@ def build_fresh_folds(
     if not len(fresh):
         return []
     folds = build_folds(
-        y[fresh], None if groups is None else groups[fresh], n_folds=n_folds, seed=seed
+        y[fresh], None if units is None else units[fresh], n_folds=n_folds, seed=seed
     )
     others = np.flatnonzero(learnt)
     return [(np.sort(np.append(fresh[train], others)), fresh[test]) for train, test in folds]
@@ -222,28 +140,28 @@ def build_fresh_folds(
 
 def assign_splits(
     y: Array,
-    groups: Array | None,
+    units: Array | None,
     *,
     val: float,
     test: float,
     seed: int,
     learnt: BoolArray | None = None,
 ) -> StrArray:
-    """Divide labelled rows into train, val and test: stratified, with groups kept together.
+    """Divide labelled rows into train, val and test: stratified, with units kept together.
 
     Parameters
     ----------
     y : ndarray of str
         ``(n_rows,)``, labels.
-    groups : ndarray or None
-        ``(n_rows,)``, the group of each row.
+    units : ndarray or None
+        ``(n_rows,)``, the unit of each row; None if each row is alone.
     val, test : float
-        Fractions of the rows for val and for test, 0 for none. With groups the fractions are
+        Fractions of the rows for val and for test, 0 for none. With units the fractions are
         approximate.
     seed : int
         Seed of the shuffle.
     learnt : ndarray of bool, optional
-        ``(n_rows,)``, rows that a network has learnt from, or that belong to the same groups. They
+        ``(n_rows,)``, rows that a network has learnt from, or that belong to the same units. They
         become train, and val and test take of the other rows what there is. Default: none.
 
     Returns
@@ -254,7 +172,7 @@ def assign_splits(
     Raises
     ------
     HeadError
-        If the fractions leave no rows for train, or rows or groups are too few for them.
+        If the fractions leave no rows for train, or rows or units are too few for them.
 
     Examples
     --------
@@ -274,7 +192,7 @@ def assign_splits(
     labels, y = np.unique(y, return_inverse=True)  # numbers are compared faster than texts
     splits = np.full(len(y), "train", dtype=object)
     if learnt is not None and learnt.any():
-        rest = _choose_fresh(y, labels, groups, learnt, share=val + test, seed=seed)
+        rest = _choose_fresh(y, labels, units, learnt, share=val + test, seed=seed)
         fractions, n_rows = {"test": test / (val + test)}, len(rest)
         splits[rest] = "val" if val else "test"
         if not val * test:
@@ -284,7 +202,7 @@ def assign_splits(
     for name, fraction in fractions.items():
         if fraction:
             n_wanted = round(fraction * n_rows)
-            chosen = _choose(y[rest], None if groups is None else groups[rest], n_wanted, seed)
+            chosen = _choose(y[rest], None if units is None else units[rest], n_wanted, seed)
             splits[rest[chosen]] = name
             rest = np.delete(rest, chosen)
     return splits
@@ -293,7 +211,7 @@ def assign_splits(
 def _choose_fresh(
     y: IntArray,
     labels: StrArray,
-    groups: Array | None,
+    units: Array | None,
     learnt: BoolArray,
     *,
     share: float,
@@ -302,13 +220,13 @@ def _choose_fresh(
     """Choose the rows of val and test among those that no network has learnt from."""
     rng = np.random.default_rng(seed)
     fresh = np.flatnonzero(~learnt)
-    if groups is None:  # of a class without learnt rows, some must be left to fit on
+    if units is None:  # of a class without learnt rows, some must be left to fit on
         for code in np.setdiff1d(y[fresh], y[learnt]):
             rows = rng.permutation(fresh[y[fresh] == code])
             fresh = np.setdiff1d(fresh, rows[int(share * len(rows)) :])
     n_wanted = round(share * len(y))
     if len(fresh) - n_wanted >= len(np.unique(y[fresh])):  # else all of them
-        chosen = _choose(y[fresh], None if groups is None else groups[fresh], n_wanted, seed)
+        chosen = _choose(y[fresh], None if units is None else units[fresh], n_wanted, seed)
         fresh = fresh[chosen]
     unlearnable = np.setdiff1d(y, np.delete(y, fresh))
     if not len(fresh) or len(unlearnable):
@@ -323,17 +241,17 @@ def _choose_fresh(
     return fresh
 
 
-def _choose(y: Array, groups: Array | None, n_wanted: int, seed: int) -> IntArray:
+def _choose(y: Array, units: Array | None, n_wanted: int, seed: int) -> IntArray:
     """Choose about `n_wanted` rows, stratified by class; return their indices."""
-    if groups is None:
+    if units is None:
         chosen = _choose_rows(y, n_wanted, seed)
     else:
-        chosen = _choose_groups(y, groups, n_wanted, seed)
+        chosen = _choose_units(y, units, n_wanted, seed)
     if len(chosen) == 0:
         counts = np.unique(y, return_counts=True)[1]
         raise HeadError(
             subject="val, test",
-            expected=f"{'rows' if groups is None else 'groups'} of every class among the "
+            expected=f"{'rows' if units is None else 'groups'} of every class among the "
             f"{n_wanted} of {len(y)} rows set aside and among the others",
             got=f"{len(counts)} classes, {count_noun(counts.min(), 'row')} of the smallest",
             remedy="Label more rows, or pass another fraction.",
@@ -352,12 +270,12 @@ def _choose_rows(y: Array, n_wanted: int, seed: int) -> IntArray:
     return np.asarray(chosen)
 
 
-def _choose_groups(y: Array, groups: Array, n_wanted: int, seed: int) -> IntArray:
-    """Choose whole groups: add every stratified fold that brings the size nearer to `n_wanted`."""
+def _choose_units(y: Array, units: Array, n_wanted: int, seed: int) -> IntArray:
+    """Choose whole units: add every stratified fold that brings the size nearer to `n_wanted`."""
     # Each fold has at most half of `n_wanted` rows, so that a sum of folds comes near to it.
-    n_folds = min(len(np.unique(groups)), max(20, math.ceil(2 * len(y) / max(n_wanted, 1))))
+    n_folds = min(len(np.unique(units)), max(20, math.ceil(2 * len(y) / max(n_wanted, 1))))
     chosen: list[int] = []
-    for _, fold in build_folds(y, groups, n_folds=n_folds, seed=seed):
+    for _, fold in build_folds(y, units, n_folds=n_folds, seed=seed):
         if abs(len(chosen) + len(fold) - n_wanted) < abs(len(chosen) - n_wanted):
             chosen.extend(fold)
     return np.array(chosen, np.int64)

@@ -61,7 +61,7 @@ def test_split_cache_of_one_row_is_refused(make_cache: MakeCache) -> None:
 
 def test_split_cache_of_two_groups_of_one_row_is_refused(make_cache: MakeCache) -> None:
     path = make_cache(splits=False, n_train=2, n_val=0, groups=["a", "b"])
-    with pytest.raises(HeadError, match=r"expected groups of every class among the 0 of 2 rows"):
+    with pytest.raises(HeadError, match=r"expected rows of every class among the 0 of 2 rows"):
         split_cache(path)
 
 

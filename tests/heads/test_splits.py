@@ -5,7 +5,7 @@ import pytest
 
 from featx.core.errors import HeadError
 from featx.core.typing import Array, StrArray
-from featx.heads.splits import assign_splits, build_folds, check_seed, fill_groups, join_units
+from featx.heads.splits import assign_splits, build_folds, check_seed
 
 SEEDS = [0, 1, 2, 3]
 
@@ -16,23 +16,6 @@ def count(splits: StrArray, name: str) -> int:
 
 def list_straddling(splits: StrArray, groups: Array) -> list[str]:
     return [g for g in np.unique(groups) if len(np.unique(splits[groups == g].astype(str))) > 1]
-
-
-def test_fill_groups_without_any_is_none() -> None:
-    assert fill_groups(np.array(["", "", ""])) is None
-
-
-def test_fill_groups_gives_rows_without_one_their_own() -> None:
-    groups = fill_groups(np.array(["a", "", "a", "", "1"]))
-    assert groups is not None
-    assert groups[0] == groups[2]
-    assert len(set(groups)) == 4
-
-
-def test_fill_groups_does_not_confuse_names_with_row_numbers() -> None:
-    groups = fill_groups(np.array(["", "row:0", "0", "g:0"]))
-    assert groups is not None
-    assert len(set(groups)) == 4
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -212,18 +195,3 @@ def test_build_folds_of_tiny_sets_are_fewer(
 def test_build_folds_where_impossible_are_none(y: list[int], groups: list[int] | None) -> None:
     groups_given = None if groups is None else np.array(groups)
     assert build_folds(np.array(y), groups_given, n_folds=5, seed=0) == []
-
-
-def test_join_units_joins_rows_by_any_column() -> None:
-    groups = np.array(["a", "a", "", "", "b", ""], object)
-    digests = np.array(["1", "2", "2", "3", "4", ""], object)
-    # a joins 0 and 1, and the digest 2 joins 1 and 2; a text of one column is not of another.
-    assert join_units(groups, digests).tolist() == [0, 0, 0, 1, 2, 3]
-    assert join_units(digests, np.array(["", "", "", "", "1", ""], object)).tolist() == [
-        *(0, 1, 1, 2, 3, 4)
-    ]
-
-
-def test_join_units_of_rows_apart_are_rows() -> None:
-    nothing = np.full(4, "", object)
-    assert join_units(nothing, np.array(list("abcd"), object)).tolist() == [0, 1, 2, 3]

@@ -1,0 +1,132 @@
+"""The rows of a cache that a head is fitted on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import joblib
+
+from featx.cache.format import EmbeddingInfo
+from featx.cache.reader import Cache
+from featx.core.address import name_location
+from featx.core.learnt import Digests
+from featx.core.progress import announce
+from featx.core.typing import Array, BoolArray, IntArray, StrArray, UInt8Array
+from featx.fitting.inputs import check_labels
+from featx.heads.head import FittedOn
+from featx.heads.units import find_units, spread_over_units
+
+COPIES = 2
+"""Copies of the vectors that each fit holds beside them: chosen rows, and standardised ones."""
+
+TOLD_BYTES = 1 << 28
+"""Memory of a fit that a person is told of beforehand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittingRows:
+    """The rows of a cache that a head is fitted on.
+
+    Attributes
+    ----------
+    X : ndarray
+        ``(n_rows, dim)``, embeddings in their stored dtype.
+    y : ndarray of str
+        ``(n_rows,)``, labels.
+    units : ndarray of int64 or None
+        ``(n_rows,)``, the unit of each row: rows of one group or one digest; None if each is alone.
+    digests : ndarray of uint8
+        ``(n_rows, 32)``, SHA-256 of each image.
+    learnt : ndarray of bool
+        ``(n_rows,)``, True for rows that the network has learnt from, or whose unit has such
+        a row.
+    learnt_digests : ndarray of uint64
+        ``(n_images,)``, shortened digests of all images that the network has learnt from.
+    info : EmbeddingInfo
+        Fingerprint and provenance of the embedding.
+    fitted_on : FittedOn
+        Cache and split that the rows come from.
+    """
+
+    X: Array
+    y: StrArray
+    units: IntArray | None
+    digests: UInt8Array
+    learnt: BoolArray
+    learnt_digests: Digests
+    info: EmbeddingInfo
+    fitted_on: FittedOn
+
+    @classmethod
+    def read(
+        cls, cache: Cache, *, split: str | None, embedding: str | None, n_folds: int = 0
+    ) -> FittingRows:
+        """Read the labelled rows of a split that have a vector.
+
+        Parameters
+        ----------
+        cache : Cache
+            Open cache.
+        split : str or None
+            Name of the split; None for train, or for all rows if the cache has no splits.
+        embedding : str or None
+            Name of the embedding; None for the only one of the cache.
+        n_folds : int
+            Number of folds that will be made of the rows, for the memory that is told.
+        """
+        if split is None:
+            split = "train" if cache.list_splits() else "all"
+        info = cache.get_info(embedding)
+        rows = cache.select_rows(split, labelled=True, embedding=info.name)
+        y = cache.labels[rows]
+        check_labels(y, subject=f"{cache.path}, split {split}")
+        told = describe_memory(len(rows), info.fingerprint.dim, n_folds)
+        if told:
+            announce(told)
+        X = cache.read_vectors(info.name, rows)
+        learnt = cache.read_learnt(info.name)[rows]
+        digests = cache.read_column("digest")[rows]
+        units = find_units(cache.groups[rows], digests)
+        return cls(
+            X=X,
+            y=y,
+            units=units,
+            digests=digests,
+            learnt=spread_over_units(learnt, units),
+            learnt_digests=cache.read_learnt_digests(info.name),
+            info=info,
+            fitted_on=FittedOn(
+                cache=name_location(cache.path),
+                split=split,
+                n_rows=len(y),
+                n_learnt=int(learnt.sum()),
+            ),
+        )
+
+
+def describe_memory(n_rows: int, dim: int, n_folds: int) -> str:
+    """Say what memory a fit will take, before any vector is read; empty if it is little.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows to fit on.
+    dim : int
+        Length of one embedding.
+    n_folds : int
+        Number of folds, which are fitted at the same time, one per core.
+
+    Examples
+    --------
+    >>> describe_memory(1000, 512, 0)
+    ''
+    >>> describe_memory(1_000_000, 512, 0)
+    'fitting on 1,000,000 rows of 512 numbers takes about 6.1 GB of memory'
+    """
+    n_copies = 1 + COPIES * max(1, min(joblib.cpu_count(), n_folds))
+    n_bytes = 4 * n_rows * dim * n_copies
+    if n_bytes < TOLD_BYTES:
+        return ""
+    return (
+        f"fitting on {n_rows:,} rows of {dim} numbers takes about {n_bytes / 1e9:.1f} GB of memory"
+    )

@@ -1,0 +1,138 @@
+"""Units: rows that belong together, and that nothing parts.
+
+Rows of one group are one unit, and so are copies of one file: what is known of one of them is known
+of all. Whatever parts rows asks here: splits, folds, the holdout of a fine-tuning, a learning
+curve, an interval that draws rows again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from featx.core.typing import Array, BoolArray, IntArray, StrArray, UInt8Array
+
+
+def join_units(*columns: StrArray | UInt8Array) -> IntArray:
+    """Join rows that belong together: rows with the same value in one of the columns.
+
+    Parameters
+    ----------
+    *columns : ndarray of str or of uint8
+        Texts ``(n_rows,)``, such as groups, or the bytes of digests ``(n_rows, 32)``. An empty text
+        and a digest of zeros stand for nothing.
+
+    Returns
+    -------
+    ndarray of int64
+        ``(n_rows,)``, the number of the unit of each row, from 0.
+
+    See Also
+    --------
+    find_units : None for rows of which each is alone.
+
+    Examples
+    --------
+    >>> groups = np.array(["a", "", "a", ""], dtype=object)
+    >>> join_units(groups, np.array(["1", "2", "3", "2"], dtype=object)).tolist()
+    [0, 1, 0, 1]
+    """
+    n_rows = n_nodes = len(columns[0])  # a node of a graph for each row, then for each value
+    ends: list[tuple[IntArray, IntArray]] = []
+    for column in columns:
+        rows, values = _find_values(column)
+        found, codes = np.unique(values, return_inverse=True)
+        ends.append((rows, codes + n_nodes))
+        n_nodes += len(found)
+    starts, stops = (np.concatenate(part) for part in zip(*ends, strict=True))
+    graph = coo_array((np.ones(len(starts), bool), (starts, stops)), shape=(n_nodes, n_nodes))
+    units = connected_components(graph, directed=False)[1][:n_rows]
+    return np.unique(units, return_inverse=True)[1].astype(np.int64)
+
+
+def _find_values(column: StrArray | UInt8Array) -> tuple[IntArray, Array]:
+    """Find the rows that have a value, and their values in a dtype that is sorted fast."""
+    if column.ndim == 2:
+        values = np.ascontiguousarray(column).view(f"S{column.shape[1]}")[:, 0]
+        rows = np.flatnonzero(values != b"")
+        return rows, values[rows]
+    rows = np.flatnonzero(column != "")
+    return rows, column[rows].astype(str)
+
+
+def find_units(*columns: StrArray | UInt8Array) -> IntArray | None:
+    """Find the units of rows; None if each row is alone.
+
+    Parameters
+    ----------
+    *columns : ndarray of str or of uint8
+        Columns of the rows, as `join_units` takes them.
+
+    Returns
+    -------
+    ndarray of int64 or None
+        ``(n_rows,)``, the number of the unit of each row, from 0.
+
+    Examples
+    --------
+    >>> find_units(np.array(["a", "", "b"], dtype=object)) is None
+    True
+    """
+    units = join_units(*columns)
+    return None if count_units(units) == len(units) else units
+
+
+def count_units(units: Array) -> int:
+    """Count the units of rows.
+
+    Parameters
+    ----------
+    units : ndarray
+        ``(n_rows,)``, the unit of each row.
+    """
+    return len(np.unique(units))
+
+
+def spread_over_units(flags: BoolArray, units: Array | None) -> BoolArray:
+    """Mark all rows of each unit that has a marked row.
+
+    Parameters
+    ----------
+    flags : ndarray of bool
+        ``(n_rows,)``, the marked rows.
+    units : ndarray or None
+        ``(n_rows,)``, the unit of each row; None if each row is alone.
+
+    Returns
+    -------
+    ndarray of bool
+        ``(n_rows,)``.
+
+    Examples
+    --------
+    >>> units = np.array([0, 0, 1, 2])
+    >>> spread_over_units(np.array([True, False, True, False]), units).tolist()
+    [True, True, True, False]
+    """
+    if units is None or not flags.any():
+        return flags
+    return np.isin(units, np.unique(units[flags]))
+
+
+def is_parted(units: Array | None, chosen: BoolArray) -> bool:
+    """Return True if a choice of rows takes some rows of a unit and leaves others.
+
+    Parameters
+    ----------
+    units : ndarray or None
+        ``(n_rows,)``, the unit of each row; None if each row is alone.
+    chosen : ndarray of bool
+        ``(n_rows,)``, the rows of one side.
+
+    Examples
+    --------
+    >>> is_parted(np.array([0, 0, 1]), np.array([True, False, True]))
+    True
+    """
+    return bool((spread_over_units(chosen, units) & ~chosen).any())
