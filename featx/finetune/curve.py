@@ -88,6 +88,6 @@ def draw_curve(
         # All smaller parts use the C of all rows, because the search takes most of the time.
         head.set_params(C=head.C_)
         right = head.predict(X[test]) == y[test]
-        interval = estimate_interval(right, None if groups is None else groups[test])
+        interval = estimate_interval(right, None if units is None else units[test])
         points.append(CurvePoint(len(part) / n_classes, float(right.mean()), interval))
     return tuple(points[::-1])
