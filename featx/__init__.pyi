@@ -79,7 +79,7 @@ from .heads.evaluate import CrossValidation as CrossValidation
 from .heads.evaluate import Evaluation as Evaluation
 from .heads.head import FittedOn as FittedOn
 from .heads.head import Head as Head
-from .heads.head import load_head as load_head
+from .heads.load import load_head as load_head
 from .images.content import Content as Content
 from .images.content import InMemory as InMemory
 from .images.entries import Entry as Entry

@@ -234,7 +234,7 @@ def sort_key(label: str) -> tuple[int, int, str]:
 
 
 def _show_head(path: Path, *, as_json: bool) -> None:
-    from featx.heads.head import load_head
+    from featx.heads.load import load_head
 
     head = load_head(path)
     if as_json:

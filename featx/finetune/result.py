@@ -39,6 +39,7 @@ from featx.heads.compare import PairedScores, compare_predictions
 from featx.heads.head import Head
 from featx.heads.linear import build_linear, fold_linear
 from featx.heads.units import join_units
+from featx.heads.versions import find_versions
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -328,6 +329,10 @@ def build_tuned_head(
         ),
         cross_validation=None,
         seen=data.seen,
+        temperature=1.0,
+        unknown=None,
+        conformal=None,
+        versions=find_versions(),
     )
 
 

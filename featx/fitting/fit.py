@@ -22,7 +22,8 @@ from featx.fitting.rows import FittingRows
 from featx.heads.class_weights import ClassWeight, check_class_weight
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import CrossValidation, score_predictions
-from featx.heads.head import Head, is_head_file
+from featx.heads.head import Head
+from featx.heads.head_file import is_head_file
 from featx.heads.kinds import check_strength, get_kind
 from featx.heads.splits import check_seed
 

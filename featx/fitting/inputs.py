@@ -13,7 +13,8 @@ from featx.core.errors import HeadError
 from featx.core.fingerprint import check_comparable
 from featx.core.notes import note
 from featx.core.typing import Array, CachePaths, PathLike
-from featx.heads.head import Head, load_head
+from featx.heads.head import Head
+from featx.heads.load import load_head
 
 CacheLike = CachePaths | Cache
 """A cache: what `featx.open_cache` takes, or the open cache."""

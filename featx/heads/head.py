@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
 from featx.core.errors import HeadError
-from featx.core.files import check_destination, explain_reading, replacing
 from featx.core.fingerprint import Fingerprint
 from featx.core.learnt import Digests, find_learnt
 from featx.core.process import ignore_warnings, single_threaded
 from featx.core.provenance import Origin
-from featx.core.recognise import LET_READ, UNREADABLE, check_local, describe_path
 from featx.core.typing import (
     Array,
     BoolArray,
     Float32Array,
+    Float64Array,
     Measure,
     PathLike,
     StrArray,
     UInt8Array,
 )
+from featx.heads.calibration import compute_probabilities, score_classes
 from featx.heads.class_weights import ClassWeight
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import CrossValidation
+from featx.heads.head_file import write_content
 from featx.heads.kinds import choose_measure
-
-FORMAT_NAME = "featx-head"
-FORMAT_VERSION = 2
-
-FIT_ANEW = "Fit one with featx.fit_head(cache)."
+from featx.heads.matrix import find_matrix
+from featx.heads.versions import find_versions, name_series
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +70,7 @@ class Head:
     Attributes
     ----------
     estimator : sklearn.pipeline.Pipeline
-        ``StandardScaler`` and a classifier, fitted on string labels.
+        Steps of scikit-learn, the last of them a classifier that was fitted on string labels.
     kind : str
         Kind of the head, such as ``"logreg"`` or ``"linear-svm"``.
     params : mapping of str to float
@@ -90,6 +87,16 @@ class Head:
     seen : ndarray of uint64
         ``(n_images,)``, ascending: the first 16 hexadecimal digits of the SHA-256 of each image
         that the head was fitted on, or that the network of the embeddings has learnt from.
+    temperature : float
+        Number that the scores of the classes are divided by before their softmax is taken.
+    options : mapping of str to object
+        Options that the head was fitted with beside its kind, such as ``{"scaling": "standard"}``.
+    unknown : UnknownDetector or None
+        Detector of images that are like nothing the head was fitted on; None without one.
+    conformal : ConformalSets or None
+        Thresholds of sets of classes that hold the right class at a rate; None without them.
+    versions : mapping of str to str
+        Version of each package that fitted the head, and of Python.
 
     See Also
     --------
@@ -115,6 +122,11 @@ class Head:
     fitted_on: FittedOn
     cross_validation: CrossValidation | None = field(repr=False)
     seen: Digests = field(repr=False)
+    temperature: float = 1.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    unknown: Any = field(default=None, repr=False)
+    conformal: Any = field(default=None, repr=False)
+    versions: Mapping[str, str] = field(default_factory=find_versions, repr=False)
 
     @property
     def classes(self) -> Array:
@@ -133,7 +145,7 @@ class Head:
         return choose_measure(self.class_weight)
 
     def predict(self, X: Array) -> Array:
-        """Predict a class name for each row of embeddings.
+        """Predict a class name for each row of embeddings: the class with the largest score.
 
         Parameters
         ----------
@@ -148,11 +160,12 @@ class Head:
         Raises
         ------
         HeadError
-            If the embeddings do not have the length that the head was fitted on.
+            If the embeddings do not have the length that the head was fitted on, or the installed
+            scikit-learn cannot use the head.
         """
-        return np.asarray(self.estimator.predict(self._check(X)))
+        return np.asarray(self.classes[self.score_classes(X).argmax(axis=1)])
 
-    def predict_proba(self, X: Array) -> Array | None:
+    def predict_proba(self, X: Array) -> Float64Array:
         """Return the probability of each class for each row of embeddings.
 
         Parameters
@@ -162,20 +175,19 @@ class Head:
 
         Returns
         -------
-        ndarray or None
-            ``(n_rows, n_classes)``; None if the kind of head has no probabilities.
+        ndarray of float64
+            ``(n_rows, n_classes)``: the softmax of the scores over the temperature of the head.
 
         Raises
         ------
         HeadError
-            If the embeddings do not have the length that the head was fitted on.
+            If the embeddings do not have the length that the head was fitted on, or the installed
+            scikit-learn cannot use the head.
         """
-        if not hasattr(self.estimator, "predict_proba"):
-            return None
-        return np.asarray(self.estimator.predict_proba(self._check(X)))
+        return compute_probabilities(self.score_classes(X), self.temperature)
 
-    def score_classes(self, X: Array) -> Array:
-        """Return the probability of each class or, without probabilities, the signed distance.
+    def score_classes(self, X: Array) -> Float64Array:
+        """Return the score of each class, such as a logit or a distance to a border.
 
         Parameters
         ----------
@@ -184,19 +196,18 @@ class Head:
 
         Returns
         -------
-        ndarray
-            ``(n_rows, n_classes)``, also for two classes.
+        ndarray of float64
+            ``(n_rows, n_classes)``. If there are two classes, the score of the first one is 0.
 
         Raises
         ------
         HeadError
-            If the embeddings do not have the length that the head was fitted on.
+            If the embeddings do not have the length that the head was fitted on, or the installed
+            scikit-learn cannot use the head.
         """
-        probabilities = self.predict_proba(X)
-        if probabilities is not None:
-            return probabilities
-        scores = np.asarray(self.estimator.decision_function(self._check(X)))
-        return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
+        X = self._check(X)
+        with self._explain_use():
+            return score_classes(self.estimator, X)
 
     def refit(self, X: Array, y: Array) -> Pipeline:
         """Fit the same kind with the same parameters on other rows.
@@ -259,25 +270,48 @@ class Head:
         HeadError
             If the file cannot be written, or exists and must not be replaced.
         """
-        path = Path(path)
-        check_destination(path, overwrite=overwrite or is_head_file(path), error=HeadError)
-        scores = self.cross_validation
-        content = {
-            "format": FORMAT_NAME,
-            "format_version": FORMAT_VERSION,
-            "estimator": self.estimator,
+        write_content(Path(path), self._pack(), overwrite=overwrite)
+
+    def _pack(self) -> dict[str, Any]:
+        """Return the content of the head's file: plain values, arrays, and the estimator last.
+
+        The matrix stands beside the estimator because it outlives all versions of scikit-learn.
+        """
+        scores, matrix = self.cross_validation, find_matrix(self.estimator)
+        records = {
+            "matrix": matrix,
+            "cross_validation": scores,
+            "unknown": self.unknown,
+            "conformal": self.conformal,
+        }
+        return {
+            "versions": dict(self.versions),
             "kind": self.kind,
             "params": dict(self.params),
+            "options": dict(self.options),
+            "temperature": self.temperature,
+            "classes": self.classes.tolist(),
             "fingerprint": asdict(self.fingerprint),
             "origin": asdict(self.origin),
             "fitted_on": asdict(self.fitted_on),
-            "cross_validation": None if scores is None else scores.to_dict(),
             "seen": self.seen,
+            **{name: value and value.to_dict() for name, value in records.items()},
+            "estimator": self.estimator,
         }
-        stream = io.BytesIO()
-        joblib.dump(content, stream)
-        with replacing(path, error=HeadError, overwrite=overwrite) as draft:
-            draft.write_bytes(stream.getbuffer())
+
+    @contextmanager
+    def _explain_use(self) -> Iterator[None]:
+        """Turn what an estimator of another scikit-learn raises into an error that says so."""
+        try:
+            yield
+        except (AttributeError, TypeError, LookupError) as error:
+            raise HeadError(
+                subject="head",
+                expected="an estimator that the installed scikit-learn can use",
+                got=f"{type(error).__name__}: {error}",
+                remedy="Fit the head again, or install the scikit-learn that fitted it: "
+                f"{name_series(self.versions)}.",
+            ) from error
 
     def _check(self, X: Array) -> Float32Array:
         X = np.asarray(X, np.float32)
@@ -291,101 +325,3 @@ class Head:
                 f"{self.fingerprint.layer}.",
             )
         return X
-
-
-def is_head_file(path: Path) -> bool:
-    """Return whether a file begins like a head that featx wrote; nothing is unpickled.
-
-    Raises
-    ------
-    HeadError
-        If there is a file, but it cannot be read.
-    """
-    with explain_reading(path, error=HeadError):
-        if not path.is_file():
-            return False
-        with path.open("rb") as stream:
-            return FORMAT_NAME.encode() in stream.read(200)
-
-
-def load_head(path: PathLike) -> Head:
-    """Read a head that `featx.Head.save` wrote.
-
-    A joblib file is a pickle, and reading a pickle may run code: read only heads that you trust.
-
-    Parameters
-    ----------
-    path : path
-        File to read.
-
-    Returns
-    -------
-    Head
-        The head.
-
-    Raises
-    ------
-    HeadError
-        If the file is missing, damaged, no head, or of another format version.
-
-    See Also
-    --------
-    featx.fit_head : Fit a head on the embeddings of a cache.
-
-    Examples
-    --------
-    >>> import featx
-    >>> featx.load_head("head.joblib").classes
-    array(['ants', 'bees'], dtype=object)
-    """
-    path = Path(path)
-    content = _read_content(path)
-    version = content.pop("format_version", None)
-    if version != FORMAT_VERSION:
-        raise HeadError(
-            subject=str(path),
-            expected=f"head format {FORMAT_VERSION}",
-            got=str(version) if isinstance(version, int) else "no version",
-            remedy=FIT_ANEW,
-        )
-    try:
-        return _build_head(content)
-    except (KeyError, TypeError) as error:
-        got = f"one whose fields do not fit ({type(error).__name__})"
-        raise HeadError(
-            subject=str(path), expected="a whole head", got=got, remedy=FIT_ANEW
-        ) from error
-
-
-def _read_content(path: Path) -> dict[str, Any]:
-    """Read the dict in a head file, without the name of its format."""
-    expected = "a head that featx wrote"
-    check_local(path, HeadError)
-    got = describe_path(path)
-    if got == "a cache":
-        remedy = f"Fit a head on it: featx.fit_head('{path}', output='head.joblib')."
-        raise HeadError(subject=str(path), expected=expected, got=got, remedy=remedy)
-    if got not in ("a head", "another file"):
-        remedy = LET_READ if got.startswith(UNREADABLE) else FIT_ANEW
-        raise HeadError(subject=str(path), expected=expected, got=got, remedy=remedy)
-    try:
-        content = joblib.load(path)
-    except Exception as error:  # unpickling other bytes can raise any error
-        got = f"a file that cannot be read ({type(error).__name__})"
-        raise HeadError(subject=str(path), expected=expected, got=got, remedy=FIT_ANEW) from error
-    if not isinstance(content, dict) or content.pop("format", None) != FORMAT_NAME:
-        got = f"a pickle of another kind ({type(content).__name__})"
-        raise HeadError(subject=str(path), expected=expected, got=got, remedy=FIT_ANEW)
-    return content
-
-
-def _build_head(content: Mapping[str, Any]) -> Head:
-    """Build a head from the fields of its file."""
-    scores = content["cross_validation"]
-    records = {
-        "fingerprint": Fingerprint(**content["fingerprint"]),
-        "origin": Origin(**content["origin"]),
-        "fitted_on": FittedOn(**content["fitted_on"]),
-        "cross_validation": None if scores is None else CrossValidation.from_dict(scores),
-    }
-    return Head(**{**content, **records})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model._base import LinearClassifierMixin
 from sklearn.pipeline import Pipeline
@@ -17,12 +19,13 @@ from featx.heads.kinds import KINDS
 
 
 def fold_linear(estimator: Any) -> tuple[Float64Array, Float64Array]:
-    """Fold the scaler of a fitted head into its linear classifier.
+    """Fold the steps of a fitted head into its linear classifier.
 
     Parameters
     ----------
     estimator : Pipeline
-        ``StandardScaler``, then a linear classifier of scikit-learn, both fitted.
+        Any number of ``StandardScaler`` and ``PCA``, then a linear classifier of scikit-learn, all
+        fitted.
 
     Returns
     -------
@@ -38,8 +41,7 @@ def fold_linear(estimator: Any) -> tuple[Float64Array, Float64Array]:
         If the estimator has other steps, which cannot be written as one matrix.
     """
     steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else []
-    expected = (StandardScaler, LinearClassifierMixin)
-    if len(steps) != len(expected) or not all(map(isinstance, steps, expected)):
+    if not is_foldable(steps):
         linear_kinds = " or ".join(f"kind={kind.name!r}" for kind in KINDS if kind.is_linear)
         raise HeadError(
             subject="head",
@@ -48,18 +50,39 @@ def fold_linear(estimator: Any) -> tuple[Float64Array, Float64Array]:
             got=", ".join(type(step).__name__ for step in steps or [estimator]),
             remedy=f"Fit one with featx.fit_head(cache) and {linear_kinds}.",
         )
-    scaler, classifier = steps
-    coef = np.atleast_2d(np.asarray(classifier.coef_, np.float64))
-    dim = coef.shape[1]
-    # A scaler with with_mean=False may still have a mean, which it does not subtract.
-    mean = np.asarray(scaler.mean_, np.float64) if scaler.with_mean else np.zeros(dim)
-    scale = np.ones(dim) if scaler.scale_ is None else np.asarray(scaler.scale_, np.float64)
-    weight = coef / scale
+    *transformers, classifier = steps
+    weight = np.atleast_2d(np.asarray(classifier.coef_, np.float64))
     bias = np.broadcast_to(np.asarray(classifier.intercept_, np.float64), len(weight))
-    bias = bias - weight @ mean
+    for step in reversed(transformers):
+        weight = weight / _find_scale(step)
+        if isinstance(step, PCA):
+            weight = weight @ np.asarray(step.components_, np.float64)
+        # A scaler with with_mean=False may still have a mean, which it does not subtract.
+        if isinstance(step, PCA) or step.with_mean:
+            bias = bias - weight @ np.asarray(step.mean_, np.float64)
     if len(weight) == 1:
         weight, bias = (np.concatenate([np.zeros_like(part), part]) for part in (weight, bias))
     return weight, bias
+
+
+def is_foldable(steps: Sequence[Any]) -> bool:
+    """Return whether one matrix can stand for the steps of a pipeline."""
+    return (
+        len(steps) > 1
+        and all(isinstance(step, StandardScaler | PCA) for step in steps[:-1])
+        and isinstance(steps[-1], LinearClassifierMixin)
+    )
+
+
+def _find_scale(step: StandardScaler | PCA) -> Float64Array:
+    """Return what a step divides each of its outputs by."""
+    if isinstance(step, StandardScaler):
+        return np.ones(1) if step.scale_ is None else np.asarray(step.scale_, np.float64)
+    if not step.whiten:
+        return np.ones(1)
+    variance = np.asarray(step.explained_variance_)
+    # As PCA does: some components can have a variance of nearly 0.
+    return np.asarray(np.maximum(np.sqrt(variance), np.finfo(variance.dtype).eps), np.float64)
 
 
 def build_linear(

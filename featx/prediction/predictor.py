@@ -328,7 +328,7 @@ def rank_classes(head: Head, X: Array, top: int) -> list[Ranked]:
     top : int
         Number of classes per image.
     """
-    scores = head.score_classes(X)  # (n_rows, n_classes)
+    scores = head.predict_proba(X)  # (n_rows, n_classes)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :top]  # (n_rows, top)
     classes = head.classes
     return [

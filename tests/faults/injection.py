@@ -27,8 +27,8 @@ from featx.cache.joined import open_cache
 from featx.cache.seal import check_seal
 from featx.core.drafts import is_draft
 from featx.core.errors import CacheDamagedError
-from featx.heads.head import load_head
 from featx.heads.linear import fold_linear
+from featx.heads.load import load_head
 
 from .conftest import draw_delay
 

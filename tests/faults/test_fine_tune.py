@@ -20,8 +20,9 @@ from featx.core.drafts import is_draft
 from featx.finetune import result, tune
 from featx.finetune.recipe import Recipe
 from featx.finetune.report import TuningReport
-from featx.heads.head import Head, load_head
+from featx.heads.head import Head
 from featx.heads.linear import fold_linear
+from featx.heads.load import load_head
 from tests.builders import leave_draft
 
 from . import test_full_disk

@@ -19,7 +19,8 @@ from featx.backbones.metadata import read_learnt
 from featx.core.learnt import join_digests, shorten_digests
 from featx.finetune.result import list_learnt
 from featx.fitting.fit import fit_head
-from featx.heads.head import Head, load_head
+from featx.heads.head import Head
+from featx.heads.load import load_head
 
 from .doubles_scene import RECIPE, Scene, extract_scene, read_scene, tune
 

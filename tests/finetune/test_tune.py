@@ -38,7 +38,8 @@ from featx.finetune.report import TuningReport
 from featx.finetune.train import Training
 from featx.fitting.evaluate import evaluate
 from featx.fitting.fit import fit_head
-from featx.heads.head import Head, load_head
+from featx.heads.head import Head
+from featx.heads.load import load_head
 from featx.images.content import Content
 from featx.prediction.predict import predict
 

@@ -15,7 +15,8 @@ from featx.fitting.evaluate import evaluate
 from featx.fitting.fit import fit_head, summarise_search
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import Evaluation
-from featx.heads.head import FittedOn, Head, load_head
+from featx.heads.head import FittedOn, Head
+from featx.heads.load import load_head
 from featx.heads.search import Search
 from tests.builders import MakeCache, MakeInfo, rewrite_values
 

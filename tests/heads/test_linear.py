@@ -11,7 +11,7 @@ from scipy.special import softmax
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import Normalizer, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from featx.core.errors import HeadError
@@ -98,9 +98,31 @@ def test_fold_linear_softmax_is_the_probability_of_two_classes() -> None:
 @pytest.mark.parametrize("options", [{"with_mean": False}, {"with_std": False}], ids=str)
 def test_fold_linear_scaler_of_one_part_is_folded(options: dict[str, bool]) -> None:
     X, y = draw(5)
-    pipeline = make_pipeline(StandardScaler(**options), LogisticRegression(max_iter=1000)).fit(X, y)
+    classifier = LogisticRegression(max_iter=20_000)
+    pipeline = make_pipeline(StandardScaler(**options), classifier).fit(X, y)
     weight, bias = fold_linear(pipeline)
     expected = pipeline.decision_function(X)
+    np.testing.assert_allclose(
+        X @ weight.T + bias, expected, rtol=0, atol=1e-6 * np.abs(expected).max()
+    )
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [StandardScaler(), PCA(3)],
+        [StandardScaler(), PCA(3, whiten=True)],
+        [PCA(4, whiten=True), StandardScaler()],
+    ],
+    ids=["pca", "whitened", "pca first"],
+)
+@EACH_NUMBER
+def test_fold_linear_pca_is_folded(steps: list[Any], n_classes: int) -> None:
+    X, y = draw(n_classes)
+    pipeline = make_pipeline(*steps, RidgeClassifier()).fit(X, y)
+    weight, bias = fold_linear(pipeline)
+    assert weight.shape == (n_classes, DIM)
+    expected = decide(pipeline, X)
     np.testing.assert_allclose(
         X @ weight.T + bias, expected, rtol=0, atol=1e-6 * np.abs(expected).max()
     )
@@ -144,8 +166,8 @@ def test_fold_linear_leaves_the_head_as_it_is() -> None:
     [
         (make_pipeline(Normalizer(), LogisticRegression()), "Normalizer, LogisticRegression"),
         (
-            make_pipeline(StandardScaler(), PCA(3), LogisticRegression()),
-            "StandardScaler, PCA, LogisticRegression",
+            make_pipeline(StandardScaler(), MinMaxScaler(), LogisticRegression()),
+            "StandardScaler, MinMaxScaler, LogisticRegression",
         ),
         (make_pipeline(StandardScaler(), SVC()), "StandardScaler, SVC"),
         (make_pipeline(LogisticRegression(max_iter=1000)), "LogisticRegression"),

@@ -24,7 +24,8 @@ from featx.core.errors import (
 from featx.core.provenance import Origin
 from featx.extraction.extract import extract
 from featx.fitting.fit import fit_head
-from featx.heads.head import Head, load_head
+from featx.heads.head import Head
+from featx.heads.load import load_head
 from featx.prediction.predict import iter_predictions, predict
 from featx.prediction.predictor import Prediction, open_predictor
 from tests.builders import rewrite_values
@@ -186,12 +187,12 @@ def test_predict_top_below_one_is_refused(head: Head, photos_cache: Path, top: A
         predict(head, photos_cache, top=top)
 
 
-def test_predict_svm_scores_are_signed_distances(photos_cache: Path) -> None:
+def test_predict_svm_scores_are_probabilities(photos_cache: Path) -> None:
     head = fit_head(photos_cache, kind="linear-svm")
     for prediction in predict(head, photos_cache, top=2):
         (_, best), (_, other) = prediction.top
-        assert best > 0
-        assert best == -other
+        assert best >= 0.5
+        assert best + other == pytest.approx(1)
 
 
 def test_predict_unreadable_file_is_a_row_with_its_reason(

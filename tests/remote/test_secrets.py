@@ -16,7 +16,7 @@ from featx.extraction.extract import extract
 from featx.extraction.ledger import read_failures
 from featx.fitting.fit import fit_head
 from featx.fitting.label import label_cache
-from featx.heads.head import load_head
+from featx.heads.load import load_head
 from featx.images.sources.read import read_manifest
 from featx.remote import store as remote_store
 from tests.remote.buckets import copy_folder, write
