@@ -107,6 +107,22 @@ def count_noun(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
+def is_number(text: str) -> bool:
+    """Tell whether a text is a finite number, as programs write it with a decimal point.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Examples
+    --------
+    >>> [is_number(text) for text in ("-1.5", "2e3", "nan", "1_000", "v1.0", "")]
+    [True, True, False, False, False, False]
+    """
+    return _NUMBER.fullmatch(text) is not None
+
+
 def guard_cell(cell: Cell) -> Cell | str:
     """Put a quote before a cell of a table that a spreadsheet program would run as a formula.
 
@@ -127,7 +143,7 @@ def guard_cell(cell: Cell) -> Cell | str:
     >>> [guard_cell(cell) for cell in ("ants", "=1+1", "-1.5", -1.5)]
     ['ants', "'=1+1", '-1.5', -1.5]
     """
-    if not isinstance(cell, str) or _NUMBER.fullmatch(cell):
+    if not isinstance(cell, str) or is_number(cell):
         return cell
     start = cell.lstrip("'")  # one more quote before a guarded text, so that texts stay different
     is_formula = start[:1] in tuple("\t\r\n") or start.lstrip()[:1] in tuple("=+-@＝＋－＠")

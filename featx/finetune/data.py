@@ -12,23 +12,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from featx.backbones.metadata import MAX_LEARNT
-from featx.backbones.spec import PENULTIMATE
-from featx.cache.label_columns import read_labels
 from featx.cache.reader import Cache
 from featx.core.columns import Texts
 from featx.core.errors import TuningError
 from featx.core.learnt import Digests, find_learnt, join_digests, shorten_digests
 from featx.core.lookup import TextIndex
 from featx.core.notes import note
-from featx.core.text import count_noun
 from featx.core.typing import Array
-from featx.extraction.agreement import Agreement, compare_source
+from featx.extraction.agreement import compare_source
+from featx.finetune.checks import check_agreement, check_labels, check_layer, choose_split
 from featx.finetune.holdout import LabelledRows, check_every_class, hold_out
 from featx.finetune.request import TuningRequest
 from featx.finetune.train import Examples
-from featx.fitting.evaluate import find_evaluated
 from featx.fitting.fit import fit_head
-from featx.fitting.inputs import find_comparable, note_left_out, note_unknown, read_head
+from featx.fitting.inputs import (
+    check_known,
+    find_comparable,
+    note_left_out,
+    note_unknown,
+    read_head,
+)
 from featx.heads.class_weights import weigh_classes
 from featx.heads.head import Head
 from featx.heads.linear import fold_linear
@@ -36,7 +39,6 @@ from featx.heads.units import join_units
 from featx.images.entries import Entry, as_columns
 from featx.images.manifest import Manifest
 from featx.images.sources.read import read_manifest
-from featx.labels.element import FIELDS
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -116,7 +118,7 @@ def read_data(cache: Cache, request: TuningRequest) -> TuningData:
         If rows are not in the source, or the source says something else of them, if they have
         labels that the head does not know, or are all known to the head or the split train.
     HeadError
-        If no single layer of a network equals the head.
+        If no single layer of a network equals the head, or it knows no class of the other split.
     """
     subject = str(cache.path)
     split = choose_split(request.split, cache.list_splits(), subject=subject)
@@ -142,6 +144,7 @@ def read_data(cache: Cache, request: TuningRequest) -> TuningData:
         for rows in (train, test)
     )
     check_labels(train.labels, head.classes, subject)
+    check_known(test.labels, head.classes, subject=f"{subject}, split {split}")
     learnt, holdout = hold_out(train, request.recipe.seed, subject)
     start = head.estimator
     n_old = int(find_learnt(train.digests[holdout], before).sum())
@@ -203,104 +206,6 @@ def _open_head(cache: Cache, request: TuningRequest) -> Head:
     head = read_head(head)
     fold_linear(head.estimator)  # refuse an unfit head before the trunk is run
     return head
-
-
-def check_agreement(agreement: Agreement, manifest: Manifest, cache: Cache) -> None:
-    """Refuse a source that says something else of its images than when the cache was made.
-
-    What people said of the images later is used in place of what the source says, and the user is
-    told.
-
-    Parameters
-    ----------
-    agreement : Agreement
-        Comparison of both.
-    manifest : Manifest
-        The source.
-    cache : Cache
-        The cache.
-
-    Raises
-    ------
-    TuningError
-        If labels, splits or groups differ.
-    """
-    labels = read_labels(cache)
-    for field in FIELDS:
-        n_rows = int((~labels.held[field].equal(labels.source[field])).sum())
-        if n_rows:
-            what = count_noun(n_rows, f"recorded {field}")
-            verb = "is" if n_rows == 1 else "are"
-            note(f"{cache.path}: {what} {verb} used, not what {manifest.source} says")
-    differing = [one.describe(agreement.n_common) for one in agreement.disagreements]
-    if differing:
-        raise TuningError(
-            subject=manifest.source,
-            expected=f"what {cache.path} says of the same images",
-            got=", and ".join(differing),
-            remedy="Bring the cache up to date with "
-            f"featx.extract(source, output={str(cache.path)!r}), then fit the head again.",
-        )
-
-
-def choose_split(split: str | None, have: Sequence[str], *, subject: str) -> str:
-    """Choose the split that the frozen head and the tuned model are compared on.
-
-    Parameters
-    ----------
-    split : str or None
-        Split that the user named. Default: ``val``, or ``test`` if there is no ``val``.
-    have : sequence of str
-        Splits of the cache.
-    subject : str
-        Name of the cache, for the error.
-
-    Returns
-    -------
-    str
-        ``val`` or ``test``.
-
-    Raises
-    ------
-    TuningError
-        If the cache lacks a split train, or a split to compare on, or the named split is neither
-        ``val`` nor ``test``.
-    """
-    if "train" not in have or len(have) < 2:
-        raise TuningError(
-            subject=subject,
-            expected="a split train, and val or test",
-            got=", ".join(have) or "no splits",
-            remedy="Record splits with featx.split_cache(cache, val=0.2).",
-        )
-    default = find_evaluated(have)
-    if split is None and default is not None:
-        return default
-    if split not in ("val", "test"):
-        raise TuningError(
-            subject="split",
-            expected="val or test, which no model has seen",
-            got=repr(split),
-            remedy=f"Pass split={default!r}.",
-        )
-    return split
-
-
-def check_layer(layer: str, subject: str) -> None:
-    """Refuse an embedding that is not the input of the classifier.
-
-    Raises
-    ------
-    TuningError
-        If the embedding was read from an inner layer.
-    """
-    if layer != PENULTIMATE:
-        raise TuningError(
-            subject=subject,
-            expected=f"the input of the classifier ({PENULTIMATE})",
-            got=f"layer {layer}",
-            remedy="Extract without layers.",
-        )
 
 
 def drop_seen(test: LabelledRows, seen: Array, subject: str) -> LabelledRows:
@@ -378,21 +283,3 @@ def find_entries(
             remedy=f"Pass the source that the cache was extracted from: {source}.",
         )
     return tuple(as_columns(manifest.entries)[places])
-
-
-def check_labels(labels: Array, classes: Array, subject: str) -> None:
-    """Refuse labels that the head does not know.
-
-    Raises
-    ------
-    TuningError
-        If a label is none of the classes.
-    """
-    unknown = sorted(set(labels) - set(classes))
-    if unknown:
-        raise TuningError(
-            subject=subject,
-            expected="labels that the head knows",
-            got=repr(unknown[0]),
-            remedy="Fit a head on this cache with featx.fit_head(cache).",
-        )

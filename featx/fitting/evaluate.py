@@ -17,6 +17,7 @@ from featx.core.typing import BoolArray, Float64Array, IntArray, Split, StrArray
 from featx.fitting.inputs import (
     CacheLike,
     HeadLike,
+    check_known,
     find_comparable,
     note_left_out,
     note_unknown,
@@ -67,7 +68,7 @@ def evaluate(
     CacheError
         If the cache has no such split, or no labelled rows in it.
     HeadError
-        If the head cannot be read.
+        If the head cannot be read, or knows no class of the rows.
 
     See Also
     --------
@@ -96,8 +97,9 @@ def evaluate(
                 got="none",
                 remedy="Extract from class folders, or from a table with a column named label.",
             )
-        predicted, probabilities = _predict_rows(head, opened, name, rows)
         y, learnt = opened.labels[rows], opened.read_learnt(name)[rows]
+        check_known(y, head.classes, subject=f"{opened.path}, split {split}")
+        predicted, probabilities = _predict_rows(head, opened, name, rows)
         seen = head.find_seen(opened.read_column("digest")[rows]) | learnt
         note_left_out(opened, split, name)
     scores = score_predictions(

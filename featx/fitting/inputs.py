@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 
 from featx.cache.joined import open_cache
 from featx.cache.reader import Cache
-from featx.core.errors import HeadError
+from featx.core.errors import HeadError, find_nearest
 from featx.core.fingerprint import check_comparable
 from featx.core.notes import note
-from featx.core.typing import Array, CachePaths, PathLike
+from featx.core.text import count_noun, is_number, join_some
+from featx.core.typing import Array, CachePaths, IntArray, PathLike
 from featx.heads.head import Head
 from featx.heads.load import load_head
 
 CacheLike = CachePaths | Cache
 """A cache: what `featx.open_cache` takes, or the open cache."""
+
+N_SHOWN = 10
+"""Number of classes that one message names."""
+
+FEW_ROWS = 10
+"""Number of rows up to which each may be the only one of its class: more of them look like labels
+that are no classes."""
+
+MANY_NUMBERS, MIN_ROWS = 20, 5
+"""Number of classes above which numbers that have fewer than so many rows each look measured."""
 
 HeadLike = PathLike | Head
 """A head: the path of its file, or the head."""
@@ -122,8 +133,38 @@ def note_left_out(cache: Cache, split: str, embedding: str) -> None:
         )
 
 
+def check_known(labels: Array, classes: Array, *, subject: str) -> None:
+    """Refuse rows none of which has a class that a head knows: all of them would count as wrong.
+
+    Parameters
+    ----------
+    labels : ndarray of str
+        ``(n_rows,)``, labels of the rows that are scored.
+    classes : ndarray of str
+        ``(n_classes,)``, classes of the head.
+    subject : str
+        Name of the cache and the split, for the error.
+
+    Raises
+    ------
+    HeadError
+        If there are rows, and no label is one of the classes. The message names the nearest ones.
+    """
+    unknown = _list_unknown(labels, classes)
+    if unknown and not np.isin(labels, classes).any():
+        known = [str(label) for label in classes]
+        raise HeadError(
+            subject=subject,
+            expected=f"classes among {_list_some(known)}",
+            got=_list_some(unknown),
+            remedy=f"{_name_nearest(unknown, known) or 'No known name is similar'}. Correct the "
+            "labels with featx.label_cache(cache, table), or fit a head on this cache with "
+            "featx.fit_head(cache).",
+        )
+
+
 def note_unknown(labels: Array, classes: Array) -> None:
-    """Tell the user how many rows have a class that a head does not know.
+    """Tell the user how many rows have a class that a head does not know, and which classes.
 
     Parameters
     ----------
@@ -132,9 +173,41 @@ def note_unknown(labels: Array, classes: Array) -> None:
     classes : ndarray of str
         ``(n_classes,)``, classes of the head.
     """
-    n_unknown = int((~np.isin(labels, classes)).sum())
-    if n_unknown:
-        note(f"{n_unknown} rows have a class that the head does not know, and count as wrong")
+    unknown = _list_unknown(labels, classes)
+    if not unknown:
+        return
+    n_rows = int((~np.isin(labels, classes)).sum())
+    has, counts = ("has", "counts") if n_rows == 1 else ("have", "count")
+    what = "a class" if len(unknown) == 1 else f"{len(unknown)} classes"
+    nearest = _name_nearest(unknown, [str(label) for label in classes])
+    note(
+        f"{count_noun(n_rows, 'row')} {has} {what} that the head does not know "
+        f"({_list_some(unknown)}), and {counts} as wrong" + (f". {nearest}" if nearest else "")
+    )
+
+
+def _list_unknown(labels: Array, classes: Array) -> list[str]:
+    return [str(label) for label in np.unique(labels[~np.isin(labels, classes)])]
+
+
+def _name_nearest(unknown: Sequence[str], known: Sequence[str]) -> str:
+    """Name the nearest class of each of the first unknown ones: by value for numbers."""
+    pairs = []
+    for label in unknown[:N_SHOWN]:
+        nearest = [one for one in known if is_number(one) and _is_same_number(label, one)]
+        nearest += find_nearest(label, known)
+        pairs += [f"{nearest[0]} for {label}"] if nearest else []
+    return f"Nearest: {', '.join(pairs)}" if pairs else ""
+
+
+def _is_same_number(first: str, second: str) -> bool:
+    return is_number(first) and float(first) == float(second)
+
+
+def _list_some(names: Sequence[str]) -> str:
+    """List the first names, and count the others."""
+    more = [f"{len(names) - N_SHOWN} more"] if len(names) > N_SHOWN else []
+    return ", ".join([*names[:N_SHOWN], *more])
 
 
 def check_labels(y: Array, *, subject: str) -> None:
@@ -150,9 +223,10 @@ def check_labels(y: Array, *, subject: str) -> None:
     Raises
     ------
     HeadError
-        If the labels are of fewer than two classes.
+        If the labels are of fewer than two classes; or if no class has two rows, unless they are at
+        most `FEW_ROWS` rows with names, from which somebody wants to learn.
     """
-    classes = np.unique(y)
+    classes, counts = np.unique(y, return_counts=True)
     if len(classes) < 2:
         raise HeadError(
             subject=subject,
@@ -160,3 +234,65 @@ def check_labels(y: Array, *, subject: str) -> None:
             got=f"only {classes[0]!r}" if len(classes) else "no labelled rows",
             remedy="Extract from class folders, or from a table with a column named label.",
         )
+    are_decimals = are_numbers(classes) and any(float(label) % 1 for label in classes)
+    if counts.max() == 1 and (are_decimals or len(y) > FEW_ROWS):
+        remedy = (
+            'The labels look like numbers: fit on a number with target="COLUMN".'
+            if are_numbers(classes)
+            else "The labels look like names of images: give images of one class the same label."
+        )
+        raise HeadError(
+            subject=subject,
+            expected="classes of several rows",
+            got=f"{len(classes)} of 1 row ({classes[0]}, …)",
+            remedy=remedy,
+        )
+
+
+def note_labels(y: Array, *, subject: str, units: IntArray | None = None) -> None:
+    """Tell the user of labels that may be no classes, and of classes that cannot be held out.
+
+    Parameters
+    ----------
+    y : ndarray of str
+        ``(n_rows,)``, labels of the rows that a head is fitted on.
+    subject : str
+        Name of the cache and the split.
+    units : ndarray of int64, optional
+        ``(n_rows,)``, the unit of each row. Default: each row is a unit of its own.
+    """
+    classes, codes = np.unique(y, return_inverse=True)
+    if are_numbers(classes) and len(classes) > MANY_NUMBERS and len(y) < MIN_ROWS * len(classes):
+        note(
+            f"{subject}: the labels look like numbers ({classes[0]}, {classes[1]}, …), "
+            f"{len(classes)} classes of {len(y)} rows. If they are measurements, fit on a number "
+            'with target="COLUMN"'
+        )
+        return
+    rows = np.arange(len(y)) if units is None else units
+    n_units = np.bincount(np.unique(np.stack([codes, rows]), axis=1)[0], minlength=len(classes))
+    single = [str(label) for label in classes[n_units == 1]]
+    if single:
+        one = "row" if units is None else "row or group"
+        which = f"{len(single)} of {len(classes)} classes"
+        verb = "has" if len(single) == 1 else "have"
+        note(
+            f"{subject}: {which} {verb} a single {one} ({join_some(single, N_SHOWN)}): it is "
+            "learnt from, but no held-out prediction of it can be right"
+        )
+
+
+def are_numbers(classes: Array) -> bool:
+    """Tell whether all classes are numbers, as a table of measurements has them.
+
+    Parameters
+    ----------
+    classes : ndarray of str
+        ``(n_classes,)``, names of classes.
+
+    Examples
+    --------
+    >>> are_numbers(np.array(["0.5", "-3e2"])), are_numbers(np.array(["0.5", "v1.0"]))
+    (True, False)
+    """
+    return all(is_number(str(label)) for label in classes)

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from featx.core.columns import Categories, CategoriesBuilder, Table, TextsBuilder
+from featx.core.columns import CategoriesBuilder, Table, TextsBuilder
 from featx.core.errors import SourceError, require
 from featx.core.records import load_json
 from featx.core.rows import parse_split
 from featx.core.text import shorten, show_text
 from featx.core.typing import LabelField, LabelKind, find_choice, list_choices
 from featx.images.content import open_regular
-from featx.images.labels import MISSING_WORDS, clean_label
-from featx.images.sources.cells import TYPED, WHOLE, read_typed, refuse_unreadable
+from featx.images.labels import MISSING_WORDS, clean_label, drop_zeros
+from featx.images.sources.cells import TYPED, read_typed, refuse_unreadable
 from featx.images.sources.columns import find_role
 from featx.images.sources.delimited import DELIMITERS, find_encoding
 from featx.images.sources.table import MAX_LENGTH
@@ -164,7 +164,7 @@ def read_label_table(
         )
     given = builder.build()
     if reader is _iter_delimited and field != "split":
-        given = given.replace(value=_drop_zeros(given["value"]))
+        given = given.replace(value=drop_zeros(given["value"]))
     others = dict.fromkeys(name for one in roles.values() for name in one.others)
     return LabelTable(given=given, n_empty=n_empty, others=tuple(others))
 
@@ -271,15 +271,6 @@ def clean_value(text: str, field: LabelField, subject: str) -> str:
             remedy="Correct the cell, or leave it empty.",
         )
     return split
-
-
-def _drop_zeros(values: Categories) -> Categories:
-    """Write values as whole numbers if all are decimals such as 1.0, as pandas and Excel do it."""
-    names = values.names.to_list()
-    if not all(map(WHOLE.fullmatch, names[1:])):
-        return values
-    whole = Categories.from_list(["", *(WHOLE.sub(r"\1", name) for name in names[1:])])
-    return Categories(whole.codes[values.codes], whole.names)
 
 
 def _iter_delimited(table: Path) -> Iterator[tuple[int, Cells]]:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 
+from featx.core.columns import Categories
 from featx.core.text import count_noun, join_some
 from featx.images.names import escape_name, quote_name
 
@@ -34,6 +35,9 @@ DOUBTFUL = frozenset(
     ]
 )
 """Labels that may mean "no label", in lower case."""
+
+_WHOLE = re.compile(r"([+-]?\d+)[.,]0+")
+"""A whole number as table software writes it in a column that also has missing values."""
 
 N_SHOWN = 5
 """Number of labels that one note names."""
@@ -68,6 +72,36 @@ def clean_label(text: str) -> str | None:
     text = unicodedata.normalize("NFC", text.translate(INVISIBLE)).strip()
     text = "".join(" " if unicodedata.category(one) == "Zs" else one for one in text)
     return escape_name(re.sub(" +", " ", text)) or None
+
+
+def drop_zeros(column: Categories) -> Categories:
+    """Write labels as whole numbers if all of a column are decimals such as 1.0 or 1,0.
+
+    pandas and Excel write 1 so in a column that has missing values: a head that knows the class 1
+    would not know 1.0.
+
+    Parameters
+    ----------
+    column : Categories
+        Labels or groups of a table.
+
+    Returns
+    -------
+    Categories
+        The whole numbers; the column itself if a value is something else, or if it has none.
+
+    Examples
+    --------
+    >>> drop_zeros(Categories.from_list(["1.0", None, "2.0"])).to_list()
+    ['1', None, '2']
+    >>> drop_zeros(Categories.from_list(["1.0", "1.5"])).to_list()
+    ['1.0', '1.5']
+    """
+    names = column.names[1:].to_list()
+    if not names or not all(map(_WHOLE.fullmatch, names)):
+        return column
+    whole = Categories.from_list(["", *(_WHOLE.sub(r"\1", name) for name in names)])
+    return whole[column.codes]
 
 
 def list_label_notes(counts: Mapping[str, int]) -> list[str]:

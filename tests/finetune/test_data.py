@@ -20,7 +20,7 @@ from featx.cache.joined import open_cache
 from featx.core.errors import FeatxWarning, FingerprintError, HeadError, TuningError
 from featx.core.learnt import shorten_digests
 from featx.finetune import data as data_module
-from featx.finetune.data import check_labels, choose_split, drop_seen, find_entries
+from featx.finetune.data import drop_seen, find_entries
 from featx.finetune.holdout import LabelledRows
 from featx.fitting.evaluate import evaluate
 from featx.fitting.fit import fit_head
@@ -35,42 +35,6 @@ MakeScene = Callable[..., Scene]
 MakeImage = Callable[..., Path]
 
 # ---- decisions about columns
-
-
-@pytest.mark.parametrize(
-    ("asked", "have", "expected"),
-    [
-        (None, ["train", "val", "test"], "val"),
-        (None, ["train", "test"], "test"),
-        (None, ["train", "val"], "val"),
-        ("test", ["train", "val", "test"], "test"),
-        ("test", ["train", "val"], "test"),  # the cache says that it has none
-    ],
-)
-def test_choose_split_takes_val_before_test(
-    asked: str | None, have: list[str], expected: str
-) -> None:
-    assert choose_split(asked, have, subject="c.h5") == expected
-
-
-@pytest.mark.parametrize("asked", ["train", "all", "tset"])
-def test_choose_split_other_than_val_or_test_is_refused(asked: str) -> None:
-    with pytest.raises(
-        TuningError, match=rf"^split: expected val or test.*got '{asked}'\. Pass split='val'\.$"
-    ):
-        choose_split(asked, ["train", "val"], subject="c.h5")
-
-
-@pytest.mark.parametrize(
-    ("have", "got"), [([], "no splits"), (["train"], "train"), (["val", "test"], "val, test")]
-)
-def test_choose_split_of_a_cache_that_lacks_one_says_how_to_record_it(
-    have: list[str], got: str
-) -> None:
-    with pytest.raises(
-        TuningError, match=rf"^c\.h5: expected a split train.*got {got}\. .*split_cache"
-    ):
-        choose_split(None, have, subject="c.h5")
 
 
 def digest_all(n_rows: int) -> LabelledRows:
@@ -108,13 +72,6 @@ def test_find_entries_that_are_missing_names_one(folder: Path, ids: list[str], g
         TuningError, match=rf"^c\.h5: .*in the source, got {got}\. Pass the source .*: photos\.$"
     ):
         find_entries(ids, manifest, subject="c.h5", source="photos")
-
-
-def test_check_labels_names_one_that_the_head_does_not_know() -> None:
-    classes = np.array(["a", "b"], object)
-    check_labels(np.array(["b", "b"], object), classes, "c.h5")
-    with pytest.raises(TuningError, match=r"labels that the head knows, got 'c'\. Fit"):
-        check_labels(np.array(["d", "a", "c"], object), classes, "c.h5")
 
 
 # ---- the data of a cache
@@ -426,7 +383,19 @@ def test_data_says_how_many_rows_cannot_be_right(
     read_scene(table, head=head)
     evaluate(head, table.cache)
     ours, theirs = (str(one.message) for one in recwarn)
-    assert ours == theirs == ("6 rows have a class that the head does not know, and count as wrong")
+    told = "6 rows have a class that the head does not know (new), and count as wrong"
+    assert ours == theirs == told
+
+
+@pytest.mark.filterwarnings("ignore::featx.FeatxWarning")
+def test_data_without_a_class_in_common_is_refused(scene: Scene, tmp_path: Path) -> None:
+    def rename(number: int, line: Line) -> Line:
+        return line | {"label": "new"} if line["split"] == "val" else line
+
+    table = tabulate(scene, tmp_path, rename)
+    head = fit_head(table.cache, C=1.0)
+    with pytest.raises(HeadError, match=r"split val: expected classes among .* got new\."):
+        read_scene(table, head=head)
 
 
 @pytest.mark.parametrize("class_weight", [None, "balanced", {"rows": 3.0}], ids=str)

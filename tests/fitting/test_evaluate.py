@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from featx.cache.joined import open_cache
-from featx.core.errors import CacheError, FeatxWarning, FingerprintError
+from featx.core.errors import CacheError, FeatxWarning, FingerprintError, HeadError
 from featx.fitting.evaluate import choose_evaluated, evaluate
 from featx.fitting.fit import fit_head
 from tests.builders import MakeCache, MakeInfo, rewrite_values
@@ -86,6 +86,13 @@ def test_evaluate_class_that_the_head_does_not_know_is_counted(cache_path: Path)
         scores = evaluate(head, cache_path)
     assert scores.n_unknown == 5
     assert scores.accuracy <= 15 / 20
+
+
+def test_evaluate_without_a_class_in_common_is_refused(cache_path: Path) -> None:
+    head = fit_head(cache_path)
+    rewrite_values(cache_path, "labels/label", "Cats", slice(40, 60))
+    with pytest.raises(HeadError, match=r"split val: expected classes among .*, got Cats\."):
+        evaluate(head, cache_path)
 
 
 def test_evaluate_embeddings_of_another_fingerprint_are_refused_naming_both(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,9 +25,6 @@ empty. The first cell is a path, or the image itself if the table holds images."
 
 TYPED = "text, whole numbers, or true and false"
 """Types of the cells of a typed table, for messages."""
-
-WHOLE = re.compile(r"([+-]?\d+)[.,]0+")
-"""A whole number as table software writes it in a column that also has missing values."""
 
 
 @dataclass(kw_only=True)

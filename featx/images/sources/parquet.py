@@ -232,9 +232,10 @@ def _read_column(plan: _Plan, role: Role, column: Any, n_done: int) -> Sequence[
     texts = []
     for number, value in enumerate(values, n_done + 1):
         try:
-            if role == "label" and plan.class_names and isinstance(value, int):
-                value = None if value < 0 else plan.class_names[value]
-            texts.append(read_typed(value))
+            text = read_typed(value)  # whole numbers are floats beside missing values
+            if role == "label" and plan.class_names and isinstance(value, int | float) and text:
+                text = "" if value < 0 else plan.class_names[int(value)]
+            texts.append(text)
         except (TypeError, IndexError) as error:
             subject = f"{plan.table}, row {number}"
             got = str(error) if isinstance(error, TypeError) else f"{value}, which has no name"

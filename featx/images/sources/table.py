@@ -22,11 +22,11 @@ from featx.images.content import Content, InMemory, Unreadable
 from featx.images.contents import Contents
 from featx.images.elsewhere import IS_POSIX, describe_elsewhere, join_reason, read_file_address
 from featx.images.entries import Entries
-from featx.images.labels import clean_label
+from featx.images.labels import clean_label, drop_zeros
 from featx.images.manifest import Manifest, build_manifest
 from featx.images.names import escape_name
 from featx.images.remote import Location, RemoteContent, build_content, name_file
-from featx.images.sources.cells import WHOLE, Findings, Line
+from featx.images.sources.cells import Findings, Line
 from featx.images.sources.columns import Role
 from featx.images.sources.delimited import iter_delimited
 from featx.images.sources.jsonlines import iter_json_lines
@@ -190,7 +190,10 @@ class _Lines:
         if self.no_splits:
             said["split"] = Categories.fill(None, len(self._ids))
         if are_texts:
-            said |= {role: _drop_zeros(said[role], role, self._findings) for role in WHOLE_ROLES}
+            for role in WHOLE_ROLES:
+                column, said[role] = said[role], drop_zeros(said[role])
+                if said[role] is not column:
+                    self._findings.whole_roles[role] = column.names[1]
         rows = Table({"id": self._ids.build(), "path": self._paths.build(), **said})
         others: Mapping[int, Content | InMemory] = self._others
         if self._images is not None:
@@ -200,19 +203,7 @@ class _Lines:
 
 
 WHOLE_ROLES: tuple[Role, ...] = ("label", "group")
-
-
-def _drop_zeros(column: Categories, role: Role, findings: Findings) -> Categories:
-    """Write labels and groups as whole numbers if all of a column are decimals such as 1.0 or 1,0.
-
-    pandas and Excel write 1 so in a column that has missing values.
-    """
-    names = column.names[1:].to_list()
-    if not names or not all(map(WHOLE.fullmatch, names)):
-        return column
-    findings.whole_roles[role] = names[0]
-    whole = Categories.from_list(["", *(WHOLE.sub(r"\1", name) for name in names)])
-    return whole[column.codes]
+"""Roles whose whole decimals are read as whole numbers."""
 
 
 class _Locator:

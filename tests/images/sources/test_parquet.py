@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -118,6 +119,15 @@ def test_read_table_class_names_of_hugging_face_are_labels(tmp_path: Path) -> No
     parquet.write_table(table.replace_schema_metadata(metadata), tmp_path / "t.parquet")
     entries = read_table(tmp_path / "t.parquet").entries
     assert [entry.row.label for entry in entries] == ["bee", "ant", None]
+
+
+def test_read_table_class_names_of_labels_beside_missing_values(tmp_path: Path) -> None:
+    features = {"label": {"names": ["ant", "bee"], "_type": "ClassLabel"}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    table = pa.table({"path": ["a.jpg", "b.jpg", "c.jpg"], "label": [1.0, None, math.nan]})
+    parquet.write_table(table.replace_schema_metadata(metadata), tmp_path / "t.parquet")
+    entries = read_table(tmp_path / "t.parquet").entries
+    assert [entry.row.label for entry in entries] == ["bee", None, None]
 
 
 def test_read_table_label_beyond_the_class_names_is_refused(tmp_path: Path) -> None:
