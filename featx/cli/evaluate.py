@@ -3,9 +3,17 @@
 from typing import TYPE_CHECKING, Annotated
 
 from featx.cli.options import AsJson, CacheArgument, Embedding, HeadArgument, choose
-from featx.cli.printing import format_accuracy, measure_table, print_json, print_table, print_text
+from featx.cli.printing import (
+    MAX_NAME,
+    format_accuracy,
+    measure_table,
+    print_json,
+    print_table,
+    print_text,
+)
 from featx.cli.table import count_columns
 from featx.core.address import name_caches
+from featx.core.text import show_text
 from featx.core.typing import SplitChoice
 
 if TYPE_CHECKING:
@@ -38,23 +46,32 @@ def evaluate(
     if as_json:
         print_json({"head": head, "cache": name_caches(cache), **scores.to_dict()})
         return
-    n_unseen = scores.n_rows - scores.n_seen
-    if scores.n_seen:
-        print_text(f"accuracy           {format_accuracy(scores)}, {n_unseen} rows not learnt from")
-        print_text(
-            f"\nof all {scores.n_rows} rows, too high: {scores.n_seen} of them were learnt from"
-        )
-        print_text(f"accuracy           {scores.accuracy:.3f}")
-    else:
-        print_text(f"accuracy           {format_accuracy(scores)}, {scores.n_rows} rows")
-    print_text(f"balanced accuracy  {scores.balanced_accuracy:.3f}")
-    print_text(f"macro F1           {scores.macro_f1:.3f}")
-    if scores.log_loss is not None:
-        print_text(f"log loss           {scores.log_loss:.3f}")
+    print_scores(scores)
     print_text()
     print_classes(scores)
     print_text()
     print_confusion(scores)
+
+
+def print_scores(scores: "Evaluation") -> None:
+    """Print the scores of all classes together, a line each; "-" for what was not measured."""
+    print_text(f"accuracy           {format_accuracy(scores)}")
+    if scores.n_seen:
+        print_text(
+            f"\nof all {scores.n_rows} rows, too high: {scores.n_seen} of them were learnt from"
+        )
+        print_text(f"accuracy           {scores.accuracy:.3f}")
+    low, high = scores.balanced_accuracy_ci95
+    balanced = f"{scores.balanced_accuracy:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    print_text(f"balanced accuracy  {balanced}")
+    for name, value in (
+        ("macro F1", scores.macro_f1),
+        ("log loss", scores.log_loss),
+        ("Brier score", scores.brier),
+        ("mean score", scores.mean_score),
+        ("calibration error", scores.calibration_error),
+    ):
+        print_text(f"{name:<19}{'-' if value is None else f'{value:.3f}'}")
 
 
 def print_classes(scores: "Evaluation") -> None:
@@ -64,11 +81,17 @@ def print_classes(scores: "Evaluation") -> None:
         print_text(
             f"The {MAX_LINES} classes of {len(classes)} with the lowest F1; --json has all.\n"
         )
-        classes = tuple(sorted(classes, key=lambda one: (one.f1, -one.n_rows))[:MAX_LINES])
+        scored = [one for one in classes if one.f1 is not None]
+        classes = tuple(sorted(scored, key=lambda one: (one.f1, -one.n_rows))[:MAX_LINES])
     print_table(
         ["class", "rows", "precision", "recall", "F1"],
-        [[c.label, c.n_rows, c.precision, c.recall, c.f1] for c in classes],
+        [[cut_name(c.label), c.n_rows, c.precision, c.recall, c.f1] for c in classes],
     )
+
+
+def cut_name(label: str) -> str:
+    """Leave out the middle of a long name, so that lines fit a screen; --json has it whole."""
+    return show_text(label, MAX_NAME)
 
 
 def print_confusion(scores: "Evaluation") -> None:
@@ -88,6 +111,6 @@ def print_confusion(scores: "Evaluation") -> None:
         print_text(f"No rows of the {len(scores.classes)} classes are confused.")
         return
     pairs.sort(key=lambda pair: -pair[2])
-    shown = pairs[:MAX_LINES]
+    shown = [(cut_name(true), cut_name(as_), *rest) for true, as_, *rest in pairs[:MAX_LINES]]
     print_text(f"The {len(shown)} worst confusions of {len(pairs)}; --json has the whole matrix.\n")
     print_table(["true", "predicted", "rows", "share of the true class"], shown)

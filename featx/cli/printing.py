@@ -18,11 +18,14 @@ from featx.cli.streams import is_terminal, use_utf8
 from featx.cli.table import TextTable
 from featx.core.errors import FeatxWarning
 from featx.core.progress import hide_progress
-from featx.core.text import escape_text
+from featx.core.text import count_noun, escape_text, show_text
 
 if TYPE_CHECKING:
-    from featx.heads.evaluate import Evaluation
+    from featx.heads.evaluate import CrossValidation, Evaluation
     from featx.heads.head import Head
+
+MAX_NAME = 60
+"""Length in characters of the name of a class in a line or a table, so that lines fit a screen."""
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -166,26 +169,68 @@ def show_notes(context: typer.Context) -> Iterator[None]:
 
 
 def format_params(head: Head) -> str:
-    """Write the parameters of a head."""
-    return ", ".join(f"{name} {value:.3g}" for name, value in head.params.items())
+    """Write the parameters of a head, each strength with the range that the search tried."""
+    return ", ".join(
+        f"{name} {value:.3g}{_format_range(head.cross_validation, value)}"
+        for name, value in head.params.items()
+    )
+
+
+def _format_range(search: CrossValidation | None, value: float) -> str:
+    """Write between which values a strength was chosen; empty if it was not chosen."""
+    if search is None or not search.strengths or value != search.chosen:
+        return ""
+    low, high = search.strengths[0], search.strengths[-1]
+    end = "smallest" if value == low else "largest"
+    return f" of {low:.3g} to {high:.3g}" + f" (the {end})" * search.stands_at_end
 
 
 def format_accuracy(scores: Evaluation) -> str:
-    """Write the accuracy of rows that were not learnt from, with its interval; "-" for none."""
+    """Write the accuracy of rows that were not learnt from, beside what it is to be compared with.
+
+    Its interval and the number of rows stand behind it, then the accuracy of always predicting the
+    most frequent class; "-" if there are no such rows.
+    """
     if scores.unseen_accuracy is None or scores.unseen_accuracy_ci95 is None:
         return "-"
-    low, high = scores.unseen_accuracy_ci95
-    return f"{scores.unseen_accuracy:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    shown = _format_score(scores.unseen_accuracy, scores.unseen_accuracy_ci95, scores)
+    return f"{shown}, {format_majority(scores)}"
+
+
+def _format_score(score: float, interval: tuple[float, float], scores: Evaluation) -> str:
+    """Write a score with its interval, and with the rows that it is of."""
+    rows = count_noun(scores.n_rows - scores.n_seen, "row") + " not learnt from" * bool(
+        scores.n_seen
+    )
+    units = f"{scores.n_units} units in " if scores.n_units and not scores.n_seen else ""
+    low, high = interval
+    return f"{score:.3f} (95 % interval {low:.3f} to {high:.3f}; {units}{rows})"
+
+
+def format_majority(scores: Evaluation) -> str:
+    """Write the accuracy of always predicting the most frequent class."""
+    share = scores.unseen_majority_accuracy
+    name = "the same" if scores.n_seen else show_text(scores.majority_class, MAX_NAME)
+    return f"always {name}: {'-' if share is None else f'{share:.3f}'}"
 
 
 def format_held_out(head: Head) -> str:
-    """Write the held-out accuracy of a head, or why there is none; empty if it was not folded."""
+    """Write the held-out accuracy of a head, or why there is none; empty if it was not folded.
+
+    If the search went by the balanced accuracy, this comes first.
+    """
     held_out, fitted = head.cross_validation, head.fitted_on
     if held_out is not None:
-        where = f"in {held_out.n_folds} folds"
+        scores, where = held_out.scores, f"in {held_out.n_folds} folds"
         if held_out.n_learnt:
-            where += f" of {held_out.scores.n_rows:,} of {fitted.n_rows:,} rows"
-        return f"accuracy {where}: {format_accuracy(held_out.scores)}"
+            where += f" of {scores.n_rows:,} of {fitted.n_rows:,} rows"
+        if held_out.measure == "accuracy":
+            return f"accuracy {where}: {format_accuracy(scores)}"
+        shown = _format_score(scores.balanced_accuracy, scores.balanced_accuracy_ci95, scores)
+        return (
+            f"balanced accuracy {where}: {shown}, accuracy {scores.accuracy:.3f}, "
+            f"{format_majority(scores)}"
+        )
     if not fitted.n_learnt:
         return ""
     return f"accuracy: - (the network learnt from {fitted.n_learnt:,} of {fitted.n_rows:,} rows)"

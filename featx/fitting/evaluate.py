@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +14,9 @@ from featx.core.columns import iter_blocks
 from featx.core.errors import CacheError
 from featx.core.notes import note
 from featx.core.recognise import check_order
+from featx.core.text import count_noun
 from featx.core.typing import BoolArray, Float64Array, IntArray, Split, StrArray
+from featx.fitting.alike import MIN_REFERENCES, find_alike
 from featx.fitting.inputs import (
     CacheLike,
     HeadLike,
@@ -26,6 +29,7 @@ from featx.fitting.inputs import (
 )
 from featx.heads.evaluate import Evaluation, score_predictions
 from featx.heads.head import Head
+from featx.heads.units import find_units
 
 
 def evaluate(
@@ -100,15 +104,37 @@ def evaluate(
         y, learnt = opened.labels[rows], opened.read_learnt(name)[rows]
         check_known(y, head.classes, subject=f"{opened.path}, split {split}")
         predicted, probabilities = _predict_rows(head, opened, name, rows)
-        seen = head.find_seen(opened.read_column("digest")[rows]) | learnt
+        digests = opened.read_column("digest")
+        units = find_units(opened.groups, digests)
+        known = head.find_seen(digests) | opened.read_learnt(name)
+        seen = known[rows]
+        n_alike = _count_alike(opened, name, rows[~seen], known)
         note_left_out(opened, split, name)
     scores = score_predictions(
-        y, predicted, classes=head.classes, probabilities=probabilities, seen=seen
+        y,
+        predicted,
+        classes=head.classes,
+        probabilities=probabilities,
+        seen=seen,
+        units=None if units is None else units[rows],
     )
     if scores.n_seen:
         note(f"{describe_seen(seen, learnt)}: their scores are too high")
+    if n_alike:
+        note(
+            f"{n_alike:,} of {count_noun(len(rows), 'row')} look like rows that were fitted on, "
+            "such as images that were saved once more: their scores are too high"
+        )
     note_unknown(y, head.classes)
-    return scores
+    return replace(scores, n_alike=n_alike)
+
+
+def _count_alike(cache: Cache, embedding: str, rows: IntArray, known: BoolArray) -> int | None:
+    """Count rows that look like rows that were learnt from; None if the cache has few of these."""
+    references = np.flatnonzero(known & cache.read_present(embedding))
+    if len(references) < MIN_REFERENCES:
+        return None
+    return int(find_alike(cache, embedding, rows, references).sum())
 
 
 def _predict_rows(

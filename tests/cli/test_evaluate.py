@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from featx.cli.evaluate import MAX_LINES, MAX_MATRIX, print_classes, print_confusion
+from featx.cli.evaluate import (
+    MAX_LINES,
+    MAX_MATRIX,
+    print_classes,
+    print_confusion,
+    print_scores,
+)
+from featx.cli.printing import format_accuracy
 from featx.heads.evaluate import Evaluation, score_predictions
 
 
@@ -67,3 +74,43 @@ def test_classes_beyond_a_screen_are_those_of_the_lowest_f1(
 def test_classes_of_one_screen_are_all_shown(capsys: pytest.CaptureFixture[str]) -> None:
     print_classes(score(MAX_LINES, shift=1))
     assert len(capsys.readouterr().out.splitlines()) == 1 + MAX_LINES
+
+
+def test_lines_fit_a_screen_whatever_the_names_of_classes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scores = score(150, shift=1, name="a species whose name is long " * 10)
+    print_scores(scores)
+    print_classes(scores)
+    print_confusion(scores)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 60
+    assert max(map(len, lines)) <= 200
+
+
+def test_what_was_not_measured_is_a_dash(capsys: pytest.CaptureFixture[str]) -> None:
+    y = np.array(["a", "a", "b"], object)
+    scores = score_predictions(
+        y, np.array(["a"] * 3, object), classes=np.array(["a", "b", "c"], object)
+    )
+    print_scores(scores)
+    print_classes(scores)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["log", "loss", "-"] in lines
+    assert ["mean", "score", "-"] in lines
+    assert lines[-2:] == [["b", "1", "-", "0.000", "0.000"], ["c", "0", "-", "-", "-"]]
+
+
+def test_an_accuracy_stands_beside_that_of_one_answer_and_its_units() -> None:
+    y = np.array(["a"] * 15 + ["b"] * 5, object)
+    predicted, classes = np.array(["a"] * 20, object), np.array(["a", "b"], object)
+    text = format_accuracy(score_predictions(y, predicted, classes=classes))
+    assert text == "0.750 (95 % interval 0.531 to 0.888; 20 rows), always a: 0.750"
+    units = np.arange(20) // 2
+    text = format_accuracy(score_predictions(y, predicted, classes=classes, units=units))
+    assert "; 10 units in 20 rows), always a: 0.750" in text
+    seen = np.arange(20) < 10
+    text = format_accuracy(score_predictions(y, predicted, classes=classes, seen=seen))
+    assert text.endswith("; 10 rows not learnt from), always the same: 0.500")
+    seen[:] = True
+    assert format_accuracy(score_predictions(y, predicted, classes=classes, seen=seen)) == "-"

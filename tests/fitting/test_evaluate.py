@@ -28,9 +28,9 @@ def test_evaluate_without_split_nor_val_takes_test(cache_path: Path) -> None:
     assert evaluate(head, cache_path).n_rows == 10
 
 
-def test_evaluate_svm_has_no_log_loss(cache_path: Path) -> None:
+def test_evaluate_svm_has_a_log_loss(cache_path: Path) -> None:
     scores = evaluate(fit_head(cache_path, kind="linear-svm"), cache_path)
-    assert scores.log_loss is None
+    assert scores.log_loss is not None
     assert scores.accuracy > 0.9
 
 
@@ -172,3 +172,24 @@ def test_choose_evaluated_without_val_and_test_is_refused(
         pytest.raises(CacheError, match=rf"expected a split val or test .*, got {got}\. "),
     ):
         choose_evaluated(cache)
+
+
+def test_evaluate_of_groups_has_the_interval_of_their_units(make_cache: MakeCache) -> None:
+    groups = [f"g{row // 5}" for row in range(60)]
+    path = make_cache(groups=groups)
+    scores = evaluate(fit_head(path), path)
+    assert scores.n_units == 4
+    rewrite_values(path, "labels/group", "")
+    alone = evaluate(fit_head(path), path)
+    assert alone.n_units is None
+    low, high = scores.accuracy_ci95
+    assert high - low > alone.accuracy_ci95[1] - alone.accuracy_ci95[0]
+
+
+def test_evaluate_of_copies_has_the_interval_of_their_units(make_cache: MakeCache) -> None:
+    path = make_cache()
+    with open_cache(path) as cache:
+        digests = cache.read_column("digest")
+    digests[50:60] = digests[40:50]
+    rewrite_values(path, "rows/digest", digests)
+    assert evaluate(fit_head(path), path).n_units == 10
