@@ -284,6 +284,9 @@ class FoldFitter:
     ) -> list[IntArray]:
         """Return the class codes of a fold's test rows as predicted with each exponent."""
         train, test = fold
+        if len(np.unique(self.y[train])) == 1:  # the only class there is
+            bar.update(len(exponents))
+            return [np.full(len(test), self.y[train][0])] * len(exponents)
         scaler = StandardScaler().fit(self.X[train])
         X_train, X_test = scaler.transform(self.X[train]), scaler.transform(self.X[test])
         predictions = []

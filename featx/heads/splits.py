@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from featx.core.errors import HeadError
-from featx.core.process import ignore_warnings
-from featx.core.text import count_noun
+from featx.core.text import count_noun, join_some, show_text
 from featx.core.typing import Array, BoolArray, IntArray, StrArray
+from featx.heads.dealing import Units, choose_rows, choose_units, deal_rows, deal_units
 
 Fold = tuple[IntArray, IntArray]
 """Rows of the training part and of the test part."""
 
 Folds = list[Fold]
+
+MIN_FOLDS, MAX_FOLDS = 5, 25
+FITS_OF_FEW = 2000
+"""Number of folds times number of units, where there are more than `MIN_FOLDS`."""
 
 MAX_SEED = 2**32 - 1
 
@@ -46,8 +49,27 @@ def check_seed(seed: int) -> None:
         )
 
 
+def choose_n_folds(n_units: int) -> int:
+    """Choose the number of folds: five, and more for few rows.
+
+    A head of a fold is fitted on fewer rows than the head of all rows, and is worse: the fewer rows
+    there are, the more the missing ones count.
+
+    Parameters
+    ----------
+    n_units : int
+        Number of units, or of rows of which each is alone.
+
+    Examples
+    --------
+    >>> [choose_n_folds(n_units) for n_units in (20, 100, 150, 400, 50_000)]
+    [25, 20, 14, 5, 5]
+    """
+    return max(MIN_FOLDS, min(MAX_FOLDS, math.ceil(FITS_OF_FEW / max(1, n_units))))
+
+
 def build_folds(y: Array, units: Array | None, *, n_folds: int, seed: int) -> Folds:
-    """Divide rows into stratified folds and keep units together.
+    """Divide rows into stratified folds that part no unit.
 
     Parameters
     ----------
@@ -56,26 +78,36 @@ def build_folds(y: Array, units: Array | None, *, n_folds: int, seed: int) -> Fo
     units : ndarray or None
         ``(n_rows,)``, the unit of each row; None if each row is alone.
     n_folds : int
-        Number of folds. Fewer folds are made if the largest class has fewer rows, or if there are
-        fewer units.
+        Number of folds. Fewer folds are made if no class has rows in so many units.
     seed : int
         Seed of the shuffle.
 
     Returns
     -------
     list of (ndarray, ndarray)
-        Rows of the training part and of the test part of each fold. Folds whose training part has
-        only one class are left out; the list may be empty.
+        Rows of the training part and of the test part of each fold, ascending. Each row is in the
+        test part of one fold. A training part may lack classes, and may have only one: whoever fits
+        a head on it predicts that class. The list is empty if no class has rows in two units.
+
+    Examples
+    --------
+    >>> y, units = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 0, 1, 2, 3, 3])
+    >>> [test.tolist() for _, test in build_folds(y, units, n_folds=2, seed=0)]
+    [[0, 1, 4, 5], [2, 3]]
     """
-    largest = int(np.unique(y, return_counts=True)[1].max())
-    n_folds = min(n_folds, largest, len(y) if units is None else len(np.unique(units)))
-    if n_folds < 2:
+    codes = np.unique(y, return_inverse=True)[1].astype(np.int64)
+    rng = np.random.default_rng(seed)
+    if units is None:
+        n_folds = min(n_folds, int(np.bincount(codes).max()))
+        parts = deal_rows(codes, max(1, n_folds), rng)
+    else:
+        table = Units(codes, units)
+        n_folds = min(n_folds, int(table.count_by_class().max()))
+        parts = deal_units(table, np.full(max(1, n_folds), 1 / max(1, n_folds)), rng)[table.of_row]
+    numbers = np.unique(parts)
+    if len(numbers) < 2:
         return []
-    splitter_class = StratifiedKFold if units is None else StratifiedGroupKFold
-    splitter = splitter_class(n_folds, shuffle=True, random_state=seed)
-    with ignore_warnings(UserWarning, "The least populated class"):  # fewer rows than folds
-        folds = list(splitter.split(np.zeros(len(y)), y, units))
-    return [(train, test) for train, test in folds if len(test) and len(np.unique(y[train])) > 1]
+    return [(np.flatnonzero(parts != part), np.flatnonzero(parts == part)) for part in numbers]
 
 
 def find_fresh(y: Array, learnt: BoolArray) -> IntArray:
@@ -202,7 +234,13 @@ def assign_splits(
     for name, fraction in fractions.items():
         if fraction:
             n_wanted = round(fraction * n_rows)
-            chosen = _choose(y[rest], None if units is None else units[rest], n_wanted, seed)
+            chosen = _choose(
+                y[rest],
+                labels,
+                None if units is None else units[rest],
+                n_wanted=n_wanted,
+                seed=seed,
+            )
             splits[rest[chosen]] = name
             rest = np.delete(rest, chosen)
     return splits
@@ -220,13 +258,15 @@ def _choose_fresh(
     """Choose the rows of val and test among those that no network has learnt from."""
     rng = np.random.default_rng(seed)
     fresh = np.flatnonzero(~learnt)
-    if units is None:  # of a class without learnt rows, some must be left to fit on
-        for code in np.setdiff1d(y[fresh], y[learnt]):
-            rows = rng.permutation(fresh[y[fresh] == code])
-            fresh = np.setdiff1d(fresh, rows[int(share * len(rows)) :])
+    of_row = np.arange(len(y)) if units is None else units
+    for code in np.setdiff1d(y[fresh], y[learnt]):  # of these, some must be left to fit on
+        own = rng.permutation(np.unique(of_row[fresh[y[fresh] == code]]))
+        fresh = fresh[~np.isin(of_row[fresh], own[int(share * len(own)) :])]
     n_wanted = round(share * len(y))
     if len(fresh) - n_wanted >= len(np.unique(y[fresh])):  # else all of them
-        chosen = _choose(y[fresh], None if units is None else units[fresh], n_wanted, seed)
+        chosen = _choose(
+            y[fresh], labels, None if units is None else units[fresh], n_wanted=n_wanted, seed=seed
+        )
         fresh = fresh[chosen]
     unlearnable = np.setdiff1d(y, np.delete(y, fresh))
     if not len(fresh) or len(unlearnable):
@@ -241,41 +281,33 @@ def _choose_fresh(
     return fresh
 
 
-def _choose(y: Array, units: Array | None, n_wanted: int, seed: int) -> IntArray:
+def _choose(
+    y: IntArray, labels: StrArray, units: Array | None, *, n_wanted: int, seed: int
+) -> IntArray:
     """Choose about `n_wanted` rows, stratified by class; return their indices."""
+    rng = np.random.default_rng(seed)
     if units is None:
-        chosen = _choose_rows(y, n_wanted, seed)
+        chosen = choose_rows(y, n_wanted, rng)
+    elif 0 < n_wanted < len(y):
+        chosen = choose_units(y, units, n_wanted, rng)
     else:
-        chosen = _choose_units(y, units, n_wanted, seed)
+        chosen = np.empty(0, np.int64)
     if len(chosen) == 0:
-        counts = np.unique(y, return_counts=True)[1]
-        raise HeadError(
-            subject="val, test",
-            expected=f"{'rows' if units is None else 'groups'} of every class among the "
-            f"{n_wanted} of {len(y)} rows set aside and among the others",
-            got=f"{len(counts)} classes, {count_noun(counts.min(), 'row')} of the smallest",
-            remedy="Label more rows, or pass another fraction.",
-        )
+        raise _refuse(y, labels, units, n_wanted)
     return chosen
 
 
-def _choose_rows(y: Array, n_wanted: int, seed: int) -> IntArray:
-    """Choose rows; a class of one row stays in the training part, so that it can be learnt."""
-    labels, counts = np.unique(y, return_counts=True)
-    common = np.flatnonzero(np.isin(y, labels[counts > 1]))
-    n_classes = int((counts > 1).sum())
-    if not 0 < n_classes <= n_wanted <= len(common) - n_classes:
-        return common[:0]
-    _, chosen = train_test_split(common, test_size=n_wanted, random_state=seed, stratify=y[common])
-    return np.asarray(chosen)
-
-
-def _choose_units(y: Array, units: Array, n_wanted: int, seed: int) -> IntArray:
-    """Choose whole units: add every stratified fold that brings the size nearer to `n_wanted`."""
-    # Each fold has at most half of `n_wanted` rows, so that a sum of folds comes near to it.
-    n_folds = min(len(np.unique(units)), max(20, math.ceil(2 * len(y) / max(n_wanted, 1))))
-    chosen: list[int] = []
-    for _, fold in build_folds(y, units, n_folds=n_folds, seed=seed):
-        if abs(len(chosen) + len(fold) - n_wanted) < abs(len(chosen) - n_wanted):
-            chosen.extend(fold)
-    return np.array(chosen, np.int64)
+def _refuse(y: IntArray, labels: StrArray, units: Array | None, n_wanted: int) -> HeadError:
+    """Say why no rows can be set aside, by the smallest classes."""
+    noun = "row" if units is None else "unit"
+    counts = Units(y, np.arange(len(y)) if units is None else units).count_by_class()
+    order = np.argsort(counts, kind="stable").tolist()
+    names = labels[np.unique(y)].tolist()
+    smallest = [f"{show_text(str(names[i]), 40)} {count_noun(counts[i], noun)}" for i in order]
+    return HeadError(
+        subject="val, test",
+        expected=f"{noun}s of every class among the {n_wanted} of {len(y)} rows set aside and "
+        "among the others",
+        got=f"{len(counts)} classes: {join_some(smallest, 3)}",
+        remedy="Label more rows, or pass another fraction.",
+    )

@@ -5,7 +5,8 @@ import pytest
 
 from featx.core.errors import HeadError
 from featx.core.typing import Array, StrArray
-from featx.heads.splits import assign_splits, build_folds, check_seed
+from featx.heads.splits import assign_splits, build_folds, check_seed, choose_n_folds
+from featx.heads.units import is_parted, join_units
 
 SEEDS = [0, 1, 2, 3]
 
@@ -107,14 +108,16 @@ def test_assign_splits_needs_a_row_of_each_class_on_both_sides(
 
 def test_assign_splits_too_few_groups_are_refused() -> None:
     y = np.array(["a"] * 10 + ["b"] * 10)
-    with pytest.raises(HeadError, match=r"expected groups of every class among the 4 of 20"):
+    with pytest.raises(
+        HeadError, match=r"expected units of every class .*, got 2 classes: a 1 unit and b 1 unit"
+    ):
         assign_splits(y, y, val=0.2, test=0, seed=0)
 
 
 def test_assign_splits_of_groups_for_less_than_a_row_is_refused() -> None:
     groups = np.repeat(np.arange(30), 2)
     y = np.array(["a", "b"])[groups % 2]
-    with pytest.raises(HeadError, match=r"expected groups of every class among the 0 of 60"):
+    with pytest.raises(HeadError, match=r"expected units of every class among the 0 of 60"):
         assign_splits(y, groups, val=0.001, test=0, seed=0)
 
 
@@ -130,6 +133,42 @@ def test_check_seed_refuses_what_numpy_refuses(seed: int) -> None:
         check_seed(seed)
     with pytest.raises(ValueError, match=r"between 0 and 2\*\*32 - 1"):
         np.random.RandomState(seed)
+
+
+def test_assign_splits_has_each_class_on_both_sides_where_it_can() -> None:
+    y = np.array(["ant"] * 98 + ["bee"] * 2)
+    splits = assign_splits(y, None, val=0.2, test=0, seed=0)
+    assert count(splits[y == "bee"], "val") == count(splits[y == "bee"], "train") == 1
+    assert count(splits, "val") == 20
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_assign_splits_of_few_groups_has_each_class_on_both_sides(seed: int) -> None:
+    y = np.repeat(np.array(["a", "b", "c", "lone"]), 30)
+    units = np.array([f"{label}{i % (3 if label == 'c' else 2)}" for i, label in enumerate(y)])
+    units[y == "lone"] = "lone"
+    splits = assign_splits(y, units, val=0.2, test=0, seed=seed)
+    assert list_straddling(splits, units) == []
+    assert set(y[splits == "train"]) == {"a", "b", "c", "lone"}
+    assert set(y[splits == "val"]) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_assign_splits_of_mixed_units_leaves_all_classes_in_train(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    y, units = rng.integers(0, 8, 60).astype(str), rng.integers(0, 12, 60)
+    splits = assign_splits(y, units, val=0.3, test=0.2, seed=seed)
+    assert list_straddling(splits, units) == []
+    assert set(y[splits == "train"]) == set(y)
+
+
+def test_assign_splits_of_learnt_units_leaves_units_to_fit_on() -> None:
+    y, units = np.repeat(["old", "new"], 20), np.repeat(np.arange(20), 2)
+    learnt = (y == "old") & (np.arange(40) > 1)
+    splits = assign_splits(y, units, val=0.5, test=0, seed=0, learnt=learnt)
+    assert list_straddling(splits, units) == []
+    assert set(splits[learnt]) == {"train"}
+    assert count(splits[y == "new"], "train") == count(splits[y == "new"], "val") == 10
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -165,33 +204,70 @@ def test_build_folds_with_same_seed_are_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("y", "groups", "n_folds"),
+    ("y", "units", "n_folds"),
     [
         pytest.param([0, 0, 1, 1], None, 2, id="two-per-class"),
         pytest.param([0, 0, 0, 1], None, 3, id="as-many-as-largest-class"),
-        pytest.param([0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 2, 2, 3, 3], 4, id="groups"),
+        pytest.param([0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 2, 2, 3, 3], 2, id="units"),
+        pytest.param([0, 0, 1, 1], [0, 1, 0, 1], 2, id="mixed-units"),
     ],
 )
 def test_build_folds_of_tiny_sets_are_fewer(
-    y: list[int], groups: list[int] | None, n_folds: int
+    y: list[int], units: list[int] | None, n_folds: int
 ) -> None:
-    folds = build_folds(
-        np.array(y), None if groups is None else np.array(groups), n_folds=5, seed=0
-    )
-    assert 1 <= len(folds) <= n_folds
-    for train, test in folds:
-        assert len(test)
-        assert len(np.unique(np.array(y)[train])) > 1
+    folds = build_folds(np.array(y), None if units is None else np.array(units), n_folds=5, seed=0)
+    assert len(folds) == n_folds
+    assert sorted(row for _, test in folds for row in test) == list(range(len(y)))
+
+
+def test_build_folds_whose_training_part_has_one_class_are_kept() -> None:
+    y = np.array([0] * 90 + [1] * 10)
+    units = np.append(np.arange(90) // 3, np.full(10, 30))
+    folds = build_folds(y, units, n_folds=5, seed=0)
+    assert len(folds) == 5
+    assert sorted(row for _, test in folds for row in test) == list(range(100))
+    assert [len(np.unique(y[train])) for train, _ in folds].count(1) == 1
 
 
 @pytest.mark.parametrize(
-    ("y", "groups"),
+    ("y", "units"),
     [
         pytest.param([0, 1], None, id="one-row-per-class"),
-        pytest.param([0, 0, 1, 1], [7, 7, 7, 7], id="one-group"),
-        pytest.param([0, 0, 1, 1], [0, 0, 1, 1], id="group-is-class"),
+        pytest.param([0, 0, 1, 1], [7, 7, 7, 7], id="one-unit"),
+        pytest.param([0, 0, 1, 1], [0, 0, 1, 1], id="unit-is-class"),
     ],
 )
-def test_build_folds_where_impossible_are_none(y: list[int], groups: list[int] | None) -> None:
-    groups_given = None if groups is None else np.array(groups)
-    assert build_folds(np.array(y), groups_given, n_folds=5, seed=0) == []
+def test_build_folds_where_impossible_are_none(y: list[int], units: list[int] | None) -> None:
+    units_given = None if units is None else np.array(units)
+    assert build_folds(np.array(y), units_given, n_folds=5, seed=0) == []
+
+
+def test_choose_n_folds_is_more_for_few_rows() -> None:
+    numbers = [choose_n_folds(n_units) for n_units in range(1000)]
+    assert sorted(numbers, reverse=True) == numbers
+    assert (numbers[0], numbers[50], numbers[399], numbers[400]) == (25, 25, 6, 5)
+
+
+def score_neighbours(X: Array, y: Array, units: Array | None, seed: int) -> float:
+    """Score the nearest neighbour, which knows each copy of a row by heart, in folds."""
+    right = np.zeros(len(y), bool)
+    for train, test in build_folds(y, units, n_folds=5, seed=seed):
+        distances = ((X[test][:, None] - X[train]) ** 2).sum(axis=2)
+        right[test] = y[train][distances.argmin(axis=1)] == y[test]
+    return float(right.mean())
+
+
+def test_build_folds_of_copies_with_random_labels_score_at_chance() -> None:
+    scores, betrayed = [], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X = np.repeat(rng.normal(size=(100, 8)), 2, axis=0)
+        y = np.repeat(rng.integers(0, 2, 100), 2)
+        digests = np.repeat(np.arange(100), 2).astype(str).astype(object)
+        units = join_units(np.full(200, "", object), digests)
+        folds = build_folds(y, units, n_folds=5, seed=seed)
+        assert not any(is_parted(units, np.isin(np.arange(200), test)) for _, test in folds)
+        scores.append(score_neighbours(X, y, units, seed))
+        betrayed.append(score_neighbours(X, y, None, seed))
+    assert np.mean(scores) == pytest.approx(0.5, abs=0.04)  # four standard errors
+    assert np.mean(betrayed) > 0.8
