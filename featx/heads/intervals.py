@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm, t
 
-from featx.core.typing import Array, IntArray
+from featx.core.typing import Array, Float64Array, IntArray
 
 LEVEL = 0.95
 """Share of intervals that hold the true score."""
 
-FOLD_VARIANCE = 1.3
+QUANTILE = float(norm.ppf((1 + LEVEL) / 2))
+
+FOLD_VARIANCE = 1.7
 """Variance of a cross-validated score, in variances of as many rows that are scored by one head."""
 
 
@@ -20,7 +22,9 @@ def estimate_interval(
     """Estimate the 95 % interval of an accuracy.
 
     The interval of single rows is the score interval (Wilson 1927). If rows form units, it is the
-    score interval of the effective number of rows, which is estimated from the spread of the units.
+    score interval of the effective number of rows, which lies between the number of units and that
+    of rows, and is estimated from the spread of the units (Korn and Graubard 1998); where few units
+    bear the spread, Student's t widens it.
 
     Parameters
     ----------
@@ -38,33 +42,25 @@ def estimate_interval(
     Returns
     -------
     tuple of float
-        Ends of the interval; (0, 1) if there is no row or only one unit of several rows.
+        Ends of the interval; 0 and 1 if there are no rows.
 
     Examples
     --------
     >>> low, high = estimate_interval(np.arange(10) < 8)
     >>> round(low, 3), round(high, 3)
     (0.49, 0.943)
+
+    Two rows a unit, both right or both wrong, say as much as half as many rows.
+
+    >>> low, high = estimate_interval(np.arange(20) < 16, np.arange(20) // 2)
+    >>> round(low, 3), round(high, 3)
+    (0.49, 0.943)
     """
     right = np.asarray(right, np.float64)
-    n_rows = len(right)
-    codes = np.arange(n_rows) if units is None else np.unique(units, return_inverse=True)[1]
-    sizes = np.bincount(codes)
-    n_units = len(sizes)
-    if n_units == 0 or n_units == 1 < n_rows:
+    if len(right) == 0:
         return 0.0, 1.0
-    share = float(right.mean())
-    n_effective, quantile = float(n_rows), float(norm.ppf((1 + LEVEL) / 2))
-    if n_units < n_rows and share in (0.0, 1.0):
-        n_effective = n_units
-    elif n_units < n_rows:
-        spread = np.bincount(codes, right - share)
-        variance = n_units / (n_units - 1) * float(spread @ spread) / n_rows**2
-        quantile = float(t.ppf((1 + LEVEL) / 2, n_units - 1))
-        n_effective = min(n_rows, share * (1 - share) / variance) if variance else n_rows
-    return _compute_score_interval(
-        share, n_effective / (1 if n_folds is None else FOLD_VARIANCE), quantile
-    )
+    n_effective = _count_effective(right, units) / (1 if n_folds is None else FOLD_VARIANCE)
+    return _compute_score_interval(float(right.mean()), n_effective)
 
 
 def estimate_balanced_interval(
@@ -100,29 +96,66 @@ def estimate_balanced_interval(
     (0.563, 0.834)
     """
     right = np.asarray(right, np.float64)
-    classes = np.unique(codes)
+    classes, of_row = np.unique(codes, return_inverse=True)
     if len(classes) == 0:
         return 0.0, 1.0
     recalls, ends = np.zeros(len(classes)), np.zeros((len(classes), 2))
-    for at, code in enumerate(classes):
-        chosen = codes == code
-        recalls[at] = right[chosen].mean()
-        ends[at] = estimate_interval(
+    for code in range(len(classes)):
+        chosen = of_row == code
+        recalls[code] = right[chosen].mean()
+        ends[code] = estimate_interval(
             right[chosen], None if units is None else units[chosen], n_folds=n_folds
         )
     if len(classes) == 1:
         return float(ends[0, 0]), float(ends[0, 1])
-    below, above = np.sqrt(((ends - recalls[:, None]) ** 2).sum(axis=0)) / len(classes)
+    squares = ((ends - recalls[:, None]) ** 2).sum(axis=0)
+    if units is not None:
+        squares *= _measure_dependence(right - recalls[of_row], of_row, units)
+    below, above = np.sqrt(squares) / len(classes)
     return float(recalls.mean() - below), float(recalls.mean() + above)
 
 
-def _compute_score_interval(share: float, n_rows: float, quantile: float) -> tuple[float, float]:
+def _count_effective(right: Float64Array, units: IntArray | None) -> float:
+    """Estimate how many rows that are independent would say as much as these rows."""
+    n_rows, share = len(right), float(right.mean())
+    if units is None:
+        return float(n_rows)
+    of_row = np.unique(units, return_inverse=True)[1]
+    n_units = n_rows**2 / float((np.bincount(of_row) ** 2.0).sum())  # of one size, that say as much
+    squares = np.bincount(of_row, right - share) ** 2
+    if n_units <= 1 or squares.sum() <= 0:  # nothing is known of how units differ
+        return n_units
+    variance = n_units / (n_units - 1) * squares.sum() / n_rows**2
+    # As many units as bear the spread tell how sure the variance is.
+    n_bearing = min(n_units - 1, squares.sum() ** 2 / (squares**2).sum())
+    quantile = float(t.ppf((1 + LEVEL) / 2, max(n_bearing, 1)))
+    n_effective = min(share * (1 - share) / variance, n_rows) * (QUANTILE / quantile) ** 2
+    return float(max(n_effective, n_units))
+
+
+def _measure_dependence(residuals: Float64Array, codes: IntArray, units: IntArray) -> float:
+    """Measure how much the recalls rise and fall together, because units hold several classes.
+
+    Returns
+    -------
+    float
+        Variance of the sum of the recalls, in variances of as many independent ones; at least 1.
+    """
+    weighed = residuals / np.bincount(codes)[codes]
+    of_row = np.unique(units, return_inverse=True)[1]
+    of_part = np.unique(of_row * (codes.max() + 1) + codes, return_inverse=True)[1]
+    apart = float((np.bincount(of_part, weighed) ** 2).sum())
+    together = float((np.bincount(of_row, weighed) ** 2).sum())
+    return max(1.0, together / apart) if apart > 0 else 1.0
+
+
+def _compute_score_interval(share: float, n_rows: float) -> tuple[float, float]:
     """Compute the ends of Wilson's interval, of a number of rows that need not be whole."""
-    z2 = quantile**2
+    z2 = QUANTILE**2
     middle = (share + z2 / (2 * n_rows)) / (1 + z2 / n_rows)
-    half = quantile / (1 + z2 / n_rows)
+    half = QUANTILE / (1 + z2 / n_rows)
     half *= float(np.sqrt(share * (1 - share) / n_rows + z2 / (4 * n_rows**2)))
-    # At the ends, rounding must not leave what holds exactly.
+    # What holds exactly must not be lost in rounding.
     low = 0.0 if share == 0 else max(0.0, middle - half)
     high = 1.0 if share == 1 else min(1.0, middle + half)
     return float(low), float(high)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from featx.core.typing import Array
 from featx.heads.intervals import estimate_balanced_interval, estimate_interval
 
 
-def count(n_right: int, n_rows: int) -> np.ndarray:
+def count(n_right: int, n_rows: int) -> Array:
     """Make rows of which so many are right."""
     return np.arange(n_rows) < n_right
 
@@ -39,3 +40,92 @@ def test_estimate_interval_of_rows_equals_scipys(n_right: int) -> None:
 def test_balanced_interval_of_one_class_is_that_of_a_proportion() -> None:
     right = count(8, 10)
     assert estimate_balanced_interval(right, np.zeros(10, int)) == estimate_interval(right)
+
+
+def draw_units(
+    rng: np.random.Generator, sizes: Array, accuracy: float, correlation: float
+) -> tuple[Array, Array]:
+    """Draw units that are easy or hard (beta-binomial); return what is right, and the units."""
+    spread = 1 / correlation - 1
+    shares = rng.beta(accuracy * spread, (1 - accuracy) * spread, len(sizes))
+    units = np.repeat(np.arange(len(sizes)), sizes)
+    return rng.random(len(units)) < shares[units], units
+
+
+def test_interval_of_no_row_is_everything() -> None:
+    none = np.zeros(0)
+    assert estimate_interval(none) == estimate_interval(none, none.astype(int)) == (0, 1)
+    assert estimate_balanced_interval(none, none.astype(int)) == (0, 1)
+
+
+@pytest.mark.parametrize("n_right", [0, 7, 10])
+def test_units_that_are_right_or_wrong_as_one_count_once(n_right: int) -> None:
+    once = count(n_right, 10)
+    found = estimate_interval(np.repeat(once, 7), np.repeat(np.arange(10), 7))
+    assert found == pytest.approx(estimate_interval(once))
+
+
+def test_units_never_narrow_and_never_count_less_than_once() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        right, units = draw_units(rng, rng.integers(1, 9, 30), 0.8, 0.3)
+        low, high = estimate_interval(right, units)
+        of_rows = estimate_interval(right)
+        assert low <= of_rows[0]
+        assert high >= of_rows[1]
+
+
+def test_one_unit_says_as_much_as_one_row() -> None:
+    assert estimate_interval(np.ones(20), np.zeros(20, int)) == estimate_interval(np.ones(1))
+    low, high = estimate_interval(count(10, 20), np.zeros(20, int))
+    assert high - low > 0.8
+
+
+def test_a_pair_of_copies_among_many_rows_changes_next_to_nothing() -> None:
+    right = count(198, 200)
+    units = np.append(np.arange(199), 198)
+    assert estimate_interval(right, units) == pytest.approx(estimate_interval(right), abs=0.005)
+
+
+def test_interval_does_not_depend_on_names_and_order_of_units() -> None:
+    rng = np.random.default_rng(1)
+    right, units = draw_units(rng, np.arange(1, 12), 0.7, 0.4)
+    order = rng.permutation(len(units))
+    renamed = (units * -31 + 5)[order]
+    assert estimate_interval(right[order], renamed) == pytest.approx(
+        estimate_interval(right, units)
+    )
+
+
+def test_shares_of_repeats_are_rows() -> None:
+    # Each row was right in half of its repeats: no more is known than of rows.
+    assert estimate_interval(np.full(40, 0.5)) == estimate_interval(count(20, 40))
+
+
+@pytest.mark.parametrize("n_rows", [50, 200, 1000])
+@pytest.mark.parametrize("size", [1, 5, 10, 20])
+def test_interval_covers_the_truth_of_rows_in_units(n_rows: int, size: int) -> None:
+    rng = np.random.default_rng(n_rows + size)
+    covered = []
+    for _ in range(500):
+        if size == 1:
+            right, units = rng.random(n_rows) < 0.85, None
+        else:
+            right, units = draw_units(rng, np.full(n_rows // size, size), 0.85, 0.5)
+        low, high = estimate_interval(right, units)
+        covered.append(low <= 0.85 <= high)
+    assert np.mean(covered) >= 0.93
+    if n_rows // size >= 40:  # of two units, no interval is exact
+        assert np.mean(covered) <= 0.985
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["a class each", "all classes"])
+def test_balanced_interval_covers_the_truth_of_units(mixed: bool) -> None:
+    rng = np.random.default_rng(0)
+    codes = np.tile([0, 1], 100) if mixed else np.repeat([0, 1], 100)
+    covered = []
+    for _ in range(500):
+        right, units = draw_units(rng, np.full(40, 5), 0.8, 0.5)
+        low, high = estimate_balanced_interval(right, codes, units)
+        covered.append(low <= 0.8 <= high)
+    assert 0.93 <= np.mean(covered) <= 0.99
