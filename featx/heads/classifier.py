@@ -1,49 +1,65 @@
-"""A head as a scikit-learn estimator that chooses its own strength of regularisation."""
+"""A head as a scikit-learn estimator that chooses its own kind and strength."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from featx.core.errors import HeadError
-from featx.core.process import ignore_warnings, single_threaded
+from featx.core.process import single_threaded
 from featx.core.progress import show_progress, stage
-from featx.core.typing import Array, BoolArray, Float32Array, IntArray
+from featx.core.typing import (
+    Array,
+    BoolArray,
+    Float32Array,
+    Float64Array,
+    IntArray,
+    check_choice,
+)
+from featx.heads.calibration import compute_probabilities, score_classes
 from featx.heads.class_weights import ClassWeight, check_class_weight, weigh_codes
-from featx.heads.kinds import check_strength, get_kind
-from featx.heads.search import search_strength
-from featx.heads.splits import Folds, build_folds, build_fresh_folds
+from featx.heads.coordinates import Coordinates
+from featx.heads.finish import fit_classifier
+from featx.heads.kinds import AUTO, check_kind, get_kind, list_compared
+from featx.heads.learners import Task
+from featx.heads.scaling import Scaling, apply_steps, build_steps, check_pca
+from featx.heads.search import Search, search_kinds
+from featx.heads.splits import Folds, build_folds, build_fresh_folds, check_seed, choose_n_folds
 
-
-def _has_probabilities(classifier: HeadClassifier) -> bool:
-    return get_kind(classifier.kind).has_probabilities
+MIN_NESTED = 3
+"""Smallest number of folds: of two, none is left to choose a strength for the other's head on."""
 
 
 class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Standardise embeddings and classify them, with C chosen by cross-validation.
+    """Scale embeddings and classify them, with the strength chosen by nested cross-validation.
 
     The estimator that `featx.fit_head` fits, for pipelines and searches of your own.
 
     Parameters
     ----------
     kind : str
-        Kind of the head: ``"logreg"`` for logistic regression, with probabilities, or
-        ``"linear-svm"`` for a linear support vector machine, which has no probabilities.
+        Kind of the head: ``"logreg"``, ``"linear-svm"``, ``"rbf-svm"``, ``"ridge"``, ``"lda"``,
+        ``"knn"`` or ``"nearest-mean"``; or ``"auto"`` to compare them on the same folds. Logistic
+        regression is kept unless another kind is better by more than chance explains.
     C : float or "auto"
-        Inverse strength of the L2 regularisation. ``"auto"`` chooses it by cross-validation: seven
-        powers of ten first, then values near the best one.
-    cv : int
-        Number of stratified folds of the search. Fewer folds are made if there are few rows.
+        Strength of the kind: inverse strength of the L2 regularisation, for ``"ridge"`` 1 / (2
+        alpha), for ``"lda"`` the shrinkage, for ``"knn"`` the number of neighbours. ``"auto"``
+        chooses it by cross-validation.
+    cv : int or "auto"
+        Number of stratified folds, at least 3. ``"auto"`` makes 5, and more for fewer than 400
+        rows, so that the heads of the folds know nearly as many rows as the head that is kept.
     class_weight : None, "balanced" or dict
         Weights of the classes, as scikit-learn takes them. If weights are given, the search
         compares balanced accuracies.
+    scaling : {"standard", "l2", "none"}
+        Scaling of the embeddings: each channel to mean 0 and variance 1, each row to length 1, or
+        none.
+    pca : int, optional
+        Number of principal components that the head reads. Default: it reads all channels.
     random_state : int
         Seed of the folds.
     progress : bool or None
@@ -54,12 +70,18 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     classes_ : ndarray
         ``(n_classes,)``, class labels, sorted.
+    kind_ : str
+        Kind of the fitted head.
     C_ : float
-        The C that the classifier was fitted with.
+        Strength that the classifier was fitted with.
+    temperature_ : float
+        Number that class scores are divided by to make probabilities, fitted on held-out scores; 1
+        if rows were too few for folds.
     search_ : Search or None
-        All values tried with their scores; None if C was given, or rows were too few for folds.
+        All values tried with their scores, and held-out predictions; None if rows were too few for
+        folds.
     pipeline_ : Pipeline
-        ``StandardScaler`` and the classifier, fitted on all rows.
+        Scaler and classifier of scikit-learn, fitted on all rows.
     is_held_out_ : bool
         Whether the scores of `search_` are of rows that the network of the embeddings has not
         learnt from.
@@ -81,13 +103,15 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ['ants', 'bees']
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         kind: str = "logreg",
         *,
         C: float | Literal["auto"] = "auto",
-        cv: int = 5,
+        cv: int | Literal["auto"] = "auto",
         class_weight: ClassWeight = None,
+        scaling: Scaling = "standard",
+        pca: int | None = None,
         random_state: int = 0,
         progress: bool | None = False,
     ) -> None:
@@ -95,6 +119,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.C = C
         self.cv = cv
         self.class_weight = class_weight
+        self.scaling = scaling
+        self.pca = pca
         self.random_state = random_state
         self.progress = progress
 
@@ -123,10 +149,11 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         HeadError
-            If all rows are of one class, the kind is unknown, or C is not above 0.
+            If all rows are of one class, or an option is out of its range.
         ValueError
             If shapes do not agree, or values are not finite.
         """
+        check_options(self)
         X, y = validate_data(self, X, y, dtype=np.float32)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -136,11 +163,12 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 got=f"one class: {self.classes_[0]!r}",
                 remedy="Pass rows of another class as well.",
             )
-        # Folds run in threads of their own. Threads within a matrix product wait for each other at
+        check_class_weight(self.class_weight, self.classes_)
+        # Parts run in threads of their own. Threads within a matrix product wait for each other at
         # every step: with another program busy, a fit of 4000 x 1280 took 8 times longer on two
         # threads.
-        with single_threaded(), ignore_warnings(ConvergenceWarning):
-            self._fit(X, y, codes, self._build_folds(codes, groups, learnt))
+        with single_threaded(), show_progress(self.progress):
+            self._fit(X, codes.astype(np.int64), self._build_folds(codes, groups, learnt))
         return self
 
     def _build_folds(
@@ -148,40 +176,63 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> Folds:
         """Build the folds of the search: of rows new to the network, if there are enough."""
         self.is_held_out_ = True
-        if self.C != "auto":
-            return []
+        n_folds = self.cv
+        if n_folds == "auto":
+            n_folds = choose_n_folds(len(codes) if groups is None else len(np.unique(groups)))
+        folds: Folds = []
         if learnt is not None and learnt.any():
             folds = build_fresh_folds(
-                codes, groups, learnt, n_folds=self.cv, seed=self.random_state
+                codes, groups, learnt, n_folds=n_folds, seed=self.random_state
             )
-            if folds:
-                return folds
-            self.is_held_out_ = False
-        return build_folds(codes, groups, n_folds=self.cv, seed=self.random_state)
+            self.is_held_out_ = bool(folds)
+        if not folds:
+            folds = build_folds(codes, groups, n_folds=n_folds, seed=self.random_state)
+        return folds if len(folds) >= MIN_NESTED else []
 
-    def _fit(self, X: Float32Array, y: Array, codes: IntArray, folds: Folds) -> None:
-        """Choose C on class codes, then fit on the labels themselves."""
-        kind = get_kind(self.kind)
-        check_class_weight(self.class_weight, self.classes_)
-        self.search_ = None
-        self.C_ = kind.default_strength
-        if self.C != "auto":
-            self.C_ = float(self.C)
-        elif folds:
-            self.search_ = search_strength(
-                X,
-                codes,
-                folds,
-                kind=kind,
+    def _fit(self, X: Float32Array, codes: IntArray, folds: Folds) -> None:
+        """Choose kind and strength on class codes, then fit on the labels themselves."""
+        steps = build_steps(self.scaling, self.pca)
+        with stage("scaling"):
+            rows, mean, scale, shift = apply_steps(steps, X)
+            task = Task(
+                X=rows,
+                coordinates=Coordinates.find(rows, mean, scale),
+                codes=codes,
+                n_classes=len(self.classes_),
                 class_weight=weigh_codes(self.class_weight, self.classes_),
+                parts=[],
+            )
+        kinds = (
+            list_compared(len(codes), self.class_weight)
+            if self.kind == AUTO
+            else [get_kind(self.kind)]
+        )
+        self.search_: Search | None = None
+        kind, self.temperature_ = kinds[0], 1.0
+        self.C_ = kind.default_strength if self.C == "auto" else float(self.C)
+        if folds:
+            self.search_ = search_kinds(
+                task,
+                folds,
+                kinds=kinds,
+                strength=None if self.C == "auto" else self.C_,
                 progress=self.progress,
             )
-            self.C_ = self.search_.best
-        check_strength(kind, self.C_)
-        classifier = kind.build(self.C_, self.class_weight)
-        self.pipeline_ = Pipeline([("scale", StandardScaler()), ("classify", classifier)])
-        with show_progress(self.progress), stage(f"fitting on {len(y):,} rows"):
-            self.pipeline_.fit(X, y)
+            kind = get_kind(self.search_.kind)
+            self.C_, self.temperature_ = self.search_.best, self.search_.temperature
+        self.kind_ = kind.name
+        with stage(f"fitting on {len(codes):,} rows"):
+            classifier = fit_classifier(
+                kind,
+                task,
+                self.C_,
+                classes=self.classes_,
+                class_weight=self.class_weight,
+                scaled=None if kind.loss is not None else _transform(steps, rows, X),
+                shift=shift,
+            )
+        last = classifier.steps if isinstance(classifier, Pipeline) else [("classify", classifier)]
+        self.pipeline_ = Pipeline([*steps, *last])
 
     def predict(self, X: Array) -> Array:
         """Predict a class label for each row.
@@ -212,12 +263,11 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ndarray
             ``(n_rows, n_classes)``; ``(n_rows,)`` for two classes, positive for the second one.
         """
-        X = self._check(X)
-        return np.asarray(self.pipeline_.decision_function(X))
+        scores = score_classes(self.pipeline_, self._check(X))
+        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
-    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
-    def predict_proba(self, X: Array) -> Array:
-        """Return the probability of each class for each row; only for kinds with probabilities.
+    def predict_proba(self, X: Array) -> Float64Array:
+        """Return the probability of each class for each row.
 
         Parameters
         ----------
@@ -226,12 +276,45 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        ndarray
-            ``(n_rows, n_classes)``.
+        ndarray of float64
+            ``(n_rows, n_classes)``: the softmax of the class scores divided by `temperature_`.
         """
-        X = self._check(X)
-        return np.asarray(self.pipeline_.predict_proba(X))
+        return compute_probabilities(score_classes(self.pipeline_, self._check(X)), self.temperature_)
 
     def _check(self, X: Array) -> Float32Array:
         check_is_fitted(self)
         return np.asarray(validate_data(self, X, dtype=np.float32, reset=False))
+
+
+def check_options(classifier: HeadClassifier) -> None:
+    """Refuse options of a classifier that are out of their ranges, before any row is read.
+
+    Parameters
+    ----------
+    classifier : HeadClassifier
+        Classifier with its options.
+
+    Raises
+    ------
+    HeadError
+        If an option is out of its range.
+    """
+    check_class_weight(classifier.class_weight)
+    check_kind(classifier.kind, classifier.class_weight, classifier.C)
+    check_choice("scaling", classifier.scaling, Scaling, error=HeadError)
+    check_pca(classifier.pca)
+    check_seed(classifier.random_state)
+    cv = classifier.cv
+    is_whole = isinstance(cv, int | np.integer) and not isinstance(cv, bool)
+    if cv != "auto" and not (is_whole and cv >= MIN_NESTED):
+        raise HeadError(
+            subject="cv",
+            expected=f"'auto' or a whole number of folds, {MIN_NESTED} at least",
+            got=repr(cv),
+            remedy="Leave cv out, or pass cv=5.",
+        )
+
+
+def _transform(steps: list[tuple[str, Any]], rows: Array, X: Float32Array) -> Array:
+    """Return the rows as the classifier will read them."""
+    return steps[0][1].transform(X) if rows is X else rows

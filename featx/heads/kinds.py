@@ -1,6 +1,6 @@
-"""The kinds of heads, as values: what each kind can do, and how to build its classifier.
+"""The kinds of heads, as values: what each kind can do, and how to learn and build it.
 
-scikit-learn is imported when a classifier is built, so that listing the kinds takes no time.
+scikit-learn is imported when a head is built, so that listing the kinds takes no time.
 """
 
 from __future__ import annotations
@@ -8,23 +8,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 from featx.core.errors import HeadError, suggest
 from featx.core.typing import Measure
 from featx.heads.class_weights import ClassWeight
 
-MAX_ITER = 1000
-"""Largest number of iterations of a solver. With separable classes and weak regularisation, a
-solver never converges, which does no harm."""
+if TYPE_CHECKING:
+    from featx.heads.learners import Learner, Task
+    from featx.heads.losses import LossName
 
-SVM_TOLERANCE = 1e-3
-"""Tolerance of liblinear. Its fits take most of the time of a search for a ``linear-svm``."""
+AUTO = "auto"
+"""Name that stands for the best kind on the rows at hand."""
+
+MAX_COMPARED_KERNEL = 2000
+"""Largest number of rows for which ``auto`` compares a kernel, whose fits take seconds beyond."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadKind:
-    """One kind of head: its name, its capabilities, and the builder of its classifier.
+    """One kind of head: its name, its capabilities, and its learner and builder.
 
     Attributes
     ----------
@@ -32,80 +36,207 @@ class HeadKind:
         Name on the command line and in head files.
     title : str
         Name in prose.
-    has_probabilities : bool
-        Whether the classifier has ``predict_proba``.
-    is_linear : bool
-        Whether a fitted head can be written as one matrix; see `featx.heads.linear.fold_linear`.
-    warm_starts : bool
-        Whether the classifier can start a fit from the result of its last fit, by the parameter
-        ``warm_start``.
-    strength_name : str
-        Name of the classifier's parameter that a search chooses.
+    strength_name : str or None
+        Name of the classifier's parameter that a search chooses; None if there is none.
     grid : tuple of float
-        Powers of ten of the strength that a search tries first, ascending.
+        Powers of ten of the strength that a search tries first, from strong regularisation to weak.
+    is_open : bool
+        Whether the search goes on beyond the grid and between its values.
     default_strength : float
         Strength that is used if there are too few rows to choose one.
+    largest : float
+        Largest strength that there is.
     build : callable
-        Function that takes the strength and the `ClassWeight`, and returns an unfitted
-        scikit-learn classifier for standardised features.
+        Function that takes the strength, the weights of the classes by label and the `Task`, and
+        returns an unfitted scikit-learn classifier for scaled embeddings.
+    loss : {"logistic", "squared-hinge", "squared"} or None
+        Loss by which featx's own solver fits the head; None if scikit-learn fits it.
+    is_linear : bool
+        Whether a fitted head can be written as one matrix; see `featx.heads.linear.fold_linear`.
+    takes_weights : bool
+        Whether the head can weigh classes.
+    learn : callable or None
+        Function that takes a `Task` and the strengths of the grid and returns the `Learner` of a
+        search; None for featx's own solver.
     """
 
     name: str
     title: str
-    has_probabilities: bool
-    is_linear: bool
-    warm_starts: bool
-    strength_name: str
+    strength_name: str | None
     grid: tuple[float, ...]
+    is_open: bool = False
     default_strength: float
-    build: Callable[[float, ClassWeight], Any]
+    largest: float = math.inf
+    build: Callable[[float, ClassWeight, Task], Any]
+    loss: LossName | None = None
+    is_linear: bool = True
+    takes_weights: bool = True
+    learn: Callable[[Task, list[float]], Learner] | None = None
+
+    def list_params(self, strength: float) -> dict[str, float]:
+        """Return the parameter that was chosen by its name; empty if the kind has none.
+
+        Parameters
+        ----------
+        strength : float
+            Value of the parameter.
+        """
+        if self.strength_name is None:
+            return {}
+        return {self.strength_name: self.round_strength(strength)}
+
+    def round_strength(self, strength: float) -> float:
+        """Return a strength as the classifier takes it: a number of neighbours is whole."""
+        return round(strength) if self.strength_name == "n_neighbors" else float(strength)
 
 
-def _build_logreg(strength: float, class_weight: ClassWeight) -> Any:
-    """Build a multinomial logistic regression.
-
-    L-BFGS computes float32 data in float32, three to four times faster than in float64.
-    """
+def _build_logreg(strength: float, class_weight: ClassWeight, _: Task) -> Any:
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(C=strength, class_weight=class_weight, max_iter=MAX_ITER)
+    return LogisticRegression(C=strength, class_weight=class_weight, max_iter=1000)
 
 
-def _build_linear_svm(strength: float, class_weight: ClassWeight) -> Any:
-    """Build one linear support vector machine per class, with squared hinge loss, by liblinear."""
+def _build_linear_svm(strength: float, class_weight: ClassWeight, _: Task) -> Any:
     from sklearn.svm import LinearSVC
 
-    # The random generator of the dual solver is shared by all threads of the process: a search in
-    # threads would differ from run to run. The primal solver draws no random numbers.
-    return LinearSVC(
-        C=strength, class_weight=class_weight, max_iter=MAX_ITER, dual=False, tol=SVM_TOLERANCE
-    )
+    return LinearSVC(C=strength, class_weight=class_weight, max_iter=1000, dual=False)
 
 
-# The grids: on standardised features of 500 to 4,000 dimensions the best C lies within them. If it
-# lies at an end, the search goes on beyond that end.
+def _build_ridge(strength: float, class_weight: ClassWeight, _: Task) -> Any:
+    """Build a ridge classifier: its alpha is 1 / (2 C) of the sum of squared errors."""
+    from sklearn.linear_model import RidgeClassifier
+
+    return RidgeClassifier(alpha=1 / (2 * strength), class_weight=class_weight)
+
+
+def _build_discriminant(strength: float, task: Task, *, has_priors: bool) -> Any:
+    import numpy as np
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    from featx.heads.closed_forms import weigh_priors
+
+    priors = weigh_priors(task, np.arange(len(task.codes)), has_priors=has_priors)
+    return LinearDiscriminantAnalysis(solver="lsqr", shrinkage=strength, priors=priors)
+
+
+def _build_lda(strength: float, _: ClassWeight, task: Task) -> Any:
+    return _build_discriminant(strength, task, has_priors=True)
+
+
+def _build_nearest_mean(_: float, __: ClassWeight, task: Task) -> Any:
+    """Build a discriminant analysis whose covariance is shrunk to a multiple of the identity."""
+    return _build_discriminant(1.0, task, has_priors=False)
+
+
+def _build_knn(strength: float, _: ClassWeight, task: Task) -> Any:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    n_neighbors = min(round(strength), len(task.codes))
+    return KNeighborsClassifier(n_neighbors, metric="cosine", algorithm="brute")
+
+
+def _build_rbf_svm(strength: float, class_weight: ClassWeight, task: Task) -> Any:
+    from featx.heads.kernels import build_rbf_svm
+
+    return build_rbf_svm(strength, class_weight, task)
+
+
+def _learn_lda(task: Task, strengths: list[float]) -> Learner:
+    from featx.heads.closed_forms import DiscriminantLearner
+
+    return DiscriminantLearner(task, strengths, has_priors=True)
+
+
+def _learn_nearest_mean(task: Task, _: list[float]) -> Learner:
+    from featx.heads.closed_forms import DiscriminantLearner
+
+    return DiscriminantLearner(task, [1.0], has_priors=False)
+
+
+def _learn_knn(task: Task, strengths: list[float]) -> Learner:
+    from featx.heads.neighbours import NeighbourLearner
+
+    return NeighbourLearner(task, [round(strength) for strength in strengths])
+
+
+def _learn_rbf_svm(task: Task, _: list[float]) -> Learner:
+    from featx.heads.kernels import learn_rbf_svm
+
+    return learn_rbf_svm(task)
+
+
+# The grids: on standardised features of 500 to 4,000 dimensions the best value mostly lies within
+# them. The last values of C are for classes that differ by little along an axis of its own.
 KINDS = (
     HeadKind(
         name="logreg",
         title="logistic regression",
-        has_probabilities=True,
-        is_linear=True,
-        warm_starts=True,
         strength_name="C",
-        grid=(-6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0),
+        grid=(-6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0),
+        is_open=True,
         default_strength=1e-2,
         build=_build_logreg,
+        loss="logistic",
     ),
     HeadKind(
         name="linear-svm",
         title="linear support vector machine",
-        has_probabilities=False,
-        is_linear=True,
-        warm_starts=False,
         strength_name="C",
-        grid=(-7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0),
+        grid=(-7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 3.0),
+        is_open=True,
         default_strength=1e-2,
         build=_build_linear_svm,
+        loss="squared-hinge",
+    ),
+    HeadKind(
+        name="rbf-svm",
+        title="support vector machine with a radial kernel",
+        strength_name="C",
+        grid=(-1.0, 0.0, 1.0, 2.0),
+        default_strength=1.0,
+        build=_build_rbf_svm,
+        is_linear=False,
+        learn=_learn_rbf_svm,
+    ),
+    HeadKind(
+        name="ridge",
+        title="ridge regression of the classes",
+        strength_name="C",
+        grid=(-7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 3.0),
+        is_open=True,
+        default_strength=1e-3,
+        build=_build_ridge,
+        loss="squared",
+    ),
+    HeadKind(
+        name="lda",
+        title="linear discriminant analysis",
+        strength_name="shrinkage",
+        grid=(0.0, -0.5, -1.0, -1.5, -2.0, -3.0),
+        default_strength=0.1,
+        largest=1.0,
+        build=_build_lda,
+        learn=_learn_lda,
+    ),
+    HeadKind(
+        name="knn",
+        title="nearest neighbours by cosine",
+        strength_name="n_neighbors",
+        grid=(2.0, 1.5, 1.0, 0.5, 0.0),
+        default_strength=1.0,
+        build=_build_knn,
+        is_linear=False,
+        takes_weights=False,
+        learn=_learn_knn,
+    ),
+    HeadKind(
+        name="nearest-mean",
+        title="nearest class mean",
+        strength_name=None,
+        grid=(0.0,),
+        default_strength=1.0,
+        build=_build_nearest_mean,
+        learn=_learn_nearest_mean,
     ),
 )
 """All kinds of heads; the first one is the default."""
@@ -117,9 +248,32 @@ def list_kinds() -> list[str]:
     Examples
     --------
     >>> list_kinds()
-    ['linear-svm', 'logreg']
+    ['knn', 'lda', 'linear-svm', 'logreg', 'nearest-mean', 'rbf-svm', 'ridge']
     """
     return sorted(kind.name for kind in KINDS)
+
+
+def list_compared(n_rows: int, class_weight: ClassWeight) -> list[HeadKind]:
+    """List the kinds that ``auto`` compares, the default first.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows to fit on.
+    class_weight : None, "balanced" or dict
+        Weights of the classes.
+
+    Examples
+    --------
+    >>> [kind.name for kind in list_compared(50_000, None)]
+    ['logreg', 'linear-svm', 'ridge', 'lda', 'knn', 'nearest-mean']
+    """
+    return [
+        kind
+        for kind in KINDS
+        if (kind.name != "rbf-svm" or n_rows <= MAX_COMPARED_KERNEL)
+        and (class_weight is None or kind.takes_weights)
+    ]
 
 
 def get_kind(name: str) -> HeadKind:
@@ -151,13 +305,51 @@ def get_kind(name: str) -> HeadKind:
     names = list_kinds()
     raise HeadError(
         subject="kind",
-        expected=f"one of {', '.join(names)}",
+        expected=f"one of {', '.join([AUTO, *names])}",
         got=repr(name),
-        remedy=suggest(str(name), names),
+        remedy=suggest(str(name), [AUTO, *names]),
     )
 
 
-def check_strength(kind: HeadKind, strength: float) -> None:
+def check_kind(name: str, class_weight: ClassWeight, strength: object) -> None:
+    """Refuse, before anything runs, a kind that there is not, or options that it cannot take.
+
+    Parameters
+    ----------
+    name : str
+        Name of a kind, or ``"auto"``.
+    class_weight : None, "balanced" or dict
+        Weights of the classes, checked by `check_class_weight`.
+    strength : float or "auto"
+        Strength of the regularisation.
+
+    Raises
+    ------
+    HeadError
+        If no kind has the name, the kind cannot weigh classes, or the strength is none of the kind.
+    """
+    if name == AUTO:
+        if strength != "auto":
+            raise HeadError(
+                subject="C",
+                expected="no value with kind='auto', which chooses one for each kind",
+                got=str(strength),
+                remedy="Leave C out, or pass one kind, such as kind='logreg'.",
+            )
+        return
+    kind = get_kind(name)
+    if class_weight is not None and not kind.takes_weights:
+        raise HeadError(
+            subject="class_weight",
+            expected=f"None for kind={name!r}, which cannot weigh classes",
+            got=str(class_weight),
+            remedy="Leave class_weight out, or pass kind='logreg'.",
+        )
+    if strength != "auto":
+        check_strength(kind, strength)
+
+
+def check_strength(kind: HeadKind, strength: Any) -> None:
     """Refuse a strength of the regularisation that no classifier accepts.
 
     Parameters
@@ -170,15 +362,23 @@ def check_strength(kind: HeadKind, strength: float) -> None:
     Raises
     ------
     HeadError
-        If the strength is not a finite number above 0.
+        If the strength is not a finite number above 0, or the kind has none.
     """
-    if not 0 < strength < math.inf:
-        raise HeadError(
-            subject=kind.strength_name,
-            expected="a finite number above 0",
-            got=f"{strength:g}",
-            remedy="Leave the option out, and cross-validation chooses the value.",
-        )
+    is_number = isinstance(strength, Real) and not isinstance(strength, bool)
+    name = kind.strength_name or "C"
+    if kind.strength_name is None:
+        expected = f"no value for kind={kind.name!r}, which has no strength"
+    elif is_number and 0 < strength <= kind.largest and strength < math.inf:
+        return
+    else:
+        most = "" if kind.largest == math.inf else f", {kind.largest:g} at the most"
+        expected = f"a finite number above 0{most}"
+    raise HeadError(
+        subject=name,
+        expected=expected,
+        got=f"{strength:g}" if is_number else repr(strength),
+        remedy="Leave the option out, and cross-validation chooses the value.",
+    )
 
 
 def choose_measure(class_weight: ClassWeight) -> Measure:

@@ -1,334 +1,122 @@
-"""Choose the strength of the regularisation by cross-validation.
-
-The search tries powers of ten of the strength: a coarse grid first, then values beyond the grid if
-its end is best, then values between. `search_exponents` decides which values to try; `FoldFitter`
-fits and scores them; `Trials` keeps the results and says which value is best.
-"""
+"""Search the kind and the strength of a head on folds, and say where the search stood."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from threading import Event
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-import joblib
 import numpy as np
-from sklearn.metrics import recall_score
-from sklearn.preprocessing import StandardScaler
+from scipy.stats import binomtest
 
-from featx.core.bar import Bar
 from featx.core.progress import open_bar
-from featx.core.typing import Array, Float32Array, Float64Array, IntArray, Measure
+from featx.core.typing import Array, Float64Array, IntArray
+from featx.heads.calibration import compute_probabilities
 from featx.heads.class_weights import ClassWeight
-from featx.heads.kinds import HeadKind, choose_measure
-from featx.heads.splits import Fold, Folds
-
-Exponents = tuple[float, ...]
-"""Powers of ten of the strength."""
-
-MAX_BEYOND = 2
-"""Largest number of values that the search tries beyond the ends of the grid."""
-
-FINE_STEPS = (0.5, 0.25)
-"""Steps in powers of ten, each tried on both sides of the best value so far."""
+from featx.heads.kinds import HeadKind
+from featx.heads.learners import Learner, LinearLearner, Task
+from featx.heads.nested import Grid, Line, Nested, NestedSearch, is_apart
+from featx.heads.splits import Folds
 
 NO_FOLD = -1
 """Class code of a row that no fold tested."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
-    """The result of a search for the strength of the regularisation.
+class Compared:
+    """One kind of head in a search over kinds.
 
     Attributes
     ----------
-    best : float
-        The best value; the middle one, if several score the same.
-    values : ndarray of float64
-        ``(n_values,)``, all values tried, ascending.
-    scores : ndarray of float64
-        ``(n_values, n_folds)``, the score of each value on each fold.
-    held_out : ndarray of int64
-        ``(n_rows,)``, the class code of each row as predicted by a head that has not seen the row,
-        and whose strength was chosen without the row's fold; -1 for rows that are in no fold.
+    kind : str
+        Name of the kind.
+    score : float
+        Held-out accuracy at its best strength, balanced if the search has class weights.
+    p_value : float or None
+        p-value of its difference from the kind that was chosen, by McNemar's exact test (1947); None
+        for that kind itself.
     """
 
+    kind: str
+    score: float
+    p_value: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """The result of a search on folds.
+
+    Attributes
+    ----------
+    kind : str
+        Kind of the head.
+    best : float
+        The best strength.
+    values : ndarray of float64
+        ``(n_values,)``, all strengths tried for the head that is kept, ascending.
+    scores : ndarray of float64
+        ``(n_values, n_folds)``, the score of each value on each fold; NaN for a fold without rows.
+    losses : ndarray of float64
+        ``(n_values,)``, mean log loss of each value at its temperature, in nats.
+    temperature : float
+        Number that class scores are divided by to make probabilities.
+    held_out : ndarray of int64
+        ``(n_rows,)``, the class code of each row as predicted by a head that has not seen the row's
+        fold, and whose kind and strength were chosen without it; -1 for rows that are in no fold.
+    held_out_probabilities : ndarray of float64
+        ``(n_rows, n_classes)``, probabilities by the same heads; NaN for rows that are in no fold.
+    folds : list of (ndarray, ndarray)
+        Rows of the training part and of the test part of each fold.
+    compared : tuple of Compared
+        The kinds that were compared, the chosen one first; empty if one kind was asked for.
+    """
+
+    kind: str
     best: float
     values: Float64Array
     scores: Float64Array
+    losses: Float64Array
+    temperature: float
     held_out: IntArray
-
-
-def find_best(scores: Array) -> int:
-    """Find the value with the best mean score.
-
-    If several values score the same, which is frequent on few rows, the middle one is taken: it is
-    the furthest from the values that underfit and from the values that overfit.
-
-    Parameters
-    ----------
-    scores : ndarray
-        ``(n_values, n_folds)``, in the order of the values.
-
-    Returns
-    -------
-    int
-        Index of the value.
-
-    Examples
-    --------
-    >>> find_best(np.array([[0.5, 0.5], [1.0, 0.8], [0.9, 0.9], [0.8, 1.0]]))
-    2
-    """
-    means = scores.mean(axis=1)
-    best = np.flatnonzero(np.isclose(means, means.max(), rtol=0, atol=1e-9))
-    return int(best[(len(best) - 1) // 2])
-
-
-def find_beyond(tried: Iterable[float], best: float) -> Exponents:
-    """Find the exponent to try beyond the end of the grid, if the best exponent is at an end.
-
-    Parameters
-    ----------
-    tried : iterable of float
-        Exponents tried so far.
-    best : float
-        The best one of them.
-
-    Returns
-    -------
-    tuple of float
-        One exponent, a decade beyond the best one; empty if the best one is not at an end.
-
-    Examples
-    --------
-    >>> find_beyond((-2.0, -1.0, 0.0), best=0.0)
-    (1.0,)
-    >>> find_beyond((-2.0, -1.0, 0.0), best=-1.0)
-    ()
-    """
-    tried = tuple(tried)
-    if best == min(tried):
-        return (best - 1,)
-    return (best + 1,) if best == max(tried) else ()
-
-
-def search_exponents(grid: Exponents, evaluate: Callable[[Exponents], float]) -> None:
-    """Try a grid of exponents, then others near the best: at most ``len(grid) + 6``.
-
-    Parameters
-    ----------
-    grid : tuple of float
-        Exponents to try first, ascending, a decade apart.
-    evaluate : callable
-        Function that tries the exponents that it is given, and returns the best one of all so far.
-    """
-    tried = list(grid)
-    best = evaluate(grid)
-    for _ in range(MAX_BEYOND):
-        if beyond := find_beyond(tried, best):
-            tried.extend(beyond)
-            best = evaluate(beyond)
-    for step in FINE_STEPS:
-        best = evaluate((best - step, best + step))
-
-
-@dataclass(kw_only=True)
-class Trials:
-    """The exponents tried so far, with their scores and predictions on each fold.
-
-    Attributes
-    ----------
-    folds : list of (ndarray, ndarray)
-        Rows of the training part and of the test part of each fold.
-    n_rows : int
-        Number of rows of the data.
-    scores : dict of float to list of float
-        Scores of each exponent, one per fold.
-    predicted : dict of float to ndarray
-        Class codes ``(n_rows,)`` that each exponent predicted.
-    """
-
+    held_out_probabilities: Float64Array
     folds: Folds
-    n_rows: int
-    scores: dict[float, list[float]] = field(default_factory=dict)
-    predicted: dict[float, IntArray] = field(default_factory=dict)
-
-    def add(
-        self, exponent: float, scores: Sequence[float], predictions: Sequence[IntArray]
-    ) -> None:
-        """Keep the scores and predictions of one exponent.
-
-        Parameters
-        ----------
-        exponent : float
-            The exponent tried.
-        scores : sequence of float
-            One score per fold.
-        predictions : sequence of ndarray
-            Class codes of the test rows of each fold.
-        """
-        self.scores[exponent] = list(scores)
-        self.predicted[exponent] = np.full(self.n_rows, NO_FOLD)
-        for (_, test), codes in zip(self.folds, predictions, strict=True):
-            self.predicted[exponent][test] = codes
-
-    @property
-    def best(self) -> float:
-        """The best exponent so far."""
-        exponents, scores = self._list_scores()
-        return float(exponents[find_best(scores)])
-
-    def conclude(self) -> Search:
-        """Choose the best value on all folds, and for each fold the best one on the others."""
-        exponents, scores = self._list_scores()
-        held_out = np.full(self.n_rows, NO_FOLD)
-        for number, (_, test) in enumerate(self.folds):
-            # With a single fold, there are no other folds.
-            others = np.delete(scores, number, axis=1) if len(self.folds) > 1 else scores
-            held_out[test] = self.predicted[exponents[find_best(others)]][test]
-        values = np.array([10**exponent for exponent in exponents])
-        return Search(
-            best=float(values[find_best(scores)]), values=values, scores=scores, held_out=held_out
-        )
-
-    def _list_scores(self) -> tuple[list[float], Float64Array]:
-        """Return exponents, ascending, and scores ``(n_values, n_folds)``."""
-        exponents = sorted(self.scores)
-        return exponents, np.array([self.scores[exponent] for exponent in exponents])
+    compared: tuple[Compared, ...] = ()
 
 
-def score_codes(y: IntArray, predicted: IntArray, *, measure: Measure) -> float:
-    """Score predicted class codes by accuracy, or by mean recall of the classes in `y`.
+def weigh_scored(codes: IntArray, class_weight: ClassWeight) -> Float64Array:
+    """Return the weight of each row in the score that a search goes by.
 
     Parameters
     ----------
-    y, predicted : ndarray of int64
-        ``(n_rows,)``, true and predicted class codes.
-    measure : {"accuracy", "balanced_accuracy"}
-        The score.
-    """
-    if measure == "balanced_accuracy":
-        return float(recall_score(y, predicted, labels=np.unique(y), average="macro"))
-    return float(np.mean(y == predicted))
-
-
-class FoldFitter:
-    """Fits heads on the training part of each fold, and scores them on the test part.
-
-    Parameters
-    ----------
-    X : ndarray of float32 or float64
-        ``(n_rows, dim)``.
-    y : ndarray of int64
+    codes : ndarray of int64
         ``(n_rows,)``, class codes.
-    folds : list of (ndarray, ndarray)
-        Rows of the training part and of the test part of each fold.
-    kind : HeadKind
-        Kind of the heads.
     class_weight : None, "balanced" or dict
-        Weights of the class codes; if given, scores are balanced accuracies.
+        Weights of the classes; if given, the score is the balanced accuracy.
     """
-
-    def __init__(
-        self,
-        X: Float32Array | Float64Array,
-        y: IntArray,
-        folds: Folds,
-        *,
-        kind: HeadKind,
-        class_weight: ClassWeight,
-    ) -> None:
-        self.X, self.y, self.kind = X, y, kind
-        self.measure = choose_measure(class_weight)
-        self.trials = Trials(folds=folds, n_rows=len(y))
-        # One classifier per fold: a warm start goes on from the last fit of the same fold.
-        self.classifiers = [kind.build(kind.default_strength, class_weight) for _ in folds]
-        if kind.warm_starts:
-            for classifier in self.classifiers:
-                classifier.set_params(warm_start=True)
-        self._is_ended = Event()
-
-    def evaluate(self, exponents: Exponents, *, bar: Bar) -> float:
-        """Try exponents on each fold, and return the best one of all so far.
-
-        Parameters
-        ----------
-        exponents : tuple of float
-            Exponents to try, in this order.
-        bar : Bar
-            Progress bar, which counts fits.
-        """
-        folds = self.trials.folds
-        fit = functools.partial(self._fit_fold, exponents, bar)
-        pool = ThreadPoolExecutor(min(joblib.cpu_count(), len(folds)))
-        try:
-            by_fold = list(pool.map(fit, folds, self.classifiers))
-        finally:  # a caller who is interrupted does not wait for the fits that are going on
-            self._is_ended.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-        self._is_ended.clear()
-        for exponent, predictions in zip(exponents, zip(*by_fold, strict=True), strict=True):
-            scores = [
-                score_codes(self.y[test], codes, measure=self.measure)
-                for (_, test), codes in zip(folds, predictions, strict=True)
-            ]
-            self.trials.add(exponent, scores, predictions)
-        return self.trials.best
-
-    def _fit_fold(
-        self, exponents: Exponents, bar: Bar, fold: Fold, classifier: Any
-    ) -> list[IntArray]:
-        """Return the class codes of a fold's test rows as predicted with each exponent."""
-        train, test = fold
-        if len(np.unique(self.y[train])) == 1:  # the only class there is
-            bar.update(len(exponents))
-            return [np.full(len(test), self.y[train][0])] * len(exponents)
-        scaler = StandardScaler().fit(self.X[train])
-        X_train, X_test = scaler.transform(self.X[train]), scaler.transform(self.X[test])
-        predictions = []
-        for exponent in exponents:
-            if self._is_ended.is_set():
-                break
-            classifier.set_params(**{self.kind.strength_name: 10**exponent})
-            classifier.fit(X_train, self.y[train])
-            predictions.append(classifier.predict(X_test))
-            bar.update()
-        return predictions
+    if class_weight is None:
+        return np.ones(len(codes))
+    return np.asarray(1 / np.bincount(codes)[codes], np.float64)
 
 
-def search_strength(
-    X: Float32Array | Float64Array,
-    y: IntArray,
+def search_kinds(
+    task: Task,
     folds: Folds,
     *,
-    kind: HeadKind,
-    class_weight: ClassWeight,
+    kinds: Sequence[HeadKind],
+    strength: float | None = None,
     progress: bool | None = False,
 ) -> Search:
-    """Choose the strength of the regularisation.
-
-    The values of the kind's grid are tried in ascending order, so that a kind with warm starts
-    begins each fit at the result of the fit before. If an end of the grid is best, up to two more
-    values follow beyond it; then half and quarter decades around the best value. At most thirteen
-    values are tried. A grid of the same resolution would have forty-five.
+    """Search the strength of one kind of head, or the best of several kinds.
 
     Parameters
     ----------
-    X : ndarray of float32 or float64
-        ``(n_rows, dim)``.
-    y : ndarray of int64
-        ``(n_rows,)``, class codes.
+    task : Task
+        Rows to learn; its parts are ignored.
     folds : list of (ndarray, ndarray)
         Rows of the training part and of the test part of each fold.
-    kind : HeadKind
-        Kind of the head.
-    class_weight : None, "balanced" or dict
-        Weights of the class codes. If weights are given, scores are balanced accuracies; otherwise,
-        scores are accuracies.
+    kinds : sequence of HeadKind
+        Kinds to search, the one that is preferred first.
+    strength : float, optional
+        Strength of the only kind. Default: the strength is searched.
     progress : bool or None
         Whether to show progress on standard error; None shows bars on a terminal and in a
         notebook, and elsewhere a line now and then.
@@ -336,10 +124,167 @@ def search_strength(
     Returns
     -------
     Search
-        The best value, and all values tried with their scores.
+        What was chosen, and the held-out predictions.
     """
-    fitter = FoldFitter(X, y, folds, kind=kind, class_weight=class_weight)
-    n_fits = (len(kind.grid) + MAX_BEYOND + 2 * len(FINE_STEPS)) * len(folds)  # at most
-    with open_bar(f"choosing {kind.strength_name}", n_fits, unit="fits", show=progress) as bar:
-        search_exponents(kind.grid, functools.partial(fitter.evaluate, bar=bar))
-    return fitter.trials.conclude()
+    found: list[tuple[HeadKind, Nested, NestedSearch]] = []
+    weights = weigh_scored(task.codes, task.class_weight)
+    for kind in kinds:
+        exponents = kind.grid if strength is None else (float(np.log10(strength)),)
+        grid = Grid(exponents=exponents, is_open=kind.is_open and strength is None)
+        name = f"choosing {kind.strength_name}" if len(exponents) > 1 else "scoring folds"
+        with open_bar(
+            name if len(kinds) == 1 else f"comparing kinds: {kind.name}",
+            _count_fits(len(folds), grid),
+            unit="fits",
+            show=progress,
+        ) as bar:
+            nested = NestedSearch(
+                folds, task.codes, task.n_classes, weights, grid=grid, update=bar.update
+            )
+            of_kind = replace(task, parts=nested.parts)
+            learner = build_learner(kind, of_kind, [10.0**one for one in exponents])
+            found.append((kind, nested.run(learner, of_kind), nested))
+    if len(found) == 1:
+        kind, nested_found, _ = found[0]
+        return _conclude(kind, nested_found, folds, task.codes, [nested_found] * len(folds))
+    return _combine(found, folds, task.codes)
+
+
+def _count_fits(n_folds: int, grid: Grid) -> int:
+    """Count the fits of a search, at most."""
+    n_values = len(grid.exponents)
+    if n_values == 1:
+        return 2 * n_folds
+    n_pairs = n_folds * (n_folds - 1) // 2
+    return n_values * (n_folds + n_pairs) + n_folds
+
+
+def build_learner(kind: HeadKind, task: Task, strengths: list[float]) -> Learner:
+    """Build the learner of a kind.
+
+    Parameters
+    ----------
+    kind : HeadKind
+        Kind of the heads.
+    task : Task
+        Rows to learn, with the parts that will be fitted.
+    strengths : list of float
+        Strengths of the grid.
+    """
+    if kind.loss is not None:
+        return LinearLearner(task, kind.loss)
+    if kind.learn is None:
+        raise ValueError(f"no learner for {kind.name}")
+    return kind.learn(task, strengths)
+
+
+def _conclude(
+    kind: HeadKind,
+    found: Nested,
+    folds: Folds,
+    codes: IntArray,
+    by_fold: Sequence[Nested],
+    compared: tuple[Compared, ...] = (),
+) -> Search:
+    """Put the result together; each fold is predicted as its own choice of a kind says."""
+    n_classes = found.scores.shape[1]
+    held_out = np.full(len(codes), NO_FOLD)
+    probabilities = np.full((len(codes), n_classes), np.nan)
+    for number, (_, test) in enumerate(folds):
+        chosen = by_fold[number]
+        shares = compute_probabilities(chosen.scores[test], chosen.temperatures[number])
+        probabilities[test], held_out[test] = shares, shares.argmax(axis=1)
+    main = found.main
+    exponents = sorted(main.right)
+    strengths = [kind.round_strength(10.0**one) for one in exponents]
+    return Search(
+        kind=kind.name,
+        best=kind.round_strength(10.0**found.best),
+        values=np.array(strengths, np.float64),
+        scores=np.array([_score_folds(main, one, folds) for one in exponents]),
+        losses=np.array([main.weights @ main.losses[one] for one in exponents], np.float64),
+        temperature=found.temperature,
+        held_out=held_out,
+        held_out_probabilities=probabilities,
+        folds=folds,
+        compared=compared,
+    )
+
+
+def _score_folds(main: Line, exponent: float, folds: Folds) -> Array:
+    """Return the score of one exponent on each fold, ``(n_folds,)``."""
+    ends = np.cumsum([len(test) for _, test in folds])[:-1]
+    weights = np.split(main.weights, ends)
+    right = np.split(main.right[exponent], ends)
+    return np.array([one @ of / one.sum() for one, of in zip(weights, right, strict=True)])
+
+
+def choose_kind(lines: Sequence[tuple[Line, float]]) -> int:
+    """Choose among kinds by what each got right at its best strength.
+
+    The first kind is kept unless another one is better by more than chance explains: 1.96 standard
+    errors of the paired difference.
+
+    Parameters
+    ----------
+    lines : sequence of (Line, float)
+        Line of each kind, on the same rows, and the exponent that it chose.
+
+    Returns
+    -------
+    int
+        Index of the kind.
+    """
+    right = [np.asarray(line.right[one], np.float64) for line, one in lines]
+    weights = lines[0][0].weights
+    best = int(np.argmax([weights @ one for one in right]))
+    return best if is_apart(right[best] - right[0], weights, 1.96) else 0
+
+
+def _combine(
+    found: Sequence[tuple[HeadKind, Nested, NestedSearch]], folds: Folds, codes: IntArray
+) -> Search:
+    """Choose the kind on all folds, and for each fold on the others alone."""
+    chosen = choose_kind([(nested.main, nested.best) for _, nested, _ in found])
+    by_fold = []
+    for number in range(len(folds)):
+        lines = [_get_line(nested, number, folds) for _, nested, _ in found]
+        by_fold.append(found[choose_kind(lines)][1])
+    kind, nested, _ = found[chosen]
+    right = nested.main.right[nested.best]
+    compared = []
+    for other, of_other, _ in found:
+        theirs = of_other.main.right[of_other.best]
+        n_first, n_second = int((right & ~theirs).sum()), int((theirs & ~right).sum())
+        p_value = binomtest(n_first, n_first + n_second).pvalue if n_first + n_second else 1.0
+        compared.append(
+            Compared(
+                kind=other.name,
+                score=float(of_other.main.weights @ theirs),
+                p_value=None if other.name == kind.name else float(p_value),
+            )
+        )
+    compared.sort(key=lambda one: (one.p_value is not None, -one.score))
+    return _conclude(kind, nested, folds, codes, by_fold, tuple(compared))
+
+
+def _get_line(nested: Nested, number: int, folds: Folds) -> tuple[Line, float]:
+    """Return the line of a fold; of a kind that has nothing to choose, its main line without it."""
+    if nested.lines:
+        line = nested.lines[number]
+        order = np.argsort(line.rows, kind="stable")
+        exponent = nested.chosen[number]
+    else:
+        line, exponent = nested.main, nested.best
+        kept = np.flatnonzero(~np.isin(line.rows, folds[number][1]))
+        order = kept[np.argsort(line.rows[kept], kind="stable")]
+    weights = line.weights[order]
+    return (
+        Line(
+            parts=[],
+            rows=line.rows[order],
+            weights=weights / weights.sum(),
+            right={exponent: line.right[exponent][order]},
+        ),
+        exponent,
+    )

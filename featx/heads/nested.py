@@ -1,0 +1,386 @@
+"""Nested cross-validation: each fold is predicted by heads that had no part of it in any choice.
+
+A *line* is one search: the main line scores every fold by heads that are fitted on the others, and
+chooses the strength of the head that is kept. Each fold has a line of its own as well, which looks
+at the other folds alone: it scores them by heads that are fitted without the fold and without the
+scored one. A pair of folds that are left out serves two lines. Every line tries strengths on a path
+of its own, so that not even the values tried know of its fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from featx.core.typing import Array, BoolArray, Float64Array, IntArray
+from featx.heads.calibration import fit_temperature, list_losses
+from featx.heads.learners import Learner, Part, Task
+from featx.heads.splits import Folds
+
+FINE_STEPS = (0.5, 0.25)
+"""Steps in powers of ten, tried on both sides of the best value, while they make a difference."""
+
+MAX_BEYOND = 2
+"""Largest number of values that a line tries beyond the ends of the grid."""
+
+N_PAST = 2
+"""Number of values in succession that are worse than the best one, after which a line ends."""
+
+SURE, LIKELY = 1.96, 1.0
+"""Standard errors from which two values can be told apart: in what is right, and in log loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Strengths that a search may try, as powers of ten.
+
+    Attributes
+    ----------
+    exponents : tuple of float
+        Exponents to try first, from strong regularisation to weak.
+    is_open : bool
+        Whether the search goes on beyond the ends, and between the values.
+    """
+
+    exponents: tuple[float, ...]
+    is_open: bool
+
+
+@dataclass(kw_only=True)
+class Line:
+    """One search: its parts, and what it found of each exponent.
+
+    Attributes
+    ----------
+    parts : list of (int, ndarray)
+        Number of each part to fit, and positions of its scored rows that this line looks at.
+    rows : ndarray of int64
+        ``(n_scored_rows,)``, rows of the data that the parts score for this line, in order.
+    weights : ndarray of float64
+        ``(n_scored_rows,)``, weight of each row in a score; they sum to 1.
+    right : dict of float to ndarray of bool
+        Whether each row was predicted correctly, by exponent.
+    losses : dict of float to ndarray of float32
+        Log loss of each row at the temperature of the exponent.
+    temperatures : dict of float to float
+        Temperature of the scores of each exponent.
+    is_ended : bool
+        Whether the values on the grid that remain are not worth a try.
+    """
+
+    parts: list[tuple[int, IntArray]]
+    rows: IntArray
+    weights: Float64Array
+    right: dict[float, BoolArray] = field(default_factory=dict)
+    losses: dict[float, Array] = field(default_factory=dict)
+    temperatures: dict[float, float] = field(default_factory=dict)
+    is_ended: bool = False
+
+    def add(self, exponent: float, scores: Array, codes: IntArray) -> None:
+        """Keep what the scores of one exponent say of the line's rows."""
+        temperature = fit_temperature(scores, codes, self.weights)
+        self.right[exponent] = scores.argmax(axis=1) == codes
+        self.losses[exponent] = list_losses(scores, codes, temperature).astype(np.float32)
+        self.temperatures[exponent] = temperature
+
+    def choose(self) -> float:
+        """Choose the best exponent; see `choose_value`."""
+        exponents = sorted(self.right)
+        right = np.array([self.right[exponent] for exponent in exponents])
+        losses = np.array([self.losses[exponent] for exponent in exponents])
+        return exponents[choose_value(right, losses, self.weights)]
+
+    def look_ahead(self, exponent: float) -> None:
+        """End the line if the last values were worse than the best one beyond doubt."""
+        tried = sorted(self.right)
+        if tried[-1] != exponent or len(tried) <= N_PAST:
+            return
+        best = min(tried, key=lambda one: float(self.weights @ self.losses[one]))
+        most_right = max(float(self.weights @ self.right[one]) for one in tried)
+        last = tried[-N_PAST:]
+        self.is_ended = best not in last and all(
+            is_apart(self.losses[one] - self.losses[best], self.weights, SURE)
+            and float(self.weights @ self.right[one]) < most_right
+            for one in last
+        )
+
+    def is_flat(self, exponent: float, step: float) -> bool:
+        """Return whether the values around an exponent cannot be told from it."""
+        beside = [
+            one for one in self.losses if one != exponent and abs(one - exponent) < 2.5 * step
+        ]
+        return all(
+            not is_apart(self.losses[one] - self.losses[exponent], self.weights, LIKELY)
+            and not is_apart(
+                np.subtract(self.right[exponent], self.right[one], dtype=np.float32),
+                self.weights,
+                LIKELY,
+            )
+            for one in beside
+        )
+
+
+def is_apart(differences: Array, weights: Float64Array, n_errors: float) -> bool:
+    """Return whether the weighted mean of differences of rows is above 0 by so many errors.
+
+    Parameters
+    ----------
+    differences : ndarray
+        ``(n_rows,)``.
+    weights : ndarray of float64
+        ``(n_rows,)``, which sum to 1.
+    n_errors : float
+        Number of standard errors of the mean.
+    """
+    mean = float(weights @ differences)
+    error = float(np.sqrt((weights**2) @ (differences - mean) ** 2))
+    return mean > n_errors * error and mean > 1e-9
+
+
+def choose_value(right: BoolArray, losses: Array, weights: Float64Array) -> int:
+    """Choose among values by the rows that were right, then by log loss, then the middle one.
+
+    Values whose accuracy cannot be told from the best one's (1.96 standard errors of the paired
+    difference) are compared by log loss, a proper score; of those whose log loss cannot be told
+    from the least (one standard error), the middle one is the furthest from values that underfit or
+    overfit.
+
+    Parameters
+    ----------
+    right : ndarray of bool
+        ``(n_values, n_rows)``, in the order of the values.
+    losses : ndarray
+        ``(n_values, n_rows)``, log loss of each row in nats.
+    weights : ndarray of float64
+        ``(n_rows,)``, weight of each row; they sum to 1.
+
+    Returns
+    -------
+    int
+        Index of the value.
+
+    Examples
+    --------
+    >>> right = np.array([[False] * 20, [True] * 20, [True] * 20])
+    >>> losses = np.array([[1.0] * 20, [0.5] * 20, [0.1] * 20])
+    >>> choose_value(right, losses, np.full(20, 0.05))
+    2
+    """
+    shares = right @ weights
+    best = int(shares.argmax())
+    alike = [
+        value
+        for value in range(len(right))
+        if not is_apart(np.subtract(right[best], right[value], dtype=np.float64), weights, SURE)
+    ]
+    means = losses @ weights
+    least = min(alike, key=lambda value: float(means[value]))
+    near = [
+        value for value in alike if not is_apart(losses[value] - losses[least], weights, LIKELY)
+    ]
+    return near[(len(near) - 1) // 2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nested:
+    """The result of a nested search.
+
+    Attributes
+    ----------
+    best : float
+        Exponent that the main line chose.
+    temperature : float
+        Temperature of its held-out scores.
+    main : Line
+        The main line, with all that it tried.
+    lines : list of Line
+        The line of each fold; empty if there was nothing to choose.
+    chosen : list of float
+        Exponent of each fold's line.
+    scores : ndarray of float32
+        ``(n_rows, n_classes)``, class scores of each row by a head that was fitted without its fold
+        and whose strength was chosen without it; NaN for rows that no fold tests.
+    temperatures : list of float
+        Temperature for the scores of each fold, fitted without the fold.
+    """
+
+    best: float
+    temperature: float
+    main: Line
+    lines: list[Line]
+    chosen: list[float]
+    scores: Array
+    temperatures: list[float]
+
+
+class NestedSearch:
+    """Searches the strength of one kind of head on folds, truly nested.
+
+    Parameters
+    ----------
+    folds : list of (ndarray, ndarray)
+        Rows of the training part and of the test part of each fold.
+    codes : ndarray of int64
+        ``(n_rows,)``, class codes.
+    n_classes : int
+        Number of classes.
+    row_weights : ndarray of float64
+        ``(n_rows,)``, weight of each row in a score.
+    grid : Grid
+        Strengths to try.
+    update : callable
+        Function that is called with a number of fits that are done.
+    """
+
+    def __init__(
+        self,
+        folds: Folds,
+        codes: IntArray,
+        n_classes: int,
+        row_weights: Float64Array,
+        *,
+        grid: Grid,
+        update: Callable[[int], object],
+    ) -> None:
+        self.folds, self.codes, self.n_classes = folds, codes, n_classes
+        self.row_weights, self.grid, self.update = row_weights, grid, update
+        self.has_choice = len(grid.exponents) > 1 and len(folds) > 2
+        self.parts: list[Part] = list(folds)
+        self.main = self._build_line([(number, 0) for number in range(len(folds))])
+        self.lines = self._build_lines() if self.has_choice else []
+
+    def _build_lines(self) -> list[Line]:
+        """Add a part for each pair of folds, and build the line of each fold."""
+        pairs: list[list[tuple[int, int]]] = [[] for _ in self.folds]
+        for first, (train, test) in enumerate(self.folds):
+            for second in range(first + 1, len(self.folds)):
+                other_train, other_test = self.folds[second]
+                rows = np.intersect1d(train, other_train, assume_unique=True)
+                number = len(self.parts)
+                self.parts.append((rows, np.concatenate([test, other_test])))
+                pairs[first].append((number, len(test)))  # the other fold's rows come second
+                pairs[second].append((number, -len(test)))
+        return [self._build_line(of) for of in pairs]
+
+    def _build_line(self, parts: list[tuple[int, int]]) -> Line:
+        """Build a line of parts, each with where its rows begin: from the start, or up to there."""
+        looked = []
+        for number, begin in parts:
+            n_rows = len(self.parts[number][1])
+            at = np.arange(begin, n_rows) if begin >= 0 else np.arange(-begin)
+            looked.append((number, at))
+        rows = np.concatenate([self.parts[number][1][at] for number, at in looked])
+        weights = self.row_weights[rows]
+        return Line(parts=looked, rows=rows, weights=weights / weights.sum())
+
+    def run(self, learner: Learner, task: Task) -> Nested:
+        """Search with a learner that fits this search's parts.
+
+        Parameters
+        ----------
+        learner : Learner
+            Fitter of the parts.
+        task : Task
+            The learner's task, with `parts` of this search.
+        """
+        self.learner, self.task = learner, task
+        everyone = [self.main, *self.lines]
+        for exponent in self.grid.exponents:
+            going_on = [line for line in everyone if not line.is_ended]
+            self._try([(line, [exponent]) for line in going_on])
+            for line in going_on:
+                line.look_ahead(exponent)
+        if self.grid.is_open:
+            for _ in range(MAX_BEYOND):
+                self._try([(line, self._find_beyond(line)) for line in everyone])
+            for step in FINE_STEPS:
+                self._try([(line, self._find_between(line, step)) for line in everyone])
+        return self._conclude()
+
+    def _find_beyond(self, line: Line) -> list[float]:
+        """Return the exponent beyond the end of a line's path at which it chose its best value."""
+        best, tried = line.choose(), sorted(line.right)
+        if best == tried[0]:
+            return [best - 1]
+        return [best + 1] if best == tried[-1] else []
+
+    def _find_between(self, line: Line, step: float) -> list[float]:
+        best = line.choose()
+        if line.is_flat(best, step):
+            return []
+        return [one for one in (best - step, best + step) if one not in line.right]
+
+    def _try(self, wanted: list[tuple[Line, list[float]]]) -> None:
+        """Fit the parts of lines with the exponents that each asks for, in ascending order."""
+        for turn in range(max((len(exponents) for _, exponents in wanted), default=0)):
+            by_part: dict[int, set[float]] = {}
+            asked = [(line, exponents[turn]) for line, exponents in wanted if len(exponents) > turn]
+            for line, exponent in asked:
+                for number, _ in line.parts:
+                    by_part.setdefault(number, set()).add(exponent)
+            scores: dict[tuple[int, float], Array] = {}
+            while by_part:
+                fits = [(number, min(exponents)) for number, exponents in by_part.items()]
+                for fit, found in zip(fits, self._fit(fits), strict=True):
+                    scores[fit] = found
+                by_part = {
+                    number: exponents - {exponent}
+                    for (number, exponent), exponents in zip(fits, by_part.values(), strict=True)
+                    if len(exponents) > 1
+                }
+            for line, exponent in asked:
+                found = np.concatenate([scores[number, exponent][at] for number, at in line.parts])
+                line.add(exponent, found, self.codes[line.rows])
+
+    def _fit(self, fits: list[tuple[int, float]]) -> list[Array]:
+        """Return the scores of parts, each fitted with an exponent."""
+        found: list[Array | None] = [None] * len(fits)
+        several = []
+        for at, (number, _) in enumerate(fits):
+            only = self.task.find_only_class(number)
+            if only is None:
+                several.append(at)
+            else:  # nothing to fit: the only class there is, for each row
+                scores = np.zeros((len(self.parts[number][1]), self.n_classes), np.float32)
+                scores[:, only] = 1
+                found[at] = scores
+        if several:
+            numbers = np.array([fits[at][0] for at in several])
+            strengths = np.array([10.0 ** fits[at][1] for at in several])
+            for at, scores in zip(several, self.learner.score(numbers, strengths), strict=True):
+                found[at] = scores
+        self.update(len(fits))
+        return [scores for scores in found if scores is not None]
+
+    def _conclude(self) -> Nested:
+        """Predict each fold with the strength and the temperature that its own line chose."""
+        best = self.main.choose()
+        if self.lines:
+            chosen = [line.choose() for line in self.lines]
+            temperatures = [
+                line.temperatures[one] for line, one in zip(self.lines, chosen, strict=True)
+            ]
+        else:
+            chosen, temperatures = [best] * len(self.folds), []
+        found = self._fit(list(enumerate(chosen)))
+        scores = np.full((len(self.codes), self.n_classes), np.nan, np.float32)
+        for (_, test), of_fold in zip(self.folds, found, strict=True):
+            scores[test] = of_fold
+        if not self.lines:
+            temperatures = [self._fit_temperature(scores, test) for _, test in self.folds]
+        return Nested(
+            best=best,
+            temperature=self.main.temperatures[best],
+            main=self.main,
+            lines=self.lines,
+            chosen=chosen,
+            scores=scores,
+            temperatures=temperatures,
+        )
+
+    def _fit_temperature(self, scores: Array, test: IntArray) -> float:
+        """Fit the temperature for a fold on the scores of the others."""
+        others = np.setdiff1d(self.main.rows, test)
+        return fit_temperature(scores[others], self.codes[others], self.row_weights[others])

@@ -1,0 +1,282 @@
+"""Fit linear heads: many training sets and strengths at once, and one as exactly as can be.
+
+`LinearSolver` fits all folds of a search together, in float32 and loosely: a fold's prediction does
+not change with the last digits. `polish` ends the head that is kept, in float64 and on the channels
+themselves. The intercept is not penalised by either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import joblib
+import numpy as np
+
+from featx.core.columns import iter_blocks
+from featx.core.typing import Array, Float32Array, Float64Array, IntArray
+from featx.heads.coordinates import BLOCK_ROWS, Coordinates
+from featx.heads.lbfgs import Minimiser
+from featx.heads.losses import Loss
+
+LOOSE = 2e-3
+"""Tolerance of the fits of a search; see `Minimiser`."""
+
+TIGHT = 5e-9
+"""Tolerance of a head that is kept."""
+
+LOOSE_STEPS = 100
+"""Largest number of steps of a fit of a search. Where classes are separable and the regularisation
+is weak, a loss falls for ever, and predictions have long settled."""
+
+TIGHT_STEPS = 3000
+
+MAX_NUMBERS = 16_000_000
+"""Largest number of scores, and of weights, that one thread holds of the lanes that it fits."""
+
+MIN_COLUMNS = 24
+"""Smallest number of outputs that are worth a thread: a thin matrix product waits for memory."""
+
+MAX_THREADS = 8
+
+MIN_CURVATURE = 1e-4
+
+
+class LinearSolver:
+    """Fits linear heads on parts of the same rows, warm-started from the last fit of each part.
+
+    Parameters
+    ----------
+    coordinates : Coordinates
+        Rows to fit on.
+    loss : Loss
+        Loss with the targets of the rows.
+    row_weights : ndarray of float32
+        ``(n_parts, n_rows)``, weight of each row in the loss of each part; 0 for rows that the part
+        leaves out.
+
+    Attributes
+    ----------
+    weights : ndarray of float32
+        ``(width, n_parts, n_columns, 1 + n_axes)``, last result of each part.
+    """
+
+    def __init__(self, coordinates: Coordinates, loss: Loss, row_weights: Float32Array) -> None:
+        self.coordinates, self.loss = coordinates, loss
+        self.totals = row_weights.sum(axis=1, dtype=np.float64)
+        self.row_weights = row_weights / self.totals[:, None].astype(np.float32)
+        n_weights = coordinates.rows.shape[1]
+        shape = (loss.width, len(row_weights), loss.n_columns, n_weights)
+        self.weights = np.zeros(shape, np.float32)
+        self._is_ended = Event()
+        self._null_values: dict[tuple[int, int], float] = {}
+
+    def fit(self, parts: IntArray, strengths: Float64Array) -> None:
+        """Fit parts of the rows, each with its strength.
+
+        Parameters
+        ----------
+        parts : ndarray of int64
+            ``(n_fits,)``, numbers of the parts, each at most once.
+        strengths : ndarray of float64
+            ``(n_fits,)``, C of each: the head minimises half the square of its weights' length plus
+            C times the weighted sum of its losses.
+        """
+        groups = self._group(len(parts))
+        if len(groups) == 1:
+            self._fit_group(parts, strengths)
+            return
+        pool = ThreadPoolExecutor(min(joblib.cpu_count(), len(groups)))
+        try:
+            list(pool.map(self._fit_group, (parts[g] for g in groups), (strengths[g] for g in groups)))
+        finally:  # a caller who is interrupted does not wait for the fits that are going on
+            self._is_ended.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+        self._is_ended = Event()
+
+    def score(self, part: int, rows: IntArray) -> Float32Array:
+        """Return the outputs of a part's last fit for rows, ``(n_rows, n_outputs)``."""
+        weights = self.weights[:, part].reshape(-1, self.weights.shape[-1])
+        return np.asarray(self.coordinates.rows[rows] @ weights.T)
+
+    def _group(self, n_parts: int) -> list[IntArray]:
+        """Divide parts into groups, of which each is fitted in lockstep by one thread.
+
+        The groups do not depend on the machine, so that neither do the last bits of a fit.
+        """
+        n_outputs = self.loss.width * self.loss.n_columns
+        largest = max(self.coordinates.rows.shape)
+        n_least = -(-n_parts * n_outputs * largest // MAX_NUMBERS)
+        n_wanted = min(MAX_THREADS, n_parts * n_outputs // MIN_COLUMNS)
+        n_groups = min(n_parts, max(1, n_least, n_wanted))
+        return [np.arange(n_parts)[start::n_groups] for start in range(n_groups)]
+
+    def _fit_group(self, parts: IntArray, strengths: Float64Array) -> None:
+        width, _, n_columns, n_weights = self.weights.shape
+        lane_parts, columns = (
+            one.ravel() for one in np.meshgrid(parts, np.arange(n_columns), indexing="ij")
+        )
+        penalty = 1 / (np.repeat(strengths, n_columns) * self.totals[lane_parts])
+        system = _Rotated(self, lane_parts, columns, penalty)
+        weights = self.weights[:, lane_parts, columns]
+        Minimiser(system, weights, LOOSE).run(LOOSE_STEPS, self._check)
+        self.weights[:, lane_parts, columns] = weights
+
+    def _check(self) -> None:
+        if self._is_ended.is_set():
+            raise InterruptedError("the search was ended")
+
+    def find_null_values(self, parts: IntArray, columns: IntArray) -> Float64Array:
+        """Return the loss of each lane if all scores are 0, ``(n_lanes,)``."""
+        lanes = list(zip(parts.tolist(), columns.tolist(), strict=True))
+        missing = [lane for lane in lanes if lane not in self._null_values]
+        if missing:
+            n_rows = self.row_weights.shape[1]
+            some, of = (np.array(one) for one in zip(*missing, strict=True))
+            scores = np.zeros((self.loss.width, len(missing), n_rows), np.float32)
+            values = self.loss.compute(scores, of, self.row_weights[some])[0]
+            self._null_values |= dict(zip(missing, values.tolist(), strict=True))
+        return np.array([self._null_values[lane] for lane in lanes])
+
+
+class _Rotated:
+    """The losses of lanes in coordinates, for `Minimiser`."""
+
+    def __init__(
+        self, solver: LinearSolver, parts: IntArray, columns: IntArray, penalty: Float64Array
+    ) -> None:
+        self.rows, self.loss = solver.coordinates.rows, solver.loss
+        self.columns, self.weights = columns, solver.row_weights[parts]
+        self.penalty = penalty.astype(np.float32)[:, None]
+        self.spread = solver.coordinates.spread.astype(np.float32)
+        self.null_values = solver.find_null_values(parts, columns)
+
+    def score(self, weights: Array) -> Array:
+        flat = weights.reshape(-1, weights.shape[-1])
+        return np.asarray((flat @ self.rows.T).reshape(*weights.shape[:2], -1))
+
+    def pull(self, residuals: Array) -> Array:
+        flat = residuals.reshape(-1, residuals.shape[-1])
+        return np.asarray((flat @ self.rows).reshape(*residuals.shape[:2], -1))
+
+    def compute_loss(self, scores: Array, lanes: IntArray) -> tuple[Float64Array, Array, Array]:
+        return self.loss.compute(scores, self.columns[lanes], self.weights[lanes])
+
+    def penalise(self, weights: Array, lanes: IntArray) -> Array:
+        penalty = weights * self.penalty[lanes]
+        penalty[..., 0] = 0
+        return penalty
+
+    def precondition(self, gradient: Array, lanes: IntArray, curvature: Array) -> Array:
+        curvature = np.maximum(curvature, MIN_CURVATURE).astype(np.float32)[:, None]
+        second = curvature * self.spread
+        second[:, 1:] += self.penalty[lanes]
+        return gradient / second
+
+
+class _Exact:
+    """The loss of one head on scaled channels in float64, for `Minimiser`; one part, all columns."""
+
+    def __init__(
+        self,
+        X: Array,
+        coordinates: Coordinates,
+        loss: Loss,
+        row_weights: Float64Array,
+        strength: float,
+    ) -> None:
+        self.X, self.coordinates, self.loss = X, coordinates, loss
+        total = row_weights.sum()
+        self.weights = (row_weights / total)[None]
+        self.penalty = 1 / (strength * total)
+        zeros = np.zeros((loss.width, loss.n_columns, len(X)))
+        self.null_values = self.compute_loss(zeros, np.arange(loss.n_columns))[0]
+
+    def score(self, weights: Array) -> Array:
+        flat = weights.reshape(-1, weights.shape[-1])
+        coef = flat[:, 1:] / self.coordinates.scale
+        shift = flat[:, 0] - coef @ self.coordinates.mean
+        scores = np.empty((len(flat), len(self.X)))
+        for block in iter_blocks(len(self.X), BLOCK_ROWS):
+            scores[:, block] = coef @ self.X[block].astype(np.float64).T
+        scores += shift[:, None]
+        return scores.reshape(*weights.shape[:2], -1)
+
+    def pull(self, residuals: Array) -> Array:
+        flat = residuals.reshape(-1, residuals.shape[-1])
+        gradient = np.zeros((len(flat), 1 + self.X.shape[1]))
+        for block in iter_blocks(len(self.X), BLOCK_ROWS):
+            gradient[:, 1:] += flat[:, block] @ self.X[block].astype(np.float64)
+        gradient[:, 0] = flat.sum(axis=1)
+        gradient[:, 1:] -= gradient[:, :1] * self.coordinates.mean
+        gradient[:, 1:] /= self.coordinates.scale
+        return gradient.reshape(*residuals.shape[:2], -1)
+
+    def compute_loss(self, scores: Array, lanes: IntArray) -> tuple[Float64Array, Array, Array]:
+        weights = np.repeat(self.weights, len(lanes), axis=0)
+        return self.loss.compute(scores, lanes, weights)
+
+    def penalise(self, weights: Array, lanes: IntArray) -> Array:
+        penalty = weights * self.penalty
+        penalty[..., 0] = 0
+        return penalty
+
+    def precondition(self, gradient: Array, lanes: IntArray, curvature: Array) -> Array:
+        curvature = np.maximum(curvature, MIN_CURVATURE)[:, None]
+        second = curvature * self.coordinates.spread
+        second[:, 1:] += self.penalty
+        axes = self.coordinates.axes
+        if axes is None:
+            return gradient / second
+        moved = np.empty_like(gradient)
+        moved[..., 0] = gradient[..., 0] / second[:, 0]
+        along = gradient[..., 1:] @ axes
+        # Beside the axes there is nothing but the penalty.
+        moved[..., 1:] = (gradient[..., 1:] - along @ axes.T) / self.penalty
+        moved[..., 1:] += (along / second[:, 1:]) @ axes.T
+        return moved
+
+
+def polish(
+    X: Array,
+    coordinates: Coordinates,
+    loss: Loss,
+    row_weights: Float64Array,
+    strength: float,
+    start: Array,
+    check: Callable[[], object] | None = None,
+) -> tuple[Float64Array, Float64Array]:
+    """Fit one head in float64 on scaled channels, beginning near its optimum.
+
+    Parameters
+    ----------
+    X : ndarray
+        ``(n_rows, dim)``, rows as they were before they were scaled.
+    coordinates : Coordinates
+        The same rows.
+    loss : Loss
+        Loss with the targets of the rows.
+    row_weights : ndarray of float64
+        ``(n_rows,)``.
+    strength : float
+        C; see `LinearSolver.fit`.
+    start : ndarray
+        ``(n_outputs, 1 + n_axes)``, weights of the coordinates to begin with.
+    check : callable, optional
+        Function that is called before each step; an error in it ends the fit.
+
+    Returns
+    -------
+    coef : ndarray of float64
+        ``(n_outputs, dim)``, weights of the scaled channels.
+    intercept : ndarray of float64
+        ``(n_outputs,)``.
+    """
+    coef, intercept = coordinates.restore(start)
+    weights = np.concatenate([intercept[:, None], coef], axis=1)
+    weights = weights.reshape(loss.width, loss.n_columns, -1)
+    system = _Exact(X, coordinates, loss, row_weights, strength)
+    Minimiser(system, weights, TIGHT).run(TIGHT_STEPS, check)
+    flat = weights.reshape(-1, weights.shape[-1])
+    return flat[:, 1:], flat[:, 0]
