@@ -19,17 +19,15 @@ from featx.heads.calibration import fit_temperature, list_losses
 from featx.heads.learners import Learner, Part, Task
 from featx.heads.splits import Folds
 
-FINE_STEPS = (0.5, 0.25)
-"""Steps in powers of ten, tried on both sides of the best value, while they make a difference."""
+FINE_STEP = 0.5
+"""Step in powers of ten, tried on both sides of the best value if its neighbours are worse."""
 
 MAX_BEYOND = 2
 """Largest number of values that a line tries beyond the ends of the grid."""
 
-N_PAST = 2
-"""Number of values in succession that are worse than the best one, after which a line ends."""
-
-SURE, LIKELY = 1.96, 1.0
-"""Standard errors from which two values can be told apart: in what is right, and in log loss."""
+BEYOND_DOUBT, SURE, LIKELY = 4.0, 1.96, 1.0
+"""Standard errors from which two values can be told apart: so that a path ends after one value, in
+what is right, and in log loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,24 +91,23 @@ class Line:
         return exponents[choose_value(right, losses, self.weights)]
 
     def look_ahead(self, exponent: float) -> None:
-        """End the line if the last values were worse than the best one beyond doubt."""
+        """End the line if the last value, or the last two, were worse than the best beyond doubt."""
         tried = sorted(self.right)
-        if tried[-1] != exponent or len(tried) <= N_PAST:
-            return
         best = min(tried, key=lambda one: float(self.weights @ self.losses[one]))
         most_right = max(float(self.weights @ self.right[one]) for one in tried)
-        last = tried[-N_PAST:]
-        self.is_ended = best not in last and all(
-            is_apart(self.losses[one] - self.losses[best], self.weights, SURE)
-            and float(self.weights @ self.right[one]) < most_right
-            for one in last
-        )
 
-    def is_flat(self, exponent: float, step: float) -> bool:
-        """Return whether the values around an exponent cannot be told from it."""
-        beside = [
-            one for one in self.losses if one != exponent and abs(one - exponent) < 2.5 * step
-        ]
+        def is_worse(one: float, n_errors: float) -> bool:
+            return is_apart(self.losses[one] - self.losses[best], self.weights, n_errors) and (
+                float(self.weights @ self.right[one]) < most_right
+            )
+
+        if tried[-1] == exponent and len(tried) > 2:
+            is_past = best < tried[-2] and all(is_worse(one, SURE) for one in tried[-2:])
+            self.is_ended = is_past or is_worse(exponent, BEYOND_DOUBT)
+
+    def is_flat(self, exponent: float) -> bool:
+        """Return whether the values beside an exponent cannot be told from it."""
+        beside = [one for one in self.losses if 0 < abs(one - exponent) <= 1]
         return all(
             not is_apart(self.losses[one] - self.losses[exponent], self.weights, LIKELY)
             and not is_apart(
@@ -295,8 +292,7 @@ class NestedSearch:
         if self.grid.is_open:
             for _ in range(MAX_BEYOND):
                 self._try([(line, self._find_beyond(line)) for line in everyone])
-            for step in FINE_STEPS:
-                self._try([(line, self._find_between(line, step)) for line in everyone])
+            self._try([(line, self._find_between(line)) for line in everyone])
         return self._conclude()
 
     def _find_beyond(self, line: Line) -> list[float]:
@@ -306,11 +302,9 @@ class NestedSearch:
             return [best - 1]
         return [best + 1] if best == tried[-1] else []
 
-    def _find_between(self, line: Line, step: float) -> list[float]:
+    def _find_between(self, line: Line) -> list[float]:
         best = line.choose()
-        if line.is_flat(best, step):
-            return []
-        return [one for one in (best - step, best + step) if one not in line.right]
+        return [] if line.is_flat(best) else [best - FINE_STEP, best + FINE_STEP]
 
     def _try(self, wanted: list[tuple[Line, list[float]]]) -> None:
         """Fit the parts of lines with the exponents that each asks for, in ascending order."""

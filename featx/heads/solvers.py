@@ -1,12 +1,13 @@
 """Fit linear heads: many training sets and strengths at once, and one as exactly as can be.
 
 `LinearSolver` fits all folds of a search together, in float32 and loosely: a fold's prediction does
-not change with the last digits. `polish` ends the head that is kept, in float64 and on the channels
-themselves. The intercept is not penalised by either.
+not change with the last digits. `polish` ends the head that is kept, in float64. The intercept is
+not penalised by either.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -22,6 +23,9 @@ from featx.heads.losses import Loss
 
 LOOSE = 2e-3
 """Tolerance of the fits of a search; see `Minimiser`."""
+
+CLOSE = 1e-6
+"""Tolerance of the start of a head that is kept: about what float32 can tell."""
 
 TIGHT = 5e-9
 """Tolerance of a head that is kept."""
@@ -41,6 +45,9 @@ MIN_COLUMNS = 24
 MAX_THREADS = 8
 
 MIN_CURVATURE = 1e-4
+
+MAX_KEPT = 32_000_000
+"""Largest number of weights that are kept as starts of later fits."""
 
 
 class LinearSolver:
@@ -62,6 +69,8 @@ class LinearSolver:
         ``(width, n_parts, n_columns, 1 + n_axes)``, last result of each part.
     """
 
+    tolerance, max_steps = LOOSE, LOOSE_STEPS
+
     def __init__(self, coordinates: Coordinates, loss: Loss, row_weights: Float32Array) -> None:
         self.coordinates, self.loss = coordinates, loss
         self.totals = row_weights.sum(axis=1, dtype=np.float64)
@@ -71,6 +80,8 @@ class LinearSolver:
         self.weights = np.zeros(shape, np.float32)
         self._is_ended = Event()
         self._null_values: dict[tuple[int, int], float] = {}
+        self._kept: dict[int, dict[float, Float32Array]] = {}
+        self._n_kept = 1 + MAX_KEPT // self.weights.size
 
     def fit(self, parts: IntArray, strengths: Float64Array) -> None:
         """Fit parts of the rows, each with its strength.
@@ -83,6 +94,18 @@ class LinearSolver:
             ``(n_fits,)``, C of each: the head minimises half the square of its weights' length plus
             C times the weighted sum of its losses.
         """
+        for part, strength in zip(parts.tolist(), strengths.tolist(), strict=True):
+            if kept := self._kept.get(part):  # begin at the result of the nearest strength
+                nearest = min(kept, key=lambda one: abs(math.log(one / strength)))
+                self.weights[:, part] = kept[nearest]
+        self._fit_groups(parts, strengths)
+        for part, strength in zip(parts.tolist(), strengths.tolist(), strict=True):
+            kept = self._kept.setdefault(part, {})
+            if len(kept) == self._n_kept:
+                del kept[next(iter(kept))]
+            kept[strength] = self.weights[:, part].copy()
+
+    def _fit_groups(self, parts: IntArray, strengths: Float64Array) -> None:
         groups = self._group(len(parts))
         if len(groups) == 1:
             self._fit_group(parts, strengths)
@@ -120,7 +143,7 @@ class LinearSolver:
         penalty = 1 / (np.repeat(strengths, n_columns) * self.totals[lane_parts])
         system = _Rotated(self, lane_parts, columns, penalty)
         weights = self.weights[:, lane_parts, columns]
-        Minimiser(system, weights, LOOSE).run(LOOSE_STEPS, self._check)
+        Minimiser(system, weights, self.tolerance).run(self.max_steps, self._check)
         self.weights[:, lane_parts, columns] = weights
 
     def _check(self) -> None:
@@ -176,7 +199,11 @@ class _Rotated:
 
 
 class _Exact:
-    """The loss of one head on scaled channels in float64, for `Minimiser`; one part, all columns."""
+    """The loss of one head in float64, whose rows are scaled and rotated anew at each step.
+
+    The coordinates of a search are float32: what they lose along an axis of little spread would
+    show where the regularisation is weak.
+    """
 
     def __init__(
         self,
@@ -194,10 +221,10 @@ class _Exact:
         self.null_values = self.compute_loss(zeros, np.arange(loss.n_columns))[0]
 
     def score(self, weights: Array) -> Array:
-        flat = weights.reshape(-1, weights.shape[-1])
-        coef = flat[:, 1:] / self.coordinates.scale
-        shift = flat[:, 0] - coef @ self.coordinates.mean
-        scores = np.empty((len(flat), len(self.X)))
+        coef, shift = self.coordinates.restore(weights.reshape(-1, weights.shape[-1]))
+        coef = coef / self.coordinates.scale
+        shift = shift - coef @ self.coordinates.mean
+        scores = np.empty((len(coef), len(self.X)))
         for block in iter_blocks(len(self.X), BLOCK_ROWS):
             scores[:, block] = coef @ self.X[block].astype(np.float64).T
         scores += shift[:, None]
@@ -205,17 +232,17 @@ class _Exact:
 
     def pull(self, residuals: Array) -> Array:
         flat = residuals.reshape(-1, residuals.shape[-1])
-        gradient = np.zeros((len(flat), 1 + self.X.shape[1]))
+        pulled = np.zeros((len(flat), self.X.shape[1]))
         for block in iter_blocks(len(self.X), BLOCK_ROWS):
-            gradient[:, 1:] += flat[:, block] @ self.X[block].astype(np.float64)
-        gradient[:, 0] = flat.sum(axis=1)
-        gradient[:, 1:] -= gradient[:, :1] * self.coordinates.mean
-        gradient[:, 1:] /= self.coordinates.scale
-        return gradient.reshape(*residuals.shape[:2], -1)
+            pulled += flat[:, block] @ self.X[block].astype(np.float64)
+        total = flat.sum(axis=1)
+        pulled = (pulled - total[:, None] * self.coordinates.mean) / self.coordinates.scale
+        axes = self.coordinates.axes
+        along = pulled if axes is None else pulled @ axes
+        return np.concatenate([total[:, None], along], axis=1).reshape(*residuals.shape[:2], -1)
 
     def compute_loss(self, scores: Array, lanes: IntArray) -> tuple[Float64Array, Array, Array]:
-        weights = np.repeat(self.weights, len(lanes), axis=0)
-        return self.loss.compute(scores, lanes, weights)
+        return self.loss.compute(scores, lanes, np.repeat(self.weights, len(lanes), axis=0))
 
     def penalise(self, weights: Array, lanes: IntArray) -> Array:
         penalty = weights * self.penalty
@@ -223,19 +250,9 @@ class _Exact:
         return penalty
 
     def precondition(self, gradient: Array, lanes: IntArray, curvature: Array) -> Array:
-        curvature = np.maximum(curvature, MIN_CURVATURE)[:, None]
-        second = curvature * self.coordinates.spread
+        second = np.maximum(curvature, MIN_CURVATURE)[:, None] * self.coordinates.spread
         second[:, 1:] += self.penalty
-        axes = self.coordinates.axes
-        if axes is None:
-            return gradient / second
-        moved = np.empty_like(gradient)
-        moved[..., 0] = gradient[..., 0] / second[:, 0]
-        along = gradient[..., 1:] @ axes
-        # Beside the axes there is nothing but the penalty.
-        moved[..., 1:] = (gradient[..., 1:] - along @ axes.T) / self.penalty
-        moved[..., 1:] += (along / second[:, 1:]) @ axes.T
-        return moved
+        return gradient / second
 
 
 def polish(
@@ -273,10 +290,7 @@ def polish(
     intercept : ndarray of float64
         ``(n_outputs,)``.
     """
-    coef, intercept = coordinates.restore(start)
-    weights = np.concatenate([intercept[:, None], coef], axis=1)
-    weights = weights.reshape(loss.width, loss.n_columns, -1)
+    weights = np.asarray(start, np.float64).reshape(loss.width, loss.n_columns, -1)
     system = _Exact(X, coordinates, loss, row_weights, strength)
     Minimiser(system, weights, TIGHT).run(TIGHT_STEPS, check)
-    flat = weights.reshape(-1, weights.shape[-1])
-    return flat[:, 1:], flat[:, 0]
+    return coordinates.restore(weights.reshape(-1, weights.shape[-1]))
