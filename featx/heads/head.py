@@ -32,7 +32,7 @@ from featx.heads.calibration import compute_probabilities, score_classes
 from featx.heads.class_weights import ClassWeight
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import CrossValidation
-from featx.heads.head_file import write_content
+from featx.heads.head_file import pack_scores, write_content
 from featx.heads.kinds import choose_measure
 from featx.heads.matrix import find_matrix
 from featx.heads.versions import find_versions, name_series
@@ -277,10 +277,8 @@ class Head:
 
         The matrix stands beside the estimator because it outlives all versions of scikit-learn.
         """
-        scores, matrix = self.cross_validation, find_matrix(self.estimator)
         records = {
-            "matrix": matrix,
-            "cross_validation": scores,
+            "matrix": find_matrix(self.estimator),
             "unknown": self.unknown,
             "conformal": self.conformal,
         }
@@ -294,8 +292,9 @@ class Head:
             "fingerprint": asdict(self.fingerprint),
             "origin": asdict(self.origin),
             "fitted_on": asdict(self.fitted_on),
+            "cross_validation": pack_scores(self.cross_validation),
             "seen": self.seen,
-            **{name: value and value.to_dict() for name, value in records.items()},
+            **{name: None if value is None else value.to_dict() for name, value in records.items()},
             "estimator": self.estimator,
         }
 

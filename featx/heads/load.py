@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import joblib
+import numpy as np
+from sklearn.base import __version__ as sklearn_version
 
 from featx.core.errors import HeadError
+from featx.core.files import explain_reading
 from featx.core.fingerprint import Fingerprint
+from featx.core.learnt import is_ascending
+from featx.core.notes import note
 from featx.core.provenance import Origin
 from featx.core.recognise import LET_READ, UNREADABLE, check_local, describe_path
+from featx.core.records import build_record
 from featx.core.typing import PathLike
-from featx.heads.evaluate import CrossValidation
+from featx.heads.allowed import RefusedTypeError
+from featx.heads.checking import check_estimator
 from featx.heads.head import FittedOn, Head
-from featx.heads.head_file import FORMAT_NAME, FORMAT_VERSION
+from featx.heads.head_file import FORMAT_NAME, FORMAT_VERSION, find_compression, unpack_scores
+from featx.heads.matrix import Matrix
+from featx.heads.unpickling import HeadPickle, read_pickle
+from featx.heads.versions import SKLEARN, name_series
 
 FIT_ANEW = "Fit one with featx.fit_head(cache)."
+
+UNSAFE = (
+    "Do not read the file with joblib or pickle, which would run what it names; featx ran nothing "
+    "of it. Fit a head anew: featx.fit_head(cache)."
+)
+
+FIELDS = frozenset(Head.__dataclass_fields__) | {"classes", "matrix"}
 
 
 def load_head(path: PathLike) -> Head:
     """Read a head that `featx.Head.save` wrote.
 
-    A joblib file is a pickle, and reading a pickle may run code: read only heads that you trust.
+    The file is a pickle, but nothing in it runs: only plain values, arrays and estimators of
+    scikit-learn that heads are made of are read, and any other type is refused by its name.
+
+    If another version of scikit-learn fitted the head, a note says so. If its estimator fails in
+    the installed version, the matrix of a linear head is used in its place.
 
     Parameters
     ----------
@@ -38,7 +59,8 @@ def load_head(path: PathLike) -> Head:
     Raises
     ------
     HeadError
-        If the file is missing, damaged, no head, or of another format version.
+        If the file is missing, damaged, no head, or of another format version, if it names a type
+        that heads do not have, or if the installed scikit-learn cannot use the head.
 
     See Also
     --------
@@ -51,7 +73,8 @@ def load_head(path: PathLike) -> Head:
     array(['ants', 'bees'], dtype=object)
     """
     path = Path(path)
-    content = _read_content(path)
+    found = _read_file(path)
+    content = found.content
     version = content.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise HeadError(
@@ -61,15 +84,18 @@ def load_head(path: PathLike) -> Head:
             remedy=FIT_ANEW,
         )
     try:
-        return _build_head(content)
-    except (KeyError, TypeError) as error:
-        got = f"one whose fields do not fit ({type(error).__name__})"
+        fields = _build_fields(content)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise HeadError(
-            subject=str(path), expected="a whole head", got=got, remedy=FIT_ANEW
+            subject=str(path),
+            expected="a whole head",
+            got=f"one whose fields do not fit ({type(error).__name__}: {error})",
+            remedy=FIT_ANEW,
         ) from error
+    return Head(**{**fields, "estimator": _choose_estimator(path, found, fields)})
 
 
-def _read_content(path: Path) -> dict[str, Any]:
+def _read_file(path: Path) -> HeadPickle:
     """Read the dict in a head file, without the name of its format."""
     expected = "a head that featx wrote"
     check_local(path, HeadError)
@@ -80,25 +106,100 @@ def _read_content(path: Path) -> dict[str, Any]:
     if got not in ("a head", "another file"):
         remedy = LET_READ if got.startswith(UNREADABLE) else FIT_ANEW
         raise HeadError(subject=str(path), expected=expected, got=got, remedy=remedy)
-    try:
-        content = joblib.load(path)
-    except Exception as error:  # unpickling other bytes can raise any error
-        got = f"a file that cannot be read ({type(error).__name__})"
-        raise HeadError(subject=str(path), expected=expected, got=got, remedy=FIT_ANEW) from error
+    with explain_reading(path, error=HeadError):
+        compression = find_compression(path)
+        if compression:
+            got = f"a file that is compressed ({compression}), which featx does not write"
+            raise HeadError(subject=str(path), expected=expected, got=got, remedy=FIT_ANEW)
+        try:
+            found = read_pickle(path)
+        except RefusedTypeError as error:
+            raise HeadError(
+                subject=str(path),
+                expected="types that a featx head has",
+                got=error.name,
+                remedy=UNSAFE,
+            ) from error
+        except (ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
+            got = f"a file that cannot be read as one ({type(error).__name__}: {error})"
+            raise HeadError(
+                subject=str(path), expected=expected, got=got, remedy=FIT_ANEW
+            ) from error
+    content = found.content
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT_NAME:
         got = f"a pickle of another kind ({type(content).__name__})"
         raise HeadError(subject=str(path), expected=expected, got=got, remedy=FIT_ANEW)
-    return content
+    return found
 
 
-def _build_head(content: Mapping[str, Any]) -> Head:
-    """Build a head from the fields of its file."""
-    scores = content["cross_validation"]
-    records = {
-        "fingerprint": Fingerprint(**content["fingerprint"]),
-        "origin": Origin(**content["origin"]),
-        "fitted_on": FittedOn(**content["fitted_on"]),
-        "cross_validation": None if scores is None else CrossValidation.from_dict(scores),
-    }
-    fields = {name: value for name, value in content.items() if name not in ("classes", "matrix")}
-    return Head(**{**fields, **records})
+def _build_fields(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the fields of a head, each of its type; the estimator is left as it is."""
+    if content.keys() != FIELDS:
+        raise ValueError(f"other names: {', '.join(sorted(content.keys() ^ FIELDS))}")
+    fields = dict(content)
+    del fields["matrix"], fields["classes"]
+    for name, kind in (("fingerprint", Fingerprint), ("origin", Origin), ("fitted_on", FittedOn)):
+        fields[name] = build_record(kind, content[name])
+    fields["cross_validation"] = unpack_scores(content["cross_validation"])
+    for name, type_ in (("kind", str), ("params", dict), ("options", dict), ("versions", dict)):
+        if type(content[name]) is not type_:
+            raise TypeError(f"{name} of the type {type(content[name]).__name__}")
+    if not all(type(value) is str for value in content["versions"].values()):
+        raise TypeError("versions that are no texts")
+    if not all(type(value) in (int, float) for value in content["params"].values()):
+        raise TypeError("params that are no numbers")
+    fields["temperature"] = temperature = float(content["temperature"])
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"a temperature of {temperature}")
+    seen = content["seen"]
+    if not isinstance(seen, np.ndarray) or seen.dtype != np.uint64 or seen.ndim != 1:
+        raise TypeError("digests of another type")
+    if not is_ascending(seen):
+        raise ValueError("digests that are not ascending")
+    classes = content["classes"]
+    if type(classes) is not list or not all(type(label) is str for label in classes):
+        raise TypeError("classes that are no texts")
+    return fields
+
+
+def _choose_estimator(path: Path, found: HeadPickle, fields: Mapping[str, Any]) -> Any:
+    """Return the estimator of the file or, if it fails here, one that its matrix stands for."""
+    content, dim = found.content, fields["fingerprint"].dim
+    stamps = {*found.sklearn_versions, fields["versions"].get(SKLEARN, sklearn_version)}
+    others = sorted(stamps - {sklearn_version})
+    origin = f"fitted with scikit-learn {', '.join(others)}, this is {sklearn_version}"
+    failure = _find_failure(found, dim)
+    if failure is None:
+        if others:
+            note(f"{path}: {origin}")
+        return content["estimator"]
+    if content["matrix"] is None:
+        named = name_series({SKLEARN: others[0]}) if others else ""
+        raise HeadError(
+            subject=str(path),
+            expected=f"a head that scikit-learn {sklearn_version} can use",
+            got=f"one {origin} ({failure})" if others else f"one that fails ({failure})",
+            remedy=f"Fit it again, or install {named}." if named else "Fit it again.",
+        )
+    try:
+        matrix = Matrix.from_dict(content["matrix"])
+        if matrix.weight.shape != (len(content["classes"]), dim):
+            raise ValueError("a matrix of another shape")
+    except (TypeError, ValueError) as error:
+        raise HeadError(
+            subject=str(path), expected="a whole head", got=f"one with {error}", remedy=FIT_ANEW
+        ) from error
+    why = origin if others else f"its estimator fails in scikit-learn {sklearn_version}"
+    note(f"{path}: {why}; its matrix is used in place of the estimator ({failure})")
+    return matrix.build_estimator(np.array(content["classes"], object))
+
+
+def _find_failure(found: HeadPickle, dim: int) -> str | None:
+    """Say why an estimator cannot be used here; None if it can."""
+    if found.absent:
+        return f"no {found.absent[0]} there"
+    try:
+        check_estimator(found.content["estimator"], dim=dim, classes=found.content["classes"])
+    except Exception as error:  # an estimator of another version can raise any error
+        return f"{type(error).__name__}: {error}"
+    return None

@@ -6,16 +6,21 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 
-PACKAGES = ("featx", "numpy", "scikit-learn")
-"""Packages whose versions stand in the file of a head."""
+import numpy as np
+import sklearn.base
 
 SKLEARN = "scikit-learn"
+"""Name of the package whose estimators differ between its versions."""
 
 
 def find_versions() -> dict[str, str]:
     """Return the version of each package that fits heads, and of Python."""
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {**versions, "python": platform.python_version()}
+    return {
+        "featx": importlib.metadata.version("featx"),
+        "numpy": np.__version__,
+        SKLEARN: sklearn.base.__version__,  # as scikit-learn stamps it on its estimators
+        "python": platform.python_version(),
+    }
 
 
 def name_series(versions: Mapping[str, str]) -> str:
