@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from featx.core.errors import HeadError
@@ -155,6 +156,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_options(self)
         X, y = validate_data(self, X, y, dtype=np.float32)
+        check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise HeadError(
@@ -248,7 +250,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ``(n_rows,)``, class labels.
         """
         X = self._check(X)
-        return np.asarray(self.pipeline_.predict(X))
+        return np.asarray(self.classes_[score_classes(self.pipeline_, X).argmax(axis=1)])
 
     def decision_function(self, X: Array) -> Array:
         """Return the score of each class for each row.
@@ -263,7 +265,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ndarray
             ``(n_rows, n_classes)``; ``(n_rows,)`` for two classes, positive for the second one.
         """
-        scores = score_classes(self.pipeline_, self._check(X))
+        X = self._check(X)
+        scores = score_classes(self.pipeline_, X)
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict_proba(self, X: Array) -> Float64Array:
@@ -279,7 +282,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ndarray of float64
             ``(n_rows, n_classes)``: the softmax of the class scores divided by `temperature_`.
         """
-        return compute_probabilities(score_classes(self.pipeline_, self._check(X)), self.temperature_)
+        X = self._check(X)
+        return compute_probabilities(score_classes(self.pipeline_, X), self.temperature_)
 
     def _check(self, X: Array) -> Float32Array:
         check_is_fitted(self)

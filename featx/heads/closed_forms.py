@@ -85,11 +85,11 @@ def weigh_priors(task: Task, rows: IntArray, *, has_priors: bool) -> Float64Arra
     rows : ndarray of int64
         ``(n_fitted_rows,)``, rows of the training set.
     has_priors : bool
-        Whether frequent and heavy classes are more likely; otherwise all that have rows are alike.
+        Whether frequent classes are more likely; otherwise all that have rows and weigh alike are.
     """
     counts = np.bincount(task.codes[rows], minlength=task.n_classes)
-    if has_priors:
-        masses = np.bincount(task.codes[rows], task.weigh_rows(rows), minlength=task.n_classes)
-    else:
-        masses = (counts > 0).astype(np.float64)
+    masses = np.bincount(task.codes[rows], task.weigh_rows(rows), minlength=task.n_classes)
+    if not has_priors:
+        is_weighed = isinstance(task.class_weight, dict)
+        masses = masses / np.maximum(counts, 1) if is_weighed else (counts > 0).astype(np.float64)
     return np.asarray(masses / masses.sum())

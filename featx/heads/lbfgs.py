@@ -97,10 +97,11 @@ class Minimiser:
             is_going_on = -slope / 2 > self.tolerance * np.maximum(goal, 1e-12)
             if not is_going_on.all():
                 self._keep(is_going_on)
-                if not len(self.lanes):
-                    return number
                 direction, slope = direction[:, is_going_on], slope[is_going_on]
-            self._step(direction, slope)
+            if len(self.lanes):
+                self._step(direction, slope)
+            if not len(self.lanes):
+                return number
         self.result[:, self.lanes] = self.weights
         return max_steps
 
