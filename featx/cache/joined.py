@@ -28,6 +28,7 @@ from featx.core.lookup import TextIndex
 from featx.core.notes import note
 from featx.core.parts import check_parts, describe_missing, find_part, list_missing, list_part_files
 from featx.core.provenance import Provenance
+from featx.core.row_tables import ROW_KINDS
 from featx.core.typing import Array, BoolArray, CachePaths, IntArray, StrArray, VectorDtype, Vectors
 from featx.labels.element import FIELDS, KEYS, Labels
 from featx.labels.join import join_labels
@@ -264,6 +265,8 @@ class JoinedCache(Cache):
     def read_column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
         """Read one column of a run of rows, as it is stored."""
         start, stop, _ = slice(start, stop).indices(len(self))
+        if name not in ROW_KINDS:
+            return self._hold_column(name)[start:stop]
         if name in FIELDS and self.has_history:
             return self._joined_labels[name][start:stop]
         parts = []

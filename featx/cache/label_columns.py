@@ -26,6 +26,7 @@ from featx.core.typing import (
 )
 from featx.labels.element import FIELDS, KEYS, Labels
 from featx.labels.history import Statement, list_row_statements, list_statements
+from featx.labels.hold import hold_field
 
 
 class LabelColumns(abc.ABC):
@@ -150,6 +151,23 @@ class LabelColumns(abc.ABC):
         name = self.get_info(embedding).name
         rows = self.select_rows(split, labelled=True, embedding=name)
         return self.read_vectors(name, rows), self.labels[rows]
+
+    @functools.cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that were recorded beside label, split and group, sorted."""
+        return self._read_labels().list_columns()
+
+    def _hold_column(self, name: str) -> Categories:
+        """Read what holds in a column that was recorded."""
+        if name not in self.columns:
+            raise CacheError(
+                subject=str(self.path),
+                expected=f"a recorded column {name}",
+                got=", ".join(self.columns) or "no recorded columns",
+                remedy=f"Record it from a table: featx.label_cache(path, table, field={name!r}). "
+                f"{suggest(name, self.columns) if self.columns else ''}".rstrip(),
+            )
+        return hold_field(name, self._read_labels(), self.read_rows(KEYS)).values
 
     def read_source(self, field: LabelField = "label") -> StrArray:
         """Read what the source says of each row, whatever people said later.

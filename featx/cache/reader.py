@@ -162,7 +162,7 @@ class Cache(LabelColumns):
         ----------
         name : str
             Name of the column: ``id``, ``path``, ``label``, ``split``, ``group``, ``digest``,
-            ``width``, ``height``, ``n_bytes`` or ``mtime_ns``.
+            ``width``, ``height``, ``n_bytes``, ``mtime_ns``, or one of `columns`.
         start : int
             Number of the first row.
         stop : int, optional
@@ -173,6 +173,8 @@ class Cache(LabelColumns):
         Texts, Categories or ndarray
             The values. Digests are their 32 bytes, uint8 ``(n_rows, 32)``; zeros for one not known.
         """
+        if name not in ROW_KINDS:
+            return self._hold_column(name)[start:stop]
         with self._sealed.guard():
             group = self._file["rows" if name in READ_KINDS else "labels"]
             if name in group or name not in UNKNOWN:

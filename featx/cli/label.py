@@ -9,7 +9,7 @@ from featx.cli.options import AsJson, Author, CacheArgument, choose
 from featx.cli.printing import print_json, print_table, print_text
 from featx.core.address import name_caches, name_location
 from featx.core.text import count_noun
-from featx.core.typing import LabelField, LabelKind
+from featx.core.typing import LabelKind
 
 if TYPE_CHECKING:
     from featx.fitting.label import LabelReport
@@ -29,7 +29,12 @@ def label(
         ),
     ],
     field: Annotated[
-        LabelField, choose("field", LabelField, "Column of the table to record.")
+        str,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column of the table to record: label, split, group, or another one for "
+            "fit-head --target.",
+        ),
     ] = "label",
     kind: Annotated[
         LabelKind,
@@ -45,13 +50,15 @@ def label(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Record what a person says of images: labels, splits or groups.
+    """Record what a person says of images: labels, splits, groups, other columns.
 
     It holds from then on, whatever the source says later. The history keeps everything.
 
     featx label photos.h5 labels.csv --dry-run
 
     featx label photos.h5 labels.csv --author ada
+
+    featx label photos.h5 prices.csv --field price
     """
     from featx.fitting.label import label_cache
 

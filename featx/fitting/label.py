@@ -24,7 +24,8 @@ from featx.core.columns import Table, Texts
 from featx.core.errors import CacheError, find_nearest
 from featx.core.notes import note
 from featx.core.text import count_noun, join_some, show_text
-from featx.core.typing import CachePaths, IntArray, LabelField, LabelKind, PathLike, check_choice
+from featx.core.typing import CachePaths, IntArray, LabelKind, PathLike, check_choice
+from featx.fitting.label_field import clean_field
 from featx.fitting.label_table import (
     GivenBuilder,
     LabelTable,
@@ -34,17 +35,10 @@ from featx.fitting.label_table import (
 )
 from featx.images.labels import clean_label
 from featx.images.names import escape_name, quote_name
+from featx.labels.changes import LabelChange, iter_changes
 from featx.labels.element import KEYS
 from featx.labels.join import join_labels
-from featx.labels.statements import (
-    LabelChange,
-    LabelConflict,
-    Saying,
-    find_rows,
-    find_texts,
-    iter_changes,
-    say,
-)
+from featx.labels.statements import LabelConflict, Saying, find_rows, find_texts, say
 from featx.remote.copies import localise
 
 N_NAMED = 3
@@ -101,7 +95,7 @@ def label_cache(
     cache: CachePaths,
     labels: PathLike | Mapping[str, str | float | None],
     *,
-    field: LabelField = "label",
+    field: str = "label",
     kind: LabelKind = "sure",
     author: str | None = None,
     remove_empty: bool = False,
@@ -124,8 +118,9 @@ def label_cache(
         and who says it. Or a mapping from an id, a path or a digest to the value: ``""`` takes the
         value away, None withdraws what was said, and NaN is an empty cell. Whole numbers, True and
         False become text as in a table.
-    field : {"label", "split", "group"}
-        Column of values to record.
+    field : str
+        Column of values to record: ``"label"``, ``"split"`` or ``"group"``; or another column of
+        the table, whose values may be decimals, as a target of `featx.fit_head`.
     kind : {"sure", "unsure", "withdrawn"}
         Certainty of the person. With ``"withdrawn"``, what was said before counts no more, and the
         source's holds again.
@@ -171,7 +166,7 @@ def label_cache(
     >>> report.changes[0].after
     'ants'
     """
-    check_choice("field", field, LabelField)
+    field = clean_field(field)
     check_choice("kind", kind, LabelKind)
     author = choose_author(author)
     if not dry_run and has_address(cache):
@@ -199,13 +194,14 @@ def label_cache(
         changes = [change for saying in sayings for change in saying.changes]
         if len(members) > 1 and any(saying.n_new for saying in sayings):
             # What is said of an image holds for its copies in other caches.
-            after = join_labels([saying.labels for saying in sayings], opened.read_rows(KEYS))
-            changes = [*iter_changes(read_labels(opened), after)]
+            keys = opened.read_rows(KEYS)
+            after = join_labels([saying.labels for saying in sayings], keys)
+            changes = [*iter_changes(read_labels(opened), after, keys)]
         report = _report(opened.path, table, sayings, changes)
         if len(report.unmatched) == len(table.given) > 0:
             raise _refuse_all(subject, opened.path, report.unmatched)
-        known = [member.read_column(field).names for member in members]
-        notes = list_notes(report, table, field, Texts.concat(known).to_list())
+        held = [member.read_column("label").names for member in members]
+        notes = list_notes(report, table, field, Texts.concat(held).to_list())
     if not dry_run:
         for member, saying in zip(members, sayings, strict=True):
             if saying.n_new:
@@ -234,7 +230,7 @@ def choose_author(author: str | None) -> str:
 
 def _read_mapping(
     labels: Mapping[str, Any],
-    field: LabelField,
+    field: str,
     *,
     kind: LabelKind,
     author: str,
@@ -246,7 +242,7 @@ def _read_mapping(
     for number, (key, value) in enumerate(labels.items(), 1):
         subject = f"labels[{key!r}]"
         plain = value.item() if isinstance(value, np.generic) else value
-        text = read_cell(plain, subject)
+        text = read_cell(plain, subject, field)
         is_missing = not text and isinstance(plain, float)  # NaN
         if is_missing and kind != "withdrawn" and not remove_empty:  # it says nothing in a table
             n_empty += 1
@@ -330,7 +326,7 @@ def _refuse_all(subject: str, path: Path, unmatched: Sequence[str]) -> CacheErro
 
 
 def list_notes(
-    report: LabelReport, table: LabelTable, field: LabelField, known: Sequence[str]
+    report: LabelReport, table: LabelTable, field: str, known: Sequence[str]
 ) -> list[str]:
     """List what a person should know of labels that are recorded.
 
@@ -340,10 +336,10 @@ def list_notes(
         What changes.
     table : LabelTable
         What was said.
-    field : {"label", "split", "group"}
+    field : str
         Column that is recorded.
     known : sequence of str
-        Values that rows had before.
+        Labels that rows had before.
     """
     notes = []
     if report.unmatched:

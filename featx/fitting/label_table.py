@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import math
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from featx.core.errors import SourceError, require
 from featx.core.records import load_json
 from featx.core.rows import parse_split
 from featx.core.text import shorten, show_text
-from featx.core.typing import LabelField, LabelKind, find_choice, list_choices
+from featx.core.typing import LabelKind, find_choice, list_choices
 from featx.images.content import open_regular
 from featx.images.labels import MISSING_WORDS, clean_label, drop_zeros
 from featx.images.sources.cells import TYPED, read_typed, refuse_unreadable
@@ -85,7 +86,7 @@ class GivenBuilder:
 
 
 def read_label_table(
-    table: Path, field: LabelField, *, kind: LabelKind, author: str, remove_empty: bool
+    table: Path, field: str, *, kind: LabelKind, author: str, remove_empty: bool
 ) -> LabelTable:
     """Read what a table says of rows of a cache.
 
@@ -95,7 +96,7 @@ def read_label_table(
         A table with a header: CSV and its relatives, JSON lines or Parquet. It has a column ``id``,
         ``digest`` or ``path`` that names the rows, and a column of values. Columns ``kind`` and
         ``author`` may say who said it, and how surely.
-    field : {"label", "split", "group"}
+    field : str
         Column of values to read.
     kind : {"sure", "unsure", "withdrawn"}
         Certainty in lines that name none.
@@ -127,7 +128,7 @@ def read_label_table(
             roles[names] = _find_roles(names, field, needs_values=kind != "withdrawn", table=table)
         found = roles[names]
         texts = {
-            role: read_cell(cells[name], f"{subject}, column {shorten(name, 100)!r}")
+            role: read_cell(cells[name], f"{subject}, column {shorten(name, 100)!r}", field)
             for role, name in found.cells.items()
         }
         key = next(filter(None, (texts.get(name) for name in KEY_COLUMNS)), "")
@@ -177,20 +178,18 @@ class _Roles:
     others: tuple[str, ...]
 
 
-def _find_roles(
-    names: Sequence[str], field: LabelField, *, needs_values: bool, table: Path
-) -> _Roles:
+def _find_roles(names: Sequence[str], field: str, *, needs_values: bool, table: Path) -> _Roles:
     """Find the columns that name rows and that hold values."""
     cells: dict[str, str] = {}
     others = []
     # A column of this very name comes before "class" and the like.
-    for name in sorted(names, key=lambda name: name.strip().casefold() != field):
+    for name in sorted(names, key=lambda name: not _is_named(name, field)):
         role = find_role(name) or name.strip().casefold()
         role = "digest" if role == "sha256" else role
-        if role == field:
+        if role == field or _is_named(name, field):
             role = "value"
         if role in FIELDS:
-            others.append(name)
+            others += [name] if field in FIELDS else []
         elif role in (*KEY_COLUMNS, "value", "kind", "author"):
             cells.setdefault(role, name)
     lacking = [] if any(key in cells for key in KEY_COLUMNS) else ["a column id, digest or path"]
@@ -210,7 +209,12 @@ def _find_roles(
     return _Roles(cells, tuple(others))
 
 
-def read_cell(value: Any, subject: str) -> str:
+def _is_named(name: str, field: str) -> bool:
+    """Tell whether a column of the table is the one of this very name."""
+    return (clean_label(name) or "").casefold() == field.casefold()
+
+
+def read_cell(value: Any, subject: str, field: str = "label") -> str:
     """Read one cell as text, as `featx.images.sources.cells.read_typed` does.
 
     Parameters
@@ -219,12 +223,17 @@ def read_cell(value: Any, subject: str) -> str:
         The cell.
     subject : str
         Name of the cell, for the error.
+    field : str
+        Column that is recorded. Of another column than label, split and group, decimals are read,
+        too, as the shortest text that stands for the same float64.
 
     Raises
     ------
     SourceError
         If the value is neither text nor a whole number, true, false or missing.
     """
+    if isinstance(value, float) and field not in FIELDS and not value.is_integer():
+        return "" if math.isnan(value) else repr(value)
     try:
         return read_typed(value)
     except TypeError as error:
@@ -236,14 +245,14 @@ def read_cell(value: Any, subject: str) -> str:
         ) from error
 
 
-def clean_value(text: str, field: LabelField, subject: str) -> str:
+def clean_value(text: str, field: str, subject: str) -> str:
     """Bring a value into the form in which sources give it.
 
     Parameters
     ----------
     text : str
         The value as it was given; empty for none.
-    field : {"label", "split", "group"}
+    field : str
         Column of the value.
     subject : str
         Name of the line, for the error.

@@ -95,6 +95,23 @@ class Labels:
         """True if nobody has said anything: the source's labels hold."""
         return len(self.said) == 0 and len(self.recorded) == 0
 
+    def get_source(self, field: str) -> Categories:
+        """Return what the source said of the rows; of a further column, it said nothing.
+
+        Parameters
+        ----------
+        field : str
+            Name of the column.
+        """
+        if field in FIELDS:
+            column: Categories = self.source[field]
+            return column
+        return Categories.fill(None, len(self))
+
+    def list_columns(self) -> tuple[str, ...]:
+        """List the columns that people spoke of beside label, split and group, sorted."""
+        return tuple(sorted(self.said["field"].count().keys() - set(FIELDS)))
+
     @property
     def next_occasion(self) -> int:
         """Number of the next run in which something is said."""

@@ -9,7 +9,7 @@ import numpy as np
 from featx.core.columns import Categories, Table, Texts
 from featx.core.digests import is_known
 from featx.core.lookup import DigestIndex, TextIndex
-from featx.core.typing import BoolArray, IntArray, LabelField, UInt8Array
+from featx.core.typing import BoolArray, IntArray, UInt8Array
 from featx.labels.element import FIELDS, NOTHING_SAID, SPLIT_CODES, Labels, Recorded, rename
 
 BY_SOURCE = -1
@@ -59,19 +59,19 @@ def hold(labels: Labels, keys: Table) -> Labels:
     )
 
 
-def hold_field(field: LabelField, labels: Labels, keys: Table) -> Held:
+def hold_field(field: str, labels: Labels, keys: Table) -> Held:
     """Decide what holds in one column, and who said it.
 
     Parameters
     ----------
-    field : {"label", "split", "group"}
-        Name of the column.
+    field : str
+        Name of the column: ``label``, ``split``, ``group``, or a further one that people spoke of.
     labels : Labels
         What the source and people said.
     keys : Table
         Columns `id` and `digest` of the rows.
     """
-    source, said = labels.source[field], labels.said
+    source, said = labels.get_source(field), labels.said
     by, since = _find_recorded(field, labels.recorded, len(source))
     entries = np.flatnonzero(said["field"].mask(field))
     if len(entries):
@@ -104,7 +104,7 @@ def find_withdrawn(said: Table, by: IntArray) -> BoolArray:
     return is_withdrawn
 
 
-def _find_recorded(field: LabelField, recorded: Recorded, n_rows: int) -> tuple[IntArray, IntArray]:
+def _find_recorded(field: str, recorded: Recorded, n_rows: int) -> tuple[IntArray, IntArray]:
     """Find the last recorded split that says something of each row, and its occasion."""
     by, since = np.full(n_rows, BY_SOURCE, np.int64), np.full(n_rows, -1, np.int64)
     if field == "split":

@@ -16,7 +16,8 @@ from featx.core.digests import pack_digests
 from featx.core.errors import SourceError
 from featx.core.lookup import DigestIndex, TextIndex
 from featx.core.typing import BoolArray, IntArray
-from featx.labels.element import FIELDS, Labels, build_entries, rename
+from featx.labels.changes import LabelChange, iter_changes
+from featx.labels.element import Labels, build_entries, rename
 from featx.labels.hold import BY_SOURCE, hold, hold_field
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -27,26 +28,6 @@ is the line of the table; the others are Categories, as in the statements of `La
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelChange:
-    """Rows whose value changes in the same way.
-
-    Attributes
-    ----------
-    field : {"label", "split", "group"}
-        Column that changes.
-    before, after : str
-        Value before and after; ``""`` for none.
-    n_rows : int
-        Number of rows.
-    """
-
-    field: str
-    before: str
-    after: str
-    n_rows: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class LabelConflict:
     """A row of which another person had said something else.
 
@@ -54,7 +35,7 @@ class LabelConflict:
     ----------
     id : str
         Id of the row.
-    field : {"label", "split", "group"}
+    field : str
         Column that both persons spoke of.
     before, before_author : str
         Value that held before, and who had said it.
@@ -134,7 +115,7 @@ def say(
     chosen = given[lines]
     is_known = np.zeros(len(lines), bool)
     conflicts: list[LabelConflict] = []
-    for field in FIELDS:
+    for field in chosen["field"].count():
         mine = np.flatnonzero(chosen["field"].mask(field))
         if not len(mine):
             continue
@@ -142,7 +123,7 @@ def say(
         by = hold_field(field, labels, keys).by[own_rows]
         is_known[mine] = _find_known(labels.said, by, new, keys[own_rows], rows=own_rows)
         by[is_known[mine]] = BY_SOURCE  # what was said before contradicts nothing
-        values = _list_results(new, labels.source[field][own_rows])
+        values = _list_results(new, labels.get_source(field)[own_rows])
         ids = keys["id"][own_rows]
         conflicts += _iter_conflicts(labels.said, by, new, ids, values=values)
         conflicts += _iter_inner_conflicts(new, ids, own_rows, values)
@@ -166,7 +147,7 @@ def say(
         n_new=len(new),
         n_known=int(is_known.sum()),
         is_unmatched=is_unmatched,
-        changes=tuple(iter_changes(labels, after)),
+        changes=tuple(iter_changes(labels, after, keys)),
         conflicts=tuple(conflicts),
     )
 
@@ -366,27 +347,4 @@ def _iter_inner_conflicts(
                 before_author=new["author"][before],
                 after=values[line],
                 after_author=new["author"][line],
-            )
-
-
-def iter_changes(before: Labels, after: Labels) -> Iterator[LabelChange]:
-    """Yield the changes of each column, the most frequent ones first.
-
-    Parameters
-    ----------
-    before, after : Labels
-        Labels of the same rows.
-    """
-    for field in FIELDS:
-        old = before.held[field]
-        new = rename(after.held[field], old.names)
-        rows = np.flatnonzero(old.codes != new.codes)
-        pairs = np.stack([old.codes[rows], new.codes[rows]], axis=1)
-        found, counts = np.unique(pairs, axis=0, return_counts=True)
-        for place in np.argsort(-counts, kind="stable").tolist():
-            yield LabelChange(
-                field=field,
-                before=old.names[int(found[place, 0])],
-                after=new.names[int(found[place, 1])],
-                n_rows=int(counts[place]),
             )
