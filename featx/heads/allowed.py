@@ -14,6 +14,7 @@ ESTIMATORS = {
     "NearestCentroid": "sklearn.neighbors",
     "Normalizer": "sklearn.preprocessing",
     "Nystroem": "sklearn.kernel_approximation",
+    "OneVsRestClassifier": "sklearn.multiclass",
     "PCA": "sklearn.decomposition",
     "Pipeline": "sklearn.pipeline",
     "Ridge": "sklearn.linear_model",

@@ -16,6 +16,7 @@ from sklearn.svm import SVC
 
 from featx.core.typing import Array
 from featx.heads.calibration import score_classes
+from featx.heads.targets import Target
 
 
 def check_estimator(estimator: Any, *, dim: int, classes: list[str]) -> None:
@@ -36,6 +37,40 @@ def check_estimator(estimator: Any, *, dim: int, classes: list[str]) -> None:
         If it cannot: of `ValueError`, what does not fit; of any other type, what scikit-learn
         raises while it scores one row of zeros.
     """
+    _check_pipeline(estimator)
+    if estimator.classes_.tolist() != classes:
+        raise ValueError("an estimator of other classes")
+    scores = score_classes(estimator, np.zeros((1, dim), np.float32))
+    if scores.shape != (1, len(classes)):
+        raise ValueError(f"scores of shape {scores.shape}")
+
+
+def check_target_estimator(estimator: Any, *, dim: int, target: Target) -> None:
+    """Refuse an estimator that cannot predict the target of a head.
+
+    Parameters
+    ----------
+    estimator : object
+        Estimator, as a file has it.
+    dim : int
+        Length of one embedding.
+    target : Target
+        What the head predicts.
+
+    Raises
+    ------
+    Exception
+        As `check_estimator`.
+    """
+    _check_pipeline(estimator)
+    expected: tuple[int, ...] = (1, len(target.classes)) if target.kind == "several" else (1,)
+    predict = estimator.predict_proba if target.kind == "several" else estimator.predict
+    found = predict(np.zeros((1, dim), np.float32))
+    if np.shape(found) != expected:
+        raise ValueError(f"predictions of shape {np.shape(found)}")
+
+
+def _check_pipeline(estimator: Any) -> None:
     if type(estimator) is not Pipeline:
         raise ValueError(f"a {type(estimator).__name__} in place of a Pipeline")
     # A memory would be a folder whose pickles scikit-learn reads when it fits.
@@ -45,11 +80,6 @@ def check_estimator(estimator: Any, *, dim: int, classes: list[str]) -> None:
         check = _CHECKS.get(type(step))
         if check is not None:
             check(step)
-    if estimator.classes_.tolist() != classes:
-        raise ValueError("an estimator of other classes")
-    scores = score_classes(estimator, np.zeros((1, dim), np.float32))
-    if scores.shape != (1, len(classes)):
-        raise ValueError(f"scores of shape {scores.shape}")
 
 
 def _check_svc(svc: SVC) -> None:

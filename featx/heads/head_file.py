@@ -98,13 +98,19 @@ def unpack_scores(fields: Any) -> CrossValidation | None:
     ValueError
         If a field is missing, unknown, or of another type.
     """
-    return None if fields is None else build_record(CrossValidation, _list_values(fields))
+    return None if fields is None else build_record(CrossValidation, list_values(fields))
 
 
-def _list_values(value: Any) -> Any:
-    """Turn tuples and arrays into lists, as JSON has them."""
+def list_values(value: Any) -> Any:
+    """Turn tuples and arrays into lists, as JSON has them.
+
+    Parameters
+    ----------
+    value : object
+        Plain values and arrays.
+    """
     if isinstance(value, dict):
-        return {key: _list_values(item) for key, item in value.items()}
+        return {key: list_values(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_list_values(item) for item in value]
+        return [list_values(item) for item in value]
     return value.tolist() if isinstance(value, np.ndarray) else value

@@ -20,10 +20,12 @@ from featx.core.recognise import LET_READ, UNREADABLE, check_local, describe_pat
 from featx.core.records import build_record
 from featx.core.typing import PathLike
 from featx.heads.allowed import RefusedTypeError
-from featx.heads.checking import check_estimator
+from featx.heads.checking import check_estimator, check_target_estimator
 from featx.heads.head import FittedOn, Head
 from featx.heads.head_file import FORMAT_NAME, FORMAT_VERSION, find_compression, unpack_scores
 from featx.heads.matrix import Matrix
+from featx.heads.target_head import TargetHead, unpack_target
+from featx.heads.targets import Target
 from featx.heads.unpickling import HeadPickle, read_pickle
 from featx.heads.versions import SKLEARN, name_series
 
@@ -35,6 +37,8 @@ UNSAFE = (
 )
 
 FIELDS = frozenset(Head.__dataclass_fields__) | {"classes", "matrix"}
+TARGET_FIELDS = frozenset(["target", "held_out"])
+"""Fields that heads for several classes or a number have beside them."""
 
 
 def load_head(path: PathLike) -> Head:
@@ -92,7 +96,8 @@ def load_head(path: PathLike) -> Head:
             got=f"one whose fields do not fit ({type(error).__name__}: {error})",
             remedy=FIT_ANEW,
         ) from error
-    return Head(**{**fields, "estimator": _choose_estimator(path, found, fields)})
+    kind = TargetHead if "target" in fields else Head
+    return kind(**{**fields, "estimator": _choose_estimator(path, found, fields)})
 
 
 def _read_file(path: Path) -> HeadPickle:
@@ -134,8 +139,9 @@ def _read_file(path: Path) -> HeadPickle:
 
 def _build_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     """Build the fields of a head, each of its type; the estimator is left as it is."""
-    if content.keys() != FIELDS:
-        raise ValueError(f"other names: {', '.join(sorted(content.keys() ^ FIELDS))}")
+    names = FIELDS | TARGET_FIELDS if "target" in content else FIELDS
+    if content.keys() != names:
+        raise ValueError(f"other names: {', '.join(sorted(content.keys() ^ names))}")
     fields = dict(content)
     del fields["matrix"], fields["classes"]
     for name, kind in (("fingerprint", Fingerprint), ("origin", Origin), ("fitted_on", FittedOn)):
@@ -159,6 +165,8 @@ def _build_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     classes = content["classes"]
     if type(classes) is not list or not all(type(label) is str for label in classes):
         raise TypeError("classes that are no texts")
+    if "target" in content:
+        fields |= unpack_target(content)
     return fields
 
 
@@ -168,7 +176,7 @@ def _choose_estimator(path: Path, found: HeadPickle, fields: Mapping[str, Any]) 
     stamps = {*found.sklearn_versions, fields["versions"].get(SKLEARN, sklearn_version)}
     others = sorted(stamps - {sklearn_version})
     origin = f"fitted with scikit-learn {', '.join(others)}, this is {sklearn_version}"
-    failure = _find_failure(found, dim)
+    failure = _find_failure(found, dim, fields.get("target"))
     if failure is None:
         if others:
             note(f"{path}: {origin}")
@@ -194,12 +202,15 @@ def _choose_estimator(path: Path, found: HeadPickle, fields: Mapping[str, Any]) 
     return matrix.build_estimator(np.array(content["classes"], object))
 
 
-def _find_failure(found: HeadPickle, dim: int) -> str | None:
+def _find_failure(found: HeadPickle, dim: int, target: Target | None) -> str | None:
     """Say why an estimator cannot be used here; None if it can."""
     if found.absent:
         return f"no {found.absent[0]} there"
     try:
-        check_estimator(found.content["estimator"], dim=dim, classes=found.content["classes"])
+        if target is not None:
+            check_target_estimator(found.content["estimator"], dim=dim, target=target)
+        else:
+            check_estimator(found.content["estimator"], dim=dim, classes=found.content["classes"])
     except Exception as error:  # an estimator of another version can raise any error
         return f"{type(error).__name__}: {error}"
     return None

@@ -1,0 +1,290 @@
+"""Heads for a number: ridge regression, its strength chosen by nested cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg import eigh
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from featx.core.typing import Array, Float64Array, IntArray
+from featx.heads.crossing import Crossing, Fold, build_fair_folds, cross
+from featx.heads.resampling import estimate_by_resampling
+from featx.heads.units import count_units
+
+STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-16, 5))
+"""Values of C that the search tries, ascending; they cost one decomposition together."""
+
+DEFAULT = STRENGTHS.index(1e-3)
+"""Position of the strength that is used if there are too few rows to choose one."""
+
+N_STRATA = 10
+"""Number of runs of like numbers that each fold takes its share of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberScores:
+    """Scores of predicted numbers.
+
+    Attributes
+    ----------
+    n_rows, n_units : int
+        Number of rows that were scored, and of units that they form.
+    r2 : float or None
+        Share of the variance that is explained, at most 1; None if all numbers are the same.
+    r2_ci95 : tuple of float or None
+        Ends of its 95 % interval, by resampling units.
+    mae : float
+        Mean absolute error, in the unit of the number.
+    mae_ci95 : tuple of float or None
+        Ends of its 95 % interval.
+    control_r2 : float or None
+        Share of the variance that the mean of the fitted rows explains: about 0.
+    control_mae : float
+        Mean absolute error of always the median of the fitted rows.
+    n_seen : int
+        Number of other rows that were learnt from and are left out of the scores; the number of
+        scored rows, if there are no rows that were not learnt from.
+
+    See Also
+    --------
+    featx.evaluate_target : Score a head on a cache.
+    """
+
+    n_rows: int
+    n_units: int
+    r2: float | None
+    r2_ci95: tuple[float, float] | None
+    mae: float
+    mae_ci95: tuple[float, float] | None
+    control_r2: float | None
+    control_mae: float
+    n_seen: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> NumberScores:
+        """Build the scores again from the fields that `to_dict` returned.
+
+        Parameters
+        ----------
+        fields : mapping
+            Fields as `to_dict` returned them.
+        """
+        ends = {name: fields[name] and tuple(fields[name]) for name in ("r2_ci95", "mae_ci95")}
+        return cls(**{**fields, **ends})
+
+
+def score_numbers(
+    y: Array,
+    predicted: Array,
+    *,
+    mean: Array | float,
+    median: Array | float,
+    units: IntArray | None = None,
+    n_folds: int | None = None,
+    n_seen: int = 0,
+) -> NumberScores:
+    """Compare predicted numbers with true ones.
+
+    Parameters
+    ----------
+    y, predicted : ndarray of float64
+        ``(n_rows,)``, true and predicted numbers of at least one row.
+    mean, median : float or ndarray of float64
+        Mean and median of the numbers that were fitted on; of each row, if they differ.
+    units : ndarray of int64, optional
+        ``(n_rows,)``, the unit of each row. Default: each row is a unit of its own.
+    n_folds : int, optional
+        Number of folds, if the numbers were predicted by cross-validation.
+    n_seen : int
+        Number of rows that were learnt from; see `NumberScores`.
+
+    Examples
+    --------
+    >>> y = np.array([1.0, 2.0, 3.0, 4.0])
+    >>> scores = score_numbers(y, y + [0.5, -0.5, 0.5, -0.5], mean=2.5, median=2.5)
+    >>> scores.r2, scores.mae, scores.control_r2, scores.control_mae
+    (0.8, 0.5, 0.0, 1.0)
+    """
+    y = np.asarray(y, np.float64)
+    middle = y - y.mean()  # without it, weighted sums of squares would cancel
+    errors = predicted - y
+
+    def explain(squares: Array, weights: Float64Array) -> Float64Array:
+        n_rows = weights.sum(axis=1)
+        varied = weights @ middle**2 - (weights @ middle) ** 2 / n_rows
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(
+                varied > 1e-12 * (weights @ y**2), 1 - (weights @ squares) / varied, np.nan
+            )
+
+    def average(weights: Float64Array) -> Float64Array:
+        return np.asarray(weights @ np.abs(errors) / weights.sum(axis=1))
+
+    once = np.ones((1, len(y)))
+    r2, control = (_or_none(explain(one**2, once)[0]) for one in (errors, mean - y))
+    return NumberScores(
+        n_rows=len(y),
+        n_units=len(y) if units is None else count_units(units),
+        r2=r2,
+        r2_ci95=estimate_by_resampling(
+            lambda weights: explain(errors**2, weights), len(y), units, n_folds=n_folds
+        ),
+        mae=float(np.abs(errors).mean()),
+        mae_ci95=_cut(estimate_by_resampling(average, len(y), units, n_folds=n_folds)),
+        control_r2=control,
+        control_mae=float(np.abs(median - y).mean()),
+        n_seen=n_seen,
+    )
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _cut(ends: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Cut an interval of errors off at 0."""
+    return ends and (max(0.0, ends[0]), ends[1])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NumberFit:
+    """A fitted head for a number.
+
+    Attributes
+    ----------
+    pipeline : Pipeline
+        ``StandardScaler`` and ``Ridge``, fitted on all rows.
+    C : float
+        Inverse strength of the L2 regularisation: ``Ridge`` has ``alpha = 1 / C``.
+    crossing : Crossing or None
+        Held-out predictions; None if rows were too few.
+    """
+
+    pipeline: Pipeline
+    C: float
+    crossing: Crossing | None
+
+
+def fit_number(
+    X: Array,
+    y: Float64Array,
+    units: IntArray | None = None,
+    *,
+    C: float | None = None,
+    n_folds: int = 5,
+    seed: int = 0,
+) -> NumberFit:
+    """Fit ridge regression of a number on embeddings.
+
+    Parameters
+    ----------
+    X : ndarray
+        ``(n_rows, dim)``, embeddings.
+    y : ndarray of float64
+        ``(n_rows,)``, the numbers.
+    units : ndarray of int64, optional
+        ``(n_rows,)``, the unit of each row. Default: each row is a unit of its own.
+    C : float, optional
+        Inverse strength of the L2 regularisation. Default: nested cross-validation chooses it among
+        `STRENGTHS` by the squared error.
+    n_folds : int
+        Number of folds.
+    seed : int
+        Seed of the folds.
+    """
+    strengths = np.array(STRENGTHS if C is None else [C])
+    default = DEFAULT if C is None else 0
+    folds = build_fair_folds(_stratify(y), units, n_folds=n_folds, seed=seed)
+    crossing = _cross(X, y, folds, strengths=strengths, default=default) if folds else None
+    chosen = float(strengths[default if crossing is None else crossing.best])
+    pipeline = make_pipeline(StandardScaler(), Ridge(alpha=1 / chosen))
+    pipeline.fit(np.asarray(X, np.float64), y)
+    return NumberFit(pipeline=pipeline, C=chosen, crossing=crossing)
+
+
+def score_number_folds(
+    y: Float64Array, crossing: Crossing, *, units: IntArray | None, scored: IntArray
+) -> NumberScores:
+    """Score held-out predictions.
+
+    Parameters
+    ----------
+    y : ndarray of float64
+        ``(n_rows,)``, the numbers.
+    crossing : Crossing
+        Held-out predictions.
+    units : ndarray of int64 or None
+        ``(n_rows,)``, the unit of each row; None if each row is alone.
+    scored : ndarray of int64
+        Rows to score.
+    """
+    mean, median = np.empty((2, len(y)))
+    for train, test in crossing.folds:
+        mean[test], median[test] = y[train].mean(), np.median(y[train])
+    return score_numbers(
+        y[scored],
+        crossing.predicted[scored],
+        mean=mean[scored],
+        median=median[scored],
+        units=None if units is None else units[scored],
+        n_folds=len(crossing.folds),
+    )
+
+
+def _stratify(y: Float64Array) -> IntArray:
+    """Divide numbers into runs of like ones, so that each fold has small and large ones."""
+    n_strata = max(1, min(N_STRATA, len(y) // 5))
+    ranks = np.argsort(np.argsort(y, kind="stable"), kind="stable")
+    return np.asarray(ranks * n_strata // len(y), np.int64)
+
+
+def _cross(
+    X: Array, y: Float64Array, folds: list[Fold], *, strengths: Float64Array, default: int
+) -> Crossing:
+    """Predict each row by nested cross-validation, from sums over the rows of each fold.
+
+    The sums of a training part are those of all rows minus those of the folds that are left out.
+    Scaling looks at all rows: it does not see the numbers.
+    """
+    Z = _rotate(StandardScaler().fit_transform(np.asarray(X, np.float64)))
+    fold_of = np.empty(len(y), np.int64)
+    for number, (_, test) in enumerate(folds):
+        fold_of[test] = number
+    parts = [_add_up(Z[test], y[test]) for _, test in folds]
+
+    def predict(fold: Fold) -> Array:
+        train, test = fold
+        chosen = [parts[number] for number in np.unique(fold_of[train])]
+        n_rows, total, moment, square, cross_moment = map(sum, zip(*chosen, strict=True))
+        mean, middle = total / n_rows, moment / n_rows
+        values, vectors = eigh(square - n_rows * np.outer(mean, mean), driver="evd")
+        turned = vectors.T @ (cross_moment - n_rows * mean * middle)
+        weights = vectors @ (turned[:, None] / (np.maximum(values, 0)[:, None] + 1 / strengths))
+        return np.asarray(((Z[test] - mean) @ weights + middle).T)
+
+    def measure(path: Array, rows: IntArray) -> Float64Array:
+        return np.asarray(((path - y[rows]) ** 2).sum(axis=1))
+
+    return cross(folds, lambda parts: [*map(predict, parts)], measure, default=default)
+
+
+def _rotate(X: Array) -> Float64Array:
+    """Write rows in as few coordinates as there are rows; distances stay, and ridge with them."""
+    if X.shape[0] >= X.shape[1]:
+        return X
+    values, vectors = eigh(X @ X.T, driver="evd")
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))
+
+
+def _add_up(Z: Float64Array, y: Float64Array) -> tuple[Any, ...]:
+    return len(y), Z.sum(axis=0), y.sum(), Z.T @ Z, Z.T @ y

@@ -1,0 +1,195 @@
+"""Heads for several classes per image, or for a number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from featx.core.errors import HeadError
+from featx.core.process import single_threaded
+from featx.core.records import build_record
+from featx.core.typing import Array, Float64Array
+from featx.heads.head import Head
+from featx.heads.head_file import list_values
+from featx.heads.number import NumberScores
+from featx.heads.several import SeveralScores
+from featx.heads.targets import Target
+
+TargetScores = SeveralScores | NumberScores
+"""Scores of a head for several classes, or for a number."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TargetHead(Head):
+    """A head for several classes per image, or for a number.
+
+    Attributes
+    ----------
+    target : Target
+        What the head predicts.
+    held_out : SeveralScores or NumberScores or None
+        Held-out scores on the rows that the head was fitted on, by nested cross-validation; None if
+        rows were too few.
+
+    See Also
+    --------
+    featx.fit_head : Fit a head; its argument `target` makes one of this type.
+    featx.evaluate_target : Score a head on a cache.
+    """
+
+    target: Target
+    held_out: TargetScores | None = field(default=None, repr=False)
+
+    @property
+    def classes(self) -> Array:
+        """Class names, str ``(n_classes,)``, in the order of probabilities; none of a number."""
+        return np.array(self.target.classes, dtype=object)
+
+    def predict(self, X: Array) -> Array:
+        """Predict a number, or which classes an image has, for each row of embeddings.
+
+        Parameters
+        ----------
+        X : ndarray
+            ``(n_rows, dim)``, embeddings of the head's fingerprint.
+
+        Returns
+        -------
+        ndarray of float64 or of bool
+            ``(n_rows,)``, numbers; or ``(n_rows, n_classes)``, True for each class whose
+            probability reaches its threshold.
+
+        Raises
+        ------
+        HeadError
+            If the embeddings do not have the length that the head was fitted on, or the installed
+            scikit-learn cannot use the head.
+        """
+        if self.target.kind == "several":
+            return np.asarray(self.predict_proba(X) >= np.array(self.target.thresholds))
+        X = self._check(X)
+        with self._explain_use():
+            return np.asarray(self.estimator.predict(X), np.float64)
+
+    def predict_proba(self, X: Array) -> Float64Array:
+        """Return the probability of each class for each row of embeddings.
+
+        Parameters
+        ----------
+        X : ndarray
+            ``(n_rows, dim)``, embeddings of the head's fingerprint.
+
+        Returns
+        -------
+        ndarray of float64
+            ``(n_rows, n_classes)``; the classes are independent, so that a row has any sum.
+
+        Raises
+        ------
+        HeadError
+            If the head is one for a number, the embeddings do not have the length that the head was
+            fitted on, or the installed scikit-learn cannot use the head.
+        """
+        if self.target.kind != "several":
+            raise self.refuse("probabilities of classes")
+        X = self._check(X)
+        with self._explain_use():
+            return np.asarray(self.estimator.predict_proba(X), np.float64)
+
+    def score_classes(self, X: Array) -> Float64Array:  # noqa: ARG002
+        """Refuse to score classes that exclude each other: the head has none.
+
+        Parameters
+        ----------
+        X : ndarray
+            ``(n_rows, dim)``, embeddings.
+
+        Raises
+        ------
+        HeadError
+            In any case.
+        """
+        raise self.refuse("one class per image")
+
+    def refit(self, X: Array, y: Array) -> Pipeline:
+        """Fit the same kind with the same parameters on other rows.
+
+        Parameters
+        ----------
+        X : ndarray
+            ``(n_rows, dim)``, embeddings of the head's fingerprint.
+        y : ndarray of bool or of float64
+            ``(n_rows, n_classes)``, classes of each row; or ``(n_rows,)``, numbers.
+
+        Returns
+        -------
+        Pipeline
+            The new estimator; the head stays as it is.
+
+        Raises
+        ------
+        HeadError
+            If the embeddings do not have the length that the head was fitted on.
+        """
+        X = self._check(X)
+        with single_threaded():
+            return clone(self.estimator).fit(X, np.asarray(y, np.float64))
+
+    def refuse(self, expected: str) -> HeadError:
+        """Build the error for a head that a function cannot take.
+
+        Parameters
+        ----------
+        expected : str
+            What the function takes heads for, such as ``"one class per image"``.
+        """
+        what = "several classes" if self.target.kind == "several" else "a number"
+        return HeadError(
+            subject="head",
+            expected=f"a head for {expected}",
+            got=f"one for {what} ({', '.join(self.target.columns)})",
+            remedy="Score it with featx.evaluate_target, or fit another head with featx.fit_head.",
+        )
+
+    def _pack(self) -> dict[str, Any]:
+        scores = self.held_out
+        return {
+            "target": self.target.to_dict(),
+            "held_out": scores and scores.to_dict(),
+            **super()._pack(),
+        }
+
+
+def unpack_target(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Build target and held-out scores again from the fields of a file.
+
+    Parameters
+    ----------
+    content : mapping
+        Fields as `TargetHead.save` wrote them.
+
+    Returns
+    -------
+    dict of str to object
+        Fields of a `TargetHead`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a field is missing, unknown or of another type, or if fields do not fit each other.
+    """
+    target: Target = build_record(Target, list_values(content["target"]))
+    n_thresholds = len(target.classes) if target.kind == "several" else 0
+    if list(target.classes) != content["classes"] or len(target.thresholds) != n_thresholds:
+        raise ValueError("a target of other classes")
+    if target.kind == "number" and (target.mean is None or target.median is None):
+        raise ValueError("a target without its mean")
+    kind = SeveralScores if target.kind == "several" else NumberScores
+    scores = content["held_out"]
+    held_out = None if scores is None else build_record(kind, list_values(scores))
+    return {"target": target, "held_out": held_out}

@@ -1,0 +1,89 @@
+"""Heads for a number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+from sklearn.metrics import mean_absolute_error, r2_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from featx.heads.number import (
+    STRENGTHS,
+    NumberScores,
+    fit_number,
+    score_number_folds,
+    score_numbers,
+)
+
+
+def build_rows(n_rows: int, dim: int, noise: float = 1.0) -> tuple[Any, Any]:
+    random = np.random.default_rng(n_rows + dim)
+    X = random.normal(size=(n_rows, dim)).astype(np.float32)
+    return X, X[:, :4].sum(axis=1) + noise * random.normal(size=n_rows) + 100
+
+
+@pytest.mark.parametrize(("n_rows", "dim"), [(90, 6), (30, 60)], ids=["tall", "wide"])
+def test_paths_are_those_of_scikit_learn(n_rows: int, dim: int) -> None:
+    X, y = build_rows(n_rows, dim)
+    for C in (1e-3, 1.0):
+        fit = fit_number(X, y, C=C)
+        assert fit.crossing is not None
+        scaled = StandardScaler().fit_transform(X.astype(np.float64))
+        for train, test in fit.crossing.folds:
+            model = Ridge(alpha=1 / C).fit(scaled[train], y[train])
+            np.testing.assert_allclose(
+                fit.crossing.predicted[test], model.predict(scaled[test]), rtol=1e-6
+            )
+        plain = make_pipeline(StandardScaler(), Ridge(alpha=1 / C)).fit(X.astype(np.float64), y)
+        np.testing.assert_allclose(fit.pipeline.predict(X), plain.predict(X), rtol=1e-6)
+
+
+def test_the_strength_is_chosen_where_it_predicts_best() -> None:
+    X, y = build_rows(200, 50, noise=0.5)
+    fit = fit_number(X, y)
+    assert fit.crossing is not None
+    assert STRENGTHS[fit.crossing.best] == fit.C
+    assert fit.crossing.losses[fit.crossing.best] == fit.crossing.losses.min()
+    fresh, truth = build_rows(400, 50, noise=0.5)
+    assert r2_score(truth, fit.pipeline.predict(fresh)) > 0.85
+
+
+def test_scores_are_those_of_scikit_learn() -> None:
+    _, y = build_rows(80, 5)
+    predicted = y + np.random.default_rng(1).normal(size=80)
+    scores = score_numbers(y, predicted, mean=float(y.mean()), median=float(np.median(y)))
+    assert scores.r2 == pytest.approx(r2_score(y, predicted))
+    assert scores.mae == pytest.approx(mean_absolute_error(y, predicted))
+    assert scores.control_r2 == pytest.approx(0)
+    assert NumberScores.from_dict(scores.to_dict()) == scores
+
+
+def test_random_numbers_and_their_copies_score_at_chance() -> None:
+    random = np.random.default_rng(0)
+    X = np.tile(random.normal(size=(60, 20)).astype(np.float32), (2, 1))
+    y = np.tile(random.normal(size=60), 2)
+    units = np.tile(np.arange(60), 2)
+    fit = fit_number(X, y, units)
+    assert fit.crossing is not None
+    scores = score_number_folds(y, fit.crossing, units=units, scored=np.arange(120))
+    assert (scores.n_rows, scores.n_units) == (120, 60)
+    assert scores.r2 is not None
+    assert scores.r2 < 0.1
+    assert scores.r2_ci95 is not None
+    assert scores.r2_ci95[0] < 0
+
+
+def test_numbers_that_are_all_the_same_have_no_r2() -> None:
+    scores = score_numbers(np.full(5, 2.0), np.full(5, 3.0), mean=2.0, median=2.0)
+    assert (scores.r2, scores.r2_ci95, scores.mae) == (None, None, 1.0)
+
+
+def test_few_rows_have_no_folds() -> None:
+    X, y = build_rows(9, 4)
+    fit = fit_number(X, y)
+    assert fit.crossing is None
+    assert fit.C == 1e-3
