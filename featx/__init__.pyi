@@ -67,6 +67,7 @@ from .finetune.recipe import Recipe as Recipe
 from .finetune.report import TuningReport as TuningReport
 from .finetune.tune import fine_tune as fine_tune
 from .fitting.evaluate import evaluate as evaluate
+from .fitting.evaluate_target import evaluate_target as evaluate_target
 from .fitting.fit import fit_head as fit_head
 from .fitting.label import LabelReport as LabelReport
 from .fitting.label import label_cache as label_cache
@@ -80,12 +81,17 @@ from .heads.evaluate import Evaluation as Evaluation
 from .heads.head import FittedOn as FittedOn
 from .heads.head import Head as Head
 from .heads.load import load_head as load_head
+from .heads.number import NumberScores as NumberScores
+from .heads.several import SeveralClassScores as SeveralClassScores
+from .heads.several import SeveralScores as SeveralScores
+from .heads.target_head import TargetHead as TargetHead
+from .heads.targets import Target as Target
 from .images.content import Content as Content
 from .images.content import InMemory as InMemory
 from .images.entries import Entry as Entry
 from .images.manifest import Manifest as Manifest
+from .labels.changes import LabelChange as LabelChange
 from .labels.history import Statement as Statement
-from .labels.statements import LabelChange as LabelChange
 from .labels.statements import LabelConflict as LabelConflict
 from .prediction.predict import iter_predictions as iter_predictions
 from .prediction.predict import predict as predict

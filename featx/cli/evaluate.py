@@ -40,9 +40,21 @@ def evaluate(
 
     featx evaluate head.joblib photos.h5 --split val
     """
+    from featx.cli.targets import print_target_scores
     from featx.fitting.evaluate import evaluate as evaluate_head
+    from featx.fitting.evaluate_target import evaluate_target
+    from featx.heads.load import load_head
+    from featx.heads.target_head import TargetHead
 
-    scores = evaluate_head(head, cache, split=split, embedding=embedding)
+    loaded = load_head(head)
+    if isinstance(loaded, TargetHead):
+        found = evaluate_target(loaded, cache, split=split, embedding=embedding)
+        if as_json:
+            print_json({"head": head, "cache": name_caches(cache), **found.to_dict()})
+        else:
+            print_target_scores(found)
+        return
+    scores = evaluate_head(loaded, cache, split=split, embedding=embedding)
     if as_json:
         print_json({"head": head, "cache": name_caches(cache), **scores.to_dict()})
         return

@@ -45,6 +45,18 @@ def fit_head(
         ClassWeighting | None,
         choose("class_weight", ClassWeighting, "balanced: weigh all classes equally."),
     ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Recorded column that holds a number to predict; given several times, a column "
+            "for each class.  [default: the labels]",
+        ),
+    ] = None,
+    several: Annotated[
+        bool,
+        typer.Option("--several", help="Images can have several classes: labels such as ant;bee."),
+    ] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the folds.")] = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the existing output.")
@@ -54,8 +66,12 @@ def fit_head(
     """Fit a scikit-learn head on the embeddings of a cache.
 
     featx fit-head photos.h5 -o head.joblib --kind logreg
+
+    featx fit-head photos.h5 -o price.joblib --target price
     """
+    from featx.cli.targets import print_target_head
     from featx.fitting.fit import fit_head as fit
+    from featx.heads.target_head import TargetHead
 
     head = fit(
         cache,
@@ -66,11 +82,16 @@ def fit_head(
         C="auto" if C is None else C,
         cv=cv,
         class_weight=class_weight,
+        target=target and (target if len(target) > 1 else target[0]),
+        several=several,
         seed=seed,
         overwrite=overwrite,
     )
     if as_json:
         print_json(describe_head(output, head))
+        return
+    if isinstance(head, TargetHead):
+        print_target_head(output, head)
         return
     fitted = head.fitted_on
     params = format_params(head)

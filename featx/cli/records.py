@@ -39,7 +39,10 @@ def describe_fingerprint(fingerprint: "Fingerprint") -> dict[str, Any]:
 
 def describe_head(path: Path, head: "Head") -> dict[str, Any]:
     """Return what a head is, what it was fitted on, and its held-out scores."""
+    from featx.heads.target_head import TargetHead
+
     held_out = head.cross_validation
+    target = head if isinstance(head, TargetHead) else None
     return {
         "head": path,
         "kind": head.kind,
@@ -49,6 +52,8 @@ def describe_head(path: Path, head: "Head") -> dict[str, Any]:
         "fingerprint": describe_fingerprint(head.fingerprint),
         "origin": asdict(head.origin),
         "cross_validation": None if held_out is None else held_out.to_dict(),
+        "target": target and target.target.to_dict(),
+        "held_out": target and target.held_out and target.held_out.to_dict(),
     }
 
 

@@ -25,7 +25,7 @@ from featx.fitting.inputs import (
     note_left_out,
     note_unknown,
     opened_cache,
-    read_head,
+    read_class_head,
 )
 from featx.heads.evaluate import Evaluation, score_predictions
 from featx.heads.head import Head
@@ -89,7 +89,7 @@ def evaluate(
     check_order(
         ("head", "cache"), (head, cache), content="head", call="featx.evaluate({held!r}, {rest!r})"
     )
-    head = read_head(head)
+    head = read_class_head(head)
     with opened_cache(cache) as opened:
         split = split or choose_evaluated(opened)
         name = find_comparable(opened, head, embedding=embedding)

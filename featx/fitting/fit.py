@@ -17,8 +17,10 @@ from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
 from featx.core.typing import PathLike, StrArray
 from featx.fitting.evaluate import find_evaluated
+from featx.fitting.fit_target import check_alone, fit_target
 from featx.fitting.inputs import CacheLike, note_left_out, opened_cache
 from featx.fitting.rows import FittingRows
+from featx.fitting.target_rows import TargetColumns
 from featx.heads.class_weights import ClassWeight, check_class_weight
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import CrossValidation, score_predictions
@@ -38,6 +40,8 @@ def fit_head(  # noqa: PLR0913
     C: float | Literal["auto"] = "auto",
     cv: int = 5,
     class_weight: ClassWeight = None,
+    target: TargetColumns | None = None,
+    several: bool = False,
     seed: int = 0,
     overwrite: bool = False,
     progress: bool | None = None,
@@ -65,6 +69,12 @@ def fit_head(  # noqa: PLR0913
     class_weight : None, "balanced" or dict
         Weights of the classes, as scikit-learn takes them. If weights are given, the search
         compares balanced accuracies.
+    target : str or sequence of str, optional
+        Column of the cache, recorded by `featx.label_cache`, that holds what the head predicts: a
+        number; or a column for each of several classes, which says whether an image has it.
+        Default: the labels. The head is then a `featx.TargetHead`.
+    several : bool
+        Whether an image can have several classes: cells such as ``ant;bee``.
     seed : int
         Seed of the folds.
     overwrite : bool
@@ -114,6 +124,22 @@ def fit_head(  # noqa: PLR0913
             call="featx.fit_head({held!r}, output={rest!r})",
         )
         _check_output(Path(output), cache, overwrite=overwrite)
+    if target is not None or several:
+        check_alone(kind=kind != "logreg", class_weight=class_weight is not None)
+        fitted = fit_target(
+            cache,
+            target,
+            several=several,
+            split=split,
+            embedding=embedding,
+            C=C,
+            cv=cv,
+            seed=seed,
+            progress=progress,
+        )
+        if output is not None:
+            fitted.save(output, overwrite=overwrite)
+        return fitted
     head_kind = get_kind(kind)
     check_seed(seed)
     check_class_weight(class_weight)

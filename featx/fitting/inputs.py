@@ -16,6 +16,7 @@ from featx.core.text import count_noun, is_number, join_some
 from featx.core.typing import Array, CachePaths, IntArray, PathLike
 from featx.heads.head import Head
 from featx.heads.load import load_head
+from featx.heads.target_head import TargetHead
 
 CacheLike = CachePaths | Cache
 """A cache: what `featx.open_cache` takes, or the open cache."""
@@ -64,6 +65,25 @@ def read_head(head: HeadLike) -> Head:
         If the file cannot be read as a head.
     """
     return head if isinstance(head, Head) else load_head(head)
+
+
+def read_class_head(head: HeadLike) -> Head:
+    """Return a head for one class per image, which is given by its path or as an object.
+
+    Parameters
+    ----------
+    head : path or Head
+        Head to return.
+
+    Raises
+    ------
+    HeadError
+        If the file cannot be read as a head, or the head is one for several classes or a number.
+    """
+    loaded = read_head(head)
+    if isinstance(loaded, TargetHead):
+        raise loaded.refuse("one class per image")
+    return loaded
 
 
 def find_comparable(cache: Cache, head: Head, *, embedding: str | None = None) -> str:

@@ -83,6 +83,27 @@ class FittingRows:
         told = describe_memory(len(rows), info.fingerprint.dim, n_folds)
         if told:
             announce(told)
+        return cls.take(cache, rows, y, info=info, split=split)
+
+    @classmethod
+    def take(
+        cls, cache: Cache, rows: IntArray, y: StrArray, *, info: EmbeddingInfo, split: str
+    ) -> FittingRows:
+        """Read what is known of some rows of a cache.
+
+        Parameters
+        ----------
+        cache : Cache
+            Open cache.
+        rows : ndarray of int64
+            Numbers of rows that have a vector.
+        y : ndarray of str
+            What the rows are fitted to; it has one entry for each.
+        info : EmbeddingInfo
+            The embedding.
+        split : str
+            Name of the split that the rows come from.
+        """
         X = cache.read_vectors(info.name, rows)
         learnt = cache.read_learnt(info.name)[rows]
         digests = cache.read_column("digest")[rows]

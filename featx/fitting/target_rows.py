@@ -1,0 +1,165 @@
+"""The rows of a cache that have a target: several classes, or a number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from featx.cache.format import EmbeddingInfo
+from featx.cache.reader import Cache
+from featx.core.errors import HeadError
+from featx.core.notes import note
+from featx.core.text import count_noun, join_some
+from featx.core.typing import BoolArray, Float64Array, IntArray, StrArray
+from featx.heads.targets import Target, TargetKind, read_flags, read_numbers, split_classes
+
+TargetColumns = str | Sequence[str]
+"""Column of a target, or a column for each of several classes."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TargetRows:
+    """The rows of a split that have a vector and a target.
+
+    Attributes
+    ----------
+    kind : {"several", "number"}
+        Kind of the target.
+    columns : tuple of str
+        Columns of the cache that hold it.
+    rows : ndarray of int64
+        ``(n_rows,)``, numbers of the rows.
+    cells : ndarray of str
+        ``(n_rows, n_columns)``, none of them empty.
+    """
+
+    kind: TargetKind
+    columns: tuple[str, ...]
+    rows: IntArray
+    cells: StrArray
+
+    @classmethod
+    def read(
+        cls,
+        cache: Cache,
+        kind: TargetKind,
+        columns: Sequence[str],
+        *,
+        split: str,
+        info: EmbeddingInfo,
+    ) -> TargetRows:
+        """Read the rows, and tell the user how many were left out.
+
+        Parameters
+        ----------
+        cache : Cache
+            Open cache.
+        kind : {"several", "number"}
+            Kind of the target.
+        columns : sequence of str
+            Columns of the cache.
+        split : str
+            Name of the split, or ``"all"``.
+        info : EmbeddingInfo
+            The embedding.
+
+        Raises
+        ------
+        CacheError
+            If the cache has no such split or column.
+        HeadError
+            If no row has a vector and a target.
+        """
+        chosen = cache.select_rows(split)
+        held = [cache.read_column(name)[chosen].to_array() for name in columns]
+        cells = np.stack(held, axis=1)
+        has_cells = (cells != "").all(axis=1)
+        has_vector = cache.read_present(info.name)[chosen]
+        kept = has_cells & has_vector
+        subject, what = f"{cache.path}, split {split}", join_some(columns, 3)
+        if not kept.any():
+            raise HeadError(
+                subject=subject,
+                expected=f"rows with a vector and {what}",
+                got="none",
+                remedy="Record the column from a table with featx.label_cache.",
+            )
+        n_plain, n_lacking = int((~has_cells).sum()), int((has_cells & ~has_vector).sum())
+        left_out = [f"{n_plain} without {what}"] * bool(n_plain)
+        left_out += [f"{n_lacking} without a vector in embedding {info.name}"] * bool(n_lacking)
+        if left_out:
+            note(f"{subject}: of {len(chosen)} rows, {' and '.join(left_out)} were left out")
+        n_aside = int((cache.splits == "").sum())
+        if split != "all" and n_aside:
+            note(f"{cache.path}: {count_noun(n_aside, 'row')} without a split were left out")
+        return cls(kind=kind, columns=tuple(columns), rows=chosen[kept], cells=cells[kept])
+
+    def read_flags(self) -> tuple[BoolArray, tuple[str, ...]]:
+        """Read the cells as classes: flags ``(n_rows, n_classes)``, and the names of the classes.
+
+        Raises
+        ------
+        HeadError
+            If a cell of a column for one class is neither yes nor no.
+        """
+        if len(self.columns) == 1:
+            return split_classes(self.cells[:, 0])
+        flags = [read_flags(self.cells[:, at], name) for at, name in enumerate(self.columns)]
+        return np.stack(flags, axis=1), self.columns
+
+    def read_known(self, target: Target) -> tuple[BoolArray, tuple[str, ...]]:
+        """Read the cells as classes of a head: its flags, and the names that it does not know."""
+        flags, names = self.read_flags()
+        known = np.zeros((len(flags), len(target.classes)), bool)
+        for at, name in enumerate(target.classes):
+            if name in names:
+                known[:, at] = flags[:, names.index(name)]
+        return known, tuple(name for name in names if name not in target.classes)
+
+    def read_numbers(self) -> Float64Array:
+        """Read the cells as numbers, ``(n_rows,)``.
+
+        Raises
+        ------
+        HeadError
+            If a cell holds no finite number.
+        """
+        return read_numbers(self.cells[:, 0], self.columns[0])
+
+
+def choose_target(
+    target: TargetColumns | None, *, several: bool
+) -> tuple[TargetKind, tuple[str, ...]]:
+    """Decide the kind of a target, and name its columns.
+
+    Parameters
+    ----------
+    target : str or sequence of str or None
+        Column; or a column for each of several classes; None for the labels.
+    several : bool
+        Whether one column holds several classes.
+
+    Raises
+    ------
+    HeadError
+        If no column is named, or one of them twice.
+
+    Examples
+    --------
+    >>> choose_target("price", several=False), choose_target(None, several=True)
+    (('number', ('price',)), ('several', ('label',)))
+    >>> choose_target(["red", "green"], several=False)
+    ('several', ('red', 'green'))
+    """
+    given = ["label"] if target is None else [target] if isinstance(target, str) else [*target]
+    columns = tuple(name.strip() for name in given)
+    if not all(columns) or not columns or len(set(columns)) < len(columns):
+        raise HeadError(
+            subject="target",
+            expected="the name of a column, or names of several columns, each once",
+            got=", ".join(map(repr, given)) or "none",
+            remedy="Pass target='COLUMN'.",
+        )
+    return ("several" if several or len(columns) > 1 else "number"), columns
