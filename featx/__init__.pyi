@@ -75,6 +75,7 @@ from .fitting.split import split_cache as split_cache
 from .heads.classifier import HeadClassifier as HeadClassifier
 from .heads.compare import PairedRecall as PairedRecall
 from .heads.compare import PairedScores as PairedScores
+from .heads.conformal import ConformalSets as ConformalSets
 from .heads.evaluate import ClassScores as ClassScores
 from .heads.evaluate import CrossValidation as CrossValidation
 from .heads.evaluate import Evaluation as Evaluation
@@ -86,6 +87,7 @@ from .heads.several import SeveralClassScores as SeveralClassScores
 from .heads.several import SeveralScores as SeveralScores
 from .heads.target_head import TargetHead as TargetHead
 from .heads.targets import Target as Target
+from .heads.unknown import UnknownDetector as UnknownDetector
 from .images.content import Content as Content
 from .images.content import InMemory as InMemory
 from .images.entries import Entry as Entry

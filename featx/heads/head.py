@@ -31,10 +31,12 @@ from featx.core.typing import (
 from featx.heads.calibration import compute_probabilities, score_classes
 from featx.heads.class_weights import ClassWeight
 from featx.heads.classifier import HeadClassifier
+from featx.heads.conformal import ConformalSets
 from featx.heads.evaluate import CrossValidation
 from featx.heads.head_file import pack_scores, write_content
 from featx.heads.kinds import choose_measure
 from featx.heads.matrix import find_matrix
+from featx.heads.unknown import UnknownDetector
 from featx.heads.versions import find_versions, name_series
 
 
@@ -124,8 +126,8 @@ class Head:
     seen: Digests = field(repr=False)
     temperature: float = 1.0
     options: Mapping[str, Any] = field(default_factory=dict)
-    unknown: Any = field(default=None, repr=False)
-    conformal: Any = field(default=None, repr=False)
+    unknown: UnknownDetector | None = field(default=None, repr=False)
+    conformal: ConformalSets | None = field(default=None, repr=False)
     versions: Mapping[str, str] = field(default_factory=find_versions, repr=False)
 
     @property

@@ -21,11 +21,13 @@ from featx.core.records import build_record
 from featx.core.typing import PathLike
 from featx.heads.allowed import RefusedTypeError
 from featx.heads.checking import check_estimator, check_target_estimator
+from featx.heads.conformal import ConformalSets
 from featx.heads.head import FittedOn, Head
 from featx.heads.head_file import FORMAT_NAME, FORMAT_VERSION, find_compression, unpack_scores
 from featx.heads.matrix import Matrix
 from featx.heads.target_head import TargetHead, unpack_target
 from featx.heads.targets import Target
+from featx.heads.unknown import UnknownDetector
 from featx.heads.unpickling import HeadPickle, read_pickle
 from featx.heads.versions import SKLEARN, name_series
 
@@ -146,6 +148,8 @@ def _build_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     del fields["matrix"], fields["classes"]
     for name, kind in (("fingerprint", Fingerprint), ("origin", Origin), ("fitted_on", FittedOn)):
         fields[name] = build_record(kind, content[name])
+    for name, part in (("unknown", UnknownDetector), ("conformal", ConformalSets)):
+        fields[name] = None if content[name] is None else part.from_dict(content[name])
     fields["cross_validation"] = unpack_scores(content["cross_validation"])
     for name, type_ in (("kind", str), ("params", dict), ("options", dict), ("versions", dict)):
         if type(content[name]) is not type_:

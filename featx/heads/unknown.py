@@ -1,0 +1,236 @@
+"""Unknown images: those that are like nothing a head was fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from featx.core.errors import HeadError
+from featx.core.typing import BoolArray, Float32Array, Float64Array, IntArray
+from featx.heads.covariance import Metric, fit_covariance, measure_squares
+from featx.heads.left_out import measure_left_out
+from featx.heads.stored_arrays import check_stored
+
+DEFAULT_RATE = 0.01
+"""Share of images of the known kind that are called unknown."""
+
+MAX_ROWS = 10_000
+"""Rows that a detector is fitted on at most: a rate of 0.01 is then known to 0.001."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UnknownDetector:
+    """Tells images that are like nothing a head has seen, by their embeddings.
+
+    The distance of an image is the squared Mahalanobis distance of its embedding, scaled to length
+    1, from the nearest class mean. All classes share one covariance, shrunk as by Ledoit and Wolf.
+    The distances of the rows that it was fitted on, each measured as if its unit had not been
+    there, say how far images of the known kind lie.
+
+    Attributes
+    ----------
+    means : ndarray of float32
+        ``(n_classes, dim)``, means of the embeddings of length 1.
+    metric : Metric
+        Their shared covariance.
+    distances : ndarray of float32
+        ``(n_measured,)``, ascending: distances of the rows, each without its unit. The middle one
+        is 1.
+    n_units : int
+        Number of units among these rows.
+
+    See Also
+    --------
+    featx.predict : Predict classes, and say which images are unknown.
+
+    Notes
+    -----
+    The p-value of a row is that of a conformal test: among rows of the known kind, it is at most
+    `r` in a share `r` of cases. Rows that belong to units are counted as rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from featx import UnknownDetector
+    >>> rng = np.random.default_rng(0)
+    >>> codes = np.arange(400) % 2
+    >>> X = rng.normal(size=(400, 8)) + 10 * np.eye(8)[codes]
+    >>> detector = UnknownDetector.fit(X, codes)
+    >>> stranger = 10 * np.eye(8)[5:6]
+    >>> detector.find_unknown(np.concatenate([X[:1], stranger]), rate=0.01)
+    array([False,  True])
+    """
+
+    means: Float32Array
+    metric: Metric
+    distances: Float32Array
+    n_units: int
+
+    @classmethod
+    def fit(cls, X: Float32Array, codes: IntArray, units: IntArray | None = None) -> Self | None:
+        """Fit a detector, in closed form.
+
+        Parameters
+        ----------
+        X : ndarray
+            ``(n_rows, dim)``, embeddings.
+        codes : ndarray of int64
+            ``(n_rows,)``, class of each row, from 0; each class has a row.
+        units : ndarray of int64, optional
+            ``(n_rows,)``, unit of each row. Default: each row is a unit of its own.
+
+        Returns
+        -------
+        UnknownDetector or None
+            None if too few rows can be measured: no class has rows of two units, or none of its
+            rows differ.
+        """
+        codes = np.asarray(codes)
+        units = np.arange(len(codes)) if units is None else np.asarray(units)
+        chosen = _choose_rows(units)
+        codes, units = np.unique(codes[chosen], return_inverse=True)[1], units[chosen]
+        Z = _normalise(np.asarray(X)[chosen])
+        covariance = fit_covariance(Z, codes)
+        if covariance is None:
+            return None
+        left_out = measure_left_out(covariance, Z, codes, units)
+        is_measured = np.isfinite(left_out)
+        if not is_measured.any():
+            return None
+        middle = float(np.median(left_out[is_measured])) or 1.0
+        return cls(
+            means=covariance.means,
+            metric=covariance.metric.compress(middle),
+            distances=(np.sort(left_out[is_measured]) / middle).astype(np.float32),
+            n_units=len(np.unique(units[is_measured])),
+        )
+
+    @property
+    def smallest_rate(self) -> float:
+        """Smallest rate of false alarms that the rows bear out: 1 in ``n_units + 1``."""
+        return 1 / (self.n_units + 1)
+
+    def measure_distances(self, X: Float32Array) -> Float64Array:
+        """Measure how far rows lie from what the head was fitted on.
+
+        Parameters
+        ----------
+        X : ndarray
+            ``(n_rows, dim)``, embeddings.
+
+        Returns
+        -------
+        ndarray of float64
+            ``(n_rows,)``, squared distances; 1 is that of a usual row.
+        """
+        centre = self.means.mean(axis=0)
+        rows = self.metric.whiten(_normalise(X) - centre)
+        means = self.metric.whiten(self.means - centre)
+        nearest: Float64Array = measure_squares(rows, means).min(axis=1)
+        return nearest
+
+    def score(self, X: Float32Array) -> Float64Array:
+        """Return the p-value of each row: how usual its distance is among rows of the known kind.
+
+        Parameters
+        ----------
+        X : ndarray
+            ``(n_rows, dim)``, embeddings.
+
+        Returns
+        -------
+        ndarray of float64
+            ``(n_rows,)``, above 0 and at most 1: the share of rows that lie as far away, the row
+            itself counted.
+        """
+        distances = self.measure_distances(X).astype(np.float32)
+        n_farther = len(self.distances) - np.searchsorted(self.distances, distances, side="left")
+        p: Float64Array = (n_farther + 1) / (len(self.distances) + 1)
+        return p
+
+    def find_unknown(self, X: Float32Array, rate: float = DEFAULT_RATE) -> BoolArray:
+        """Find the rows that are like nothing the head was fitted on.
+
+        Parameters
+        ----------
+        X : ndarray
+            ``(n_rows, dim)``, embeddings.
+        rate : float
+            Rate of false alarms: the share of rows of the known kind that are found as well, above
+            0 and below 1. If it is smaller than ``1 / (n_measured + 1)``, only rows that lie
+            farther away than all rows measured are found.
+
+        Returns
+        -------
+        ndarray of bool
+            ``(n_rows,)``.
+
+        Raises
+        ------
+        HeadError
+            If the rate is not between 0 and 1.
+        """
+        if not 0 < rate < 1:
+            raise HeadError(
+                subject="rate",
+                expected="a rate of false alarms between 0 and 1",
+                got=str(rate),
+                remedy=f"Pass rate={DEFAULT_RATE}.",
+            )
+        found: BoolArray = self.score(X) <= max(rate, 1 / (len(self.distances) + 1))
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers and numeric arrays, as small as they can be."""
+        return {
+            "means": self.means,
+            "metric": self.metric.to_dict(),
+            "distances": self.distances,
+            "n_units": self.n_units,
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Build a detector from what `to_dict` returned.
+
+        Parameters
+        ----------
+        content : mapping
+            Fields as `to_dict` returned them.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If a field is missing, unknown, of another type or of another shape.
+        """
+        metric = Metric.from_dict(content["metric"])
+        detector = cls(**{**content, "metric": metric})
+        check_stored(detector.means, np.float32, (None, metric.axes.shape[1]))
+        distances = check_stored(detector.distances, np.float32, (None,))
+        if type(detector.n_units) is not int or not 0 < detector.n_units <= len(distances):
+            raise ValueError(f"{detector.n_units} units")
+        if not len(detector.means) or (np.diff(distances) < 0).any():
+            raise ValueError("no class, or distances that are not ascending")
+        return detector
+
+
+def _normalise(X: Float32Array) -> Float32Array:
+    """Scale rows to length 1; without it, light and contrast count more than what is shown."""
+    X = np.asarray(X, dtype=np.float32)
+    lengths = np.linalg.norm(X, axis=1, keepdims=True)
+    scaled: Float32Array = X / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return scaled
+
+
+def _choose_rows(units: IntArray) -> IntArray:
+    """Choose the rows to fit on: all or, of many, those of units that are drawn by chance."""
+    if len(units) <= MAX_ROWS:
+        return np.arange(len(units))
+    _, numbers = np.unique(units, return_inverse=True)
+    sizes = np.bincount(numbers)
+    order = np.random.default_rng(0).permutation(len(sizes))
+    n_units = max(int(np.searchsorted(np.cumsum(sizes[order]), MAX_ROWS, side="right")), 1)
+    return np.flatnonzero(np.isin(numbers, order[:n_units]))
