@@ -232,6 +232,7 @@ def score_predictions(
     seen: BoolArray | None = None,
     units: IntArray | None = None,
     n_folds: int | None = None,
+    n_dims: int | None = None,
 ) -> Evaluation:
     """Compare predictions with labels.
 
@@ -251,6 +252,8 @@ def score_predictions(
     n_folds : int, optional
         Number of folds, if each row was predicted by a head that was fitted on the other folds.
         Default: the rows are not folded.
+    n_dims : int, optional
+        Number of dimensions of the vectors, for the intervals of folds.
 
     Returns
     -------
@@ -270,16 +273,17 @@ def score_predictions(
     recall = _divide(n_right, n_of_class)
     f1 = _divide(2 * n_right, n_of_class + n_predicted)
     unseen = np.ones(len(y), bool) if seen is None else ~seen
-    score = _score_unseen(right, of_row, unseen, units=units, n_folds=n_folds)
+    folds: dict[str, int | None] = {"n_folds": n_folds, "n_dims": n_dims}
+    score = _score_unseen(right, of_row, unseen, units=units, folds=folds)
     reliability = measure_reliability(np.where(unknown, -1, of_row), probabilities)
     return Evaluation(
         n_rows=len(y),
         n_units=n_units,
         accuracy=float(right.mean()),
-        accuracy_ci95=estimate_interval(right, units, n_folds=n_folds),
+        accuracy_ci95=estimate_interval(right, units, **folds),
         majority_accuracy=float(n_of_class.max() / len(y)),
         balanced_accuracy=float(np.nanmean(recall)),
-        balanced_accuracy_ci95=estimate_balanced_interval(right, of_row, units, n_folds=n_folds),
+        balanced_accuracy_ci95=estimate_balanced_interval(right, of_row, units, **folds),
         macro_f1=float(np.nanmean(f1)),
         **asdict(reliability),
         classes=tuple(labels),
@@ -307,7 +311,7 @@ def _score_unseen(
     unseen: BoolArray,
     *,
     units: IntArray | None,
-    n_folds: int | None,
+    folds: Mapping[str, int | None],
 ) -> dict[str, Any]:
     """Score the rows that were not learnt from; None for what cannot be measured."""
     if not unseen.any():
@@ -316,7 +320,7 @@ def _score_unseen(
     parted = None if units is None else units[unseen]
     return {
         "unseen_accuracy": float(right[unseen].mean()),
-        "unseen_accuracy_ci95": estimate_interval(right[unseen], parted, n_folds=n_folds),
+        "unseen_accuracy_ci95": estimate_interval(right[unseen], parted, **folds),
         "unseen_majority_accuracy": float(np.bincount(codes[unseen]).max() / unseen.sum()),
     }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from featx.core.errors import HeadError
@@ -16,9 +14,14 @@ Fold = tuple[IntArray, IntArray]
 
 Folds = list[Fold]
 
-MIN_FOLDS, MAX_FOLDS = 5, 25
-FITS_OF_FEW = 2000
-"""Number of folds times number of units, where there are more than `MIN_FOLDS`."""
+MIN_FOLDS = 5
+MORE_FOLDS = (25, 10)
+"""Numbers of folds for few rows. They divide sizes that classes often have: where classes of one
+size are dealt unevenly, each fold lacks what its training part has most of, and heads that guess
+score 7 points below a guess."""
+
+FITS_OF_FEW = 2500
+"""Largest number of folds times number of units, where there are more than `MIN_FOLDS`."""
 
 MAX_SEED = 2**32 - 1
 
@@ -63,9 +66,9 @@ def choose_n_folds(n_units: int) -> int:
     Examples
     --------
     >>> [choose_n_folds(n_units) for n_units in (20, 100, 150, 400, 50_000)]
-    [25, 20, 14, 5, 5]
+    [25, 25, 10, 5, 5]
     """
-    return max(MIN_FOLDS, min(MAX_FOLDS, math.ceil(FITS_OF_FEW / max(1, n_units))))
+    return next((n for n in MORE_FOLDS if n * n_units <= FITS_OF_FEW), MIN_FOLDS)
 
 
 def build_folds(y: Array, units: Array | None, *, n_folds: int, seed: int) -> Folds:
