@@ -96,7 +96,7 @@ def build_folds(y: Array, units: Array | None, *, n_folds: int, seed: int) -> Fo
     --------
     >>> y, units = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 0, 1, 2, 3, 3])
     >>> [test.tolist() for _, test in build_folds(y, units, n_folds=2, seed=0)]
-    [[0, 1, 4, 5], [2, 3]]
+    [[0, 1, 3], [2, 4, 5]]
     """
     codes = np.unique(y, return_inverse=True)[1].astype(np.int64)
     rng = np.random.default_rng(seed)
