@@ -10,8 +10,8 @@ from featx.cache.label_columns import read_labels
 from featx.cache.labels import write_labels
 from featx.cache.reader import Cache
 from featx.cache.writer import rewrite_cache
-from featx.core.typing import Array, PathLike
-from featx.labels.element import KEYS, SPLIT_CODES, Labels
+from featx.core.typing import Array, BoolArray, PathLike
+from featx.labels.element import KEYS, NOTHING_SAID, SPLIT_CODES, Labels
 from featx.labels.record import record_split
 
 
@@ -35,12 +35,13 @@ def write_splits(
     path: PathLike,
     splits: Sequence[str] | Array,
     *,
+    is_said: BoolArray | None = None,
     digest: str | None = None,
     author: str = "unknown",
     note: str = "",
     time: int = 0,
 ) -> None:
-    """Record a split of all rows of a cache.
+    """Record a split of the rows of a cache.
 
     Parameters
     ----------
@@ -48,6 +49,8 @@ def write_splits(
         The cache.
     splits : sequence of str
         Split of each row: train, val, test, or ``""`` for none.
+    is_said : ndarray of bool, optional
+        ``(n_rows,)``, rows that the split is of; nothing is said of the others. Default: all rows.
     digest : str, optional
         Digest of the file that the rows were read from. A file with another digest is refused.
     author : str
@@ -58,6 +61,8 @@ def write_splits(
         Time of the split, in milliseconds since 1970.
     """
     codes = np.array([SPLIT_CODES.index(name) for name in splits], np.uint8)
+    if is_said is not None:
+        codes[~is_said] = NOTHING_SAID
     with Cache(path) as cache:
         assert len(codes) == len(cache)
         labels, keys, digest = read_labels(cache), cache.read_rows(KEYS), digest or cache.digest

@@ -48,7 +48,7 @@ def shorten_digests(digests: StrArray | UInt8Array) -> Digests:
     >>> shorten_digests(np.array(["00000000000000ff" + 48 * "0", ""], object)).tolist()
     [255]
     """
-    return np.unique(_shorten(digests)[_is_known(digests)])
+    return np.unique(shorten_each(digests)[_is_known(digests)])
 
 
 def join_digests(parts: Iterable[Digests]) -> Digests:
@@ -93,7 +93,7 @@ def find_learnt(digests: StrArray | UInt8Array, learnt: Digests) -> BoolArray:
     """
     if not len(learnt):
         return np.zeros(len(digests), bool)
-    found: BoolArray = np.isin(_shorten(digests), learnt) & _is_known(digests)
+    found: BoolArray = np.isin(shorten_each(digests), learnt) & _is_known(digests)
     return found
 
 
@@ -106,8 +106,19 @@ def _is_known(digests: StrArray | UInt8Array) -> BoolArray:
     return is_known(digests) if digests.ndim == 2 else np.asarray(digests != "")
 
 
-def _shorten(digests: StrArray | UInt8Array) -> Digests:
-    """Return the first 64 bits of each digest, 0 for an empty one."""
+def shorten_each(digests: StrArray | UInt8Array) -> Digests:
+    """Return the first 64 bits of each digest, 0 for an empty one, uint64 ``(n_rows,)``.
+
+    Parameters
+    ----------
+    digests : ndarray of str or of uint8
+        SHA-256 of each row's image, as `shorten_digests` takes them.
+
+    Raises
+    ------
+    CacheError
+        If a digest is not hexadecimal.
+    """
     if digests.ndim == 2:
         return np.ascontiguousarray(digests[:, :8]).view(">u8")[:, 0].astype(np.uint64)
     values = (int(digest[:N_DIGITS] or "0", 16) for digest in digests)

@@ -17,6 +17,7 @@ from featx.core.notes import note
 from featx.core.parts import Part
 from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
+from featx.core.same_files import describe_conflicts, find_conflicts
 from featx.core.signals import explain_end
 from featx.core.typing import Decode, PathLike, Precision, VectorDtype
 from featx.embedding.options import RunKeywords, RunOptions
@@ -324,6 +325,9 @@ def run_extraction(request: ExtractionRequest) -> ExtractionReport:
         notes = list_notes(
             report, counts, sought, prune=request.prune, is_part=request.part is not None
         )
+        conflicts = find_conflicts(rows["digest"], rows["label"].codes)
+        if len(conflicts):
+            notes.append(describe_conflicts(rows["id"], conflicts))
         # A manifest is passed by code, which reads the report: `fine_tune` does for its trunk.
         if n_learnt and not isinstance(request.source, Manifest):
             notes.append(describe_learnt(report, n_learnt))

@@ -28,10 +28,10 @@ from featx.fitting.fit import fit_head
 from featx.fitting.inputs import (
     check_known,
     find_comparable,
-    note_left_out,
     note_unknown,
     read_head,
 )
+from featx.fitting.left_out import note_left_out
 from featx.heads.class_weights import weigh_classes
 from featx.heads.head import Head
 from featx.heads.linear import fold_linear
@@ -169,7 +169,7 @@ def read_data(cache: Cache, request: TuningRequest) -> TuningData:
         note(agreement.describe_new(manifest, cache))
     if request.head is not None:  # otherwise the fit has told it
         note_left_out(cache, "train", embedding)
-    note_left_out(cache, split, embedding)
+    note_left_out(cache, split, embedding, unsplit=False)
     note_unknown(test.labels, head.classes)
     return TuningData(
         embedding=embedding,

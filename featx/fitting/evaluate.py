@@ -22,11 +22,11 @@ from featx.fitting.inputs import (
     HeadLike,
     check_known,
     find_comparable,
-    note_left_out,
     note_unknown,
     opened_cache,
     read_class_head,
 )
+from featx.fitting.left_out import note_left_out
 from featx.heads.evaluate import Evaluation, score_predictions
 from featx.heads.head import Head
 from featx.heads.units import find_units

@@ -18,7 +18,7 @@ from featx.core.recognise import check_order
 from featx.core.typing import PathLike, StrArray
 from featx.fitting.evaluate import find_evaluated
 from featx.fitting.fit_target import check_alone, fit_target
-from featx.fitting.inputs import CacheLike, note_left_out, opened_cache
+from featx.fitting.inputs import CacheLike, opened_cache
 from featx.fitting.rows import FittingRows
 from featx.fitting.target_rows import TargetColumns
 from featx.heads.class_weights import ClassWeight, check_class_weight
@@ -152,7 +152,8 @@ def fit_head(  # noqa: PLR0913
     ):
         n_folds = cv if C == "auto" else 0
         rows = FittingRows.read(opened, split=split, embedding=embedding, n_folds=n_folds)
-        _note_left_out(opened, rows)
+        for text in rows.list_notes():
+            note(text)
         elsewhere = find_evaluated(opened.list_splits())
     classifier = HeadClassifier(
         kind, C=C, cv=cv, class_weight=class_weight, random_state=seed, progress=progress
@@ -232,14 +233,6 @@ def _describe_learnt(
         f"{told}: folds say nothing; {advice}. {strength_name} was chosen by such folds, for want "
         "of others"
     )
-
-
-def _note_left_out(cache: Cache, rows: FittingRows) -> None:
-    """Tell the user which rows the head does not learn from."""
-    note_left_out(cache, rows.fitted_on.split, rows.info.name)
-    n_aside = sum(n for (label, split), n in cache.count_labels().items() if label and not split)
-    if n_aside and rows.fitted_on.split != "all":
-        note(f"{cache.path}: {n_aside} labelled rows without a split were left out")
 
 
 def _check_output(output: Path, cache: CacheLike, *, overwrite: bool) -> None:

@@ -128,31 +128,6 @@ def find_comparable(cache: Cache, head: Head, *, embedding: str | None = None) -
     return info.name
 
 
-def note_left_out(cache: Cache, split: str, embedding: str) -> None:
-    """Tell the user which rows of a split cannot be used.
-
-    Parameters
-    ----------
-    cache : Cache
-        Open cache.
-    split : str
-        Name of the split, or ``"all"``.
-    embedding : str
-        Name of the embedding that is used.
-    """
-    rows = cache.select_rows(split)
-    has_label = cache.labels[rows] != ""
-    n_plain = int((~has_label).sum())
-    n_lacking = int((has_label & ~cache.read_present(embedding)[rows]).sum())
-    left_out = [f"{n_plain} without a label"] if n_plain else []
-    left_out += [f"{n_lacking} without a vector in embedding {embedding}"] if n_lacking else []
-    if left_out:
-        note(
-            f"{cache.path}, split {split}: of {len(rows)} rows, {' and '.join(left_out)} were left "
-            "out"
-        )
-
-
 def check_known(labels: Array, classes: Array, *, subject: str) -> None:
     """Refuse rows none of which has a class that a head knows: all of them would count as wrong.
 

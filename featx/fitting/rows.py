@@ -11,10 +11,17 @@ from featx.cache.reader import Cache
 from featx.core.address import name_location
 from featx.core.learnt import Digests
 from featx.core.progress import announce
+from featx.core.same_files import (
+    count_copied,
+    describe_conflicts,
+    describe_copied,
+    find_conflicts,
+)
 from featx.core.typing import Array, BoolArray, IntArray, StrArray, UInt8Array
 from featx.fitting.inputs import check_labels
+from featx.fitting.left_out import LeftOut
 from featx.heads.head import FittedOn
-from featx.heads.units import find_units, spread_over_units
+from featx.heads.units import count_units, find_units, spread_over_units
 
 COPIES = 2
 """Copies of the vectors that each fit holds beside them: chosen rows, and standardised ones."""
@@ -46,6 +53,12 @@ class FittingRows:
         Fingerprint and provenance of the embedding.
     fitted_on : FittedOn
         Cache and split that the rows come from.
+    left_out : LeftOut
+        Numbers of rows of the cache that are passed over, by the reason.
+    n_copies : int
+        Number of files of which there is more than one row.
+    conflicts : str
+        The files of the cache that lie in several classes, in a sentence; empty if there is none.
     """
 
     X: Array
@@ -56,6 +69,9 @@ class FittingRows:
     learnt_digests: Digests
     info: EmbeddingInfo
     fitted_on: FittedOn
+    left_out: LeftOut
+    n_copies: int
+    conflicts: str
 
     @classmethod
     def read(
@@ -106,7 +122,8 @@ class FittingRows:
         """
         X = cache.read_vectors(info.name, rows)
         learnt = cache.read_learnt(info.name)[rows]
-        digests = cache.read_column("digest")[rows]
+        all_digests = cache.read_column("digest")
+        digests, pairs = all_digests[rows], find_conflicts(all_digests, cache.labels)
         units = find_units(cache.groups[rows], digests)
         return cls(
             X=X,
@@ -122,7 +139,24 @@ class FittingRows:
                 n_rows=len(y),
                 n_learnt=int(learnt.sum()),
             ),
+            left_out=LeftOut.count(cache, split, info.name),
+            n_copies=count_copied(digests),
+            conflicts=describe_conflicts(cache.ids, pairs) if len(pairs) else "",
         )
+
+    @property
+    def n_units(self) -> int:
+        """Number of units: of groups, of copies of one file, and of rows of which each is alone."""
+        return len(self.y) if self.units is None else count_units(self.units)
+
+    def list_notes(self) -> list[str]:
+        """List what a person should know of the rows."""
+        notes = self.left_out.list_notes()
+        if self.n_copies:
+            notes.append(describe_copied(self.n_copies))
+        if self.conflicts:
+            notes.append(self.conflicts)
+        return notes
 
 
 def describe_memory(n_rows: int, dim: int, n_folds: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,27 +14,55 @@ from featx.cache.reader import Cache
 from featx.cache.remote_output import has_address, open_outputs
 from featx.core.errors import CacheError, HeadError
 from featx.core.notes import note
-from featx.core.text import join_some
+from featx.core.text import count_noun
 from featx.core.typing import BoolArray, CachePaths, Split, StrArray, list_choices
 from featx.fitting.inputs import check_labels
 from featx.fitting.label import choose_author
+from featx.fitting.split_notes import check_several_groups, check_train, list_notes
+from featx.heads.extend import extend_splits, spread_splits
 from featx.heads.splits import assign_splits
 from featx.heads.units import find_units, spread_over_units
+
+VAL = 0.2
+"""Fraction of the rows for val, where nothing says another."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitReport:
+    """What a split was recorded as.
+
+    Attributes
+    ----------
+    splits : dict of str to int
+        Number of rows of each split.
+    counts : dict of str to dict of str to int
+        Number of rows of each class, by its name, in each split.
+    n_dealt : int
+        Number of rows that got a split, or another one.
+    """
+
+    splits: dict[str, int]
+    counts: dict[str, dict[str, int]]
+    n_dealt: int
 
 
 def split_cache(
     cache: CachePaths,
     *,
-    val: float = 0.2,
-    test: float = 0.0,
+    val: float | None = None,
+    test: float | None = None,
     seed: int = 0,
+    new: bool = False,
     overwrite: bool = False,
     author: str | None = None,
 ) -> dict[str, int]:
-    """Record a stratified split in a cache, with groups kept together.
+    """Record a stratified split in a cache, with groups and copies of an image kept together.
 
     The split holds for all rows from then on, whatever the source says in a later extraction. The
     history keeps the splits that it replaces.
+
+    If the cache grew since it was split, ``new=True`` deals the rows that have no split. All others
+    stay where they are, so that scores can be compared with earlier ones.
 
     If the weights of an embedding were tuned by `featx.fine_tune`, the rows that they have learnt
     from become train, because a score of them would be too high: val and test are drawn from the
@@ -45,10 +73,14 @@ def split_cache(
     cache : path or sequence of paths
         Cache to change, or several as `featx.open_cache` takes them. Rows without a label get no
         split.
-    val, test : float
-        Fractions of the labelled rows for val and for test; the other rows become train.
+    val, test : float, optional
+        Fractions of the labelled rows for val and for test; the other rows become train. Default:
+        0.2 and 0; with `new`, the fractions that the cache has.
     seed : int
         Seed of the shuffle.
+    new : bool
+        Whether to deal only rows that have no split. Those of a group or an image that has one get
+        the same.
     overwrite : bool
         Whether to replace splits that the cache has. Splits that would not change are left as they
         are in any case, so that a cell of a notebook can be run twice.
@@ -60,13 +92,19 @@ def split_cache(
     dict of str to int
         Number of rows of each split.
 
+    Warns
+    -----
+    FeatxWarning
+        If rows have no label, if val or test lacks a class, or has far more or fewer rows than
+        asked for because groups stay whole; if files lie there twice, or in two classes.
+
     Raises
     ------
     CacheError
         If the cache cannot be read or written, or has other splits already.
     HeadError
-        If the labels are of fewer than two classes, or rows or groups are too few for the
-        fractions.
+        If the labels are of fewer than two classes, if rows or groups are too few for the
+        fractions, or if train would lack a class.
 
     See Also
     --------
@@ -79,65 +117,145 @@ def split_cache(
     >>> featx.split_cache("photos.h5", val=0.25, overwrite=True)
     {'train': 9, 'val': 3}
     """
+    return record_split(
+        cache, val=val, test=test, seed=seed, new=new, overwrite=overwrite, author=author
+    ).splits
+
+
+def record_split(
+    cache: CachePaths,
+    *,
+    val: float | None,
+    test: float | None,
+    seed: int,
+    new: bool,
+    overwrite: bool,
+    author: str | None,
+) -> SplitReport:
+    """Record a split as `split_cache` does, and report it by class.
+
+    Parameters
+    ----------
+    cache : path or sequence of paths
+        Cache to change.
+    val, test, seed, new, overwrite, author : object
+        Arguments of `split_cache`.
+
+    Returns
+    -------
+    SplitReport
+        Numbers of rows by split and by class.
+    """
+    if new and overwrite:
+        raise HeadError(
+            subject="new, overwrite",
+            expected="one of them",
+            got="both",
+            remedy="Pass new=True to keep the splits that are there, or overwrite=True.",
+        )
     if has_address(cache):
         with open_outputs(cache) as paths:
-            return split_cache(
-                paths, val=val, test=test, seed=seed, overwrite=overwrite, author=author
+            return record_split(
+                paths, val=val, test=test, seed=seed, new=new, overwrite=overwrite, author=author
             )
     with open_cache(cache) as opened:
-        members = opened.members
-        have = opened.list_splits()
-        refusal = CacheError(
-            subject=str(opened.path),
-            expected="a cache without splits, or with the same ones",
-            got=", ".join(have),
-            remedy="Pass overwrite=True to replace them.",
-        )
-        learnt = read_learnt_by_any(opened)
+        members, held = opened.members, opened.splits
+        is_extended = new and bool((held != "").any())
         try:
-            splits = build_splits(opened, learnt, val=val, test=test, seed=seed)
+            if is_extended:
+                splits, notes = build_new_splits(opened, val=val, test=test, seed=seed)
+            else:
+                val, test = VAL if val is None else val, 0.0 if test is None else test
+                splits, notes = build_splits(opened, val=val, test=test, seed=seed)
         except HeadError as error:
-            if have and not overwrite:
-                raise refusal from error
+            if not new and not overwrite and (held != "").any():
+                raise refuse_other(opened) from error
             raise
-        parts, held = (np.split(one, opened.starts[1:-1]) for one in (splits, opened.splits))
-        is_same = [np.array_equal(part, own) for part, own in zip(parts, held, strict=True)]
+        starts = opened.starts[1:-1]
+        parts, own = (np.split(one, starts) for one in (splits, held))
+        is_same = [np.array_equal(part, had) for part, had in zip(parts, own, strict=True)]
         # Several caches are written one by one: an interrupted run may have written some of them.
         is_other = [
-            not same and bool((own != "").any()) for same, own in zip(is_same, held, strict=True)
+            not same and bool((had != "").any()) for same, had in zip(is_same, own, strict=True)
         ]
-        if any(is_other) and not overwrite:
-            raise refusal
-        notes = list_learnt_notes(opened.labels, splits, learnt, val=val, test=test)
-    told: dict[str, Any] = {
-        "author": choose_author(author),
-        "note": f"val={val:g}, test={test:g}, seed={seed}",
-        "time": time.time_ns() // 1_000_000,
-    }
-    for member, part, same in zip(members, parts, is_same, strict=True):
+        if any(is_other) and not overwrite and not new:
+            raise refuse_other(opened)
+        report = SplitReport(
+            splits={
+                name: int((splits == name).sum()) for name in list_choices(Split) if name in splits
+            },
+            counts=count_by_class(opened.labels, splits),
+            n_dealt=int((splits != held).sum()),
+        )
+    options = "new rows" if is_extended else f"val={val:g}, test={test:g}"
+    told = f"{options}, seed={seed}"
+    author, now = choose_author(author), time.time_ns() // 1_000_000
+    for member, part, had, same in zip(members, parts, own, is_same, strict=True):
         if same:
             remove_dead_lock(member.path.resolve())
-        else:
-            write_splits(member.path, part, digest=member.digest, **told)
+            continue
+        is_said = part != had if is_extended else None
+        write_splits(
+            member.path,
+            part,
+            is_said=is_said,
+            digest=member.digest,
+            author=author,
+            note=told,
+            time=now,
+        )
     for text in notes:
         note(text)
-    n_plain = int((splits == "").sum())
-    if n_plain:
-        note(f"{n_plain} of {len(splits)} rows have no label, and get no split")
-    return {name: int((splits == name).sum()) for name in list_choices(Split) if name in splits}
+    return report
 
 
-def build_splits(
-    cache: Cache, learnt: BoolArray, *, val: float, test: float, seed: int
-) -> StrArray:
+def refuse_other(cache: Cache) -> CacheError:
+    """Refuse to replace the splits that a cache has.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    """
+    n_open = int(((cache.labels != "") & (cache.splits == "")).sum())
+    only_new = f", or new=True to split only the {count_noun(n_open, 'row')} that have none"
+    return CacheError(
+        subject=str(cache.path),
+        expected="a cache without splits, or with the same ones",
+        got=", ".join(cache.list_splits()),
+        remedy=f"Pass overwrite=True to replace them{only_new if n_open else ''}.",
+    )
+
+
+def count_by_class(labels: StrArray, splits: StrArray) -> dict[str, dict[str, int]]:
+    """Count the rows of each class in each split.
+
+    Parameters
+    ----------
+    labels, splits : ndarray of str
+        ``(n_rows,)``, label and split of each row; rows without a split are passed over.
+
+    Examples
+    --------
+    >>> count_by_class(np.array(["ant", "bee", "ant"]), np.array(["train", "val", "val"]))
+    {'ant': {'train': 1, 'val': 1}, 'bee': {'train': 0, 'val': 1}}
+    """
+    names = [name for name in list_choices(Split) if (splits == name).any()]
+    counts: dict[str, dict[str, int]] = {}
+    for name in names:
+        found, numbers = np.unique(labels[splits == name].astype(str), return_counts=True)
+        for label, number in zip(found.tolist(), numbers.tolist(), strict=True):
+            counts.setdefault(label, dict.fromkeys(names, 0))[name] = number
+    return dict(sorted(counts.items()))
+
+
+def build_splits(cache: Cache, *, val: float, test: float, seed: int) -> tuple[StrArray, list[str]]:
     """Divide the labelled rows of a cache into splits; nothing is written.
 
     Parameters
     ----------
     cache : Cache
         Open cache.
-    learnt : ndarray of bool
-        ``(n_rows,)``, rows that the network of any embedding has learnt from.
     val, test : float
         Fractions of the labelled rows.
     seed : int
@@ -145,8 +263,10 @@ def build_splits(
 
     Returns
     -------
-    ndarray of str
+    splits : ndarray of str
         ``(n_rows,)``: the split of each row, ``""`` for a row without a label.
+    notes : list of str
+        What a person should know of them.
 
     Raises
     ------
@@ -154,18 +274,85 @@ def build_splits(
         If the labels are of fewer than two classes, or rows or groups are too few.
     """
     rows = cache.select_rows(labelled=True)
-    check_labels(cache.labels[rows], subject=str(cache.path))
+    labels = cache.labels[rows]
+    check_labels(labels, subject=str(cache.path))
     units = find_units(cache.groups, cache.read_column("digest"))
+    learnt = read_learnt_by_any(cache)
+    of_rows = None if units is None else units[rows]
+    check_several_groups(cache, rows, of_rows)
     splits = np.full(len(cache), "", dtype=object)
     splits[rows] = assign_splits(
-        cache.labels[rows],
-        None if units is None else units[rows],
+        labels,
+        of_rows,
         val=val,
         test=test,
         seed=seed,
         learnt=spread_over_units(learnt, units)[rows],
     )
-    return splits
+    return splits, list_notes(cache, splits, units, learnt, fractions={"val": val, "test": test})
+
+
+def build_new_splits(
+    cache: Cache, *, val: float | None, test: float | None, seed: int
+) -> tuple[StrArray, list[str]]:
+    """Deal the labelled rows of a cache that have no split; nothing is written.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache, some rows of which have a split.
+    val, test : float or None
+        Fractions of the labelled rows; None for those that the cache has.
+    seed : int
+        Seed of the shuffle.
+
+    Returns
+    -------
+    splits : ndarray of str
+        ``(n_rows,)``: the split of each row.
+    notes : list of str
+        What a person should know of them.
+
+    Raises
+    ------
+    HeadError
+        If train would lack a class.
+    """
+    rows = cache.select_rows(labelled=True)
+    check_labels(cache.labels[rows], subject=str(cache.path))
+    held, is_open = cache.splits, np.zeros(len(cache), bool)
+    is_open[rows] = held[rows] == ""
+    n_open = int(is_open.sum())
+    if not n_open:
+        return held, ["all labelled rows have a split: nothing to deal"]
+    units = find_units(cache.groups, cache.read_column("digest"))
+    filled, is_parted = spread_splits(held, units)
+    learnt = read_learnt_by_any(cache)
+    becomes_train = is_open & (filled == "") & spread_over_units(learnt, units)
+    splits = held.copy()
+    splits[is_open] = filled[is_open]
+    splits[becomes_train] = "train"
+    n_held = max(1, int((held[rows] != "").sum()))
+    shares = {name: float((held[rows] == name).sum()) / n_held for name in ("val", "test")}
+    splits[rows] = extend_splits(
+        cache.labels[rows],
+        None if units is None else units[rows],
+        splits[rows],
+        val=shares["val"] if val is None else val,
+        test=shares["test"] if test is None else test,
+        seed=seed,
+    )
+    check_train(cache, splits, units)
+    notes = [f"{count_noun(n_open, 'row')} got a split, and {len(rows) - n_open:,} kept theirs"]
+    n_joined = int((is_open & (filled != "")).sum())
+    if n_joined:
+        notes.append(f"{n_joined:,} of them went where other rows of their group or file lie")
+    n_parted = int((is_open & is_parted).sum())
+    if n_parted:
+        notes.append(
+            f"{n_parted:,} of them belong to groups or files that lie in several splits before"
+        )
+    return splits, notes + list_notes(cache, splits, units, learnt & is_open, fractions={})
 
 
 def read_learnt_by_any(cache: Cache) -> BoolArray:
@@ -182,37 +369,3 @@ def read_learnt_by_any(cache: Cache) -> BoolArray:
     for name in cache.embeddings:
         learnt |= cache.read_learnt(name)
     return learnt
-
-
-def list_learnt_notes(
-    labels: StrArray, splits: StrArray, learnt: BoolArray, *, val: float, test: float
-) -> list[str]:
-    """List what a person should know of splits where a network has learnt from rows.
-
-    Parameters
-    ----------
-    labels : ndarray of str
-        ``(n_rows,)``, label of each row.
-    splits : ndarray of str
-        ``(n_rows,)``, the new split of each row.
-    learnt : ndarray of bool
-        ``(n_rows,)``, rows that the network of any embedding has learnt from.
-    val, test : float
-        Fractions of the labelled rows that were asked for.
-    """
-    labelled = splits != ""
-    learnt = learnt & labelled
-    if not learnt.any():
-        return []
-    n_rows, n_left = int(labelled.sum()), int((~learnt & (splits == "train")).sum())
-    notes = [
-        f"{learnt.sum():,} of {n_rows:,} rows were learnt from by the network: they become train"
-    ]
-    for name, fraction in (("val", val), ("test", test)):
-        held, n_wanted = splits == name, round(fraction * n_rows)
-        if n_wanted - held.sum() > n_left:
-            notes.append(f"{name} has {held.sum():,} rows, not {n_wanted:,}: there are no others")
-        lacking = np.setdiff1d(labels[labelled], labels[held])
-        if fraction and len(lacking):
-            notes.append(f"{name} has no row of {join_some(lacking.tolist(), 3)}")
-    return notes

@@ -92,7 +92,7 @@ def _find_quotas(counts: IntArray, n_wanted: int, rng: np.random.Generator) -> I
     if not is_open.sum() <= n_wanted <= counts.sum() - is_open.sum() or not is_open.any():
         return np.zeros(len(counts), np.int64)
     exact = counts * (n_wanted / counts.sum())
-    quotas = np.clip(np.floor(exact).astype(np.int64), is_open, np.maximum(counts - 1, 0))
+    quotas: IntArray = np.clip(np.floor(exact).astype(np.int64), is_open, np.maximum(counts - 1, 0))
     while n_short := n_wanted - int(quotas.sum()):
         step = 1 if n_short > 0 else -1
         able = np.flatnonzero(is_open & (quotas < counts - 1 if step > 0 else quotas > 1))
@@ -166,7 +166,9 @@ class Units:
         return np.unique(sums, return_inverse=True)[1].astype(np.int64)
 
 
-def deal_units(table: Units, shares: Float64Array, rng: np.random.Generator) -> IntArray:
+def deal_units(
+    table: Units, shares: Float64Array, rng: np.random.Generator, dealt: IntArray | None = None
+) -> IntArray:
     """Deal whole units to parts.
 
     Parameters
@@ -177,6 +179,9 @@ def deal_units(table: Units, shares: Float64Array, rng: np.random.Generator) -> 
         ``(n_parts,)``, the share of the rows that each part should have; they add up to 1.
     rng : Generator
         Source of the order.
+    dealt : ndarray of int64, optional
+        ``(n_units,)``, the part of units that were dealt before and stay there, -1 for the others.
+        Default: all of them are dealt.
 
     Returns
     -------
@@ -184,10 +189,10 @@ def deal_units(table: Units, shares: Float64Array, rng: np.random.Generator) -> 
         ``(n_units,)``, the part of each unit.
     """
     wanted = np.append(table.totals, table.sizes.sum())[:, None] * shares
-    parts = np.full(len(table), -1)
+    parts = np.full(len(table), -1) if dealt is None else dealt.copy()
     least = wanted[:-1].min(axis=1)[table.classes]
     is_large = np.bincount(table.of_cell, table.counts > LARGE * least) > 0
-    _deal_single(table, parts, wanted, rng.permutation(np.flatnonzero(is_large)))
+    _deal_single(table, parts, wanted, rng.permutation(np.flatnonzero(is_large & (parts < 0))))
     _deal_alike(table, parts, wanted, rng)
     _deal_single(table, parts, wanted, rng.permutation(np.flatnonzero(parts < 0)))
     return parts
@@ -239,13 +244,10 @@ def choose_units(
 ) -> IntArray:
     """Choose rows of whole units, each class about in proportion.
 
-    A class of several units has one of them at least among those chosen, and one among the others,
-    as long as no more than `MAX_SHARE` of all rows are chosen.
-
     Parameters
     ----------
     codes : ndarray of int64
-        ``(n_rows,)``, class codes from 0.
+        ``(n_rows,)``, class codes.
     units : ndarray
         ``(n_rows,)``, the unit of each row.
     n_wanted : int
@@ -256,27 +258,55 @@ def choose_units(
     Returns
     -------
     ndarray of int64
-        Indices of the rows, ascending. The other rows have all classes.
+        Indices of the rows, ascending. The other rows have all classes, and `spread_classes` says
+        when those chosen have.
     """
     table = Units(codes, units)
-    share = n_wanted / len(codes)
-    chosen = deal_units(table, np.array([1 - share, share]), rng) == 1
+    shares = np.array([1 - n_wanted / len(codes), n_wanted / len(codes)])
+    parts = deal_units(table, shares, rng)
+    spread_classes(table, parts, shares)
+    return np.flatnonzero(parts[table.of_row] == 1)
+
+
+def spread_classes(
+    table: Units, parts: IntArray, shares: Float64Array, is_open: BoolArray | None = None
+) -> None:
+    """Move units, in place, so that parts have all classes.
+
+    The first part has each class that has an open unit. A class of several units has one of them in
+    each of the other parts, as long as these have no more than `MAX_SHARE` of all rows, or than
+    their share.
+
+    Parameters
+    ----------
+    table : Units
+        The units.
+    parts : ndarray of int64
+        ``(n_units,)``, the part of each unit.
+    shares : ndarray of float64
+        ``(n_parts,)``, the share of the rows that each part should have.
+    is_open : ndarray of bool, optional
+        ``(n_units,)``, units that may be moved. Default: all of them.
+    """
+    is_open = np.ones(len(parts), bool) if is_open is None else is_open
     by_rarity = np.argsort(table.count_by_class(), kind="stable")
-    for code in _list_lacking(table, ~chosen, by_rarity):  # none is without a unit to fit on
-        chosen[_find_smallest(table, chosen, code)] = False
-    limit = max(n_wanted, MAX_SHARE * len(codes))
-    for code in _list_lacking(table, chosen, by_rarity):
-        rest = table.count_by_class(~chosen)
-        is_last = np.bincount(table.of_cell, rest[table.classes] < 2) > 0
-        fits = table.sizes + table.sizes[chosen].sum() <= limit
-        chosen[_find_smallest(table, ~chosen & ~is_last & fits, code)] = True
-    return np.flatnonzero(chosen[table.of_row])
+    for code in _list_lacking(table, parts, 0, by_rarity):
+        parts[_find_smallest(table, is_open, code)] = 0
+    n_rows, n_others = table.sizes.sum(), len(shares) - 1
+    for part in range(1, len(shares)):
+        limit = n_rows * max(shares[part], MAX_SHARE / n_others)
+        for code in _list_lacking(table, parts, part, by_rarity):
+            left = table.count_by_class(parts == 0)
+            is_last = np.bincount(table.of_cell, left[table.classes] < 2) > 0
+            fits = table.sizes + table.sizes[parts == part].sum() <= limit
+            free = is_open & (parts == 0) & ~is_last & fits
+            parts[_find_smallest(table, free, code)] = part
 
 
-def _list_lacking(table: Units, chosen: BoolArray, codes: IntArray) -> Iterator[int]:
-    """Yield the classes that chosen units lack when it is their turn."""
-    for code in codes[table.count_by_class(chosen)[codes] == 0].tolist():
-        if not table.count_by_class(chosen)[code]:
+def _list_lacking(table: Units, parts: IntArray, part: int, codes: IntArray) -> Iterator[int]:
+    """Yield the classes that a part lacks when it is their turn."""
+    for code in codes[table.count_by_class(parts == part)[codes] == 0].tolist():
+        if not table.count_by_class(parts == part)[code]:
             yield code
 
 

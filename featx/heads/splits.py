@@ -7,7 +7,13 @@ import numpy as np
 from featx.core.errors import HeadError
 from featx.core.text import count_noun, join_some, show_text
 from featx.core.typing import Array, BoolArray, IntArray, StrArray
-from featx.heads.dealing import Units, choose_rows, choose_units, deal_rows, deal_units
+from featx.heads.dealing import (
+    Units,
+    choose_rows,
+    choose_units,
+    deal_rows,
+    deal_units,
+)
 
 Fold = tuple[IntArray, IntArray]
 """Rows of the training part and of the test part."""
@@ -173,6 +179,28 @@ def build_fresh_folds(
     return [(np.sort(np.append(fresh[train], others)), fresh[test]) for train, test in folds]
 
 
+def check_fractions(val: float, test: float) -> None:
+    """Refuse fractions that leave no rows to fit on, or none to score on.
+
+    Parameters
+    ----------
+    val, test : float
+        Fractions of the rows for val and for test.
+
+    Raises
+    ------
+    HeadError
+        If a fraction is negative, or their sum is not between 0 and 1.
+    """
+    if min(val, test) < 0 or not 0 < val + test < 1:
+        raise HeadError(
+            subject="val, test",
+            expected="fractions of at least 0 whose sum is above 0 and below 1",
+            got=f"{val:g} and {test:g}",
+            remedy="Pass val=0.2 or other fractions that leave rows to fit on.",
+        )
+
+
 def assign_splits(
     y: Array,
     units: Array | None,
@@ -216,13 +244,7 @@ def assign_splits(
     >>> (splits == "train").sum(), (splits == "val").sum()
     (np.int64(6), np.int64(2))
     """
-    if min(val, test) < 0 or not 0 < val + test < 1:
-        raise HeadError(
-            subject="val, test",
-            expected="fractions of at least 0 whose sum is above 0 and below 1",
-            got=f"{val:g} and {test:g}",
-            remedy="Pass val=0.2 or other fractions that leave rows to fit on.",
-        )
+    check_fractions(val, test)
     check_seed(seed)
     labels, y = np.unique(y, return_inverse=True)  # numbers are compared faster than texts
     splits = np.full(len(y), "train", dtype=object)

@@ -11,6 +11,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from featx.core.digests import is_known
+from featx.core.learnt import shorten_each
 from featx.core.typing import Array, BoolArray, IntArray, StrArray, UInt8Array
 
 
@@ -54,9 +56,8 @@ def join_units(*columns: StrArray | UInt8Array) -> IntArray:
 def _find_values(column: StrArray | UInt8Array) -> tuple[IntArray, Array]:
     """Find the rows that have a value, and their values in a dtype that is sorted fast."""
     if column.ndim == 2:
-        values = np.ascontiguousarray(column).view(f"S{column.shape[1]}")[:, 0]
-        rows = np.flatnonzero(values != b"")
-        return rows, values[rows]
+        rows = np.flatnonzero(is_known(column))
+        return rows, shorten_each(column[rows])
     rows = np.flatnonzero(column != "")
     return rows, column[rows].astype(str)
 

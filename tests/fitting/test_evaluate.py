@@ -23,9 +23,11 @@ def test_evaluate_without_split_takes_val(cache_path: Path) -> None:
 def test_evaluate_without_split_nor_val_takes_test(cache_path: Path) -> None:
     rewrite_values(cache_path, "labels/split", "test", slice(50, 60))
     rewrite_values(cache_path, "labels/split", "", slice(40, 50))
-    with pytest.warns(FeatxWarning, match=r"cache\.h5: 10 labelled rows without a split were left"):
+    told = r"cache\.h5: 10 labelled rows have no split, and were left out"
+    with pytest.warns(FeatxWarning, match=told):
         head = fit_head(cache_path)
-    assert evaluate(head, cache_path).n_rows == 10
+    with pytest.warns(FeatxWarning, match=told):
+        assert evaluate(head, cache_path).n_rows == 10
 
 
 def test_evaluate_svm_has_a_log_loss(cache_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_split_cache_leaves_rows_of_a_new_class_to_fit_on(make_cache: MakeCache)
         assert split_cache(path, val=0.4) == {"train": 96, "val": 4}
     assert [str(one.message) for one in caught][1:] == [
         "val has 4 rows, not 40: there are no others",
-        "val has no row of ants and bees",
+        "val has no ants (45 rows) and bees (45 rows)",
     ]
 
 

@@ -1,0 +1,141 @@
+"""The account of all rows of a cache: which a command uses, and why it passes over the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from featx.cache.reader import Cache
+from featx.core.notes import note
+from featx.core.text import count_noun
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """Numbers of rows that a command passes over. No row is counted twice.
+
+    Attributes
+    ----------
+    cache : str
+        Path of the cache.
+    split : str
+        Name of the split that the command reads, or ``"all"``.
+    embedding : str
+        Name of the embedding that it reads.
+    n_rows : int
+        Number of rows of the split.
+    n_unlabelled : int
+        Number of rows of the split without a label.
+    n_without_vector : int
+        Number of labelled rows of the split that lack the embedding.
+    n_without_split : int
+        Number of labelled rows of the cache without a split; 0 if all rows are read.
+    n_plain : int
+        Number of rows of the cache with neither a label nor a split; 0 if all rows are read.
+    """
+
+    cache: str
+    split: str
+    embedding: str
+    n_rows: int
+    n_unlabelled: int
+    n_without_vector: int
+    n_without_split: int
+    n_plain: int
+
+    @classmethod
+    def count(cls, cache: Cache, split: str, embedding: str) -> LeftOut:
+        """Count the rows of a cache that a command passes over.
+
+        Parameters
+        ----------
+        cache : Cache
+            Open cache.
+        split : str
+            Name of the split, or ``"all"``.
+        embedding : str
+            Name of the embedding.
+        """
+        rows = cache.select_rows(split)
+        is_labelled = cache.labels != ""
+        has_label = is_labelled[rows]
+        lacks_split = np.zeros(len(cache), bool) if split == "all" else cache.splits == ""
+        return cls(
+            cache=str(cache.path),
+            split=split,
+            embedding=embedding,
+            n_rows=len(rows),
+            n_unlabelled=int((~has_label).sum()),
+            n_without_vector=int((has_label & ~cache.read_present(embedding)[rows]).sum()),
+            n_without_split=int((is_labelled & lacks_split).sum()),
+            n_plain=int((~is_labelled & lacks_split).sum()),
+        )
+
+    def describe_split(self) -> str:
+        """Say which rows of the split are left out; empty if none is.
+
+        Examples
+        --------
+        >>> left_out = LeftOut(
+        ...     cache="a.h5",
+        ...     split="val",
+        ...     embedding="mini",
+        ...     n_rows=9,
+        ...     n_unlabelled=2,
+        ...     n_without_vector=0,
+        ...     n_without_split=0,
+        ...     n_plain=0,
+        ... )
+        >>> left_out.describe_split()
+        'a.h5, split val: of 9 rows, 2 without a label were left out'
+        """
+        told = [f"{self.n_unlabelled} without a label"] if self.n_unlabelled else []
+        if self.n_without_vector:
+            told.append(f"{self.n_without_vector} without a vector in embedding {self.embedding}")
+        if not told:
+            return ""
+        where = f"{self.cache}, split {self.split}"
+        return f"{where}: of {self.n_rows} rows, {' and '.join(told)} were left out"
+
+    def describe_unsplit(self) -> str:
+        """Say which rows of the cache have no split; empty if no labelled row lacks one."""
+        if not self.n_without_split:
+            return ""
+        one = self.n_without_split == 1
+        told = (
+            f"{self.cache}: {count_noun(self.n_without_split, 'labelled row')} "
+            f"{'has' if one else 'have'} no split, and {'was' if one else 'were'} left out"
+        )
+        if self.n_plain:
+            told += f"; {count_noun(self.n_plain, 'row')} more without a label"
+        return f"{told}. Split them with featx.split_cache(cache, new=True)"
+
+    def list_notes(self, *, unsplit: bool = True) -> list[str]:
+        """List what a person should know of the rows that are left out.
+
+        Parameters
+        ----------
+        unsplit : bool
+            Whether rows without a split are told, too.
+        """
+        texts = [self.describe_split(), self.describe_unsplit() if unsplit else ""]
+        return [text for text in texts if text]
+
+
+def note_left_out(cache: Cache, split: str, embedding: str, *, unsplit: bool = True) -> None:
+    """Tell the user which rows of a cache are passed over.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    split : str
+        Name of the split that is used, or ``"all"``.
+    embedding : str
+        Name of the embedding that is used.
+    unsplit : bool
+        Whether rows without a split are told, too.
+    """
+    for text in LeftOut.count(cache, split, embedding).list_notes(unsplit=unsplit):
+        note(text)
