@@ -1,18 +1,38 @@
 """featx fit-head."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from featx.cli.options import AsJson, CacheArgument, Embedding, choose, parse_strength
-from featx.cli.printing import format_held_out, format_params, print_json, print_text
+from featx.cli.options import (
+    AsJson,
+    CacheArgument,
+    Embedding,
+    choose,
+    parse_count,
+    parse_strength,
+)
+from featx.cli.printing import (
+    format_held_out,
+    format_params,
+    print_json,
+    print_table,
+    print_text,
+)
 from featx.cli.records import describe_head
 from featx.core.typing import SplitChoice
 from featx.heads.class_weights import ClassWeighting
-from featx.heads.kinds import KINDS
+from featx.heads.kinds import AUTO, KINDS
+from featx.heads.scaling import Scaling
 
-KIND_HELP = " or ".join(f"{kind.name} ({kind.title})" for kind in KINDS)
+if TYPE_CHECKING:
+    from featx.heads.evaluate import CrossValidation
+
+ALPHA = 0.05
+"""Largest p-value at which a difference counts."""
+
+KIND_HELP = ", ".join(f"{kind.name} ({kind.title})" for kind in KINDS)
 
 
 def fit_head(
@@ -21,8 +41,13 @@ def fit_head(
         Path, typer.Option("--output", "-o", metavar="HEAD", help="Head to write, .joblib.")
     ],
     kind: Annotated[
-        str, choose("kind", [kind.name for kind in KINDS], f"Kind of head: {KIND_HELP}.")
-    ] = KINDS[0].name,
+        str | None,
+        choose(
+            "kind",
+            [*(kind.name for kind in KINDS), AUTO],
+            f"Kind of head: {KIND_HELP}; auto compares them.  [default: {KINDS[0].name}]",
+        ),
+    ] = None,
     split: Annotated[
         SplitChoice | None,
         choose("split", SplitChoice, "Rows to fit on.  [default: train, or all without splits]"),
@@ -34,13 +59,18 @@ def fit_head(
             "--C",
             parser=parse_strength,
             metavar="auto|C",
-            help="Inverse regularisation strength; auto: chosen by cross-validation.  "
-            "[default: auto]",
+            help="Inverse regularisation strength, or the strength of the kind; auto: chosen by "
+            "cross-validation.  [default: auto]",
         ),
     ] = None,
     cv: Annotated[
-        int, typer.Option(min=2, metavar="N", help="Number of folds of the cross-validation.")
-    ] = 5,
+        Any,
+        typer.Option(
+            parser=parse_count,
+            metavar="auto|N",
+            help="Number of folds, 3 at least; auto: 5, more for few rows.",
+        ),
+    ] = "auto",
     class_weight: Annotated[
         ClassWeighting | None,
         choose("class_weight", ClassWeighting, "balanced: weigh all classes equally."),
@@ -57,6 +87,27 @@ def fit_head(
         bool,
         typer.Option("--several", help="Images can have several classes: labels such as ant;bee."),
     ] = False,
+    scaling: Annotated[
+        Scaling | None,
+        choose(
+            "scaling",
+            Scaling,
+            "Scaling: of each channel (standard), of each row to length 1 (l2), or none.  "
+            "[default: standard]",
+        ),
+    ] = None,
+    pca: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Principal components to read.  [default: all channels]"),
+    ] = None,
+    previous: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="HEAD",
+            help="Head of fewer rows: use its kind and options, search near its C.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the folds.")] = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the existing output.")
@@ -84,6 +135,9 @@ def fit_head(
         class_weight=class_weight,
         target=target and (target if len(target) > 1 else target[0]),
         several=several,
+        scaling=scaling,
+        pca=pca,
+        previous=previous,
         seed=seed,
         overwrite=overwrite,
     )
@@ -94,10 +148,29 @@ def fit_head(
         print_target_head(output, head)
         return
     fitted = head.fitted_on
-    params = format_params(head)
+    described = ", ".join(filter(None, [head.kind, format_params(head)]))
     print_text(
-        f"{output}: {kind}, {params}, {len(head.classes)} classes, "
+        f"{output}: {described}, {len(head.classes)} classes, "
         f"{fitted.n_rows} rows (split {fitted.split})"
     )
     if held_out := format_held_out(head):
         print_text(f"held-out {held_out}")
+    if head.cross_validation is not None and head.cross_validation.compared:
+        print_compared(head.cross_validation)
+
+
+def print_compared(held_out: "CrossValidation") -> None:
+    """Print the kinds that were compared on the same folds, and whether one is better."""
+    print_text()
+    print_table(
+        ["kind", f"held-out {held_out.measure.replace('_', ' ')}", "p"],
+        [[one.kind, one.score, one.p_value] for one in held_out.compared],
+    )
+    first, *others = held_out.compared
+    apart = [one.kind for one in others if one.p_value is not None and one.p_value < ALPHA]
+    if len(apart) == len(others):
+        verdict = f"{first.kind} is better than all others"
+    else:
+        alike = [one.kind for one in others if one.kind not in apart]
+        verdict = f"{first.kind} cannot be told from {', '.join(alike)}"
+    print_text(f"\n{verdict} (p < {ALPHA} each, McNemar; not corrected for {len(others)} looks)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,33 +15,39 @@ from featx.core.learnt import join_digests, shorten_digests
 from featx.core.notes import note
 from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
-from featx.core.typing import PathLike, StrArray
+from featx.core.typing import IntArray, PathLike, StrArray
 from featx.fitting.evaluate import find_evaluated
 from featx.fitting.fit_target import check_alone, fit_target
-from featx.fitting.inputs import CacheLike, opened_cache
+from featx.fitting.growing import describe_growth
+from featx.fitting.inputs import CacheLike, HeadLike, find_comparable, opened_cache, read_head
 from featx.fitting.rows import FittingRows
 from featx.fitting.target_rows import TargetColumns
 from featx.heads.class_weights import ClassWeight, check_class_weight
-from featx.heads.classifier import HeadClassifier
+from featx.heads.classifier import HeadClassifier, check_options
+from featx.heads.conformal import ConformalSets
 from featx.heads.evaluate import CrossValidation, score_predictions
 from featx.heads.head import Head
 from featx.heads.head_file import is_head_file
-from featx.heads.kinds import check_strength, get_kind
-from featx.heads.splits import check_seed
+from featx.heads.kinds import KINDS, choose_measure, get_kind
+from featx.heads.scaling import Scaling
+from featx.heads.unknown import UnknownDetector
 
 
 def fit_head(  # noqa: PLR0913
     cache: CacheLike,
     output: PathLike | None = None,
     *,
-    kind: str = "logreg",
+    kind: str | None = None,
     split: str | None = None,
     embedding: str | None = None,
     C: float | Literal["auto"] = "auto",
-    cv: int = 5,
+    cv: int | Literal["auto"] = "auto",
     class_weight: ClassWeight = None,
     target: TargetColumns | None = None,
     several: bool = False,
+    scaling: Scaling | None = None,
+    pca: int | None = None,
+    previous: HeadLike | None = None,
     seed: int = 0,
     overwrite: bool = False,
     progress: bool | None = None,
@@ -54,18 +60,22 @@ def fit_head(  # noqa: PLR0913
         Cache with labels, or several caches as `featx.open_cache` takes them.
     output : path, optional
         File to save the head in. Default: the head is not saved.
-    kind : str
-        Kind of the head: ``"logreg"`` for logistic regression, with probabilities, or
-        ``"linear-svm"`` for a linear support vector machine, which has no probabilities.
+    kind : str, optional
+        Kind of the head: ``"logreg"``, ``"linear-svm"``, ``"rbf-svm"``, ``"ridge"``, ``"lda"``,
+        ``"knn"`` or ``"nearest-mean"``; or ``"auto"`` to compare them on the same folds. Default:
+        ``"logreg"``, or the kind of `previous`.
     split : str, optional
         Rows to fit on: ``"train"``, ``"val"``, ``"test"`` or ``"all"``. Default: ``"train"`` if the
         cache has splits, else all labelled rows. C is chosen on these rows alone.
     embedding : str, optional
         Name of the embedding to fit on. Default: the only one of the cache.
     C : float or "auto"
-        Inverse strength of the L2 regularisation. ``"auto"`` chooses it by cross-validation.
-    cv : int
-        Number of folds of the cross-validation.
+        Strength of the kind: the inverse strength of the L2 regularisation, for ``"ridge"`` 1 / (2
+        alpha), for ``"lda"`` the shrinkage, for ``"knn"`` the number of neighbours. ``"auto"``
+        chooses it by cross-validation.
+    cv : int or "auto"
+        Number of folds of the cross-validation, at least 3. ``"auto"`` makes 5, and more for fewer
+        than 400 rows.
     class_weight : None, "balanced" or dict
         Weights of the classes, as scikit-learn takes them. If weights are given, the search
         compares balanced accuracies.
@@ -75,6 +85,14 @@ def fit_head(  # noqa: PLR0913
         Default: the labels. The head is then a `featx.TargetHead`.
     several : bool
         Whether an image can have several classes: cells such as ``ant;bee``.
+    scaling : {"standard", "l2", "none"}, optional
+        Scaling of the embeddings: each channel to mean 0 and variance 1, each row to length 1, or
+        none. Default: ``"standard"``, or the scaling of `previous`.
+    pca : int, optional
+        Number of principal components that the head reads. Default: all channels.
+    previous : path or Head, optional
+        Head that was fitted before the rows grew: its kind and options are used again, and the
+        search begins at its C. What has changed is told.
     seed : int
         Seed of the folds.
     overwrite : bool
@@ -125,7 +143,13 @@ def fit_head(  # noqa: PLR0913
         )
         _check_output(Path(output), cache, overwrite=overwrite)
     if target is not None or several:
-        check_alone(kind=kind != "logreg", class_weight=class_weight is not None)
+        check_alone(
+            kind=kind is not None,
+            class_weight=class_weight is not None,
+            scaling=scaling is not None,
+            pca=pca is not None,
+            previous=previous is not None,
+        )
         fitted = fit_target(
             cache,
             target,
@@ -133,55 +157,121 @@ def fit_head(  # noqa: PLR0913
             split=split,
             embedding=embedding,
             C=C,
-            cv=cv,
+            cv=5 if cv == "auto" else cv,
             seed=seed,
             progress=progress,
         )
         if output is not None:
             fitted.save(output, overwrite=overwrite)
         return fitted
-    head_kind = get_kind(kind)
-    check_seed(seed)
-    check_class_weight(class_weight)
-    if C != "auto":
-        check_strength(head_kind, float(C))
+    before = None if previous is None else read_head(previous)
+    classifier = HeadClassifier(
+        **_inherit(before, kind=kind, class_weight=class_weight, scaling=scaling, pca=pca, C=C),
+        C=C,
+        cv=cv,
+        random_state=seed,
+        progress=progress,
+    )
+    check_options(classifier)
     with (
         show_progress(progress),
         stage("reading labels and vectors"),
         opened_cache(cache) as opened,
     ):
-        n_folds = cv if C == "auto" else 0
-        rows = FittingRows.read(opened, split=split, embedding=embedding, n_folds=n_folds)
+        if before is not None and embedding is None:
+            embedding = find_comparable(opened, before)
+        rows = FittingRows.read(opened, split=split, embedding=embedding, kind=classifier.kind)
+        check_class_weight(classifier.class_weight, np.unique(rows.y))
         for text in rows.list_notes():
             note(text)
         elsewhere = find_evaluated(opened.list_splits())
-    classifier = HeadClassifier(
-        kind, C=C, cv=cv, class_weight=class_weight, random_state=seed, progress=progress
-    ).fit(rows.X, rows.y, rows.units, learnt=rows.learnt)
-    if C == "auto" and classifier.search_ is None:
-        note(
-            f"too few rows for a cross-validation: {head_kind.strength_name} is not chosen, but "
-            f"the default {classifier.C_:g}"
-        )
-    if rows.fitted_on.n_learnt:
-        note(_describe_learnt(rows, classifier, head_kind.strength_name, elsewhere))
-    head = Head(
-        estimator=classifier.pipeline_,
-        kind=kind,
-        params={head_kind.strength_name: classifier.C_},
-        fingerprint=rows.info.fingerprint,
-        origin=rows.info.provenance.origin,
-        fitted_on=rows.fitted_on,
-        cross_validation=summarise_search(classifier, rows.y, n_learnt=int(rows.learnt.sum())),
-        seen=join_digests([shorten_digests(rows.digests), rows.learnt_digests]),
-    )
+    classifier.fit(rows.X, rows.y, rows.units, learnt=rows.learnt)
+    head = build_head(classifier, rows)
+    _note_result(classifier, head, rows, elsewhere)
+    if before is not None:
+        note(describe_growth(before, head))
     if output is not None:
         head.save(output, overwrite=overwrite)
     return head
 
 
+def _inherit(before: Head | None, *, C: object, **options: Any) -> dict[str, Any]:
+    """Take options that were not given from a head that was fitted before."""
+    defaults = {"kind": KINDS[0].name, "class_weight": None, "scaling": "standard", "pca": None}
+    given = {name: value for name, value in options.items() if value is not None}
+    if before is None:
+        return defaults | given
+    options = dict(before.options) | {"kind": before.kind, "class_weight": before.class_weight}
+    found = defaults | {name: one for name, one in options.items() if name in defaults} | given
+    is_same = found["kind"] == before.kind and not before.fitted_on.fine_tuned
+    if C == "auto" and is_same and before.params:
+        found["near"] = next(iter(before.params.values()))
+    return found
+
+
+def build_head(classifier: HeadClassifier, rows: FittingRows) -> Head:
+    """Build the head of a fitted classifier, with all that was learnt beside it.
+
+    Parameters
+    ----------
+    classifier : HeadClassifier
+        Classifier that was fitted on the rows.
+    rows : FittingRows
+        The rows.
+    """
+    codes = np.searchsorted(classifier.classes_, rows.y)
+    search = classifier.search_ if classifier.is_held_out_ else None
+    conformal = None
+    if search is not None:
+        scored = np.flatnonzero(search.held_out >= 0)
+        conformal = ConformalSets.fit(
+            search.held_out_probabilities[scored],
+            codes[scored],
+            None if rows.units is None else rows.units[scored],
+        )
+    return Head(
+        estimator=classifier.pipeline_,
+        kind=classifier.kind_,
+        params=get_kind(classifier.kind_).list_params(classifier.C_),
+        options={"scaling": classifier.scaling, "pca": classifier.pca},
+        temperature=classifier.temperature_,
+        fingerprint=rows.info.fingerprint,
+        origin=rows.info.provenance.origin,
+        fitted_on=rows.fitted_on,
+        cross_validation=summarise_search(
+            classifier, rows.y, rows.units, n_learnt=int(rows.learnt.sum())
+        ),
+        seen=join_digests([shorten_digests(rows.digests), rows.learnt_digests]),
+        unknown=UnknownDetector.fit(np.asarray(rows.X, np.float32), codes, rows.units),
+        conformal=conformal,
+    )
+
+
+def _note_result(
+    classifier: HeadClassifier, head: Head, rows: FittingRows, elsewhere: str | None
+) -> None:
+    """Tell the user what was not chosen or not measured, and what was learnt from before."""
+    kind = get_kind(classifier.kind_)
+    name = kind.strength_name or "nothing"
+    if classifier.search_ is None:
+        chosen = (
+            f"{name} is the default {classifier.C_:g}, not chosen" if kind.strength_name else ""
+        )
+        told = [chosen] if chosen and classifier.C == "auto" else []
+        note("; ".join(["too few rows for folds: no score, and a temperature of 1", *told]))
+    elif head.cross_validation is not None and head.cross_validation.stands_at_end:
+        values = classifier.search_.values
+        if kind.is_open:
+            note(
+                f"{name} {classifier.C_:.3g} is an end of what was tried, {values[0]:.0e} to "
+                f"{values[-1]:.0e}: beyond it may be better"
+            )
+    if rows.fitted_on.n_learnt:
+        note(_describe_learnt(rows, classifier, name, elsewhere))
+
+
 def summarise_search(
-    classifier: HeadClassifier, y: StrArray, *, n_learnt: int = 0
+    classifier: HeadClassifier, y: StrArray, units: IntArray | None, *, n_learnt: int = 0
 ) -> CrossValidation | None:
     """Score each row by the prediction of a head that has not seen the row.
 
@@ -191,26 +281,38 @@ def summarise_search(
         Fitted classifier.
     y : ndarray of str
         ``(n_rows,)``, labels that the classifier was fitted on.
+    units : ndarray of int64 or None
+        ``(n_rows,)``, the unit of each row; None if each is alone.
     n_learnt : int
-        Number of rows that the network has learnt from, or whose group it has learnt from.
+        Number of rows that the network has learnt from, or whose unit it has learnt from.
 
     Returns
     -------
     CrossValidation or None
-        The scores of the rows that lie in a fold; None if the classifier did not search, or if the
-        network has learnt from the rows.
+        The scores of the rows that lie in a fold; None if there were no folds, or if the network
+        has learnt from the rows.
     """
     search = classifier.search_
     if search is None or not classifier.is_held_out_:
         return None
     rows = np.flatnonzero(search.held_out >= 0)
-    predicted = classifier.classes_[search.held_out[rows]]
+    has_strength = get_kind(search.kind).strength_name is not None
     return CrossValidation(
-        scores=score_predictions(y[rows], predicted, classes=classifier.classes_),
-        n_folds=search.scores.shape[1],
-        strengths=tuple(search.values.tolist()),
-        mean_scores=tuple(search.scores.mean(axis=1).tolist()),
+        scores=score_predictions(
+            y[rows],
+            classifier.classes_[search.held_out[rows]],
+            classes=classifier.classes_,
+            probabilities=search.held_out_probabilities[rows],
+            units=None if units is None else units[rows],
+            n_folds=len(search.folds),
+        ),
+        n_folds=len(search.folds),
+        measure=choose_measure(classifier.class_weight),
+        strengths=tuple(search.values.tolist()) if has_strength else (),
+        mean_scores=tuple(np.nanmean(search.scores, axis=1).tolist()) if has_strength else (),
+        chosen=search.best if has_strength else None,
         n_learnt=n_learnt,
+        compared=search.compared,
     )
 
 

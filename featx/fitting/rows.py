@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import joblib
+import numpy as np
 
 from featx.cache.format import EmbeddingInfo
 from featx.cache.reader import Cache
 from featx.core.address import name_location
 from featx.core.learnt import Digests
-from featx.core.progress import announce
 from featx.core.same_files import (
     count_copied,
     describe_conflicts,
@@ -20,14 +19,9 @@ from featx.core.same_files import (
 from featx.core.typing import Array, BoolArray, IntArray, StrArray, UInt8Array
 from featx.fitting.inputs import check_labels
 from featx.fitting.left_out import LeftOut
+from featx.fitting.memory import check_memory
 from featx.heads.head import FittedOn
 from featx.heads.units import count_units, find_units, spread_over_units
-
-COPIES = 2
-"""Copies of the vectors that each fit holds beside them: chosen rows, and standardised ones."""
-
-TOLD_BYTES = 1 << 28
-"""Memory of a fit that a person is told of beforehand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +69,7 @@ class FittingRows:
 
     @classmethod
     def read(
-        cls, cache: Cache, *, split: str | None, embedding: str | None, n_folds: int = 0
+        cls, cache: Cache, *, split: str | None, embedding: str | None, kind: str = "logreg"
     ) -> FittingRows:
         """Read the labelled rows of a split that have a vector.
 
@@ -87,8 +81,8 @@ class FittingRows:
             Name of the split; None for train, or for all rows if the cache has no splits.
         embedding : str or None
             Name of the embedding; None for the only one of the cache.
-        n_folds : int
-            Number of folds that will be made of the rows, for the memory that is told.
+        kind : str
+            Kind of the head to fit, for the memory that it takes.
         """
         if split is None:
             split = "train" if cache.list_splits() else "all"
@@ -96,9 +90,7 @@ class FittingRows:
         rows = cache.select_rows(split, labelled=True, embedding=info.name)
         y = cache.labels[rows]
         check_labels(y, subject=f"{cache.path}, split {split}")
-        told = describe_memory(len(rows), info.fingerprint.dim, n_folds)
-        if told:
-            announce(told)
+        check_memory(len(rows), info.fingerprint.dim, len(np.unique(y)), kind=kind)
         return cls.take(cache, rows, y, info=info, split=split)
 
     @classmethod
@@ -157,31 +149,3 @@ class FittingRows:
         if self.conflicts:
             notes.append(self.conflicts)
         return notes
-
-
-def describe_memory(n_rows: int, dim: int, n_folds: int) -> str:
-    """Say what memory a fit will take, before any vector is read; empty if it is little.
-
-    Parameters
-    ----------
-    n_rows : int
-        Number of rows to fit on.
-    dim : int
-        Length of one embedding.
-    n_folds : int
-        Number of folds, which are fitted at the same time, one per core.
-
-    Examples
-    --------
-    >>> describe_memory(1000, 512, 0)
-    ''
-    >>> describe_memory(1_000_000, 512, 0)
-    'fitting on 1,000,000 rows of 512 numbers takes about 6.1 GB of memory'
-    """
-    n_copies = 1 + COPIES * max(1, min(joblib.cpu_count(), n_folds))
-    n_bytes = 4 * n_rows * dim * n_copies
-    if n_bytes < TOLD_BYTES:
-        return ""
-    return (
-        f"fitting on {n_rows:,} rows of {dim} numbers takes about {n_bytes / 1e9:.1f} GB of memory"
-    )

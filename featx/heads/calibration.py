@@ -79,7 +79,7 @@ def smooth_shares(shares: Array, estimator: Any) -> Float64Array:
     classifier = estimator[-1] if hasattr(estimator, "steps") else estimator
     n_neighbors = getattr(classifier, "n_neighbors", classifier)
     n_classes = shares.shape[1]
-    return np.asarray(np.log((np.asarray(shares, np.float64) * n_neighbors + 1 / n_classes)))
+    return np.asarray(np.log(np.asarray(shares, np.float64) * n_neighbors + 1 / n_classes))
 
 
 def compute_probabilities(scores: Array, temperature: float = 1.0) -> Float64Array:
@@ -132,7 +132,7 @@ def fit_temperature(scores: Array, codes: IntArray, weights: Array | None = None
     5.0
     """
     scores = np.asarray(scores, np.float64)
-    n_rows, n_classes = scores.shape
+    n_rows = len(scores)
     weights = np.ones(n_rows) if weights is None else np.asarray(weights, np.float64)
     # The mean size of a difference makes the unit of the inverse temperature.
     scores = scores - scores.mean(axis=1, keepdims=True)

@@ -61,6 +61,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         none.
     pca : int, optional
         Number of principal components that the head reads. Default: it reads all channels.
+    near : float, optional
+        Strength that was good on rows of the same kind: the search tries values around it first,
+        and goes on from there. Default: the search begins with the grid of the kind.
     random_state : int
         Seed of the folds.
     progress : bool or None
@@ -113,6 +116,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         class_weight: ClassWeight = None,
         scaling: Scaling = "standard",
         pca: int | None = None,
+        near: float | None = None,
         random_state: int = 0,
         progress: bool | None = False,
     ) -> None:
@@ -122,6 +126,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.class_weight = class_weight
         self.scaling = scaling
         self.pca = pca
+        self.near = near
         self.random_state = random_state
         self.progress = progress
 
@@ -218,6 +223,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 folds,
                 kinds=kinds,
                 strength=None if self.C == "auto" else self.C_,
+                near=self.near,
                 progress=self.progress,
             )
             kind = get_kind(self.search_.kind)
@@ -230,7 +236,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 self.C_,
                 classes=self.classes_,
                 class_weight=self.class_weight,
-                scaled=None if kind.loss is not None else _transform(steps, rows, X),
+                scaled=rows[:0] if kind.loss is not None else _transform(steps, rows, X),
                 shift=shift,
             )
         last = classifier.steps if isinstance(classifier, Pipeline) else [("classify", classifier)]
@@ -307,6 +313,8 @@ def check_options(classifier: HeadClassifier) -> None:
     check_kind(classifier.kind, classifier.class_weight, classifier.C)
     check_choice("scaling", classifier.scaling, Scaling, error=HeadError)
     check_pca(classifier.pca)
+    if classifier.near is not None:
+        check_kind(classifier.kind, classifier.class_weight, classifier.near)
     check_seed(classifier.random_state)
     cv = classifier.cv
     is_whole = isinstance(cv, int | np.integer) and not isinstance(cv, bool)
@@ -321,4 +329,4 @@ def check_options(classifier: HeadClassifier) -> None:
 
 def _transform(steps: list[tuple[str, Any]], rows: Array, X: Float32Array) -> Array:
     """Return the rows as the classifier will read them."""
-    return steps[0][1].transform(X) if rows is X else rows
+    return np.asarray(steps[0][1].transform(X)) if rows is X else rows

@@ -88,8 +88,9 @@ def weigh_priors(task: Task, rows: IntArray, *, has_priors: bool) -> Float64Arra
         Whether frequent classes are more likely; otherwise all that have rows and weigh alike are.
     """
     counts = np.bincount(task.codes[rows], minlength=task.n_classes)
-    masses = np.bincount(task.codes[rows], task.weigh_rows(rows), minlength=task.n_classes)
+    weights = task.weigh_rows(rows)
+    masses: Array = np.bincount(task.codes[rows], weights, minlength=task.n_classes)
     if not has_priors:
         is_weighed = isinstance(task.class_weight, dict)
-        masses = masses / np.maximum(counts, 1) if is_weighed else (counts > 0).astype(np.float64)
+        masses = masses / np.maximum(counts, 1) if is_weighed else np.sign(counts)
     return np.asarray(masses / masses.sum())

@@ -163,6 +163,26 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ComparedKind:
+    """One kind of head in a search over kinds.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the kind.
+    score : float
+        Held-out accuracy at its best strength, balanced if the search has class weights.
+    p_value : float or None
+        p-value of its difference from the kind that was chosen, by McNemar's exact test (1947);
+        None for that kind itself.
+    """
+
+    kind: str
+    score: float
+    p_value: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CrossValidation:
     """Held-out scores of a head on the rows that it was fitted on.
 
@@ -186,6 +206,9 @@ class CrossValidation:
     n_learnt : int
         Number of rows that were fitted on and are not scored, because the network has learnt from
         them or from another image of their group.
+    compared : tuple of ComparedKind
+        Kinds that were compared on the same folds, the chosen one first; empty if one was asked
+        for.
 
     See Also
     --------
@@ -199,6 +222,7 @@ class CrossValidation:
     mean_scores: tuple[float, ...] = ()
     chosen: float | None = None
     n_learnt: int = 0
+    compared: tuple[ComparedKind, ...] = ()
 
     @property
     def stands_at_end(self) -> bool:
@@ -220,7 +244,10 @@ class CrossValidation:
             Fields as `to_dict` returned them.
         """
         own = {name: value for name, value in fields.items() if name != "stands_at_end"}
-        return cls(**{**own, "scores": Evaluation.from_dict(fields["scores"])})
+        compared = tuple(ComparedKind(**one) for one in fields["compared"])
+        return cls(
+            **{**own, "scores": Evaluation.from_dict(fields["scores"]), "compared": compared}
+        )
 
 
 def score_predictions(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.linear_model import RidgeClassifier
+from sklearn.preprocessing import LabelBinarizer
 
 from featx.core.typing import Array, Float64Array
 from featx.heads.class_weights import ClassWeight
@@ -20,7 +22,7 @@ def fit_classifier(
     *,
     classes: Array,
     class_weight: ClassWeight,
-    scaled: Array | None,
+    scaled: Array,
     shift: Float64Array,
 ) -> Any:
     """Fit the classifier that is kept.
@@ -37,8 +39,8 @@ def fit_classifier(
         ``(n_classes,)``, labels in the order of their codes.
     class_weight : None, "balanced" or dict
         Weights of the classes by label, for the record of the estimator.
-    scaled : ndarray or None
-        ``(n_rows, n_channels)``, rows as the classifier will read them; None if featx's own solver
+    scaled : ndarray
+        ``(n_rows, n_channels)``, rows as the classifier will read them; empty if featx's own solver
         fits the head, which reads the task.
     shift : ndarray of float64
         ``(n_channels,)``, mean of the rows as the classifier will read them.
@@ -77,13 +79,12 @@ def set_linear(classifier: Any, coef: Array, intercept: Array, classes: Array) -
     classes : ndarray
         ``(n_classes,)``.
     """
-    classifier.classes_ = np.asarray(classes)
     classifier.coef_ = np.ascontiguousarray(coef, np.float64)
     classifier.intercept_ = np.asarray(intercept, np.float64)
     classifier.n_features_in_ = coef.shape[1]
     classifier.n_iter_ = np.zeros(1, np.int32)
-    if hasattr(type(classifier), "_label_binarizer") or type(classifier).__name__ == "RidgeClassifier":
-        from sklearn.preprocessing import LabelBinarizer
-
+    if isinstance(classifier, RidgeClassifier):  # it reads its classes from there
         classifier._label_binarizer = LabelBinarizer(pos_label=1, neg_label=-1).fit(classes)
+    else:
+        classifier.classes_ = np.asarray(classes)
     return classifier

@@ -28,7 +28,7 @@ MAX_ITER = 200_000
 
 
 def find_gamma(task: Task) -> float:
-    """Return the width of the kernel, 1 / (dim × variance), as scikit-learn's ``"scale"`` has it."""
+    """Return the width of the kernel, 1 / (dim × variance): scikit-learn's ``"scale"``."""
     dim = task.X.shape[1]
     variance = task.coordinates.spread[1:].sum() / dim
     return float(1 / (dim * max(variance, 1e-12)))

@@ -43,7 +43,7 @@ class System(Protocol):
         """Return the gradient times an approximation of the inverse second derivative."""
 
     def penalise(self, weights: Array, lanes: IntArray) -> Array:
-        """Return the gradient of the penalty, half of whose product with the weights is its value."""
+        """Return the gradient of the penalty: its value is half the product with the weights."""
 
     null_values: Float64Array
     """Value of each lane without weights: what there is to gain lies below it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -101,6 +101,7 @@ class LinearLearner:
         self.solver = LinearSolver(task.coordinates, self.loss, weights)
 
     def score(self, parts: IntArray, strengths: Float64Array) -> list[Array]:
+        """Score parts; see `Learner.score`."""
         self.solver.fit(parts, strengths)
         return [self._widen(self.solver.score(part, self.task.parts[part][1])) for part in parts]
 
@@ -111,9 +112,7 @@ class LinearLearner:
         return scores
 
 
-def fit_linear(
-    task: Task, loss: LossName, strength: float, check: Callable[[], object] | None = None
-) -> tuple[Float64Array, Float64Array]:
+def fit_linear(task: Task, loss: LossName, strength: float) -> tuple[Float64Array, Float64Array]:
     """Fit the linear head of all rows of a task as exactly as float64 allows.
 
     Parameters
@@ -124,8 +123,6 @@ def fit_linear(
         Loss of the head.
     strength : float
         C.
-    check : callable, optional
-        Function that is called before each step; an error in it ends the fit.
 
     Returns
     -------
@@ -143,4 +140,6 @@ def fit_linear(
             solver.tolerance, solver.max_steps = CLOSE, TIGHT_STEPS
         solver.fit(np.array([0]), np.array([strength * 10.0**power]))
     start = solver.weights.reshape(-1, solver.weights.shape[-1])
-    return polish(task.X, task.coordinates, built, weights, strength, start, check)
+    return polish(
+        task.X, task.coordinates, built, row_weights=weights, strength=strength, start=start
+    )

@@ -146,7 +146,9 @@ def build_loss(name: LossName, codes: IntArray, n_classes: int) -> Loss:
         return Multinomial(codes, n_classes)
     positive = np.array([1]) if n_classes == 2 else np.arange(n_classes)
     targets = codes[:, None] == positive
-    return {"logistic": Binomial, "squared-hinge": SquaredHinge, "squared": Squared}[name](targets)
+    if name == "logistic":
+        return Binomial(targets)
+    return SquaredHinge(targets) if name == "squared-hinge" else Squared(targets)
 
 
 def _sum_rows(values: Array, weights: Array) -> Float64Array:

@@ -56,7 +56,7 @@ class NeighbourLearner:
         """Find the nearest rows of a part's training rows, ``(n_scored_rows, n_most)``."""
         train, test = self.task.parts[part]
         n_most = min(self.n_most, len(train))
-        found = np.empty((len(test), n_most), np.int32)
+        found = np.empty((len(test), n_most), np.int64)
         fitted = self.rows[train]
         for block in iter_blocks(len(test), BLOCK_ROWS):
             alike = self.rows[test[block]] @ fitted.T

@@ -91,7 +91,7 @@ class Line:
         return exponents[choose_value(right, losses, self.weights)]
 
     def look_ahead(self, exponent: float) -> None:
-        """End the line if the last value, or the last two, were worse than the best beyond doubt."""
+        """End the line if the last value, or the last two, were worse beyond doubt."""
         tried = sorted(self.right)
         best = min(tried, key=lambda one: float(self.weights @ self.losses[one]))
         most_right = max(float(self.weights @ self.right[one]) for one in tried)
@@ -317,8 +317,7 @@ class NestedSearch:
             scores: dict[tuple[int, float], Array] = {}
             while by_part:
                 fits = [(number, min(exponents)) for number, exponents in by_part.items()]
-                for fit, found in zip(fits, self._fit(fits), strict=True):
-                    scores[fit] = found
+                scores.update(zip(fits, self._fit(fits), strict=True))
                 by_part = {
                     number: exponents - {exponent}
                     for (number, exponent), exponents in zip(fits, by_part.values(), strict=True)

@@ -93,7 +93,12 @@ def fit_several(
     for power in range(-4, 1):  # from strong regularisation to weak, each fit begins at the last
         solver.fit(np.array([0]), np.array([chosen * 10.0**power]))
     coef, intercept = polish(
-        X, coordinates, loss, everything[0].astype(np.float64), chosen, solver.weights[0, 0]
+        X,
+        coordinates,
+        loss,
+        row_weights=everything[0].astype(np.float64),
+        strength=chosen,
+        start=solver.weights[0, 0],
     )
     return SeveralFit(
         pipeline=_build_pipeline(scaler, coef, intercept, chosen),

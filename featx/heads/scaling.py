@@ -98,7 +98,7 @@ def apply_steps(
         if step.n_components > n_most:
             raise HeadError(
                 subject="pca",
-                expected=f"{n_most} components at the most: {X.shape[0]} rows of {X.shape[1]} numbers",
+                expected=f"{n_most} at the most, of {len(X)} rows of {X.shape[1]} numbers",
                 got=str(step.n_components),
                 remedy=f"Pass pca={n_most} or less, or leave it out.",
             )

@@ -12,6 +12,7 @@ from featx.core.progress import open_bar
 from featx.core.typing import Array, Float64Array, IntArray
 from featx.heads.calibration import compute_probabilities
 from featx.heads.class_weights import ClassWeight
+from featx.heads.evaluate import ComparedKind
 from featx.heads.kinds import HeadKind
 from featx.heads.learners import Learner, LinearLearner, Task
 from featx.heads.nested import Grid, Line, Nested, NestedSearch, is_apart
@@ -19,26 +20,6 @@ from featx.heads.splits import Folds
 
 NO_FOLD = -1
 """Class code of a row that no fold tested."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compared:
-    """One kind of head in a search over kinds.
-
-    Attributes
-    ----------
-    kind : str
-        Name of the kind.
-    score : float
-        Held-out accuracy at its best strength, balanced if the search has class weights.
-    p_value : float or None
-        p-value of its difference from the kind that was chosen, by McNemar's exact test (1947); None
-        for that kind itself.
-    """
-
-    kind: str
-    score: float
-    p_value: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +47,7 @@ class Search:
         ``(n_rows, n_classes)``, probabilities by the same heads; NaN for rows that are in no fold.
     folds : list of (ndarray, ndarray)
         Rows of the training part and of the test part of each fold.
-    compared : tuple of Compared
+    compared : tuple of ComparedKind
         The kinds that were compared, the chosen one first; empty if one kind was asked for.
     """
 
@@ -79,7 +60,7 @@ class Search:
     held_out: IntArray
     held_out_probabilities: Float64Array
     folds: Folds
-    compared: tuple[Compared, ...] = ()
+    compared: tuple[ComparedKind, ...] = ()
 
 
 def weigh_scored(codes: IntArray, class_weight: ClassWeight) -> Float64Array:
@@ -103,6 +84,7 @@ def search_kinds(
     *,
     kinds: Sequence[HeadKind],
     strength: float | None = None,
+    near: float | None = None,
     progress: bool | None = False,
 ) -> Search:
     """Search the strength of one kind of head, or the best of several kinds.
@@ -117,6 +99,8 @@ def search_kinds(
         Kinds to search, the one that is preferred first.
     strength : float, optional
         Strength of the only kind. Default: the strength is searched.
+    near : float, optional
+        Strength of the only kind around which the search begins. Default: the grid of the kind.
     progress : bool or None
         Whether to show progress on standard error; None shows bars on a terminal and in a
         notebook, and elsewhere a line now and then.
@@ -129,8 +113,8 @@ def search_kinds(
     found: list[tuple[HeadKind, Nested, NestedSearch]] = []
     weights = weigh_scored(task.codes, task.class_weight)
     for kind in kinds:
-        exponents = kind.grid if strength is None else (float(np.log10(strength)),)
-        grid = Grid(exponents=exponents, is_open=kind.is_open and strength is None)
+        grid = build_grid(kind, strength, near)
+        exponents = grid.exponents
         name = f"choosing {kind.strength_name}" if len(exponents) > 1 else "scoring folds"
         with open_bar(
             name if len(kinds) == 1 else f"comparing kinds: {kind.name}",
@@ -146,8 +130,39 @@ def search_kinds(
             found.append((kind, nested.run(learner, of_kind), nested))
     if len(found) == 1:
         kind, nested_found, _ = found[0]
-        return _conclude(kind, nested_found, folds, task.codes, [nested_found] * len(folds))
+        return _conclude(kind, nested_found, folds, task.codes, by_fold=[nested_found] * len(folds))
     return _combine(found, folds, task.codes)
+
+
+def build_grid(kind: HeadKind, strength: float | None, near: float | None) -> Grid:
+    """Build the grid of a search: the kind's, one strength, or the values around one.
+
+    Parameters
+    ----------
+    kind : HeadKind
+        Kind of the heads.
+    strength : float or None
+        The only strength to score; None to search.
+    near : float or None
+        Strength around which the search begins; None for all values of the kind.
+
+    Examples
+    --------
+    >>> from featx.heads.kinds import get_kind
+    >>> build_grid(get_kind("logreg"), None, 0.003).exponents
+    (-4.0, -3.0, -2.0)
+    >>> build_grid(get_kind("lda"), None, 0.3).exponents
+    (0.0, -0.5, -1.0)
+    """
+    if strength is not None:
+        return Grid(exponents=(float(np.log10(strength)),), is_open=False)
+    if near is None:
+        return Grid(exponents=kind.grid, is_open=kind.is_open)
+    centre = float(np.log10(near))
+    if kind.is_open:
+        middle = float(round(centre))
+        return Grid(exponents=(middle - 1, middle, middle + 1), is_open=True)
+    return Grid(exponents=tuple(one for one in kind.grid if abs(one - centre) <= 1), is_open=False)
 
 
 def _count_fits(n_folds: int, grid: Grid) -> int:
@@ -183,8 +198,9 @@ def _conclude(
     found: Nested,
     folds: Folds,
     codes: IntArray,
+    *,
     by_fold: Sequence[Nested],
-    compared: tuple[Compared, ...] = (),
+    compared: tuple[ComparedKind, ...] = (),
 ) -> Search:
     """Put the result together; each fold is predicted as its own choice of a kind says."""
     n_classes = found.scores.shape[1]
@@ -258,14 +274,14 @@ def _combine(
         n_first, n_second = int((right & ~theirs).sum()), int((theirs & ~right).sum())
         p_value = binomtest(n_first, n_first + n_second).pvalue if n_first + n_second else 1.0
         compared.append(
-            Compared(
+            ComparedKind(
                 kind=other.name,
                 score=float(of_other.main.weights @ theirs),
                 p_value=None if other.name == kind.name else float(p_value),
             )
         )
     compared.sort(key=lambda one: (one.p_value is not None, -one.score))
-    return _conclude(kind, nested, folds, codes, by_fold, tuple(compared))
+    return _conclude(kind, nested, folds, codes, by_fold=by_fold, compared=tuple(compared))
 
 
 def _get_line(nested: Nested, number: int, folds: Folds) -> tuple[Line, float]:

@@ -8,7 +8,6 @@ not penalised by either.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
@@ -112,7 +111,11 @@ class LinearSolver:
             return
         pool = ThreadPoolExecutor(min(joblib.cpu_count(), len(groups)))
         try:
-            list(pool.map(self._fit_group, (parts[g] for g in groups), (strengths[g] for g in groups)))
+            list(
+                pool.map(
+                    self._fit_group, (parts[g] for g in groups), (strengths[g] for g in groups)
+                )
+            )
         finally:  # a caller who is interrupted does not wait for the fits that are going on
             self._is_ended.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -136,7 +139,7 @@ class LinearSolver:
         return [np.arange(n_parts)[start::n_groups] for start in range(n_groups)]
 
     def _fit_group(self, parts: IntArray, strengths: Float64Array) -> None:
-        width, _, n_columns, n_weights = self.weights.shape
+        n_columns = self.loss.n_columns
         lane_parts, columns = (
             one.ravel() for one in np.meshgrid(parts, np.arange(n_columns), indexing="ij")
         )
@@ -163,16 +166,62 @@ class LinearSolver:
         return np.array([self._null_values[lane] for lane in lanes])
 
 
-class _Rotated:
-    """The losses of lanes in coordinates, for `Minimiser`."""
+class _Penalised:
+    """Lanes of a linear head, for `Minimiser`: mean losses, and squares of weights.
+
+    Parameters
+    ----------
+    loss : Loss
+        Loss with the targets of the rows.
+    columns : ndarray of int64
+        ``(n_lanes,)``, column of the target that each lane is about.
+    row_weights : ndarray
+        ``(n_lanes, n_rows)``, which sum to 1 in each lane.
+    penalty : ndarray of float64
+        ``(n_lanes,)``, strength of the penalty.
+    spread : ndarray of float64
+        ``(1 + n_axes,)``, mean square of each coordinate.
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        columns: IntArray,
+        row_weights: Array,
+        *,
+        penalty: Float64Array,
+        spread: Float64Array,
+    ) -> None:
+        self.loss, self.columns, self.row_weights = loss, columns, row_weights
+        self.penalty = penalty.astype(row_weights.dtype)[:, None]
+        self.spread = spread.astype(row_weights.dtype)
+
+    def compute_loss(self, scores: Array, lanes: IntArray) -> tuple[Float64Array, Array, Array]:
+        return self.loss.compute(scores, self.columns[lanes], self.row_weights[lanes])
+
+    def penalise(self, weights: Array, lanes: IntArray) -> Array:
+        penalty: Array = weights * self.penalty[lanes]
+        penalty[..., 0] = 0
+        return penalty
+
+    def precondition(self, gradient: Array, lanes: IntArray, curvature: Array) -> Array:
+        curvature = np.maximum(curvature, MIN_CURVATURE).astype(gradient.dtype)
+        second = curvature[:, None] * self.spread
+        second[:, 1:] += self.penalty[lanes]
+        return np.asarray(gradient / second)
+
+
+class _Rotated(_Penalised):
+    """Lanes whose rows are coordinates in float32."""
 
     def __init__(
         self, solver: LinearSolver, parts: IntArray, columns: IntArray, penalty: Float64Array
     ) -> None:
-        self.rows, self.loss = solver.coordinates.rows, solver.loss
-        self.columns, self.weights = columns, solver.row_weights[parts]
-        self.penalty = penalty.astype(np.float32)[:, None]
-        self.spread = solver.coordinates.spread.astype(np.float32)
+        spread = solver.coordinates.spread
+        super().__init__(
+            solver.loss, columns, solver.row_weights[parts], penalty=penalty, spread=spread
+        )
+        self.rows = solver.coordinates.rows
         self.null_values = solver.find_null_values(parts, columns)
 
     def score(self, weights: Array) -> Array:
@@ -183,23 +232,9 @@ class _Rotated:
         flat = residuals.reshape(-1, residuals.shape[-1])
         return np.asarray((flat @ self.rows).reshape(*residuals.shape[:2], -1))
 
-    def compute_loss(self, scores: Array, lanes: IntArray) -> tuple[Float64Array, Array, Array]:
-        return self.loss.compute(scores, self.columns[lanes], self.weights[lanes])
 
-    def penalise(self, weights: Array, lanes: IntArray) -> Array:
-        penalty = weights * self.penalty[lanes]
-        penalty[..., 0] = 0
-        return penalty
-
-    def precondition(self, gradient: Array, lanes: IntArray, curvature: Array) -> Array:
-        curvature = np.maximum(curvature, MIN_CURVATURE).astype(np.float32)[:, None]
-        second = curvature * self.spread
-        second[:, 1:] += self.penalty[lanes]
-        return gradient / second
-
-
-class _Exact:
-    """The loss of one head in float64, whose rows are scaled and rotated anew at each step.
+class _Exact(_Penalised):
+    """Lanes of one head in float64, whose rows are scaled and rotated anew at each step.
 
     The coordinates of a search are float32: what they lose along an axis of little spread would
     show where the regularisation is weak.
@@ -210,14 +245,20 @@ class _Exact:
         X: Array,
         coordinates: Coordinates,
         loss: Loss,
+        *,
         row_weights: Float64Array,
         strength: float,
     ) -> None:
-        self.X, self.coordinates, self.loss = X, coordinates, loss
         total = row_weights.sum()
-        self.weights = (row_weights / total)[None]
-        self.penalty = 1 / (strength * total)
-        zeros = np.zeros((loss.width, loss.n_columns, len(X)))
+        super().__init__(
+            loss,
+            np.arange(loss.n_columns),
+            np.broadcast_to(row_weights / total, (loss.n_columns, len(row_weights))),
+            penalty=np.full(loss.n_columns, 1 / (strength * total)),
+            spread=coordinates.spread,
+        )
+        self.X, self.coordinates = X, coordinates
+        zeros = np.zeros((loss.width, loss.n_columns, len(self.X)))
         self.null_values = self.compute_loss(zeros, np.arange(loss.n_columns))[0]
 
     def score(self, weights: Array) -> Array:
@@ -228,7 +269,7 @@ class _Exact:
         for block in iter_blocks(len(self.X), BLOCK_ROWS):
             scores[:, block] = coef @ self.X[block].astype(np.float64).T
         scores += shift[:, None]
-        return scores.reshape(*weights.shape[:2], -1)
+        return np.reshape(scores, (*weights.shape[:2], -1))
 
     def pull(self, residuals: Array) -> Array:
         flat = residuals.reshape(-1, residuals.shape[-1])
@@ -241,35 +282,22 @@ class _Exact:
         along = pulled if axes is None else pulled @ axes
         return np.concatenate([total[:, None], along], axis=1).reshape(*residuals.shape[:2], -1)
 
-    def compute_loss(self, scores: Array, lanes: IntArray) -> tuple[Float64Array, Array, Array]:
-        return self.loss.compute(scores, lanes, np.repeat(self.weights, len(lanes), axis=0))
-
-    def penalise(self, weights: Array, lanes: IntArray) -> Array:
-        penalty = weights * self.penalty
-        penalty[..., 0] = 0
-        return penalty
-
-    def precondition(self, gradient: Array, lanes: IntArray, curvature: Array) -> Array:
-        second = np.maximum(curvature, MIN_CURVATURE)[:, None] * self.coordinates.spread
-        second[:, 1:] += self.penalty
-        return gradient / second
-
 
 def polish(
     X: Array,
     coordinates: Coordinates,
     loss: Loss,
+    *,
     row_weights: Float64Array,
     strength: float,
     start: Array,
-    check: Callable[[], object] | None = None,
 ) -> tuple[Float64Array, Float64Array]:
     """Fit one head in float64 on scaled channels, beginning near its optimum.
 
     Parameters
     ----------
     X : ndarray
-        ``(n_rows, dim)``, rows as they were before they were scaled.
+        ``(n_rows, dim)``, rows before they were scaled.
     coordinates : Coordinates
         The same rows.
     loss : Loss
@@ -280,8 +308,6 @@ def polish(
         C; see `LinearSolver.fit`.
     start : ndarray
         ``(n_outputs, 1 + n_axes)``, weights of the coordinates to begin with.
-    check : callable, optional
-        Function that is called before each step; an error in it ends the fit.
 
     Returns
     -------
@@ -291,6 +317,6 @@ def polish(
         ``(n_outputs,)``.
     """
     weights = np.asarray(start, np.float64).reshape(loss.width, loss.n_columns, -1)
-    system = _Exact(X, coordinates, loss, row_weights, strength)
-    Minimiser(system, weights, TIGHT).run(TIGHT_STEPS, check)
+    system = _Exact(X, coordinates, loss, row_weights=row_weights, strength=strength)
+    Minimiser(system, weights, TIGHT).run(TIGHT_STEPS)
     return coordinates.restore(weights.reshape(-1, weights.shape[-1]))

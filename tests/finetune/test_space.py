@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +10,7 @@ import pytest
 
 from featx.finetune.space import (
     FreeSpace,
-    _list_group_limits,
     describe_excess,
-    find_free_memory,
     measure_space,
 )
 from featx.finetune.trunk import KeptFeatures, TrunkRun
@@ -59,24 +56,3 @@ def test_measure_space_counts_what_is_kept_of_this_cut(
     assert measure_space(run, path, 0) == FreeSpace(7, 1000 + run.count_bytes(1))
     # The output of another cut stays beside it.
     assert measure_space(build_run(n_top=1), path, 2) == FreeSpace(7, 1000)
-
-
-def test_find_free_memory_is_less_than_there_is() -> None:
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert 0 < find_free_memory() <= total
-
-
-@pytest.mark.parametrize(
-    ("limit", "expected"), [("1000000", 500_000), ("950000", 450_000), ("max", None)]
-)
-def test_find_free_memory_is_what_a_container_leaves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, expected: int | None
-) -> None:
-    (tmp_path / "memory.max").write_text(f"{limit}\n")
-    (tmp_path / "memory.current").write_text("900000\n")
-    # Images that were read lately are no reason to have no memory.
-    (tmp_path / "memory.stat").write_text("anon 100000\ninactive_file 400000\nslab 7\n")
-    left = _list_group_limits(tmp_path)
-    assert left == ([] if expected is None else [expected])
-    monkeypatch.setattr("featx.finetune.space._list_group_limits", lambda: left)
-    assert (find_free_memory() == expected) is (expected is not None)

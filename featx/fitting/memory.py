@@ -1,0 +1,79 @@
+"""The memory that a fit will take: said, and compared with what there is, before it begins."""
+
+from __future__ import annotations
+
+import joblib
+
+from featx.core.errors import HeadError
+from featx.core.memory import find_free_memory
+from featx.core.progress import announce
+from featx.heads.coordinates import BLOCK_ROWS, MAX_RANK
+from featx.heads.kernels import MAX_EXACT
+from featx.heads.lbfgs import HISTORY
+from featx.heads.solvers import MAX_KEPT, MAX_NUMBERS, MAX_THREADS
+
+TOLD_BYTES = 1 << 28
+"""Memory of a fit that a person is told of beforehand."""
+
+
+def count_fit_bytes(n_rows: int, dim: int, n_classes: int, *, kind: str = "logreg") -> int:
+    """Count the bytes that a fit takes at its peak, beside the process as it is; an upper bound.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows to fit on.
+    dim : int
+        Length of one embedding.
+    n_classes : int
+        Number of classes.
+    kind : str
+        Kind of the head.
+
+    Examples
+    --------
+    >>> count_fit_bytes(50_000, 1280, 10) / (4 * 50_000 * 1280) < 3.5  # copies of the rows
+    True
+    """
+    rank = min(n_rows, dim)
+    copies = 2 * 4 * n_rows * dim  # the rows, and their coordinates
+    axes = 4 * 8 * rank**2 * (rank <= MAX_RANK) + 3 * 8 * BLOCK_ROWS * dim
+    n_threads = min(joblib.cpu_count(), MAX_THREADS)
+    scores = min(MAX_NUMBERS, 15 * n_rows * n_classes)
+    weights = min(MAX_NUMBERS, 15 * (1 + rank) * n_classes)
+    lanes = 4 * n_threads * (6 * scores + (2 * HISTORY + 6) * weights)
+    kept = 4 * min(MAX_KEPT, 10 * weights) + 4 * 6 * n_rows * n_classes
+    if kind == "knn":
+        copies += 4 * n_rows * dim
+    if kind == "rbf-svm":
+        lanes += 8 * (1 + n_threads) * n_rows**2 if n_rows <= MAX_EXACT else 3 * 4 * n_rows * 2000
+    return int(copies + axes + lanes + kept)
+
+
+def check_memory(n_rows: int, dim: int, n_classes: int, *, kind: str) -> None:
+    """Say how much memory a fit will take, if it is much, and refuse what there is no memory for.
+
+    Parameters
+    ----------
+    n_rows, dim, n_classes : int
+        Numbers of rows, of channels and of classes.
+    kind : str
+        Kind of the head.
+
+    Raises
+    ------
+    HeadError
+        If the fit takes more than this process may have.
+    """
+    n_bytes, free = count_fit_bytes(n_rows, dim, n_classes, kind=kind), find_free_memory()
+    if n_bytes < TOLD_BYTES:
+        return
+    shape = f"{n_rows:,} rows of {dim} numbers"
+    if n_bytes > free:
+        raise HeadError(
+            subject=f"kind {kind}",
+            expected=f"{n_bytes / 1e9:.1f} GB of free memory to fit on {shape}",
+            got=f"{free / 1e9:.1f} GB",
+            remedy="Record a split with fewer rows to fit on, or use a machine with more memory.",
+        )
+    announce(f"fitting on {shape} takes about {n_bytes / 1e9:.1f} GB of memory")
