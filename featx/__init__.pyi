@@ -66,12 +66,16 @@ from .finetune.measured import Spread as Spread
 from .finetune.recipe import Recipe as Recipe
 from .finetune.report import TuningReport as TuningReport
 from .finetune.tune import fine_tune as fine_tune
+from .fitting.compare import compare_heads as compare_heads
+from .fitting.compare import compare_kinds as compare_kinds
 from .fitting.evaluate import evaluate as evaluate
 from .fitting.evaluate_target import evaluate_target as evaluate_target
 from .fitting.fit import fit_head as fit_head
 from .fitting.label import LabelReport as LabelReport
 from .fitting.label import label_cache as label_cache
 from .fitting.split import split_cache as split_cache
+from .heads.candidates import CandidateScores as CandidateScores
+from .heads.candidates import HeadComparison as HeadComparison
 from .heads.classifier import HeadClassifier as HeadClassifier
 from .heads.compare import PairedRecall as PairedRecall
 from .heads.compare import PairedScores as PairedScores

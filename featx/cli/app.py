@@ -11,6 +11,7 @@ import typer
 
 from featx.cli.advise import advise
 from featx.cli.backbones import backbones
+from featx.cli.compare import compare
 from featx.cli.demo import demo
 from featx.cli.doctor import doctor
 from featx.cli.evaluate import evaluate
@@ -38,6 +39,7 @@ SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
         "split": split,
         "fit-head": fit_head,
         "evaluate": evaluate,
+        "compare": compare,
         "predict": predict,
     },
     "Train the network too": {"advise": advise, "fine-tune": fine_tune},

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from featx.cli.options import AsJson, CacheArgument, Embedding, HeadArgument, choose
 from featx.cli.printing import (
-    MAX_NAME,
+    cut_name,
     format_accuracy,
     measure_table,
     print_json,
@@ -13,7 +13,6 @@ from featx.cli.printing import (
 )
 from featx.cli.table import count_columns
 from featx.core.address import name_caches
-from featx.core.text import show_text
 from featx.core.typing import SplitChoice
 
 if TYPE_CHECKING:
@@ -99,11 +98,6 @@ def print_classes(scores: "Evaluation") -> None:
         ["class", "rows", "precision", "recall", "F1"],
         [[cut_name(c.label), c.n_rows, c.precision, c.recall, c.f1] for c in classes],
     )
-
-
-def cut_name(label: str) -> str:
-    """Leave out the middle of a long name, so that lines fit a screen; --json has it whole."""
-    return show_text(label, MAX_NAME)
 
 
 def print_confusion(scores: "Evaluation") -> None:

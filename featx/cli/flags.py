@@ -30,6 +30,8 @@ CALLS = {
     "list_backbones": "backbones",
     "diagnose": "doctor",
     "load_head": "info",
+    "compare_heads": "compare",
+    "compare_kinds": "compare",
 }
 """Commands whose names differ from the names of their functions."""
 

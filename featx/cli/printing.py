@@ -168,6 +168,11 @@ def show_notes(context: typer.Context) -> Iterator[None]:
         yield
 
 
+def cut_name(label: str) -> str:
+    """Leave out the middle of a long name, so that lines fit a screen; --json has it whole."""
+    return show_text(label, MAX_NAME)
+
+
 def format_params(head: Head) -> str:
     """Write the parameters of a head, each strength with the range that the search tried."""
     return ", ".join(
@@ -210,7 +215,7 @@ def _format_score(score: float, interval: tuple[float, float], scores: Evaluatio
 def format_majority(scores: Evaluation) -> str:
     """Write the accuracy of always predicting the most frequent class."""
     share = scores.unseen_majority_accuracy
-    name = "the same" if scores.n_seen else show_text(scores.majority_class, MAX_NAME)
+    name = "the same" if scores.n_seen else cut_name(scores.majority_class)
     return f"always {name}: {'-' if share is None else f'{share:.3f}'}"
 
 

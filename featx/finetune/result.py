@@ -378,5 +378,5 @@ def compare(data: TuningData, run: TrunkRun, *, tuned: Backbone, tuned_head: Hea
         data.predicted,
         tuned_head.predict(np.concatenate(parts)),
         measure=data.head.measure,
-        groups=join_units(test.groups, test.digests),
+        units=join_units(test.groups, test.digests),
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from featx.core.typing import BoolArray, Float64Array, IntArray, Measure
 from featx.finetune.log import Epoch
-from featx.heads.compare import compute_p_value, find_strata, sum_units, weigh_rows
+from featx.heads.gains import compute_p_value, find_strata, sum_units, weigh_rows
 
 Rank = tuple[float, float]
 """Sort key of an epoch: the largest key is the best."""

@@ -103,7 +103,7 @@ def evaluate(
             )
         y, learnt = opened.labels[rows], opened.read_learnt(name)[rows]
         check_known(y, head.classes, subject=f"{opened.path}, split {split}")
-        predicted, probabilities = _predict_rows(head, opened, name, rows)
+        predicted, probabilities = predict_rows(head, opened, name, rows)
         digests = opened.read_column("digest")
         units = find_units(opened.groups, digests)
         known = head.find_seen(digests) | opened.read_learnt(name)
@@ -137,10 +137,29 @@ def _count_alike(cache: Cache, embedding: str, rows: IntArray, known: BoolArray)
     return int(find_alike(cache, embedding, rows, references).sum())
 
 
-def _predict_rows(
+def predict_rows(
     head: Head, cache: Cache, embedding: str, rows: IntArray
 ) -> tuple[StrArray, Float64Array | None]:
-    """Predict classes and probabilities of rows, in blocks: the vectors may not fit in memory."""
+    """Predict classes and probabilities of rows, in blocks: the vectors may not fit in memory.
+
+    Parameters
+    ----------
+    head : Head
+        Head that predicts.
+    cache : Cache
+        Open cache.
+    embedding : str
+        Name of an embedding that the head can take.
+    rows : ndarray of int64
+        ``(n_rows,)``, rows to predict, all with a vector.
+
+    Returns
+    -------
+    predicted : ndarray of str
+        ``(n_rows,)``, predicted labels.
+    probabilities : ndarray of float64 or None
+        ``(n_rows, n_classes)``, their probabilities, if the head has any.
+    """
     predicted, probabilities = [], []
     for block in iter_blocks(len(rows), BLOCK_ROWS):
         X = cache.read_vectors(embedding, rows[block])

@@ -32,6 +32,8 @@ LINES = [
     "label photos.h5 labels.csv --author ada",
     "fit-head photos.h5 -o new.joblib",
     "evaluate head.joblib photos.h5",
+    "compare head.joblib --cache photos.h5",
+    "compare photos.h5 --kinds nearest-mean",
     "predict head.joblib photos.h5",
     "predict head.joblib photos/val bad.jpg",
     "info photos.h5",

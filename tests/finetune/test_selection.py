@@ -17,7 +17,7 @@ from featx.finetune.selection import (
     measure_holdout,
     rank,
 )
-from featx.heads.compare import sum_units, weigh_rows
+from featx.heads.gains import sum_units, weigh_rows
 
 
 def build_epoch(
@@ -106,7 +106,7 @@ def draw_gains(rng: np.random.Generator, y: IntArray, shares: Array) -> Float64A
 def test_is_sure_of_balanced_accuracy_is_wrong_in_one_case_of_six_at_most(
     counts: list[int], shares: list[list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.heads.compare.N_RESAMPLES", 1000)
+    monkeypatch.setattr("featx.heads.gains.N_RESAMPLES", 1000)
     # The epoch is as good as the head: one standard error is exceeded in 16 of 100 cases.
     rng, y = np.random.default_rng(0), np.repeat([0, 1], counts)
     alarms = [is_sure(draw_gains(rng, y, np.array(shares))) for _ in range(2000)]

@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import binomtest
 
 from featx.core.typing import Array
-from featx.heads.compare import compare_predictions, compute_p_value
+from featx.heads.compare import compare_predictions
+from featx.heads.gains import compute_p_value
 from featx.heads.intervals import estimate_balanced_interval, estimate_interval
 
 
@@ -95,7 +96,7 @@ def test_compare_predictions_of_objects_equal_those_of_text() -> None:
 def test_compare_predictions_of_equals_has_no_gain() -> None:
     y, first, _ = build(both=30, only_second=10)
     for groups in (None, np.arange(40) // 4):
-        found = compare_predictions(y, first, first, groups=groups)
+        found = compare_predictions(y, first, first, units=groups)
         assert (found.gain, found.gain_ci95, found.p_value) == (0, (0, 0), 1)
         assert (found.n_only_first, found.n_only_second) == (0, 0)
         assert found.first == found.second == 0.75
@@ -109,10 +110,10 @@ def test_compare_predictions_clearly_better_is_better_and_not_the_reverse(
     y, first, second = build(both=140, only_first=10, only_second=40, neither=10)
     order = np.random.default_rng(0).permutation(200)
     y, first, second = y[order], first[order], second[order]
-    found = compare_predictions(y, first, second, groups=groups)
+    found = compare_predictions(y, first, second, units=groups)
     assert found.gain_ci95[0] > 0
     assert found.is_better
-    reverse = compare_predictions(y, second, first, groups=groups)
+    reverse = compare_predictions(y, second, first, units=groups)
     assert reverse.gain_ci95[1] < 0
     assert not reverse.is_better
 
@@ -162,7 +163,7 @@ def test_compare_predictions_interval_covers_the_true_gain(
 ) -> None:
     # Classifiers of known accuracies, drawn anew: about 95 of 100 intervals hold the true gain.
     # Groups are of 5 rows that are all right or all wrong, as shots of one thing may be.
-    monkeypatch.setattr("featx.heads.compare.N_RESAMPLES", 200)
+    monkeypatch.setattr("featx.heads.gains.N_RESAMPLES", 200)
     rng = np.random.default_rng(0)
     size = 5 if grouped else 1
     covered: list[list[bool]] = [[], []]
@@ -171,7 +172,7 @@ def test_compare_predictions_interval_covers_the_true_gain(
             np.repeat(np.where(rng.random(120) < share, "a", "b"), size) for share in (0.6, 0.7)
         )
         for groups, hits in zip((np.repeat(np.arange(120), size), None), covered, strict=True):
-            found = compare_predictions(np.full(120 * size, "a"), first, second, groups=groups)
+            found = compare_predictions(np.full(120 * size, "a"), first, second, units=groups)
             hits.append(found.gain_ci95[0] <= 0.1 <= found.gain_ci95[1])
     by_group, by_row = np.mean(covered, axis=1)
     assert 0.89 <= by_group < 1
@@ -181,7 +182,7 @@ def test_compare_predictions_interval_covers_the_true_gain(
 def test_compare_predictions_groups_of_one_row_equal_rows() -> None:
     rows = build(both=100, only_first=20, only_second=40, neither=40)
     by_row = compare_predictions(*rows)
-    by_group = compare_predictions(*rows, groups=np.arange(200))
+    by_group = compare_predictions(*rows, units=np.arange(200))
     np.testing.assert_allclose(by_group.gain_ci95, by_row.gain_ci95, atol=0.011)
     assert replace(by_group, gain_ci95=by_row.gain_ci95) == by_row
 
@@ -191,7 +192,7 @@ def test_compare_predictions_groups_widen_the_interval_of_rows_that_repeat() -> 
         np.repeat(part, 9) for part in build(both=50, only_first=10, only_second=20, neither=20)
     ]
     groups = np.array([f"g{number}" for number in np.repeat(np.arange(100), 9)])
-    by_row, by_group = compare_predictions(*rows), compare_predictions(*rows, groups=groups)
+    by_row, by_group = compare_predictions(*rows), compare_predictions(*rows, units=groups)
     ratio = measure_width(by_group.gain_ci95) / measure_width(by_row.gain_ci95)
     assert ratio == pytest.approx(3, rel=0.1)  # the root of 9
     once = compare_predictions(*(part[::9] for part in rows))
@@ -204,7 +205,7 @@ def test_compare_predictions_groups_weigh_by_their_rows() -> None:
     # One group of 90 rows gains nothing, ten of one row gain all: 0.1, and never near 10 / 11.
     rows = build(both=90, only_second=10)
     groups = np.concatenate([np.zeros(90, int), np.arange(1, 11)])
-    found = compare_predictions(*rows, groups=groups)
+    found = compare_predictions(*rows, units=groups)
     assert found.gain == pytest.approx(0.1)
     assert found.gain_ci95[0] < 0.05
 
@@ -213,10 +214,10 @@ def test_compare_predictions_groups_weigh_by_their_rows() -> None:
 def test_compare_predictions_same_seed_gives_the_same(
     groups: Array | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.heads.compare.N_RESAMPLES", 200)
+    monkeypatch.setattr("featx.heads.gains.N_RESAMPLES", 200)
     rows = build(both=50, only_first=12, only_second=21, neither=17)
     first, again, other = (
-        compare_predictions(*rows, groups=groups, seed=seed) for seed in (3, 3, 4)
+        compare_predictions(*rows, units=groups, seed=seed) for seed in (3, 3, 4)
     )
     assert first == again
     assert first.gain_ci95 != other.gain_ci95
@@ -283,7 +284,7 @@ def test_compare_predictions_of_shots_of_one_thing_loses_no_class() -> None:
     rows = build_classes([40, 100], [36, 60], [28, 60])
     groups = np.concatenate([np.arange(40) // 8, 5 + np.arange(100)])
     assert compare_predictions(*rows).losing
-    assert compare_predictions(*rows, groups=groups).losing == ()
+    assert compare_predictions(*rows, units=groups).losing == ()
 
 
 @pytest.mark.parametrize(
@@ -299,7 +300,7 @@ def test_compare_predictions_by_balanced_accuracy_is_seldom_better_by_chance(
 ) -> None:
     # Rows that are gained and lost, with shares of them by class; the balanced accuracy is equal.
     # Over 200,000 draws, 5 of 100 are better by chance in the worst of these cases.
-    monkeypatch.setattr("featx.heads.compare.N_RESAMPLES", 500)
+    monkeypatch.setattr("featx.heads.gains.N_RESAMPLES", 500)
     rng = np.random.default_rng(0)
     codes = np.repeat([0, 1], counts)
     gained, lost = np.array(shares)[codes].T

@@ -1,0 +1,156 @@
+"""Rows that several heads or embeddings have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from featx.cache.reader import Cache
+from featx.core.errors import CacheError
+from featx.core.notes import note
+from featx.core.text import count_noun, join_some
+from featx.core.typing import BoolArray, IntArray
+from featx.heads.head import Head
+from featx.heads.units import find_units
+
+
+def choose_common(cache: Cache, embeddings: Sequence[str], split: str) -> tuple[IntArray, int]:
+    """Choose the labelled rows that have a vector in all embeddings, and note the others.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    embeddings : sequence of str
+        Names of the embeddings.
+    split : str
+        Name of the split, or ``"all"``.
+
+    Returns
+    -------
+    rows : ndarray of int64
+        ``(n_rows,)``, the rows.
+    n_labelled : int
+        Number of all labelled rows of the split.
+
+    Raises
+    ------
+    CacheError
+        If there are no such rows.
+    """
+    labelled = cache.select_rows(split, labelled=True)
+    if not len(labelled):
+        raise CacheError(
+            subject=f"{cache.path}, split {split}",
+            expected="labelled rows",
+            got="none",
+            remedy="Extract from class folders, or from a table with a column named label.",
+        )
+    has_vectors = np.ones(len(labelled), bool)
+    for name in embeddings:
+        has_vectors &= cache.read_present(name)[labelled]
+    if not has_vectors.any():
+        raise CacheError(
+            subject=f"{cache.path}, split {split}",
+            expected=f"rows with a vector in {join_some(embeddings, 5)}",
+            got="none",
+            remedy="Add the vectors with featx.extract(source, output=path).",
+        )
+    n_plain = len(cache.select_rows(split)) - len(labelled)
+    n_lacking = int((~has_vectors).sum())
+    left_out = [f"{n_plain:,} without a label"] * bool(n_plain)
+    left_out += [f"{n_lacking:,} without a vector in one of the embeddings"] * bool(n_lacking)
+    if left_out:
+        note(
+            f"{cache.path}, split {split}: of {n_plain + len(labelled):,} rows, "
+            f"{' and '.join(left_out)} were left out for all"
+        )
+    return labelled[has_vectors], len(labelled)
+
+
+def read_learnt_by(cache: Cache, embeddings: Sequence[str]) -> BoolArray:
+    """Read which rows the network of one of the embeddings has learnt from, bool ``(n_rows,)``.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    embeddings : sequence of str
+        Names of the embeddings.
+    """
+    learnt = np.zeros(len(cache), bool)
+    for name in embeddings:
+        learnt |= cache.read_learnt(name)
+    return learnt
+
+
+def choose_unseen(
+    cache: Cache, heads: Mapping[str, Head], embeddings: Mapping[str, str], split: str
+) -> tuple[IntArray, int]:
+    """Choose labelled rows that no head and no network has learnt from, and note the others.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    heads : mapping of str to Head
+        Heads by their names.
+    embeddings : mapping of str to str
+        Name of the embedding that each head takes.
+    split : str
+        Name of the split, or ``"all"``.
+
+    Returns
+    -------
+    rows : ndarray of int64
+        ``(n_rows,)``, the rows.
+    n_left_out : int
+        Number of the other labelled rows of the split.
+
+    Raises
+    ------
+    CacheError
+        If there are no such rows.
+    """
+    names = list(dict.fromkeys(embeddings.values()))
+    rows, n_all = choose_common(cache, names, split)
+    seen = read_learnt_by(cache, names)[rows]
+    digests = cache.read_column("digest")[rows]
+    by_head = {name: head.find_seen(digests) for name, head in heads.items()}
+    told = [name for name, flags in by_head.items() if flags.any()]
+    for flags in by_head.values():
+        seen |= flags
+    subject = f"{cache.path}, split {split}"
+    if seen.all():
+        raise CacheError(
+            subject=subject,
+            expected="rows that none of the heads has learnt from",
+            got=f"{count_noun(len(rows), 'row')}, each learnt from by {join_some(told, 3)}",
+            remedy="Compare on another split, or on a cache of other images.",
+        )
+    if seen.any():
+        note(
+            f"{subject}: {int(seen.sum()):,} of {count_noun(len(rows), 'row')} were learnt from by "
+            f"{join_some(told, 3) or 'the network'}, and were left out for all"
+        )
+    return rows[~seen], n_all - int((~seen).sum())
+
+
+def find_units_of(cache: Cache, rows: IntArray) -> IntArray | None:
+    """Find the units of some rows of a cache, which rows that are left out join too.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    rows : ndarray of int64
+        ``(n_rows,)``, the rows.
+
+    Returns
+    -------
+    ndarray of int64 or None
+        ``(n_rows,)``, the unit of each row; None if no rows of the cache belong together.
+    """
+    units = find_units(cache.groups, cache.read_column("digest"))
+    return None if units is None else units[rows]
