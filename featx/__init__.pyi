@@ -99,9 +99,10 @@ from .images.manifest import Manifest as Manifest
 from .labels.changes import LabelChange as LabelChange
 from .labels.history import Statement as Statement
 from .labels.statements import LabelConflict as LabelConflict
+from .prediction.answers import AnswerOptions as AnswerOptions
+from .prediction.answers import Prediction as Prediction
 from .prediction.predict import iter_predictions as iter_predictions
 from .prediction.predict import predict as predict
-from .prediction.predictor import Prediction as Prediction
 from .prediction.predictor import Predictor as Predictor
 from .prediction.predictor import open_predictor as open_predictor
 

@@ -24,7 +24,7 @@ from featx.core.errors import FeatxError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from featx.prediction.predictor import Prediction
+    from featx.prediction.answers import Prediction
 
 
 def predict(
@@ -37,6 +37,31 @@ def predict(
         ),
     ],
     top: Annotated[int, typer.Option(min=1, metavar="N", help="Number of classes per image.")] = 1,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Give no label if its score is below P, such as 0.7.",
+            show_default=False,
+        ),
+    ] = None,
+    sets: Annotated[
+        float | None,
+        typer.Option(
+            metavar="COVERAGE",
+            help="Give a set of classes: at 0.9, the sets of 90 of 100 images like those fitted on "
+            "hold their class.",
+            show_default=False,
+        ),
+    ] = None,
+    unknown_rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Share of images like those fitted on that may be called unknown; 0 for none.",
+            show_default="0.01",
+        ),
+    ] = None,
     weights: WeightsNow = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print a CSV table.")] = False,
     as_json: AsJson = False,
@@ -47,6 +72,10 @@ def predict(
     register: Register = None,
 ) -> None:
     """Predict the classes of images.
+
+    An image is unknown if it is like nothing that the head was fitted on: its
+    label means little then, whatever the score. Among images like those fitted
+    on, 1 of 100 is called unknown by mistake.
 
     featx predict head.joblib new/*.jpg --top 3
 
@@ -63,12 +92,13 @@ def predict(
     from featx.cache.open import is_cache_file
     from featx.prediction.predict import iter_predictions
 
-    n_rows, n_failures = 0, 0
+    n_rows, n_failures, n_abstained = 0, 0, 0
 
     def count(predictions: "Iterable[Prediction]") -> "Iterator[Prediction]":
-        nonlocal n_rows, n_failures
+        nonlocal n_rows, n_failures, n_abstained
         for prediction in predictions:
             n_rows, n_failures = n_rows + 1, n_failures + (prediction.error is not None)
+            n_abstained += prediction.abstained is not None
             yield prediction
 
     predictions = count(
@@ -76,6 +106,9 @@ def predict(
             head,
             inputs,
             top=top,
+            min_confidence=min_confidence,
+            sets=sets,
+            unknown_rate=unknown_rate,
             weights=weights,
             engine=engine,
             device=device,
@@ -90,7 +123,7 @@ def predict(
             {"head": head},
             "predictions",
             (prediction.to_dict() for prediction in predictions),
-            lambda: {"n_rows": n_rows, "n_failures": n_failures},
+            lambda: {"n_rows": n_rows, "n_failures": n_failures, "n_abstained": n_abstained},
         )
     elif as_csv:
         _print_csv(predictions, top)
@@ -120,12 +153,17 @@ def _print_columns(predictions: "Sequence[Prediction]", top: int, *, is_cache: b
     cells = zip(*(_list_cells(one, top) for one in predictions), strict=True)
     columns = dict(zip(_name_columns(top), cells, strict=True))
     has_own_ids = any(not one.path.endswith(one.id) for one in predictions)
+    columns["unknown"] = tuple("unknown" if cell == "true" else "" for cell in columns["unknown"])
+    columns["label"] = tuple(
+        "-" if one.abstained else cell
+        for one, cell in zip(predictions, columns["label"], strict=True)
+    )
     columns.pop("path" if is_cache else "id" if not has_own_ids else "", None)
     known = {label for prediction in predictions for label, _ in prediction.top}
     if not known.intersection(columns["true_label"]):
         columns.pop("true_label")  # names of folders that are no classes of the head
     shown = {
-        name.replace("true_label", "true label"): column
+        name.replace("true_label", "true label").replace("label_set", "label set"): column
         for name, column in columns.items()
         if any(cell not in (None, "") for cell in column)
     }
@@ -141,6 +179,9 @@ def _name_columns(top: int) -> list[str]:
         "true_label",
         "split",
         *(name for pair in pairs for name in pair),
+        "unknown",
+        "label_set",
+        "abstained",
         "error",
     ]
 
@@ -149,4 +190,8 @@ def _list_cells(one: "Prediction", top: int) -> list[Any]:
     """List the cells of one prediction, in the order of the columns."""
     pairs = [*one.top, *[(None, None)] * (top - len(one.top))]
     ranked = [cell for pair in pairs for cell in pair]
-    return [one.path, one.id, one.true_label, one.split, *ranked, one.error]
+    ranked[0] = one.label
+    unknown = None if one.unknown is None else str(one.unknown).lower()
+    label_set = None if one.label_set is None else ";".join(one.label_set)
+    known = [one.path, one.id, one.true_label, one.split]
+    return [*known, *ranked, unknown, label_set, one.abstained, one.error]

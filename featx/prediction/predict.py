@@ -12,10 +12,10 @@ import numpy as np
 
 from featx.cache.joined import open_cache
 from featx.cache.open import is_cache_file
+from featx.cache.reader import Cache
 from featx.cache.tables import BLOCK_ROWS
-from featx.core.columns import Texts, iter_blocks
+from featx.core.columns import iter_blocks
 from featx.core.errors import FeatxError
-from featx.core.lookup import TextIndex
 from featx.core.notes import note
 from featx.core.progress import show_progress
 from featx.core.recognise import check_order
@@ -23,19 +23,12 @@ from featx.core.rows import Row
 from featx.core.typing import PathLike
 from featx.embedding.options import RunKeywords, RunOptions
 from featx.fitting.evaluate import describe_seen
-from featx.fitting.inputs import HeadLike, find_comparable, read_head
-from featx.heads.head import Head
+from featx.fitting.inputs import HeadLike, find_comparable, read_class_head
 from featx.images.entries import Entry
 from featx.images.sources.inputs import list_inputs, read_images
-from featx.prediction.predictor import (
-    Prediction,
-    check_top,
-    describe_prediction,
-    iter_noted,
-    iter_predicted,
-    open_session,
-    rank_classes,
-)
+from featx.prediction.answerer import Answerer
+from featx.prediction.answers import AnswerOptions, Prediction, describe_failure
+from featx.prediction.predictor import iter_noted, iter_predicted, open_session
 
 
 def predict(
@@ -43,6 +36,9 @@ def predict(
     inputs: Any,
     *,
     top: int = 1,
+    min_confidence: float | None = None,
+    sets: float | None = None,
+    unknown_rate: float | None = None,
     weights: str | None = None,
     **run: Unpack[RunKeywords],
 ) -> list[Prediction]:
@@ -58,6 +54,17 @@ def predict(
         Images as `featx.embed` takes them; or paths of caches, for which no network is run.
     top : int
         Number of classes per image.
+    min_confidence : float, optional
+        Score below which the head abstains, from 0 to 1: the prediction has no label, but its
+        score. Default: the head never abstains.
+    sets : float, optional
+        Coverage of a set of classes per image, above 0 and below 1: in the long run, at 0.9, the
+        sets of 90 of 100 images like those that the head was fitted on hold their class. Default:
+        no sets.
+    unknown_rate : float, optional
+        Rate of false alarms: share of images like those that the head was fitted on that are called
+        unknown, below 1; 0 asks for nothing. Default: 0.01 or, if the head was fitted on fewer than
+        99 units, the smallest rate that they bear out.
     weights : str, optional
         Current path or name of the backbone's weights. Default: the weights that the head records.
         Weights with another content are refused.
@@ -67,20 +74,23 @@ def predict(
     Returns
     -------
     list of Prediction
-        Predictions in the order of the inputs. An image that cannot be read has an `error`.
+        Predictions in the order of the inputs. An image that cannot be read, and a row of a cache
+        without a vector, have an `error`.
 
     Warns
     -----
     FeatxWarning
-        If an image has no prediction, a row of the cache has no vector, or the network has learnt
-        from rows of the cache, whose labels are then no measure of the predictions.
+        If an image has no prediction, the head abstains, the head's rows do not bear out what is
+        asked, or the network has learnt from rows of the cache, whose labels are then no measure of
+        the predictions.
 
     Raises
     ------
     FingerprintError
         If the weights, or the embeddings of the cache, differ from those of the head.
     HeadError, SourceError, WeightsError, DeviceError
-        If head, inputs, weights or device are missing or unusable.
+        If head, inputs, weights or device are missing or unusable, or the head cannot answer what
+        is asked.
 
     See Also
     --------
@@ -93,7 +103,10 @@ def predict(
     >>> len(predictions)
     1
     """
-    return list(iter_predictions(head, inputs, top=top, weights=weights, **run))
+    asked = AnswerOptions(
+        top=top, min_confidence=min_confidence, sets=sets, unknown_rate=unknown_rate
+    )
+    return list(_iter_answers(head, inputs, asked, weights=weights, run=run))
 
 
 def iter_predictions(
@@ -101,6 +114,9 @@ def iter_predictions(
     inputs: Any,
     *,
     top: int = 1,
+    min_confidence: float | None = None,
+    sets: float | None = None,
+    unknown_rate: float | None = None,
     weights: str | None = None,
     **run: Unpack[RunKeywords],
 ) -> Iterator[Prediction]:
@@ -117,6 +133,17 @@ def iter_predictions(
         Images as `featx.embed` takes them; or the path of one cache, for which no network is run.
     top : int
         Number of classes per image.
+    min_confidence : float, optional
+        Score below which the head abstains, from 0 to 1: the prediction has no label, but its
+        score. Default: the head never abstains.
+    sets : float, optional
+        Coverage of a set of classes per image, above 0 and below 1: in the long run, at 0.9, the
+        sets of 90 of 100 images like those that the head was fitted on hold their class. Default:
+        no sets.
+    unknown_rate : float, optional
+        Rate of false alarms: share of images like those that the head was fitted on that are called
+        unknown, below 1; 0 asks for nothing. Default: 0.01 or, if the head was fitted on fewer than
+        99 units, the smallest rate that they bear out.
     weights : str, optional
         Current path or name of the backbone's weights. Default: the weights that the head records.
         Weights with another content are refused.
@@ -126,7 +153,8 @@ def iter_predictions(
     Yields
     ------
     Prediction
-        Predictions in the order of the inputs. An image that cannot be read has an `error`.
+        Predictions in the order of the inputs. An image that cannot be read, and a row of a cache
+        without a vector, have an `error`.
 
     Warns
     -----
@@ -138,7 +166,8 @@ def iter_predictions(
     FingerprintError
         If the weights, or the embeddings of the cache, differ from those of the head.
     HeadError, SourceError, WeightsError, DeviceError
-        If head, inputs, weights or device are missing or unusable.
+        If head, inputs, weights or device are missing or unusable, or the head cannot answer what
+        is asked.
 
     See Also
     --------
@@ -151,31 +180,43 @@ def iter_predictions(
     ...     break
     train/ants/0.jpg
     """
+    asked = AnswerOptions(
+        top=top, min_confidence=min_confidence, sets=sets, unknown_rate=unknown_rate
+    )
+    return _iter_answers(head, inputs, asked, weights=weights, run=run)
+
+
+def _iter_answers(
+    head: HeadLike, inputs: Any, asked: AnswerOptions, *, weights: str | None, run: RunKeywords
+) -> Iterator[Prediction]:
+    """Check the arguments, then return the iterator."""
     check_order(
         ("head", "inputs"), (head, inputs), content="head", call="featx.predict({held!r}, {rest!r})"
     )
-    loaded = read_head(head)
-    check_top(top)
+    answerer = Answerer(read_class_head(head), asked)
     caches = _find_caches(inputs, weights)
     if caches:
         for name in run.keys() - RunOptions.__dataclass_fields__.keys():  # no options are built
             raise TypeError(f"predict() got an unexpected keyword argument {name!r}")
-        return iter_noted(_iter_from_caches(loaded, caches, top))
-    options = RunOptions(**run)
-    return iter_noted(_iter_images(loaded, read_images(inputs), options, top=top, weights=weights))
+        found = _iter_from_caches(answerer, caches)
+    else:
+        options = RunOptions(**run)
+        found = _iter_images(answerer, read_images(inputs), options, weights=weights)
+    answerer.note_limits()
+    return iter_noted(found)
 
 
 def _iter_images(
-    head: Head, entries: Iterable[Entry], options: RunOptions, *, top: int, weights: str | None
+    answerer: Answerer, entries: Iterable[Entry], options: RunOptions, *, weights: str | None
 ) -> Iterator[Prediction]:
     """Predict images with an engine that is kept for the next call."""
     with ExitStack() as stack:
         with show_progress(options.progress):
             n_images = operator.length_hint(entries)
             session = stack.enter_context(
-                open_session(head, options, weights=weights, n_images=n_images)
+                open_session(answerer.head, options, weights=weights, n_images=n_images)
             )
-        yield from iter_predicted(head, session, entries, top)
+        yield from iter_predicted(answerer, session, entries)
 
 
 def _find_caches(inputs: Any, weights: str | None) -> list[PathLike]:
@@ -192,32 +233,44 @@ def _find_caches(inputs: Any, weights: str | None) -> list[PathLike]:
     return caches
 
 
-def _iter_from_caches(head: Head, paths: Sequence[PathLike], top: int) -> Iterator[Prediction]:
-    """Predict the rows of caches in blocks, then list their failures."""
+def _iter_from_caches(answerer: Answerer, paths: Sequence[PathLike]) -> Iterator[Prediction]:
+    """Predict the rows of caches in blocks, then list the failures of what is no row.
+
+    A row without a vector has a line too, at its place.
+    """
+    head = answerer.head
     with open_cache(paths) as cache:
-        path = cache.path
         name = find_comparable(cache, head)
         has_vector = cache.read_present(name)
         failures = [one for one in cache.failures if one.embedding in ("", name)]
-        lacking = cache.read_column("id")[~has_vector]
-        known = TextIndex(Texts.from_list(one.id for one in failures)).find(lacking)
-        n_lacking = int((known < 0).sum())
-        if n_lacking:
-            note(f"{path}: left out {n_lacking} rows without a vector in embedding {name}")
+        reasons = {one.id: one.reason for one in failures}
+        lacking = _explain_lacking(cache, name)
         labels, splits = cache.labels, cache.splits
         labelled = np.flatnonzero(has_vector & (labels != ""))
         learnt = cache.read_learnt(name)[labelled]
         if learnt.any():
             seen = head.find_seen(cache.read_column("digest")[labelled]) | learnt
-            note(f"{path}: {describe_seen(seen, learnt)}: new images are harder")
+            note(f"{cache.path}: {describe_seen(seen, learnt)}: new images are harder")
         for block in iter_blocks(len(cache), BLOCK_ROWS):
             rows = block.start + np.flatnonzero(has_vector[block])
-            ranked = rank_classes(head, cache.read_vectors(name, rows), top) if len(rows) else []
-            named = cache.read_rows(("id", "path"), block.start, block.stop)[has_vector[block]]
-            for number, id_, image, best in zip(
-                rows.tolist(), named["id"], named["path"], ranked, strict=True
+            answers = iter(answerer.answer(cache.read_vectors(name, rows)) if len(rows) else [])
+            named = cache.read_rows(("id", "path"), block.start, block.stop)
+            for number, id_, image in zip(
+                range(block.start, block.stop), named["id"], named["path"], strict=True
             ):
                 label, split = labels[number] or None, splits[number] or None
-                yield describe_prediction(Row(id=id_, path=image, label=label, split=split), best)
+                row = Row(id=id_, path=image, label=label, split=split)
+                if has_vector[number]:
+                    yield answerer.describe(row, next(answers))
+                else:
+                    yield describe_failure(row, reasons.pop(id_, lacking))
         for failure in failures:
-            yield Prediction(path=failure.path, id=failure.id, error=failure.reason)
+            if reasons.pop(failure.id, None) is not None:
+                yield Prediction(path=failure.path, id=failure.id, error=failure.reason)
+
+
+def _explain_lacking(cache: Cache, name: str) -> str:
+    """Say why a row that did not fail has no vector, and what gives it one."""
+    is_backbone = name == cache.get_info(name).fingerprint.backbone
+    option = "--backbone" if is_backbone else "--embedding"
+    return f"no {name} vector: run featx extract {option} {name}"

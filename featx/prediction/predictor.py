@@ -5,19 +5,15 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any, Self, Unpack
-
-import numpy as np
 
 from featx.backbones.backbone import Backbone
 from featx.backbones.load import load_backbone
-from featx.core.errors import FeatxError
 from featx.core.notes import note
 from featx.core.progress import show_progress
 from featx.core.rows import Row
 from featx.core.text import show_text
-from featx.core.typing import Array, Split
 from featx.embedding.identity import find_decode, restore_backbone
 from featx.embedding.named import is_named, load_named
 from featx.embedding.options import RunKeywords, RunOptions
@@ -26,46 +22,13 @@ from featx.fitting.inputs import HeadLike, read_head
 from featx.heads.head import Head
 from featx.images.entries import Entry
 from featx.images.sources.inputs import read_images
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """The prediction of a head for one image.
-
-    Attributes
-    ----------
-    path : str
-        Path of the image; ``image N`` for an image without one, where N is its position in the
-        result, from 0.
-    id : str
-        Identity of the image within its source or cache; its position for an image in memory.
-    label : str or None
-        The most likely class; None if the image cannot be read.
-    score : float or None
-        Probability of that class; for a head without probabilities, the signed distance of that
-        class.
-    top : tuple of (str, float)
-        The most likely classes with their scores, best first.
-    true_label : str or None
-        Label that the source or the cache gives to the image; None if it gives none.
-    split : {"train", "val", "test"} or None
-        Split that the source or the cache gives to the image.
-    error : str or None
-        Reason why there is no prediction.
-    """
-
-    path: str
-    id: str = ""
-    label: str | None = None
-    score: float | None = None
-    top: tuple[tuple[str, float], ...] = ()
-    true_label: str | None = None
-    split: Split | None = None
-    error: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
-        return asdict(self)
+from featx.prediction.answerer import Answerer
+from featx.prediction.answers import (
+    AnswerOptions,
+    FurtherKeywords,
+    Prediction,
+    describe_failure,
+)
 
 
 class Predictor:
@@ -98,7 +61,9 @@ class Predictor:
                 decode=find_decode(head.fingerprint),
             )
 
-    def predict(self, images: Any, top: int = 1) -> list[Prediction]:
+    def predict(
+        self, images: Any, top: int = 1, **asked: Unpack[FurtherKeywords]
+    ) -> list[Prediction]:
         """Predict the classes of images.
 
         Parameters
@@ -107,6 +72,8 @@ class Predictor:
             Images as `featx.embed` takes them.
         top : int
             Number of classes per image.
+        **asked
+            Further options of `featx.AnswerOptions`: `min_confidence`, `sets`, `unknown_rate`.
 
         Returns
         -------
@@ -116,12 +83,15 @@ class Predictor:
         Raises
         ------
         FeatxError
-            If `top` is smaller than 1, or the predictor is closed.
+            If `top` is smaller than 1, another option has no meaning, or the predictor is closed.
+        HeadError
+            If the head cannot answer what is asked.
         SourceError
             If something is no image, or a path does not exist or cannot be read as a source.
         """
-        check_top(top)
-        return [*iter_noted(iter_predicted(self.head, self._session, read_images(images), top))]
+        answerer = Answerer(self.head, AnswerOptions(top=top, **asked))
+        answerer.note_limits()
+        return [*iter_noted(iter_predicted(answerer, self._session, read_images(images)))]
 
     def close(self) -> None:
         """Release the engine's threads and memory."""
@@ -242,20 +212,18 @@ class _Numbered(Sequence[Entry]):
 
 
 def iter_predicted(
-    head: Head, session: EmbeddingSession, entries: Iterable[Entry], top: int
+    answerer: Answerer, session: EmbeddingSession, entries: Iterable[Entry]
 ) -> Iterator[Prediction]:
     """Predict the classes of the entries of a manifest, in their order; memory holds few of them.
 
     Parameters
     ----------
-    head : Head
-        The head that scores the classes.
+    answerer : Answerer
+        The head, and what is asked of it.
     session : EmbeddingSession
         An open engine over the backbone of the head.
     entries : iterable of Entry
         The images; those of a stream are taken when they are needed.
-    top : int
-        Number of classes per image.
     """
     (layer,) = session.backbone.layers
     numbered = _Numbered(entries)
@@ -268,95 +236,34 @@ def iter_predicted(
             for failure in batch.failures:
                 number = int(failure.id)
                 row = numbered.rows.pop(number)
-                found[number] = describe_prediction(row, error=failure.reason)
+                found[number] = describe_failure(row, failure.reason)
             if batch.rows:
-                ranked = rank_classes(head, batch.vectors[layer], top)
-                for embedded, best in zip(batch.rows, ranked, strict=True):
+                answers = answerer.answer(batch.vectors[layer])
+                for embedded, answer in zip(batch.rows, answers, strict=True):
                     number = int(embedded.id)
-                    found[number] = describe_prediction(numbered.rows.pop(number), best)
+                    found[number] = answerer.describe(numbered.rows.pop(number), answer)
             while n_done in found:
                 yield found.pop(n_done)
                 n_done += 1
 
 
 def iter_noted(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-    """Yield predictions, then tell the user how many images have none.
+    """Yield predictions, then tell the user how many images have none, or no label.
 
     Parameters
     ----------
     predictions : iterable of Prediction
         Predictions for all images.
     """
-    n_images, n_failed, first = 0, 0, ""
+    n_images, n_failed, n_abstained, first = 0, 0, 0, ""
     for one in predictions:
         n_images += 1
+        n_abstained += one.abstained is not None
         if one.error:
             n_failed += 1
             first = first or show_text(f"{one.path}: {one.error}")
         yield one
     if n_failed:
         note(f"no prediction for {n_failed} of {n_images} images, such as {first}")
-
-
-def check_top(top: int) -> None:
-    """Refuse a number of classes below 1.
-
-    Raises
-    ------
-    FeatxError
-        If `top` is smaller than 1.
-    """
-    if top < 1:
-        raise FeatxError(
-            subject="top", expected="at least 1", got=str(top), remedy="Pass top=1 or more."
-        )
-
-
-Ranked = tuple[tuple[str, float], ...]
-"""Classes with their scores, best first."""
-
-
-def rank_classes(head: Head, X: Array, top: int) -> list[Ranked]:
-    """Rank the classes of embedded images.
-
-    Parameters
-    ----------
-    head : Head
-        The head that scores the classes.
-    X : ndarray
-        Vectors ``(n_rows, dim)``.
-    top : int
-        Number of classes per image.
-    """
-    scores = head.predict_proba(X)  # (n_rows, n_classes)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :top]  # (n_rows, top)
-    classes = head.classes
-    return [
-        tuple((str(classes[code]), float(line[code])) for code in codes)
-        for line, codes in zip(scores, order, strict=True)
-    ]
-
-
-def describe_prediction(row: Row, best: Ranked = (), error: str | None = None) -> Prediction:
-    """Put together what the source says of an image and what the head says.
-
-    Parameters
-    ----------
-    row : Row
-        The image.
-    best : tuple of (str, float)
-        The most likely classes with their scores; none for an image that cannot be read.
-    error : str, optional
-        Reason why there is no prediction.
-    """
-    label, score = best[0] if best else (None, None)
-    return Prediction(
-        path=row.path,
-        id=row.id,
-        label=label,
-        score=score,
-        top=best,
-        true_label=row.label,
-        split=row.split,
-        error=error,
-    )
+    if n_abstained:
+        note(f"the head abstained for {n_abstained} of {n_images} images")

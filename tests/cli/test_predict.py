@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from featx.prediction.predictor import Prediction
+from featx.prediction.answers import Prediction
 
 PREDICTIONS = [
     Prediction(path="=cmd|' /C calc'!A0/1.jpg", id="@x", label="-1", top=(("-1", 0.5),), score=0.5),

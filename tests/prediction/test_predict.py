@@ -26,8 +26,9 @@ from featx.extraction.extract import extract
 from featx.fitting.fit import fit_head
 from featx.heads.head import Head
 from featx.heads.load import load_head
+from featx.prediction.answers import Prediction
 from featx.prediction.predict import iter_predictions, predict
-from featx.prediction.predictor import Prediction, open_predictor
+from featx.prediction.predictor import open_predictor
 from tests.builders import rewrite_values
 
 EMPTY = "expected an image, got an empty file. Copy the image again, or leave it out"
