@@ -11,7 +11,7 @@ from scipy.stats import binomtest, norm
 
 from featx.core.columns import iter_blocks
 from featx.core.typing import Array, BoolArray, Float64Array, IntArray, Measure
-from featx.heads.intervals import FOLD_VARIANCE
+from featx.heads.intervals import FOLD_EXCESS
 
 N_RESAMPLES = 10_000
 """Number of resamples of the bootstrap, and of random signs of a test."""
@@ -80,7 +80,7 @@ def measure_gain(
     low, high = _bootstrap_gain(difference, strata, units, seed)
     p_value = compute_p_value(sum_units(gains, units), seed)
     if n_folds is not None:
-        spread = math.sqrt(FOLD_VARIANCE)
+        spread = math.sqrt(1 + FOLD_EXCESS)
         low, high = mean - (mean - low) * spread, mean + (high - mean) * spread
         p_value = float(2 * norm.sf(norm.isf(p_value / 2) / spread))
     return Gain(mean=mean, ci95=(low, high), p_value=p_value)

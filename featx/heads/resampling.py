@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from featx.core.typing import Array, Float64Array, IntArray
-from featx.heads.intervals import FOLD_VARIANCE, LEVEL
+from featx.heads.intervals import FOLD_EXCESS, LEVEL
 
 N_DRAWS = 400
 """Number of samples of units. More move the ends of an interval by less than its own error."""
@@ -70,7 +70,7 @@ def estimate_by_resampling(
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     spread = _find_quantile(n_units) * float(drawn.std()) * np.sqrt(n_units / (n_units - 1))
-    widening = 1.0 if n_folds is None else np.sqrt(FOLD_VARIANCE)
+    widening = 1.0 if n_folds is None else np.sqrt(1 + FOLD_EXCESS)
     below, above = max(score - low, spread) * widening, max(high - score, spread) * widening
     return float(score - below), float(score + above)
 
