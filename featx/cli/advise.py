@@ -42,7 +42,7 @@ def advise(
                 for point in found.curve
             ],
         )
-        print_text()
+        print_text(f"always the most frequent class: {found.majority_accuracy:.3f}\n")
     print_advice(found)
     if found.unfreeze:
         named = f" --embedding {embedding}" if embedding else ""

@@ -3,6 +3,7 @@
 ``docs/reference/json.md`` lists the keys, and a test holds it.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -71,7 +72,8 @@ def _describe_gains(record: Mapping[str, Any]) -> dict[str, Any]:
     gains: dict[str, Any] = {}
     for name, value in rename_keys(record, top="gain_top", more="gain_more").items():
         if name in ("gain_top", "gain_more"):
-            gains |= {name: value["mean"], f"{name}_range": [value["low"], value["high"]]}
+            ends = None if math.isnan(value["mean"]) else [value["low"], value["high"]]
+            gains |= {name: value["mean"], f"{name}_range": ends}
         else:
             gains[name] = value
     return gains

@@ -2,15 +2,19 @@
 
 The rule, and the measurement behind it:
 
-1. Heads are fitted on a growing part of the rows, and scored on held-out rows: the learning curve.
-2. Fine-tuning removes a share of the errors of the frozen head. `MEASURED` holds that share by the
+1. Heads are fitted on a growing part of the rows of each fold, and every row is scored by heads
+   that have not seen it: the learning curve, each point with its interval.
+2. If neither the accuracy can be told from that of always saying the most frequent class nor the
+   balanced accuracy from chance, the head has learnt nothing: look at the labels first. If the
+   accuracy is not clearly above that of the most frequent class, nothing is promised.
+3. Fine-tuning removes a share of the errors of the frozen head. `MEASURED` holds that share by the
    number of rows per class, with its range over seeds, on several data sets; between two measured
    numbers of rows it is interpolated over their logarithm. The share times the errors at the end of
-   the curve is the expected gain, for the top block and for more blocks. Its range reaches from the
-   lowest to the highest share on all data sets that were measured at about so many rows.
-3. A gain below `MIN_GAIN` is not worth the time: stay frozen. If the whole range of a gain lies
-   above, unfreeze the top block; or more blocks, if they gain `MIN_GAIN` more than the top block.
-   Otherwise it is too near to call, and the advice is to stay frozen.
+   the curve is the gain if the data behave alike, for the top block and for more blocks. Its range
+   reaches from the lowest share and the fewest errors to the highest share and the most errors.
+4. A gain below `MIN_GAIN` is not worth the time. If both ends of the range lie below, stay frozen;
+   if both lie above, unfreeze the top block; or more blocks, if at both ends they gain `MIN_GAIN`
+   more than the top block. Otherwise nobody can tell, and the advice is to stay frozen.
 """
 
 from __future__ import annotations
@@ -23,9 +27,10 @@ from typing import Any, Literal
 import numpy as np
 
 from featx.core.errors import BackboneError
-from featx.finetune.curve import CurvePoint, draw_curve
+from featx.core.text import join_some
+from featx.finetune.curve import CurvePoint, LearningCurve, draw_curve
 from featx.finetune.measured import MEASURED, Measurement, Spread, find_measurements
-from featx.fitting.inputs import CacheLike, opened_cache
+from featx.fitting.inputs import N_SHOWN, CacheLike, list_single_classes, opened_cache
 from featx.heads.splits import check_seed, find_fresh
 from featx.heads.units import find_units, spread_over_units
 
@@ -52,9 +57,16 @@ class Advice:
     curve : tuple of CurvePoint
         Held-out accuracy of heads, by the number of rows that they were fitted on; empty if the
         network has learnt from too many rows.
+    majority_accuracy : float or None
+        Share of the rows that are of the most frequent class: the accuracy of a head that always
+        says this class. None without a curve.
+    is_chance : bool
+        Whether the last accuracy of the curve cannot be told from chance: the head has learnt
+        nothing.
     gain_top, gain_more : Spread
-        Expected gain in accuracy over the frozen head, of one block and of half of the blocks,
-        with its range; NaN without a curve.
+        Gain in accuracy over the frozen head if the data behave as those that were measured, of one
+        block and of half of the blocks, with its range; NaN without a curve, or if its last
+        accuracy is not clearly above that of the most frequent class.
     reasons : tuple of str
         Sentences that explain the advice, and say what it was measured on.
     measured : tuple of Measurement
@@ -67,6 +79,8 @@ class Advice:
 
     unfreeze: int
     curve: tuple[CurvePoint, ...]
+    majority_accuracy: float | None
+    is_chance: bool
     gain_top: Spread
     gain_more: Spread
     reasons: tuple[str, ...]
@@ -75,11 +89,13 @@ class Advice:
     @property
     def verdict(self) -> str:
         """The advice in one sentence."""
+        if self.is_chance:
+            return "Look at the labels first."
         if math.isnan(self.gain_more.mean):
             return "Cannot tell."
         if not self.unfreeze:
             may_pay = max(self.gain_top.high, self.gain_more.high) >= MIN_GAIN
-            return "Too near to call: stay frozen." if may_pay else "Stay frozen."
+            return "Cannot tell whether it pays: stay frozen." if may_pay else "Stay frozen."
         blocks = "block" if self.unfreeze == 1 else f"{self.unfreeze} blocks"
         return f"Unfreeze the top {blocks}."
 
@@ -124,10 +140,8 @@ def advise(cache: CacheLike, *, embedding: str | None = None, seed: int = 0) -> 
     Examples
     --------
     >>> advice = featx.advise("photos.h5")
-    >>> advice.verdict
-    'Too near to call: stay frozen.'
-    >>> [one.data for one in advice.measured]
-    ['CIFAR-10', 'digits']
+    >>> advice.verdict, advice.is_chance, advice.majority_accuracy
+    ('Cannot tell.', False, 0.5)
     """
     check_seed(seed)
     with opened_cache(cache) as opened:
@@ -148,6 +162,7 @@ def advise(cache: CacheLike, *, embedding: str | None = None, seed: int = 0) -> 
         chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:MAX_ROWS])
         X = opened.read_vectors(info.name, rows[chosen])
         subject = f"{opened.path}, split {split}"
+    single = list_single_classes(y, units)
     curve = draw_curve(
         X, y[chosen], None if units is None else units[chosen], seed=seed, subject=subject
     )
@@ -156,16 +171,21 @@ def advise(cache: CacheLike, *, embedding: str | None = None, seed: int = 0) -> 
     if choice.part == "more":
         n_blocks = count_more_blocks(info.fingerprint.backbone)
     reasons = choice.reasons
+    if single:
+        told = f"{len(single)} of {n_classes} classes cannot be held out, and count as wrong"
+        reasons = (f"{told}: all rows of {join_some(single, N_SHOWN)} are one unit.", *reasons)
     if learnt.any():
         told = f"{learnt.sum():,} of {n_all:,} rows were learnt from by the network"
         reasons = (f"{told}, and left out.", *reasons)
     return Advice(
         unfreeze=n_blocks,
-        curve=curve,
+        curve=curve.points,
+        majority_accuracy=curve.majority_accuracy,
+        is_chance=curve.is_chance,
         gain_top=choice.gain_top,
         gain_more=choice.gain_more,
         reasons=reasons,
-        measured=find_measurements(per_class),
+        measured=find_measurements(per_class) if curve.is_sure else (),
     )
 
 
@@ -186,6 +206,8 @@ def decline(n_rows: int, n_learnt: int) -> Advice:
     return Advice(
         unfreeze=0,
         curve=(),
+        majority_accuracy=None,
+        is_chance=False,
         gain_top=UNKNOWN,
         gain_more=UNKNOWN,
         reasons=(reason,),
@@ -202,7 +224,7 @@ class BlockChoice:
     part : {"none", "top", "more"}
         Part of the network to unfreeze: none, the top block, or half of the blocks.
     gain_top, gain_more : Spread
-        Expected gains in accuracy, with their ranges.
+        Gains in accuracy with their ranges; NaN if nothing can be promised.
     reasons : tuple of str
         Sentences that explain the choice.
     """
@@ -214,7 +236,7 @@ class BlockChoice:
 
 
 def choose_blocks(
-    per_class: float, curve: Sequence[CurvePoint], *, measured: Sequence[Measurement] = MEASURED
+    per_class: float, curve: LearningCurve, *, measured: Sequence[Measurement] = MEASURED
 ) -> BlockChoice:
     """Apply the rule of this module.
 
@@ -222,8 +244,8 @@ def choose_blocks(
     ----------
     per_class : float
         Number of labelled rows per class.
-    curve : sequence of CurvePoint
-        Points by their number of rows, ascending; at least one.
+    curve : LearningCurve
+        The learning curve.
     measured : sequence of Measurement
         Measured gains of fine-tuning, at least one.
 
@@ -232,34 +254,28 @@ def choose_blocks(
     BlockChoice
         The part of the network to unfreeze, and why.
     """
-    last = curve[-1]
+    if not curve.is_sure:
+        return BlockChoice(
+            part="none", gain_top=UNKNOWN, gain_more=UNKNOWN, reasons=_describe_chance(curve)
+        )
+    last = curve.points[-1]
     errors = Spread(1 - last.accuracy, 1 - last.accuracy_ci95[1], 1 - last.accuracy_ci95[0])
     near = find_measurements(per_class, measured)
-    tops, mores = zip(*(one.interpolate(per_class) for one in near), strict=True)
-    gain_top, gain_more = (Spread.join(shares).scale(errors) for shares in (tops, mores))
+    shares = zip(*(one.interpolate(per_class) for one in near), strict=True)
+    top, more = map(Spread.join, shares)
+    gain_top, gain_more = top.scale(errors), more.scale(errors)
     reasons = [
-        f"The frozen head is wrong for {100 * errors.mean:.1f} % of held-out rows, with "
-        f"{per_class:.0f} labelled rows per class."
+        f"The frozen head is wrong for {_describe_percent(errors)} of held-out rows, with "
+        f"{per_class:.0f} labelled rows per class.",
+        *_describe_step(last),
+        "Share of such errors that fine-tuning removed, with its range over the seeds:",
+        *(one.describe(per_class) for one in near),
+        f"If your data behave like these, one block brings {_describe_gain(gain_top)}, and half "
+        f"of the blocks {_describe_gain(gain_more)}.",
     ]
-    if len(curve) > 1:
-        step = last.accuracy - curve[-2].accuracy
-        reasons.append(
-            f"The last doubling of the rows changed its accuracy by {100 * step:+.1f} points"
-            + (
-                ": more labels will help too."
-                if step >= MIN_GAIN
-                else ": more labels will hardly help."
-            )
-        )
-    reasons.append("Share of such errors that fine-tuning removed, with its range over the seeds:")
-    reasons += [one.describe(per_class) for one in near]
-    reasons.append(
-        f"If your data behave like these, expect {_describe_gain(gain_top)} with one block and "
-        f"{_describe_gain(gain_more)} with half of the blocks."
-    )
     part: Literal["none", "top", "more"] = "none"
     if gain_more.low >= MIN_GAIN and (
-        gain_top.low < MIN_GAIN or gain_more.mean >= MIN_GAIN + gain_top.mean
+        gain_top.low < MIN_GAIN or (more.low - top.high) * errors.low >= MIN_GAIN
     ):
         part = "more"
     elif gain_top.low >= MIN_GAIN:
@@ -267,9 +283,60 @@ def choose_blocks(
     return BlockChoice(part=part, gain_top=gain_top, gain_more=gain_more, reasons=tuple(reasons))
 
 
-def _describe_gain(gain: Spread) -> str:
+def _describe_chance(curve: LearningCurve) -> tuple[str, ...]:
+    """Say that the head is not more often right than one that always says the same."""
+    last = curve.points[-1]
+    low, high = last.accuracy_ci95
+    told = (
+        f"The frozen head is right for {100 * last.accuracy:.1f} % of held-out rows "
+        f"({100 * low:.1f} to {100 * high:.1f} %), and a head that always says the most frequent "
+        f"class for {100 * curve.majority_accuracy:.1f} %."
+    )
+    if curve.is_chance:
+        return (
+            told,
+            "The head has learnt nothing that can be told from chance: look at the labels first, "
+            "whether they are those of the images.",
+        )
+    return (
+        told,
+        "That is too near to build on, so that nobody can tell what fine-tuning would bring: label "
+        "more rows, or look at the labels.",
+    )
+
+
+def _describe_step(last: CurvePoint) -> list[str]:
+    """Say what the last doubling of the rows changed, and what its interval bears out."""
+    if last.step is None or last.step_ci95 is None:
+        return []
+    low, high = last.step_ci95
+    if high < MIN_GAIN:
+        verdict = "more labels will hardly help"
+    elif low > 0:
+        verdict = "more labels should help too"
+    else:
+        verdict = "cannot tell whether more labels would help"
+    step = _describe_points(Spread(last.step, low, high))
+    return [f"The last doubling of the rows changed its accuracy by {step}: {verdict}."]
+
+
+def _describe_percent(share: Spread) -> str:
+    mean, low, high = (f"{100 * value:.1f}" for value in (share.mean, share.low, share.high))
+    return f"{mean} % ({low} to {high} %)"
+
+
+def _describe_points(gain: Spread) -> str:
     mean, low, high = (f"{100 * value:+.1f}" for value in (gain.mean, gain.low, gain.high))
     return f"{mean} points ({low} to {high})"
+
+
+def _describe_gain(gain: Spread) -> str:
+    """Name a gain if it is one at both ends, else the ends alone."""
+    if gain.low >= MIN_GAIN:
+        return _describe_points(gain)
+    if gain.high < MIN_GAIN:
+        return f"less than {100 * MIN_GAIN:.0f} point"
+    return f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f} points, so that nobody can tell"
 
 
 def count_more_blocks(backbone: str) -> int:

@@ -7,38 +7,96 @@ from dataclasses import dataclass
 import numpy as np
 
 from featx.core.errors import TuningError
-from featx.core.typing import Array
+from featx.core.progress import open_bar
+from featx.core.typing import Array, BoolArray, IntArray
 from featx.heads.classifier import HeadClassifier
-from featx.heads.intervals import estimate_interval
-from featx.heads.splits import build_folds
+from featx.heads.intervals import (
+    estimate_balanced_interval,
+    estimate_gain_interval,
+    estimate_interval,
+)
+from featx.heads.splits import Fold, build_folds
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 """Shares of the rows that the heads of the curve are fitted on."""
 
+CLEARANCE = 2.0
+"""Half widths of its interval by which an accuracy must lie above chance for a promise."""
 
-@dataclass(frozen=True)
+N_FOLDS = 5
+"""Number of folds: each row is scored once by heads that have not seen it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CurvePoint:
     """One point of a learning curve.
 
     Attributes
     ----------
     rows_per_class : float
-        Number of rows per class that the head was fitted on.
+        Mean number of rows per class that the heads were fitted on.
     accuracy : float
-        Accuracy of the head on held-out rows.
+        Accuracy of the heads on all rows, each held out once.
     accuracy_ci95 : (float, float)
         Interval that contains the true accuracy with 95 % confidence.
+    step : float or None
+        Difference from the accuracy of the point before; None for the first point.
+    step_ci95 : (float, float) or None
+        Interval of that difference, which is paired: both points score the same rows.
     """
 
     rows_per_class: float
     accuracy: float
     accuracy_ci95: tuple[float, float]
+    step: float | None = None
+    step_ci95: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningCurve:
+    """A learning curve, and what its last point stands beside.
+
+    Attributes
+    ----------
+    points : tuple of CurvePoint
+        Points by their number of rows, ascending; at least one.
+    majority_accuracy : float
+        Share of the rows that are of the most frequent class: the accuracy of a head that always
+        says this class.
+    balanced_ci95 : (float, float)
+        Interval of the balanced accuracy of the last point.
+    n_classes : int
+        Number of classes. One over it is the balanced accuracy of chance.
+    """
+
+    points: tuple[CurvePoint, ...]
+    majority_accuracy: float
+    balanced_ci95: tuple[float, float]
+    n_classes: int
+
+    @property
+    def is_chance(self) -> bool:
+        """Whether neither accuracy nor balanced accuracy can be told from chance."""
+        low = self.points[-1].accuracy_ci95[0]
+        return low <= self.majority_accuracy and self.balanced_ci95[0] <= 1 / self.n_classes
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the accuracy is above the majority's share by twice what its interval reaches.
+
+        A promise needs more than an interval of 95 %: of 40 curves of random labels, one lies
+        wholly above chance.
+        """
+        last = self.points[-1]
+        return last.accuracy - CLEARANCE * (last.accuracy - last.accuracy_ci95[0]) > (
+            self.majority_accuracy
+        )
 
 
 def draw_curve(
-    X: Array, y: Array, units: Array | None, *, seed: int, subject: str
-) -> tuple[CurvePoint, ...]:
-    """Fit heads on a growing part of the rows, and score them on a fifth that is held out.
+    X: Array, y: Array, units: IntArray | None, *, seed: int, subject: str
+) -> LearningCurve:
+    """Fit heads on a growing part of the rows of each fold, and score them on the rest.
 
     Parameters
     ----------
@@ -46,7 +104,7 @@ def draw_curve(
         Embeddings ``(n_rows, dim)``.
     y : ndarray of str
         Labels ``(n_rows,)``.
-    units : ndarray or None
+    units : ndarray of int64 or None
         Units ``(n_rows,)``: rows of one unit stay together; None if each row is alone.
     seed : int
         Seed of the folds and of the order of the rows.
@@ -55,19 +113,19 @@ def draw_curve(
 
     Returns
     -------
-    tuple of CurvePoint
-        Points by their number of rows, ascending; at least one.
+    LearningCurve
+        At least one point.
 
     Raises
     ------
     TuningError
         If there are fewer than two classes, or too few rows of them.
     """
-    counts = np.unique(y, return_counts=True)[1] if len(y) else np.zeros(0, int)
-    folds = build_folds(y, units, n_folds=5, seed=seed) if len(counts) > 1 else []
-    # A fold that holds out a whole class cannot be the end of the curve.
-    folds = [pair for pair in folds if len(np.unique(y[pair[0]])) == len(counts)]
-    if not folds:
+    codes = np.unique(y, return_inverse=True)[1]
+    counts = np.bincount(codes)
+    folds = build_folds(codes, units, n_folds=N_FOLDS, seed=seed) if len(counts) > 1 else []
+    # A row whose class lies in its fold alone counts as wrong; but some must be learnable.
+    if not any(np.isin(codes[test], codes[train]).any() for train, test in folds):
         raise TuningError(
             subject=subject,
             expected="labelled rows of at least 2 classes for a learning curve, some of each class "
@@ -75,19 +133,138 @@ def draw_curve(
             got=f"{len(counts)} classes of at least {min(counts, default=0)} rows",
             remedy="Label more rows.",
         )
-    train, test = folds[0]
-    train = np.random.default_rng(seed).permutation(train)
-    head = HeadClassifier(random_state=seed, progress=None)
-    points: list[CurvePoint] = []
-    for share in sorted(SHARES, reverse=True):
-        part = train[: max(2, round(share * len(train)))]
-        n_classes = len(np.unique(y[part]))
-        if n_classes < len(counts):
-            break  # a smaller part lacks a class and would say nothing
-        head.fit(X[part], y[part], None if units is None else units[part])
-        # All smaller parts use the C of all rows, because the search takes most of the time.
-        head.set_params(C=head.C_)
-        right = head.predict(X[test]) == y[test]
-        interval = estimate_interval(right, None if units is None else units[test])
-        points.append(CurvePoint(len(part) / n_classes, float(right.mean()), interval))
-    return tuple(points[::-1])
+    orders = [
+        order_rows(codes[train], None if units is None else units[train], seed=seed)
+        for train, _ in folds
+    ]
+    n_fitted: list[list[int]] = []
+    right: list[BoolArray] = []  # by share, descending
+    heads = [HeadClassifier(random_state=seed, progress=False) for _ in folds]
+    with open_bar("drawing the learning curve", len(SHARES) * len(folds), unit="fits") as bar:
+        for share in sorted(SHARES, reverse=True):
+            parts = [
+                train[order[: count_part(share, order, None if units is None else units[train])]]
+                for (train, _), order in zip(folds, orders, strict=True)
+            ]
+            if right and any(
+                len(np.unique(codes[part])) < len(np.unique(codes[train]))
+                for part, (train, _) in zip(parts, folds, strict=True)
+            ):
+                break  # a smaller part lacks a class and would say nothing
+            scored = np.zeros(len(y), bool)
+            for head, part, (_, test) in zip(heads, parts, folds, strict=True):
+                scored[test] = (
+                    _predict(head, X, codes, fold=(part, test), units=units) == codes[test]
+                )
+                bar.update()
+            n_fitted.append([len(part) for part in parts])
+            right.append(scored)
+    sizes = [sum(n) / len(n) / len(counts) for n in n_fitted]
+    return LearningCurve(
+        points=tuple(
+            _build_point(size, now, before, units=units, n_folds=len(folds), n_dims=X.shape[1])
+            for size, now, before in zip(
+                sizes[::-1], right[::-1], [None, *right[:0:-1]], strict=True
+            )
+        ),
+        majority_accuracy=float(counts.max() / len(y)),
+        balanced_ci95=estimate_balanced_interval(
+            right[0], codes, units, n_folds=len(folds), n_dims=X.shape[1]
+        ),
+        n_classes=len(counts),
+    )
+
+
+def order_rows(codes: IntArray, units: IntArray | None, *, seed: int) -> IntArray:
+    """Put rows into an order of which each beginning is stratified and holds whole units.
+
+    Half of the rows of units that hold two copies of a file would be most of the files.
+
+    Parameters
+    ----------
+    codes : ndarray of int64
+        ``(n_rows,)``, class codes.
+    units : ndarray of int64 or None
+        ``(n_rows,)``, the unit of each row; None if each row is alone.
+    seed : int
+        Seed of the order.
+
+    Returns
+    -------
+    ndarray of int64
+        ``(n_rows,)``, indices of the rows.
+
+    Examples
+    --------
+    >>> codes, units = np.array([0, 0, 1, 1, 1, 1]), np.array([0, 1, 2, 2, 3, 3])
+    >>> order = order_rows(codes, units, seed=0)
+    >>> sorted(codes[order[:3]].tolist())
+    [0, 1, 1]
+    """
+    numbers = np.arange(len(codes)) if units is None else np.unique(units, return_inverse=True)[1]
+    rank = np.random.default_rng(seed).permutation(numbers.max() + 1)[numbers]
+    share = np.empty(len(codes))  # of its class that lies before and with each row
+    for code in np.unique(codes):
+        rows = np.flatnonzero(codes == code)
+        rows = rows[np.argsort(rank[rows], kind="stable")]
+        share[rows] = np.arange(1, len(rows) + 1) / len(rows)
+    first = np.full(numbers.max() + 1, 2.0)
+    np.minimum.at(first, numbers, share)
+    return np.lexsort((rank, first[numbers]))
+
+
+def count_part(share: float, order: IntArray, units: IntArray | None) -> int:
+    """Count the rows of a part that holds at least a share of the rows, and whole units.
+
+    Parameters
+    ----------
+    share : float
+        Share of the rows, above 0 and up to 1.
+    order : ndarray of int64
+        ``(n_rows,)``, as `order_rows` returns it.
+    units : ndarray of int64 or None
+        ``(n_rows,)``, the unit of each row.
+    """
+    n_rows = min(len(order), max(2, round(share * len(order))))
+    if units is None:
+        return n_rows
+    ordered = units[order]
+    return n_rows + int(np.argmin(np.append(ordered[n_rows:] == ordered[n_rows - 1], False)))
+
+
+def _predict(
+    head: HeadClassifier, X: Array, codes: IntArray, *, fold: Fold, units: IntArray | None
+) -> IntArray:
+    """Predict the test rows of a fold; of one class, there is nothing to fit."""
+    part, test = fold
+    classes = np.unique(codes[part])
+    if len(classes) == 1:
+        return np.full(len(test), classes[0])
+    head.fit(X[part], codes[part], None if units is None else units[part])
+    # All smaller parts use the C of all rows, because the search takes most of the time.
+    head.set_params(C=head.C_)
+    return np.asarray(head.predict(X[test]))
+
+
+def _build_point(
+    per_class: float,
+    right: BoolArray,
+    before: BoolArray | None,
+    *,
+    units: IntArray | None,
+    n_folds: int,
+    n_dims: int,
+) -> CurvePoint:
+    """Build a point of the rows that are predicted correctly there, and at the point before."""
+    interval = estimate_interval(right, units, n_folds=n_folds, n_dims=n_dims)
+    accuracy = float(right.mean())
+    if before is None:
+        return CurvePoint(rows_per_class=per_class, accuracy=accuracy, accuracy_ci95=interval)
+    gains = right.astype(np.int64) - before
+    return CurvePoint(
+        rows_per_class=per_class,
+        accuracy=accuracy,
+        accuracy_ci95=interval,
+        step=float(gains.mean()),
+        step_ci95=estimate_gain_interval(gains, units, n_folds=n_folds, n_dims=n_dims),
+    )

@@ -256,7 +256,7 @@ def note_labels(y: Array, *, subject: str, units: IntArray | None = None) -> Non
     units : ndarray of int64, optional
         ``(n_rows,)``, the unit of each row. Default: each row is a unit of its own.
     """
-    classes, codes = np.unique(y, return_inverse=True)
+    classes = np.unique(y)
     if are_numbers(classes) and len(classes) > MANY_NUMBERS and len(y) < MIN_ROWS * len(classes):
         note(
             f"{subject}: the labels look like numbers ({classes[0]}, {classes[1]}, …), "
@@ -264,9 +264,7 @@ def note_labels(y: Array, *, subject: str, units: IntArray | None = None) -> Non
             'with target="COLUMN"'
         )
         return
-    rows = np.arange(len(y)) if units is None else units
-    n_units = np.bincount(np.unique(np.stack([codes, rows]), axis=1)[0], minlength=len(classes))
-    single = [str(label) for label in classes[n_units == 1]]
+    single = list_single_classes(y, units)
     if single:
         one = "row" if units is None else "row or group"
         which = f"{len(single)} of {len(classes)} classes"
@@ -275,6 +273,33 @@ def note_labels(y: Array, *, subject: str, units: IntArray | None = None) -> Non
             f"{subject}: {which} {verb} a single {one} ({join_some(single, N_SHOWN)}): it is "
             "learnt from, but no held-out prediction of it can be right"
         )
+
+
+def list_single_classes(y: Array, units: IntArray | None) -> list[str]:
+    """List the classes all of whose rows are one unit: whatever parts rows cannot part them.
+
+    Parameters
+    ----------
+    y : ndarray of str
+        ``(n_rows,)``, labels.
+    units : ndarray of int64 or None
+        ``(n_rows,)``, the unit of each row; None if each row is alone.
+
+    Returns
+    -------
+    list of str
+        Names of classes, sorted.
+
+    Examples
+    --------
+    >>> list_single_classes(np.array(["ant", "ant", "bee", "bee"]), np.array([0, 1, 2, 2]))
+    ['bee']
+    """
+    classes, codes = np.unique(y, return_inverse=True)
+    rows = np.arange(len(y)) if units is None else units
+    pairs = np.unique(np.stack([codes, rows]), axis=1)
+    n_units = np.bincount(pairs[0], minlength=len(classes))
+    return [str(label) for label in classes[n_units == 1]]
 
 
 def are_numbers(classes: Array) -> bool:

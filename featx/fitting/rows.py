@@ -17,7 +17,7 @@ from featx.core.same_files import (
     find_conflicts,
 )
 from featx.core.typing import Array, BoolArray, IntArray, StrArray, UInt8Array
-from featx.fitting.inputs import check_labels
+from featx.fitting.inputs import check_labels, note_labels
 from featx.fitting.left_out import LeftOut
 from featx.fitting.memory import check_memory
 from featx.heads.head import FittedOn
@@ -91,7 +91,9 @@ class FittingRows:
         y = cache.labels[rows]
         check_labels(y, subject=f"{cache.path}, split {split}")
         check_memory(len(rows), info.fingerprint.dim, len(np.unique(y)), kind=kind)
-        return cls.take(cache, rows, y, info=info, split=split)
+        taken = cls.take(cache, rows, y, info=info, split=split)
+        note_labels(y, subject=f"{cache.path}, split {split}", units=taken.units)
+        return taken
 
     @classmethod
     def take(

@@ -93,7 +93,7 @@ def drop_zeros(column: Categories) -> Categories:
     Examples
     --------
     >>> drop_zeros(Categories.from_list(["1.0", None, "2.0"])).to_list()
-    ['1', None, '2']
+    ['1', '', '2']
     >>> drop_zeros(Categories.from_list(["1.0", "1.5"])).to_list()
     ['1.0', '1.5']
     """

@@ -307,7 +307,9 @@ def test_advice_ends_with_the_command_that_follows_it(
 ) -> None:
     advice = featx.Advice(
         unfreeze=n_blocks,
-        curve=(CurvePoint(8.0, 0.5, (0.25, 0.75)),),
+        curve=(CurvePoint(rows_per_class=8.0, accuracy=0.5, accuracy_ci95=(0.25, 0.75)),),
+        majority_accuracy=0.125,
+        is_chance=False,
         gain_top=Spread(0.0, 0.0, 0.0),
         gain_more=Spread(0.0, 0.0, 0.0),
         reasons=("It was measured.",),
@@ -316,4 +318,5 @@ def test_advice_ends_with_the_command_that_follows_it(
     monkeypatch.setattr("featx.finetune.advise.advise", lambda *_, **__: advice)
     out = run_cli("advise", "photos.h5", *options).out
     assert out.splitlines()[1].split() == ["8", "0.500", "0.250", "0.750"]
+    assert out.splitlines()[2] == "always the most frequent class: 0.125"
     assert out.endswith(f"\n\nIt was measured.\n\n{last}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -10,7 +13,7 @@ import pytest
 
 import featx
 from featx.core.errors import FeatxError, TuningError
-from featx.core.typing import Array
+from featx.core.typing import Array, IntArray, StrArray
 from featx.finetune.advise import (
     MIN_GAIN,
     Advice,
@@ -18,7 +21,14 @@ from featx.finetune.advise import (
     choose_blocks,
     count_more_blocks,
 )
-from featx.finetune.curve import CurvePoint, draw_curve
+from featx.finetune.curve import (
+    SHARES,
+    CurvePoint,
+    LearningCurve,
+    count_part,
+    draw_curve,
+    order_rows,
+)
 from featx.finetune.measured import (
     MEASURED,
     MeasuredGain,
@@ -28,7 +38,7 @@ from featx.finetune.measured import (
 )
 from featx.finetune.plan import choose_n_blocks
 from featx.heads.intervals import estimate_interval
-from tests.builders import MakeCache, mark_learnt
+from tests.builders import MakeCache, mark_learnt, rewrite_values
 
 
 def spread(mean: float, *, half: float = 0.0) -> Spread:
@@ -60,15 +70,25 @@ HALF = measure((10, 0.0, 0.0), (1000, 0.5, 0.5))
 
 
 def build_point(per_class: float, accuracy: float, *, half: float = 0.0) -> CurvePoint:
-    return CurvePoint(per_class, accuracy, (accuracy - half, accuracy + half))
+    return CurvePoint(
+        rows_per_class=per_class,
+        accuracy=accuracy,
+        accuracy_ci95=(accuracy - half, accuracy + half),
+    )
+
+
+def build_curve(*points: CurvePoint, majority: float = 0.1, balanced: float = 0.5) -> LearningCurve:
+    """Build a curve of ten classes; `balanced` is the low end of the balanced accuracy."""
+    return LearningCurve(
+        points=points, majority_accuracy=majority, balanced_ci95=(balanced, 1.0), n_classes=10
+    )
 
 
 def choose(
     per_class: float, accuracy: float, *measured: Measurement, half: float = 0.0
 ) -> BlockChoice:
-    return choose_blocks(
-        per_class, [build_point(per_class, accuracy, half=half)], measured=measured
-    )
+    curve = build_curve(build_point(per_class, accuracy, half=half))
+    return choose_blocks(per_class, curve, measured=measured)
 
 
 def test_choose_blocks_just_below_a_point_stays_frozen() -> None:
@@ -138,20 +158,141 @@ def test_choose_blocks_harm_is_never_advised() -> None:
 
 
 def test_choose_blocks_tells_figures_and_where_they_were_measured() -> None:
-    curve = [build_point(40, 0.7), build_point(80, 0.76)]
+    last = replace(build_point(80, 0.76), step=0.06, step_ci95=(0.02, 0.1))
     measured = measure((10, 0.0, 0.02), (1000, 0.5, 0.62), half=0.01)
+    curve = build_curve(build_point(40, 0.7), last)
     text = " ".join(choose_blocks(100, curve, measured=[measured]).reasons)
     for part in (
-        "24.0 % of held-out rows",
+        "24.0 % (24.0 to 24.0 %) of held-out rows",
         "100 labelled rows per class",
-        "by +6.0 points: more",
+        "by +6.0 points (+2.0 to +10.0): more labels should help too.",
         "lenet5 on digits at 32 pixels: one block removed between 0 % (-1 to 1 %, 3 seeds) at 10 "
         "rows per class and 50 % (49 to 51 %, 3 seeds) at 1000 rows per class; half of the "
         "blocks, between 2 % (1 to 3 %, 3 seeds) at 10 rows per class and 62 % (61 to 63 %, "
         "3 seeds) at 1000 rows per class.",
-        "+6.0 points (+5.8 to +6.2) with one block and +7.7 points (+7.4 to +7.9)",
+        "one block brings +6.0 points (+5.8 to +6.2), and half of the blocks +7.7 points (+7.4 to",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("step", "verdict"),
+    [
+        ((0.10, -0.01, 0.21), "cannot tell whether more labels would help"),
+        ((0.10, 0.001, 0.21), "more labels should help too"),
+        ((-0.15, -0.3, 0.02), "cannot tell whether more labels would help"),
+        ((0.0, -0.009, 0.009), "more labels will hardly help"),
+        ((0.0, -0.02, 0.02), "cannot tell whether more labels would help"),
+        ((-0.1, -0.2, -0.01), "more labels will hardly help"),
+    ],
+    ids=str,
+)
+def test_choose_blocks_says_of_a_step_what_its_interval_bears_out(
+    step: tuple[float, float, float], verdict: str
+) -> None:
+    last = replace(build_point(80, 0.76), step=step[0], step_ci95=step[1:])
+    (told,) = [
+        reason
+        for reason in choose_blocks(100, build_curve(build_point(40, 0.7), last)).reasons
+        if "last doubling" in reason
+    ]
+    assert told.endswith(f": {verdict}.")
+
+
+def test_choose_blocks_of_one_point_says_nothing_of_a_step() -> None:
+    assert not [reason for reason in choose(100, 0.5, HALF).reasons if "doubling" in reason]
+
+
+@pytest.mark.parametrize(
+    ("gain", "told"),
+    [
+        (Spread(0.05, 0.01, 0.1), "+5.0 points (+1.0 to +10.0)"),
+        (Spread(0.05, 0.009, 0.1), "+0.9 to +10.0 points, so that nobody can tell"),
+        (Spread(0.0, -0.05, 0.009), "less than 1 point"),
+    ],
+    ids=["both", "low", "none"],
+)
+def test_choose_blocks_names_a_gain_only_if_it_is_one_at_both_ends(gain: Spread, told: str) -> None:
+    measured = Measurement(
+        backbone="lenet5",
+        data="digits",
+        size=32,
+        gains=(MeasuredGain(rows_per_class=100, top=gain, more=gain, n_seeds=3),),
+    )
+    wrong_for_all = build_curve(build_point(100, 0.0), majority=-1.0)
+    text = choose_blocks(100, wrong_for_all, measured=[measured]).reasons[-1]
+    assert text.count(told) == 2
+
+
+# ---- what cannot be told from chance
+
+
+@pytest.mark.parametrize(
+    ("half", "balanced", "is_chance", "is_sure"),
+    [
+        (0.26, 0.05, True, False),
+        (0.24, 0.05, False, False),
+        (0.26, 0.15, False, False),
+        (0.13, 0.15, False, False),
+        (0.12, 0.15, False, True),
+    ],
+    ids=["chance", "above", "balanced-above", "too-near", "clear"],
+)
+def test_choose_blocks_promises_only_what_lies_clearly_above_the_majority(
+    half: float, balanced: float, is_chance: bool, is_sure: bool
+) -> None:
+    curve = build_curve(build_point(100, 0.75, half=half), majority=0.5, balanced=balanced)
+    assert (curve.is_chance, curve.is_sure) == (is_chance, is_sure)
+    choice = choose_blocks(100, curve, measured=[measure((100, 0.5, 0.9))])
+    text = " ".join(choice.reasons)
+    assert (choice.part != "none") == is_sure
+    assert math.isnan(choice.gain_top.mean) == (not is_sure)
+    assert math.isnan(choice.gain_more.high) == (not is_sure)
+    assert ("look at the labels first" in text) == is_chance
+    assert ("nobody can tell" in text) == (not is_chance and not is_sure)
+    if not is_sure:
+        assert "points" not in text
+        assert "always says the most frequent class for 50.0 %" in text
+
+
+def draw_noise(n_rows: int, mode: str, seed: int) -> tuple[Array, StrArray, IntArray | None]:
+    """Draw vectors and labels that know nothing of each other: single rows, copies or groups."""
+    rng = np.random.default_rng(seed)
+    size = {"rows": 1, "copies": 2, "groups": 10}[mode]
+    n_units = n_rows // size
+    y = rng.choice(["ant", "bee"], n_units)
+    X = rng.normal(size=(n_units, 16))
+    units = np.repeat(np.arange(n_units), size)
+    spread = rng.normal(size=(n_units * size, 16)) * (mode == "groups") / 2
+    X = X[units] + spread
+    return X.astype(np.float32), y[units], None if mode == "rows" else units
+
+
+@pytest.mark.parametrize("mode", ["rows", "copies", "groups"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_random_labels_promise_nothing(mode: str, seed: int) -> None:
+    X, y, units = draw_noise(100, mode, seed)
+    curve = draw_curve(X, y, units, seed=seed, subject="rows")
+    assert curve.is_chance
+    assert choose_blocks(50, curve).part == "none"
+
+
+def test_advice_at_chance_tells_to_look_at_the_labels(make_cache: MakeCache) -> None:
+    path = make_cache(n_train=60)
+    rng = np.random.default_rng(0)
+    labels = rng.choice(["ants", "bees"], 60)
+    for label in ("ants", "bees"):
+        for row in np.flatnonzero(labels == label):
+            rewrite_values(path, "labels/label", label, slice(int(row), int(row) + 1))
+    advice = featx.advise(path)
+    assert (advice.verdict, advice.unfreeze) == ("Look at the labels first.", 0)
+    assert advice.is_chance
+    assert advice.measured == ()
+    record = advice.to_dict()
+    assert math.isnan(record["gain_top"]["mean"])
+    assert record["majority_accuracy"] == np.bincount(labels == "ants").max() / 60
+    with pytest.raises(TuningError, match=r"got no advice\. .* look at the labels first"):
+        choose_n_blocks("auto", advice, "c.h5")
 
 
 @pytest.mark.parametrize("per_class", [10, 5])
@@ -186,27 +327,68 @@ def make_clusters(n_rows: int, n_classes: int = 3, seed: int = 0) -> tuple[Array
     return X.astype(np.float32), np.array([f"c{code}" for code in codes])
 
 
-def test_draw_curve_rises_with_rows() -> None:
+def test_draw_curve_rises_with_rows_and_scores_each_row() -> None:
     X, y = make_clusters(600)
-    points = draw_curve(X, y, None, seed=0, subject="rows")
+    curve = draw_curve(X, y, None, seed=0, subject="rows")
+    points = curve.points
     assert [round(point.rows_per_class) for point in points] == [20, 40, 80, 160]
     assert points[-1].accuracy > points[0].accuracy
-    for point in points:  # a fifth of the rows is held out
-        n_right = round(120 * point.accuracy)
-        assert point.accuracy_ci95 == estimate_interval(np.arange(120) < n_right)
-    assert points == draw_curve(X, y, None, seed=0, subject="rows")
+    assert (curve.majority_accuracy, curve.n_classes) == (200 / 600, 3)
+    for point in points:
+        n_right = round(600 * point.accuracy)
+        interval = estimate_interval(np.arange(600) < n_right, n_folds=5, n_dims=16)
+        assert point.accuracy_ci95 == pytest.approx(interval)
+    assert (points[0].step, points[0].step_ci95) == (None, None)
+    for before, point in itertools.pairwise(points):
+        assert point.step is not None
+        assert point.step_ci95 is not None
+        assert point.step == pytest.approx(point.accuracy - before.accuracy)
+        assert point.step_ci95[0] < point.step < point.step_ci95[1]
+    assert curve == draw_curve(X, y, None, seed=0, subject="rows")
 
 
 def test_draw_curve_leaves_out_parts_that_lack_a_class() -> None:
     X, y = make_clusters(15)
-    points = draw_curve(X, y, None, seed=0, subject="rows")
-    assert 1 <= len(points) < 4
+    curve = draw_curve(X, y, None, seed=0, subject="rows")
+    assert 1 <= len(curve.points) < len(SHARES)
 
 
-def test_draw_curve_with_a_class_of_one_row_learns_from_it() -> None:
+def test_draw_curve_counts_a_class_of_one_row_as_wrong() -> None:
     X, y = make_clusters(40, n_classes=2)
     y[0] = "rare"
-    assert draw_curve(X, y, None, seed=0, subject="rows")  # it lies in the first fold
+    curve = draw_curve(X, y, None, seed=0, subject="rows")
+    assert curve.points[-1].accuracy <= 39 / 40
+
+
+def test_draw_curve_of_a_fold_with_one_class_to_learn_predicts_it() -> None:
+    # All of bee is one group: where it is held out, there is one class, and it counts as wrong.
+    X, y = make_clusters(100, n_classes=1)
+    y = np.where(np.arange(100) < 90, "ant", "bee")
+    units = np.append(np.repeat(np.arange(30), 3), np.full(10, 30))
+    curve = draw_curve(X, y, units, seed=0, subject="rows")
+    assert curve.points[-1].accuracy <= 0.9
+    assert curve.is_chance
+
+
+@pytest.mark.parametrize("units", [None, np.repeat([0, 1], 10)], ids=["rows", "groups"])
+def test_draw_curve_of_classes_that_cannot_be_held_out_is_refused(units: IntArray | None) -> None:
+    X, y = make_clusters(20, n_classes=1)
+    y = np.arange(20).astype(str) if units is None else np.repeat(["ant", "bee"], 10)
+    with pytest.raises(TuningError, match=r"rows: expected labelled rows of at least 2 classes"):
+        draw_curve(X, y, units, seed=0, subject="rows")
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_order_rows_begins_with_whole_units_and_all_classes(size: int) -> None:
+    units = np.random.default_rng(0).permutation(np.repeat(np.arange(60), size))
+    codes = (units % 3 == 0).astype(np.int64)
+    order = order_rows(codes, units, seed=0)
+    assert sorted(order.tolist()) == list(range(60 * size))
+    for share in SHARES:
+        part = order[: count_part(share, order, units)]
+        assert share * len(units) - 1 <= len(part) <= share * len(units) + size
+        assert not set(units[part]) & set(np.delete(units, part))
+        assert codes[part].mean() == pytest.approx(1 / 3, abs=0.1)
 
 
 def test_advise_with_a_seed_that_is_none_is_refused(cache_path: Path) -> None:
@@ -232,13 +414,29 @@ def test_draw_curve_keeps_groups_together() -> None:
     assert len(fit.call_args.args[1]) == 240
 
 
+def test_advise_keeps_copies_together(make_cache: MakeCache) -> None:
+    with patch("featx.finetune.advise.draw_curve", autospec=True) as draw:
+        draw.side_effect = StopIteration
+        path = make_cache(n_train=40)
+        with featx.open_cache(path) as cache:
+            digest = cache.digests[0]
+        rewrite_values(
+            path, "rows/digest", np.frombuffer(bytes.fromhex(digest), np.uint8), slice(1, 2)
+        )
+        with pytest.raises(StopIteration):
+            featx.advise(path)
+    units = draw.call_args.args[2]
+    assert units[0] == units[1]
+    assert len(set(units.tolist())) == 39
+
+
 def test_advise_looks_at_train_alone(cache_path: Path) -> None:
     with featx.open_cache(cache_path) as cache:
         n_train = len(cache.select_rows("train", labelled=True))
         n_classes = len(set(cache.labels[cache.select_rows("train", labelled=True)]))
     advice = featx.advise(cache_path)
     assert advice.curve[-1].rows_per_class <= n_train / n_classes
-    assert advice.verdict in ("Stay frozen.", "Too near to call: stay frozen.")
+    assert advice.verdict in ("Stay frozen.", "Cannot tell whether it pays: stay frozen.")
     assert advice.to_dict()["verdict"] == advice.verdict
 
 
@@ -254,7 +452,7 @@ def test_count_more_blocks_is_half_of_the_blocks(backbone: str, n_blocks: int) -
     ("n_blocks", "gain", "verdict"),
     [
         (0, Spread(0.002, -0.01, 0.009), "Stay frozen."),
-        (0, Spread(0.002, -0.01, 0.011), "Too near to call: stay frozen."),
+        (0, Spread(0.002, -0.01, 0.011), "Cannot tell whether it pays: stay frozen."),
         (1, Spread(0.02, 0.01, 0.03), "Unfreeze the top block."),
         (5, Spread(0.02, 0.01, 0.03), "Unfreeze the top 5 blocks."),
     ],
@@ -266,6 +464,8 @@ def test_verdict_names_the_blocks_or_says_why_not(
         advice = Advice(
             unfreeze=n_blocks,
             curve=(),
+            majority_accuracy=0.5,
+            is_chance=False,
             gain_top=gains[0],
             gain_more=gains[1],
             reasons=(),

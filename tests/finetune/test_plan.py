@@ -34,6 +34,8 @@ def build_advice(n_blocks: int) -> Advice:
     return Advice(
         unfreeze=n_blocks,
         curve=(),
+        majority_accuracy=0.5,
+        is_chance=False,
         gain_top=Spread(0.0, 0.0, 0.0),
         gain_more=Spread(0.0, 0.0, 0.0),
         reasons=("It knows enough.", "It was measured."),

@@ -5,7 +5,11 @@ import pytest
 from scipy.stats import binomtest
 
 from featx.core.typing import Array
-from featx.heads.intervals import estimate_balanced_interval, estimate_interval
+from featx.heads.intervals import (
+    estimate_balanced_interval,
+    estimate_gain_interval,
+    estimate_interval,
+)
 
 
 def count(n_right: int, n_rows: int) -> Array:
@@ -159,3 +163,38 @@ def test_balanced_interval_of_folds_is_wider() -> None:
     right, codes = count(150, 200), np.tile([0, 1], 100)
     of_folds = measure_width(estimate_balanced_interval(right, codes, n_folds=5))
     assert 1.2 < of_folds / measure_width(estimate_balanced_interval(right, codes)) < 1.31
+
+
+# --- estimate_gain_interval
+
+
+@pytest.mark.parametrize("n_folds", [None, 5])
+@pytest.mark.parametrize("size", [1, 4], ids=["rows", "units"])
+def test_gain_interval_covers_what_it_states(size: int, n_folds: int | None) -> None:
+    rng = np.random.default_rng(0)
+    n_right, n_trials, n_units = 0, 400, 60
+    for _ in range(n_trials):
+        gains = rng.choice([1, -1, 0], n_units, p=[0.12, 0.05, 0.83])
+        units = None if size == 1 else np.repeat(np.arange(n_units), size)
+        low, high = estimate_gain_interval(np.repeat(gains, size), units, n_folds=n_folds)
+        n_right += low <= 0.07 <= high
+    assert 0.93 <= n_right / n_trials <= (0.98 if n_folds is None else 1)
+
+
+def test_gain_interval_of_no_change_has_a_width_and_of_folds_is_wider() -> None:
+    low, high = estimate_gain_interval(np.zeros(100))
+    assert -0.03 < low < 0 < high < 0.03
+    assert estimate_gain_interval(np.zeros(100), n_folds=5)[1] > high
+
+
+@pytest.mark.parametrize(
+    ("gains", "units"), [([], None), ([1, 1, 1], [0, 0, 0])], ids=["none", "one-unit"]
+)
+def test_gain_interval_of_nothing_is_everything(gains: list[int], units: list[int] | None) -> None:
+    found = estimate_gain_interval(np.array(gains), None if units is None else np.array(units))
+    assert found == (-1.0, 1.0)
+
+
+def test_gain_interval_stays_within_its_range() -> None:
+    low, high = estimate_gain_interval(np.ones(3))
+    assert -1 <= low < high <= 1
