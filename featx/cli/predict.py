@@ -154,10 +154,8 @@ def _print_columns(predictions: "Sequence[Prediction]", top: int, *, is_cache: b
     columns = dict(zip(_name_columns(top), cells, strict=True))
     has_own_ids = any(not one.path.endswith(one.id) for one in predictions)
     columns["unknown"] = tuple("unknown" if cell == "true" else "" for cell in columns["unknown"])
-    columns["label"] = tuple(
-        "-" if one.abstained else cell
-        for one, cell in zip(predictions, columns["label"], strict=True)
-    )
+    if not all(one.label_set is None for one in predictions):
+        columns["label_set"] = tuple(cell or "(empty)" for cell in columns["label_set"])
     columns.pop("path" if is_cache else "id" if not has_own_ids else "", None)
     known = {label for prediction in predictions for label, _ in prediction.top}
     if not known.intersection(columns["true_label"]):

@@ -102,7 +102,7 @@ class Answerer:
         head, options = self.head, self.options
         if not len(X):
             return []
-        scores = head.score_classes(X)  # (n_rows, n_classes)
+        scores = head.predict_proba(X)  # (n_rows, n_classes)
         classes = [str(label) for label in head.classes]
         order = np.argsort(-scores, axis=1, kind="stable")
         unknown: list[bool | None] = [None] * len(X)

@@ -135,9 +135,9 @@ def test_predict_folder_equals_its_cache(head: Head, photos: Path, photos_cache:
     np.testing.assert_allclose(list_scores(of_folder), list_scores(of_cache), atol=1e-6)
 
 
-def test_predict_scores_are_the_estimators_probabilities(head: Head, photos_cache: Path) -> None:
+def test_predict_scores_are_the_heads_probabilities(head: Head, photos_cache: Path) -> None:
     with open_cache(photos_cache) as cache:
-        expected = head.estimator.predict_proba(cache.read_vectors())
+        expected = head.predict_proba(cache.read_vectors())
     found = predict(head, photos_cache, top=2)
     for prediction, line in zip(found, expected, strict=True):
         assert dict(prediction.top) == pytest.approx(dict(zip(["ants", "bees"], line, strict=True)))
