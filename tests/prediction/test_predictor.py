@@ -16,7 +16,7 @@ from featx.testing import FakeEngine
 @pytest.fixture
 def head(photos: Path, tmp_path: Path) -> featx.Head:
     featx.extract(photos, tmp_path / "c.h5", backbone="lenet5", engine=FakeEngine(), progress=False)
-    return featx.fit_head(tmp_path / "c.h5", cv=2)
+    return featx.fit_head(tmp_path / "c.h5", cv=3)
 
 
 def test_predictor_builds_one_engine_and_gives_it_back(head: featx.Head, photos: Path) -> None:
