@@ -183,7 +183,7 @@ def format_params(head: Head) -> str:
 
 def _format_range(search: CrossValidation | None, value: float) -> str:
     """Write between which values a strength was chosen; empty if it was not chosen."""
-    if search is None or not search.strengths or value != search.chosen:
+    if search is None or len(search.strengths) < 2 or value != search.chosen:
         return ""
     low, high = search.strengths[0], search.strengths[-1]
     end = "smallest" if value == low else "largest"

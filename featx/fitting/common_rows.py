@@ -11,6 +11,7 @@ from featx.core.errors import CacheError
 from featx.core.notes import note
 from featx.core.text import count_noun, join_some
 from featx.core.typing import BoolArray, IntArray
+from featx.fitting.left_out import LeftOut
 from featx.heads.head import Head
 from featx.heads.units import find_units
 
@@ -66,6 +67,8 @@ def choose_common(cache: Cache, embeddings: Sequence[str], split: str) -> tuple[
             f"{cache.path}, split {split}: of {n_plain + len(labelled):,} rows, "
             f"{' and '.join(left_out)} were left out for all"
         )
+    if text := LeftOut.count(cache, split, embeddings[0]).describe_unsplit():
+        note(text)
     return labelled[has_vectors], len(labelled)
 
 

@@ -1,5 +1,8 @@
 """Scores of few classes are a matrix; of many, the worst of them."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,8 +13,9 @@ from featx.cli.evaluate import (
     print_confusion,
     print_scores,
 )
-from featx.cli.printing import format_accuracy
-from featx.heads.evaluate import Evaluation, score_predictions
+from featx.cli.printing import format_accuracy, format_held_out, format_params
+from featx.fitting.fit import fit_head
+from featx.heads.evaluate import CrossValidation, Evaluation, score_predictions
 
 
 def score(n_classes: int, *, shift: int = 0, name: str = "class") -> Evaluation:
@@ -114,3 +118,40 @@ def test_an_accuracy_stands_beside_that_of_one_answer_and_its_units() -> None:
     assert text.endswith("; 10 rows not learnt from), always the same: 0.500")
     seen[:] = True
     assert format_accuracy(score_predictions(y, predicted, classes=classes, seen=seen)) == "-"
+
+
+@pytest.mark.parametrize(
+    ("strengths", "expected"),
+    [
+        ((0.01, 0.1, 1.0), "C 0.1 of 0.01 to 1"),
+        ((0.1, 1.0), "C 0.1 of 0.1 to 1 (the smallest)"),
+        ((0.01, 0.1), "C 0.1 of 0.01 to 0.1 (the largest)"),
+        ((0.1,), "C 0.1"),
+        ((), "C 0.1"),
+    ],
+)
+def test_a_search_names_its_range_and_where_it_stood(
+    cache_path: Path, strengths: tuple[float, ...], expected: str
+) -> None:
+    head = fit_head(cache_path, C=0.1)
+    found = CrossValidation(
+        scores=score(2),
+        n_folds=5,
+        strengths=strengths,
+        mean_scores=(0.5,) * len(strengths),
+        chosen=0.1,
+    )
+    assert format_params(replace(head, cross_validation=found)) == expected
+
+
+def test_a_search_by_balanced_accuracy_prints_that_first(cache_path: Path) -> None:
+    head = fit_head(cache_path)
+    y = np.array(["a"] * 15 + ["b"] * 5, object)
+    scores = score_predictions(y, np.array(["a"] * 20, object), classes=np.array(["a", "b"]))
+    found = CrossValidation(scores=scores, n_folds=5, measure="balanced_accuracy")
+    text = format_held_out(replace(head, cross_validation=found))
+    assert text.startswith("balanced accuracy in 5 folds: 0.500 (95 % interval ")
+    assert text.endswith("; 20 rows), accuracy 0.750, always a: 0.750")
+    found = replace(found, measure="accuracy")
+    text = format_held_out(replace(head, cross_validation=found))
+    assert text.startswith("accuracy in 5 folds: 0.750 (95 % interval ")

@@ -67,6 +67,13 @@ def test_compare_heads_leaves_out_for_all_what_one_lacks(two: Path) -> None:
     assert (found.n_rows, found.n_left_out) == (40, 10)
 
 
+def test_compare_tells_of_rows_without_a_split(two: Path) -> None:
+    head = fit_head(two, embedding="tiny")
+    rewrite_values(two, "labels/split", "", slice(110, 120))
+    with pytest.warns(FeatxWarning, match=r"10 labelled rows have no split, and were left out\. "):
+        assert compare_heads([head], two).n_rows == 50
+
+
 def test_compare_heads_leaves_out_for_all_what_one_has_learnt_from(two: Path) -> None:
     first = fit_head(two, embedding="tiny", split="all")
     second = fit_head(two, embedding="tiny")
