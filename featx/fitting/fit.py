@@ -305,6 +305,7 @@ def summarise_search(
             probabilities=search.held_out_probabilities[rows],
             units=None if units is None else units[rows],
             n_folds=len(search.folds),
+            n_dims=classifier.n_features_in_ if get_kind(search.kind).is_linear else None,
         ),
         n_folds=len(search.folds),
         measure=choose_measure(classifier.class_weight),

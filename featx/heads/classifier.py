@@ -185,7 +185,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.is_held_out_ = True
         n_folds = self.cv
         if n_folds == "auto":
-            n_folds = choose_n_folds(len(codes) if groups is None else len(np.unique(groups)))
+            n_folds = choose_n_folds(codes, groups)
         folds: Folds = []
         if learnt is not None and learnt.any():
             folds = build_fresh_folds(

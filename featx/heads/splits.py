@@ -58,22 +58,34 @@ def check_seed(seed: int) -> None:
         )
 
 
-def choose_n_folds(n_units: int) -> int:
+def choose_n_folds(codes: IntArray, units: Array | None) -> int:
     """Choose the number of folds: five, and more for few rows.
 
     A head of a fold is fitted on fewer rows than the head of all rows, and is worse: the fewer rows
-    there are, the more the missing ones count.
+    there are, the more the missing ones count. If units hold rows of several classes, more folds
+    would be of so few units that each lacks what its training part has most of.
 
     Parameters
     ----------
-    n_units : int
-        Number of units, or of rows of which each is alone.
+    codes : ndarray of int64
+        ``(n_rows,)``, class codes.
+    units : ndarray or None
+        ``(n_rows,)``, the unit of each row; None if each row is alone.
 
     Examples
     --------
-    >>> [choose_n_folds(n_units) for n_units in (20, 100, 150, 400, 50_000)]
-    [25, 25, 10, 5, 5]
+    >>> codes = np.arange(200) % 2
+    >>> choose_n_folds(codes[:100], None), choose_n_folds(codes, None)
+    (25, 10)
+    >>> choose_n_folds(codes[:100], np.arange(100) // 10)
+    5
     """
+    n_units = len(codes)
+    if units is not None:
+        table = Units(codes, units)
+        n_units = len(table)
+        if len(table.classes) > n_units:
+            return MIN_FOLDS
     return next((n for n in MORE_FOLDS if n * n_units <= FITS_OF_FEW), MIN_FOLDS)
 
 

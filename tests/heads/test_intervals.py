@@ -145,7 +145,7 @@ def test_interval_of_folds_is_wider_and_few_dimensions_narrow_it(n_right: int) -
     one_head = measure_width(estimate_interval(right))
     few_dims = measure_width(estimate_interval(right, n_folds=5, n_dims=2))
     many_dims = measure_width(estimate_interval(right, n_folds=5))
-    assert one_head < few_dims <= many_dims < 1.71 * one_head
+    assert one_head < few_dims <= many_dims < 1.81 * one_head
 
 
 def test_interval_of_folds_has_the_variance_of_guesses_at_a_half() -> None:
@@ -154,7 +154,7 @@ def test_interval_of_folds_has_the_variance_of_guesses_at_a_half() -> None:
     assert estimate_interval(right)[0] > 0.5
     few, many = (estimate_interval(right, n_folds=5, n_dims=n)[0] for n in (2, 2000))
     assert few == pytest.approx(many, abs=0.002)
-    deviation = (0.7 + 1) ** 0.5 * (0.25 / 1000) ** 0.5
+    deviation = (0.8 + 1) ** 0.5 * (0.25 / 1000) ** 0.5
     assert few == pytest.approx(0.54 - 1.96 * deviation, abs=0.002)
     assert few < 0.5
 
@@ -162,7 +162,7 @@ def test_interval_of_folds_has_the_variance_of_guesses_at_a_half() -> None:
 def test_balanced_interval_of_folds_is_wider() -> None:
     right, codes = count(150, 200), np.tile([0, 1], 100)
     of_folds = measure_width(estimate_balanced_interval(right, codes, n_folds=5))
-    assert 1.2 < of_folds / measure_width(estimate_balanced_interval(right, codes)) < 1.31
+    assert 1.2 < of_folds / measure_width(estimate_balanced_interval(right, codes)) < 1.35
 
 
 # --- estimate_gain_interval

@@ -243,9 +243,14 @@ def test_build_folds_where_impossible_are_none(y: list[int], units: list[int] | 
 
 
 def test_choose_n_folds_is_more_for_few_rows() -> None:
-    numbers = [choose_n_folds(n_units) for n_units in range(1000)]
-    assert sorted(numbers, reverse=True) == numbers
-    assert [numbers[n] for n in (0, 50, 100, 101, 250, 251)] == [25, 25, 25, 10, 10, 5]
+    numbers = [choose_n_folds(np.arange(n) % 2, None) for n in (2, 100, 101, 250, 251, 9000)]
+    assert numbers == [25, 25, 10, 10, 5, 5]
+
+
+def test_choose_n_folds_counts_units_and_is_five_where_they_hold_several_classes() -> None:
+    codes, units = np.arange(500) // 5 % 2, np.arange(500) // 5
+    assert choose_n_folds(codes, units) == 25
+    assert choose_n_folds(np.arange(500) % 2, units) == 5
 
 
 def score_neighbours(X: Array, y: Array, units: Array | None, seed: int) -> float:
