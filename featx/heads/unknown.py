@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from featx.core.errors import HeadError
-from featx.core.typing import BoolArray, Float32Array, Float64Array, IntArray
+from featx.core.typing import Array, BoolArray, Float32Array, Float64Array, IntArray
 from featx.heads.covariance import Metric, fit_covariance, measure_squares
 from featx.heads.left_out import measure_left_out
 from featx.heads.stored_arrays import check_stored
@@ -70,7 +70,7 @@ class UnknownDetector:
     n_units: int
 
     @classmethod
-    def fit(cls, X: Float32Array, codes: IntArray, units: IntArray | None = None) -> Self | None:
+    def fit(cls, X: Array, codes: IntArray, units: IntArray | None = None) -> Self | None:
         """Fit a detector, in closed form.
 
         Parameters
@@ -113,7 +113,7 @@ class UnknownDetector:
         """Smallest rate of false alarms that the rows bear out: 1 in ``n_units + 1``."""
         return 1 / (self.n_units + 1)
 
-    def measure_distances(self, X: Float32Array) -> Float64Array:
+    def measure_distances(self, X: Array) -> Float64Array:
         """Measure how far rows lie from what the head was fitted on.
 
         Parameters
@@ -132,7 +132,7 @@ class UnknownDetector:
         nearest: Float64Array = measure_squares(rows, means).min(axis=1)
         return nearest
 
-    def score(self, X: Float32Array) -> Float64Array:
+    def score(self, X: Array) -> Float64Array:
         """Return the p-value of each row: how usual its distance is among rows of the known kind.
 
         Parameters
@@ -151,7 +151,7 @@ class UnknownDetector:
         p: Float64Array = (n_farther + 1) / (len(self.distances) + 1)
         return p
 
-    def find_unknown(self, X: Float32Array, rate: float = DEFAULT_RATE) -> BoolArray:
+    def find_unknown(self, X: Array, rate: float = DEFAULT_RATE) -> BoolArray:
         """Find the rows that are like nothing the head was fitted on.
 
         Parameters
@@ -217,11 +217,11 @@ class UnknownDetector:
         return detector
 
 
-def _normalise(X: Float32Array) -> Float32Array:
+def _normalise(X: Array) -> Float32Array:
     """Scale rows to length 1; without it, light and contrast count more than what is shown."""
-    X = np.asarray(X, dtype=np.float32)
-    lengths = np.linalg.norm(X, axis=1, keepdims=True)
-    scaled: Float32Array = X / np.maximum(lengths, np.finfo(np.float32).tiny)
+    rows = np.asarray(X, dtype=np.float32)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: Float32Array = rows / np.maximum(lengths, np.finfo(np.float32).tiny)
     return scaled
 
 

@@ -107,7 +107,7 @@ class Answerer:
         order = np.argsort(-scores, axis=1, kind="stable")
         unknown: list[bool | None] = [None] * len(X)
         if head.unknown is not None and self.rate:
-            unknown = head.unknown.find_unknown(np.asarray(X, np.float32), self.rate).tolist()
+            unknown = head.unknown.find_unknown(X, self.rate).tolist()
         return [
             Answer(
                 top=tuple((classes[code], float(line[code])) for code in codes[: options.top]),

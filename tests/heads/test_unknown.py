@@ -1,0 +1,150 @@
+"""Unknown images: strangers are found, and false alarms are as rare as promised."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from featx.core.errors import HeadError
+from featx.heads.unknown import MAX_ROWS, UnknownDetector
+
+
+def draw(seed: int, n_rows: int, dim: int, n_classes: int = 2, n_unit: int = 1) -> Any:
+    """Draw rows to fit on and fresh rows of the same kind, with falling variances as embeddings."""
+    random = np.random.default_rng(seed)
+    scales = (1 + np.arange(dim)) ** -0.5
+    means = random.normal(size=(n_classes, dim)) * scales + 0.3 * abs(random.normal(size=dim))
+
+    def draw_rows(n_units: int) -> Any:
+        codes = (np.arange(n_units) % n_classes).repeat(n_unit)
+        shared = random.normal(size=(n_units, dim)).repeat(n_unit, axis=0)
+        own = random.normal(size=(len(codes), dim))
+        weights = (0.0, 1.0) if n_unit == 1 else (0.8, 0.6)
+        return means[codes] + (weights[0] * shared + weights[1] * own) * scales, codes
+
+    X, codes = draw_rows(n_rows // n_unit)
+    return X, codes, np.arange(len(X)) // n_unit, draw_rows(2000 // n_unit)[0]
+
+
+def fit(X: Any, codes: Any, units: Any = None) -> UnknownDetector:
+    detector = UnknownDetector.fit(X, codes, units)
+    assert detector is not None
+    return detector
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "dim", "n_classes"),
+    [(100, 32, 2), (120, 300, 2), (200, 300, 5), (600, 100, 10)],
+    ids=["few", "wide", "rows near dims", "many"],
+)
+def test_false_alarms_are_those_that_were_promised(n_rows: int, dim: int, n_classes: int) -> None:
+    """The standard error of the mean rate is 0.003 to 0.007, by the rows that were measured."""
+    n_trials, found = 20, 0
+    for seed in range(n_trials):
+        X, codes, units, fresh = draw(seed, n_rows, dim, n_classes)
+        found += int(fit(X, codes, units).find_unknown(fresh, 0.1).sum())
+    assert 0.08 < found / (n_trials * 2000) < 0.12
+
+
+def test_false_alarms_of_units_are_no_more_than_promised() -> None:
+    rates = []
+    for seed in range(20):
+        X, codes, units, fresh = draw(seed, 400, 150, n_unit=10)
+        rates.append(fit(X, codes, units).find_unknown(fresh, 0.1).mean())
+    assert 0.05 < np.mean(rates) < 0.12
+    X, codes, _, fresh = draw(0, 400, 150, n_unit=10)  # rows of a unit vouch for each other
+    assert fit(X, codes).find_unknown(fresh, 0.1).mean() > 0.15
+
+
+@pytest.mark.parametrize("dim", [16, 200], ids=["many rows", "few rows"])
+def test_strangers_are_found_whatever_their_length(dim: int) -> None:
+    X, codes, _, fresh = draw(0, 120, dim)
+    detector = fit(X, codes)
+    stranger = np.random.default_rng(1).normal(size=(50, dim)) - X.mean(axis=0)
+    for scale in (1e-3, 1.0, 1e3):
+        assert detector.find_unknown(stranger * scale, 0.05).all()
+    np.testing.assert_allclose(
+        detector.measure_distances(fresh * 7), detector.measure_distances(fresh), rtol=1e-3
+    )
+
+
+def test_score_is_the_share_of_rows_as_far_away() -> None:
+    X, codes, _, fresh = draw(0, 99, 16)
+    detector = fit(X, codes)
+    distances = np.float32(detector.measure_distances(fresh))
+    expected = [(1 + (detector.distances >= one).sum()) / 100 for one in distances]
+    assert detector.score(fresh).tolist() == expected
+    assert np.median(detector.distances) == pytest.approx(1)
+
+
+def test_rate_below_one_row_finds_what_lies_farther_than_all_rows() -> None:
+    X, codes, _, fresh = draw(0, 30, 16)
+    detector = fit(X, codes)
+    assert detector.smallest_rate == pytest.approx(1 / 31)
+    found = detector.find_unknown(fresh, 1e-6)
+    assert (found == (detector.measure_distances(fresh) > detector.distances[-1])).all()
+    assert found.sum() <= binom.ppf(0.999, len(fresh), 0.2)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, float("nan")])
+def test_rate_that_is_none_is_refused(rate: float) -> None:
+    X, codes, _, _ = draw(0, 30, 8)
+    with pytest.raises(HeadError, match=r"^rate: expected a rate of false alarms between 0 and 1"):
+        fit(X, codes).find_unknown(X, rate)
+
+
+@pytest.mark.parametrize(
+    "n_rows", [10, 60, 300], ids=["directions", "root of few rows", "root of many rows"]
+)
+def test_detector_that_is_stored_is_the_same(n_rows: int) -> None:
+    X, codes, units, fresh = draw(0, n_rows, 40)
+    detector = fit(X, codes, units)
+    stored = detector.to_dict()
+    again = UnknownDetector.from_dict(stored)
+    assert again.measure_distances(fresh).tolist() == detector.measure_distances(fresh).tolist()
+    assert again.n_units == detector.n_units
+    assert stored["metric"]["axes"].nbytes <= 2 * (40 * 41 // 2)  # no more than a triangle
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("means", np.zeros((2, 7), np.float32), ValueError),
+        ("means", np.zeros((0, 40), np.float32), ValueError),
+        ("distances", np.array([2.0, 1.0], np.float32), ValueError),
+        ("distances", [1.0], TypeError),
+        ("n_units", 0, ValueError),
+        ("n_units", 1.5, ValueError),
+        ("other", 1, TypeError),
+    ],
+    ids=["means", "no class", "order", "list", "no unit", "half a unit", "other"],
+)
+def test_detector_from_a_file_is_checked(name: str, value: Any, error: type[Exception]) -> None:
+    X, codes, _, _ = draw(0, 60, 40)
+    with pytest.raises(error):
+        UnknownDetector.from_dict({**fit(X, codes).to_dict(), name: value})
+
+
+def test_rows_too_few_to_be_measured_have_no_detector() -> None:
+    X = np.eye(3)
+    assert UnknownDetector.fit(X, np.arange(3)) is None  # one row a class
+    assert UnknownDetector.fit(np.ones((8, 3)), np.arange(8) % 2) is None  # all alike
+    assert UnknownDetector.fit(np.eye(4), np.array([0, 0, 1, 1]), np.array([5, 5, 7, 7])) is None
+
+
+def test_class_of_one_unit_is_known_but_not_measured() -> None:
+    X, codes, units, _ = draw(0, 60, 16, n_classes=3)
+    units[codes == 2] = units[2]
+    detector = fit(X, codes, units)
+    assert len(detector.distances) == 40
+    assert not detector.find_unknown(X[codes == 2], 0.05).any()
+
+
+def test_many_rows_are_drawn_in_whole_units() -> None:
+    random = np.random.default_rng(0)
+    codes = np.arange(3 * MAX_ROWS) % 2
+    X = random.normal(size=(len(codes), 4)) + 3 * np.eye(4)[codes]
+    detector = fit(X, codes, np.arange(len(codes)) // 4)
+    assert len(detector.distances) == MAX_ROWS
+    assert detector.n_units == MAX_ROWS // 4
