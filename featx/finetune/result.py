@@ -318,7 +318,7 @@ def build_tuned_head(
     bias = classifier.bias.detach().numpy()
     return replace(
         unchanged,
-        estimator=build_linear(weight, bias, frozen.classes, class_weight=frozen.class_weight),
+        estimator=build_linear(weight, bias, frozen.classes),
         kind=TRAINED_KIND,
         fitted_on=replace(
             frozen.fitted_on,

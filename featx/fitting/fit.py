@@ -233,7 +233,11 @@ def build_head(classifier: HeadClassifier, rows: FittingRows) -> Head:
         estimator=classifier.pipeline_,
         kind=classifier.kind_,
         params=get_kind(classifier.kind_).list_params(classifier.C_),
-        options={"scaling": classifier.scaling, "pca": classifier.pca},
+        options={
+            "class_weight": classifier.class_weight,
+            "scaling": classifier.scaling,
+            "pca": classifier.pca,
+        },
         temperature=classifier.temperature_,
         fingerprint=rows.info.fingerprint,
         origin=rows.info.provenance.origin,

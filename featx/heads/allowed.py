@@ -11,7 +11,6 @@ ESTIMATORS = {
     "LinearDiscriminantAnalysis": "sklearn.discriminant_analysis",
     "LinearSVC": "sklearn.svm",
     "LogisticRegression": "sklearn.linear_model",
-    "NearestCentroid": "sklearn.neighbors",
     "Normalizer": "sklearn.preprocessing",
     "Nystroem": "sklearn.kernel_approximation",
     "OneVsRestClassifier": "sklearn.multiclass",

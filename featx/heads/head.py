@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
 from featx.core.errors import HeadError
 from featx.core.fingerprint import Fingerprint
 from featx.core.learnt import Digests, find_learnt
-from featx.core.process import ignore_warnings, single_threaded
 from featx.core.provenance import Origin
 from featx.core.typing import (
     Array,
@@ -38,6 +35,9 @@ from featx.heads.kinds import choose_measure
 from featx.heads.matrix import find_matrix
 from featx.heads.unknown import UnknownDetector
 from featx.heads.versions import find_versions, name_series
+
+REFITTED = ("scaling", "pca")
+"""Options of a head that `HeadClassifier` takes beside its kind, its strength and its weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,8 @@ class Head:
     temperature : float
         Number that the scores of the classes are divided by before their softmax is taken.
     options : mapping of str to object
-        Options that the head was fitted with beside its kind, such as ``{"scaling": "standard"}``.
+        Options that the head was fitted with beside its kind: ``"class_weight"``, ``"scaling"``,
+        ``"pca"``.
     unknown : UnknownDetector or None
         Detector of images that are like nothing the head was fitted on; None without one.
     conformal : ConformalSets or None
@@ -138,7 +139,8 @@ class Head:
     @property
     def class_weight(self) -> ClassWeight:
         """Weights of the classes that the head was fitted with; None if all rows weigh alike."""
-        weights: ClassWeight = getattr(self.estimator.steps[-1][1], "class_weight", None)
+        own = getattr(self.estimator.steps[-1][1], "class_weight", None)
+        weights: ClassWeight = self.options.get("class_weight", own)
         return weights
 
     @property
@@ -212,7 +214,7 @@ class Head:
             return score_classes(self.estimator, X)
 
     def refit(self, X: Array, y: Array) -> Pipeline:
-        """Fit the same kind with the same parameters on other rows.
+        """Fit the same kind with the same parameters and options on other rows.
 
         A head that was made by fine-tuning has no such parameters. In this case, a logistic
         regression with the same class weights, which chooses its C, is fitted.
@@ -237,8 +239,11 @@ class Head:
         X = self._check(X)
         if self.fitted_on.fine_tuned:
             return HeadClassifier(class_weight=self.class_weight).fit(X, y).pipeline_
-        with ignore_warnings(ConvergenceWarning), single_threaded():
-            return clone(self.estimator).fit(X, y)
+        options = {name: self.options[name] for name in REFITTED if name in self.options}
+        if self.params:
+            (options["C"],) = self.params.values()
+        classifier = HeadClassifier(self.kind, class_weight=self.class_weight, **options)
+        return classifier.fit(X, y).pipeline_
 
     def find_seen(self, digests: StrArray | UInt8Array) -> BoolArray:
         """Find the rows whose image the head, or the network of its embeddings, has learnt from.

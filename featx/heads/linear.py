@@ -14,7 +14,6 @@ from sklearn.preprocessing import StandardScaler
 
 from featx.core.errors import HeadError
 from featx.core.typing import Array, Float64Array
-from featx.heads.class_weights import ClassWeight
 from featx.heads.kinds import KINDS
 
 
@@ -68,7 +67,7 @@ def fold_linear(estimator: Any) -> tuple[Float64Array, Float64Array]:
 def is_foldable(steps: Sequence[Any]) -> bool:
     """Return whether one matrix can stand for the steps of a pipeline."""
     return (
-        len(steps) > 1
+        len(steps) > 0
         and all(isinstance(step, StandardScaler | PCA) for step in steps[:-1])
         and isinstance(steps[-1], LinearClassifierMixin)
     )
@@ -85,9 +84,7 @@ def _find_scale(step: StandardScaler | PCA) -> Float64Array:
     return np.asarray(np.maximum(np.sqrt(variance), np.finfo(variance.dtype).eps), np.float64)
 
 
-def build_linear(
-    weight: Array, bias: Array, classes: Array, *, class_weight: ClassWeight = None
-) -> Pipeline:
+def build_linear(weight: Array, bias: Array, classes: Array) -> Pipeline:
     """Build a fitted head from a matrix: the inverse of `fold_linear`.
 
     Parameters
@@ -98,8 +95,6 @@ def build_linear(
         ``(n_classes,)``.
     classes : ndarray of str
         ``(n_classes,)``, sorted.
-    class_weight : None, "balanced" or dict
-        Weights of the classes that the matrix was trained with, for the record.
 
     Returns
     -------
@@ -110,7 +105,7 @@ def build_linear(
     if len(classes) == 2:  # for two classes, scikit-learn keeps only the difference
         weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
     dim = weight.shape[1]
-    classifier = LogisticRegression(class_weight=class_weight)
+    classifier = LogisticRegression()
     classifier.classes_ = np.asarray(classes)
     classifier.coef_, classifier.intercept_ = weight, bias
     classifier.n_features_in_ = dim

@@ -28,7 +28,7 @@ from featx.heads.matrix import Matrix
 from featx.heads.target_head import TargetHead, unpack_target
 from featx.heads.targets import Target
 from featx.heads.unknown import UnknownDetector
-from featx.heads.unpickling import HeadPickle, read_pickle
+from featx.heads.unpickling import HeadPickle, check_values, read_pickle
 from featx.heads.versions import SKLEARN, name_series
 
 FIT_ANEW = "Fit one with featx.fit_head(cache)."
@@ -144,8 +144,8 @@ def _build_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     names = FIELDS | TARGET_FIELDS if "target" in content else FIELDS
     if content.keys() != names:
         raise ValueError(f"other names: {', '.join(sorted(content.keys() ^ names))}")
-    fields = dict(content)
-    del fields["matrix"], fields["classes"]
+    check_values({name: value for name, value in content.items() if name != "estimator"})
+    fields = {name: content[name] for name in names - {"classes", "matrix"}}
     for name, kind in (("fingerprint", Fingerprint), ("origin", Origin), ("fitted_on", FittedOn)):
         fields[name] = build_record(kind, content[name])
     for name, part in (("unknown", UnknownDetector), ("conformal", ConformalSets)):
@@ -185,7 +185,7 @@ def _choose_estimator(path: Path, found: HeadPickle, fields: Mapping[str, Any]) 
         if others:
             note(f"{path}: {origin}")
         return content["estimator"]
-    if content["matrix"] is None:
+    if content["matrix"] is None or "target" in fields:
         named = name_series({SKLEARN: others[0]}) if others else ""
         raise HeadError(
             subject=str(path),

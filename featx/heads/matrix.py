@@ -11,7 +11,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import Normalizer
 
 from featx.core.typing import Array, Float64Array
-from featx.heads.class_weights import ClassWeight
 from featx.heads.linear import build_linear, fold_linear, is_foldable
 
 
@@ -61,22 +60,20 @@ class Matrix:
                 raise ValueError("a matrix of other shapes, or of numbers that are not finite")
         return matrix
 
-    def build_estimator(self, classes: Array, *, class_weight: ClassWeight = None) -> Pipeline:
+    def build_estimator(self, classes: Array) -> Pipeline:
         """Build a fitted estimator that has the scores of the matrix.
 
         Parameters
         ----------
         classes : ndarray of str
             ``(n_classes,)``, in the order of the rows of the matrix.
-        class_weight : None, "balanced" or dict
-            Weights of the classes that the head was fitted with, for the record.
 
         Returns
         -------
         Pipeline
             Steps of the installed scikit-learn.
         """
-        estimator = build_linear(self.weight, self.bias, classes, class_weight=class_weight)
+        estimator = build_linear(self.weight, self.bias, classes)
         if self.is_normalised:
             return Pipeline([("normalise", Normalizer()), *estimator.steps])
         return estimator

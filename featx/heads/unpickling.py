@@ -108,11 +108,11 @@ def read_pickle(path: Path) -> HeadPickle:
     with path.open("rb") as file:
         stream = BoundedStream(file, os.fstat(file.fileno()).st_size)
         found.content = _Machine(stream, found, MAX_OPERATIONS).run()
-    check_values(found.content)
+    check_values(found.content, has_estimators=True)
     return found
 
 
-def check_values(content: Any) -> None:
+def check_values(content: Any, *, has_estimators: bool = False) -> None:
     """Refuse values that are no plain ones, nest too deeply, or are too many.
 
     Parameters
@@ -120,6 +120,8 @@ def check_values(content: Any) -> None:
     content : object
         Any value. A value that is held twice is counted twice: a list of few bytes can hold another
         list so often that no reader comes to its end.
+    has_estimators : bool
+        Whether estimators may be among the values.
 
     Raises
     ------
@@ -130,7 +132,7 @@ def check_values(content: Any) -> None:
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
         for value in level:
-            inner += _list_parts(value)
+            inner += _list_parts(value, has_estimators=has_estimators)
             if n_values + len(inner) > MAX_VALUES:
                 raise ValueError(f"more than {MAX_VALUES:,} values")
         if not inner:
@@ -140,7 +142,7 @@ def check_values(content: Any) -> None:
     raise ValueError(f"values that nest deeper than {MAX_DEPTH}")
 
 
-def _list_parts(value: Any) -> list[Any]:
+def _list_parts(value: Any, *, has_estimators: bool) -> list[Any]:
     """List the values that a value holds; refuse a type that no head has."""
     kind = type(value)
     if kind is dict:
@@ -149,9 +151,9 @@ def _list_parts(value: Any) -> list[Any]:
         return list(value)
     if kind in _PLAIN or isinstance(value, np.number | np.bool_ | np.str_):
         return []
-    if kind is AbsentEstimator:
+    if has_estimators and kind is AbsentEstimator:
         return []
-    if kind.__name__ in ESTIMATORS:
+    if has_estimators and kind.__name__ in ESTIMATORS:
         return list(vars(value).values())
     raise ValueError(f"a value of the type {kind.__name__}")
 

@@ -21,7 +21,7 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
-from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
@@ -337,7 +337,7 @@ PIPELINES: dict[str, list[Any]] = {
     "ridge": [StandardScaler(), PCA(3, whiten=True), RidgeClassifier()],
     "lda": [LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")],
     "knn": [Normalizer(), KNeighborsClassifier(algorithm="brute")],
-    "nearest-mean": [StandardScaler(), NearestCentroid()],
+    "nearest-mean": [LinearDiscriminantAnalysis(solver="lsqr", shrinkage=1.0)],
 }
 
 
