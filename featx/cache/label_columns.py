@@ -164,7 +164,8 @@ class LabelColumns(abc.ABC):
                 subject=str(self.path),
                 expected=f"a recorded column {name}",
                 got=", ".join(self.columns) or "no recorded columns",
-                remedy=f"Record it from a table: featx.label_cache(path, table, field={name!r}). "
+                remedy="Record it from a table: "
+                f"featx.label_cache('{self.path}', 'table.csv', field={name!r}). "
                 f"{suggest(name, self.columns) if self.columns else ''}".rstrip(),
             )
         return hold_field(name, self._read_labels(), self.read_rows(KEYS)).values

@@ -30,6 +30,7 @@ CALLS = {
     "list_backbones": "backbones",
     "diagnose": "doctor",
     "load_head": "info",
+    "evaluate_target": "evaluate",
     "compare_heads": "compare",
     "compare_kinds": "compare",
 }

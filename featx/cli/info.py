@@ -234,7 +234,9 @@ def sort_key(label: str) -> tuple[int, int, str]:
 
 
 def _show_head(path: Path, *, as_json: bool) -> None:
+    from featx.cli.targets import describe_target, print_held_out
     from featx.heads.load import load_head
+    from featx.heads.target_head import TargetHead
 
     head = load_head(path)
     if as_json:
@@ -244,11 +246,16 @@ def _show_head(path: Path, *, as_json: bool) -> None:
     print_text(f"{path}: a head, {head.kind}, {params}")
     fitted, names = head.fitted_on, head.classes.tolist()
     print_text(f"fitted on  {fitted.n_rows} rows of {fitted.cache} (split {fitted.split})")
+    if isinstance(head, TargetHead):
+        print_text(f"predicts   {describe_target(head)}")
     more = f", and {len(names) - MAX_CLASSES} more" if len(names) > MAX_CLASSES else ""
-    print_text(f"classes    {len(names)}: {', '.join(names[:MAX_CLASSES])}{more}")
+    if names:
+        print_text(f"classes    {len(names)}: {', '.join(names[:MAX_CLASSES])}{more}")
     print_text(f"reads      {head.fingerprint.describe()}")
     print_text(f"weights    {head.origin.weights}")
-    if held_out := format_held_out(head):
+    if isinstance(head, TargetHead):
+        print_held_out(head)
+    elif held_out := format_held_out(head):
         print_text(f"held out   {held_out}")
 
 

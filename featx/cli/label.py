@@ -9,7 +9,7 @@ from featx.cli.options import AsJson, Author, CacheArgument, choose
 from featx.cli.printing import print_json, print_table, print_text
 from featx.core.address import name_caches, name_location
 from featx.core.text import count_noun
-from featx.core.typing import LabelKind
+from featx.core.typing import LabelField, LabelKind, list_choices
 
 if TYPE_CHECKING:
     from featx.fitting.label import LabelReport
@@ -90,6 +90,8 @@ def print_changes(report: "LabelReport") -> None:
         for change in report.changes
     ]
     shown = lines[:MAX_LINES]
+    if len(lines) > MAX_LINES and report.changes[0].field not in list_choices(LabelField):
+        return  # numbers: each of them changes in a way of its own
     if len(lines) > MAX_LINES:
         rest = report.changes[MAX_LINES:]
         n_rows = sum(change.n_rows for change in rest)

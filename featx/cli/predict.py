@@ -24,6 +24,7 @@ from featx.core.errors import FeatxError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from featx.heads.head import Head
     from featx.prediction.answers import Prediction
 
 
@@ -90,6 +91,7 @@ def predict(
         )
     register_networks(register)
     from featx.cache.open import is_cache_file
+    from featx.heads.load import load_head
     from featx.prediction.predict import iter_predictions
 
     n_rows, n_failures, n_abstained = 0, 0, 0
@@ -101,9 +103,10 @@ def predict(
             n_abstained += prediction.abstained is not None
             yield prediction
 
+    loaded = load_head(head)
     predictions = count(
         iter_predictions(
-            head,
+            loaded,
             inputs,
             top=top,
             min_confidence=min_confidence,
@@ -126,14 +129,15 @@ def predict(
             lambda: {"n_rows": n_rows, "n_failures": n_failures, "n_abstained": n_abstained},
         )
     elif as_csv:
-        _print_csv(predictions, top)
+        _print_csv(predictions, _name_columns(loaded, top))
     else:
-        _print_columns(list(predictions), top, is_cache=is_cache_file(inputs[0]))
+        columns = _name_columns(loaded, top)
+        _print_columns(list(predictions), columns, is_cache=is_cache_file(inputs[0]))
     if n_rows == n_failures:
         raise typer.Exit(1)
 
 
-def _print_csv(predictions: "Iterable[Prediction]", top: int) -> None:
+def _print_csv(predictions: "Iterable[Prediction]", names: "Sequence[str]") -> None:
     """Print all columns, empty ones too, for a program to read; each line when it is known."""
     import csv
 
@@ -144,16 +148,20 @@ def _print_csv(predictions: "Iterable[Prediction]", top: int) -> None:
 
     use_utf8()
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(_name_columns(top))
-    writer.writerows([*map(write_cell, _list_cells(one, top))] for one in predictions)
+    writer.writerow(names)
+    writer.writerows([*map(write_cell, _list_cells(one, names))] for one in predictions)
 
 
-def _print_columns(predictions: "Sequence[Prediction]", top: int, *, is_cache: bool) -> None:
+def _print_columns(
+    predictions: "Sequence[Prediction]", names: "Sequence[str]", *, is_cache: bool
+) -> None:
     """Print the columns that say something: rows of a cache go by their ids, images by paths."""
-    cells = zip(*(_list_cells(one, top) for one in predictions), strict=True)
-    columns = dict(zip(_name_columns(top), cells, strict=True))
+    cells = zip(*(_list_cells(one, names) for one in predictions), strict=True)
+    columns = dict(zip(names, cells, strict=True))
     has_own_ids = any(not one.path.endswith(one.id) for one in predictions)
-    columns["unknown"] = tuple("unknown" if cell == "true" else "" for cell in columns["unknown"])
+    if "unknown" in columns:
+        unknown = columns["unknown"]
+        columns["unknown"] = tuple("unknown" if cell == "true" else "" for cell in unknown)
     if not all(one.label_set is None for one in predictions):
         columns["label_set"] = tuple(cell or "(empty)" for cell in columns["label_set"])
     columns.pop("path" if is_cache else "id" if not has_own_ids else "", None)
@@ -168,28 +176,36 @@ def _print_columns(predictions: "Sequence[Prediction]", top: int, *, is_cache: b
     print_table(list(shown), list(zip(*shown.values(), strict=True)), cut=("path", "id"))
 
 
-def _name_columns(top: int) -> list[str]:
+def _name_columns(head: "Head", top: int) -> list[str]:
     """Name the columns: ``label_2`` and ``score_2`` are those of the second class."""
+    from featx.heads.target_head import TargetHead
+
     pairs = [["label", "score"], *([f"label_{n}", f"score_{n}"] for n in range(2, top + 1))]
-    return [
-        "path",
-        "id",
-        "true_label",
-        "split",
-        *(name for pair in pairs for name in pair),
-        "unknown",
-        "label_set",
-        "abstained",
-        "error",
-    ]
+    said = [name for pair in pairs for name in pair]
+    if isinstance(head, TargetHead):
+        said = ["value"] if head.target.kind == "number" else ["labels", *said]
+    else:
+        said += ["unknown", "label_set", "abstained"]
+    return ["path", "id", "true_label", "split", *said, "error"]
 
 
-def _list_cells(one: "Prediction", top: int) -> list[Any]:
+def _list_cells(one: "Prediction", names: "Sequence[str]") -> list[Any]:
     """List the cells of one prediction, in the order of the columns."""
-    pairs = [*one.top, *[(None, None)] * (top - len(one.top))]
-    ranked = [cell for pair in pairs for cell in pair]
-    ranked[0] = one.label
-    unknown = None if one.unknown is None else str(one.unknown).lower()
-    label_set = None if one.label_set is None else ";".join(one.label_set)
-    known = [one.path, one.id, one.true_label, one.split]
-    return [*known, *ranked, unknown, label_set, one.abstained, one.error]
+    cells: dict[str, Any] = {}
+    for number, (label, score) in enumerate(one.top, 1):
+        end = f"_{number}" * (number > 1)
+        cells |= {f"label{end}": label, f"score{end}": score}
+    cells |= {
+        "path": one.path,
+        "id": one.id,
+        "true_label": one.true_label,
+        "split": one.split,
+        "label": one.label,
+        "labels": None if one.labels is None else ";".join(one.labels) or ";",
+        "value": one.value,
+        "unknown": None if one.unknown is None else str(one.unknown).lower(),
+        "label_set": None if one.label_set is None else ";".join(one.label_set),
+        "abstained": one.abstained,
+        "error": one.error,
+    }
+    return [cells.get(name) for name in names]

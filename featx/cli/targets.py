@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from featx.cli.printing import format_params, print_table, print_text
+from featx.cli.printing import print_table, print_text
+from featx.core.text import join_some
 from featx.heads.number import NumberScores
 from featx.heads.several import SeveralScores
 from featx.heads.target_head import TargetHead, TargetScores
@@ -13,19 +14,38 @@ MAX_LINES = 20
 
 def print_target_head(output: Path, head: TargetHead) -> None:
     """Print what a head predicts, what it was fitted on, and its held-out scores."""
-    target, fitted = head.target, head.fitted_on
-    what = f"the number {target.columns[0]}"
-    if target.kind == "several":
-        what = f"{len(target.classes)} classes, several per image"
+    fitted, strength = head.fitted_on, f"C {head.params['C']:.3g}{_format_range(head)}"
     print_text(
-        f"{output}: {head.kind}, {format_params(head)}, {what}, {fitted.n_rows} rows "
+        f"{output}: {head.kind}, {strength}, {describe_target(head)}, {fitted.n_rows} rows "
         f"(split {fitted.split})"
     )
+    print_held_out(head)
+
+
+def describe_target(head: TargetHead) -> str:
+    """Say in words what a head predicts."""
+    target = head.target
+    if target.kind == "number":
+        return f"the number {target.columns[0]}"
+    return f"several of {len(target.classes)} classes ({join_some(target.columns, 3)})"
+
+
+def print_held_out(head: TargetHead) -> None:
+    """Print the held-out scores of a head."""
     if head.held_out is None:
         print_text("held-out scores: -")
         return
     for name, text in _list_scores(head.held_out):
         print_text(f"held-out {name}: {text}")
+
+
+def _format_range(head: TargetHead) -> str:
+    """Say which values of C were tried, and whether the best one is the last of them."""
+    tried = head.options.get("tried")
+    if not tried:
+        return ""
+    end = {tried[0]: "the smallest ", tried[-1]: "the largest "}.get(head.params["C"], "")
+    return f" ({end}of {tried[0]:.3g} to {tried[-1]:.3g})"
 
 
 def print_target_scores(scores: TargetScores) -> None:
@@ -80,7 +100,7 @@ def _list_scores(scores: TargetScores) -> list[tuple[str, str]]:
     explained = _format(scores.r2, scores.r2_ci95)
     error = _format(scores.mae, scores.mae_ci95, digits=".4g")
     return [
-        ("R²", f"{explained}; always the mean {_format(scores.control_r2)}"),
+        ("R2", f"{explained}; always the mean {_format(scores.control_r2)}"),
         ("mean absolute error", f"{error}; always the median {scores.control_mae:.4g}"),
     ]
 
@@ -91,7 +111,7 @@ def _format(
     """Write a score with its interval; "-" for none."""
     if value is None:
         return "-"
-    text = f"{value:{digits}}"
+    text = f"{value:{digits}}".replace("-0.000", "0.000")
     if ends is None:
         return text
     return f"{text} (95 % interval {ends[0]:{digits}} to {ends[1]:{digits}})"

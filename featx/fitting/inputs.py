@@ -17,6 +17,7 @@ from featx.core.typing import Array, CachePaths, IntArray, PathLike
 from featx.heads.head import Head
 from featx.heads.load import load_head
 from featx.heads.target_head import TargetHead
+from featx.heads.targets import SEPARATOR
 
 CacheLike = CachePaths | Cache
 """A cache: what `featx.open_cache` takes, or the open cache."""
@@ -257,6 +258,12 @@ def note_labels(y: Array, *, subject: str, units: IntArray | None = None) -> Non
         ``(n_rows,)``, the unit of each row. Default: each row is a unit of its own.
     """
     classes = np.unique(y)
+    joined = [str(label) for label in classes if SEPARATOR in label]
+    if joined:
+        note(
+            f"{subject}: labels with {SEPARATOR!r}, such as {joined[0]}, are classes of their own. "
+            "If an image can have several classes, pass several=True"
+        )
     if are_numbers(classes) and len(classes) > MANY_NUMBERS and len(y) < MIN_ROWS * len(classes):
         note(
             f"{subject}: the labels look like numbers ({classes[0]}, {classes[1]}, …), "

@@ -17,7 +17,7 @@ from featx.heads.crossing import Crossing, Fold, build_fair_folds, cross
 from featx.heads.resampling import estimate_by_resampling
 from featx.heads.units import count_units
 
-STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-16, 5))
+STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-16, 9))
 """Values of C that the search tries, ascending; they cost one decomposition together."""
 
 DEFAULT = STRENGTHS.index(1e-3)
@@ -166,12 +166,15 @@ class NumberFit:
         ``StandardScaler`` and ``Ridge``, fitted on all rows.
     C : float
         Inverse strength of the L2 regularisation: ``Ridge`` has ``alpha = 1 / C``.
+    tried : tuple of float
+        Values of C that the search tried, ascending; none if it was given or rows were too few.
     crossing : Crossing or None
         Held-out predictions; None if rows were too few.
     """
 
     pipeline: Pipeline
     C: float
+    tried: tuple[float, ...]
     crossing: Crossing | None
 
 
@@ -209,7 +212,8 @@ def fit_number(
     chosen = float(strengths[default if crossing is None else crossing.best])
     pipeline = make_pipeline(StandardScaler(), Ridge(alpha=1 / chosen))
     pipeline.fit(np.asarray(X, np.float64), y)
-    return NumberFit(pipeline=pipeline, C=chosen, crossing=crossing)
+    tried = STRENGTHS if C is None and crossing is not None else ()
+    return NumberFit(pipeline=pipeline, C=chosen, tried=tried, crossing=crossing)
 
 
 def score_number_folds(

@@ -38,6 +38,8 @@ class SeveralFit:
         ``StandardScaler`` and ``OneVsRestClassifier``, fitted on all rows.
     C : float
         Inverse strength of the L2 regularisation, the same for all classes.
+    tried : tuple of float
+        Values of C that the search tried, ascending; none if it was given or rows were too few.
     thresholds : ndarray of float64
         ``(n_classes,)``, chosen by F1 on held-out probabilities; 0.5 if there are none.
     crossing : Crossing or None
@@ -46,6 +48,7 @@ class SeveralFit:
 
     pipeline: Pipeline
     C: float
+    tried: tuple[float, ...]
     thresholds: Float64Array
     crossing: Crossing | None
 
@@ -103,6 +106,7 @@ def fit_several(
     return SeveralFit(
         pipeline=_build_pipeline(scaler, coef, intercept, chosen),
         C=chosen,
+        tried=STRENGTHS if C is None and crossing is not None else (),
         thresholds=thresholds,
         crossing=crossing,
     )

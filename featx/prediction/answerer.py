@@ -13,6 +13,7 @@ from featx.core.rows import Row
 from featx.core.text import count_noun, join_some
 from featx.core.typing import Array, Float64Array
 from featx.heads.head import Head
+from featx.heads.target_head import TargetHead
 from featx.heads.unknown import DEFAULT_RATE
 from featx.prediction.answers import AnswerOptions, Prediction
 
@@ -32,11 +33,17 @@ class Answer:
         Classes of the set, best first; None without sets.
     unknown : bool or None
         Whether the embedding is like nothing that the head was fitted on; None if nobody can tell.
+    labels : tuple of str or None
+        Classes that the image has, of a head for several classes.
+    value : float or None
+        The number, of a head for one.
     """
 
-    top: tuple[tuple[str, float], ...]
-    label_set: tuple[str, ...] | None
-    unknown: bool | None
+    top: tuple[tuple[str, float], ...] = ()
+    label_set: tuple[str, ...] | None = None
+    unknown: bool | None = None
+    labels: tuple[str, ...] | None = None
+    value: float | None = None
 
 
 class Answerer:
@@ -52,12 +59,15 @@ class Answerer:
     Raises
     ------
     HeadError
-        If sets are asked for, or a rate of false alarms is set, and the head has neither.
+        If sets are asked for, or a rate of false alarms is set, and the head has neither; or if a
+        head for several classes or a number shall abstain.
     """
 
     def __init__(self, head: Head, options: AnswerOptions) -> None:
         self.head, self.options = head, options
         self.rate = DEFAULT_RATE if options.unknown_rate is None else options.unknown_rate
+        if options.min_confidence is not None and isinstance(head, TargetHead):
+            raise head.refuse("one class per image, which can abstain")
         if options.unknown_rate and head.unknown is None:
             raise _explain_lack("unknown_rate", "the distances of the rows it was fitted on")
         if options.sets is not None and head.conformal is None:
@@ -102,6 +112,8 @@ class Answerer:
         head, options = self.head, self.options
         if not len(X):
             return []
+        if isinstance(head, TargetHead):
+            return _answer_target(head, X, options.top)
         scores = head.predict_proba(X)  # (n_rows, n_classes)
         classes = [str(label) for label in head.classes]
         order = np.argsort(-scores, axis=1, kind="stable")
@@ -135,9 +147,9 @@ class Answerer:
         answer : Answer
             What `answer` returned for it.
         """
-        label, score = answer.top[0]
+        label, score = answer.top[0] if answer.top else (None, None)
         least = self.options.min_confidence
-        abstains = least is not None and score < least
+        abstains = least is not None and score is not None and score < least
         return Prediction(
             path=row.path,
             id=row.id,
@@ -146,10 +158,27 @@ class Answerer:
             unknown=answer.unknown,
             top=answer.top,
             label_set=answer.label_set,
+            labels=answer.labels,
+            value=answer.value,
             abstained=f"score {score:.3g} is below {least:g}" if abstains else None,
             true_label=row.label,
             split=row.split,
         )
+
+
+def _answer_target(head: TargetHead, X: Array, top: int) -> list[Answer]:
+    """Answer with a number, or with the classes whose probability reaches their threshold."""
+    if head.target.kind == "number":
+        return [Answer(value=value) for value in head.predict(X).tolist()]
+    probabilities = head.predict_proba(X)
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+    classes = head.target.classes
+    return [
+        Answer(top=tuple((classes[code], float(line[code])) for code in codes), labels=labels)
+        for line, codes, labels in zip(
+            probabilities, order, head.target.name_classes(probabilities), strict=True
+        )
+    ]
 
 
 def _explain_lack(name: str, lacking: str) -> HeadError:

@@ -23,7 +23,8 @@ class Prediction:
     id : str
         Identity of the image within its source or cache; its position for an image in memory.
     label : str or None
-        The most likely class; None if the image cannot be read, or the head abstains.
+        The most likely class; None if the image cannot be read, the head abstains, or the head is
+        one for a number.
     score : float or None
         Probability of the most likely class, also if the head abstains.
     unknown : bool or None
@@ -34,6 +35,10 @@ class Prediction:
     label_set : tuple of str or None
         Classes that hold the right one in the share of images that was asked for, best first; None
         if no sets were asked for.
+    labels : tuple of str or None
+        Classes that the image has, if the head is one for several classes; None for another head.
+    value : float or None
+        The number, if the head is one for a number.
     abstained : str or None
         Reason why the head abstains.
     true_label : str or None
@@ -51,6 +56,8 @@ class Prediction:
     unknown: bool | None = None
     top: tuple[tuple[str, float], ...] = ()
     label_set: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None
+    value: float | None = None
     abstained: str | None = None
     true_label: str | None = None
     split: Split | None = None

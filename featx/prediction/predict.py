@@ -23,7 +23,7 @@ from featx.core.rows import Row
 from featx.core.typing import PathLike
 from featx.embedding.options import RunKeywords, RunOptions
 from featx.fitting.evaluate import describe_seen
-from featx.fitting.inputs import HeadLike, find_comparable, read_class_head
+from featx.fitting.inputs import HeadLike, find_comparable, read_head
 from featx.images.entries import Entry
 from featx.images.sources.inputs import list_inputs, read_images
 from featx.prediction.answerer import Answerer
@@ -193,7 +193,7 @@ def _iter_answers(
     check_order(
         ("head", "inputs"), (head, inputs), content="head", call="featx.predict({held!r}, {rest!r})"
     )
-    answerer = Answerer(read_class_head(head), asked)
+    answerer = Answerer(read_head(head), asked)
     caches = _find_caches(inputs, weights)
     if caches:
         for name in run.keys() - RunOptions.__dataclass_fields__.keys():  # no options are built
