@@ -91,6 +91,8 @@ def _run_demo(folder: Path, run: Callable[[list[str]], object]) -> Path:
     for name, score in scores.items():
         low, high = score.accuracy_ci95
         print(f"  {name:22} {score.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f})")
+    control = scores["mini"]
+    print(f"  {f'always {control.majority_class}':22} {control.majority_accuracy:.3f}")
 
     page = folder / "demo.html"
     write_demo_page(page, cache, images, scores)
@@ -144,6 +146,7 @@ def write_demo_page(page: Path, cache: Path, images: Path, scores: dict[str, Eva
         [name, s.accuracy, "{:.3f} to {:.3f}".format(*s.accuracy_ci95), s.macro_f1, s.log_loss]
         for name, s in scores.items()
     ]
+    lines.append([f"always {mini.majority_class}", mini.majority_accuracy, None, None, None])
     write_page(
         page,
         "featx demo: handwritten digits",
