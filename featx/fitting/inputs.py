@@ -272,7 +272,7 @@ def note_labels(y: Array, *, subject: str, units: IntArray | None = None) -> Non
         )
         return
     single = list_single_classes(y, units)
-    if single:
+    if 0 < len(single) < len(classes):  # of all classes, the fit itself says that nothing is scored
         one = "row" if units is None else "row or group"
         which = f"{len(single)} of {len(classes)} classes"
         verb = "has" if len(single) == 1 else "have"

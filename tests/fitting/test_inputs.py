@@ -166,8 +166,9 @@ def list_notes(labels: list[str], units: list[int] | None = None) -> list[str]:
         (["ant", "ant", "bee", "bee"], [0, 1, 2, 3]),
         ([str(value) for value in range(100)] * 5, None),
         ([f"{value}.5" for value in range(20)] * 2, None),
+        (["ant", "bee", "cat"], None),
     ],
-    ids=["classes", "units", "codes", "few-decimals"],
+    ids=["classes", "units", "codes", "few-decimals", "all-single"],
 )
 def test_note_labels_says_nothing_of_classes_of_several_units(
     labels: list[str], units: list[int] | None
