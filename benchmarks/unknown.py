@@ -152,7 +152,7 @@ def measure_cifar10(path: Path, n_rows: int) -> None:
 def fit_rows(path: Path, rows: Array) -> featx.Head:
     """Fit a head on some rows of a cache, which get the split train; others have none."""
     with featx.open_cache(path) as cache:
-        ids = cache.read_column("id")[np.sort(rows)].tolist()
+        ids = cache.read_column("id")[np.sort(rows)].to_list()
     featx.label_cache(path, dict.fromkeys(ids, "train"), field="split", author="benchmark")
     return featx.fit_head(path, split="train", progress=False)
 

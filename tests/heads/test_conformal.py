@@ -20,6 +20,7 @@ def draw(random: np.random.Generator, n_rows: int, shares: Any, n_unit: int = 1)
 
 
 def measure(sets: ConformalSets, probabilities: Any, codes: Any, coverage: float) -> Any:
+    """Find the rows whose set holds their class."""
     return sets.find_sets(probabilities, coverage)[np.arange(len(codes)), codes]
 
 
@@ -71,7 +72,8 @@ def test_coverage_of_units_is_no_less_than_promised() -> None:
     for _ in range(40):
         probabilities, codes = draw(random, 300, [0.5, 0.5], n_unit=10)
         sets = fit(probabilities, codes, np.arange(300) // 10)
-        held.append(measure(sets, *draw(random, 1000, [0.5, 0.5], n_unit=10), 0.9).mean())
+        probabilities, codes = draw(random, 1000, [0.5, 0.5], n_unit=10)
+        held.append(measure(sets, probabilities, codes, 0.9).mean())
     assert 0.89 < np.mean(held) < 0.96
     assert sets.n_units[-1] == 30
 

@@ -13,7 +13,7 @@ def draw(n_rows: int, dim: int) -> Any:
     random = np.random.default_rng(0)
     codes = np.arange(n_rows) % 3
     scales = (1 + np.arange(dim)) ** -0.5
-    return np.float32(random.normal(size=(n_rows, dim)) * scales + np.eye(dim)[codes]), codes
+    return (random.normal(size=(n_rows, dim)) * scales + np.eye(dim)[codes]).astype("f4"), codes
 
 
 @pytest.mark.parametrize("n_rows", [20, 60, 300])
@@ -22,7 +22,7 @@ def test_distances_are_those_of_ledoit_and_wolf(n_rows: int) -> None:
     covariance = fit_covariance(X, codes)
     assert covariance is not None
     means = np.stack([X[codes == code].mean(axis=0) for code in range(3)])
-    expected, shrinkage = ledoit_wolf(np.float64(X - means[codes]), assume_centered=True)
+    expected, shrinkage = ledoit_wolf((X - means[codes]).astype("f8"), assume_centered=True)
     assert covariance.shrinkage == pytest.approx(shrinkage, rel=1e-4)
     differences = X - means[0]
     squares = (differences * np.linalg.solve(expected, differences.T).T).sum(axis=1)
@@ -30,9 +30,9 @@ def test_distances_are_those_of_ledoit_and_wolf(n_rows: int) -> None:
         whitened = metric.whiten(differences)
         found = (whitened**2).sum(axis=1) * (1 if metric is covariance.metric else 2)
         np.testing.assert_allclose(found, squares, rtol=3e-3)
-    slopes = (np.linalg.solve(expected, differences.T) ** 2).sum(axis=0)
-    whitened = np.float64(covariance.metric.whiten(differences))
-    np.testing.assert_allclose(covariance.metric.measure_slopes(whitened), slopes, rtol=1e-3)
+    slopes: Any = (np.linalg.solve(expected, differences.T) ** 2).sum(axis=0)
+    precise: Any = covariance.metric.whiten(differences).astype("f8")
+    np.testing.assert_allclose(covariance.metric.measure_slopes(precise), slopes, rtol=1e-3)
 
 
 def test_rows_that_do_not_differ_have_no_covariance() -> None:
@@ -40,7 +40,7 @@ def test_rows_that_do_not_differ_have_no_covariance() -> None:
 
 
 def test_squares_are_those_of_all_pairs() -> None:
-    a, b = np.float32(np.eye(3)), np.float32([[1, 0, 0], [0, 0, 2]])
+    a, b = np.eye(3, dtype="f4"), np.array([[1, 0, 0], [0, 0, 2]], dtype="f4")
     assert measure_squares(a, b).tolist() == [[0, 5], [2, 5], [2, 1]]
 
 

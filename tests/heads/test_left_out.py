@@ -1,5 +1,7 @@
 """Distances without a unit, against the fit without it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,13 +9,11 @@ from featx.heads.covariance import SharedCovariance, fit_covariance
 from featx.heads.left_out import measure_left_out
 
 
-def measure_refitted(
-    covariance: SharedCovariance, X: np.ndarray, codes: np.ndarray, units: np.ndarray
-) -> np.ndarray:
+def measure_refitted(covariance: SharedCovariance, X: Any, codes: Any, units: Any) -> Any:
     """Fit anew without each unit, with the same shrinkage."""
     distances = np.full(len(X), np.nan)
     for row, unit in enumerate(units):
-        Z, others = np.float64(X[units != unit]), codes[units != unit]
+        Z, others = X[units != unit].astype("f8"), codes[units != unit]
         means = {code: Z[others == code].mean(axis=0) for code in np.unique(others)}
         if codes[row] not in means:
             continue
@@ -35,7 +35,7 @@ def test_left_out_is_refitted_without(dim: int, n_unit: int) -> None:
     codes[:4] = 3  # one class of four rows, which may be one unit
     units = np.arange(60) // n_unit
     scales = (1 + np.arange(dim)) ** -0.5
-    X = np.float32(random.normal(size=(60, dim)) * scales + 2 * np.eye(dim)[codes])
+    X = (random.normal(size=(60, dim)) * scales + 2 * np.eye(dim)[codes]).astype("f4")
     covariance = fit_covariance(X, codes)
     assert covariance is not None
     found = measure_left_out(covariance, X, codes, units)

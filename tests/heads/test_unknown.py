@@ -72,7 +72,7 @@ def test_strangers_are_found_whatever_their_length(dim: int) -> None:
 def test_score_is_the_share_of_rows_as_far_away() -> None:
     X, codes, _, fresh = draw(0, 99, 16)
     detector = fit(X, codes)
-    distances = np.float32(detector.measure_distances(fresh))
+    distances = detector.measure_distances(fresh).astype("f4")
     expected = [(1 + (detector.distances >= one).sum()) / 100 for one in distances]
     assert detector.score(fresh).tolist() == expected
     assert np.median(detector.distances) == pytest.approx(1)
