@@ -146,7 +146,7 @@ def write_demo_page(page: Path, cache: Path, images: Path, scores: dict[str, Eva
         [name, s.accuracy, "{:.3f} to {:.3f}".format(*s.accuracy_ci95), s.macro_f1, s.log_loss]
         for name, s in scores.items()
     ]
-    lines.append([f"always {mini.majority_class}", mini.majority_accuracy, None, None, None])
+    lines.append([f"always {mini.majority_class}", mini.majority_accuracy, *"---"])
     write_page(
         page,
         "featx demo: handwritten digits",
