@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,14 @@ def test_extract_tells_python_users_of_labels_that_look_alike(extract: Any, fold
     with pytest.warns(
         FeatxWarning, match=r"labels differ only by case: 'Ants' \(1 row\) and 'ants"
     ):
+        extract()
+
+
+def test_extract_names_files_that_lie_in_two_classes(extract: Any, folder: Path) -> None:
+    shutil.copy(folder / "ants/0.png", folder / "bees/copy.png")
+    shutil.copy(folder / "ants/0.png", folder / "ants/again.png")
+    told = r"^1 file lies in two classes: ants/0\.png and bees/copy\.png$"
+    with pytest.warns(FeatxWarning, match=told):
         extract()
 
 

@@ -1,0 +1,65 @@
+"""The rows of a cache that a head is fitted on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from featx.cache.joined import open_cache
+from featx.fitting.rows import FittingRows
+from tests.builders import MakeCache, mark_learnt, rewrite_values
+
+
+def read(path: Path, split: str | None = None) -> FittingRows:
+    with open_cache(path) as cache:
+        return FittingRows.read(cache, split=split, embedding=None)
+
+
+def copy_digests(path: Path, source: slice, target: slice) -> None:
+    """Make rows copies of other rows."""
+    with open_cache(path) as cache:
+        digests = cache.read_column("digest")[source]
+    rewrite_values(path, "rows/digest", digests, target)
+
+
+def test_rows_of_a_plain_cache_are_alone(cache_path: Path) -> None:
+    rows = read(cache_path)
+    assert rows.X.shape == (40, 8)
+    assert (rows.units, rows.n_units, rows.n_copies, rows.conflicts) == (None, 40, 0, "")
+    assert rows.fitted_on.split == "train"
+    assert rows.list_notes() == []
+
+
+def test_rows_of_groups_and_copies_are_units(make_cache: MakeCache) -> None:
+    path = make_cache(n_val=0, groups=[f"g{i}" if i < 10 else None for i in range(20)] * 2)
+    copy_digests(path, slice(10, 14), slice(30, 34))
+    rows = read(path)
+    assert rows.units is not None
+    assert rows.n_units == 26  # ten groups of two, four files of two rows, twelve rows alone
+    assert (rows.units[:14] == rows.units[20:34]).all()
+    assert rows.n_copies == 4
+    assert rows.list_notes() == ["4 files lie here twice or more: copies are kept together"]
+
+
+def test_rows_whose_unit_was_learnt_from_are_learnt(make_cache: MakeCache) -> None:
+    path = make_cache(n_val=0)
+    mark_learnt(path, slice(0, 2))
+    assert read(path).learnt.sum() == read(path).fitted_on.n_learnt == 2
+    grouped = make_cache("grouped.h5", n_val=0, groups=[f"g{i % 10}" for i in range(40)])
+    rows = read(mark_learnt(grouped, slice(0, 2)))
+    assert (rows.learnt.sum(), rows.fitted_on.n_learnt) == (8, 2)
+
+
+@pytest.mark.parametrize("target", [slice(1, 2), slice(41, 42)])
+def test_rows_of_a_file_in_two_classes_are_named(cache_path: Path, target: slice) -> None:
+    copy_digests(cache_path, slice(0, 1), target)
+    told = f"1 file lies in two classes: bees/000.jpg and ants/{target.start:03}.jpg"
+    assert told in read(cache_path).list_notes()
+
+
+def test_rows_account_for_those_left_out(cache_path: Path) -> None:
+    rewrite_values(cache_path, "labels/split", "", slice(30, 40))
+    rows = read(cache_path)
+    assert (len(rows.y), rows.left_out.n_without_split) == (30, 10)
+    assert len(rows.list_notes()) == 1
