@@ -29,7 +29,7 @@ from featx.fitting.inputs import (
     check_known,
     find_comparable,
     note_unknown,
-    read_head,
+    read_class_head,
 )
 from featx.fitting.left_out import note_left_out
 from featx.heads.class_weights import weigh_classes
@@ -203,7 +203,7 @@ def _open_head(cache: Cache, request: TuningRequest) -> Head:
             seed=request.recipe.seed,
             progress=request.options.progress,
         )
-    head = read_head(head)
+    head = read_class_head(head)
     fold_linear(head.estimator)  # refuse an unfit head before the trunk is run
     return head
 
