@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 
 from featx.core.errors import HeadError
@@ -47,13 +49,14 @@ def check_seed(seed: int) -> None:
     Raises
     ------
     HeadError
-        If the seed is negative or too large.
+        If the seed is no whole number, negative or too large.
     """
-    if not 0 <= seed <= MAX_SEED:
+    is_whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not (is_whole and 0 <= seed <= MAX_SEED):
         raise HeadError(
             subject="seed",
-            expected=f"a number from 0 to {MAX_SEED}",
-            got=str(seed),
+            expected=f"a whole number from 0 to {MAX_SEED}",
+            got=repr(seed),
             remedy="Pass seed=0 or another number in this range.",
         )
 
@@ -204,11 +207,12 @@ def check_fractions(val: float, test: float) -> None:
     HeadError
         If a fraction is negative, or their sum is not between 0 and 1.
     """
-    if min(val, test) < 0 or not 0 < val + test < 1:
+    are_numbers = all(isinstance(x, Real) and not isinstance(x, bool) for x in (val, test))
+    if not (are_numbers and min(val, test) >= 0 and 0 < val + test < 1):
         raise HeadError(
             subject="val, test",
             expected="fractions of at least 0 whose sum is above 0 and below 1",
-            got=f"{val:g} and {test:g}",
+            got=f"{val:g} and {test:g}" if are_numbers else f"{val!r} and {test!r}",
             remedy="Pass val=0.2 or other fractions that leave rows to fit on.",
         )
 
