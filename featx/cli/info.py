@@ -21,6 +21,7 @@ from featx.core.text import count_noun, shorten
 
 if TYPE_CHECKING:
     from featx.cache.reader import Cache
+    from featx.heads.head import Head
 
 FAILURE_COLUMNS = ("path", "lacks", "stage", "reason")
 
@@ -243,20 +244,41 @@ def _show_head(path: Path, *, as_json: bool) -> None:
         print_json({"content": "head", **describe_head(path, head)})
         return
     params = format_params(head)
-    print_text(f"{path}: a head, {head.kind}, {params}")
+    print_text(f"{path}: a head, {head.kind}{f', {params}' if params else ''}")
     fitted, names = head.fitted_on, head.classes.tolist()
-    print_text(f"fitted on  {fitted.n_rows} rows of {fitted.cache} (split {fitted.split})")
+    tuned = ", by fine-tuning" if fitted.fine_tuned else ""
+    lines = {"fitted on": f"{fitted.n_rows} rows of {fitted.cache} (split {fitted.split}){tuned}"}
     if isinstance(head, TargetHead):
-        print_text(f"predicts   {describe_target(head)}")
+        lines["predicts"] = describe_target(head)
     more = f", and {len(names) - MAX_CLASSES} more" if len(names) > MAX_CLASSES else ""
     if names:
-        print_text(f"classes    {len(names)}: {', '.join(names[:MAX_CLASSES])}{more}")
-    print_text(f"reads      {head.fingerprint.describe()}")
-    print_text(f"weights    {head.origin.weights}")
+        lines["classes"] = f"{len(names)}: {', '.join(names[:MAX_CLASSES])}{more}"
+    options = [f"{key} {_join(value)}" for key, value in head.options.items() if value is not None]
+    lines["options"] = ", ".join([*options, f"temperature {head.temperature:.3g}"])
+    lines["reads"] = f"fingerprint {head.fingerprint.digest}: {head.fingerprint.describe()}"
+    lines["weights"] = head.origin.weights
+    if held_out := format_held_out(head):
+        lines["held out"] = held_out
+    lines["unknown"] = _describe_detector(head)
+    lines["versions"] = ", ".join(f"{name} {version}" for name, version in head.versions.items())
+    for name, text in lines.items():
+        print_text(f"{name:10} {text}")
     if isinstance(head, TargetHead):
         print_held_out(head)
-    elif held_out := format_held_out(head):
-        print_text(f"held out   {held_out}")
+
+
+def _join(value: Any) -> str:
+    """Write the value of an option; weights of classes by name."""
+    if isinstance(value, dict):
+        return " ".join(f"{name}={number:g}" for name, number in value.items())
+    return str(value).replace("_", " ")
+
+
+def _describe_detector(head: "Head") -> str:
+    """Say whether a head tells unknown images, and how rarely it can be wrong."""
+    if head.unknown is None:
+        return "- (every image gets a class)"
+    return f"told, at a rate of false alarms of {head.unknown.smallest_rate:.2g} or more"
 
 
 def _show_weights(path: Path, *, as_json: bool) -> None:

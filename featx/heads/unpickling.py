@@ -26,7 +26,7 @@ from featx.heads.array_pickles import (
     set_dtype_state,
 )
 
-MAX_OPERATIONS = 1_000_000
+MAX_OPERATIONS = 500_000
 """Largest number of operations. A head of 1,000 classes has some 20,000: its numbers are arrays."""
 
 MAX_VALUES = 2_000_000

@@ -22,6 +22,7 @@ BY_NAME = {
     **dict.fromkeys(("preprocess", "cpu_s", "waits_s", "recipe"), 1),
     **dict.fromkeys(("n_parameters_by_block", "decode_images_per_s"), 1),
     "counts": 2,
+    "options": 2,
 }
 """Number of levels of an object whose keys are names."""
 

@@ -265,7 +265,7 @@ def test_read_pickle_refuses_a_list_that_holds_itself(tmp_path: Path) -> None:
         read_pickle(tmp_path / "head.joblib")
 
 
-@pytest.mark.parametrize("n_levels", [MAX_DEPTH, 400_000])
+@pytest.mark.parametrize("n_levels", [MAX_DEPTH, 100_000])
 def test_read_pickle_refuses_deep_nesting(tmp_path: Path, n_levels: int) -> None:
     operations = b"\x80\x04" + b"]" * (n_levels + 1) + b"a" * n_levels + b"."
     with pytest.raises(ValueError, match=rf"nest deeper than {MAX_DEPTH}"):
@@ -274,7 +274,7 @@ def test_read_pickle_refuses_deep_nesting(tmp_path: Path, n_levels: int) -> None
 
 def test_read_pickle_refuses_more_operations_than_any_head_has(tmp_path: Path) -> None:
     operations = b"\x80\x04]" + b"\x94" * (MAX_OPERATIONS + 1) + b"."
-    with pytest.raises(ValueError, match=r"more than 1,000,000 operations"):
+    with pytest.raises(ValueError, match=r"more than 500,000 operations"):
         read_operations(tmp_path / "head.joblib", operations)
 
 
