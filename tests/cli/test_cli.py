@@ -426,14 +426,14 @@ def test_info_of_a_head_says_what_it_reads(place: Any, run_cli: Any) -> None:
     assert out.startswith("head.joblib: a head, logreg, C 1\n")
     assert "fitted on  8 rows of photos.h5 (split train)" in out
     assert "classes    2: ants, bees" in out
-    assert "options    scaling standard, temperature 1\n" in out
+    assert re.search(r"^options    scaling standard, temperature [\d.e-]+$", out, re.M)
     assert re.search(r"^reads      fingerprint \w{12}: tests-tiny penultimate, weights ", out, re.M)
     assert re.search(r"^unknown    told, at a rate of false alarms of 0\.\d+ or more$", out, re.M)
     assert f"versions   featx {featx.__version__}, numpy {np.__version__}, scikit-learn " in out
     found = json.loads(run_cli("info", "head.joblib", "--json").out)
     assert (found["content"], found["head"], found["kind"]) == ("head", "head.joblib", "logreg")
     assert found["fingerprint"]["backbone"] == "tests-tiny"
-    assert found["temperature"] == 1
+    assert found["temperature"] > 0
     assert found["knows_unknown"] is True
     assert found["versions"].keys() == {"featx", "numpy", "scikit-learn", "python"}
 
