@@ -139,7 +139,7 @@ def draw_curve(
     ]
     n_fitted: list[list[int]] = []
     right: list[BoolArray] = []  # by share, descending
-    heads = [HeadClassifier(random_state=seed, progress=False) for _ in folds]
+    heads = [HeadClassifier(cv=N_FOLDS, random_state=seed, progress=False) for _ in folds]
     with open_bar("drawing the learning curve", len(SHARES) * len(folds), unit="fits") as bar:
         for share in sorted(SHARES, reverse=True):
             parts = [
