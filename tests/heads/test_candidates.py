@@ -13,7 +13,9 @@ from featx.heads.candidates import (
     adjust_p_values,
     compare_candidates,
 )
+from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import score_predictions
+from featx.heads.gains import ALPHA, measure_gain
 from featx.heads.intervals import estimate_interval
 
 CLASSES = np.array(["ants", "bees"])
@@ -159,6 +161,23 @@ def test_equal_candidates_are_seldom_named_winner(
         ]
         n_won += compare_candidates(y, candidates, units=units).winner is not None
     assert n_won <= binom.ppf(0.95, N_TRIALS, 0.05)
+
+
+def test_equal_embeddings_are_seldom_told_apart_by_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.heads.gains.N_RESAMPLES", 400)
+    rng, n_trials, n_apart = np.random.default_rng(0), 60, 0
+    for seed in range(n_trials):
+        codes = rng.integers(0, 2, 60)
+        right = []
+        for _ in range(2):
+            X = rng.normal(size=(60, 20)).astype(np.float32)
+            found = HeadClassifier("nearest-mean", cv=5, random_state=seed).fit(X, codes).search_
+            assert found is not None
+            right.append(found.held_out == codes)
+        gain = measure_gain(*right, np.zeros(60, int), n_folds=5)
+        n_apart += gain.p_value < ALPHA
+    # Without the widening for folds, some 9 % of such trials are beyond chance.
+    assert n_apart <= binom.ppf(0.95, n_trials, 0.05)
 
 
 def test_a_better_candidate_is_mostly_named_winner(monkeypatch: pytest.MonkeyPatch) -> None:
