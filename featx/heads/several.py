@@ -62,7 +62,7 @@ class SeveralScores:
         Share of rows of which all classes are right.
     per_class : tuple of SeveralClassScores
         Scores of each class of the head.
-    unknown : tuple of str
+    unknown_classes : tuple of str
         Classes of the rows that the head does not know; they are not scored.
     n_seen : int
         Number of other rows that were learnt from and are left out of the scores; the number of
@@ -81,7 +81,7 @@ class SeveralScores:
     macro_f1: float | None
     exact: float
     per_class: tuple[SeveralClassScores, ...]
-    unknown: tuple[str, ...] = ()
+    unknown_classes: tuple[str, ...] = ()
     n_seen: int = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class SeveralScores:
         built = {
             "macro_average_precision_ci95": ends and tuple(ends),
             "per_class": tuple(SeveralClassScores(**one) for one in fields["per_class"]),
-            "unknown": tuple(fields["unknown"]),
+            "unknown_classes": tuple(fields["unknown_classes"]),
         }
         return cls(**{**fields, **built})
 
@@ -173,7 +173,7 @@ def score_several(  # noqa: PLR0913
         macro_f1=float(np.mean(f1)) if f1 else None,
         exact=float((flags == predicted).all(axis=1).mean()),
         per_class=per_class,
-        unknown=tuple(unknown),
+        unknown_classes=tuple(unknown),
         n_seen=n_seen,
     )
 

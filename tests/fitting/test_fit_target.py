@@ -55,7 +55,7 @@ def test_several_classes_are_learnt_from_labels(path: Path, vectors: Any) -> Non
     assert head.held_out.macro_average_precision > 0.9
     scores = evaluate_target(head, path)
     assert isinstance(scores, SeveralScores)
-    assert (scores.n_rows, scores.n_seen, scores.unknown) == (20, 0, ())
+    assert (scores.n_rows, scores.n_seen, scores.unknown_classes) == (20, 0, ())
     assert scores.macro_f1 is not None
     assert scores.macro_f1 > 0.8
     assert head.predict(vectors).shape == head.predict_proba(vectors).shape == (N_ROWS, 2)
@@ -205,7 +205,7 @@ def test_classes_that_the_head_does_not_know_are_named(path: Path) -> None:
     with pytest.warns(featx.FeatxWarning, match="does not know, and that are not scored: zebra"):
         scores = evaluate_target(head, path)
     assert isinstance(scores, SeveralScores)
-    assert scores.unknown == ("zebra",)
+    assert scores.unknown_classes == ("zebra",)
 
 
 def test_heads_of_the_other_kind_are_refused(path: Path, vectors: Any) -> None:
