@@ -68,8 +68,10 @@ def evaluate_target(
     Examples
     --------
     >>> import featx
-    >>> report = featx.label_cache("photos.h5", "weights.csv", field="weight")
-    >>> head = featx.fit_head("photos.h5", target="weight")
+    >>> with featx.open_cache("photos.h5") as cache:
+    ...     weights = {key: 2.5 + number for number, key in enumerate(cache.ids)}
+    >>> report = featx.label_cache("photos.h5", weights, field="weight")
+    >>> head = featx.fit_head("photos.h5", target="weight", C=1.0)
     >>> scores = featx.evaluate_target(head, "photos.h5")
     >>> scores.n_rows
     4

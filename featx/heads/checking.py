@@ -55,7 +55,7 @@ def check_target_estimator(estimator: Any, *, dim: int, target: Target) -> None:
     dim : int
         Length of one embedding.
     target : Target
-        What the head predicts.
+        Target that the head predicts.
 
     Raises
     ------

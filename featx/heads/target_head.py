@@ -30,8 +30,32 @@ class TargetHead(Head):
 
     Attributes
     ----------
+    estimator : sklearn.pipeline.Pipeline
+        ``StandardScaler``, and ``OneVsRestClassifier`` or ``Ridge``.
+    kind : str
+        Kind of the head: ``"logreg"`` or ``"ridge"``.
+    params : mapping of str to float
+        The strength that was chosen, such as ``{"C": 0.01}``.
+    fingerprint : Fingerprint
+        Identity of the embeddings that the head takes.
+    origin : Origin
+        Weights and preprocessing with which featx computes more such embeddings.
+    fitted_on : FittedOn
+        Rows that the head was fitted on.
+    cross_validation : None
+        Always None: see `held_out`.
+    seen : ndarray of uint64
+        ``(n_images,)``, as of `featx.Head`.
+    temperature : float
+        Always 1.
+    options : mapping of str to object
+        Number of folds, seed, and the values of C that were tried.
+    unknown, conformal : None
+        Always None.
+    versions : mapping of str to str
+        Version of each package that fitted the head, and of Python.
     target : Target
-        What the head predicts.
+        Target that the head predicts.
     held_out : SeveralScores or NumberScores or None
         Held-out scores on the rows that the head was fitted on, by nested cross-validation; None if
         rows were too few.
@@ -146,7 +170,7 @@ class TargetHead(Head):
         Parameters
         ----------
         expected : str
-            What the function takes heads for, such as ``"one class per image"``.
+            Kind of target that the function takes heads for, such as ``"one class per image"``.
         """
         what = "several classes" if self.target.kind == "several" else "a number"
         return HeadError(

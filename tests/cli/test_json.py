@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from typer.main import get_group
 
+from featx.cache.joined import open_cache
 from featx.cli.app import app
 from featx.fitting.fit import fit_head
+from featx.fitting.label import label_cache
 
 GROUP = get_group(app)
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "json.md"
@@ -32,9 +34,15 @@ LINES = [
     "split new.h5 --overwrite",
     "label photos.h5 labels.csv --author ada",
     "fit-head photos.h5 -o new.joblib",
+    "fit-head photos.h5 -o new.joblib --several --split all",
+    "fit-head photos.h5 -o new.joblib --target size --split all",
     "evaluate head.joblib photos.h5",
     "compare head.joblib --cache photos.h5",
     "compare photos.h5 --kinds nearest-mean",
+    "evaluate tags.joblib photos.h5",
+    "evaluate size.joblib photos.h5",
+    "predict tags.joblib photos.h5",
+    "predict size.joblib photos.h5",
     "predict head.joblib photos.h5",
     "predict head.joblib photos/val bad.jpg",
     "info photos.h5",
@@ -90,6 +98,11 @@ def place(
 ) -> Path:
     monkeypatch.chdir(tmp_path)
     fit_head("photos.h5", "head.joblib", C=1.0)
+    with open_cache("photos.h5") as cache:
+        sizes = {key: number for number, key in enumerate(cache.ids)}
+    label_cache("photos.h5", sizes, field="size", author="ada")
+    fit_head("photos.h5", "tags.joblib", several=True, C=1.0)
+    fit_head("photos.h5", "size.joblib", target="size", C=1.0)
     Path("bad.jpg").write_bytes(b"no image")
     Path("labels.csv").write_text("id,label,author\nval/ants/0.jpg,a,ada\nval/ants/0.jpg,b,bob\n")
     return tmp_path
