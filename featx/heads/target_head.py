@@ -49,7 +49,7 @@ class TargetHead(Head):
     temperature : float
         Always 1.
     options : mapping of str to object
-        Number of folds, seed, and the values of C that were tried.
+        Number of folds, seed, and the ends of the values of C that were tried.
     unknown, conformal : None
         Always None.
     versions : mapping of str to str
