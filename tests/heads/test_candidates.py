@@ -168,13 +168,13 @@ def test_equal_embeddings_are_seldom_told_apart_by_folds(monkeypatch: pytest.Mon
     rng, n_trials, n_apart = np.random.default_rng(0), 60, 0
     for seed in range(n_trials):
         codes = rng.integers(0, 2, 60)
-        right = []
+        right: list[Array] = []
         for _ in range(2):
             X = rng.normal(size=(60, 20)).astype(np.float32)
             found = HeadClassifier("nearest-mean", cv=5, random_state=seed).fit(X, codes).search_
             assert found is not None
             right.append(found.held_out == codes)
-        gain = measure_gain(*right, np.zeros(60, int), n_folds=5)
+        gain = measure_gain(right[0], right[1], np.zeros(60, int), n_folds=5)
         n_apart += gain.p_value < ALPHA
     # Without the widening for folds, some 9 % of such trials are beyond chance.
     assert n_apart <= binom.ppf(0.95, n_trials, 0.05)
