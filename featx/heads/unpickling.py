@@ -8,6 +8,7 @@ holds plain values, arrays, and estimators whose attributes are plain values and
 from __future__ import annotations
 
 import os
+import pickle
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -106,6 +107,8 @@ def read_pickle(path: Path) -> HeadPickle:
     """
     found = HeadPickle()
     with path.open("rb") as file:
+        if file.peek(1)[:1] != pickle.PROTO:
+            raise ValueError("no pickle")
         stream = BoundedStream(file, os.fstat(file.fileno()).st_size)
         found.content = _Machine(stream, found, MAX_OPERATIONS).run()
     check_values(found.content, has_estimators=True)
@@ -312,6 +315,12 @@ def _put(machine: _Machine, index: int | None) -> None:
     machine.memo[len(machine.memo) if index is None else index] = machine.stack[-1]
 
 
+def _get(machine: _Machine, index: int) -> None:
+    if index not in machine.memo:
+        raise ValueError("a value that was not kept")
+    machine.push(machine.memo[index])
+
+
 _OPERATIONS: dict[str, Callable[[_Machine, Any], object]] = {
     "PROTO": lambda _machine, _: None,
     "FRAME": lambda _machine, _: None,
@@ -339,9 +348,7 @@ _OPERATIONS: dict[str, Callable[[_Machine, Any], object]] = {
     "SETITEM": _set_item,
     "SETITEMS": lambda machine, _: machine.extend_dict(machine.pop_marked()),
     **dict.fromkeys(("BINPUT", "LONG_BINPUT", "MEMOIZE"), _put),
-    **dict.fromkeys(
-        ("BINGET", "LONG_BINGET"), lambda machine, index: machine.push(machine.memo[index])
-    ),
+    **dict.fromkeys(("BINGET", "LONG_BINGET"), _get),
     "GLOBAL": lambda machine, names: _find_name(machine, *names.split(" ", 1)),
     "STACK_GLOBAL": _pop_name,
     "REDUCE": lambda machine, _: machine.call(),
