@@ -80,6 +80,7 @@ from .heads.classifier import HeadClassifier as HeadClassifier
 from .heads.compare import PairedRecall as PairedRecall
 from .heads.compare import PairedScores as PairedScores
 from .heads.conformal import ConformalSets as ConformalSets
+from .heads.covariance import CovarianceMetric as CovarianceMetric
 from .heads.evaluate import ClassScores as ClassScores
 from .heads.evaluate import CrossValidation as CrossValidation
 from .heads.evaluate import Evaluation as Evaluation

@@ -22,7 +22,7 @@ MIN_SHRINKAGE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Metric:
+class CovarianceMetric:
     """A covariance, in the smaller of two forms, by which distances are measured.
 
     Attributes
@@ -80,7 +80,7 @@ class Metric:
         slopes: Float64Array = whitened**2 @ (1 / np.concatenate([self.variances, across]))
         return slopes
 
-    def compress(self, scale: float) -> Metric:
+    def compress(self, scale: float) -> CovarianceMetric:
         """Divide squared distances by a number, and round the axes to what float16 can hold.
 
         Parameters
@@ -93,7 +93,7 @@ class Metric:
         else:
             axes, variances, rest = self.axes, self.variances * scale, self.rest * scale
         axes, variances = axes.astype(np.float16), variances.astype(np.float32)
-        return Metric(axes=axes.astype(np.float32), variances=variances, rest=rest)
+        return CovarianceMetric(axes=axes.astype(np.float32), variances=variances, rest=rest)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers and numeric arrays, as small as they can be."""
@@ -140,7 +140,7 @@ class SharedCovariance:
     ----------
     means : ndarray of float32
         ``(n_classes, dim)``.
-    metric : Metric
+    metric : CovarianceMetric
         The covariance. Fewer rows than dimensions cost memory for rows, not for dimensions squared.
     shrinkage : float
         Weight of the isotropic part, from 0 to 1.
@@ -156,7 +156,7 @@ class SharedCovariance:
     """
 
     means: Float32Array
-    metric: Metric
+    metric: CovarianceMetric
     shrinkage: float
     isotropic: float
     scatter: float
@@ -202,14 +202,14 @@ def fit_covariance(X: Float32Array, codes: IntArray) -> SharedCovariance | None:
         kept = values > TINY * values[-1]
         values = values[kept]
         axes = vectors[:, kept].T.astype(np.float32) @ residuals
-        metric = Metric(
+        metric = CovarianceMetric(
             axes=axes / np.sqrt(n_rows * values).astype(np.float32)[:, None],
             variances=((1 - shrinkage) * values + isotropic).astype(np.float32),
             rest=isotropic,
         )
     else:
         root = find_root((1 - shrinkage) * product + isotropic * np.eye(dim))
-        metric = Metric(axes=root, variances=np.ones(dim, dtype=np.float32), rest=0.0)
+        metric = CovarianceMetric(axes=root, variances=np.ones(dim, dtype=np.float32), rest=0.0)
     return SharedCovariance(
         means=means, metric=metric, shrinkage=shrinkage, isotropic=isotropic, scatter=scatter
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from featx.core.errors import HeadError
 from featx.core.typing import Array, BoolArray, Float32Array, Float64Array, IntArray
-from featx.heads.covariance import Metric, fit_covariance, measure_squares
+from featx.heads.covariance import CovarianceMetric, fit_covariance, measure_squares
 from featx.heads.left_out import measure_left_out
 from featx.heads.stored_arrays import check_stored
 
@@ -34,7 +34,7 @@ class UnknownDetector:
     ----------
     means : ndarray of float32
         ``(n_classes, dim)``, means of the embeddings of length 1.
-    metric : Metric
+    metric : CovarianceMetric
         Their shared covariance.
     distances : ndarray of float32
         ``(n_measured,)``, ascending: distances of the rows, each without its unit. The middle one
@@ -65,7 +65,7 @@ class UnknownDetector:
     """
 
     means: Float32Array
-    metric: Metric
+    metric: CovarianceMetric
     distances: Float32Array
     n_units: int
 
@@ -206,7 +206,7 @@ class UnknownDetector:
         KeyError, TypeError, ValueError
             If a field is missing, unknown, of another type or of another shape.
         """
-        metric = Metric.from_dict(content["metric"])
+        metric = CovarianceMetric.from_dict(content["metric"])
         detector = cls(**{**content, "metric": metric})
         check_stored(detector.means, np.float32, (None, metric.axes.shape[1]))
         distances = check_stored(detector.distances, np.float32, (None,))

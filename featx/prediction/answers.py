@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 from featx.core.errors import FeatxError
 from featx.core.rows import Row
@@ -66,14 +66,6 @@ class Prediction:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
         return asdict(self)
-
-
-class FurtherKeywords(TypedDict, total=False):
-    """What is asked of a head beside `top`, as keywords of a call; see `AnswerOptions`."""
-
-    min_confidence: float | None
-    sets: float | None
-    unknown_rate: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,6 @@ from featx.images.sources.inputs import read_images
 from featx.prediction.answerer import Answerer
 from featx.prediction.answers import (
     AnswerOptions,
-    FurtherKeywords,
     Prediction,
     describe_failure,
 )
@@ -62,7 +61,13 @@ class Predictor:
             )
 
     def predict(
-        self, images: Any, top: int = 1, **asked: Unpack[FurtherKeywords]
+        self,
+        images: Any,
+        top: int = 1,
+        *,
+        min_confidence: float | None = None,
+        sets: float | None = None,
+        unknown_rate: float | None = None,
     ) -> list[Prediction]:
         """Predict the classes of images.
 
@@ -72,8 +77,13 @@ class Predictor:
             Images as `featx.embed` takes them.
         top : int
             Number of classes per image.
-        **asked
-            Further options of `featx.AnswerOptions`: `min_confidence`, `sets`, `unknown_rate`.
+        min_confidence : float, optional
+            Score below which the head abstains, from 0 to 1. Default: the head never abstains.
+        sets : float, optional
+            Coverage of a set of classes per image, above 0 and below 1. Default: no sets.
+        unknown_rate : float, optional
+            Rate of false alarms of `unknown`, below 1; 0 asks for nothing. Default: see
+            `featx.AnswerOptions`.
 
         Returns
         -------
@@ -89,7 +99,10 @@ class Predictor:
         SourceError
             If something is no image, or a path does not exist or cannot be read as a source.
         """
-        answerer = Answerer(self.head, AnswerOptions(top=top, **asked))
+        asked = AnswerOptions(
+            top=top, min_confidence=min_confidence, sets=sets, unknown_rate=unknown_rate
+        )
+        answerer = Answerer(self.head, asked)
         answerer.note_limits()
         return [*iter_noted(iter_predicted(answerer, self._session, read_images(images)))]
 

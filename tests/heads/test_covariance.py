@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.covariance import ledoit_wolf
 
-from featx.heads.covariance import Metric, fit_covariance, measure_squares
+from featx.heads.covariance import CovarianceMetric, fit_covariance, measure_squares
 
 
 def draw(n_rows: int, dim: int) -> Any:
@@ -62,6 +62,6 @@ def test_metric_from_a_file_is_checked(name: str, value: Any, error: type[Except
         "variances": np.ones(2, np.float32),
         "rest": 0.5,
     }
-    assert Metric.from_dict(content).to_dict().keys() == content.keys()
+    assert CovarianceMetric.from_dict(content).to_dict().keys() == content.keys()
     with pytest.raises(error):
-        Metric.from_dict({**content, name: value})
+        CovarianceMetric.from_dict({**content, name: value})
