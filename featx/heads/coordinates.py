@@ -21,7 +21,7 @@ BLOCK_ROWS = 4096
 MAX_RANK = 3000
 """Largest number of axes: a decomposition takes 0.8 s for 1,280 axes, and 10 s for 3,000."""
 
-MIN_SPREAD = 1e-12
+MIN_SPREAD = 1e-14
 """Axes along which the mean square is less than this share of the largest one are left out."""
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from featx.core.errors import HeadError
 from featx.core.typing import Float32Array, StrArray
+from featx.heads.coordinates import Coordinates
 from featx.heads.kinds import (
     KINDS,
     HeadKind,
@@ -17,6 +19,7 @@ from featx.heads.kinds import (
     get_kind,
     list_kinds,
 )
+from featx.heads.learners import Task
 from featx.heads.linear import fold_linear
 
 EACH_KIND = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -30,17 +33,30 @@ def draw() -> tuple[Float32Array, StrArray]:
     return X.astype(np.float32), np.array(["ants", "bees", "cats"], dtype=object)[codes]
 
 
+def build_task(class_weight: Any = None) -> Task:
+    """Build a task of the drawn rows."""
+    X, y = draw()
+    return Task(
+        X=X,
+        coordinates=Coordinates.find(X, X.mean(axis=0), X.std(axis=0)),
+        codes=np.unique(y, return_inverse=True)[1],
+        n_classes=3,
+        class_weight=class_weight,
+        parts=[],
+    )
+
+
 @EACH_KIND
 def test_kind_builds_a_classifier_that_keeps_its_promises(kind: HeadKind) -> None:
     X, y = draw()
-    classifier = kind.build(0.5, "balanced")
+    class_weight = "balanced" if kind.takes_weights else None
+    strength = kind.round_strength(0.5 if kind.largest == 1 else 2.0)
+    classifier = kind.build(strength, class_weight, build_task(class_weight))  # type: ignore[arg-type]
     params = classifier.get_params()
-    assert params[kind.strength_name] == 0.5
-    assert params["class_weight"] == "balanced"
-    assert kind.warm_starts == ("warm_start" in params)
+    if kind.strength_name in params:
+        assert params[kind.strength_name] == strength
     fitted = make_pipeline(StandardScaler(), classifier).fit(X, y)
     assert np.mean(fitted.predict(X) == y) > 0.9
-    assert hasattr(fitted, "predict_proba") == kind.has_probabilities
     if kind.is_linear:
         weight, bias = fold_linear(fitted)
         found = X @ weight.T + bias
@@ -50,27 +66,29 @@ def test_kind_builds_a_classifier_that_keeps_its_promises(kind: HeadKind) -> Non
             fold_linear(fitted)
 
 
-@pytest.mark.parametrize("name", list_kinds())
-def test_kind_grid_is_ascending_and_holds_the_default_strength(name: str) -> None:
-    kind = get_kind(name)
-    assert 10 ** kind.grid[0] <= kind.default_strength <= 10 ** kind.grid[-1]
-    # The search tries values halfway between the grid's: it expects whole decades.
-    np.testing.assert_array_equal(np.diff(kind.grid), 1)
+def test_ridge_names_its_strength_as_the_other_linear_kinds_do() -> None:
+    assert get_kind("ridge").build(0.25, None, build_task()).alpha == 2
 
 
-@pytest.mark.parametrize(
-    ("name", "low", "high", "default"), [("logreg", -6, 0, 0.01), ("linear-svm", -7, -1, 0.01)]
-)
-def test_kind_grid_is_the_one_that_was_measured(
-    name: str, low: float, high: float, default: float
-) -> None:
-    kind = get_kind(name)
-    assert (kind.grid[0], kind.grid[-1], kind.default_strength) == (low, high, default)
+@EACH_KIND
+def test_kind_grid_goes_from_strong_to_weak_and_holds_the_default(kind: HeadKind) -> None:
+    steps = np.sign(np.diff(kind.grid))
+    assert len(set(steps.tolist())) <= 1
+    exponent = np.log10(kind.default_strength)
+    assert min(kind.grid) <= exponent <= max(kind.grid)
+    assert 10 ** max(kind.grid) <= kind.largest
+    assert (kind.loss is None) != (kind.learn is None)
 
 
 @EACH_KIND
 def test_kind_builds_a_new_classifier_each_time(kind: HeadKind) -> None:
-    assert kind.build(1.0, None) is not kind.build(1.0, None)
+    assert kind.build(1.0, None, build_task()) is not kind.build(1.0, None, build_task())
+
+
+def test_list_params_are_named_as_the_classifier_names_them() -> None:
+    assert get_kind("logreg").list_params(0.1) == {"C": 0.1}
+    assert get_kind("knn").list_params(10.000001) == {"n_neighbors": 10}
+    assert get_kind("nearest-mean").list_params(1.0) == {}
 
 
 def test_kinds_have_names_of_their_own() -> None:
@@ -87,7 +105,8 @@ def test_get_kind_unknown_shows_all_and_the_nearest() -> None:
     with pytest.raises(HeadError) as caught:
         get_kind("logreg2")
     assert str(caught.value) == (
-        "kind: expected one of linear-svm, logreg, got 'logreg2'. Nearest: logreg."
+        "kind: expected one of auto, knn, lda, linear-svm, logreg, nearest-mean, rbf-svm, ridge, "
+        "got 'logreg2'. Nearest: logreg."
     )
 
 
