@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model._base import LinearClassifierMixin
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -49,9 +50,33 @@ def fold_linear(estimator: Any) -> tuple[Float64Array, Float64Array]:
             got=", ".join(type(step).__name__ for step in steps or [estimator]),
             remedy=f"Fit one with featx.fit_head(cache) and {linear_kinds}.",
         )
-    *transformers, classifier = steps
-    weight = np.atleast_2d(np.asarray(classifier.coef_, np.float64))
-    bias = np.broadcast_to(np.asarray(classifier.intercept_, np.float64), len(weight))
+    weight, bias = fold_steps(steps)
+    if len(weight) == 1:
+        weight, bias = (np.concatenate([np.zeros_like(part), part]) for part in (weight, bias))
+    return weight, bias
+
+
+def fold_steps(steps: Sequence[Any]) -> tuple[Float64Array, Float64Array]:
+    """Fold the steps of a pipeline into its last one, a linear estimator.
+
+    Parameters
+    ----------
+    steps : sequence of estimator
+        Fitted steps that `is_foldable` accepts.
+
+    Returns
+    -------
+    weight : ndarray of float64
+        ``(n_outputs, dim)``.
+    bias : ndarray of float64
+        ``(n_outputs,)``: ``X @ weight.T + bias`` are the outputs. A classifier of two classes has
+        one output.
+    """
+    *transformers, last = steps
+    parts = last.estimators_ if isinstance(last, OneVsRestClassifier) else [last]
+    weight = np.concatenate([np.atleast_2d(part.coef_) for part in parts]).astype(np.float64)
+    shifts = [np.broadcast_to(part.intercept_, len(np.atleast_2d(part.coef_))) for part in parts]
+    bias = np.concatenate(shifts).astype(np.float64)
     for step in reversed(transformers):
         weight = weight / _find_scale(step)
         if isinstance(step, PCA):
@@ -59,17 +84,23 @@ def fold_linear(estimator: Any) -> tuple[Float64Array, Float64Array]:
         # A scaler with with_mean=False may still have a mean, which it does not subtract.
         if isinstance(step, PCA) or step.with_mean:
             bias = bias - weight @ np.asarray(step.mean_, np.float64)
-    if len(weight) == 1:
-        weight, bias = (np.concatenate([np.zeros_like(part), part]) for part in (weight, bias))
     return weight, bias
 
 
-def is_foldable(steps: Sequence[Any]) -> bool:
-    """Return whether one matrix can stand for the steps of a pipeline."""
+def is_foldable(steps: Sequence[Any], last: type[Any] = LinearClassifierMixin) -> bool:
+    """Return whether one matrix can stand for the steps of a pipeline.
+
+    Parameters
+    ----------
+    steps : sequence of estimator
+        Fitted steps.
+    last : type
+        Type that the last step must have.
+    """
     return (
         len(steps) > 0
         and all(isinstance(step, StandardScaler | PCA) for step in steps[:-1])
-        and isinstance(steps[-1], LinearClassifierMixin)
+        and isinstance(steps[-1], last)
     )
 
 

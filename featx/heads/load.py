@@ -25,7 +25,7 @@ from featx.heads.conformal import ConformalSets
 from featx.heads.head import FittedOn, Head
 from featx.heads.head_file import FORMAT_NAME, FORMAT_VERSION, find_compression, unpack_scores
 from featx.heads.matrix import Matrix
-from featx.heads.target_head import TargetHead, unpack_target
+from featx.heads.target_head import TargetHead, build_target_estimator, unpack_target
 from featx.heads.targets import Target
 from featx.heads.unknown import UnknownDetector
 from featx.heads.unpickling import HeadPickle, check_values, read_pickle
@@ -176,16 +176,16 @@ def _build_fields(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _choose_estimator(path: Path, found: HeadPickle, fields: Mapping[str, Any]) -> Any:
     """Return the estimator of the file or, if it fails here, one that its matrix stands for."""
-    content, dim = found.content, fields["fingerprint"].dim
+    content, dim, target = found.content, fields["fingerprint"].dim, fields.get("target")
     stamps = {*found.sklearn_versions, fields["versions"].get(SKLEARN, sklearn_version)}
     others = sorted(stamps - {sklearn_version})
     origin = f"fitted with scikit-learn {', '.join(others)}, this is {sklearn_version}"
-    failure = _find_failure(found, dim, fields.get("target"))
+    failure = _find_failure(found, dim, target)
     if failure is None:
         if others:
             note(f"{path}: {origin}")
         return content["estimator"]
-    if content["matrix"] is None or "target" in fields:
+    if content["matrix"] is None:
         named = name_series({SKLEARN: others[0]}) if others else ""
         raise HeadError(
             subject=str(path),
@@ -195,7 +195,7 @@ def _choose_estimator(path: Path, found: HeadPickle, fields: Mapping[str, Any]) 
         )
     try:
         matrix = Matrix.from_dict(content["matrix"])
-        if matrix.weight.shape != (len(content["classes"]), dim):
+        if matrix.weight.shape != (len(content["classes"]) or 1, dim):
             raise ValueError("a matrix of another shape")
     except (TypeError, ValueError) as error:
         raise HeadError(
@@ -203,6 +203,8 @@ def _choose_estimator(path: Path, found: HeadPickle, fields: Mapping[str, Any]) 
         ) from error
     why = origin if others else f"its estimator fails in scikit-learn {sklearn_version}"
     note(f"{path}: {why}; its matrix is used in place of the estimator ({failure})")
+    if target is not None:
+        return build_target_estimator(matrix, target)
     return matrix.build_estimator(np.array(content["classes"], object))
 
 

@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.linear_model import Ridge
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import Normalizer
 
 from featx.core.typing import Array, Float64Array
-from featx.heads.linear import build_linear, fold_linear, is_foldable
+from featx.heads.linear import build_linear, fold_linear, fold_steps, is_foldable
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,9 +23,10 @@ class Matrix:
     Attributes
     ----------
     weight : ndarray of float64
-        ``(n_classes, dim)``.
+        ``(n_classes, dim)``; ``(1, dim)`` for a number.
     bias : ndarray of float64
-        ``(n_classes,)``: ``X @ weight.T + bias`` are the scores of the classes.
+        ``(n_classes,)``: ``X @ weight.T + bias`` are the scores of the classes, or the numbers. If
+        an image has several classes, the probability of each is the logistic of its score.
     is_normalised : bool
         Whether each row of X is divided by its Euclidean norm first.
     """
@@ -96,7 +99,11 @@ def find_matrix(estimator: Any) -> Matrix | None:
     first = steps[0][1] if steps else None
     is_normalised = isinstance(first, Normalizer) and first.norm == "l2"
     linear = steps[1:] if is_normalised else steps
-    if not is_foldable([step for _, step in linear]):
+    inner = [step for _, step in linear]
+    if is_foldable(inner):
+        weight, bias = fold_linear(Pipeline(linear))
+    elif any(is_foldable(inner, last) for last in (Ridge, OneVsRestClassifier)):
+        weight, bias = fold_steps(inner)
+    else:
         return None
-    weight, bias = fold_linear(Pipeline(linear))
     return Matrix(weight=weight, bias=bias, is_normalised=is_normalised)

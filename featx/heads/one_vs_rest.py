@@ -104,7 +104,7 @@ def fit_several(
         start=solver.weights[0, 0],
     )
     return SeveralFit(
-        pipeline=_build_pipeline(scaler, coef, intercept, chosen),
+        pipeline=build_one_vs_rest(scaler, coef, intercept, chosen),
         C=chosen,
         tried=STRENGTHS if C is None and crossing is not None else (),
         thresholds=thresholds,
@@ -186,10 +186,22 @@ def _cross(
     return cross(folds, predict, measure, default=min(DEFAULT, len(strengths) - 1))
 
 
-def _build_pipeline(
+def build_one_vs_rest(
     scaler: StandardScaler, coef: Float64Array, intercept: Float64Array, C: float
 ) -> Pipeline:
-    """Build plain scikit-learn estimators of the weights, as if they had been fitted."""
+    """Build plain scikit-learn estimators of the weights, as if they had been fitted.
+
+    Parameters
+    ----------
+    scaler : StandardScaler
+        Fitted scaler.
+    coef : ndarray of float64
+        ``(n_classes, dim)``.
+    intercept : ndarray of float64
+        ``(n_classes,)``.
+    C : float
+        Inverse strength of the L2 regularisation, for the record.
+    """
     model = OneVsRestClassifier(LogisticRegression(C=C))
     model.label_binarizer_ = LabelBinarizer(sparse_output=True).fit(
         np.array([[1] * len(coef), [0] * len(coef)])

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from featx.core.errors import HeadError
 from featx.core.process import single_threaded
@@ -16,7 +18,9 @@ from featx.core.records import build_record
 from featx.core.typing import Array, Float64Array
 from featx.heads.head import Head
 from featx.heads.head_file import list_values
+from featx.heads.matrix import Matrix
 from featx.heads.number import NumberScores
+from featx.heads.one_vs_rest import build_one_vs_rest
 from featx.heads.several import SeveralScores
 from featx.heads.targets import Target
 
@@ -217,3 +221,28 @@ def unpack_target(content: Mapping[str, Any]) -> dict[str, Any]:
     scores = content["held_out"]
     held_out = None if scores is None else build_record(kind, list_values(scores))
     return {"target": target, "held_out": held_out}
+
+
+def build_target_estimator(matrix: Matrix, target: Target) -> Pipeline:
+    """Build a fitted estimator that predicts what the matrix of a head says.
+
+    Parameters
+    ----------
+    matrix : Matrix
+        Matrix of the head.
+    target : Target
+        What the head predicts.
+
+    Returns
+    -------
+    Pipeline
+        Steps of the installed scikit-learn.
+    """
+    dim = matrix.weight.shape[1]
+    scaler = StandardScaler(with_mean=False, with_std=False).fit(np.zeros((1, dim)))
+    if target.kind == "several":
+        return build_one_vs_rest(scaler, matrix.weight, matrix.bias, C=1.0)
+    ridge = Ridge()
+    ridge.coef_, ridge.intercept_ = matrix.weight[0], float(matrix.bias[0])
+    ridge.n_features_in_ = dim
+    return make_pipeline(scaler, ridge)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 
@@ -101,6 +102,20 @@ def test_a_head_is_the_same_when_it_is_read_again(
     np.testing.assert_array_equal(again.predict(vectors), head.predict(vectors))
     fit_target(path, target, several=target is None).save(tmp_path / "head.joblib", overwrite=True)
     assert (tmp_path / "head.joblib").read_bytes() == before
+
+
+@pytest.mark.parametrize("target", ["price", None])
+def test_a_head_whose_estimator_fails_predicts_by_its_matrix(
+    path: Path, vectors: Any, tmp_path: Path, target: str | None
+) -> None:
+    record(path, "price", vectors[:, 0].astype(float).tolist())
+    head = fit_target(path, target, several=target is None)
+    head.save(tmp_path / "head.joblib")
+    content = joblib.load(tmp_path / "head.joblib") | {"estimator": None}
+    joblib.dump(content, tmp_path / "head.joblib")
+    with pytest.warns(featx.FeatxWarning, match="its matrix is used in place of the estimator"):
+        again = load_head(tmp_path / "head.joblib")
+    np.testing.assert_allclose(again.predict(vectors), head.predict(vectors), atol=1e-4)
 
 
 def test_rows_without_a_number_are_counted(path: Path, vectors: Any) -> None:
