@@ -232,17 +232,21 @@ def check_labels(y: Array, *, subject: str) -> None:
         )
     are_decimals = are_numbers(classes) and any(float(label) % 1 for label in classes)
     if counts.max() == 1 and (are_decimals or len(y) > FEW_ROWS):
-        remedy = (
-            'The labels look like numbers: fit on a number with target="COLUMN".'
-            if are_numbers(classes)
-            else "The labels look like names of images: give images of one class the same label."
-        )
         raise HeadError(
             subject=subject,
             expected="classes of several rows",
             got=f"{len(classes)} of 1 row ({classes[0]}, …)",
-            remedy=remedy,
+            remedy=f"The labels look like {_guess_content(classes)}.",
         )
+
+
+def _guess_content(classes: Array) -> str:
+    """Say what labels look like of which no two are equal, and what to do."""
+    if are_numbers(classes):
+        return 'numbers: fit on a number with target="label"'
+    if all(";" in str(label) for label in classes):
+        return "several classes in each row: fit on them with several=True"
+    return "names of images: give images of one class the same label"
 
 
 def note_labels(y: Array, *, subject: str, units: IntArray | None = None) -> None:
@@ -268,7 +272,7 @@ def note_labels(y: Array, *, subject: str, units: IntArray | None = None) -> Non
         note(
             f"{subject}: the labels look like numbers ({classes[0]}, {classes[1]}, …), "
             f"{len(classes)} classes of {len(y)} rows. If they are measurements, fit on a number "
-            'with target="COLUMN"'
+            'with target="label"'
         )
         return
     single = list_single_classes(y, units)

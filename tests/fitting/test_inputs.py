@@ -135,8 +135,9 @@ def test_check_labels_accepts_few_rows_and_classes_of_several(labels: list[str])
         ([str(value) for value in range(100, 200)], "100 of 1 row (100, …)", "numbers"),
         ([f"IMG_{value}" for value in range(11)], "11 of 1 row (IMG_0, …)", "names of images"),
         ([f"{value}.5 kg" for value in range(11)], "11 of 1 row (0.5 kg, …)", "names of images"),
+        ([f"ant;{value}" for value in range(11)], "11 of 1 row (ant;0, …)", "several classes"),
     ],
-    ids=["measured", "three", "whole", "ids", "units"],
+    ids=["measured", "three", "whole", "ids", "units", "several"],
 )
 def test_check_labels_that_are_no_classes_are_refused(
     labels: list[str], got: str, remedy: str
@@ -208,7 +209,7 @@ def test_note_labels_tells_of_numbers(labels: list[str]) -> None:
     (told,) = list_notes(labels)
     assert told.startswith("c.h5: the labels look like numbers (")
     assert f"{len(set(labels))} classes of {len(labels)} rows" in told
-    assert 'target="COLUMN"' in told
+    assert 'target="label"' in told
 
 
 # --- check_known, note_unknown
