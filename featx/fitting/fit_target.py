@@ -13,6 +13,7 @@ from featx.core.progress import show_progress, stage
 from featx.core.text import count_noun, join_some
 from featx.core.typing import BoolArray, Float64Array
 from featx.fitting.inputs import CacheLike, opened_cache
+from featx.fitting.memory import check_memory
 from featx.fitting.rows import FittingRows
 from featx.fitting.target_rows import TargetColumns, TargetRows, choose_target
 from featx.heads.crossing import MIN_UNITS
@@ -22,6 +23,9 @@ from featx.heads.one_vs_rest import SeveralFit, fit_several, score_several_folds
 from featx.heads.splits import check_seed
 from featx.heads.target_head import TargetHead, TargetScores
 from featx.heads.targets import MIN_ROWS, N_NAMED, Target, find_learnable
+
+NAMES = {"several": "logreg", "number": "ridge"}
+"""Kind of the head by the kind of its target."""
 
 Fitted = tuple[Target, SeveralFit | NumberFit, TargetScores | None]
 
@@ -90,6 +94,8 @@ def fit_target(  # noqa: PLR0913
             flags, classes = _read_flags(found, subject)
         else:
             numbers = _read_numbers(found, subject)
+        n_outputs = len(classes) if kind == "several" else 1
+        check_memory(len(found.rows), info.fingerprint.dim, n_outputs, kind=NAMES[kind])
         rows = FittingRows.take(opened, found.rows, found.cells[:, 0], info=info, split=split)
     with show_progress(progress), stage("fitting the head"):
         if kind == "several":
@@ -106,7 +112,7 @@ def fit_target(  # noqa: PLR0913
         note(f"{n_learnt:,} of {n_rows:,} rows were learnt from by the network: {advice}")
     return TargetHead(
         estimator=fit.pipeline,
-        kind="logreg" if kind == "several" else "ridge",
+        kind=NAMES[kind],
         params={"C": fit.C},
         options={"cv": cv, "seed": seed, "tried": [*fit.tried[:1], *fit.tried[-1:]]},
         fingerprint=info.fingerprint,

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from featx.core.typing import Array, Float64Array, IntArray
+from featx.heads.coordinates import Coordinates
 from featx.heads.crossing import Crossing, Fold, build_fair_folds, cross
 from featx.heads.resampling import estimate_by_resampling
 from featx.heads.units import count_units
@@ -25,6 +26,10 @@ DEFAULT = STRENGTHS.index(1e-3)
 
 N_STRATA = 10
 """Number of runs of like numbers that each fold takes its share of."""
+
+
+Sums = tuple[int, Float64Array, float, Float64Array, Float64Array]
+"""Sums over rows: how many, coordinates, numbers, squares, and products with the numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,12 +213,23 @@ def fit_number(
     strengths = np.array(STRENGTHS if C is None else [C])
     default = DEFAULT if C is None else 0
     folds = build_fair_folds(_stratify(y), units, n_folds=n_folds, seed=seed)
-    crossing = _cross(X, y, folds, strengths=strengths, default=default) if folds else None
+    scaler = StandardScaler().fit(X)
+    coordinates = Coordinates.find(X, scaler.mean_, scaler.scale_)
+    Z, everyone = coordinates.rows[:, 1:], np.arange(len(y))
+    parts = [_add_up(Z, y, rows) for rows in ([test for _, test in folds] or [everyone])]
+    crossing = None
+    if folds:
+        crossing = _cross(Z, y, folds, parts, strengths=strengths, default=default)
     chosen = float(strengths[default if crossing is None else crossing.best])
-    pipeline = make_pipeline(StandardScaler(), Ridge(alpha=1 / chosen))
-    pipeline.fit(np.asarray(X, np.float64), y)
+    weights, intercept = _solve(parts, np.array([chosen]))
+    coef, _ = coordinates.restore(np.concatenate([[0.0], weights[:, 0]])[None])
+    ridge = Ridge(alpha=1 / chosen)
+    ridge.coef_, ridge.intercept_ = coef[0], float(intercept[0])
+    ridge.n_features_in_, ridge.n_iter_, ridge.solver_ = X.shape[1], None, "svd"
     tried = STRENGTHS if C is None and crossing is not None else ()
-    return NumberFit(pipeline=pipeline, C=chosen, tried=tried, crossing=crossing)
+    return NumberFit(
+        pipeline=make_pipeline(scaler, ridge), C=chosen, tried=tried, crossing=crossing
+    )
 
 
 def score_number_folds(
@@ -253,42 +269,48 @@ def _stratify(y: Float64Array) -> IntArray:
 
 
 def _cross(
-    X: Array, y: Float64Array, folds: list[Fold], *, strengths: Float64Array, default: int
+    Z: Array,
+    y: Float64Array,
+    folds: list[Fold],
+    parts: list[Sums],
+    *,
+    strengths: Float64Array,
+    default: int,
 ) -> Crossing:
     """Predict each row by nested cross-validation, from sums over the rows of each fold.
 
-    The sums of a training part are those of all rows minus those of the folds that are left out.
-    Scaling looks at all rows: it does not see the numbers.
+    The coordinates are those of all rows, as their scales are: they do not see the numbers.
     """
-    Z = _rotate(StandardScaler().fit_transform(np.asarray(X, np.float64)))
     fold_of = np.empty(len(y), np.int64)
     for number, (_, test) in enumerate(folds):
         fold_of[test] = number
-    parts = [_add_up(Z[test], y[test]) for _, test in folds]
 
     def predict(fold: Fold) -> Array:
         train, test = fold
-        chosen = [parts[number] for number in np.unique(fold_of[train])]
-        n_rows, total, moment, square, cross_moment = map(sum, zip(*chosen, strict=True))
-        mean, middle = total / n_rows, moment / n_rows
-        values, vectors = eigh(square - n_rows * np.outer(mean, mean), driver="evd")
-        turned = vectors.T @ (cross_moment - n_rows * mean * middle)
-        weights = vectors @ (turned[:, None] / (np.maximum(values, 0)[:, None] + 1 / strengths))
-        return np.asarray(((Z[test] - mean) @ weights + middle).T)
+        kept = [parts[number] for number in np.unique(fold_of[train])]
+        weights, intercept = _solve(kept, strengths)
+        return np.asarray((Z[test] @ weights + intercept).T)
 
     def measure(path: Array, rows: IntArray) -> Float64Array:
         return np.asarray(((path - y[rows]) ** 2).sum(axis=1))
 
-    return cross(folds, lambda parts: [*map(predict, parts)], measure, default=default)
+    return cross(folds, lambda some: [*map(predict, some)], measure, default=default)
 
 
-def _rotate(X: Array) -> Float64Array:
-    """Write rows in as few coordinates as there are rows; distances stay, and ridge with them."""
-    if X.shape[0] >= X.shape[1]:
-        return X
-    values, vectors = eigh(X @ X.T, driver="evd")
-    return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))
+def _add_up(Z: Array, y: Float64Array, rows: IntArray) -> Sums:
+    of_rows, numbers = Z[rows].astype(np.float64), y[rows]
+    total, products = of_rows.sum(axis=0), of_rows.T @ numbers
+    return len(rows), total, float(numbers.sum()), of_rows.T @ of_rows, products
 
 
-def _add_up(Z: Float64Array, y: Float64Array) -> tuple[Any, ...]:
-    return len(y), Z.sum(axis=0), y.sum(), Z.T @ Z, Z.T @ y
+def _solve(parts: list[Sums], strengths: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Solve ridge regression at all strengths from one decomposition of added sums.
+
+    Returns weights ``(n_axes, n_strengths)`` and intercepts ``(n_strengths,)``.
+    """
+    n_rows, total, moment, squares, products = map(sum, zip(*parts, strict=True))
+    mean, middle = total / n_rows, moment / n_rows
+    values, vectors = eigh(squares - n_rows * np.outer(mean, mean), driver="evd")
+    turned = vectors.T @ (products - n_rows * mean * middle)
+    weights = vectors @ (turned[:, None] / (np.maximum(values, 0)[:, None] + 1 / strengths))
+    return weights, middle - mean @ weights

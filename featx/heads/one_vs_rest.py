@@ -82,7 +82,7 @@ def fit_several(
     """
     strengths = np.array(STRENGTHS if C is None else [C])
     folds = build_fair_folds(_stratify(flags), units, n_folds=n_folds, seed=seed)
-    scaler = StandardScaler().fit(np.asarray(X, np.float64))
+    scaler = StandardScaler().fit(X)
     coordinates = Coordinates.find(X, scaler.mean_, scaler.scale_)
     loss = Binomial(flags)
     crossing, thresholds = None, np.full(flags.shape[1], 0.5)
