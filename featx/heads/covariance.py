@@ -178,10 +178,9 @@ def fit_covariance(X: Float32Array, codes: IntArray) -> SharedCovariance | None:
         None if no row differs from the mean of its class.
     """
     n_rows, dim = X.shape
-    counts = np.bincount(codes)
-    sums = np.zeros((len(counts), dim))
-    np.add.at(sums, codes, X)
-    means = (sums / counts[:, None]).astype(np.float32)
+    means = np.stack(
+        [X[codes == code].mean(axis=0, dtype=np.float64) for code in range(codes.max() + 1)]
+    ).astype(np.float32)
     residuals = X - means[codes]
     squares = np.einsum("ij,ij->i", residuals, residuals, dtype=np.float64)
     scatter = float(squares.sum())

@@ -7,6 +7,9 @@ import numpy as np
 from featx.core.typing import Float32Array, Float64Array, IntArray
 from featx.heads.covariance import SharedCovariance, measure_squares
 
+BLOCK_ROWS = 1024
+"""Rows that are left out at a time: all at once, in float64, would take many times their memory."""
+
 
 def measure_left_out(
     covariance: SharedCovariance, X: Float32Array, codes: IntArray, units: IntArray
@@ -41,7 +44,9 @@ def measure_left_out(
     members = np.split(order, starts)
     single = np.array([unit[0] for unit in members if len(unit) == 1], dtype=np.int64)
     single = single[leaving.counts[codes[single]] > 1]
-    distances[single] = leaving.leave_rows(single)
+    for start in range(0, len(single), BLOCK_ROWS):
+        block = single[start : start + BLOCK_ROWS]
+        distances[block] = leaving.leave_rows(block)
     for unit in members:
         if len(unit) > 1:
             distances[unit] = leaving.leave_unit(unit)
