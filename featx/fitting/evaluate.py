@@ -26,7 +26,7 @@ from featx.fitting.inputs import (
     opened_cache,
     read_class_head,
 )
-from featx.fitting.left_out import note_left_out
+from featx.fitting.left_out import note_left_out, note_untested
 from featx.heads.evaluate import Evaluation, score_predictions
 from featx.heads.head import Head
 from featx.heads.units import find_units
@@ -110,6 +110,7 @@ def evaluate(
         seen = known[rows]
         n_alike = _count_alike(opened, name, rows[~seen], known)
         note_left_out(opened, split, name)
+        note_untested(y, head.classes, subject=f"{opened.path}, split {split}")
     scores = score_predictions(
         y,
         predicted,

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from featx.cache.reader import Cache
 from featx.core.notes import note
-from featx.core.text import count_noun
+from featx.core.text import count_noun, join_some, show_text
+from featx.core.typing import Array, StrArray
+
+N_SHOWN = 3
+"""Number of classes that are named."""
+
+MAX_NAME = 40
+"""Length in characters of a name among several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,3 +147,49 @@ def note_left_out(cache: Cache, split: str, embedding: str, *, unsplit: bool = T
     """
     for text in LeftOut.count(cache, split, embedding).list_notes(unsplit=unsplit):
         note(text)
+
+
+def note_untested(labels: StrArray, classes: Array, *, subject: str) -> None:
+    """Tell the user which classes of a head have no row among those that it is scored on.
+
+    Parameters
+    ----------
+    labels : ndarray of str
+        ``(n_rows,)``, labels of the rows that are scored.
+    classes : ndarray of str
+        ``(n_classes,)``, classes of the head.
+    subject : str
+        Name of the cache and the split.
+    """
+    lacking = [str(label) for label in np.setdiff1d(classes.astype(str), labels.astype(str))]
+    if lacking:
+        it = "it" if len(lacking) == 1 else "them"
+        note(f"{subject}: no row of {_join_names(lacking)}: the scores say nothing of {it}")
+
+
+def describe_unlearnt(cache: Cache, labels: StrArray) -> str:
+    """Say which classes of val and test the rows to fit on lack; empty if they lack none.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    labels : ndarray of str
+        ``(n_rows,)``, labels of the rows to fit on.
+    """
+    learnt = set(labels.tolist())
+    counts: dict[str, int] = {}
+    for (label, split), n_rows in cache.count_labels().items():
+        if label and split in ("val", "test") and label not in learnt:
+            counts[label] = counts.get(label, 0) + n_rows
+    if not counts:
+        return ""
+    names = _join_names(sorted(counts))
+    return (
+        f"{cache.path}: val and test have {count_noun(sum(counts.values()), 'row')} of {names}, "
+        "which the head cannot learn: no row to fit on has it"
+    )
+
+
+def _join_names(names: Sequence[str]) -> str:
+    return join_some([show_text(name, MAX_NAME) for name in names], N_SHOWN)

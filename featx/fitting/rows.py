@@ -18,7 +18,7 @@ from featx.core.same_files import (
 )
 from featx.core.typing import Array, BoolArray, IntArray, StrArray, UInt8Array
 from featx.fitting.inputs import check_labels, note_labels
-from featx.fitting.left_out import LeftOut
+from featx.fitting.left_out import LeftOut, describe_unlearnt
 from featx.fitting.memory import check_memory
 from featx.heads.head import FittedOn
 from featx.heads.units import count_units, find_units, spread_over_units
@@ -51,6 +51,8 @@ class FittingRows:
         Numbers of rows of the cache that are passed over, by the reason.
     n_copies : int
         Number of files of which there is more than one row.
+    unlearnt : str
+        The classes of val and test that the rows lack, in a sentence; empty if there is none.
     conflicts : str
         The files of the cache that lie in several classes, in a sentence; empty if there is none.
     """
@@ -65,6 +67,7 @@ class FittingRows:
     fitted_on: FittedOn
     left_out: LeftOut
     n_copies: int
+    unlearnt: str
     conflicts: str
 
     @classmethod
@@ -135,6 +138,7 @@ class FittingRows:
             ),
             left_out=LeftOut.count(cache, split, info.name),
             n_copies=count_copied(digests),
+            unlearnt="" if split == "all" else describe_unlearnt(cache, y),
             conflicts=describe_conflicts(cache.ids, pairs) if len(pairs) else "",
         )
 
@@ -146,6 +150,8 @@ class FittingRows:
     def list_notes(self) -> list[str]:
         """List what a person should know of the rows."""
         notes = self.left_out.list_notes()
+        if self.unlearnt:
+            notes.append(self.unlearnt)
         if self.n_copies:
             notes.append(describe_copied(self.n_copies))
         if self.conflicts:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from featx.cache.joined import open_cache
 from featx.core.errors import FeatxWarning
-from featx.fitting.left_out import LeftOut, note_left_out
+from featx.fitting.left_out import LeftOut, describe_unlearnt, note_left_out, note_untested
 from tests.builders import rewrite_values
 
 LEFT_OUT = LeftOut(
@@ -77,3 +78,21 @@ def test_note_left_out_tells_of_rows_without_a_split_on_request(cache_path: Path
             with pytest.warns(FeatxWarning) as caught:
                 note_left_out(cache, "train", "tiny", unsplit=unsplit)
             assert len(caught) == n_notes
+
+
+def test_note_untested_names_classes_without_a_row() -> None:
+    classes = np.array(["a", "b", "c", "d", "e"], object)
+    told = r"^a\.h5, split val: no row of b, c, d and 1 more: the scores say nothing of them$"
+    with pytest.warns(FeatxWarning, match=told):
+        note_untested(np.array(["a", "x"], object), classes, subject="a.h5, split val")
+    note_untested(classes, classes, subject="a.h5, split val")  # no warning, which is an error here
+
+
+def test_describe_unlearnt_names_classes_that_train_lacks(cache_path: Path) -> None:
+    rewrite_values(cache_path, "labels/label", "wasps", slice(40, 44))
+    with open_cache(cache_path) as cache:
+        y = cache.labels[:40]
+        assert describe_unlearnt(cache, cache.labels) == ""
+        assert describe_unlearnt(cache, y).endswith(
+            "val and test have 4 rows of wasps, which the head cannot learn: no row to fit on has it"
+        )

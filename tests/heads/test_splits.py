@@ -129,7 +129,9 @@ def test_check_seed_accepts_what_numpy_takes(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_check_seed_refuses_what_numpy_refuses(seed: int) -> None:
-    with pytest.raises(HeadError, match=rf"^seed: expected a whole number from 0 to .*, got {seed}\. "):
+    with pytest.raises(
+        HeadError, match=rf"^seed: expected a whole number from 0 to .*, got {seed}\. "
+    ):
         check_seed(seed)
     with pytest.raises(ValueError, match=r"between 0 and 2\*\*32 - 1"):
         np.random.RandomState(seed)
