@@ -31,6 +31,7 @@ from featx.core.text import join_some
 from featx.finetune.curve import CurvePoint, LearningCurve, draw_curve
 from featx.finetune.measured import MEASURED, Measurement, Spread, find_measurements
 from featx.fitting.inputs import N_SHOWN, CacheLike, list_single_classes, opened_cache
+from featx.fitting.left_out import note_left_out
 from featx.heads.splits import check_seed, find_fresh
 from featx.heads.units import find_units, spread_over_units
 
@@ -148,6 +149,7 @@ def advise(cache: CacheLike, *, embedding: str | None = None, seed: int = 0) -> 
         info = opened.get_info(embedding)
         split = "train" if opened.list_splits() else "all"
         rows = opened.select_rows(split, labelled=True, embedding=info.name)
+        note_left_out(opened, split, info.name)
         units = find_units(opened.groups, opened.read_column("digest"))
         learnt = spread_over_units(opened.read_learnt(info.name), units)[rows]
         n_all = len(rows)

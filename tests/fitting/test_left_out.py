@@ -94,5 +94,6 @@ def test_describe_unlearnt_names_classes_that_train_lacks(cache_path: Path) -> N
         y = cache.labels[:40]
         assert describe_unlearnt(cache, cache.labels) == ""
         assert describe_unlearnt(cache, y).endswith(
-            "val and test have 4 rows of wasps, which the head cannot learn: no row to fit on has it"
+            "val and test have 4 rows of wasps, which the head cannot learn: no row to fit on has "
+            "it"
         )
