@@ -74,7 +74,8 @@ def _check_pipeline(estimator: Any) -> None:
     if type(estimator) is not Pipeline:
         raise ValueError(f"a {type(estimator).__name__} in place of a Pipeline")
     # A memory would be a folder whose pickles scikit-learn reads when it fits.
-    if estimator.memory is not None or estimator.get_params(deep=False)["transform_input"]:
+    # Older versions of scikit-learn had no inputs to transform.
+    if estimator.memory is not None or vars(estimator).get("transform_input"):
         raise ValueError("a Pipeline with a memory")
     for _, step in estimator.steps:
         check = _CHECKS.get(type(step))

@@ -137,6 +137,13 @@ def test_load_head_of_another_scikit_learn_says_so_in_one_line(
     np.testing.assert_array_equal(loaded.predict_proba(X), head.predict_proba(X))
 
 
+def test_load_head_of_a_pipeline_without_newer_parameters_is_used_as_it_is(tmp_path: Path) -> None:
+    head, X = build_head(kind="knn")
+    path = tmp_path / "head.joblib"
+    save_changed(head, path, lambda content: vars(content["estimator"]).pop("transform_input"))
+    np.testing.assert_array_equal(load_head(path).predict_proba(X), head.predict_proba(X))
+
+
 def remove_an_attribute(content: dict[str, Any]) -> None:
     del vars(content["estimator"][0])["with_mean"]
 
