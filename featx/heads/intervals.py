@@ -16,17 +16,20 @@ QUANTILE = float(norm.ppf((1 + LEVEL) / 2))
 TINY = 1e-9
 """Nearest to 0 or 1 that a score is looked for."""
 
+FREEDOM = 1.5
+"""Degrees of freedom of a variance for each unit that its sum of squares comes from: 2 in theory if
+there are many (Satterthwaite 1946); in simulations 1.5 holds for few too, and 1 is too wide."""
+
 FOLD_EXCESS = 0.8
 """Largest excess of the variance of a cross-validated score over that of as many rows that one head
 scores, as a share of the latter. Each row is tested by heads that learnt from the others: if heads
 guess, or follow single rows, what one row teaches decides of others, and theirs of it. For heads
-that guess between two classes the theory of linear heads has 2 / pi; `benchmarks/coverage.py`
-measures 0.6 to 0.9.
+that guess between two classes the theory of linear heads has 2 / pi; simulations have 0.6 to 0.9.
 """
 
 FEW_DIMS = 1.6
-"""The excess grows with the dimensions of the vectors, to the largest at 1 / 1.6 dimensions a row,
-as `benchmarks/coverage.py` measures it."""
+"""The excess grows with the dimensions of the vectors, to the largest at 1 / 1.6 dimensions a row.
+`benchmarks/interval_coverage.py` tests both numbers."""
 
 
 def estimate_interval(
@@ -208,9 +211,9 @@ def _count_effective(right: Float64Array, units: IntArray | None) -> float:
     if n_units <= 1 or squares.sum() <= 0:  # nothing is known of how units differ
         return n_units
     variance = n_units / (n_units - 1) * squares.sum() / n_rows**2
-    # As many units as bear the spread tell how sure the variance is.
-    n_bearing = min(n_units - 1, squares.sum() ** 2 / (squares**2).sum())
-    quantile = float(t.ppf((1 + LEVEL) / 2, max(n_bearing, 1)))
+    n_bearing = squares.sum() ** 2 / (squares**2).sum()  # units that the spread comes from
+    freedom = max(1.0, min(n_units - 1, FREEDOM * n_bearing))
+    quantile = float(t.ppf((1 + LEVEL) / 2, freedom))
     n_effective = min(share * (1 - share) / variance, n_rows) * (QUANTILE / quantile) ** 2
     return float(max(n_effective, n_units))
 

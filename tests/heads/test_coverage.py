@@ -1,0 +1,43 @@
+"""Scores and intervals hold what they promise: `benchmarks/interval_coverage.py`, small."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from interval_coverage import simulate_given, simulate_held_out
+
+
+@pytest.mark.parametrize("size", [1, 5, 20])
+def test_interval_of_a_given_head_covers_its_accuracy(size: int) -> None:
+    # Of rows that are taken for independent, 0.67 (units of 5) and 0.41 (of 20) do.
+    found = simulate_given(200, size=size, n_trials=300)
+    assert 0.92 <= found.share <= 0.985
+    assert abs(found.bias) < 0.015
+
+
+def test_interval_of_a_held_out_score_covers_at_chance() -> None:
+    found = simulate_held_out(200, gap=0, cv=5, n_trials=60)
+    assert found.share >= 0.9
+    assert abs(found.bias) < 0.015
+    assert found.truths == pytest.approx(0.5)
+
+
+def test_interval_of_a_held_out_score_covers_the_accuracy_of_the_fitted_head() -> None:
+    found = simulate_held_out(60, gap=1.5, cv=5, n_trials=40)
+    assert found.share >= 0.9
+    assert abs(found.bias) < 0.03
+    assert 0.65 < found.truths.mean() < 0.75
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"copies": 2}, {"size": 10, "mixed": True}, {"size": 10, "mixed": False}],
+    ids=["copies", "units of both classes", "units of one class"],
+)
+def test_random_labels_score_at_chance_with_copies_and_units(options: dict[str, Any]) -> None:
+    found = simulate_held_out(100, gap=0, cv=5, n_trials=20, **options)
+    assert found.scores.mean() == pytest.approx(0.5, abs=0.05)
