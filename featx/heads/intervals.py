@@ -27,8 +27,8 @@ guess, or follow single rows, what one row teaches decides of others, and theirs
 that guess between two classes the theory of linear heads has 2 / pi; simulations have 0.6 to 0.9.
 """
 
-FEW_DIMS = 1.6
-"""The excess grows with the dimensions of the vectors, to the largest at 1 / 1.6 dimensions a row.
+FEW_DIMS = 6
+"""The excess grows with the dimensions of the vectors, to the largest at one to six rows.
 `benchmarks/interval_coverage.py` tests both numbers."""
 
 

@@ -27,7 +27,7 @@ def test_interval_of_a_held_out_score_covers_at_chance() -> None:
 
 
 def test_interval_of_a_held_out_score_covers_the_accuracy_of_the_fitted_head() -> None:
-    found = simulate_held_out(60, gap=1.5, cv=5, n_trials=40)
+    found = simulate_held_out(60, gap=1.5, cv=5, n_trials=50)
     assert found.share >= 0.9
     assert abs(found.bias) < 0.03
     assert 0.65 < found.truths.mean() < 0.75
