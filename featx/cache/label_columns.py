@@ -28,11 +28,15 @@ from featx.labels.element import FIELDS, KEYS, Labels
 from featx.labels.history import Statement, list_row_statements, list_statements
 from featx.labels.hold import hold_field
 
+TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+"""Suffixes of sources that may have further columns."""
+
 
 class LabelColumns(abc.ABC):
     """The part of `featx.Cache` that is about what is said of the rows."""
 
     path: Path
+    source: str
 
     @abc.abstractmethod
     def read_column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
@@ -160,12 +164,14 @@ class LabelColumns(abc.ABC):
     def _hold_column(self, name: str) -> Categories:
         """Read what holds in a column that was recorded."""
         if name not in self.columns:
+            is_table = Path(self.source).suffix.lower() in TABLES
+            table = self.source if is_table else "table.csv"
             raise CacheError(
                 subject=str(self.path),
                 expected=f"a recorded column {name}",
                 got=", ".join(self.columns) or "no recorded columns",
                 remedy="Record it from a table: "
-                f"featx.label_cache('{self.path}', 'table.csv', field={name!r}). "
+                f"featx.label_cache('{self.path}', '{table}', field={name!r}). "
                 f"{suggest(name, self.columns) if self.columns else ''}".rstrip(),
             )
         return hold_field(name, self._read_labels(), self.read_rows(KEYS)).values

@@ -11,7 +11,14 @@ from featx.core.notes import note
 from featx.core.recognise import check_order
 from featx.core.text import join_some
 from featx.fitting.evaluate import choose_evaluated, describe_seen
-from featx.fitting.inputs import CacheLike, HeadLike, find_comparable, opened_cache, read_head
+from featx.fitting.inputs import (
+    CacheLike,
+    HeadLike,
+    check_known,
+    find_comparable,
+    opened_cache,
+    read_head,
+)
 from featx.fitting.target_rows import TargetRows
 from featx.heads.number import score_numbers
 from featx.heads.several import score_several
@@ -93,6 +100,7 @@ def evaluate_target(
     target = head.target
     with opened_cache(cache) as opened:
         split = split or choose_evaluated(opened)
+        subject = f"{opened.path}, split {split}"
         name = find_comparable(opened, head, embedding=embedding)
         found = TargetRows.read(
             opened, target.kind, target.columns, split=split, info=opened.get_info(name)
@@ -125,6 +133,8 @@ def evaluate_target(
             n_seen=n_seen,
         )
     flags, unknown = found.read_known(target)
+    if not flags.any():
+        check_known(np.array(unknown, object), head.classes, subject=subject)
     if unknown:
         note(
             f"classes that the head does not know, and that are not scored: "

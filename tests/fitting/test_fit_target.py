@@ -148,7 +148,9 @@ def test_rows_that_the_network_has_learnt_from_are_not_scored(path: Path) -> Non
 
 
 def test_a_column_that_is_not_there_is_told_with_the_nearest(path: Path, vectors: Any) -> None:
-    with pytest.raises(CacheError, match="a recorded column price, got no recorded columns"):
+    with pytest.raises(
+        CacheError, match=r"price, got no recorded columns.*'table\.csv', field='pri"
+    ):
         fit_target(path, "price", several=False)
     record(path, "price", vectors[:, 0].astype(float).tolist())
     with pytest.raises(CacheError, match=r"a recorded column prise, got price.*Nearest: price\."):
@@ -221,6 +223,16 @@ def test_classes_that_the_head_does_not_know_are_named(path: Path) -> None:
         scores = evaluate_target(head, path)
     assert isinstance(scores, SeveralScores)
     assert scores.unknown_classes == ("zebra",)
+
+
+def test_cells_without_a_class_in_common_are_an_error(path: Path) -> None:
+    head = fit_target(path, None, several=True)
+    with featx.open_cache(path) as cache:
+        others = dict.fromkeys(cache.ids[cache.splits == "val"].tolist(), "A;b2")
+    with pytest.warns(featx.FeatxWarning, match="new label"):
+        label_cache(path, others)
+    with pytest.raises(HeadError, match="split val: expected classes among a, b, got A, b2"):
+        evaluate_target(head, path)
 
 
 def test_heads_of_the_other_kind_are_refused(path: Path, vectors: Any) -> None:
