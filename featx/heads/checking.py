@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from sklearn.kernel_approximation import Nystroem
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
@@ -78,6 +79,8 @@ def _check_pipeline(estimator: Any) -> None:
     if estimator.memory is not None or vars(estimator).get("transform_input"):
         raise ValueError("a Pipeline with a memory")
     for _, step in estimator.steps:
+        if vars(step).get("n_jobs") is not None:
+            raise ValueError("a step that starts processes")
         check = _CHECKS.get(type(step))
         if check is not None:
             check(step)
@@ -85,7 +88,7 @@ def _check_pipeline(estimator: Any) -> None:
 
 def _check_svc(svc: SVC) -> None:
     """Compare the arrays of an SVM with each other: libsvm does not."""
-    n_classes, (n_vectors, _) = len(svc.classes_), svc.support_vectors_.shape
+    n_classes, (n_vectors, dim) = len(svc.classes_), svc.support_vectors_.shape
     n_pairs = n_classes * (n_classes - 1) // 2
     shapes = {
         "support_": (n_vectors,),
@@ -101,16 +104,24 @@ def _check_svc(svc: SVC) -> None:
         if getattr(svc, name).shape != shape:
             raise ValueError(f"{name} of another shape")
     counts: Array = svc._n_support
-    if svc._sparse or svc.kernel != "rbf" or (counts < 0).any() or counts.sum() != n_vectors:
+    if (
+        svc._sparse
+        or svc.kernel != "rbf"
+        or dim != svc.n_features_in_
+        or (counts < 0).any()
+        or counts.sum() != n_vectors
+    ):
         raise ValueError("an SVM of another form")
 
 
 def _check_neighbors(neighbors: KNeighborsClassifier) -> None:
     """Compare codes and counts of a nearest-neighbour classifier: its loop in C does not."""
-    n_rows, codes = len(neighbors._fit_X), neighbors._y
+    (n_rows, dim), codes = neighbors._fit_X.shape, neighbors._y
     if (
         neighbors._fit_method != "brute"
-        or neighbors._fit_X.ndim != 2
+        or neighbors.effective_metric_ != "cosine"
+        or neighbors.effective_metric_params_
+        or dim != neighbors.n_features_in_
         or codes.shape != (n_rows,)
         or not np.issubdtype(codes.dtype, np.integer)
         or not 0 <= codes.min() <= codes.max() < len(neighbors.classes_)
@@ -120,7 +131,14 @@ def _check_neighbors(neighbors: KNeighborsClassifier) -> None:
         raise ValueError("nearest neighbours of another form")
 
 
+def _check_map(kernel_map: Nystroem) -> None:
+    """Compare what a map of a kernel computes with what featx fits."""
+    if kernel_map.kernel != "rbf" or kernel_map.kernel_params is not None:
+        raise ValueError("a map of another kernel")
+
+
 _CHECKS: dict[type[Any], Callable[[Any], None]] = {
     SVC: _check_svc,
     KNeighborsClassifier: _check_neighbors,
+    Nystroem: _check_map,
 }
