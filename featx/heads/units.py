@@ -44,10 +44,13 @@ def join_units(*columns: StrArray | UInt8Array) -> IntArray:
     ends: list[tuple[IntArray, IntArray]] = []
     for column in columns:
         rows, values = _find_values(column)
-        found, codes = np.unique(values, return_inverse=True)
-        ends.append((rows, codes + n_nodes))
+        found, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
+        joins = counts[codes] > 1
+        ends.append((rows[joins], codes[joins] + n_nodes))
         n_nodes += len(found)
     starts, stops = (np.concatenate(part) for part in zip(*ends, strict=True))
+    if not len(starts):
+        return np.arange(n_rows)
     graph = coo_array((np.ones(len(starts), bool), (starts, stops)), shape=(n_nodes, n_nodes))
     units = connected_components(graph, directed=False)[1][:n_rows]
     return np.unique(units, return_inverse=True)[1].astype(np.int64)
@@ -81,7 +84,7 @@ def find_units(*columns: StrArray | UInt8Array) -> IntArray | None:
     True
     """
     units = join_units(*columns)
-    return None if count_units(units) == len(units) else units
+    return None if not len(units) or units.max() == len(units) - 1 else units
 
 
 def count_units(units: Array) -> int:

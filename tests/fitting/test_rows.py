@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from featx.cache.joined import open_cache
+from featx.core.errors import FeatxWarning
+from featx.fitting.fit import fit_head
 from featx.fitting.rows import FittingRows
 from tests.builders import MakeCache, mark_learnt, rewrite_values
 
@@ -63,3 +66,20 @@ def test_rows_account_for_those_left_out(cache_path: Path) -> None:
     rows = read(cache_path)
     assert (len(rows.y), rows.left_out.n_without_split) == (30, 10)
     assert len(rows.list_notes()) == 1
+
+
+def test_rows_of_copies_with_random_labels_score_at_chance(make_cache: MakeCache) -> None:
+    path = make_cache(n_train=200, n_val=0, splits=False)
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(100, 8)).astype(np.float32)
+    labels = np.array(["ant", "bee"], object)[rng.integers(0, 2, 100)]
+    rewrite_values(path, "embeddings/tiny/vectors", np.tile(vectors, (2, 1)))
+    rewrite_values(path, "labels/label", np.tile(labels, 2), slice(0, 200))
+    copy_digests(path, slice(0, 100), slice(100, 200))
+    with pytest.warns(FeatxWarning, match=r"^100 files lie here twice or more"):
+        held_out = fit_head(path).cross_validation
+    assert held_out is not None
+    assert (held_out.scores.n_rows, held_out.scores.n_units) == (200, 100)
+    low, high = held_out.scores.accuracy_ci95
+    assert low < 0.5 < high
+    assert held_out.scores.accuracy < 0.65  # of copies that part, it is above 0.8
