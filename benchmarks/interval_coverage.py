@@ -32,7 +32,7 @@ SIZES = (5, 10, 20)
 ACCURACY, CORRELATION = 0.85, 0.5
 """Accuracy of a head that is given, and how alike the rows of a unit are in being right."""
 
-PARTS = ("evaluate", "held-out", "copies", "groups")
+PARTS = ("evaluate", "held-out", "imbalance", "units", "copies", "chance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,23 +195,23 @@ def run_part(part: str, n_rows: int, n_trials: int) -> Iterator[tuple[str, Cover
     if part == "evaluate":
         for size in (1, *SIZES):
             yield f"units of {size}", simulate_given(n_rows, size=size, n_trials=n_trials)
-    elif part == "held-out":
-        for size, minority in ((1, 0.5), (1, 0.1), *((size, 0.5) for size in SIZES)):
-            words = f", units of {size}" if size > 1 else ", 90 to 10" if minority < 0.5 else ""
+    elif part in ("held-out", "imbalance"):
+        minority = 0.1 if part == "imbalance" else 0.5
+        for gap in GAPS:
+            found = simulate_held_out(n_rows, gap=gap, minority=minority, n_trials=n_trials)
+            yield f"distance {gap}", found
+    elif part == "units":
+        for size in SIZES:
             for gap in GAPS:
-                found = simulate_held_out(
-                    n_rows, gap=gap, size=size, minority=minority, n_trials=n_trials
-                )
-                yield f"distance {gap}{words}", found
+                found = simulate_held_out(n_rows, gap=gap, size=size, n_trials=n_trials)
+                yield f"distance {gap}, units of {size}", found
     elif part == "copies":
         found = simulate_held_out(n_rows // 2, gap=0, copies=2, n_trials=n_trials)
         yield "random labels, every row twice", found
     else:
         for size in SIZES:
-            for mixed in (False, True):
-                found = simulate_held_out(n_rows, gap=0, size=size, mixed=mixed, n_trials=n_trials)
-                words = "labels by row" if mixed else "labels by unit"
-                yield f"random {words}, units of {size}", found
+            found = simulate_held_out(n_rows, gap=0, size=size, mixed=True, n_trials=n_trials)
+            yield f"random labels by row, units of {size}", found
 
 
 def main() -> None:
