@@ -82,6 +82,7 @@ from .heads.compare import PairedScores as PairedScores
 from .heads.conformal import ConformalSets as ConformalSets
 from .heads.covariance import CovarianceMetric as CovarianceMetric
 from .heads.evaluate import ClassScores as ClassScores
+from .heads.evaluate import ComparedKind as ComparedKind
 from .heads.evaluate import CrossValidation as CrossValidation
 from .heads.evaluate import Evaluation as Evaluation
 from .heads.head import FittedOn as FittedOn

@@ -21,10 +21,9 @@ from featx.cli.printing import (
     print_text,
 )
 from featx.cli.records import describe_head
-from featx.core.typing import SplitChoice
+from featx.core.typing import Scaling, SplitChoice
 from featx.heads.class_weights import ClassWeighting
 from featx.heads.kinds import AUTO, KINDS
-from featx.heads.scaling import Scaling
 
 if TYPE_CHECKING:
     from featx.heads.evaluate import CrossValidation
@@ -173,4 +172,4 @@ def print_compared(held_out: "CrossValidation") -> None:
     else:
         alike = [one.kind for one in others if one.kind not in apart]
         verdict = f"{first.kind} cannot be told from {', '.join(alike)}"
-    print_text(f"\n{verdict} (p < {ALPHA} each, McNemar; not corrected for {len(others)} looks)")
+    print_text(f"\n{verdict} (McNemar, corrected for {len(others)} comparisons)")

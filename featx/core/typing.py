@@ -58,6 +58,9 @@ LabelKind = Literal["sure", "unsure", "withdrawn"]
 Stage = Literal["read", "decode", "preprocess", "embed"]
 """Steps at which one image can fail."""
 
+Scaling = Literal["standard", "l2", "none"]
+"""Scaling of embeddings: each channel to mean 0 and variance 1, each row to length 1, or none."""
+
 Measure = Literal["accuracy", "balanced_accuracy"]
 """Scores by which heads and epochs are chosen, by the names that `featx.Evaluation` gives them."""
 

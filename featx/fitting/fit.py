@@ -15,7 +15,7 @@ from featx.core.learnt import join_digests, shorten_digests
 from featx.core.notes import note
 from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
-from featx.core.typing import IntArray, PathLike, StrArray
+from featx.core.typing import IntArray, PathLike, Scaling, StrArray
 from featx.fitting.evaluate import find_evaluated
 from featx.fitting.fit_target import check_alone, fit_target
 from featx.fitting.growing import describe_growth
@@ -29,7 +29,6 @@ from featx.heads.evaluate import CrossValidation, score_predictions
 from featx.heads.head import Head
 from featx.heads.head_file import is_head_file
 from featx.heads.kinds import KINDS, choose_measure, get_kind
-from featx.heads.scaling import Scaling
 from featx.heads.unknown import UnknownDetector
 
 

@@ -32,7 +32,7 @@ def count_fit_bytes(n_rows: int, dim: int, n_classes: int, *, kind: str = "logre
 
     Examples
     --------
-    >>> count_fit_bytes(50_000, 1280, 10) / (4 * 50_000 * 1280) < 3.5  # copies of the rows
+    >>> count_fit_bytes(50_000, 1280, 10) / (4 * 50_000 * 1280) < 5  # copies of the rows
     True
     """
     rank = min(n_rows, dim)

@@ -11,7 +11,7 @@ import numpy as np
 from featx.core.text import join_some
 from featx.core.typing import Array, BoolArray, IntArray, Measure
 from featx.heads.evaluate import Evaluation, score_predictions
-from featx.heads.gains import ALPHA, Gain, find_strata, measure_gain
+from featx.heads.gains import ALPHA, Gain, adjust_p_values, find_strata, measure_gain
 
 MAX_NAMED = 5
 """Largest number of candidates that a verdict names."""
@@ -311,29 +311,3 @@ def _measure_gains(
         measure_gain(right[0], one, strata, units=units, n_folds=n_folds, seed=seed)
         for one in right[1:]
     ]
-
-
-def adjust_p_values(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for the number of comparisons (Holm 1979).
-
-    Parameters
-    ----------
-    p_values : sequence of float
-        p-values of the comparisons, in any order.
-
-    Returns
-    -------
-    list of float
-        The corrected p-values, in the same order.
-
-    Examples
-    --------
-    >>> adjust_p_values([0.04, 0.01, 0.5])
-    [0.08, 0.03, 0.5]
-    """
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, number in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[number]))
-        adjusted[number] = largest
-    return adjusted

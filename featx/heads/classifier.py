@@ -19,6 +19,7 @@ from featx.core.typing import (
     Float32Array,
     Float64Array,
     IntArray,
+    Scaling,
     check_choice,
 )
 from featx.heads.calibration import compute_probabilities, score_classes
@@ -27,7 +28,7 @@ from featx.heads.coordinates import Coordinates
 from featx.heads.finish import fit_classifier
 from featx.heads.kinds import AUTO, check_kind, get_kind, list_compared
 from featx.heads.learners import Task
-from featx.heads.scaling import Scaling, apply_steps, build_steps, check_pca
+from featx.heads.scaling import apply_steps, build_steps, check_pca
 from featx.heads.search import Search, search_kinds
 from featx.heads.splits import Folds, build_folds, build_fresh_folds, check_seed, choose_n_folds
 

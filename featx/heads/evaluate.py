@@ -173,8 +173,12 @@ class ComparedKind:
     score : float
         Held-out accuracy at its best strength, balanced if the search has class weights.
     p_value : float or None
-        p-value of its difference from the kind that was chosen, by McNemar's exact test (1947);
-        None for that kind itself.
+        p-value of its difference from the kind that was chosen, by McNemar's exact test (1947),
+        corrected for the number of kinds (Holm 1979); None for that kind itself.
+
+    See Also
+    --------
+    featx.CrossValidation : The scores that the comparison belongs to.
     """
 
     kind: str

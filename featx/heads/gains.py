@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -247,3 +248,29 @@ def _draw_units(
         n_rows = sizes @ drawn  # (n_strata,)
         means[number] = ((sums @ drawn)[n_rows > 0] / n_rows[n_rows > 0]).mean()
     return means
+
+
+def adjust_p_values(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for the number of comparisons (Holm 1979).
+
+    Parameters
+    ----------
+    p_values : sequence of float
+        p-values of the comparisons, in any order.
+
+    Returns
+    -------
+    list of float
+        The corrected p-values, in the same order.
+
+    Examples
+    --------
+    >>> adjust_p_values([0.04, 0.01, 0.5])
+    [0.08, 0.03, 0.5]
+    """
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, number in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[number]))
+        adjusted[number] = largest
+    return adjusted

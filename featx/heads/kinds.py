@@ -13,6 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from featx.core.errors import HeadError, suggest
 from featx.core.typing import Measure
+from featx.heads.builders import (
+    build_knn,
+    build_lda,
+    build_linear_svm,
+    build_logreg,
+    build_nearest_mean,
+    build_rbf_svm,
+    build_ridge,
+    learn_knn,
+    learn_lda,
+    learn_nearest_mean,
+    learn_rbf_svm,
+)
 from featx.heads.class_weights import ClassWeight
 
 if TYPE_CHECKING:
@@ -57,7 +70,7 @@ class HeadKind:
         Whether the head can weigh classes.
     learn : callable or None
         Function that takes a `Task` and the strengths of the grid and returns the `Learner` of a
-        search; None for featx's own solver.
+        search; None for featx's own solver or, without a loss, for one fit after the other.
     """
 
     name: str
@@ -90,81 +103,6 @@ class HeadKind:
         return round(strength) if self.strength_name == "n_neighbors" else float(strength)
 
 
-def _build_logreg(strength: float, class_weight: ClassWeight, _: Task) -> Any:
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(C=strength, class_weight=class_weight, max_iter=1000)
-
-
-def _build_linear_svm(strength: float, class_weight: ClassWeight, _: Task) -> Any:
-    from sklearn.svm import LinearSVC
-
-    return LinearSVC(C=strength, class_weight=class_weight, max_iter=1000, dual=False)
-
-
-def _build_ridge(strength: float, class_weight: ClassWeight, _: Task) -> Any:
-    """Build a ridge classifier: its alpha is 1 / (2 C) of the sum of squared errors."""
-    from sklearn.linear_model import RidgeClassifier
-
-    return RidgeClassifier(alpha=1 / (2 * strength), class_weight=class_weight)
-
-
-def _build_discriminant(strength: float, task: Task, *, has_priors: bool) -> Any:
-    import numpy as np
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-
-    from featx.heads.closed_forms import weigh_priors
-
-    priors = weigh_priors(task, np.arange(len(task.codes)), has_priors=has_priors)
-    return LinearDiscriminantAnalysis(solver="lsqr", shrinkage=strength, priors=priors)
-
-
-def _build_lda(strength: float, _: ClassWeight, task: Task) -> Any:
-    return _build_discriminant(strength, task, has_priors=True)
-
-
-def _build_nearest_mean(_: float, __: ClassWeight, task: Task) -> Any:
-    """Build a discriminant analysis whose covariance is shrunk to a multiple of the identity."""
-    return _build_discriminant(1.0, task, has_priors=False)
-
-
-def _build_knn(strength: float, _: ClassWeight, task: Task) -> Any:
-    from sklearn.neighbors import KNeighborsClassifier
-
-    n_neighbors = min(round(strength), len(task.codes))
-    return KNeighborsClassifier(n_neighbors, metric="cosine", algorithm="brute")
-
-
-def _build_rbf_svm(strength: float, class_weight: ClassWeight, task: Task) -> Any:
-    from featx.heads.kernels import build_rbf_svm
-
-    return build_rbf_svm(strength, class_weight, task)
-
-
-def _learn_lda(task: Task, strengths: list[float]) -> Learner:
-    from featx.heads.closed_forms import DiscriminantLearner
-
-    return DiscriminantLearner(task, strengths, has_priors=True)
-
-
-def _learn_nearest_mean(task: Task, _: list[float]) -> Learner:
-    from featx.heads.closed_forms import DiscriminantLearner
-
-    return DiscriminantLearner(task, [1.0], has_priors=False)
-
-
-def _learn_knn(task: Task, strengths: list[float]) -> Learner:
-    from featx.heads.neighbours import NeighbourLearner
-
-    return NeighbourLearner(task, [round(strength) for strength in strengths])
-
-
-def _learn_rbf_svm(task: Task, _: list[float]) -> Learner:
-    from featx.heads.kernels import learn_rbf_svm
-
-    return learn_rbf_svm(task)
-
-
 # The grids: on standardised features of 500 to 4,000 dimensions the best value mostly lies within
 # them. The last values of C are for classes that differ by little along an axis of its own.
 KINDS = (
@@ -175,7 +113,7 @@ KINDS = (
         grid=(-6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0),
         is_open=True,
         default_strength=1e-2,
-        build=_build_logreg,
+        build=build_logreg,
         loss="logistic",
     ),
     HeadKind(
@@ -185,7 +123,7 @@ KINDS = (
         grid=(-7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 3.0),
         is_open=True,
         default_strength=1e-2,
-        build=_build_linear_svm,
+        build=build_linear_svm,
         loss="squared-hinge",
     ),
     HeadKind(
@@ -194,9 +132,9 @@ KINDS = (
         strength_name="C",
         grid=(-1.0, 0.0, 1.0, 2.0),
         default_strength=1.0,
-        build=_build_rbf_svm,
+        build=build_rbf_svm,
         is_linear=False,
-        learn=_learn_rbf_svm,
+        learn=learn_rbf_svm,
     ),
     HeadKind(
         name="ridge",
@@ -205,7 +143,7 @@ KINDS = (
         grid=(-7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 3.0),
         is_open=True,
         default_strength=1e-3,
-        build=_build_ridge,
+        build=build_ridge,
         loss="squared",
     ),
     HeadKind(
@@ -215,8 +153,8 @@ KINDS = (
         grid=(0.0, -0.5, -1.0, -1.5, -2.0, -3.0),
         default_strength=0.1,
         largest=1.0,
-        build=_build_lda,
-        learn=_learn_lda,
+        build=build_lda,
+        learn=learn_lda,
     ),
     HeadKind(
         name="knn",
@@ -224,10 +162,10 @@ KINDS = (
         strength_name="n_neighbors",
         grid=(2.0, 1.5, 1.0, 0.5, 0.0),
         default_strength=1.0,
-        build=_build_knn,
+        build=build_knn,
         is_linear=False,
         takes_weights=False,
-        learn=_learn_knn,
+        learn=learn_knn,
     ),
     HeadKind(
         name="nearest-mean",
@@ -235,8 +173,8 @@ KINDS = (
         strength_name=None,
         grid=(0.0,),
         default_strength=1.0,
-        build=_build_nearest_mean,
-        learn=_learn_nearest_mean,
+        build=build_nearest_mean,
+        learn=learn_nearest_mean,
     ),
 )
 """All kinds of heads; the first one is the default."""

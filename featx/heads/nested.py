@@ -45,6 +45,11 @@ class Grid:
     exponents: tuple[float, ...]
     is_open: bool
 
+    @property
+    def n_steps(self) -> int:
+        """Number of steps of a search, for its progress; the last one predicts the folds."""
+        return len(self.exponents) + (MAX_BEYOND + 1) * self.is_open + 1
+
 
 @dataclass(kw_only=True)
 class Line:
@@ -228,7 +233,7 @@ class NestedSearch:
     grid : Grid
         Strengths to try.
     update : callable
-        Function that is called with a number of fits that are done.
+        Function that is called after each of the grid's steps.
     """
 
     def __init__(
@@ -239,7 +244,7 @@ class NestedSearch:
         row_weights: Float64Array,
         *,
         grid: Grid,
-        update: Callable[[int], object],
+        update: Callable[[], object],
     ) -> None:
         self.folds, self.codes, self.n_classes = folds, codes, n_classes
         self.row_weights, self.grid, self.update = row_weights, grid, update
@@ -289,11 +294,14 @@ class NestedSearch:
             self._try([(line, [exponent]) for line in going_on])
             for line in going_on:
                 line.look_ahead(exponent)
+            self.update()
         if self.grid.is_open:
-            for _ in range(MAX_BEYOND):
-                self._try([(line, self._find_beyond(line)) for line in everyone])
-            self._try([(line, self._find_between(line)) for line in everyone])
-        return self._conclude()
+            for find in (*[self._find_beyond] * MAX_BEYOND, self._find_between):
+                self._try([(line, find(line)) for line in everyone])
+                self.update()
+        found = self._conclude()
+        self.update()
+        return found
 
     def _find_beyond(self, line: Line) -> list[float]:
         """Return the exponent beyond the end of a line's path at which it chose its best value."""
@@ -344,7 +352,6 @@ class NestedSearch:
             strengths = np.array([10.0 ** fits[at][1] for at in several])
             for at, scores in zip(several, self.learner.score(numbers, strengths), strict=True):
                 found[at] = scores
-        self.update(len(fits))
         return [scores for scores in found if scores is not None]
 
     def _conclude(self) -> Nested:

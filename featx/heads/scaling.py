@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from featx.core.errors import HeadError
-from featx.core.typing import Array, Float64Array
-
-Scaling = Literal["standard", "l2", "none"]
-"""Each channel to mean 0 and variance 1; each row to length 1; or nothing."""
+from featx.core.typing import Array, Float64Array, Scaling
 
 
 def check_pca(pca: int | None) -> None:

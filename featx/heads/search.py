@@ -9,13 +9,15 @@ import numpy as np
 from scipy.stats import binomtest
 
 from featx.core.progress import open_bar
-from featx.core.typing import Array, Float64Array, IntArray
+from featx.core.typing import Array, BoolArray, Float64Array, IntArray
 from featx.heads.calibration import compute_probabilities
 from featx.heads.class_weights import ClassWeight
 from featx.heads.evaluate import ComparedKind
+from featx.heads.gains import adjust_p_values
 from featx.heads.kinds import HeadKind
 from featx.heads.learners import Learner, LinearLearner, Task
 from featx.heads.nested import Grid, Line, Nested, NestedSearch, is_apart
+from featx.heads.plain import PlainLearner
 from featx.heads.splits import Folds
 
 NO_FOLD = -1
@@ -118,8 +120,8 @@ def search_kinds(
         name = f"choosing {kind.strength_name}" if len(exponents) > 1 else "scoring folds"
         with open_bar(
             name if len(kinds) == 1 else f"comparing kinds: {kind.name}",
-            _count_fits(len(folds), grid),
-            unit="fits",
+            grid.n_steps,
+            unit="steps",
             show=progress,
         ) as bar:
             nested = NestedSearch(
@@ -151,7 +153,7 @@ def build_grid(kind: HeadKind, strength: float | None, near: float | None) -> Gr
     >>> from featx.heads.kinds import get_kind
     >>> build_grid(get_kind("logreg"), None, 0.003).exponents
     (-4.0, -3.0, -2.0)
-    >>> build_grid(get_kind("lda"), None, 0.3).exponents
+    >>> build_grid(get_kind("lda"), None, 0.5).exponents
     (0.0, -0.5, -1.0)
     """
     if strength is not None:
@@ -163,15 +165,6 @@ def build_grid(kind: HeadKind, strength: float | None, near: float | None) -> Gr
         middle = float(round(centre))
         return Grid(exponents=(middle - 1, middle, middle + 1), is_open=True)
     return Grid(exponents=tuple(one for one in kind.grid if abs(one - centre) <= 1), is_open=False)
-
-
-def _count_fits(n_folds: int, grid: Grid) -> int:
-    """Count the fits of a search, at most."""
-    n_values = len(grid.exponents)
-    if n_values == 1:
-        return 2 * n_folds
-    n_pairs = n_folds * (n_folds - 1) // 2
-    return n_values * (n_folds + n_pairs) + n_folds
 
 
 def build_learner(kind: HeadKind, task: Task, strengths: list[float]) -> Learner:
@@ -188,9 +181,7 @@ def build_learner(kind: HeadKind, task: Task, strengths: list[float]) -> Learner
     """
     if kind.loss is not None:
         return LinearLearner(task, kind.loss)
-    if kind.learn is None:
-        raise ValueError(f"no learner for {kind.name}")
-    return kind.learn(task, strengths)
+    return PlainLearner(task, kind) if kind.learn is None else kind.learn(task, strengths)
 
 
 def _conclude(
@@ -268,20 +259,28 @@ def _combine(
         by_fold.append(found[choose_kind(lines)][1])
     kind, nested, _ = found[chosen]
     right = nested.main.right[nested.best]
-    compared = []
-    for other, of_other, _ in found:
-        theirs = of_other.main.right[of_other.best]
-        n_first, n_second = int((right & ~theirs).sum()), int((theirs & ~right).sum())
-        p_value = binomtest(n_first, n_first + n_second).pvalue if n_first + n_second else 1.0
-        compared.append(
-            ComparedKind(
-                kind=other.name,
-                score=float(of_other.main.weights @ theirs),
-                p_value=None if other.name == kind.name else float(p_value),
-            )
-        )
-    compared.sort(key=lambda one: (one.p_value is not None, -one.score))
+    others = [(other, of_other) for other, of_other, _ in found if other is not kind]
+    p_values = adjust_p_values(
+        [_compare(right, of_other.main.right[of_other.best]) for _, of_other in others]
+    )
+    compared = [
+        ComparedKind(kind=other.name, score=_score_main(of_other), p_value=p_value)
+        for (other, of_other), p_value in zip(others, p_values, strict=True)
+    ]
+    compared.sort(key=lambda one: -one.score)
+    compared.insert(0, ComparedKind(kind=kind.name, score=_score_main(nested), p_value=None))
     return _conclude(kind, nested, folds, codes, by_fold=by_fold, compared=tuple(compared))
+
+
+def _score_main(found: Nested) -> float:
+    return float(found.main.weights @ found.main.right[found.best])
+
+
+def _compare(first: BoolArray, second: BoolArray) -> float:
+    """Return the p-value of McNemar's exact test."""
+    n_first, n_second = int((first & ~second).sum()), int((second & ~first).sum())
+    n_apart = n_first + n_second
+    return float(binomtest(n_first, n_apart).pvalue) if n_apart else 1.0
 
 
 def _get_line(nested: Nested, number: int, folds: Folds) -> tuple[Line, float]:

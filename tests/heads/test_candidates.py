@@ -10,12 +10,11 @@ from featx.core.typing import Array, IntArray
 from featx.heads.candidates import (
     Candidate,
     HeadComparison,
-    adjust_p_values,
     compare_candidates,
 )
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import score_predictions
-from featx.heads.gains import ALPHA, measure_gain
+from featx.heads.gains import ALPHA, adjust_p_values, measure_gain
 from featx.heads.intervals import estimate_interval
 
 CLASSES = np.array(["ants", "bees"])

@@ -146,3 +146,16 @@ def test_learner_of_a_class_without_rows_never_prefers_it(kind: HeadKind) -> Non
     scores = learner.score(np.array([0]), np.array([float(strength)]))[0]
     assert np.isfinite(scores).all()
     assert (scores.argmax(axis=1) != 2).all()
+
+
+@EACH_KIND
+def test_plain_learner_says_what_the_own_learner_says(kind: HeadKind) -> None:
+    X, codes = draw(80, 6, 3)
+    task = build_task(X, codes)
+    strength = kind.round_strength(10.0 ** kind.grid[len(kind.grid) // 2])
+    both = []
+    for of_kind in (kind, replace(kind, loss=None, learn=None)):
+        learner = build_learner(of_kind, task, [10.0**one for one in kind.grid])
+        tighten(learner)
+        both.append(learner.score(np.array([0]), np.array([float(strength)]))[0].argmax(axis=1))
+    assert np.mean(both[0] == both[1]) >= 0.95

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from featx.core.typing import Float64Array
+from featx.core.typing import Float64Array, IntArray
 from featx.heads.losses import LossName, build_loss
 
 NAMES = ("logistic", "squared-hinge", "squared")
 EACH = pytest.mark.parametrize(("name", "n_classes"), [(name, n) for name in NAMES for n in (2, 4)])
 
 
-def draw(n_classes: int) -> tuple[Float64Array, Float64Array, Float64Array]:
+def draw(n_classes: int) -> tuple[IntArray, Float64Array, Float64Array]:
     """Draw class codes, weights of two lanes and scores."""
     rng = np.random.default_rng(0)
     codes = rng.integers(0, n_classes, 12)

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from featx.core.typing import Array
 from featx.heads import solvers
 from featx.heads.coordinates import Coordinates
+from featx.heads.lbfgs import Minimiser
 from featx.heads.learners import Task, fit_linear
 from featx.heads.losses import LossName, build_loss
 from featx.heads.solvers import LinearSolver
@@ -174,14 +175,14 @@ def test_groups_hold_each_part_once_whatever_the_limits(monkeypatch: pytest.Monk
 def test_fit_begins_at_the_result_of_the_nearest_strength(monkeypatch: pytest.MonkeyPatch) -> None:
     solver, _ = build_solver()
     steps: list[int] = []
-    run = solvers.Minimiser.run
+    run = Minimiser.run
 
     def count(self: object, *options: object) -> int:
         n_steps = run(self, *options)  # type: ignore[arg-type]
         steps.append(n_steps)
         return n_steps
 
-    monkeypatch.setattr(solvers.Minimiser, "run", count)
+    monkeypatch.setattr(Minimiser, "run", count)
     for strength in (0.01, 1.0, 0.01, 1.0):
         solver.fit(np.array([0]), np.array([strength]))
     assert steps[2:] == [0, 0]

@@ -102,7 +102,9 @@ def test_score_below_the_least_gives_no_label(head: Head, photos_cache: Path) ->
 
 def test_sets_hold_classes_best_first(head: Head, photos_cache: Path) -> None:
     assert head.conformal is not None
-    with pytest.warns(FeatxWarning, match=r"^sets=0\.9: too few rows .*: ants and bees; the coverage"):
+    with pytest.warns(
+        FeatxWarning, match=r"^sets=0\.9: too few rows .*: ants and bees; the coverage"
+    ):
         found = predict(head, photos_cache, sets=0.9, top=2)
     with featx.open_cache(photos_cache) as cache:
         inside = head.conformal.find_sets(head.predict_proba(cache.read_vectors()), 0.9)
