@@ -257,11 +257,11 @@ def _note_result(
     kind = get_kind(classifier.kind_)
     name = kind.strength_name or "nothing"
     if classifier.search_ is None:
+        is_chosen = classifier.C != "auto" or kind.strength_name is None
         chosen = (
-            f"{name} is the default {classifier.C_:g}, not chosen" if kind.strength_name else ""
+            "" if is_chosen else f"{name} is not chosen, but the default {classifier.C_:g}, and "
         )
-        told = [chosen] if chosen and classifier.C == "auto" else []
-        note("; ".join(["too few rows for folds: no score, and a temperature of 1", *told]))
+        note(f"too few rows for a cross-validation: {chosen}nothing is scored")
     elif head.cross_validation is not None and head.cross_validation.stands_at_end:
         values = classifier.search_.values
         if kind.is_open:

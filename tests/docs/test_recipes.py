@@ -52,11 +52,13 @@ def test_recipe_add_a_backbone(
 def test_recipe_add_a_kind_of_head(
     cache_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind = run_recipe("Add a kind of head")["POLYNOMIAL"]
+    kind = run_recipe("Add a kind of head")["RIDGE"]
     monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, kind))
-    head = featx.fit_head(cache_path, tmp_path / "h.joblib", kind="poly-svm", cv=3, progress=False)
-    assert head.kind == "poly-svm"
-    assert head.params["C"] > 0
+    head = featx.fit_head(
+        cache_path, tmp_path / "h.joblib", kind="plain-ridge", cv=3, progress=False
+    )
+    assert head.kind == "plain-ridge"
+    assert head.params["alpha"] > 0
     scores = featx.evaluate(tmp_path / "h.joblib", cache_path)
     assert scores.accuracy == 1.0
     assert scores.log_loss is not None

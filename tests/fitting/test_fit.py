@@ -16,6 +16,7 @@ from featx.fitting.fit import fit_head, summarise_search
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import Evaluation
 from featx.heads.head import FittedOn, Head
+from featx.heads.kinds import get_kind, list_kinds
 from featx.heads.load import load_head
 from featx.heads.search import Search
 from tests.builders import MakeCache, MakeInfo, rewrite_values
@@ -65,32 +66,44 @@ def test_fit_head_cross_validates_within_its_rows(cache_path: Path) -> None:
 def test_fit_head_defaults_are_those_of_the_classifier() -> None:
     ours = inspect.signature(fit_head).parameters
     theirs = inspect.signature(HeadClassifier).parameters
-    pairs = {"seed": "random_state"} | {name: name for name in ("kind", "C", "cv", "class_weight")}
+    pairs = {"seed": "random_state"} | {name: name for name in ("C", "cv", "class_weight", "pca")}
     for name, other in pairs.items():
         assert ours[name].default == theirs[other].default
+    # None takes the kind and the scaling of a former head, if there is one.
+    assert ours["kind"].default is ours["scaling"].default is None
 
 
 def test_summarise_search_scores_the_rows_that_lie_in_a_fold() -> None:
     classifier = HeadClassifier()
     classifier.classes_ = np.array(["ants", "bees"])
+    shares = np.array([[0.9, 0.1], [0.2, 0.8], [0.2, 0.8], [np.nan] * 2, [np.nan] * 2])
+    empty = np.array([], int)
     classifier.search_ = Search(
+        kind="logreg",
         best=1.0,
         values=np.array([0.1, 1.0]),
         scores=np.array([[0.5, 0.25, 0.75], [1.0, 0.5, 0.0]]),
+        losses=np.array([0.5, 0.4]),
+        temperature=1.0,
         held_out=np.array([0, 1, 1, -1, -1]),
+        held_out_probabilities=shares,
+        folds=[(empty, empty)] * 3,
     )
     classifier.is_held_out_ = True
-    found = summarise_search(classifier, np.array(["ants", "ants", "bees", "bees", "ants"], object))
+    y = np.array(["ants", "ants", "bees", "bees", "ants"], object)
+    found = summarise_search(classifier, y, None)
     assert found is not None
     assert found.scores.confusion == ((1, 1), (0, 1))
-    assert (found.n_folds, found.strengths) == (3, (0.1, 1.0))
+    assert (found.n_folds, found.strengths, found.chosen) == (3, (0.1, 1.0), 1.0)
+    assert found.stands_at_end
     assert found.mean_scores == (0.5, 0.5)
+    assert found.scores.mean_score == pytest.approx((0.9 + 0.8 + 0.8) / 3)
 
 
 def test_summarise_search_without_a_search_is_none() -> None:
     classifier = HeadClassifier(C=1.0)
     classifier.search_ = None
-    assert summarise_search(classifier, np.array(["ants"], object)) is None
+    assert summarise_search(classifier, np.array(["ants"], object), None) is None
 
 
 def test_fit_head_without_splits_holds_every_row_out_once(make_cache: MakeCache) -> None:
@@ -201,7 +214,8 @@ def test_fit_head_options_reach_the_classifier(cache_path: Path) -> None:
     classifier = head.estimator["classify"]
     assert (head.kind, head.params) == ("linear-svm", {"C": 0.25})
     assert (classifier.C, classifier.class_weight) == (0.25, "balanced")
-    assert head.cross_validation is None
+    assert head.cross_validation is not None
+    assert head.cross_validation.strengths == (0.25,)
 
 
 def test_fit_head_on_an_open_cache_leaves_it_open(cache_path: Path) -> None:
@@ -272,3 +286,64 @@ def test_fit_head_into_the_cache_is_refused_and_leaves_it(cache_path: Path) -> N
 def test_fit_head_C_out_of_range_is_refused(cache_path: Path, C: float) -> None:
     with pytest.raises(HeadError, match=r"^C: expected a finite number above 0"):
         fit_head(cache_path, C=C)
+
+
+@pytest.mark.parametrize("kind", list_kinds())
+def test_fit_head_of_each_kind_is_saved_loaded_and_scored(
+    cache_path: Path, tmp_path: Path, kind: str
+) -> None:
+    head = fit_head(cache_path, tmp_path / "head.joblib", kind=kind, cv=3)
+    again = load_head(tmp_path / "head.joblib")
+    assert again.kind == kind
+    assert again.params == head.params == get_kind(kind).list_params(head_strength(head))
+    with open_cache(cache_path) as cache:
+        X = cache.read_vectors()
+    np.testing.assert_array_equal(again.predict_proba(X), head.predict_proba(X))
+    assert evaluate(again, cache_path).accuracy > 0.8
+
+
+def head_strength(head: Head) -> float:
+    """Return the strength of a head; 1 for a kind without one."""
+    return next(iter(head.params.values()), 1.0)
+
+
+def test_fit_head_auto_keeps_the_name_of_the_kind_that_won(cache_path: Path) -> None:
+    head = fit_head(cache_path, kind="auto", cv=3)
+    assert head.kind in list_kinds()
+    assert head.cross_validation is not None
+    assert head.cross_validation.compared[0].kind == head.kind
+
+
+def test_fit_head_twice_writes_the_same_bytes(cache_path: Path, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        fit_head(cache_path, tmp_path / f"{name}.joblib", kind="linear-svm")
+    first, second = (tmp_path / f"{name}.joblib" for name in ("first", "second"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_fit_head_keeps_names_of_classes_as_they_are(make_cache: MakeCache, tmp_path: Path) -> None:
+    names = ["10", "2", "ant", 'naïve, "x"']
+    path = make_cache(n_train=80, n_val=0, splits=False)
+    rewrite_values(path, "labels/label", np.array(names * 20, object))
+    head = fit_head(path, tmp_path / "head.joblib", cv=3)
+    assert head.classes.tolist() == names
+    assert load_head(tmp_path / "head.joblib").classes.tolist() == names
+    with open_cache(path) as cache:
+        assert set(head.predict(cache.read_vectors()).tolist()) <= set(names)
+
+
+def test_fit_head_tells_that_its_strength_is_an_end_of_what_was_tried(
+    make_cache: MakeCache, make_info: MakeInfo
+) -> None:
+    # One thing that all channels share, and a class that differs by a hundred thousandth of it.
+    path = make_cache(n_train=200, n_val=0, splits=False, infos=[make_info(dim=4)])
+    rng = np.random.default_rng(0)
+    with open_cache(path) as cache:
+        codes = (cache.labels == "bees").astype(int)
+    X = np.repeat(rng.normal(size=(200, 1)), 4, axis=1)
+    X[:, 0] += 1e-5 * codes
+    rewrite_values(path, "embeddings/tiny/vectors", X)
+    with pytest.warns(
+        FeatxWarning, match=r"^C 1e\+0\d is an end of what was tried, 1e-06 to 1e\+0"
+    ):
+        fit_head(path, cv=3)
