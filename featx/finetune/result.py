@@ -209,13 +209,16 @@ def list_learnt(backbone: Backbone, data: TuningData, best_epoch: int) -> Digest
     return join_digests([backbone.learnt, data.seen if best_epoch else data.learnt])
 
 
-def build_linear_layer(estimator: Pipeline) -> nn.Linear:
+def build_linear_layer(estimator: Pipeline, *, temperature: float = 1.0) -> nn.Linear:
     """Build the layer whose logits are the decision function of a fitted head.
 
     Parameters
     ----------
     estimator : Pipeline
         Scaler and linear classifier, as `featx.heads.linear.fold_linear` takes them.
+    temperature : float
+        Number that the logits are divided by: with that of the head, a softmax of them gives its
+        probabilities.
 
     Returns
     -------
@@ -230,8 +233,8 @@ def build_linear_layer(estimator: Pipeline) -> nn.Linear:
     weight, bias = fold_linear(estimator)
     with plain_torch(), torch.no_grad():
         layer = nn.Linear(weight.shape[1], weight.shape[0])
-        layer.weight.copy_(torch.from_numpy(weight))
-        layer.bias.copy_(torch.from_numpy(bias))
+        layer.weight.copy_(torch.from_numpy(weight / temperature))
+        layer.bias.copy_(torch.from_numpy(bias / temperature))
     return layer
 
 

@@ -339,5 +339,5 @@ def train(training: Training, request: TuningRequest, data: TuningData) -> None:
         if isinstance(training.request.features, LiveFeatures):
             training.request.features.close()
     if training.best_epoch == 0:  # training began with a head that was fitted without the holdout
-        whole = build_linear_layer(data.head.estimator)
+        whole = build_linear_layer(data.head.estimator, temperature=data.head.temperature)
         training.request.classifier.load_state_dict(whole.state_dict())
