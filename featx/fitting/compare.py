@@ -24,6 +24,7 @@ from featx.fitting.evaluate import choose_evaluated, predict_rows
 from featx.fitting.inputs import (
     CacheLike,
     HeadLike,
+    check_known,
     check_labels,
     find_comparable,
     opened_cache,
@@ -81,7 +82,7 @@ def compare_heads(
     CacheError
         If the cache has no such split, or no rows to compare on.
     HeadError
-        If no head is given, or a head cannot be read.
+        If no head is given, or a head cannot be read or knows no class of the rows.
 
     See Also
     --------
@@ -120,6 +121,7 @@ def compare_heads(
         rows, n_left_out = choose_unseen(opened, read, embeddings, split)
         candidates = []
         for name, head in read.items():
+            check_known(opened.labels[rows], head.classes, subject=f"{opened.path}, split {split}")
             predicted, probabilities = predict_rows(head, opened, embeddings[name], rows)
             candidates.append(
                 Candidate(

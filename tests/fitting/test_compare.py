@@ -201,3 +201,10 @@ def test_compare_kinds_on_random_labels_names_no_winner(
             noise: Array = np.random.default_rng([seed, len(name)]).normal(size=(80, 8))
             rewrite_values(path, f"embeddings/{name}/vectors", noise.astype(np.float32))
         assert compare_kinds(path, kinds=["nearest-mean", "ridge"], progress=False).winner is None
+
+
+def test_compare_heads_without_a_class_in_common_is_refused(cache_path: Path) -> None:
+    head = fit_head(cache_path, C=1.0)
+    rewrite_values(cache_path, "labels/label", "Cats", slice(40, 60))
+    with pytest.raises(HeadError, match=r"split val: expected classes among .*, got Cats\."):
+        compare_heads({"mine": head}, cache=cache_path, split="val")
