@@ -194,10 +194,11 @@ def time_commands(
 
 
 def run_featx(code: Path, words: Sequence[object]) -> None:
-    """Run the command line of a clone."""
+    """Run the command line of a clone, in its folder: Python looks there first."""
     done = subprocess.run(
         [sys.executable, "-m", "featx.cli", *map(str, words)],
-        env=os.environ | {"PYTHONPATH": str(code)}, capture_output=True, text=True, check=False,
+        cwd=code, env=os.environ | {"PYTHONPATH": str(code)},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         sys.exit(f"{code}: exit code {done.returncode}\n{done.stderr}")
@@ -215,13 +216,11 @@ def measure_cv(arguments: argparse.Namespace) -> None:
     wall, cpu = (statistics.median(one[number] for one in ours) for number in (0, 1))
     accuracy = float((ours[0][2].predict(T) == truth).mean())
     print_line("featx", wall, cpu, f"{ours[0][2].C_:.2g}", f"{accuracy:.4f}")
-    search = LogisticRegressionCV(
-        Cs=CV_VALUES, cv=5, max_iter=1000, use_legacy_attributes=False, scoring="accuracy"
-    )
-    with silent(ConvergenceWarning):
+    search = LogisticRegressionCV(Cs=CV_VALUES, cv=5, max_iter=1000, scoring="accuracy")
+    with silent(ConvergenceWarning), silent(FutureWarning):  # of its own defaults
         theirs = time_call(make_pipeline(StandardScaler(), search).fit, X, y)
     other = float((theirs[2].predict(T) == truth).mean())
-    print_line("scikit-learn", *theirs[:2], f"{theirs[2][-1].C_:.2g}", f"{other:.4f}")
+    print_line("scikit-learn", *theirs[:2], f"{np.ravel(theirs[2][-1].C_)[0]:.2g}", f"{other:.4f}")
     print_line("ratio", theirs[0] / wall, theirs[1] / cpu, "", f"{accuracy - other:+.4f}")
 
 
