@@ -1,6 +1,6 @@
 """How fast heads are fitted, and how good they are; each part prints one table.
 
-    python benchmarks/heads.py speed --cache train.h5 --old ../featx-before
+    python benchmarks/heads.py speed --cache few.h5 train.h5 --old ../featx-before
     python benchmarks/heads.py cv --cache train.h5 --test test.h5
     python benchmarks/heads.py kinds --cache train.h5 --test test.h5
     python benchmarks/heads.py growth --plot docs/how_to/heads.png
@@ -19,6 +19,8 @@ calibration  the mean score beside the accuracy, where classes are easy to tell
 The caches are written by `featx extract`, for example
 
     featx extract cifar10-train.tar -o train.h5 --backbone mobilenet_v2 --size 224
+
+and few.h5, 3,235 rows, by the same command with `-o parts --part 1/16`.
 """
 
 from __future__ import annotations
@@ -58,6 +60,9 @@ HERE = Path(__file__).resolve().parents[1]
 LONG_SECONDS = 60.0
 """Seconds beyond which a command is run once: its noise is small beside them."""
 
+MANY_ROWS = 10_000
+"""Number of rows beyond which liblinear's SVMs, those of an old clone, take hours."""
+
 CV_VALUES = 10.0 ** np.arange(-6, 5.25, 0.25)
 """45 values of C."""
 
@@ -90,12 +95,11 @@ def main() -> None:
         return part
 
     part = add("speed", measure_speed)
-    part.add_argument("--cache", type=Path, required=True)
+    part.add_argument("--cache", type=Path, nargs="+", required=True)
     part.add_argument("--old", type=Path, required=True, help="clone of the older commit")
-    part.add_argument("--rows", type=int, default=3000, help="rows of the smaller fit")
+    part.add_argument("--kinds", nargs="+", default=["logreg", "linear-svm"])
     part.add_argument("--rounds", type=int, default=3)
-    part.add_argument("--skip-large", action="store_true", help="fit the smaller rows only")
-    part.add_argument("--skip-old-large", action="store_true", help="fit all rows with this only")
+    part.add_argument("--skip-old-large", action="store_true", help="fit many rows with this only")
     part.add_argument("--skip-old-svm", action="store_true", help="no linear-svm of the old clone")
     part = add("cv", measure_cv)
     part.add_argument("--cache", type=Path, required=True)
@@ -132,40 +136,32 @@ def measure_speed(arguments: argparse.Namespace) -> None:
     print_line("rows", "kind", "rounds", *(f"{one} (s)" for one in clones), "ratio",
                *(f"{one} CPU (s)" for one in clones), "ratio CPU")  # fmt: skip
     print_line(*["---"] * 9)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        few = shutil.copyfile(arguments.cache, folder / "few.h5")
-        record_train(few, arguments.rows)
-        for cache, is_large in ((few, False), (arguments.cache.resolve(), True)):
-            if is_large and arguments.skip_large:
-                continue
-            for kind in ("logreg", "linear-svm"):
-                is_slow = (
-                    arguments.skip_old_large or kind == "linear-svm"
-                    if is_large
-                    else arguments.skip_old_svm and kind == "linear-svm"
-                )
-                sides = {
-                    side: code for side, code in clones.items() if side == "new" or not is_slow
-                }
-                split = "all" if is_large else "train"
+    for cache in arguments.cache:
+        with featx.open_cache(cache) as opened:
+            n_rows = len(opened)
+        for kind in arguments.kinds:
+            if n_rows > MANY_ROWS:
+                is_slow = arguments.skip_old_large or kind == "linear-svm"
+            else:
+                is_slow = arguments.skip_old_svm and kind == "linear-svm"
+            sides = {side: code for side, code in clones.items() if side == "new" or not is_slow}
+            with tempfile.TemporaryDirectory() as folder:
+                words = ["fit-head", cache.resolve(), "-o", Path(folder) / "head.joblib"]
                 times = time_commands(
                     sides,
-                    ["fit-head", cache, "-o", folder / "head.joblib", "--kind", kind,
-                     "--split", split, "--overwrite"],
+                    [*words, "--kind", kind, "--split", "all", "--overwrite"],
                     n_rounds=arguments.rounds,
-                )  # fmt: skip
-                n_rows = count_rows(cache) if is_large else arguments.rows
-                cells = []
-                for measure in (0, 1):
-                    medians = {
-                        side: statistics.median(one[measure] for one in found)
-                        for side, found in times.items()
-                    }
-                    old = medians.get("old", math.nan)
-                    cells += [old, medians["new"], old / medians["new"]]
-                rounds = "/".join(str(len(found)) for found in times.values())
-                print_line(f"{n_rows:,}", kind, rounds, *cells)
+                )
+            cells = []
+            for measure in (0, 1):
+                medians = {
+                    side: statistics.median(one[measure] for one in found)
+                    for side, found in times.items()
+                }
+                old = medians.get("old", math.nan)
+                cells += [old, medians["new"], old / medians["new"]]
+            rounds = "/".join(str(len(found)) for found in times.values())
+            print_line(f"{n_rows:,}", kind, rounds, *cells)
 
 
 def time_commands(
@@ -461,12 +457,6 @@ def draw_rows(cache: Path, n_rows: int | None) -> tuple[Array, Array]:
         X, y = opened.read_arrays()
     chosen = np.random.default_rng(0).permutation(len(y))[:n_rows]
     return X[chosen], y[chosen]
-
-
-def count_rows(cache: Path) -> int:
-    """Count the rows of a cache."""
-    with featx.open_cache(cache) as opened:
-        return len(opened)
 
 
 def time_call(call: Callable[..., Any], *values: Any, **options: Any) -> tuple[float, float, Any]:
