@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from featx.core.torch_state import FULL_FLOAT32
 from featx.core.typing import TrainPrecision
 from featx.engines.choose import list_precisions
 from featx.engines.threads import open_pool
@@ -119,7 +120,8 @@ class Learner(nn.Module):
                 logits: torch.Tensor = self(part).cpu()
                 return logits
 
-        return torch.cat(self._map(run, [(part,) for part in maps.chunk(self.n_parts)]))
+        with FULL_FLOAT32:
+            return torch.cat(self._map(run, [(part,) for part in maps.chunk(self.n_parts)]))
 
     def compute_gradients(self, maps: torch.Tensor, y: torch.Tensor, *, step: int) -> float:
         """Compute the mean loss of a batch, and set the gradients of all parameters.
@@ -152,7 +154,8 @@ class Learner(nn.Module):
             return loss.item(), torch.autograd.grad(loss, parameters, allow_unused=True)
 
         parts = zip(maps.chunk(self.n_parts), y.chunk(self.n_parts), strict=True)
-        results = self._map(run, [(number, *part) for number, part in enumerate(parts)])
+        with FULL_FLOAT32:
+            results = self._map(run, [(number, *part) for number, part in enumerate(parts)])
         per_part = [gradients for _, gradients in results]
         for parameter, *gradients in zip(parameters, *per_part, strict=True):
             present = [gradient for gradient in gradients if gradient is not None]
