@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import joblib
@@ -15,7 +16,7 @@ from torch import nn
 from featx.backbones.backbone import Backbone
 from featx.backbones.preprocess import Preprocess
 from featx.core.errors import DeviceError
-from featx.core.process import GLOBAL_STATE, mark_process
+from featx.core.process import GLOBAL_STATE, ignore_warnings, mark_process
 from featx.core.torch_state import DEFAULT_FLOAT32, FULL_FLOAT32, plain_torch
 from featx.core.typing import Array, Float32Array, Precision
 from featx.engines.engine import MIN_COMPILED, Engine, Slot
@@ -30,6 +31,10 @@ BATCH_SIZE_CPU, BATCH_SIZE_GPU = 8, 256
 
 N_GPU_SLOTS = 3
 """One batch is computed while the next is copied and the one after it is filled."""
+
+NO_MEMORY = ("out of memory", "ALLOC_FAILED")
+"""Parts of the messages of CUDA and its libraries, whose own allocations raise no class of error
+for that."""
 
 
 class TorchEngine(Engine):
@@ -79,10 +84,9 @@ class TorchEngine(Engine):
         # cores.
         self.pool = open_pool(int(joblib.cpu_count()) if device == "cpu" else 1)
         try:
-            if n_images >= MIN_COMPILED and device != "mps":
-                # In a thread like those that will run it: what holds for the thread is compiled in.
-                self.pool.submit(self._runner.compile).result()
             self.slots = self._fit_slots(can_shrink=batch_size is None)
+            if n_images >= MIN_COMPILED and device != "mps":  # for the batch size that has space
+                self._compile()
         except BaseException:
             self.close()
             raise
@@ -91,6 +95,18 @@ class TorchEngine(Engine):
     def busy_s(self) -> float | None:  # type: ignore[override]
         """Seconds that a GPU has computed; None on a CPU."""
         return self._runner.busy_s
+
+    def _compile(self) -> None:
+        """Compile the network in a thread like those that will run it.
+
+        What holds for the thread is compiled in: a thread with another number of threads of its own
+        compiles again. Batches for CUDA are started by threads of the loop, not of the pool.
+        """
+        if self.device == "cpu":
+            self.pool.submit(self._runner.compile).result()
+            return
+        with ThreadPoolExecutor(1, "featx-compile") as plain:
+            plain.submit(self._runner.compile).result()
 
     def _fit_slots(self, *, can_shrink: bool) -> list[_Slot] | list[_CudaSlot]:
         """Open the slots; halve the batch size while the device's memory is too small."""
@@ -102,6 +118,7 @@ class TorchEngine(Engine):
             except DeviceError:
                 if not can_shrink or self.batch_size == 1:
                     raise
+            gc.collect()  # errors and their frames may hold tensors in cycles
             torch.cuda.empty_cache()
             self.batch_size = self._runner.batch_size = self.batch_size // 2
 
@@ -123,6 +140,9 @@ class TorchEngine(Engine):
         super().close()
         self.pool.shutdown()
         self._runner.network = _run_closed
+        if self.device.startswith("cuda"):
+            with suppress(RuntimeError):  # after an error of the device it refuses all calls
+                torch.cuda.empty_cache()  # other programs need the memory
 
 
 class _Runner:
@@ -145,7 +165,12 @@ class _Runner:
         """Compile the network; keep it uncompiled if there is no compiler or an operation fails."""
         plain = self.network
         pixels = torch.from_numpy(np.stack([self.black] * self.batch_size)).to(self.device)
-        with GLOBAL_STATE, torch.random.fork_rng(devices=[]):
+        with (
+            GLOBAL_STATE,
+            torch.random.fork_rng(devices=[]),
+            # The compiler advises what would change the result.
+            ignore_warnings(UserWarning, "TensorFloat32 tensor cores"),
+        ):
             try:
                 # Freezing puts the weights into the order in which the kernels read them.
                 self.network = torch.compile(plain, options={"freezing": True})
@@ -173,13 +198,21 @@ class _Runner:
         with explain_failures(subject, "Look for the cause with featx.doctor."):
             try:
                 yield
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
                 raise DeviceError(
                     subject=subject,
                     expected=f"memory for {self.batch_size} images at a time",
                     got="too little",
                     remedy="Pass a smaller batch_size.",
                 ) from error
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether the memory of a device is too small, or the page-locked memory beside it."""
+    is_named = any(part in str(error) for part in NO_MEMORY)
+    return isinstance(error, torch.OutOfMemoryError) or is_named
 
 
 def _run_closed(_pixels: torch.Tensor) -> list[torch.Tensor]:
