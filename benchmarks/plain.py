@@ -1,6 +1,6 @@
 """The script that most would write, for `throughput.py` to compare with: no featx in it.
 
-``python benchmarks/plain.py FOLDER OUTPUT BACKBONE [WEIGHTS] [DEVICE]`` prints a JSON
+``python benchmarks/plain.py FOLDER OUTPUT BACKBONE [WEIGHTS] [DEVICE] [PROCESSES]`` prints a JSON
 object with the number of images, and the seconds from the first of them to the closed file.
 """
 
@@ -34,7 +34,9 @@ class Photos(Dataset[torch.Tensor]):
         return pixels
 
 
-def embed(folder: str, output: str, name: str, weights: str = "", *, device: str = "cpu") -> None:
+def embed(
+    folder: str, output: str, name: str, weights: str = "", *, device: str = "cpu", n_processes: int
+) -> None:
     """Embed, and keep all in memory until the end."""
     torch.manual_seed(0)
     network = torchvision.models.get_model(name, weights=None)
@@ -48,7 +50,7 @@ def embed(folder: str, output: str, name: str, weights: str = "", *, device: str
     begin = time.perf_counter()
     parts = []
     with torch.no_grad():
-        for batch in DataLoader(photos, batch_size=32, num_workers=2):
+        for batch in DataLoader(photos, batch_size=32, num_workers=n_processes):
             vectors = network(batch.to(device))
             parts.append(vectors.cpu().numpy())
     with h5py.File(output, "w") as file:
@@ -57,4 +59,6 @@ def embed(folder: str, output: str, name: str, weights: str = "", *, device: str
 
 
 if __name__ == "__main__":
-    embed(*sys.argv[1:5], device=(sys.argv[5:] or ["cpu"])[0])
+    given = sys.argv[5:]
+    processes = int(given[1]) if given[1:] else 2
+    embed(*sys.argv[1:5], device=(given or ["cpu"])[0], n_processes=processes)

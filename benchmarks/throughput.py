@@ -47,7 +47,7 @@ def measure_bounds(folder: Path, backbone: Backbone, options: argparse.Namespace
     entries = read_manifest(folder).entries[:400]
     decode = measure_decoding(
         entries, backbone, workers=count_workers(), seconds=options.seconds / 3
-    )
+    ).rate
     forward = {}
     sizes = (8, 16) if options.device == "cpu" else (128, 256)
     for name in list_engines(options):
