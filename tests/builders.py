@@ -1,6 +1,7 @@
 """Objects that many tests need, built from a few words: fingerprints, infos, rows, caches."""
 
 import hashlib
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pytest
 
 from featx.cache import sealing
 from featx.cache.format import EmbeddingInfo
@@ -25,6 +27,9 @@ from featx.core.provenance import Origin, Provenance
 from featx.core.row_tables import ROW_KINDS, build_table, list_rows
 from featx.core.rows import Failure, Row
 from featx.core.typing import Array, Split, VectorDtype
+
+HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
+NEEDS_OPENVINO = pytest.mark.skipif(not HAS_OPENVINO, reason="needs OpenVINO")
 
 MakeCache = Callable[..., Path]
 """Type of the fixture `make_cache`."""

@@ -25,7 +25,7 @@ from featx.cache.reader import Cache
 from featx.cache.writer import Column, write_cache
 from featx.core.columns import Texts
 from featx.core.typing import Split
-from tests.builders import build_info, build_rows, write_vectors
+from tests.builders import HAS_OPENVINO, build_info, build_rows, write_vectors
 
 # Idle threads of torch spin by default: on a busy machine test_cli.py took 51 s of CPU, not 31.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -42,6 +42,9 @@ def pytest_runtest_setup(item: Any) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("needs CUDA")
+    options = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    if not HAS_OPENVINO and any(isinstance(one, str) and one == "openvino" for one in options):
+        pytest.skip("needs OpenVINO")
 
 
 @pytest.fixture(autouse=True)

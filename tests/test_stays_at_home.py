@@ -15,12 +15,9 @@ from typing import Any
 import pytest
 
 import featx
+from tests.builders import NEEDS_OPENVINO
 
 PACKAGE = Path(featx.__file__).parent
-
-NEEDS_OPENVINO = pytest.mark.skipif(
-    importlib.util.find_spec("openvino") is None, reason="needs OpenVINO"
-)
 
 AUDIT = """
 import os, sys

@@ -21,6 +21,7 @@ from featx.embedding.options import RunOptions
 from featx.engines.choose import list_precisions
 from featx.images.decode import decode_image, decode_reduced, encode_image
 from featx.images.sources.inputs import list_entries
+from tests.builders import NEEDS_OPENVINO
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,7 @@ def diagnosis(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return found, list(folder.iterdir())
 
 
+@NEEDS_OPENVINO
 def test_diagnose_measures_every_engine_and_precision(diagnosis: Any) -> None:
     found, _ = diagnosis
     ways = {("openvino", name) for name in list_precisions("openvino", "cpu")}
@@ -70,6 +72,7 @@ def test_diagnose_reads_the_source_that_it_is_given(
     assert set(read) == {path.read_bytes() for path in photos.rglob("*.jpg")}
 
 
+@NEEDS_OPENVINO
 def test_diagnose_in_short_measures_the_engine_that_extract_would_take(photos: Path) -> None:
     found = featx.diagnose(photos, backbone="lenet5", device="cpu", folder=photos, seconds=0)
     assert set(found.network) == {("openvino", name) for name in list_precisions("openvino", "cpu")}

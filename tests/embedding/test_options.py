@@ -13,6 +13,7 @@ from featx.core.typing import Count
 from featx.embedding.options import RunOptions
 from featx.engines.engine import Engine
 from featx.testing import FakeEngine
+from tests.builders import NEEDS_OPENVINO
 
 
 class RecordingBuilder:
@@ -42,7 +43,11 @@ def test_run_options_number_that_is_none_is_refused(name: str, value: Any) -> No
         ({"engine": "onnx"}, "engine: expected auto, torch or openvino, got 'onnx'"),
         ({"engine": None}, "engine: expected auto, torch or openvino, got None"),
         ({"device": "gpu"}, "device: expected auto, cpu, .* got 'gpu'"),
-        ({"engine": "openvino", "device": "cuda"}, "engine, device: expected device cpu with"),
+        pytest.param(
+            {"engine": "openvino", "device": "cuda"},
+            "engine, device: expected device cpu with",
+            marks=NEEDS_OPENVINO,
+        ),
     ],
 )
 def test_run_options_that_no_engine_can_follow_are_refused_at_once(

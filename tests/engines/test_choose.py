@@ -10,7 +10,6 @@ import torch
 from featx.backbones.load import load_backbone
 from featx.core.errors import DeviceError, MissingExtraError
 from featx.core.typing import Precision
-from featx.engines import openvino_engine
 from featx.engines.choose import (
     build_engine,
     check_precision,
@@ -18,6 +17,8 @@ from featx.engines.choose import (
     choose_engine,
     list_precisions,
 )
+
+openvino_engine: Any = pytest.importorskip("featx.engines.openvino_engine", reason="needs OpenVINO")
 
 
 @pytest.fixture

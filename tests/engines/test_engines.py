@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 import pytest
 import torch
 from torch import nn
@@ -21,10 +20,12 @@ from featx.backbones.load import load_backbone
 from featx.core.errors import BackboneError, DeviceError, FeatxWarning
 from featx.core.similarity import compute_cosines
 from featx.core.typing import Array, EngineName, Precision
-from featx.engines import openvino_engine, torch_engine
+from featx.engines import torch_engine
 from featx.engines.choose import build_engine, list_precisions
-from featx.engines.openvino_engine import OpenVinoEngine
 from featx.engines.torch_engine import TorchEngine
+
+openvino_engine: Any = pytest.importorskip("featx.engines.openvino_engine", reason="needs OpenVINO")
+OpenVinoEngine = openvino_engine.OpenVinoEngine
 
 BATCH_SIZE = 4
 NETWORKS = (
@@ -456,7 +457,7 @@ def test_openvino_engine_where_nothing_can_be_kept_runs_all_the_same(
     def fail(*args: Any, **options: Any) -> None:
         raise RuntimeError("basic_ios::clear: iostream error")  # its word for a full disk
 
-    monkeypatch.setattr(openvino, "save_model", fail)
+    monkeypatch.setattr(openvino_engine.openvino, "save_model", fail)
     pixels = draw(load("mini"))
     with pytest.warns(FeatxWarning, match=r"nothing is kept .*iostream error"):
         OpenVinoEngine(load("mini"), batch_size=BATCH_SIZE)

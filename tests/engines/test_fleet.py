@@ -145,7 +145,7 @@ def test_iter_embedded_over_a_fleet_keeps_order_and_values(
 ) -> None:
     n_images = 2 * 2 * len(on_two.slots) + 1
     for number in range(n_images):
-        make_image(tmp_path / f"{number:02}.png", seed=number)
+        make_image(tmp_path / f"{number:04}.png", seed=number)
     entries = read_manifest(tmp_path).entries
     options = RunOptions(device="cpu", progress=False)
     results = []
@@ -155,7 +155,7 @@ def test_iter_embedded_over_a_fleet_keeps_order_and_values(
         vectors = [values for batch in batches for values in batch.vectors["penultimate"]]
         results.append((rows, np.array(vectors).tobytes()))
     assert results[0] == results[1]
-    assert results[0][0] == [f"{number:02}.png" for number in range(n_images)]
+    assert results[0][0] == [f"{number:04}.png" for number in range(n_images)]
 
 
 @pytest.mark.gpu

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 import pytest
 
 import featx
 from featx.core.errors import DeviceError
 from featx.core.typing import EngineName
-from featx.engines import openvino_engine
 from featx.engines.limits import build_failure, check_threads, find_limit
 from featx.engines.threads import open_pool
+
+openvino_engine: Any = pytest.importorskip("featx.engines.openvino_engine", reason="needs OpenVINO")
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
 
@@ -119,7 +119,7 @@ class NeverCore:
 
     def __getattr__(self, name: str) -> Any:
         assert name != "compile_model"
-        return getattr(openvino.Core(), name)
+        return getattr(openvino_engine.openvino.Core(), name)
 
 
 @pytest.mark.parametrize("is_kept", [False, True])
@@ -142,7 +142,7 @@ class RefusingCore:
         raise RuntimeError(OPENVINO_TEXT)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(openvino.Core(), name)
+        return getattr(openvino_engine.openvino.Core(), name)
 
 
 @pytest.mark.parametrize("is_kept", [False, True])
