@@ -13,7 +13,7 @@ import pytest
 import featx
 from featx.cache.joined import open_cache
 from featx.core.similarity import compute_cosines
-from tests.extraction.caches import read_all, read_by_id
+from tests.extraction.caches import list_shards, read_all, read_by_id
 
 pytestmark = pytest.mark.gpu
 
@@ -56,24 +56,26 @@ def draw_folder(folder: Path, n_images: int, make_image: Any) -> Path:
 
 def test_extract_on_cuda_killed_ends_in_the_same_bytes(tmp_path: Path, make_image: Any) -> None:
     photos = draw_folder(tmp_path / "photos", 400, make_image)
-    words = [sys.executable, "-m", "featx", "extract", str(photos), "--backbone", "squeezenet1_1"]
-    words += ["--weights", "random:0", "--device", DEVICE, "--batch-size", "16", "-o"]
-    subprocess.run([*words, str(tmp_path / "whole.h5")], check=True, capture_output=True)
+    options: dict[str, Any] = {"backbone": "squeezenet1_1", "weights": "random:0"}
+    options |= {"device": DEVICE, "batch_size": 16, "progress": False}
+    featx.extract(photos, tmp_path / "whole.h5", **options)
     output = tmp_path / "killed.h5"
-    work = tmp_path / "killed.h5.partial"
+    words = [sys.executable, "-m", "featx", "extract", str(photos), "-o", str(output)]
+    words += ["--backbone", "squeezenet1_1", "--weights", "random:0", "--device", DEVICE]
+    words += ["--batch-size", "16", "--shard-seconds", "0"]
+    n_shards = []
     for _ in range(2):
-        process = subprocess.Popen(
-            [*words, str(output)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        n_before = len(list(work.glob("shard-*")))
-        end = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < end:
-            if len(list(work.glob("shard-*"))) > n_before:
-                process.send_signal(signal.SIGKILL)
+        before = set(list_shards(output))
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not set(list_shards(output)) - before:
             time.sleep(0.002)
         process.kill()
-        process.wait()
-    subprocess.run([*words, str(output)], check=True, capture_output=True)
+        assert process.wait() == -signal.SIGKILL
+        n_shards.append(len(list_shards(output)))
+    assert 0 < n_shards[0] < n_shards[1] < 25
+    with pytest.warns(featx.FeatxWarning, match="dead, was taken over"):
+        report = featx.extract(photos, output, **options)
+    assert 0 < report.n_embedded < 400 - 16
     assert read_vectors(output).tobytes() == read_vectors(tmp_path / "whole.h5").tobytes()
 
 
