@@ -4,7 +4,7 @@
 
 Images per second of
 
-- **decoding** alone, by number of threads;
+- **decoding** alone, by number of threads, and in as many processes, which share no lock;
 - the **GPU** alone (pixels lie in its memory) and the **engine** alone (pixels lie in the memory of
   the machine, all slots busy), by backbone, precision and batch size, with the peak of the GPU's
   memory;
@@ -160,6 +160,42 @@ def measure_threads_of_decoding(bench: Bench) -> None:
                 seconds=0.5,
             )
             bench.add("decoding", threads=n_threads, decode=decode, images_per_s=speed.rate)
+    n_processes = max(bench.options.threads)
+    if bench.has_time(f"decoding, {n_processes} processes", 15):
+        rate = measure_processes_of_decoding(bench, n_processes)
+        bench.add("decoding", processes=n_processes, decode="exact", images_per_s=rate)
+
+
+DECODING = """
+import sys
+from pathlib import Path
+import featx
+from featx.doctor.measure import measure_decoding
+from featx.images.sources.read import read_manifest
+backbone = featx.load_backbone("mobilenet_v2", weights=sys.argv[2])
+entries = read_manifest(Path(sys.argv[1])).entries[:100]
+print("ready", flush=True)
+sys.stdin.readline()
+print(measure_decoding(entries, backbone, workers=1).rate)
+"""
+
+
+def measure_processes_of_decoding(bench: Bench, n_processes: int) -> float:
+    """Decode in processes of one thread, which share no lock; return the sum of their rates."""
+    words = [sys.executable, "-c", DECODING, str(bench.options.photos)]
+    words += [bench.name_weights("mobilenet_v2")]
+    processes = [
+        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(n_processes)
+    ]
+    for process in processes:
+        assert process.stdout
+        process.stdout.readline()
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    return sum(float(process.communicate()[0]) for process in processes)
 
 
 def measure_engines(bench: Bench) -> None:
@@ -429,10 +465,10 @@ PARTS = {
     "engine": measure_engines,
     "threads": measure_threads,
     "decoding": measure_threads_of_decoding,
-    "tuning": measure_tuning,
-    "start": measure_start,
     "tar": measure_tar,
+    "tuning": measure_tuning,
     "compiled": measure_compiled,
+    "start": measure_start,
 }
 
 
