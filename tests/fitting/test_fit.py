@@ -89,7 +89,7 @@ def test_summarise_search_scores_the_rows_that_lie_in_a_fold() -> None:
         held_out_probabilities=shares,
         folds=[(empty, empty)] * 3,
     )
-    classifier.is_held_out_ = True
+    classifier.is_held_out_, classifier.n_features_in_ = True, 8
     y = np.array(["ants", "ants", "bees", "bees", "ants"], object)
     found = summarise_search(classifier, y, None)
     assert found is not None
