@@ -39,13 +39,12 @@ def evaluate(
 
     featx evaluate head.joblib photos.h5 --split val
     """
-    from featx.cli.targets import print_target_scores
+    from featx.cli.targets import load_if_head, print_target_scores
     from featx.fitting.evaluate import evaluate as evaluate_head
     from featx.fitting.evaluate_target import evaluate_target
-    from featx.heads.load import load_head
     from featx.heads.target_head import TargetHead
 
-    loaded = load_head(head)
+    loaded = load_if_head(head)
     if isinstance(loaded, TargetHead):
         found = evaluate_target(loaded, cache, split=split, embedding=embedding)
         if as_json:

@@ -91,7 +91,7 @@ def predict(
         )
     register_networks(register)
     from featx.cache.open import is_cache_file
-    from featx.heads.load import load_head
+    from featx.cli.targets import load_if_head
     from featx.prediction.predict import iter_predictions
 
     n_rows, n_failures, n_abstained = 0, 0, 0
@@ -103,7 +103,7 @@ def predict(
             n_abstained += prediction.abstained is not None
             yield prediction
 
-    loaded = load_head(head)
+    loaded = load_if_head(head)
     predictions = count(
         iter_predictions(
             loaded,

@@ -4,12 +4,20 @@ from pathlib import Path
 
 from featx.cli.printing import print_table, print_text
 from featx.core.text import join_some
+from featx.heads.head import Head
+from featx.heads.head_file import is_head_file
+from featx.heads.load import load_head
 from featx.heads.number import NumberScores
 from featx.heads.several import SeveralScores
 from featx.heads.target_head import TargetHead, TargetScores
 
 MAX_LINES = 20
 """Largest number of classes that are listed."""
+
+
+def load_if_head(path: Path) -> Head | Path:
+    """Load a head; the path of anything else is left to the library, which says what is wrong."""
+    return load_head(path) if is_head_file(path) else path
 
 
 def print_target_head(output: Path, head: TargetHead) -> None:

@@ -335,10 +335,10 @@ def _describe_learnt(
     advice = f"score on {where or 'rows that it has not learnt from'}"
     if classifier.search_ is None:
         return f"{told}: {advice}"
-    return (
-        f"{told}: folds say nothing; {advice}. {strength_name} was chosen by such folds, for want "
-        "of others"
-    )
+    told = f"{told}: folds say nothing; {advice}"
+    if classifier.C != "auto":
+        return told
+    return f"{told}. {strength_name} was chosen by such folds, for want of others"
 
 
 def _check_output(output: Path, cache: CacheLike, *, overwrite: bool) -> None:

@@ -129,7 +129,8 @@ class Minimiser:
         if self.steps:
             _, turned, product = self.steps[-1]
             square = _dot(turned, self.system.precondition(turned, self.lanes, self.curvature))
-            direction *= (product / square).astype(direction.dtype)[:, None]
+            gain = np.where(np.isfinite(product), product / square, 1)
+            direction *= gain.astype(direction.dtype)[:, None]
         for (moved, turned, product), share in zip(self.steps, reversed(shares), strict=True):
             share = share - (_dot(turned, direction) / product).astype(direction.dtype)
             direction += share[:, None] * moved

@@ -189,7 +189,7 @@ def test_command_with_bad_input_ends_in_one_line_and_code_1(
         ("split photos.h5 --overwrite --val 0.01", "among the 0 of 12 rows set aside"),
         (
             "fit-head photos.h5 -o new.joblib --kind svm",
-            "got 'svm'. Nearest: linear-svm.",
+            "got 'svm'. Nearest: rbf-svm, linear-svm.",
         ),
         ("fit-head photos.h5 -o new.joblib --C 0", "--C: expected"),
         ("fit-head photos.h5 -o new.joblib --seed -1", "--seed: expected"),
@@ -311,7 +311,7 @@ def test_doctor_prints_rates_and_advice(place: Any, run_cli: Any) -> None:
         "info",
         "split photos.h5 --val much",
         "fit-head photos.h5",
-        "fit-head photos.h5 -o new.joblib --cv 1",
+        "fit-head photos.h5 -o new.joblib --cv many",
         "evaluate head.joblib",
         "predict head.joblib",
         "predict head.joblib photos --top 0",
@@ -491,7 +491,7 @@ def test_predict_csv_parses(place: Any, run_cli: Any) -> None:
     lines = list(csv.DictReader(io.StringIO(result.out)))
     assert list(lines[0]) == [
         *("path", "id", "true_label", "split"),
-        *("label", "score", "label_2", "score_2", "error"),
+        *("label", "score", "label_2", "score_2", "unknown", "label_set", "abstained", "error"),
     ]
     assert [line["path"] for line in lines] == inputs
     assert [line["label"] for line in lines] == ["ants", "", "bees"]
@@ -531,9 +531,12 @@ def test_predict_files_that_all_fail_ends_in_code_1(place: Any, run_cli: Any, fo
 def test_predict_csv_of_files_that_all_fail_has_its_columns(place: Any, run_cli: Any) -> None:
     result = run_cli("predict", "head.joblib", "bad.jpg", "--csv")
     header, line = csv.reader(io.StringIO(result.out))
-    assert header == ["path", "id", "true_label", "split", "label", "score", "error"]
-    assert line[:6] == ["bad.jpg", "bad.jpg", "", "", "", ""]
-    assert "expected an image in a format that featx reads" in line[6]
+    assert header == [
+        *("path", "id", "true_label", "split"),
+        *("label", "score", "unknown", "label_set", "abstained", "error"),
+    ]
+    assert line[:9] == ["bad.jpg", "bad.jpg", "", "", "", "", "", "", ""]
+    assert "expected an image in a format that featx reads" in line[9]
 
 
 def test_predict_csv_and_json_together_is_wrong_usage(place: Any, run_cli: Any) -> None:
