@@ -176,7 +176,7 @@ def _print_columns(
     print_table(list(shown), list(zip(*shown.values(), strict=True)), cut=("path", "id"))
 
 
-def _name_columns(head: "Head", top: int) -> list[str]:
+def _name_columns(head: "Head | Path", top: int) -> list[str]:
     """Name the columns: ``label_2`` and ``score_2`` are those of the second class."""
     from featx.heads.target_head import TargetHead
 

@@ -13,7 +13,7 @@ from featx.cache.joined import open_cache
 from featx.core.errors import CacheError, FeatxError, FeatxWarning, SourceError
 from featx.fitting.label import choose_author, label_cache
 from featx.fitting.split import split_cache
-from featx.labels.statements import LabelChange
+from featx.labels.changes import LabelChange
 from tests.builders import MakeCache
 
 FIRST, SECOND = "bees/000.jpg", "ants/001.jpg"

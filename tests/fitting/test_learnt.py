@@ -40,7 +40,7 @@ def test_fit_head_on_learnt_rows_has_no_held_out_score(cache_path: Path) -> None
 
 def test_fit_head_with_a_given_strength_tells_of_learnt_rows_too(make_cache: MakeCache) -> None:
     path = mark_learnt(make_cache(splits=False), slice(None))
-    message = r"^60 of 60 rows were learnt from by the network: folds say nothing; score on rows that"
+    message = r"^60 of 60 rows were learnt from by the network: folds say nothing; score on rows"
     with pytest.warns(FeatxWarning, match=message):
         assert fit_head(path, C=1.0).fitted_on.n_learnt == 60
 
