@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer

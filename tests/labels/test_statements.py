@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from featx.core.columns import Categories, Table, Texts
 from featx.core.errors import SourceError
-from featx.labels.changes import LabelChange, LabelConflict, find_rows, find_texts, say
+from featx.labels.changes import LabelChange
+from featx.labels.statements import LabelConflict, find_rows, find_texts, say
 from tests.labels.builders import build_keys, build_labels, build_said, build_source, list_values
 
 ROWS = [("a", "x"), ("b", "y"), ("c", "x")]
