@@ -301,7 +301,10 @@ def draw(
         sizes = [f"{size:,} {what}" for size, what in zip(shapes[0], AXES, strict=True)]
         panel.set_title(", ".join(sizes[:number] + sizes[number + 1 :]), fontsize="medium")
         panel.set_xlabel(name)
+        panel.set_xticks([shape[number] for shape in there], [f"{s[number]:,}" for s in there])
+        panel.minorticks_off()
         panel.grid(alpha=0.3)
+    panels[0].yaxis.set_major_formatter("{x:g}")
     panels[0].set_ylabel("seconds to fit, with the search")
     panels[0].legend(frameon=False)
     figure.savefig(path, dpi=120)
