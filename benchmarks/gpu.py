@@ -12,6 +12,7 @@ Images per second of
 - **extractions** from files to the closed, sealed cache, beside the plain script (`plain.py`), by
   turns; medians of the rounds, and the share of the time in which the GPU was idle;
 - **threads**: the same by number of threads;
+- **processes**: the same as one part, two and four parts at the same time, a process for each;
 - a **tar** of 10,000 images of 32 × 32 pixels;
 - **fine-tuning** on the CPU and on the GPU.
 
@@ -182,11 +183,20 @@ print(measure_decoding(entries, backbone, workers=1).rate)
 
 def measure_processes_of_decoding(bench: Bench, n_processes: int) -> float:
     """Decode in processes of one thread, which share no lock; return the sum of their rates."""
-    words = [sys.executable, "-c", DECODING, str(bench.options.photos)]
-    words += [bench.name_weights("mobilenet_v2")]
+    words = [DECODING, str(bench.options.photos), bench.name_weights("mobilenet_v2")]
+    return sum(map(float, run_together([words] * n_processes)))
+
+
+def run_together(scripts: Sequence[list[str]]) -> list[str]:
+    """Start scripts, let them go on once all are ready, and return the last line of each."""
     processes = [
-        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(n_processes)
+        subprocess.Popen(
+            [sys.executable, "-c", *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for words in scripts
     ]
     for process in processes:
         assert process.stdout
@@ -195,7 +205,7 @@ def measure_processes_of_decoding(bench: Bench, n_processes: int) -> float:
         assert process.stdin
         process.stdin.write("\n")
         process.stdin.flush()
-    return sum(float(process.communicate()[0]) for process in processes)
+    return [process.communicate()[0].splitlines()[-1] for process in processes]
 
 
 def measure_engines(bench: Bench) -> None:
@@ -370,6 +380,41 @@ def measure_threads(bench: Bench) -> None:
         bench.add("threads", threads=n_threads, **line)
 
 
+PART = """
+import sys, time
+from pathlib import Path
+import featx
+source, output, weights, device, part, n_threads = sys.argv[1:]
+backbone = featx.load_backbone("mobilenet_v2", weights=weights)
+print("ready", flush=True)
+sys.stdin.readline()
+report = featx.extract(
+    source, output, backbone=backbone, engine="torch", device=device, part=part,
+    workers=int(n_threads), progress=False,
+)
+print(report.n_embedded, report.elapsed_s, time.time())
+"""
+
+
+def measure_processes(bench: Bench) -> None:
+    """Extract parts at the same time: from the first image to the last file that is closed."""
+    for n_parts in bench.options.processes:
+        if not bench.has_time(f"processes, {n_parts}", 12):
+            continue
+        n_threads = max(max(bench.options.threads) // n_parts, 1)
+        folder = bench.scratch / f"parts-{n_parts}"
+        folder.mkdir()
+        words = [PART, str(bench.options.photos), str(folder), bench.name_weights("mobilenet_v2")]
+        scripts = [
+            [*words, bench.device, f"{number}/{n_parts}", str(n_threads)]
+            for number in range(1, n_parts + 1)
+        ]
+        lines = [[float(word) for word in line.split()] for line in run_together(scripts)]
+        begin = min(end - elapsed for _, elapsed, end in lines)
+        rate = sum(n for n, *_ in lines) / (max(end for *_, end in lines) - begin)
+        bench.add("processes", processes=n_parts, threads=n_threads, images_per_s=rate)
+
+
 def measure_tar(bench: Bench) -> None:
     """Extract a tar of small images, with the compiled network and with the network as it is."""
     tar = bench.options.data / "data" / "cifar10-test.tar"
@@ -464,6 +509,7 @@ PARTS = {
     "extraction": measure_extractions,
     "engine": measure_engines,
     "threads": measure_threads,
+    "processes": measure_processes,
     "decoding": measure_threads_of_decoding,
     "tar": measure_tar,
     "tuning": measure_tuning,
@@ -480,6 +526,7 @@ def main() -> None:
     parser.add_argument("--compiled", nargs="+", default=["mobilenet_v2", "resnet50"])
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[64, 256])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2, 4, 8, 16])
+    parser.add_argument("--processes", nargs="+", type=int, default=[1, 2, 4])
     parser.add_argument("--parts", nargs="+", default=list(PARTS))
     parser.add_argument("--images", type=int, default=5_000)
     parser.add_argument("--rounds", type=int, default=2)
