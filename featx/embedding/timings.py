@@ -16,6 +16,9 @@ PHASES = ("read", "decode", "preprocess", "network", "write")
 BUSY = 0.85
 """Smallest share of the time at which a device, or all cores together, count as busy."""
 
+IDLE = 0.25
+"""Smallest share of the time without computing at which the network does not limit a GPU."""
+
 SHORT_S = 2.0
 """Seconds below which a run is too short to find its bottleneck."""
 
@@ -194,6 +197,11 @@ class Timings:
             )
         if found == "write":
             return f"writing took the time ({used}); faster: a faster disk for the output"
+        if found == "network" and self.idle >= IDLE:
+            return (
+                f"Python, which runs one thread at a time, took the time ({used}); faster: several "
+                "processes, with a part each (part=K/N)"
+            )
         if found == "network":
             tips = []
             if self.engine == "torch" and self.device == "cpu":
