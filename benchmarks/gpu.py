@@ -262,7 +262,7 @@ def measure_compiled(bench: Bench) -> None:
             if not bench.has_time(f"compiled, {name} {precision}", 30):
                 continue
             rates: list[float] = []
-            seconds, graphs = 0.0, 0
+            seconds, graphs, is_compiled = 0.0, 0, False
             for n_images in (0, MIN_COMPILED):
                 start = time.perf_counter()
                 with TorchEngine(
@@ -275,6 +275,7 @@ def measure_compiled(bench: Bench) -> None:
                     seconds = time.perf_counter() - start
                     rates.append(measure_gpu(engine, 0.5))
                     graphs = count_graphs()
+                    is_compiled = hasattr(engine._runner.network, "_orig_mod")
             bench.add(
                 "compiled",
                 backbone=name,
@@ -283,6 +284,7 @@ def measure_compiled(bench: Bench) -> None:
                 compiled=rates[1],
                 ratio=rates[1] / rates[0],
                 seconds=seconds,
+                is_compiled=is_compiled,
                 graphs_so_far=graphs,
             )
 
