@@ -5,6 +5,7 @@ Source: Guo et al., On calibration of modern neural networks (2017).
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -62,8 +63,46 @@ def score_classes(estimator: Any, X: Array) -> Float64Array:
         ``(n_rows, n_classes)``.
     """
     if hasattr(estimator, "decision_function"):
-        return widen_scores(estimator.decision_function(X))
+        scores = widen_scores(estimator.decision_function(X))
+        if getattr(_get_classifier(estimator), "decision_function_shape", "") == "ovo":
+            return sum_pairs(scores, len(estimator.classes_))
+        return scores
     return smooth_shares(estimator.predict_proba(X), estimator)
+
+
+def _get_classifier(estimator: Any) -> Any:
+    """Return the last step of a pipeline, or the estimator itself."""
+    return estimator[-1] if hasattr(estimator, "steps") else estimator
+
+
+def sum_pairs(scores: Array, n_classes: int) -> Float64Array:
+    """Return the score of each class from those of each pair of classes, without votes.
+
+    Parameters
+    ----------
+    scores : ndarray
+        ``(n_rows, n_pairs)``, positive for the first class of a pair: (0, 1), (0, 2), …; of
+        two classes, their scores.
+    n_classes : int
+        Number of classes.
+
+    Returns
+    -------
+    ndarray of float64
+        ``(n_rows, n_classes)``, mean score of each class in its pairs.
+
+    Examples
+    --------
+    >>> sum_pairs(np.array([[1.0, 3.0, -1.0]]), 3).tolist()
+    [[2.0, -1.0, -1.0]]
+    """
+    if n_classes == 2:
+        return np.asarray(scores, np.float64)
+    found = np.zeros((len(scores), n_classes))
+    for column, (first, second) in enumerate(itertools.combinations(range(n_classes), 2)):
+        found[:, first] += scores[:, column]
+        found[:, second] -= scores[:, column]
+    return found / (n_classes - 1)
 
 
 def smooth_shares(shares: Array, estimator: Any) -> Float64Array:
@@ -76,7 +115,7 @@ def smooth_shares(shares: Array, estimator: Any) -> Float64Array:
     estimator : scikit-learn estimator or int
         Estimator with ``n_neighbors``, or that number; one neighbour more has a part of each class.
     """
-    classifier = estimator[-1] if hasattr(estimator, "steps") else estimator
+    classifier = _get_classifier(estimator)
     n_neighbors = getattr(classifier, "n_neighbors", classifier)
     n_classes = shares.shape[1]
     return np.asarray(np.log(np.asarray(shares, np.float64) * n_neighbors + 1 / n_classes))

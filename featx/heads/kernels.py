@@ -10,7 +10,7 @@ import joblib
 import numpy as np
 
 from featx.core.typing import Array, Float64Array, IntArray
-from featx.heads.calibration import widen_scores
+from featx.heads.calibration import score_classes
 from featx.heads.class_weights import ClassWeight
 from featx.heads.coordinates import Coordinates
 from featx.heads.learners import Learner, LinearLearner, Task
@@ -58,6 +58,7 @@ def build_rbf_svm(strength: float, class_weight: ClassWeight, task: Task) -> Any
         class_weight=class_weight,
         cache_size=CACHE_MB,
         max_iter=MAX_ITER,
+        decision_function_shape="ovo",  # of "ovr", scores are votes, whose softmax means little
     )
 
 
@@ -127,10 +128,10 @@ class KernelLearner:
             class_weight=self.task.restrict_weights(train),
             cache_size=CACHE_MB,
             max_iter=MAX_ITER,
+            decision_function_shape="ovo",
         ).fit(self.kernel[np.ix_(train, train)], self.task.codes[train])
         scores = np.full((len(test), self.task.n_classes), -1e3, np.float32)
-        found = machine.decision_function(self.kernel[np.ix_(test, train)])
-        scores[:, machine.classes_] = widen_scores(found)
+        scores[:, machine.classes_] = score_classes(machine, self.kernel[np.ix_(test, train)])
         lacking = np.setdiff1d(np.arange(self.task.n_classes), machine.classes_)
         scores[:, lacking] = scores[:, machine.classes_].min(axis=1, keepdims=True) - 1
         return scores

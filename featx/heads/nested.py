@@ -25,6 +25,9 @@ FINE_STEP = 0.5
 MAX_BEYOND = 2
 """Largest number of values that a line tries beyond the ends of the grid."""
 
+MAX_GROWTH = 0.3
+"""Largest step from the logarithm of a temperature to that of a head of one fold more."""
+
 BEYOND_DOUBT, SURE, LIKELY = 4.0, 1.96, 1.0
 """Standard errors from which two values can be told apart: so that a path ends after one value, in
 what is right, and in log loss."""
@@ -372,13 +375,32 @@ class NestedSearch:
             temperatures = [self._fit_temperature(scores, test) for _, test in self.folds]
         return Nested(
             best=best,
-            temperature=self.main.temperatures[best],
+            temperature=self._extrapolate(best),
             main=self.main,
             lines=self.lines,
             chosen=chosen,
             scores=scores,
             temperatures=temperatures,
         )
+
+    def _extrapolate(self, best: float) -> float:
+        """Return the temperature of the head of all rows, from those of heads of fewer rows.
+
+        At one strength, a head of more rows has larger scores. The heads of the main line have lost
+        one fold, those of the folds' lines two: the next step is as large on the scale of the
+        logarithms of the numbers of rows.
+        """
+        temperature = self.main.temperatures[best]
+        fewer = [line.temperatures[best] for line in self.lines if best in line.temperatures]
+        if not fewer:
+            return temperature
+        n_folds = len(self.folds)
+        n_rows = float(np.mean([len(train) for train, _ in self.folds]))
+        n_fewer = float(np.mean([len(train) for train, _ in self.parts[n_folds:]]))
+        n_all = n_rows + float(np.mean([len(test) for _, test in self.folds]))
+        step = np.log(n_all / n_rows) / np.log(n_rows / n_fewer)
+        growth = np.log(temperature) - float(np.mean(np.log(fewer)))
+        return float(temperature * np.exp(np.clip(step * growth, -MAX_GROWTH, MAX_GROWTH)))
 
     def _fit_temperature(self, scores: Array, test: IntArray) -> float:
         """Fit the temperature for a fold on the scores of the others."""

@@ -15,6 +15,7 @@ from featx.heads.calibration import (
     fit_temperature,
     list_losses,
     smooth_shares,
+    sum_pairs,
     widen_scores,
 )
 
@@ -84,3 +85,9 @@ def test_smooth_shares_are_finite_and_in_order() -> None:
     found = smooth_shares(np.array([[1.0, 0.0], [0.6, 0.4]]), 5)
     assert np.isfinite(found).all()
     np.testing.assert_allclose(np.exp(found[0]), [5.5, 0.5])
+
+
+def test_sum_pairs_prefers_the_class_that_wins_its_pairs() -> None:
+    scores = np.array([[2.0, 1.0, -1.0], [-1.0, -2.0, -3.0]])  # (0, 1), (0, 2), (1, 2)
+    assert sum_pairs(scores, 3).argmax(axis=1).tolist() == [0, 2]
+    assert sum_pairs(np.array([[0.0, 1.0]]), 2).tolist() == [[0.0, 1.0]]

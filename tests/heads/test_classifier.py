@@ -280,7 +280,7 @@ def test_classifier_in_scikit_learn_cross_validation_works() -> None:
         ({"pca": 7}, r"^pca: expected 6 at the most, of 90 rows of 6 numbers, got 7"),
         ({"cv": 2}, r"^cv: expected 'auto' or a whole number of folds, 3 at least, got 2"),
         ({"cv": 5.0}, r"^cv: expected 'auto'"),
-        ({"random_state": -1}, r"^seed: expected a number from 0"),
+        ({"random_state": -1}, r"^seed: expected a whole number from 0"),
     ],
     ids=str,
 )

@@ -206,3 +206,19 @@ def test_line_is_flat_if_its_neighbours_cannot_be_told_from_it() -> None:
     assert line.is_flat(0.0)
     line.losses[1.0] = np.full(100, 0.9)
     assert not line.is_flat(0.0)
+
+
+def test_temperature_of_all_rows_goes_on_from_those_of_fewer() -> None:
+    _, codes = draw()
+    folds = build_folds(codes, None, n_folds=5, seed=0)
+    grid = Grid(exponents=(-1.0, 0.0), is_open=False)
+    nested = NestedSearch(folds, codes, 3, np.ones(90), grid=grid, update=lambda: None)
+    nested.main.temperatures[0.0] = 1.0
+    assert nested._extrapolate(0.0) == 1.0  # nothing is known of fewer rows
+    for line in nested.lines:
+        line.temperatures[0.0] = 0.9
+    expected = 0.9 ** -(np.log(5 / 4) / np.log(4 / 3))
+    assert nested._extrapolate(0.0) == pytest.approx(expected, rel=1e-3)
+    for line in nested.lines:
+        line.temperatures[0.0] = 1e-3
+    assert nested._extrapolate(0.0) == pytest.approx(np.exp(0.3))  # no step is larger
