@@ -11,12 +11,13 @@ from scipy.stats import binomtest
 from featx.core.progress import open_bar
 from featx.core.typing import Array, BoolArray, Float64Array, IntArray
 from featx.heads.calibration import compute_probabilities
+from featx.heads.choosing import SURE, is_apart
 from featx.heads.class_weights import ClassWeight
 from featx.heads.evaluate import ComparedKind
 from featx.heads.gains import adjust_p_values
 from featx.heads.kinds import HeadKind
 from featx.heads.learners import Learner, LinearLearner, Task
-from featx.heads.nested import Grid, Line, Nested, NestedSearch, is_apart
+from featx.heads.nested import Grid, Line, Nested, NestedSearch
 from featx.heads.plain import PlainLearner
 from featx.heads.splits import Folds
 
@@ -245,7 +246,7 @@ def choose_kind(lines: Sequence[tuple[Line, float]]) -> int:
     right = [np.asarray(line.right[one], np.float64) for line, one in lines]
     weights = lines[0][0].weights
     best = int(np.argmax([weights @ one for one in right]))
-    return best if is_apart(right[best] - right[0], weights, 1.96) else 0
+    return best if is_apart(right[best] - right[0], weights, SURE) else 0
 
 
 def _combine(
