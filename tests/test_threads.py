@@ -64,7 +64,7 @@ def extract(scene: Scene) -> bytes:
 
 
 def fit(scene: Scene) -> bytes:
-    head = featx.fit_head(scene.folder / "photos.h5", scene.name_new(".joblib"), cv=2)
+    head = featx.fit_head(scene.folder / "photos.h5", scene.name_new(".joblib"), cv=3)
     return head.score_classes(np.ones((1, 84), np.float32)).tobytes()
 
 
@@ -120,7 +120,7 @@ def scene(
         make_image(path, (48, 36), seed, colour=colour)
     how = {"engine": request.param, "device": "cpu", "progress": False}
     featx.extract(folder / "photos", folder / "photos.h5", backbone="lenet5", **how)
-    featx.fit_head(folder / "photos.h5", folder / "head.joblib", cv=2)
+    featx.fit_head(folder / "photos.h5", folder / "head.joblib", cv=3)
     image = np.random.default_rng(0).integers(0, 256, (2, 40, 30, 3), dtype=np.uint8)
     with (
         featx.open_cache(folder / "photos.h5") as cache,

@@ -26,7 +26,7 @@ LOOSE = 2e-3
 CLOSE = 1e-6
 """Tolerance of the start of a head that is kept: about what float32 can tell."""
 
-TIGHT = 5e-9
+TIGHT = 1e-10
 """Tolerance of a head that is kept."""
 
 LOOSE_STEPS = 100

@@ -354,13 +354,15 @@ def test_evaluate_leaves_out_rows_that_its_embedding_lacks(
     assert evaluate(head, uneven, split="all").n_rows == 8
 
 
-def test_predict_leaves_out_rows_that_its_embedding_lacks(
+def test_predict_says_why_rows_that_its_embedding_lacks_have_no_prediction(
     uneven: Path, other_backbone: str
 ) -> None:
     head = fit_head(uneven, embedding=other_backbone, C=1.0)
     found = predict(head, uneven)
-    assert len(found) == 8
-    assert not {Path(one.path).name for one in found} & {"8.png", "9.png"}
+    assert len(found) == 10
+    lacking = {Path(one.path).name: one.error for one in found if one.error is not None}
+    assert set(lacking) == {"8.png", "9.png"}
+    assert all(other_backbone in str(error) for error in lacking.values())
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

@@ -68,10 +68,11 @@ def test_file_that_cannot_be_looked_at_is_a_failed_row(
     if call == "stat":
         refuse(number, "open", part="ants/plain")
     (folder / "README").unlink()
-    with pytest.warns(featx.FeatxWarning, match="1 image failed"):
+    with pytest.warns(featx.FeatxWarning) as told:
         report = featx.extract(
             folder, tmp_path / "p.h5", backbone=tiny_backbone, max_failures=1, progress=False
         )
+    assert [str(one.message)[:14] for one in told] == ["1 image failed", "1 file lies in"]
     assert report.n_rows == 5
     (failure,) = featx.read_failures(tmp_path / "p.h5")
     assert (failure.id, failure.stage) == ("ants/plain", "read")
