@@ -62,10 +62,9 @@ def _leave_out(network: nn.Module, paths: set[str]) -> nn.Module:
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
     flat = fx.GraphModule(traced, graph, type(network).__name__)
-    # Graph and network refer to each other, which would keep the weights in memory for a while.
+    # Graph and network refer to each other, which would keep the weights in memory for a while. The
+    # network keeps its graph: torch.compile reads it.
     graph.owning_module = None
-    for module in (traced, flat):
-        del vars(module)["_graph"]
     return flat
 
 

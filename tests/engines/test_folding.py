@@ -1,6 +1,8 @@
 """BatchNorm is folded where the network computes the same without it, and nowhere else."""
 
 import copy
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
@@ -97,6 +99,29 @@ def test_folded_network_equals_that_of_torch_to_the_last_bit(name: str) -> None:
     with torch.inference_mode():
         for got, expected in zip(fold_copy(module)(batch), theirs(batch), strict=True):
             assert torch.equal(got, expected)
+
+
+def test_folded_network_can_be_compiled_by_torch() -> None:
+    module = featx.load_backbone("mini", weights="random:0").module
+    batch = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    folded = fold_copy(module)
+    with torch.inference_mode():
+        expected = folded(batch)
+        # This backend of torch traces, and needs no compiler.
+        got = torch.compile(folded, backend="eager", fullgraph=True)(batch)
+    assert all(map(torch.equal, got, expected))
+
+
+def test_folded_network_is_freed_at_once() -> None:
+    folded = fold_copy(featx.load_backbone("mini", weights="random:0").module)
+    freed = [weakref.ref(weight) for weight in folded.parameters()]
+    gc.collect()
+    gc.disable()
+    try:
+        del folded
+        assert [weight() for weight in freed] == [None] * len(freed)
+    finally:
+        gc.enable()
 
 
 def test_folds_of_a_network_are_looked_for_once() -> None:
