@@ -198,10 +198,8 @@ class Timings:
         if found == "write":
             return f"writing took the time ({used}); faster: a faster disk for the output"
         if found == "network" and self.idle >= IDLE:
-            return (
-                f"Python, which runs one thread at a time, took the time ({used}); faster: several "
-                "processes, with a part each (part=K/N)"
-            )
+            # No remedy: bf16, a smaller network, and several processes on the GPU gained nothing.
+            return f"Python's lock, which lets one thread run at a time, took the time ({used})"
         if found == "network":
             tips = []
             if self.engine == "torch" and self.device == "cpu":

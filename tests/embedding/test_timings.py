@@ -185,8 +185,8 @@ def test_advise_on_a_cpu_says_what_would_help(fields: Any, advice: Any) -> None:
         ),
         (
             {"cpu": {"decode": 12.0}, "waits": {"network": 5.0}, "busy_s": 5.2},
-            "Python, which runs one thread at a time, took the time (1.2 of 4 cores busy, GPU idle "
-            "48%); faster: several processes, with a part each (part=K/N)",
+            "Python's lock, which lets one thread run at a time, took the time (1.2 of 4 cores "
+            "busy, GPU idle 48%)",
         ),
         (
             {"cpu": {"decode": 38.0}, "waits": {"images": 8.0}},
