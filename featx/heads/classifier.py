@@ -81,7 +81,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Strength that the classifier was fitted with.
     temperature_ : float
         Number that class scores are divided by to make probabilities, fitted on held-out scores; 1
-        if rows were too few for folds.
+        if rows were too few for folds, and for a logistic regression whose C was given, so that its
+        probabilities are those of scikit-learn.
     search_ : Search or None
         All values tried with their scores, and held-out predictions; None if rows were too few for
         folds.

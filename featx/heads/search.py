@@ -130,7 +130,10 @@ def search_kinds(
             )
             of_kind = replace(task, parts=nested.parts)
             learner = build_learner(kind, of_kind, [10.0**one for one in exponents])
-            found.append((kind, nested.run(learner, of_kind), nested))
+            result = nested.run(learner, of_kind)
+        if strength is not None and kind.loss == "logistic":  # as scikit-learn has them
+            result = replace(result, temperature=1.0, temperatures=[1.0] * len(folds))
+        found.append((kind, result, nested))
     if len(found) == 1:
         kind, nested_found, _ = found[0]
         return _conclude(kind, nested_found, folds, task.codes, by_fold=[nested_found] * len(folds))
