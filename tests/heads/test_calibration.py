@@ -13,9 +13,9 @@ from featx.heads.calibration import (
     HOTTEST,
     compute_probabilities,
     fit_temperature,
+    join_pairs,
     list_losses,
     smooth_shares,
-    sum_pairs,
     widen_scores,
 )
 
@@ -87,7 +87,7 @@ def test_smooth_shares_are_finite_and_in_order() -> None:
     np.testing.assert_allclose(np.exp(found[0]), [5.5, 0.5])
 
 
-def test_sum_pairs_prefers_the_class_that_wins_its_pairs() -> None:
+def test_join_pairs_prefers_the_class_that_wins_its_pairs() -> None:
     scores = np.array([[2.0, 1.0, -1.0], [-1.0, -2.0, -3.0]])  # (0, 1), (0, 2), (1, 2)
-    assert sum_pairs(scores, 3).argmax(axis=1).tolist() == [0, 2]
-    assert sum_pairs(np.array([[0.0, 1.0]]), 2).tolist() == [[0.0, 1.0]]
+    assert join_pairs(scores, 3).argmax(axis=1).tolist() == [0, 2]
+    assert join_pairs(np.array([[0.0, 1.0]]), 2).tolist() == [[0.0, 1.0]]
