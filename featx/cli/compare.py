@@ -50,7 +50,7 @@ def compare(
         typer.Option(metavar="A,B", help="Embeddings to compare.  [default: all of the cache]"),
     ] = None,
     cv: Annotated[
-        int, typer.Option(min=2, metavar="N", help="Number of folds, to compare kinds.")
+        int, typer.Option(min=3, metavar="N", help="Number of folds, to compare kinds.")
     ] = 5,
     class_weight: Annotated[
         ClassWeighting | None,

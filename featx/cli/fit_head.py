@@ -28,8 +28,6 @@ from featx.heads.kinds import AUTO, KINDS
 if TYPE_CHECKING:
     from featx.heads.evaluate import CrossValidation
 
-ALPHA = 0.05
-"""Largest p-value at which a difference counts."""
 
 KIND_HELP = ", ".join(f"{kind.name} ({kind.title})" for kind in KINDS)
 
@@ -160,16 +158,22 @@ def fit_head(
 
 def print_compared(held_out: "CrossValidation") -> None:
     """Print the kinds that were compared on the same folds, and whether one is better."""
+    from featx.heads.gains import ALPHA
+
     print_text()
     print_table(
         ["kind", f"held-out {held_out.measure.replace('_', ' ')}", "p"],
         [[one.kind, one.score, one.p_value] for one in held_out.compared],
     )
     first, *others = held_out.compared
-    apart = [one.kind for one in others if one.p_value is not None and one.p_value < ALPHA]
+    apart = [
+        one.kind
+        for one in others
+        if one.p_value is not None and one.p_value < ALPHA and one.score < first.score
+    ]
     if len(apart) == len(others):
         verdict = f"{first.kind} is better than all others"
     else:
         alike = [one.kind for one in others if one.kind not in apart]
         verdict = f"{first.kind} cannot be told from {', '.join(alike)}"
-    print_text(f"\n{verdict} (McNemar, corrected for {len(others)} comparisons)")
+    print_text(f"\n{verdict} (by signs of rows or units, corrected for {len(others)} comparisons)")

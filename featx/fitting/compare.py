@@ -37,7 +37,7 @@ from featx.heads.head import Head
 from featx.heads.kinds import choose_measure, get_kind, list_kinds
 from featx.heads.search import Search
 from featx.heads.splits import check_seed
-from featx.heads.units import spread_over_units
+from featx.heads.units import find_units, spread_over_units
 
 
 def compare_heads(
@@ -224,7 +224,8 @@ def compare_kinds(
         rows, n_all = choose_common(opened, names, split)
         y, units = opened.labels[rows], find_units_of(opened, rows)
         check_labels(y, subject=subject)
-        learnt = spread_over_units(read_learnt_by(opened, names)[rows], units)
+        everyone = find_units(opened.groups, opened.read_column("digest"))
+        learnt = spread_over_units(read_learnt_by(opened, names), everyone)[rows]
         for name in names:
             X = opened.read_vectors(name, rows)
             for kind in chosen:

@@ -73,8 +73,8 @@ def fit_head(  # noqa: PLR0913
         alpha), for ``"lda"`` the shrinkage, for ``"knn"`` the number of neighbours. ``"auto"``
         chooses it by cross-validation.
     cv : int or "auto"
-        Number of folds of the cross-validation, at least 3. ``"auto"`` makes 5, and more for fewer
-        than 400 rows.
+        Number of folds of the cross-validation, at least 3. ``"auto"`` makes 5, and more for 250
+        rows at most.
     class_weight : None, "balanced" or dict
         Weights of the classes, as scikit-learn takes them. If weights are given, the search
         compares balanced accuracies.

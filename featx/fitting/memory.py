@@ -9,6 +9,7 @@ from featx.core.memory import find_free_memory
 from featx.core.progress import announce
 from featx.heads.coordinates import BLOCK_ROWS, MAX_RANK
 from featx.heads.kernels import MAX_EXACT
+from featx.heads.kinds import AUTO, MAX_COMPARED_KERNEL
 from featx.heads.lbfgs import HISTORY
 from featx.heads.solvers import MAX_KEPT, MAX_NUMBERS, MAX_THREADS
 
@@ -17,7 +18,7 @@ TOLD_BYTES = 1 << 28
 
 
 def count_fit_bytes(n_rows: int, dim: int, n_classes: int, *, kind: str = "logreg") -> int:
-    """Count the bytes that a fit takes at its peak, beside the process as it is; an upper bound.
+    """Estimate the bytes that a fit takes at its peak, beside the process as it is.
 
     Parameters
     ----------
@@ -43,9 +44,11 @@ def count_fit_bytes(n_rows: int, dim: int, n_classes: int, *, kind: str = "logre
     weights = min(MAX_NUMBERS, 15 * (1 + rank) * n_classes)
     lanes = 4 * n_threads * (6 * scores + (2 * HISTORY + 6) * weights)
     kept = 4 * min(MAX_KEPT, 10 * weights) + 4 * 6 * n_rows * n_classes
-    if kind == "knn":
+    if kind in ("knn", AUTO):
         copies += 4 * n_rows * dim
-    if kind == "rbf-svm":
+    if kind in ("lda", AUTO):
+        kept += 4 * 6 * 5 * n_rows * n_classes  # scores of each shrinkage
+    if kind == "rbf-svm" or (kind == AUTO and n_rows <= MAX_COMPARED_KERNEL):
         lanes += 8 * (1 + n_threads) * n_rows**2 if n_rows <= MAX_EXACT else 3 * 4 * n_rows * 2000
     return int(copies + axes + lanes + kept)
 

@@ -21,7 +21,7 @@ from featx.fitting.inputs import check_labels, note_labels
 from featx.fitting.left_out import LeftOut, describe_unlearnt
 from featx.fitting.memory import check_memory
 from featx.heads.head import FittedOn
-from featx.heads.units import count_units, find_units, spread_over_units
+from featx.heads.units import count_units, find_units, renumber_units, spread_over_units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,23 +118,24 @@ class FittingRows:
             Name of the split that the rows come from.
         """
         X = cache.read_vectors(info.name, rows)
-        learnt = cache.read_learnt(info.name)[rows]
-        all_digests = cache.read_column("digest")
+        all_digests, all_learnt = cache.read_column("digest"), cache.read_learnt(info.name)
         digests, pairs = all_digests[rows], find_conflicts(all_digests, cache.labels)
-        units = find_units(cache.groups[rows], digests)
+        # Rows that are left out join others: a copy without a label may lie in a group.
+        all_units = find_units(cache.groups, all_digests)
+        units = None if all_units is None else renumber_units(all_units[rows])
         return cls(
             X=X,
             y=y,
             units=units,
             digests=digests,
-            learnt=spread_over_units(learnt, units),
+            learnt=spread_over_units(all_learnt, all_units)[rows],
             learnt_digests=cache.read_learnt_digests(info.name),
             info=info,
             fitted_on=FittedOn(
                 cache=name_location(cache.path),
                 split=split,
                 n_rows=len(y),
-                n_learnt=int(learnt.sum()),
+                n_learnt=int(all_learnt[rows].sum()),
             ),
             left_out=LeftOut.count(cache, split, info.name),
             n_copies=count_copied(digests),

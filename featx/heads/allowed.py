@@ -33,6 +33,7 @@ ARRAY_NAMES = {
     "numpy.core.multiarray._reconstruct": "reconstruct",
     "numpy._core.multiarray.scalar": "scalar",
     "numpy.core.multiarray.scalar": "scalar",
+    "_codecs.encode": "bytes",  # how joblib before 1.5 writes bytes within arrays of objects
 }
 """What each name of numpy and joblib in a pickle stands for. featx builds arrays from their bytes
 itself: none of these functions is called."""

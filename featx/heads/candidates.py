@@ -104,6 +104,13 @@ class CandidateScores:
             return False
         return self.gain_ci95[1] < 0 and self.p_value < ALPHA
 
+    @property
+    def is_better(self) -> bool:
+        """Whether this one, the control, is better than the best classifier beyond chance."""
+        if self.gain_ci95 is None or self.p_value is None:
+            return False
+        return self.gain_ci95[0] > 0 and self.p_value < ALPHA
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeadComparison:
@@ -172,6 +179,9 @@ class HeadComparison:
     def verdict(self) -> str:
         """What the comparison says, in one sentence."""
         score = self.measure.replace("_", " ")
+        control = next(one for one in self.candidates if one.is_control)
+        if control.is_better:
+            return f"no classifier is as good as {control.name}: look at the labels first"
         if self.winner is not None:
             return (
                 f"{self.winner} is the best: its {score} is higher than that of each other by more "

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from featx.core.errors import HeadError
 from featx.core.process import single_threaded
@@ -52,8 +52,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         alpha), for ``"lda"`` the shrinkage, for ``"knn"`` the number of neighbours. ``"auto"``
         chooses it by cross-validation.
     cv : int or "auto"
-        Number of stratified folds, at least 3. ``"auto"`` makes 5, and more for fewer than 400
-        rows, so that the heads of the folds know nearly as many rows as the head that is kept.
+        Number of stratified folds, at least 3. ``"auto"`` makes 5, and more for 250 rows at
+        most, so that the heads of the folds know nearly as many rows as the head that is kept.
     class_weight : None, "balanced" or dict
         Weights of the classes, as scikit-learn takes them. If weights are given, the search
         compares balanced accuracies.
@@ -164,6 +164,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_options(self)
         X, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
+        check_consistent_length(X, groups, learnt)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise HeadError(
@@ -177,7 +178,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # every step: with another program busy, a fit of 4000 x 1280 took 8 times longer on two
         # threads.
         with single_threaded(), show_progress(self.progress):
-            self._fit(X, codes.astype(np.int64), self._build_folds(codes, groups, learnt))
+            self._fit(X, codes.astype(np.int64), groups, learnt)
         return self
 
     def _build_folds(
@@ -198,8 +199,12 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             folds = build_folds(codes, groups, n_folds=n_folds, seed=self.random_state)
         return folds if len(folds) >= MIN_NESTED else []
 
-    def _fit(self, X: Float32Array, codes: IntArray, folds: Folds) -> None:
+    def _fit(
+        self, X: Float32Array, codes: IntArray, groups: Array | None, learnt: BoolArray | None
+    ) -> None:
         """Choose kind and strength on class codes, then fit on the labels themselves."""
+        units = None if groups is None else np.unique(groups, return_inverse=True)[1]
+        folds = self._build_folds(codes, units, learnt)
         steps = build_steps(self.scaling, self.pca)
         with stage("scaling"):
             rows, mean, scale, shift = apply_steps(steps, X)
@@ -210,6 +215,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 n_classes=len(self.classes_),
                 class_weight=weigh_codes(self.class_weight, self.classes_),
                 parts=[],
+                shift=shift,
             )
         kinds = (
             list_compared(len(codes), self.class_weight)
@@ -224,12 +230,15 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 task,
                 folds,
                 kinds=kinds,
+                units=units,
                 strength=None if self.C == "auto" else self.C_,
                 near=self.near,
                 progress=self.progress,
             )
             kind = get_kind(self.search_.kind)
             self.C_, self.temperature_ = self.search_.best, self.search_.temperature
+        if kind.strength_name == "n_neighbors":
+            self.C_ = min(self.C_, len(codes))
         self.kind_ = kind.name
         with stage(f"fitting on {len(codes):,} rows"):
             classifier = fit_classifier(

@@ -171,10 +171,12 @@ class ComparedKind:
     kind : str
         Name of the kind.
     score : float
-        Held-out accuracy at its best strength, balanced if the search has class weights.
+        Held-out accuracy, balanced if the search has class weights; the strength of each fold was
+        chosen without it.
     p_value : float or None
-        p-value of its difference from the kind that was chosen, by McNemar's exact test (1947),
-        corrected for the number of kinds (Holm 1979); None for that kind itself.
+        p-value of its difference from the kind that was chosen, by signs of units (of single rows,
+        McNemar's exact test), widened for folds and corrected for the number of kinds (Holm 1979);
+        None for that kind itself.
 
     See Also
     --------

@@ -20,6 +20,9 @@ N_RESAMPLES = 10_000
 MAX_DRAWN = 4_000_000
 """Largest number of counts that are drawn at once."""
 
+SPREAD = math.sqrt(1 + FOLD_EXCESS)
+"""How much wider the spread of a gain is, if it is one of folds."""
+
 ALPHA = 0.05
 """Largest p-value at which a difference counts."""
 
@@ -81,10 +84,25 @@ def measure_gain(
     low, high = _bootstrap_gain(difference, strata, units, seed)
     p_value = compute_p_value(sum_units(gains, units), seed)
     if n_folds is not None:
-        spread = math.sqrt(1 + FOLD_EXCESS)
-        low, high = mean - (mean - low) * spread, mean + (high - mean) * spread
-        p_value = float(2 * norm.sf(norm.isf(p_value / 2) / spread))
+        low, high = mean - (mean - low) * SPREAD, mean + (high - mean) * SPREAD
+        p_value = widen_p_value(p_value)
     return Gain(mean=mean, ci95=(low, high), p_value=p_value)
+
+
+def widen_p_value(p_value: float) -> float:
+    """Return the p-value of a difference between scores of folds, which depend on each other.
+
+    Parameters
+    ----------
+    p_value : float
+        p-value as if rows had been scored by one head.
+
+    Examples
+    --------
+    >>> round(widen_p_value(0.05), 3), widen_p_value(1.0)
+    (0.144, 1.0)
+    """
+    return float(2 * norm.sf(norm.isf(p_value / 2) / SPREAD))
 
 
 def find_strata(codes: IntArray, measure: Measure) -> IntArray:

@@ -107,7 +107,7 @@ class KernelLearner:
         from sklearn.metrics.pairwise import rbf_kernel
 
         self.task = task
-        rows = task.coordinates.rows[:, 1:].astype(np.float64)
+        rows = task.coordinates.rows.astype(np.float64)  # its first column is the same for all rows
         self.kernel = rbf_kernel(rows, gamma=find_gamma(task))
 
     def score(self, parts: IntArray, strengths: Float64Array) -> list[Array]:

@@ -306,6 +306,10 @@ def check_strength(kind: HeadKind, strength: Any) -> None:
     name = kind.strength_name or "C"
     if kind.strength_name is None:
         expected = f"no value for kind={kind.name!r}, which has no strength"
+    elif kind.strength_name == "n_neighbors":
+        if is_number and strength >= 1 and strength % 1 == 0 and strength < math.inf:
+            return
+        expected = "a whole number, 1 at least"
     elif is_number and 0 < strength <= kind.largest and strength < math.inf:
         return
     else:

@@ -36,6 +36,9 @@ class Task:
         Weights of the class codes, as scikit-learn takes them.
     parts : list of (ndarray, ndarray)
         Rows to fit on and rows to score.
+    shift : ndarray of float64 or float
+        ``(n_channels,)``, mean of the rows as the classifier that is kept reads them; coordinates
+        have none.
     """
 
     X: Array
@@ -44,6 +47,7 @@ class Task:
     n_classes: int
     class_weight: ClassWeight
     parts: Sequence[Part]
+    shift: Float64Array | float = 0.0
 
     def weigh_rows(self, rows: IntArray) -> Float64Array:
         """Return the weight of each row of a training set, as scikit-learn computes it."""

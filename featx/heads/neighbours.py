@@ -28,9 +28,11 @@ class NeighbourLearner:
 
     def __init__(self, task: Task, numbers: Sequence[int]) -> None:
         self.task, self.n_most = task, min(max(numbers), len(task.codes))
-        Z = task.coordinates.rows[:, 1:]
-        lengths = np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), 1e-30)
-        self.rows = Z / lengths
+        self.rows = np.empty(task.X.shape, np.float32)
+        mean, scale = task.coordinates.mean, task.coordinates.scale
+        for block in iter_blocks(len(task.X), BLOCK_ROWS):  # cosines are of rows that have a mean
+            Z = (task.X[block] - mean) / scale + task.shift
+            self.rows[block] = Z / np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), 1e-30)
         self._nearest: dict[int, IntArray] = {}
 
     def score(self, parts: IntArray, strengths: Float64Array) -> list[Array]:

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import binomtest
 
 from featx.core.progress import open_bar
 from featx.core.typing import Array, BoolArray, Float64Array, IntArray
 from featx.heads.calibration import compute_probabilities
-from featx.heads.choosing import SURE, is_apart
 from featx.heads.class_weights import ClassWeight
 from featx.heads.evaluate import ComparedKind
-from featx.heads.gains import adjust_p_values
+from featx.heads.gains import (
+    ALPHA,
+    adjust_p_values,
+    compute_p_value,
+    sum_units,
+    widen_p_value,
+)
 from featx.heads.kinds import HeadKind
 from featx.heads.learners import Learner, LinearLearner, Task
 from featx.heads.nested import Grid, Line, Nested, NestedSearch
@@ -66,7 +70,7 @@ class Search:
     compared: tuple[ComparedKind, ...] = ()
 
 
-def weigh_scored(codes: IntArray, class_weight: ClassWeight) -> Float64Array:
+def weigh_scored(codes: IntArray, class_weight: ClassWeight, folds: Folds) -> Float64Array:
     """Return the weight of each row in the score that a search goes by.
 
     Parameters
@@ -75,10 +79,14 @@ def weigh_scored(codes: IntArray, class_weight: ClassWeight) -> Float64Array:
         ``(n_rows,)``, class codes.
     class_weight : None, "balanced" or dict
         Weights of the classes; if given, the score is the balanced accuracy.
+    folds : list of (ndarray, ndarray)
+        Rows of the training part and of the test part of each fold: rows that are tested count.
     """
     if class_weight is None:
         return np.ones(len(codes))
-    return np.asarray(1 / np.bincount(codes)[codes], np.float64)
+    tested = np.concatenate([test for _, test in folds])
+    counts = np.bincount(codes[tested], minlength=int(codes.max()) + 1)
+    return np.asarray(1 / np.maximum(counts, 1)[codes], np.float64)
 
 
 def search_kinds(
@@ -86,6 +94,7 @@ def search_kinds(
     folds: Folds,
     *,
     kinds: Sequence[HeadKind],
+    units: IntArray | None = None,
     strength: float | None = None,
     near: float | None = None,
     progress: bool | None = False,
@@ -100,6 +109,8 @@ def search_kinds(
         Rows of the training part and of the test part of each fold.
     kinds : sequence of HeadKind
         Kinds to search, the one that is preferred first.
+    units : ndarray of int64, optional
+        ``(n_rows,)``, the unit of each row, for what chance explains. Default: each row is alone.
     strength : float, optional
         Strength of the only kind. Default: the strength is searched.
     near : float, optional
@@ -114,7 +125,7 @@ def search_kinds(
         What was chosen, and the held-out predictions.
     """
     found: list[tuple[HeadKind, Nested, NestedSearch]] = []
-    weights = weigh_scored(task.codes, task.class_weight)
+    weights = weigh_scored(task.codes, task.class_weight, folds)
     for kind in kinds:
         grid = build_grid(kind, strength, near)
         exponents = grid.exponents
@@ -137,7 +148,7 @@ def search_kinds(
     if len(found) == 1:
         kind, nested_found, _ = found[0]
         return _conclude(kind, nested_found, folds, task.codes, by_fold=[nested_found] * len(folds))
-    return _combine(found, folds, task.codes)
+    return _combine(found, folds, task.codes, units)
 
 
 def build_grid(kind: HeadKind, strength: float | None, near: float | None) -> Grid:
@@ -168,7 +179,8 @@ def build_grid(kind: HeadKind, strength: float | None, near: float | None) -> Gr
     if kind.is_open:
         middle = float(round(centre))
         return Grid(exponents=(middle - 1, middle, middle + 1), is_open=True)
-    return Grid(exponents=tuple(one for one in kind.grid if abs(one - centre) <= 1), is_open=False)
+    beside = tuple(one for one in kind.grid if abs(one - centre) <= 1)
+    return Grid(exponents=beside or kind.grid, is_open=False)
 
 
 def build_learner(kind: HeadKind, task: Task, strengths: list[float]) -> Learner:
@@ -230,61 +242,66 @@ def _score_folds(main: Line, exponent: float, folds: Folds) -> Array:
     return np.array([one @ of / one.sum() for one, of in zip(weights, right, strict=True)])
 
 
-def choose_kind(lines: Sequence[tuple[Line, float]]) -> int:
+def choose_kind(lines: Sequence[tuple[Line, float]], units: IntArray | None = None) -> int:
     """Choose among kinds by what each got right at its best strength.
 
-    The first kind is kept unless another one is better by more than chance explains: 1.96 standard
-    errors of the paired difference.
+    The first kind is kept unless another one is better by more than chance explains: its gain has a
+    p-value below 0.05, by a test of signs of units.
 
     Parameters
     ----------
     lines : sequence of (Line, float)
         Line of each kind, on the same rows, and the exponent that it chose.
+    units : ndarray of int64, optional
+        ``(n_rows,)``, the unit of each row of the data. Default: each row is alone.
 
     Returns
     -------
     int
         Index of the kind.
     """
-    right = [np.asarray(line.right[one], np.float64) for line, one in lines]
-    weights = lines[0][0].weights
-    best = int(np.argmax([weights @ one for one in right]))
-    return best if is_apart(right[best] - right[0], weights, SURE) else 0
+    first = lines[0][0]
+    right = [line.right[one] for line, one in lines]
+    best = int(np.argmax([first.weights @ one for one in right]))
+    is_better = _compare(right[0], right[best], first, units) < ALPHA
+    return best if is_better else 0
+
+
+def _compare(first: BoolArray, second: BoolArray, line: Line, units: IntArray | None) -> float:
+    """Return the p-value of the difference of two kinds on the rows of a line."""
+    gains = np.subtract(second, first, dtype=np.float64) * line.weights
+    of_units = sum_units(gains, None if units is None else units[line.rows])
+    return widen_p_value(compute_p_value(of_units))
 
 
 def _combine(
-    found: Sequence[tuple[HeadKind, Nested, NestedSearch]], folds: Folds, codes: IntArray
+    found: Sequence[tuple[HeadKind, Nested, NestedSearch]],
+    folds: Folds,
+    codes: IntArray,
+    units: IntArray | None,
 ) -> Search:
     """Choose the kind on all folds, and for each fold on the others alone."""
-    chosen = choose_kind([(nested.main, nested.best) for _, nested, _ in found])
+    chosen = choose_kind([(nested.main, nested.best) for _, nested, _ in found], units)
     by_fold = []
     for number in range(len(folds)):
         lines = [_get_line(nested, number, folds) for _, nested, _ in found]
-        by_fold.append(found[choose_kind(lines)][1])
+        by_fold.append(found[choose_kind(lines, units)][1])
     kind, nested, _ = found[chosen]
-    right = nested.main.right[nested.best]
-    others = [(other, of_other) for other, of_other, _ in found if other is not kind]
+    main = nested.main
+    # What is printed is nested: the strength of each kind was chosen without the fold.
+    right = {
+        of.name: one.scores[main.rows].argmax(axis=1) == codes[main.rows] for of, one, _ in found
+    }
+    others = [name for name in right if name != kind.name]
     p_values = adjust_p_values(
-        [_compare(right, of_other.main.right[of_other.best]) for _, of_other in others]
+        [_compare(right[kind.name], right[name], main, units) for name in others]
     )
     compared = [
-        ComparedKind(kind=other.name, score=_score_main(of_other), p_value=p_value)
-        for (other, of_other), p_value in zip(others, p_values, strict=True)
+        ComparedKind(kind=name, score=min(1.0, float(main.weights @ right[name])), p_value=p_value)
+        for name, p_value in zip([kind.name, *others], [None, *p_values], strict=True)
     ]
-    compared.sort(key=lambda one: -one.score)
-    compared.insert(0, ComparedKind(kind=kind.name, score=_score_main(nested), p_value=None))
+    compared[1:] = sorted(compared[1:], key=lambda one: -one.score)
     return _conclude(kind, nested, folds, codes, by_fold=by_fold, compared=tuple(compared))
-
-
-def _score_main(found: Nested) -> float:
-    return float(found.main.weights @ found.main.right[found.best])
-
-
-def _compare(first: BoolArray, second: BoolArray) -> float:
-    """Return the p-value of McNemar's exact test."""
-    n_first, n_second = int((first & ~second).sum()), int((second & ~first).sum())
-    n_apart = n_first + n_second
-    return float(binomtest(n_first, n_apart).pvalue) if n_apart else 1.0
 
 
 def _get_line(nested: Nested, number: int, folds: Folds) -> tuple[Line, float]:

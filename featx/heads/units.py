@@ -83,8 +83,26 @@ def find_units(*columns: StrArray | UInt8Array) -> IntArray | None:
     >>> find_units(np.array(["a", "", "b"], dtype=object)) is None
     True
     """
-    units = join_units(*columns)
-    return None if not len(units) or units.max() == len(units) - 1 else units
+    return renumber_units(join_units(*columns))
+
+
+def renumber_units(units: IntArray) -> IntArray | None:
+    """Give the units of some rows numbers from 0; None if each of these rows is alone.
+
+    Parameters
+    ----------
+    units : ndarray of int64
+        ``(n_rows,)``, units of rows that were chosen from more.
+
+    Examples
+    --------
+    >>> renumber_units(np.array([7, 2, 7])).tolist()
+    [1, 0, 1]
+    >>> renumber_units(np.array([7, 2])) is None
+    True
+    """
+    found = np.unique(units, return_inverse=True)[1].astype(np.int64)
+    return None if not len(found) or found.max() == len(found) - 1 else found
 
 
 def count_units(units: Array) -> int:

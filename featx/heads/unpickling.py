@@ -219,6 +219,8 @@ class _Machine:
             self.push(build_dtype(arguments))
         elif role == "scalar":
             self.push(build_scalar(arguments))
+        elif role == "bytes" and _is_latin(arguments):
+            self.push(arguments[0].encode("latin1"))
         elif role == "reconstruct" and arguments == (_Name("ndarray"), (0,), b"b"):
             self.push(np.empty(0, np.int8))
         else:
@@ -278,6 +280,16 @@ class _Machine:
             if type(name) is not str or hasattr(type(target), name):
                 raise TypeError(f"an attribute {name!r} in the place of a method")
         vars(target).update(attributes)
+
+
+def _is_latin(arguments: Any) -> bool:
+    """Return whether the arguments are a text and the encoding that keeps bytes as they are."""
+    return (
+        type(arguments) is tuple
+        and len(arguments) == 2
+        and type(arguments[0]) is str
+        and arguments[1] == "latin1"
+    )
 
 
 def _find_name(machine: _Machine, module: Any, name: Any) -> None:

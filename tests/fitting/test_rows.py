@@ -83,3 +83,16 @@ def test_rows_of_copies_with_random_labels_score_at_chance(make_cache: MakeCache
     low, high = held_out.scores.accuracy_ci95
     assert low < 0.5 < high
     assert held_out.scores.accuracy < 0.65  # of copies that part, it is above 0.8
+
+
+def test_rows_are_joined_by_rows_that_are_left_out(make_cache: MakeCache) -> None:
+    # Row 1 is a copy of row 4, which has no label, and whose group is that of row 0.
+    groups = ["g1" if i in (0, 4) else None for i in range(20)]
+    path = mark_learnt(make_cache(n_train=20, n_val=0, groups=groups, splits=False), slice(4, 5))
+    copy_digests(path, slice(4, 5), slice(1, 2))
+    rewrite_values(path, "labels/label", "", slice(4, 5))
+    rows = read(path)
+    assert rows.units is not None
+    assert rows.units[0] == rows.units[1]
+    assert (len(rows.y), rows.n_units) == (19, 18)
+    assert rows.learnt.tolist() == [True, True] + [False] * 17

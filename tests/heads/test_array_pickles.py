@@ -122,3 +122,20 @@ def test_read_pickle_of_plain_values_is_what_joblib_reads(
         np.testing.assert_array_equal(found, expected)
     else:
         assert found == expected
+
+
+def test_read_pickle_of_bytes_as_old_joblib_writes_them(tmp_path: Path) -> None:
+    path = tmp_path / "head.joblib"
+    path.write_bytes(pickle.dumps(np.array(["ant", "bee"], object), protocol=2))
+    assert b"_codecs" in path.read_bytes()
+    np.testing.assert_array_equal(read_pickle(path).content, ["ant", "bee"])
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "zlib", "utf-7"])
+def test_read_pickle_of_bytes_in_another_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "head.joblib"
+    name = len(encoding).to_bytes(4, "little") + encoding.encode()
+    data = pickle.dumps(b"\xff", protocol=2)
+    path.write_bytes(data.replace(b"X\x06\x00\x00\x00latin1", b"X" + name))
+    with pytest.raises(TypeError, match="a call that no head has"):
+        read_pickle(path)

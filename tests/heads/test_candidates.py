@@ -90,6 +90,14 @@ def test_compare_candidates_that_learnt_nothing_are_not_told_from_the_control() 
     assert found.verdict == "cannot tell noise from always ants"
 
 
+def test_compare_candidates_that_are_worse_than_the_control_are_told_so() -> None:
+    y = np.repeat(CLASSES, [180, 20])
+    wrong = np.random.default_rng(0).random(200) < 0.5
+    found = compare_candidates(y, [make_candidate("bad", y, wrong)])
+    assert found.winner is None
+    assert found.verdict == "no classifier is as good as always ants: look at the labels first"
+
+
 def test_compare_candidates_of_equal_score_ranks_the_lower_log_loss_first() -> None:
     y = make_labels(50)
     codes = (y == "bees").astype(int)

@@ -261,6 +261,7 @@ def test_classifier_in_scikit_learn_cross_validation_works() -> None:
         ({"C": float("nan")}, r"^C: expected a finite number above 0, got nan"),
         ({"C": "strong"}, r"^C: expected a finite number above 0, got 'strong'"),
         ({"C": 2.0, "kind": "lda"}, r"^shrinkage: expected a finite number above 0, 1 at the most"),
+        ({"C": 0.3, "kind": "knn"}, r"^n_neighbors: expected a whole number, 1 at least, got 0.3"),
         ({"C": 1.0, "kind": "nearest-mean"}, r"^C: expected no value for kind='nearest-mean'"),
         ({"C": 1.0, "kind": "auto"}, r"^C: expected no value with kind='auto'"),
         ({"near": -1.0}, r"^C: expected a finite number above 0, got -1"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -79,16 +81,21 @@ def test_search_near_a_strength_tries_fewer_values() -> None:
         ("logreg", 0.02, (-3.0, -2.0, -1.0)),
         ("knn", 3, (1.0, 0.5, 0.0)),
         ("nearest-mean", 1.0, (0.0,)),
+        ("rbf-svm", 1e4, (-1.0, 0.0, 1.0, 2.0)),  # far from the grid: all of it
+        ("lda", 1e-5, (0.0, -0.5, -1.0, -1.5, -2.0, -3.0)),
     ],
 )
 def test_build_grid_around_a_strength(kind: str, near: float, expected: tuple[float, ...]) -> None:
     assert build_grid(get_kind(kind), None, near).exponents == expected
 
 
-def test_weights_of_a_score_make_it_the_balanced_accuracy() -> None:
+def test_weights_of_a_score_make_it_the_balanced_accuracy_of_the_rows_that_are_tested() -> None:
     codes: IntArray = np.array([0, 0, 0, 1])
-    assert weigh_scored(codes, None).tolist() == [1, 1, 1, 1]
-    np.testing.assert_allclose(weigh_scored(codes, "balanced"), [1 / 3, 1 / 3, 1 / 3, 1])
+    everyone = [(np.array([2, 3]), np.array([0, 1])), (np.array([0, 1]), np.array([2, 3]))]
+    assert weigh_scored(codes, None, everyone).tolist() == [1, 1, 1, 1]
+    np.testing.assert_allclose(weigh_scored(codes, "balanced", everyone), [1 / 3, 1 / 3, 1 / 3, 1])
+    some = [(np.array([0, 1]), np.array([2, 3]))]  # the network has learnt from the others
+    np.testing.assert_allclose(weigh_scored(codes, "balanced", some)[2:], [1, 1])
 
 
 # --- kinds
@@ -164,3 +171,34 @@ def test_copies_of_random_labels_score_at_chance_as_units() -> None:
     assert kept is not None
     assert np.mean(parted.held_out == codes) > 0.75
     assert np.mean(kept.held_out == codes) < 0.65
+
+
+def test_auto_of_labels_by_group_seldom_leaves_logistic_regression() -> None:
+    n_left = 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        units = np.repeat(np.arange(20), 8)
+        X = rng.normal(size=(20, 12))[units] + 0.3 * rng.normal(size=(160, 12))
+        y = rng.permutation(np.arange(20) % 2)[units]
+        head = HeadClassifier("auto", cv=4).fit(X.astype(np.float32), y, units)
+        assert head.search_ is not None
+        n_left += head.kind_ != "logreg"
+    assert n_left <= 2
+
+
+@pytest.mark.parametrize("scaling", ["l2", "none"])
+def test_knn_is_held_out_as_the_head_that_is_kept_predicts(scaling: Any) -> None:
+    # Classes lie along the direction of the mean: cosines of centred rows see them, others do not.
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 2
+    X = 5 + rng.normal(size=(400, 16)) * 0.3 + 1.5 * y[:, None]
+    head = HeadClassifier("knn", scaling=scaling, cv=5).fit(X[:200], y[:200])
+    assert head.search_ is not None
+    held_out = np.mean(head.search_.held_out == y[:200])
+    assert held_out == pytest.approx(np.mean(head.predict(X[200:]) == y[200:]), abs=0.12)
+
+
+@pytest.mark.parametrize("kind", ["auto", "rbf-svm", "lda", "knn"])
+def test_embeddings_that_are_all_the_same_are_fitted(kind: str) -> None:
+    y = np.arange(40) % 2
+    assert HeadClassifier(kind, cv=3).fit(np.zeros((40, 4)), y).predict(np.zeros((1, 4))) in (0, 1)
