@@ -20,6 +20,9 @@ from featx.prediction.answers import AnswerOptions, Prediction
 N_NAMED = 3
 """Number of classes that a note names."""
 
+N_DIGITS = 9
+"""Digits of a score behind the point."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -114,7 +117,9 @@ class Answerer:
             return []
         if isinstance(head, TargetHead):
             return _answer_target(head, X, options.top)
-        scores = head.predict_proba(X)  # (n_rows, n_classes)
+        # The last bits of a product of matrices depend on the number of rows: one image that fails
+        # must not change the others.
+        scores = np.round(head.predict_proba(X), N_DIGITS)  # (n_rows, n_classes)
         classes = [str(label) for label in head.classes]
         order = np.argsort(-scores, axis=1, kind="stable")
         unknown: list[bool | None] = [None] * len(X)
@@ -170,7 +175,7 @@ def _answer_target(head: TargetHead, X: Array, top: int) -> list[Answer]:
     """Answer with a number, or with the classes whose probability reaches their threshold."""
     if head.target.kind == "number":
         return [Answer(value=value) for value in head.predict(X).tolist()]
-    probabilities = head.predict_proba(X)
+    probabilities = np.round(head.predict_proba(X), N_DIGITS)
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     classes = head.target.classes
     return [
