@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from _compat_pickle import IMPORT_MAPPING
 from typing import Any
 
 ESTIMATORS = {
@@ -85,8 +86,8 @@ def find_role(module: str, name: str) -> str:
     if public is not None and f"{module}.".startswith(f"{public}."):
         return name
     role = ARRAY_NAMES.get(f"{module}.{name}")
-    if role is None:
-        raise RefusedTypeError(f"{module}.{name}")
+    if role is None:  # protocol 2 writes the names that modules had in Python 2
+        raise RefusedTypeError(f"{IMPORT_MAPPING.get(module, module)}.{name}")
     return role
 
 

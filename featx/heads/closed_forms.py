@@ -65,7 +65,8 @@ class DiscriminantLearner:
         for shrinkage in self.shrinkages:
             shrunk = (1 - shrinkage) * covariance
             shrunk[np.diag_indices_from(shrunk)] += shrinkage * level + 1e-12
-            coef = cho_solve(cho_factor(shrunk, overwrite_a=True), means.T).T
+            # Embeddings that are all the same have no axes; some versions of LAPACK refuse none.
+            coef = cho_solve(cho_factor(shrunk), means.T).T if means.size else means
             offset = np.log(priors) - (coef * means).sum(axis=1) / 2
             scores = np.full((len(test), task.n_classes), -np.inf)
             scores[:, known] = rows @ coef.T + offset

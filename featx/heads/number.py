@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.linalg import eigh
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -310,7 +309,7 @@ def _solve(parts: list[Sums], strengths: Float64Array) -> tuple[Float64Array, Fl
     """
     n_rows, total, moment, squares, products = map(sum, zip(*parts, strict=True))
     mean, middle = total / n_rows, moment / n_rows
-    values, vectors = eigh(squares - n_rows * np.outer(mean, mean), driver="evd")
+    values, vectors = np.linalg.eigh(squares - n_rows * np.outer(mean, mean))
     turned = vectors.T @ (products - n_rows * mean * middle)
     weights = vectors @ (turned[:, None] / (np.maximum(values, 0)[:, None] + 1 / strengths))
     return weights, middle - mean @ weights
