@@ -91,7 +91,7 @@ PAYLOADS: dict[str, tuple[str, Callable[[str], Any]]] = {
     ),
     "numpy.load": ("numpy.load", lambda at: Call(np.load, at, None, True)),
     "joblib.load": ("joblib.numpy_pickle.load", lambda at: Call(joblib.load, at)),
-    "pickle.loads": ("_pickle.loads", lambda _: Call(pickle.loads, b"\x80\x04K\x01.")),
+    "pickle.loads": ("_?pickle.loads", lambda _: Call(pickle.loads, b"\x80\x04K\x01.")),
     "reconstructor": (
         "copyreg._reconstructor",
         lambda _: Call(copyreg._reconstructor, dict, object, None),  # type: ignore[attr-defined]
