@@ -12,7 +12,7 @@ from featx.core.typing import Array, Float64Array, IntArray
 from featx.heads.class_weights import ClassWeight
 from featx.heads.coordinates import Coordinates
 from featx.heads.losses import LossName, build_loss
-from featx.heads.solvers import CLOSE, TIGHT_STEPS, LinearSolver, polish
+from featx.heads.solvers import LinearSolver, fit_exactly
 
 Part = tuple[IntArray, IntArray]
 """Rows that a head is fitted on, and other rows that it is to score."""
@@ -138,12 +138,4 @@ def fit_linear(task: Task, loss: LossName, strength: float) -> tuple[Float64Arra
     rows = np.arange(len(task.codes))
     weights = task.weigh_rows(rows)
     built = build_loss(loss, task.codes, task.n_classes)
-    solver = LinearSolver(task.coordinates, built, weights[None].astype(np.float32))
-    for power in range(-4, 1):  # from strong regularisation to weak, each fit begins at the last
-        if power == 0:
-            solver.tolerance, solver.max_steps = CLOSE, TIGHT_STEPS
-        solver.fit(np.array([0]), np.array([strength * 10.0**power]))
-    start = solver.weights.reshape(-1, solver.weights.shape[-1])
-    return polish(
-        task.X, task.coordinates, built, row_weights=weights, strength=strength, start=start
-    )
+    return fit_exactly(task.X, task.coordinates, built, row_weights=weights, strength=strength)

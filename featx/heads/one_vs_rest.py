@@ -18,7 +18,7 @@ from featx.heads.crossing import Crossing, Fold, build_fair_folds, cross
 from featx.heads.finish import set_linear
 from featx.heads.losses import Binomial
 from featx.heads.several import SeveralScores, choose_thresholds, score_several
-from featx.heads.solvers import LinearSolver, polish
+from featx.heads.solvers import LinearSolver, fit_exactly
 from featx.heads.targets import Target
 
 STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-12, 3))
@@ -91,18 +91,8 @@ def fit_several(
         thresholds = choose_thresholds(flags, crossing.predicted)
     at = 0 if C is not None else DEFAULT if crossing is None else crossing.best
     chosen = float(strengths[at])
-    everything = np.ones((1, len(X)), np.float32)
-    solver = LinearSolver(coordinates, loss, everything)
-    for power in range(-4, 1):  # from strong regularisation to weak, each fit begins at the last
-        solver.fit(np.array([0]), np.array([chosen * 10.0**power]))
-    coef, intercept = polish(
-        X,
-        coordinates,
-        loss,
-        row_weights=everything[0].astype(np.float64),
-        strength=chosen,
-        start=solver.weights[0, 0],
-    )
+    weights = np.ones(len(X))
+    coef, intercept = fit_exactly(X, coordinates, loss, row_weights=weights, strength=chosen)
     return SeveralFit(
         pipeline=build_one_vs_rest(scaler, coef, intercept, chosen),
         C=chosen,

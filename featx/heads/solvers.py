@@ -1,8 +1,8 @@
 """Fit linear heads: many training sets and strengths at once, and one as exactly as can be.
 
 `LinearSolver` fits all folds of a search together, in float32 and loosely: a fold's prediction does
-not change with the last digits. `polish` ends the head that is kept, in float64. The intercept is
-not penalised by either.
+not change with the last digits. `fit_exactly` fits the head that is kept, in float64. The intercept
+is not penalised by either.
 """
 
 from __future__ import annotations
@@ -283,16 +283,15 @@ class _Exact(_Penalised):
         return np.concatenate([total[:, None], along], axis=1).reshape(*residuals.shape[:2], -1)
 
 
-def polish(
+def fit_exactly(
     X: Array,
     coordinates: Coordinates,
     loss: Loss,
     *,
     row_weights: Float64Array,
     strength: float,
-    start: Array,
 ) -> tuple[Float64Array, Float64Array]:
-    """Fit one head in float64 on scaled channels, beginning near its optimum.
+    """Fit one head as exactly as float64 allows: a path in float32, then steps on scaled channels.
 
     Parameters
     ----------
@@ -306,8 +305,6 @@ def polish(
         ``(n_rows,)``.
     strength : float
         C; see `LinearSolver.fit`.
-    start : ndarray
-        ``(n_outputs, 1 + n_axes)``, weights of the coordinates to begin with.
 
     Returns
     -------
@@ -316,7 +313,12 @@ def polish(
     intercept : ndarray of float64
         ``(n_outputs,)``.
     """
-    weights = np.asarray(start, np.float64).reshape(loss.width, loss.n_columns, -1)
+    solver = LinearSolver(coordinates, loss, row_weights[None].astype(np.float32))
+    for power in range(-4, 1):  # from strong regularisation to weak, each fit begins at the last
+        if power == 0:
+            solver.tolerance, solver.max_steps = CLOSE, TIGHT_STEPS
+        solver.fit(np.array([0]), np.array([strength * 10.0**power]))
+    weights = solver.weights[:, 0].astype(np.float64)
     system = _Exact(X, coordinates, loss, row_weights=row_weights, strength=strength)
     Minimiser(system, weights, TIGHT).run(TIGHT_STEPS)
     return coordinates.restore(weights.reshape(-1, weights.shape[-1]))
