@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from featx.backbones.backbone import Backbone
-from featx.core.errors import DeviceError, FeatxError
+from featx.core.errors import DeviceError
 from featx.core.files import find_remedy
 from featx.core.lookup import SeenDigests
 from featx.core.notes import note
@@ -23,9 +23,9 @@ from featx.images.content import Content, InMemory
 from featx.images.decode import BRIGHTEST_16_BIT, decode_reduced
 from featx.images.entries import Entry
 from featx.images.large import read_content
-from featx.images.missing import explain_missing
 from featx.images.names import escape_name
 from featx.images.opening import PILLOW_SETTINGS, check_name
+from featx.images.reasons import describe_failure
 from featx.remote.store import StoreLostError
 
 CHUNK = 4
@@ -219,23 +219,17 @@ def prepare_image(
         watch.end(stage)
         brightest = image.info.get(BRIGHTEST_16_BIT)
         return Prepared(row=row, watch=watch, pixels=pixels, brightest=brightest)
-    except FileNotFoundError as error:
-        reason = explain_missing(str(error.filename))
     except StoreLostError:
         raise
-    except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE):
+    except Exception as error:  # no image may stop the run
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             raise DeviceError(
                 subject=row.path,
                 expected="to open the file",
                 got=str(error.strerror),
                 remedy=f"Pass fewer workers. {find_remedy(error.errno, '')}",
             ) from error
-        reason = error.strerror or str(error)
-    except Exception as error:  # no image may stop the run
-        reason = f"{type(error).__name__}: {error}"
-        if isinstance(error, FeatxError):
-            reason = f"{error.reason}. {error.remedy}".rstrip(".")
+        reason = describe_failure(error)
     watch.end(stage)
     return Prepared(row=row, watch=watch, failure=build_failure(row, stage, reason))
 

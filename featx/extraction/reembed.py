@@ -13,7 +13,6 @@ from featx.cache.format import EmbeddingInfo
 from featx.cache.joined import open_cache
 from featx.core.columns import Table, Texts
 from featx.core.errors import CacheError
-from featx.core.lookup import TextIndex
 from featx.core.row_tables import list_rows
 from featx.core.rows import Row
 from featx.core.similarity import compute_cosines
@@ -116,7 +115,7 @@ def compare_with_source(
         )
     drawn = _draw_sample(cache, embedding, sample, seed)
     manifest = read_manifest(source)
-    places = TextIndex(manifest.rows["id"]).find(Texts.from_list(drawn.rows))
+    places = manifest.find(Texts.from_list(drawn.rows))
     todo = as_columns(manifest.entries)[places[places >= 0]]
     if not len(todo):
         raise CacheError(

@@ -16,7 +16,6 @@ from featx.cache.reader import Cache
 from featx.core.columns import Texts
 from featx.core.errors import TuningError
 from featx.core.learnt import Digests, find_learnt, join_digests, shorten_digests
-from featx.core.lookup import TextIndex
 from featx.core.notes import note
 from featx.core.typing import Array
 from featx.extraction.agreement import compare_source
@@ -273,7 +272,7 @@ def find_entries(
     TuningError
         If an image is missing, or if there are no rows.
     """
-    places = TextIndex(manifest.rows["id"]).find(Texts.from_list(ids))
+    places = manifest.find(Texts.from_list(ids))
     missing = [ids[row] for row in np.flatnonzero(places < 0).tolist()]
     if missing or not ids:
         raise TuningError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from featx.core.columns import Rows, Table
+from featx.core.columns import Rows, Table, Texts
 from featx.core.errors import SourceError
+from featx.core.lookup import TextIndex
 from featx.core.text import count_noun
-from featx.core.typing import Split, list_choices
+from featx.core.typing import IntArray, Split, list_choices
 from featx.images.entries import Entries, Entry, as_columns
 from featx.images.ignored import count_files, describe_ignored
 from featx.images.labels import list_label_notes
@@ -69,6 +71,23 @@ class Manifest:
             Rows to take, as numpy indexes them; none negative.
         """
         return replace(self, entries=as_columns(self.entries)[rows])
+
+    def find(self, texts: Texts, *, column: Literal["id", "path"] = "id") -> IntArray:
+        """Find the rows that have certain ids, or paths.
+
+        Parameters
+        ----------
+        texts : Texts
+            Ids or paths, ``(n,)``.
+        column : {"id", "path"}
+            Column to look in.
+
+        Returns
+        -------
+        ndarray of int64
+            ``(n,)``, number of the first row of each text; -1 for none.
+        """
+        return TextIndex(self.rows[column]).find(texts)
 
     @property
     def n_ignored(self) -> int:

@@ -1,0 +1,1 @@
+"""Analytics: search, duplicates, audit and suggestions, on the vectors of a cache."""
