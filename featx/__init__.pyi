@@ -15,6 +15,7 @@ from .cache.joined import open_cache as open_cache
 from .cache.merge import MergeReport as MergeReport
 from .cache.merge import merge_caches as merge_caches
 from .cache.reader import Cache as Cache
+from .cache.selection import Selection as Selection
 from .cache.vouch import SealReport as SealReport
 from .cache.vouch import seal_cache as seal_cache
 from .core.categories import Categories as Categories

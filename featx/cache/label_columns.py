@@ -37,6 +37,7 @@ class LabelColumns(abc.ABC):
 
     path: Path
     source: str
+    embeddings: tuple[str, ...]
 
     @abc.abstractmethod
     def read_column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
@@ -161,8 +162,15 @@ class LabelColumns(abc.ABC):
         """Names of the columns that were recorded beside label, split and group, sorted."""
         return self._read_labels().list_columns()
 
+    @functools.cached_property
+    def _recorded(self) -> dict[str, Categories]:
+        """Recorded columns that were read: a loop over blocks of rows asks for each many times."""
+        return {}
+
     def _hold_column(self, name: str) -> Categories:
         """Read what holds in a column that was recorded."""
+        if name in self._recorded:
+            return self._recorded[name]
         if name not in self.columns:
             is_table = Path(self.source).suffix.lower() in TABLES
             table = self.source if is_table else "table.csv"
@@ -174,7 +182,8 @@ class LabelColumns(abc.ABC):
                 f"featx.label_cache('{self.path}', '{table}', field={name!r}). "
                 f"{suggest(name, self.columns) if self.columns else ''}".rstrip(),
             )
-        return hold_field(name, self._read_labels(), self.read_rows(KEYS)).values
+        held = hold_field(name, self._read_labels(), self.read_rows(KEYS)).values
+        return self._recorded.setdefault(name, held)
 
     def read_source(self, field: LabelField = "label") -> StrArray:
         """Read what the source says of each row, whatever people said later.

@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 
 from featx.cache.format import ANEW, USER_GROUP, EmbeddingInfo
-from featx.cache.label_columns import LabelColumns
 from featx.cache.labels import has_statements, read_label_group
 from featx.cache.open import OpenedFile, open_sealed
+from featx.cache.selectable import SelectableCache
 from featx.cache.tables import (
     BLOCK_ROWS,
     check_learnt,
@@ -38,7 +38,7 @@ from featx.core.typing import Array, BoolArray, IntArray, PathLike, StrArray, Ve
 from featx.labels.element import Labels
 
 
-class Cache(LabelColumns):
+class Cache(SelectableCache):
     """An open cache. Columns are read on first use and kept; vectors are read on each call.
 
     Parameters

@@ -52,8 +52,12 @@ def unpack_digests(digests: UInt8Array) -> list[str]:
     True
     """
     text, step = digests.tobytes().hex(), 2 * SIZE
+    starts = range(0, len(text), step)
     known = is_known(digests).tolist()
-    return [text[step * row :][:step] if found else "" for row, found in enumerate(known)]
+    return [
+        text[start : start + step] if found else ""
+        for start, found in zip(starts, known, strict=True)
+    ]
 
 
 def is_known(digests: Array) -> BoolArray:
