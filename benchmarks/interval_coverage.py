@@ -32,7 +32,9 @@ SIZES = (5, 10, 20)
 ACCURACY, CORRELATION = 0.85, 0.5
 """Accuracy of a head that is given, and how alike the rows of a unit are in being right."""
 
-PARTS = ("evaluate", "held-out", "imbalance", "units", "copies", "chance")
+N_REPEATS = 5
+
+PARTS = ("evaluate", "held-out", "imbalance", "units", "copies", "chance", "repeats")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +104,7 @@ def simulate_given(n_rows: int, *, size: int, n_trials: int) -> Coverage:
     )
 
 
-def simulate_held_out(
+def simulate_held_out(  # noqa: PLR0913
     n_rows: int,
     *,
     gap: float,
@@ -111,6 +113,7 @@ def simulate_held_out(
     mixed: bool = False,
     copies: int = 1,
     cv: Count = "auto",
+    repeats: int = 1,
     n_trials: int,
 ) -> Coverage:
     """Fit heads, and compare their held-out scores with their own true accuracies.
@@ -133,6 +136,8 @@ def simulate_held_out(
         How many times each row is there; copies are one unit.
     cv : int or "auto"
         Number of folds.
+    repeats : int
+        Number of dealings of the folds; if several, their mean score is simulated.
     n_trials : int
         Number of trials.
     """
@@ -149,12 +154,13 @@ def simulate_held_out(
         rows = np.repeat(np.arange(n_rows), copies)
         given = units[rows] if max(size, copies) > 1 else None
         labels = np.array(["ant", "bee"], object)[codes[rows]]
-        head = HeadClassifier(cv=cv).fit(X[rows], labels, groups=given)
+        head = HeadClassifier(cv=cv, repeats=repeats).fit(X[rows], labels, groups=given)
         found = summarise_search(head, labels, given)
         if found is None:
             continue
-        scores.append(found.scores.accuracy)
-        ends.append(found.scores.accuracy_ci95)
+        held_out = found.repeated or found.scores
+        scores.append(held_out.accuracy)
+        ends.append(held_out.accuracy_ci95)
         truths.append(_compute_truth(head, gap, minority, 1 + OFFSET**2 * (size > 1)))
     return Coverage(scores=np.array(scores), truths=np.array(truths), ends=np.array(ends))
 
@@ -208,6 +214,14 @@ def run_part(part: str, n_rows: int, n_trials: int) -> Iterator[tuple[str, Cover
     elif part == "copies":
         found = simulate_held_out(n_rows // 2, gap=0, copies=2, n_trials=n_trials)
         yield "random labels, every row twice", found
+    elif part == "repeats":
+        for size in (1, SIZES[0]):
+            for gap in GAPS[:2]:
+                for repeats in (1, N_REPEATS):
+                    found = simulate_held_out(
+                        n_rows, gap=gap, size=size, cv=5, repeats=repeats, n_trials=n_trials
+                    )
+                    yield f"distance {gap}, units of {size}, {repeats} dealings", found
     else:
         for size in SIZES:
             found = simulate_held_out(n_rows, gap=0, size=size, mixed=True, n_trials=n_trials)

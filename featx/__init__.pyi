@@ -90,6 +90,7 @@ from .heads.head import FittedOn as FittedOn
 from .heads.head import Head as Head
 from .heads.load import load_head as load_head
 from .heads.number import NumberScores as NumberScores
+from .heads.repeats import RepeatedScores as RepeatedScores
 from .heads.several import SeveralClassScores as SeveralClassScores
 from .heads.several import SeveralScores as SeveralScores
 from .heads.target_head import TargetHead as TargetHead

@@ -105,6 +105,10 @@ def fit_head(
             help="Head of fewer rows: use its kind and options, search near its C.",
         ),
     ] = None,
+    repeats: Annotated[
+        int,
+        typer.Option(metavar="N", help="Dealings of the folds to average the held-out score over."),
+    ] = 1,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the folds.")] = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the existing output.")
@@ -135,6 +139,7 @@ def fit_head(
         scaling=scaling,
         pca=pca,
         previous=previous,
+        repeats=repeats,
         seed=seed,
         overwrite=overwrite,
     )

@@ -23,6 +23,7 @@ from featx.core.text import count_noun, escape_text, show_text
 if TYPE_CHECKING:
     from featx.heads.evaluate import CrossValidation, Evaluation
     from featx.heads.head import Head
+    from featx.heads.repeats import RepeatedScores
 
 MAX_NAME = 60
 """Length in characters of the name of a class in a line or a table, so that lines fit a screen."""
@@ -229,6 +230,8 @@ def format_held_out(head: Head) -> str:
         scores, where = held_out.scores, f"in {held_out.n_folds} folds"
         if held_out.n_learnt:
             where += f" of {scores.n_rows:,} of {fitted.n_rows:,} rows"
+        if held_out.repeated is not None:
+            return _format_repeated(held_out, held_out.repeated, where)
         if held_out.measure == "accuracy":
             return f"accuracy {where}: {format_accuracy(scores)}"
         shown = _format_score(scores.balanced_accuracy, scores.balanced_accuracy_ci95, scores)
@@ -239,3 +242,20 @@ def format_held_out(head: Head) -> str:
     if not fitted.n_learnt:
         return ""
     return f"accuracy: - (the network learnt from {fitted.n_learnt:,} of {fitted.n_rows:,} rows)"
+
+
+def _format_repeated(held_out: CrossValidation, repeated: RepeatedScores, where: str) -> str:
+    """Write the mean over several dealings of the folds, and between which scores they lie."""
+    is_balanced = held_out.measure == "balanced_accuracy"
+    score, interval, single = (
+        (repeated.balanced_accuracy, repeated.balanced_accuracy_ci95, repeated.balanced_accuracies)
+        if is_balanced
+        else (repeated.accuracy, repeated.accuracy_ci95, repeated.accuracies)
+    )
+    shown = _format_score(score, interval, held_out.scores)
+    more = f", accuracy {repeated.accuracy:.3f}" * is_balanced
+    return (
+        f"{held_out.measure.replace('_', ' ')} {where}, dealt {repeated.n_repeats} times: {shown}, "
+        f"of single dealings {min(single):.3f} to {max(single):.3f}{more}, "
+        f"{format_majority(held_out.scores)}"
+    )

@@ -29,6 +29,7 @@ from featx.heads.evaluate import CrossValidation, score_predictions
 from featx.heads.head import Head
 from featx.heads.head_file import is_head_file
 from featx.heads.kinds import KINDS, choose_measure, get_kind
+from featx.heads.repeats import score_repeats
 from featx.heads.unknown import UnknownDetector
 
 
@@ -47,6 +48,7 @@ def fit_head(  # noqa: PLR0913
     scaling: Scaling | None = None,
     pca: int | None = None,
     previous: HeadLike | None = None,
+    repeats: int = 1,
     seed: int = 0,
     overwrite: bool = False,
     progress: bool | None = None,
@@ -92,6 +94,9 @@ def fit_head(  # noqa: PLR0913
     previous : path or Head, optional
         Head that was fitted before the rows grew: its kind and options are used again, and the
         search begins at its C. What has changed is told.
+    repeats : int
+        Number of different dealings of the rows to folds, over which the held-out score is averaged
+        for each row. The fitted head is the same for any number.
     seed : int
         Seed of the folds.
     overwrite : bool
@@ -148,6 +153,7 @@ def fit_head(  # noqa: PLR0913
             scaling=scaling is not None,
             pca=pca is not None,
             previous=previous is not None,
+            repeats=repeats != 1,
         )
         fitted = fit_target(
             cache,
@@ -168,6 +174,7 @@ def fit_head(  # noqa: PLR0913
         **_inherit(before, kind=kind, class_weight=class_weight, scaling=scaling, pca=pca, C=C),
         C=C,
         cv=cv,
+        repeats=repeats,
         random_state=seed,
         progress=progress,
     )
@@ -300,15 +307,22 @@ def summarise_search(
         return None
     rows = np.flatnonzero(search.held_out >= 0)
     has_strength = get_kind(search.kind).strength_name is not None
+    told: dict[str, Any] = {
+        "units": None if units is None else units[rows],
+        "n_folds": len(search.folds),
+        "n_dims": classifier.n_features_in_ if get_kind(search.kind).is_linear else None,
+    }
+    repeated = None
+    if classifier.repeats > 1 and classifier.held_out_ is not None:
+        codes = np.searchsorted(classifier.classes_, y[rows])
+        repeated = score_repeats(codes, classifier.held_out_[:, rows], **told)
     return CrossValidation(
         scores=score_predictions(
             y[rows],
             classifier.classes_[search.held_out[rows]],
             classes=classifier.classes_,
             probabilities=search.held_out_probabilities[rows],
-            units=None if units is None else units[rows],
-            n_folds=len(search.folds),
-            n_dims=classifier.n_features_in_ if get_kind(search.kind).is_linear else None,
+            **told,
         ),
         n_folds=len(search.folds),
         measure=choose_measure(classifier.class_weight),
@@ -317,6 +331,7 @@ def summarise_search(
         chosen=search.best if has_strength else None,
         n_learnt=n_learnt,
         compared=search.compared,
+        repeated=repeated,
     )
 
 

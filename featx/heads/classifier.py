@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +30,7 @@ from featx.heads.coordinates import Coordinates
 from featx.heads.finish import fit_classifier
 from featx.heads.kinds import AUTO, check_kind, get_kind, list_compared
 from featx.heads.learners import Task
+from featx.heads.repeats import check_repeats, derive_seed
 from featx.heads.scaling import apply_steps, build_steps, check_pca
 from featx.heads.search import Search, search_kinds
 from featx.heads.splits import Folds, build_folds, build_fresh_folds, check_seed, choose_n_folds
@@ -65,6 +68,9 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     near : float, optional
         Strength that was good on rows of the same kind: the search tries values around it first,
         and goes on from there. Default: the search begins with the grid of the kind.
+    repeats : int
+        Number of different dealings of the rows to folds that are scored. The head depends on the
+        first one alone; the others say how much its held-out score depends on the folds.
     random_state : int
         Seed of the folds.
     progress : bool or None
@@ -86,6 +92,10 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     search_ : Search or None
         All values tried with their scores, and held-out predictions; None if rows were too few for
         folds.
+    held_out_ : ndarray of int64 or None
+        ``(repeats, n_rows)``, class code of each row as predicted by heads that have not seen its
+        fold, in each dealing; -1 for rows that are in no fold. None if rows were too few for folds,
+        or the scores are not held out.
     pipeline_ : Pipeline
         Scaler and classifier of scikit-learn, fitted on all rows.
     is_held_out_ : bool
@@ -119,6 +129,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         scaling: Scaling = "standard",
         pca: int | None = None,
         near: float | None = None,
+        repeats: int = 1,
         random_state: int = 0,
         progress: bool | None = False,
     ) -> None:
@@ -129,6 +140,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.scaling = scaling
         self.pca = pca
         self.near = near
+        self.repeats = repeats
         self.random_state = random_state
         self.progress = progress
 
@@ -182,21 +194,19 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _build_folds(
-        self, codes: IntArray, groups: Array | None, learnt: BoolArray | None
+        self, codes: IntArray, groups: Array | None, learnt: BoolArray | None, seed: int
     ) -> Folds:
-        """Build the folds of the search: of rows new to the network, if there are enough."""
+        """Build the folds of a search: of rows new to the network, if there are enough."""
         self.is_held_out_ = True
         n_folds = self.cv
         if n_folds == "auto":
             n_folds = choose_n_folds(codes, groups)
         folds: Folds = []
         if learnt is not None and learnt.any():
-            folds = build_fresh_folds(
-                codes, groups, learnt, n_folds=n_folds, seed=self.random_state
-            )
+            folds = build_fresh_folds(codes, groups, learnt, n_folds=n_folds, seed=seed)
             self.is_held_out_ = bool(folds)
         if not folds:
-            folds = build_folds(codes, groups, n_folds=n_folds, seed=self.random_state)
+            folds = build_folds(codes, groups, n_folds=n_folds, seed=seed)
         return folds if len(folds) >= MIN_NESTED else []
 
     def _fit(
@@ -204,7 +214,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         """Choose kind and strength on class codes, then fit on the labels themselves."""
         units = None if groups is None else np.unique(groups, return_inverse=True)[1]
-        folds = self._build_folds(codes, units, learnt)
+        folds = self._build_folds(codes, units, learnt, self.random_state)
         steps = build_steps(self.scaling, self.pca)
         with stage("scaling"):
             rows, mean, scale, shift = apply_steps(steps, X)
@@ -223,18 +233,21 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             else [get_kind(self.kind)]
         )
         self.search_: Search | None = None
+        self.held_out_: IntArray | None = None
         kind, self.temperature_ = kinds[0], 1.0
         self.C_ = kind.default_strength if self.C == "auto" else float(self.C)
         if folds:
-            self.search_ = search_kinds(
+            search = functools.partial(
+                search_kinds,
                 task,
-                folds,
                 kinds=kinds,
                 units=units,
                 strength=None if self.C == "auto" else self.C_,
                 near=self.near,
                 progress=self.progress,
             )
+            self.search_ = search(folds)
+            self._repeat(search, lambda seed: self._build_folds(codes, units, learnt, seed))
             kind = get_kind(self.search_.kind)
             self.C_, self.temperature_ = self.search_.best, self.search_.temperature
         if kind.strength_name == "n_neighbors":
@@ -252,6 +265,17 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         last = classifier.steps if isinstance(classifier, Pipeline) else [("classify", classifier)]
         self.pipeline_ = Pipeline([*steps, *last])
+
+    def _repeat(self, search: Callable[..., Search], deal: Callable[[int], Folds]) -> None:
+        """Keep the held-out predictions, and make those of further dealings of the folds."""
+        if self.search_ is None or not self.is_held_out_:
+            return
+        held_out = [self.search_.held_out]
+        for number in range(1, self.repeats):
+            folds = deal(derive_seed(self.random_state, number))
+            title = f"dealing {number + 1} of {self.repeats}: "
+            held_out.append(search(folds, title=title).held_out)
+        self.held_out_ = np.stack(held_out)
 
     def predict(self, X: Array) -> Array:
         """Predict a class label for each row.
@@ -327,6 +351,7 @@ def check_options(classifier: HeadClassifier) -> None:
     if classifier.near is not None:
         check_kind(classifier.kind, classifier.class_weight, classifier.near)
     check_seed(classifier.random_state)
+    check_repeats(classifier.repeats)
     cv = classifier.cv
     is_whole = isinstance(cv, int | np.integer) and not isinstance(cv, bool)
     if cv != "auto" and not (is_whole and cv >= MIN_NESTED):

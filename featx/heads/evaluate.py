@@ -12,6 +12,7 @@ from sklearn.metrics import confusion_matrix
 from featx.core.typing import Array, BoolArray, Float64Array, IntArray, Measure
 from featx.heads.intervals import estimate_balanced_interval, estimate_interval
 from featx.heads.reliability import measure_reliability
+from featx.heads.repeats import RepeatedScores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +216,9 @@ class CrossValidation:
     compared : tuple of ComparedKind
         Kinds that were compared on the same folds, the chosen one first; empty if one was asked
         for.
+    repeated : RepeatedScores or None
+        Scores over several dealings of the rows to folds, of which `scores` is the first; None if
+        the rows were dealt once.
 
     See Also
     --------
@@ -229,6 +233,7 @@ class CrossValidation:
     chosen: float | None = None
     n_learnt: int = 0
     compared: tuple[ComparedKind, ...] = ()
+    repeated: RepeatedScores | None = None
 
     @property
     def stands_at_end(self) -> bool:
@@ -250,10 +255,13 @@ class CrossValidation:
             Fields as `to_dict` returned them.
         """
         own = {name: value for name, value in fields.items() if name != "stands_at_end"}
-        compared = tuple(ComparedKind(**one) for one in fields["compared"])
-        return cls(
-            **{**own, "scores": Evaluation.from_dict(fields["scores"]), "compared": compared}
-        )
+        repeated = fields.get("repeated")
+        objects = {
+            "scores": Evaluation.from_dict(fields["scores"]),
+            "compared": tuple(ComparedKind(**one) for one in fields["compared"]),
+            "repeated": None if repeated is None else RepeatedScores.from_dict(repeated),
+        }
+        return cls(**{**own, **objects})
 
 
 def score_predictions(

@@ -97,6 +97,7 @@ def search_kinds(
     units: IntArray | None = None,
     strength: float | None = None,
     near: float | None = None,
+    title: str = "",
     progress: bool | None = False,
 ) -> Search:
     """Search the strength of one kind of head, or the best of several kinds.
@@ -115,6 +116,8 @@ def search_kinds(
         Strength of the only kind. Default: the strength is searched.
     near : float, optional
         Strength of the only kind around which the search begins. Default: the grid of the kind.
+    title : str
+        First words of the progress, such as ``"dealing 2 of 10: "``.
     progress : bool or None
         Whether to show progress on standard error; None shows bars on a terminal and in a
         notebook, and elsewhere a line now and then.
@@ -131,7 +134,7 @@ def search_kinds(
         exponents = grid.exponents
         name = f"choosing {kind.strength_name}" if len(exponents) > 1 else "scoring folds"
         with open_bar(
-            name if len(kinds) == 1 else f"comparing kinds: {kind.name}",
+            title + (name if len(kinds) == 1 else f"comparing kinds: {kind.name}"),
             grid.n_steps,
             unit="steps",
             show=progress,

@@ -630,3 +630,20 @@ def test_command_options_are_all_explained(name: str) -> None:
 def test_command_is_documented_in_the_readme(name: str) -> None:
     readme = Path(__file__).parents[2] / "README.md"
     assert f"featx {name}" in readme.read_text(encoding="utf-8")
+
+
+def test_fit_head_repeats_the_score_and_says_the_spread(
+    cache_path: Path, tmp_path: Path, run_cli: Any
+) -> None:
+    words = ("fit-head", cache_path, "--cv", "3", "--repeats", "4")
+    result = run_cli(*words, "-o", tmp_path / "head.joblib")
+    assert result.code == 0
+    assert "held-out accuracy in 3 folds, dealt 4 times: " in result.out
+    assert " rows), of single dealings " in result.out
+    assert "dealt 4 times" in run_cli("info", tmp_path / "head.joblib").out
+    weighed = (*words, "--class-weight", "balanced", "-o", tmp_path / "weighed.joblib")
+    assert "held-out balanced accuracy in 3 folds, dealt 4 times: " in run_cli(*weighed).out
+    found = json.loads(run_cli(*words, "-o", tmp_path / "other.joblib", "--json").out)
+    repeated = found["cross_validation"]["repeated"]
+    assert (repeated["n_repeats"], len(repeated["accuracies"])) == (4, 4)
+    assert repeated["accuracies"][0] == found["cross_validation"]["scores"]["accuracy"]

@@ -21,6 +21,7 @@ BAD: list[tuple[str, list[Any]]] = [
     ("kind", ["", "Logreg", "svm", "logreg ", 1, math.nan]),
     ("class_weight", ["", "Balanced", 1.0, math.nan, {"ants": math.nan}, {"ants": 0}]),
     ("scaling", ["", "Standard", "minmax", 1]),
+    ("repeats", [0, -1, 1.5, math.nan, "ten", True, 1001]),
     ("pca", [0, -1, 1.5, math.nan, "ten", True]),
 ]
 
@@ -45,6 +46,7 @@ def test_fit_head_option_out_of_its_range_is_refused_before_the_cache_is_opened(
         ("seed", MAX_SEED),
         ("seed", np.int64(3)),
         ("cv", 3),
+        ("repeats", np.int64(2)),
         ("C", 1e-9),
         ("C", np.float32(1)),
         ("class_weight", {"ants": 1e-6, "bees": 1e6}),

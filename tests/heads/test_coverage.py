@@ -41,3 +41,13 @@ def test_interval_of_a_held_out_score_covers_the_accuracy_of_the_fitted_head() -
 def test_random_labels_score_at_chance_with_copies_and_units(options: dict[str, Any]) -> None:
     found = simulate_held_out(100, gap=0, cv=5, n_trials=20, **options)
     assert found.scores.mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_interval_of_repeats_is_as_wide_as_that_of_one_dealing() -> None:
+    options: dict[str, Any] = {"gap": 0, "size": 5, "cv": 5, "n_trials": 12}
+    one = simulate_held_out(60, **options)
+    several = simulate_held_out(60, repeats=4, **options)
+    width, wide = (float((of.ends[:, 1] - of.ends[:, 0]).mean()) for of in (one, several))
+    assert wide == pytest.approx(width, rel=0.08)
+    assert several.share >= 0.9
+    assert abs(several.bias) < 0.08
