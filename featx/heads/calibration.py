@@ -6,14 +6,24 @@ Source: Guo et al., On calibration of modern neural networks (2017).
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from featx.core.typing import Array, Float64Array, IntArray
 
 MAX_STEPS = 50
+
+CLOSE = 1e-4
+"""Relative size of the last of Newton's steps: the next one would be of the square of it."""
+
+SAMPLED_ROWS = 2000
+"""Number of rows, at regular intervals, that the first guess of a temperature comes from."""
+
+BLOCK = 2**15
+"""Number of scores that are looked at together."""
 
 HOTTEST = 1e6
 """Highest temperature: the probabilities of all classes are alike, as scores say nothing."""
@@ -175,27 +185,58 @@ def fit_temperature(scores: Array, codes: IntArray, weights: Array | None = None
     >>> round(fit_temperature(5 * scores, codes), 1)
     5.0
     """
-    scores = np.asarray(scores, np.float64)
-    n_rows = len(scores)
-    weights = np.ones(n_rows) if weights is None else np.asarray(weights, np.float64)
+    weights = np.ones(len(scores)) if weights is None else np.asarray(weights, np.float64)
+    # A few rows whose label is at random keep the temperature above 0.
+    extra = PRIOR_ROWS * float(weights.mean()) / len(scores)
+    some = slice(None, None, max(1, len(scores) // SAMPLED_ROWS))
     # The mean size of a difference makes the unit of the inverse temperature.
-    scores = scores - scores.mean(axis=1, keepdims=True)
-    unit = float(np.sqrt(np.mean(scores**2)))
+    unit = _measure_size(scores[some])
     if unit < 1e-12:
         return 1.0
-    scores /= unit
-    # A few rows whose label is at random keep the temperature above 0.
-    extra = PRIOR_ROWS * weights.mean() / n_rows
-    right = scores[np.arange(n_rows), codes]
-    goal = weights @ right  # the random rows' mean score is 0
-    inverse = 1.0
-    low, high = unit / HOTTEST, unit / COLDEST
+    inverse = 1 / unit
+    for part in (some, slice(None)) if some.step > 1 else (some,):
+        inverse = _refine_inverse(
+            scores[part], codes[part], weights[part], extra=extra, inverse=inverse
+        )
+    return float(np.clip(1 / inverse, COLDEST, HOTTEST))
+
+
+def _measure_size(scores: Array) -> float:
+    """Return the root mean square of the differences of scores from the mean of their row."""
+    scores = np.asarray(scores, np.float64)
+    return float(np.sqrt(np.mean((scores - scores.mean(axis=1, keepdims=True)) ** 2)))
+
+
+def _refine_inverse(
+    scores: Array, codes: IntArray, weights: Float64Array, *, extra: float, inverse: float
+) -> float:
+    """Find the best inverse temperature by Newton's method, from a guess.
+
+    Parameters
+    ----------
+    scores : ndarray
+        ``(n_rows, n_classes)``.
+    codes : ndarray of int64
+        ``(n_rows,)``, true class codes.
+    weights : ndarray of float64
+        ``(n_rows,)``, weight of each row.
+    extra : float
+        Weight that each row has once more with a label at random.
+    inverse : float
+        The guess, above 0.
+    """
+    low, high = 1 / HOTTEST, 1 / COLDEST
     for _ in range(MAX_STEPS):
-        shares = softmax(inverse * scores, axis=1)
-        means = (shares * scores).sum(axis=1)
-        spreads = (shares * scores**2).sum(axis=1) - means**2
-        slope = (weights + extra) @ means - goal
-        bend = (weights + extra) @ spreads
+        slope = bend = 0.0
+        for rows, shifted in _iter_shifted(scores):
+            shares = np.exp(inverse * shifted)
+            shares /= shares.sum(axis=1, keepdims=True)
+            shares *= shifted
+            means = shares.sum(axis=1)
+            spreads = np.einsum("ij,ij->i", shares, shifted) - means**2
+            right = shifted[np.arange(len(shifted)), codes[rows]]
+            slope += weights[rows] @ (means - right) + extra * (means - shifted.mean(axis=1)).sum()
+            bend += (weights[rows] + extra) @ spreads
         before = inverse
         if slope > 0:
             high = min(high, inverse)
@@ -204,9 +245,18 @@ def fit_temperature(scores: Array, codes: IntArray, weights: Array | None = None
         inverse = inverse - slope / bend if bend > 0 else high
         if not low < inverse < high:
             inverse = float(np.sqrt(low * high))
-        if abs(inverse - before) <= 1e-6 * inverse:
+        if abs(inverse - before) <= CLOSE * inverse:
             break
-    return float(np.clip(unit / inverse, COLDEST, HOTTEST))
+    return inverse
+
+
+def _iter_shifted(scores: Array) -> Iterator[tuple[slice, Float64Array]]:
+    """Yield blocks of rows that stay in the processor's cache, less the highest score of each."""
+    size = max(1, BLOCK // scores.shape[1])
+    for start in range(0, len(scores), size):
+        rows = slice(start, start + size)
+        block = np.asarray(scores[rows], np.float64)
+        yield rows, block - block.max(axis=1, keepdims=True)
 
 
 def list_losses(scores: Array, codes: IntArray, temperature: float) -> Float64Array:
@@ -221,5 +271,9 @@ def list_losses(scores: Array, codes: IntArray, temperature: float) -> Float64Ar
     temperature : float
         Number that the scores are divided by.
     """
-    logs = log_softmax(np.asarray(scores, np.float64) / temperature, axis=1)
-    return np.asarray(-logs[np.arange(len(codes)), codes])
+    losses = np.empty(len(scores))
+    for rows, shifted in _iter_shifted(scores):
+        shifted /= temperature
+        right = shifted[np.arange(len(shifted)), codes[rows]]
+        losses[rows] = np.log(np.exp(shifted).sum(axis=1)) - right
+    return losses
