@@ -5,15 +5,13 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from featx.core.errors import FeatxError
-from featx.core.files import check_destination, replacing
 from featx.core.text import show_text
 from featx.core.typing import Array, PathLike
+from featx.report.render import write_html
 
 # Paul Tol's "muted" scheme, which colour-blind readers can tell apart; ten colours with grey.
 COLOURS = (
@@ -120,10 +118,7 @@ def write_page(path: PathLike, title: str, sections: Sequence[tuple[str, str, st
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
         f"<body><h1>{html.escape(title)}</h1>{body}</body></html>\n"
     )
-    path = Path(path)
-    check_destination(path, overwrite=True, error=FeatxError)
-    with replacing(path, error=FeatxError, overwrite=True) as draft:
-        draft.write_text(page, encoding="utf-8")
+    write_html(path, page)
 
 
 def _escape(text: str) -> str:

@@ -1,0 +1,195 @@
+"""Galleries: pages of thumbnails with captions, and the choice between a page and a sheet."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featx.core.errors import FeatxError
+from featx.core.files import check_destination, replacing
+from featx.core.typing import PathLike
+from featx.report.render import render_template, write_html
+from featx.report.sheet import draw_sheet
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SIDE = 224
+"""Largest side of a thumbnail in pixels, some 10 kB: that of a field on most screens."""
+
+QUALITY = 80
+
+PAGES = (".html", ".htm")
+"""Suffixes of pages."""
+
+SHEETS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+"""Format of a contact sheet by its suffix."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One image with its caption, or several that belong together.
+
+    Attributes
+    ----------
+    images : sequence of PIL.Image.Image or None
+        The images, such as both of a pair; None for an image that cannot be shown.
+    lines : sequence of str
+        Caption. The first line names the images, to readers of the screen too.
+    """
+
+    images: Sequence[Image | None]
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Cards under one heading.
+
+    Attributes
+    ----------
+    title : str
+        Heading.
+    text : str
+        Sentences below the heading; may be empty.
+    cards : sequence of Card
+        The cards.
+    """
+
+    title: str
+    text: str = ""
+    cards: Sequence[Card] = ()
+
+
+def write_gallery(path: PathLike, title: str, sections: Sequence[Section]) -> None:
+    """Write one page that holds its images, and opens without a network.
+
+    Parameters
+    ----------
+    path : path
+        Path of the ``.html`` file; a file there is replaced.
+    title : str
+        Title of the page.
+    sections : sequence of Section
+        Sections of the page. Their names and captions are shown as text, whatever they hold.
+
+    Raises
+    ------
+    FeatxError
+        If the page cannot be written.
+    """
+    shown = [
+        {
+            "title": section.title,
+            "text": section.text,
+            "is_wide": any(len(card.images) > 1 for card in section.cards),
+            "cards": [_prepare(card) for card in section.cards],
+        }
+        for section in sections
+    ]
+    write_html(path, render_template("gallery.html", title=title, sections=shown))
+
+
+def check_output(path: PathLike) -> None:
+    """Refuse a file that `write_images` would not write, before images are read.
+
+    Parameters
+    ----------
+    path : path
+        Path of the page or of the sheet.
+
+    Raises
+    ------
+    FeatxError
+        If the suffix is none of a page or a sheet, or if the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (*PAGES, *SHEETS):
+        raise FeatxError(
+            subject=str(path),
+            expected=f"a file that ends in {', '.join((PAGES[0], *SHEETS))}",
+            got=path.suffix or "none of these",
+            remedy="Name the file sheet.png for one image, or page.html for a page.",
+        )
+    check_destination(path, overwrite=True, error=FeatxError)
+
+
+def write_images(
+    path: PathLike,
+    title: str,
+    sections: Sequence[Section],
+    *,
+    n_columns: int = 8,
+    side: int = 160,
+) -> None:
+    """Write sections as a page or as one contact sheet, by the suffix of the file.
+
+    Parameters
+    ----------
+    path : path
+        Path of the file: ``.html`` for a page; ``.png``, ``.jpg`` or ``.webp`` for a sheet.
+    title : str
+        Title of the page.
+    sections : sequence of Section
+        What to show. On a sheet, each image of a card has the caption of the card.
+    n_columns, side : int
+        Number of images in a line of a sheet, and the side of each in pixels.
+
+    Raises
+    ------
+    FeatxError
+        If the file cannot be written, or if there are too many images for a sheet.
+    """
+    check_output(path)
+    path = Path(path)
+    if path.suffix.lower() in PAGES:
+        write_gallery(path, title, sections)
+        return
+    cells = list(_iter_cells(sections))
+    sheet = draw_sheet(
+        [image for image, _, _ in cells],
+        [caption for _, caption, _ in cells],
+        groups=[group for _, _, group in cells],
+        n_columns=n_columns,
+        side=side,
+    )
+    with replacing(path, error=FeatxError, overwrite=True) as draft, draft.open("wb") as stream:
+        sheet.save(stream, SHEETS[path.suffix.lower()])
+
+
+def _iter_cells(sections: Sequence[Section]) -> Iterator[tuple[Image | None, str, str]]:
+    """Yield each image with its caption and its heading."""
+    for section in sections:
+        for card in section.cards:
+            for image in card.images:
+                yield image, "\n".join(card.lines), section.title
+
+
+def _prepare(card: Card) -> dict[str, Any]:
+    """Return what the template shows of a card."""
+    return {
+        "sources": [image and encode_thumbnail(image) for image in card.images],
+        "name": card.lines[0] if card.lines else "image",
+        "lines": card.lines,
+    }
+
+
+def encode_thumbnail(image: Image, side: int = SIDE) -> str:
+    """Encode an image as the address of a small JPEG that holds its bytes.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        The image, which is not changed.
+    side : int
+        Largest side in pixels.
+    """
+    small = image.convert("RGB") if image.mode != "RGB" else image.copy()
+    small.thumbnail((side, side))
+    stream = io.BytesIO()
+    small.save(stream, "JPEG", quality=QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
