@@ -52,6 +52,7 @@ from .embedding.timings import Timings as Timings
 from .engines.engine import Engine as Engine
 from .engines.engine import EngineBuilder as EngineBuilder
 from .engines.engine import Slot as Slot
+from .exchange.torch_dataset import EmbeddingDataset as EmbeddingDataset
 from .extraction.extract import extract as extract
 from .extraction.ledger import read_failures as read_failures
 from .extraction.reembed import Comparison as Comparison

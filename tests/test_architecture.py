@@ -45,7 +45,10 @@ ONLY_IN = {
     "sklearn": ["heads/", "demo.py"],
     "h5py": ["cache/"],
     "jinja2": ["report/"],
-    "torch": ["backbones/", "engines/", "finetune/", "core/torch_state.py"],
+    "torch": [
+        *("backbones/", "engines/", "finetune/"),
+        *("core/torch_state.py", "exchange/torch_dataset.py"),
+    ],
     "openvino": ["engines/"],
     "torchvision": ["backbones/"],
 }

@@ -1,0 +1,1 @@
+"""Caches and other programs: data sets, export, import."""
