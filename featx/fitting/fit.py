@@ -186,7 +186,9 @@ def fit_head(  # noqa: PLR0913
     ):
         if before is not None and embedding is None:
             embedding = find_comparable(opened, before)
-        rows = FittingRows.read(opened, split=split, embedding=embedding, kind=classifier.kind)
+        rows = FittingRows.read(
+            opened, split=split, embedding=embedding, kind=classifier.kind, pca=classifier.pca
+        )
         check_class_weight(classifier.class_weight, np.unique(rows.y))
         for text in rows.list_notes():
             note(text)

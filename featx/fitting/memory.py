@@ -13,11 +13,16 @@ from featx.heads.kinds import AUTO, MAX_COMPARED_KERNEL
 from featx.heads.lbfgs import HISTORY
 from featx.heads.solvers import MAX_KEPT, MAX_NUMBERS, MAX_THREADS
 
+N_PARTS = 15
+"""Training sets of a search on five folds: without each fold, and without each pair of folds."""
+
 TOLD_BYTES = 1 << 28
 """Memory of a fit that a person is told of beforehand."""
 
 
-def count_fit_bytes(n_rows: int, dim: int, n_classes: int, *, kind: str = "logreg") -> int:
+def count_fit_bytes(
+    n_rows: int, dim: int, n_classes: int, *, kind: str = "logreg", pca: int | None = None
+) -> int:
     """Estimate the bytes that a fit takes at its peak, beside the process as it is.
 
     Parameters
@@ -30,6 +35,8 @@ def count_fit_bytes(n_rows: int, dim: int, n_classes: int, *, kind: str = "logre
         Number of classes.
     kind : str
         Kind of the head.
+    pca : int or None
+        Number of principal components that the head reads; None for all channels.
 
     Examples
     --------
@@ -50,10 +57,15 @@ def count_fit_bytes(n_rows: int, dim: int, n_classes: int, *, kind: str = "logre
         kept += 4 * 6 * 5 * n_rows * n_classes  # scores of each shrinkage
     if kind == "rbf-svm" or (kind == AUTO and n_rows <= MAX_COMPARED_KERNEL):
         lanes += 8 * (1 + n_threads) * n_rows**2 if n_rows <= MAX_EXACT else 3 * 4 * n_rows * 2000
+    if pca is not None:  # the rows of each part in components of its own
+        kept += N_PARTS * 4 * n_rows * (1 + pca)
+        axes += 3 * 8 * rank**2
     return int(copies + axes + lanes + kept)
 
 
-def check_memory(n_rows: int, dim: int, n_classes: int, *, kind: str) -> None:
+def check_memory(
+    n_rows: int, dim: int, n_classes: int, *, kind: str, pca: int | None = None
+) -> None:
     """Say how much memory a fit will take, if it is much, and refuse what there is no memory for.
 
     Parameters
@@ -62,13 +74,15 @@ def check_memory(n_rows: int, dim: int, n_classes: int, *, kind: str) -> None:
         Numbers of rows, of channels and of classes.
     kind : str
         Kind of the head.
+    pca : int or None
+        Number of principal components that the head reads; None for all channels.
 
     Raises
     ------
     HeadError
         If the fit takes more than this process may have.
     """
-    n_bytes, free = count_fit_bytes(n_rows, dim, n_classes, kind=kind), find_free_memory()
+    n_bytes, free = count_fit_bytes(n_rows, dim, n_classes, kind=kind, pca=pca), find_free_memory()
     if n_bytes < TOLD_BYTES:
         return
     shape = f"{n_rows:,} rows of {dim} numbers"

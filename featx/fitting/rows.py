@@ -72,7 +72,13 @@ class FittingRows:
 
     @classmethod
     def read(
-        cls, cache: Cache, *, split: str | None, embedding: str | None, kind: str = "logreg"
+        cls,
+        cache: Cache,
+        *,
+        split: str | None,
+        embedding: str | None,
+        kind: str = "logreg",
+        pca: int | None = None,
     ) -> FittingRows:
         """Read the labelled rows of a split that have a vector.
 
@@ -86,6 +92,8 @@ class FittingRows:
             Name of the embedding; None for the only one of the cache.
         kind : str
             Kind of the head to fit, for the memory that it takes.
+        pca : int or None
+            Number of principal components that it reads; None for all channels.
         """
         if split is None:
             split = "train" if cache.list_splits() else "all"
@@ -93,7 +101,7 @@ class FittingRows:
         rows = cache.select_rows(split, labelled=True, embedding=info.name)
         y = cache.labels[rows]
         check_labels(y, subject=f"{cache.path}, split {split}")
-        check_memory(len(rows), info.fingerprint.dim, len(np.unique(y)), kind=kind)
+        check_memory(len(rows), info.fingerprint.dim, len(np.unique(y)), kind=kind, pca=pca)
         taken = cls.take(cache, rows, y, info=info, split=split)
         note_labels(y, subject=f"{cache.path}, split {split}", units=taken.units)
         return taken

@@ -64,7 +64,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Scaling of the embeddings: each channel to mean 0 and variance 1, each row to length 1, or
         none.
     pca : int, optional
-        Number of principal components that the head reads. Default: it reads all channels.
+        Number of principal components that the head reads. Heads of the folds find theirs without
+        the fold. Default: it reads all channels.
     near : float, optional
         Strength that was good on rows of the same kind: the search tries values around it first,
         and goes on from there. Default: the search begins with the grid of the kind.
@@ -217,16 +218,10 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         folds = self._build_folds(codes, units, learnt, self.random_state)
         steps = build_steps(self.scaling, self.pca)
         with stage("scaling"):
-            rows, mean, scale, shift = apply_steps(steps, X)
-            task = Task(
-                X=rows,
-                coordinates=Coordinates.find(rows, mean, scale),
-                codes=codes,
-                n_classes=len(self.classes_),
-                class_weight=weigh_codes(self.class_weight, self.classes_),
-                parts=[],
-                shift=shift,
-            )
+            task = self._build_task(steps, X, codes)
+            # Components of all rows would know the rows of the folds.
+            is_reduced = self.pca is not None and bool(folds)
+            searched = self._build_task(steps[:1], X, codes) if is_reduced else task
         kinds = (
             list_compared(len(codes), self.class_weight)
             if self.kind == AUTO
@@ -239,11 +234,12 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if folds:
             search = functools.partial(
                 search_kinds,
-                task,
+                searched,
                 kinds=kinds,
                 units=units,
                 strength=None if self.C == "auto" else self.C_,
                 near=self.near,
+                n_components=self.pca,
                 progress=self.progress,
             )
             self.search_ = search(folds)
@@ -260,11 +256,24 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 self.C_,
                 classes=self.classes_,
                 class_weight=self.class_weight,
-                scaled=rows[:0] if kind.loss is not None else _transform(steps, rows, X),
-                shift=shift,
+                scaled=task.X[:0] if kind.loss is not None else _transform(steps, task.X, X),
+                shift=np.asarray(task.shift),
             )
         last = classifier.steps if isinstance(classifier, Pipeline) else [("classify", classifier)]
         self.pipeline_ = Pipeline([*steps, *last])
+
+    def _build_task(self, steps: list[tuple[str, Any]], X: Float32Array, codes: IntArray) -> Task:
+        """Fit steps on the rows, and build what a search and the last fit learn from."""
+        rows, mean, scale, shift = apply_steps(steps, X)
+        return Task(
+            X=rows,
+            coordinates=Coordinates.find(rows, mean, scale),
+            codes=codes,
+            n_classes=len(self.classes_),
+            class_weight=weigh_codes(self.class_weight, self.classes_),
+            parts=[],
+            shift=shift,
+        )
 
     def _repeat(self, search: Callable[..., Search], deal: Callable[[int], Folds]) -> None:
         """Keep the held-out predictions, and make those of further dealings of the folds."""

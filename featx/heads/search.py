@@ -23,6 +23,7 @@ from featx.heads.kinds import HeadKind
 from featx.heads.learners import Learner, LinearLearner, Task
 from featx.heads.nested import Grid, Line, Nested, NestedSearch
 from featx.heads.plain import PlainLearner
+from featx.heads.reduced import Components, ReducedLearner
 from featx.heads.splits import Folds
 
 NO_FOLD = -1
@@ -89,7 +90,7 @@ def weigh_scored(codes: IntArray, class_weight: ClassWeight, folds: Folds) -> Fl
     return np.asarray(1 / np.maximum(counts, 1)[codes], np.float64)
 
 
-def search_kinds(
+def search_kinds(  # noqa: PLR0913
     task: Task,
     folds: Folds,
     *,
@@ -97,6 +98,7 @@ def search_kinds(
     units: IntArray | None = None,
     strength: float | None = None,
     near: float | None = None,
+    n_components: int | None = None,
     title: str = "",
     progress: bool | None = False,
 ) -> Search:
@@ -116,6 +118,9 @@ def search_kinds(
         Strength of the only kind. Default: the strength is searched.
     near : float, optional
         Strength of the only kind around which the search begins. Default: the grid of the kind.
+    n_components : int, optional
+        Number of principal components that the heads read, found on the rows that each is fitted
+        on. Default: they read all channels.
     title : str
         First words of the progress, such as ``"dealing 2 of 10: "``.
     progress : bool or None
@@ -129,6 +134,7 @@ def search_kinds(
     """
     found: list[tuple[HeadKind, Nested, NestedSearch]] = []
     weights = weigh_scored(task.codes, task.class_weight, folds)
+    components = None if n_components is None else Components(task.coordinates, n_components)
     for kind in kinds:
         grid = build_grid(kind, strength, near)
         exponents = grid.exponents
@@ -143,7 +149,7 @@ def search_kinds(
                 folds, task.codes, task.n_classes, weights, grid=grid, update=bar.update
             )
             of_kind = replace(task, parts=nested.parts)
-            learner = build_learner(kind, of_kind, [10.0**one for one in exponents])
+            learner = build_learner(kind, of_kind, [10.0**one for one in exponents], components)
             result = nested.run(learner, of_kind)
         if strength is not None and kind.loss == "logistic":  # as scikit-learn has them
             result = replace(result, temperature=1.0, temperatures=[1.0] * len(folds))
@@ -186,7 +192,9 @@ def build_grid(kind: HeadKind, strength: float | None, near: float | None) -> Gr
     return Grid(exponents=beside or kind.grid, is_open=False)
 
 
-def build_learner(kind: HeadKind, task: Task, strengths: list[float]) -> Learner:
+def build_learner(
+    kind: HeadKind, task: Task, strengths: list[float], components: Components | None = None
+) -> Learner:
     """Build the learner of a kind.
 
     Parameters
@@ -197,7 +205,16 @@ def build_learner(kind: HeadKind, task: Task, strengths: list[float]) -> Learner
         Rows to learn, with the parts that will be fitted.
     strengths : list of float
         Strengths of the grid.
+    components : Components, optional
+        Principal components that the heads read. Default: all channels.
     """
+    if components is not None:
+        return ReducedLearner(
+            task,
+            components,
+            lambda part: build_learner(kind, part, strengths),
+            is_kept=kind.name != "rbf-svm",
+        )
     if kind.loss is not None:
         return LinearLearner(task, kind.loss)
     return PlainLearner(task, kind) if kind.learn is None else kind.learn(task, strengths)

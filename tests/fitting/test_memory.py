@@ -49,6 +49,12 @@ def test_count_fit_bytes_grows_with_rows(kind: str) -> None:
     assert count_fit_bytes(8000, 64, 5, kind=kind) > count_fit_bytes(4000, 64, 5, kind=kind) > 0
 
 
+def test_count_fit_bytes_counts_the_components_of_each_part() -> None:
+    without, of_64, of_128 = (count_fit_bytes(50_000, 1280, 10, pca=pca) for pca in (None, 64, 128))
+    assert of_64 - without > 15 * 4 * 50_000 * 64
+    assert of_128 - of_64 == 15 * 4 * 50_000 * 64
+
+
 MEASURE = """
 import sys
 import numpy as np

@@ -73,6 +73,7 @@ def test_classifier_defaults_are_stated() -> None:
         "scaling": "standard",
         "pca": None,
         "near": None,
+        "repeats": 1,
         "random_state": 0,
         "progress": False,
     }
