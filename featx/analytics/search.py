@@ -1,0 +1,339 @@
+"""Search: the rows of a cache whose vectors are nearest to others by their cosine, exactly.
+
+The product of single precision only proposes rows. The cosine of each proposed row is computed in
+double precision, so that a result depends neither on the block that a row lies in nor on the other
+queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from featx.cache.reader import Cache
+from featx.core.errors import CacheError
+from featx.core.similarity import compute_cosines
+from featx.core.text import join_some
+from featx.core.typing import Array, BoolArray, Float32Array, Float64Array, IntArray
+
+MEMORY = 384 << 20
+"""Number of bytes of vectors that a searcher keeps; more are read again at each search."""
+
+BLOCK_BYTES = 8 << 20
+"""Number of bytes of the vectors that are read at once."""
+
+MAX_SCORES = 1 << 22
+"""Largest number of cosines that are computed at once, 16 MB of single precision."""
+
+MAX_QUERIES = 1024
+"""Largest number of queries of one pass over the vectors."""
+
+MARGIN = 1e-5
+"""Largest error of a cosine in single precision: rows that are nearer to the last one are looked at
+in double precision. The error of 80,000 dimensions would be as large, if all roundings added up."""
+
+MAX_PAIRS = 1 << 21
+"""Largest number of values of vectors that are held in double precision at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """The nearest rows of some queries.
+
+    Attributes
+    ----------
+    rows : ndarray of int
+        ``(n_queries, top)``, numbers of rows of the cache, nearest first; of rows that are equally
+        near, the first one first. -1 if there are fewer rows.
+    scores : ndarray of float64
+        ``(n_queries, top)``, cosines, from -1 to 1; NaN if there are fewer rows.
+    """
+
+    rows: IntArray
+    scores: Float64Array
+
+
+class Searcher:
+    """Find the rows of a cache that are nearest to vectors, by their cosine, exactly.
+
+    Vectors are read in blocks. If they fit in `memory`, the first search keeps them there for the
+    next ones. The cache must stay open.
+
+    Parameters
+    ----------
+    cache : Cache
+        The open cache; it may be several that are read as one.
+    embedding : str, optional
+        Name of the embedding. Default: the only one.
+    rows : ndarray of int, optional
+        Rows to search in. Rows without a vector are passed over. Default: all rows.
+    memory : int
+        Number of bytes of vectors that may be kept.
+
+    Attributes
+    ----------
+    embedding : str
+        Name of the embedding.
+    rows : ndarray of int
+        Rows that are searched, ascending.
+
+    Raises
+    ------
+    CacheError
+        If the cache has no such embedding, or none of the rows has a vector.
+
+    See Also
+    --------
+    featx.search : Search with images.
+
+    Examples
+    --------
+    >>> with featx.open_cache("photos.h5") as cache:
+    ...     searcher = featx.Searcher(cache, rows=cache.select_rows("train"))
+    ...     found = searcher.find(cache.read_vectors(rows=cache.select_rows("val")), top=3)
+    >>> found.rows.shape, found.scores.dtype.name
+    ((4, 3), 'float64')
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        *,
+        embedding: str | None = None,
+        rows: IntArray | None = None,
+        memory: int = MEMORY,
+    ) -> None:
+        info = cache.get_info(embedding)
+        self.embedding, self._cache, self._dim = info.name, cache, info.fingerprint.dim
+        present = cache.read_present(info.name)
+        wanted = np.ones(len(cache), bool)
+        if rows is not None:
+            wanted[:] = False
+            wanted[rows] = True
+        self.rows = np.flatnonzero(wanted & present)
+        if not len(self.rows):
+            raise CacheError(
+                subject=f"{cache.path}, embedding {info.name}",
+                expected="at least one row with a vector to search in",
+                got=f"none of {int(wanted.sum()):,}",
+                remedy="Choose other rows, or add the vectors with featx.extract(source, "
+                "output=path).",
+            )
+        self._fits = len(self.rows) * self._dim * 4 <= memory
+        self._held: tuple[IntArray, Float32Array] | None = None
+        self._unusable: IntArray | None = None
+
+    def find(self, queries: Array, *, top: int = 10, exclude: IntArray | None = None) -> Neighbours:
+        """Find the nearest rows of each query.
+
+        Parameters
+        ----------
+        queries : ndarray
+            Vectors ``(n_queries, dim)``.
+        top : int
+            Number of rows to find for each query.
+        exclude : ndarray of int, optional
+            ``(n_queries,)``, a row that is not found for each query, such as the query itself; -1
+            for none.
+
+        Returns
+        -------
+        Neighbours
+            Rows and cosines.
+
+        Raises
+        ------
+        CacheError
+            If a query has another number of dimensions, or is zero or not finite, so that it has no
+            cosine with anything.
+        """
+        units = self._check_queries(np.asarray(queries))
+        own = np.full(len(units), -1) if exclude is None else np.asarray(exclude, np.int64)
+        top = min(top, len(self.rows))
+        parts = [
+            self._find_some(
+                units[start : start + MAX_QUERIES], own[start : start + MAX_QUERIES], top
+            )
+            for start in range(0, len(units), MAX_QUERIES)
+        ]
+        if not parts:
+            return Neighbours(rows=np.empty((0, top), np.int64), scores=np.empty((0, top)))
+        scores = np.concatenate([part.scores for part in parts])
+        return Neighbours(
+            rows=np.concatenate([part.rows for part in parts]),
+            scores=np.where(np.isneginf(scores), np.nan, scores),
+        )
+
+    def find_unusable(self) -> IntArray:
+        """Return the rows that no search finds, because their vector is zero or not finite.
+
+        Returns
+        -------
+        ndarray of int
+            Numbers of rows, ascending.
+        """
+        if self._unusable is None:
+            for _ in self._iter_blocks(len(self.rows)):
+                pass
+        assert self._unusable is not None
+        return self._unusable
+
+    def _check_queries(self, queries: Array) -> Float32Array:
+        """Bring queries to length 1; refuse those that have none."""
+        if queries.ndim != 2 or queries.shape[1] != self._dim:
+            raise CacheError(
+                subject="queries",
+                expected=f"vectors (n_queries, {self._dim}) of embedding {self.embedding}",
+                got=f"an array of shape {queries.shape}",
+                remedy="Embed the queries with the same backbone and layer.",
+            )
+        units, is_usable = normalise(queries)
+        bad = np.flatnonzero(~is_usable)
+        if len(bad):
+            raise CacheError(
+                subject="queries",
+                expected="finite vectors that are not zero",
+                got=f"{len(bad):,} other{'s' * (len(bad) > 1)}: "
+                f"{join_some([str(one) for one in bad.tolist()], 3)}",
+                remedy="Leave them out: they have no cosine with anything.",
+            )
+        return units
+
+    def _find_some(self, units: Float32Array, own: IntArray, top: int) -> Neighbours:
+        best = Neighbours(
+            rows=np.full((len(units), top), -1), scores=np.full((len(units), top), -np.inf)
+        )
+        for rows, block in self._iter_blocks(max(1, MAX_SCORES // len(units))):
+            scores = units @ block.T
+            places = np.searchsorted(rows, own)
+            places[places == len(rows)] = 0
+            mine = np.flatnonzero(rows[places] == own)
+            scores[mine, places[mine]] = -np.inf
+            best = _merge(best, _propose(scores, best, top), (units, block, rows))
+        return best
+
+    def _iter_blocks(self, n_rows: int) -> Iterator[tuple[IntArray, Float32Array]]:
+        """Yield rows with their vectors of length 1; without the rows that have none."""
+        if self._held is not None:
+            rows, vectors = self._held
+            for start in range(0, len(rows), n_rows):
+                yield rows[start : start + n_rows], vectors[start : start + n_rows]
+            return
+        unusable, n_kept = [np.empty(0, np.int64)], 0
+        n_rows = min(n_rows, max(1, BLOCK_BYTES // (4 * self._dim)))
+        kept = np.empty((len(self.rows), self._dim), np.float32) if self._fits else None
+        for rows, block, is_usable in self._iter_read(n_rows):
+            if not is_usable.all():
+                unusable.append(rows[~is_usable])
+                rows, block = rows[is_usable], block[is_usable]
+            if kept is not None:
+                kept[n_kept : n_kept + len(block)] = block
+                n_kept += len(block)
+            if len(rows):
+                yield rows, block
+        self._unusable = np.concatenate(unusable)
+        if kept is not None:
+            usable = np.setdiff1d(self.rows, self._unusable, assume_unique=True)
+            self._held = usable, kept[:n_kept]
+
+    def _iter_read(self, n_rows: int) -> Iterator[tuple[IntArray, Float32Array, BoolArray]]:
+        """Read blocks of rows, each while the one before is worked on."""
+
+        def read(rows: IntArray) -> tuple[IntArray, Float32Array, BoolArray]:
+            return rows, *normalise(self._cache.take_vectors(self.embedding, rows))
+
+        starts = range(0, len(self.rows), n_rows)
+        with ThreadPoolExecutor(1, "featx-search") as pool:
+            reading = pool.submit(read, self.rows[:n_rows])
+            for start in starts[1:]:
+                ahead = pool.submit(read, self.rows[start : start + n_rows])
+                yield reading.result()
+                reading = ahead
+            yield reading.result()
+
+
+def normalise(vectors: Array) -> tuple[Float32Array, BoolArray]:
+    """Bring vectors to length 1.
+
+    Parameters
+    ----------
+    vectors : ndarray
+        Vectors ``(n, dim)`` of any dtype of floats.
+
+    Returns
+    -------
+    units : ndarray of float32
+        Vectors ``(n, dim)`` of length 1. Of a vector that is zero or not finite, it means nothing.
+    is_usable : ndarray of bool
+        ``(n,)``, whether the vector has a direction.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> units, is_usable = normalise(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    >>> units[0].tolist(), is_usable.tolist()
+    ([0.6000000238418579, 0.800000011920929], [True, False])
+    """
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        units = vectors.astype(np.float32)
+        squares = np.einsum("ij,ij->i", units, units)
+        # Squares of very small and very large values leave the range of single precision.
+        odd = np.flatnonzero(~((squares > 1e-30) & (squares < 1e30)))
+        if len(odd):
+            exact = vectors[odd].astype(np.float64)
+            exact /= np.abs(exact).max(axis=1, keepdims=True)
+            units[odd] = exact / np.linalg.norm(exact, axis=1, keepdims=True)
+            squares[odd] = np.where(np.isfinite(units[odd]).all(axis=1), 1, np.nan)
+        units /= np.sqrt(squares)[:, None]
+    return units, np.isfinite(squares)
+
+
+def _propose(scores: Float32Array, best: Neighbours, top: int) -> tuple[IntArray, IntArray]:
+    """Choose the pairs of a query and a row of a block that may be among the best ones."""
+    n_queries, n_rows = scores.shape
+    # Every cosine is above -2; a row that must not be found has -inf.
+    bar = np.maximum(best.scores[:, -1:], -2).astype(np.float32) - np.float32(MARGIN)
+    keep = scores >= bar
+    if n_rows > top and np.count_nonzero(keep) > 4 * top * n_queries:
+        least = np.partition(scores, n_rows - top, axis=1)[:, n_rows - top, None]
+        keep &= scores >= least - np.float32(2 * MARGIN)
+    queries, places = keep.nonzero()
+    most = 64 + 4 * top
+    if len(queries) > most * n_queries:  # many copies of one image
+        order = np.lexsort((places, -scores[queries, places], queries))
+        queries, places = queries[order], places[order]
+        rank = np.arange(len(queries)) - np.searchsorted(queries, queries)
+        queries, places = queries[rank < most], places[rank < most]
+    return queries, places
+
+
+def _merge(
+    best: Neighbours,
+    proposed: tuple[IntArray, IntArray],
+    vectors: tuple[Float32Array, Float32Array, IntArray],
+) -> Neighbours:
+    """Compute the cosines of the pairs that are proposed, and merge them into the best ones."""
+    queries, places = proposed
+    if not len(queries):
+        return best
+    units, block, rows = vectors
+    step = max(1, MAX_PAIRS // units.shape[1])
+    cosines = np.concatenate(
+        [
+            compute_cosines(
+                units[queries[start : start + step]], block[places[start : start + step]]
+            )
+            for start in range(0, len(queries), step)
+        ]
+    )
+    n_queries, top = best.rows.shape
+    all_queries = np.concatenate([np.repeat(np.arange(n_queries), top), queries])
+    all_rows = np.concatenate([best.rows.ravel(), rows[places]])
+    all_scores = np.concatenate([best.scores.ravel(), np.clip(cosines, -1, 1)])
+    order = np.lexsort((all_rows, -all_scores, all_queries))
+    firsts = np.searchsorted(all_queries[order], np.arange(n_queries))
+    chosen = order[firsts[:, None] + np.arange(top)]
+    return Neighbours(rows=all_rows[chosen], scores=all_scores[chosen])
