@@ -44,6 +44,7 @@ from .core.texts import Texts as Texts
 from .doctor.diagnose import Diagnosis as Diagnosis
 from .doctor.diagnose import diagnose as diagnose
 from .embedding.embed import embed as embed
+from .embedding.image_embedder import ImageEmbedder as ImageEmbedder
 from .embedding.named import close_engines as close_engines
 from .embedding.options import RunKeywords as RunKeywords
 from .embedding.options import RunOptions as RunOptions

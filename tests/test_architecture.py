@@ -42,7 +42,7 @@ ONLY_IN = {
     "tqdm": ["core/bar.py"],
     "PIL": ["images/decode.py", "images/opening.py", "report/fonts.py", "report/sheet.py"],
     "pillow_heif": ["images/opening.py"],
-    "sklearn": ["heads/", "demo.py"],
+    "sklearn": ["heads/", "demo.py", "embedding/image_embedder.py"],
     "h5py": ["cache/"],
     "jinja2": ["report/"],
     "torch": [

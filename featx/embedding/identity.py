@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
+import importlib.metadata
+import platform
+import socket
 from collections.abc import Callable, Sequence
 
 from featx.backbones.backbone import Backbone
@@ -10,9 +14,13 @@ from featx.backbones.load import load_backbone
 from featx.backbones.spec import PENULTIMATE
 from featx.core.errors import BackboneError, FingerprintError, WeightsError
 from featx.core.fingerprint import Fingerprint, check_comparable
-from featx.core.provenance import Origin
+from featx.core.provenance import Origin, Provenance
 from featx.core.typing import Decode, Precision
+from featx.engines.info import EngineInfo
 from featx.images.decode import DECODERS
+
+VERSIONED = ("featx", "torch", "torchvision", "pillow", "numpy", "h5py")
+"""Packages whose versions the provenance names."""
 
 
 def resolve_backbone(
@@ -139,6 +147,33 @@ def build_fingerprint(
         decoder=DECODERS[decode],
         precision=precision,
         dim=backbone.dims[layer],
+    )
+
+
+def build_provenance(backbone: Backbone, engine: EngineInfo, source: str) -> Provenance:
+    """Describe who computes an embedding, when and how.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The network.
+    engine : EngineInfo
+        The engine that runs it.
+    source : str
+        Name of the images.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    versions = {name: importlib.metadata.version(name) for name in VERSIONED}
+    return Provenance(
+        origin=backbone.origin,
+        engine=engine.name,
+        device=engine.device,
+        batch_size=engine.batch_size,
+        source=source,
+        time=now.isoformat(timespec="milliseconds"),
+        host=socket.gethostname(),
+        platform=platform.platform(),
+        versions=versions | dict(engine.versions),
     )
 
 

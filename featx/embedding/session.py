@@ -17,6 +17,7 @@ from featx.embedding.batching import EmbeddedBatch
 from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunOptions
 from featx.engines.engine import Engine
+from featx.engines.info import EngineInfo, describe_engine
 from featx.images.entries import Entry
 from featx.images.sources.inputs import read_images
 
@@ -67,6 +68,11 @@ class EmbeddingSession:
         self._lock, self._is_open = threading.Lock(), True
         self._user: int | None = None  # the thread that holds the lock
 
+    @property
+    def engine(self) -> EngineInfo:
+        """The description of the engine."""
+        return describe_engine(self._engine)
+
     def embed(self, images: Any) -> Float32Array:
         """Embed images.
 
@@ -99,14 +105,7 @@ class EmbeddingSession:
         parts = [np.empty((0, self.backbone.dims[layer]), np.float32)]
         with closing(self.iter_batches(entries)) as batches:
             for batch in batches:
-                for failure in batch.failures:
-                    raise DecodeError(
-                        subject=failure.path,
-                        expected="an image that can be embedded",
-                        got=f"a {failure.stage} failure ({failure.reason})",
-                        remedy="Leave the image out, or use featx.extract, which records failures "
-                        "and goes on.",
-                    )
+                refuse_failures(batch)
                 parts.append(batch.vectors[layer])
         return np.concatenate(parts)
 
@@ -170,6 +169,28 @@ class EmbeddingSession:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def refuse_failures(batch: EmbeddedBatch) -> None:
+    """Raise an error for the first image of a batch that failed.
+
+    Parameters
+    ----------
+    batch : EmbeddedBatch
+        The results of the batch.
+
+    Raises
+    ------
+    DecodeError
+        If an image failed. The error names the image.
+    """
+    for failure in batch.failures:
+        raise DecodeError(
+            subject=failure.path,
+            expected="an image that can be embedded",
+            got=f"a {failure.stage} failure ({failure.reason})",
+            remedy="Leave the image out, or use featx.extract, which records failures and goes on.",
+        )
 
 
 @contextmanager

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
-import importlib.metadata
 import os
-import platform
-import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -28,8 +24,7 @@ from featx.core.parts import Part
 from featx.core.progress import stage
 from featx.core.provenance import Provenance
 from featx.core.typing import PathLike, VectorDtype
-from featx.embedding.identity import build_fingerprint, resolve_backbone
-from featx.engines.info import EngineInfo
+from featx.embedding.identity import build_fingerprint, build_provenance, resolve_backbone
 from featx.extraction.checks import (
     check_fingerprints,
     check_manifest,
@@ -46,9 +41,6 @@ from featx.images.elsewhere import read_file_address
 from featx.images.manifest import Manifest
 from featx.images.names import escape_name
 from featx.images.sources.read import read_manifest
-
-VERSIONED = ("featx", "torch", "torchvision", "pillow", "numpy", "h5py")
-"""Packages whose versions the provenance names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +168,7 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
         runner = stack.enter_context(
             open_runner(request.cluster, backbone, run, settings=settings, n_images=len(whole))
         )
-        provenance = build_provenance(backbone, runner.engine, manifest)
+        provenance = build_provenance(backbone, runner.engine, os.fspath(manifest.source))
         infos = _build_infos(settings, backbone, names, provenance)
         if made is not None:
             check_fingerprints(made, infos)
@@ -270,21 +262,4 @@ def _build_infos(
     return tuple(
         EmbeddingInfo(name, fingerprint, provenance)
         for name, fingerprint in zip(names, fingerprints, strict=True)
-    )
-
-
-def build_provenance(backbone: Backbone, engine: EngineInfo, manifest: Manifest) -> Provenance:
-    """Describe who computes an embedding, when and how."""
-    now = datetime.datetime.now(datetime.UTC)
-    versions = {name: importlib.metadata.version(name) for name in VERSIONED}
-    return Provenance(
-        origin=backbone.origin,
-        engine=engine.name,
-        device=engine.device,
-        batch_size=engine.batch_size,
-        source=os.fspath(manifest.source),
-        time=now.isoformat(timespec="milliseconds"),
-        host=socket.gethostname(),
-        platform=platform.platform(),
-        versions=versions | dict(engine.versions),
     )
