@@ -1,0 +1,356 @@
+"""Find near-duplicates: embeddings propose pairs, pixels confirm them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from featx.analytics.alignment import measure_agreement
+from featx.analytics.certainty import (
+    Usual,
+    choose_threshold,
+    compute_certainty,
+    compute_log_odds,
+    measure_usual,
+)
+from featx.analytics.clusters import choose_kept, find_clusters, rank_splits
+from featx.analytics.pairs import N_PROPOSED, Pairs, find_near_pairs
+from featx.analytics.row_images import RowImages
+from featx.analytics.thumbnails import read_thumbnails
+from featx.cache.reader import Cache
+from featx.core.digests import is_known
+from featx.core.learnt import shorten_each
+from featx.core.progress import show_progress, stage
+from featx.core.typing import (
+    BoolArray,
+    Float32Array,
+    Float64Array,
+    IntArray,
+    StrArray,
+)
+
+FAR = 0.95
+"""Distance up to which pairs are proposed: most neighbours lie beyond."""
+
+CLOSE = 0.01
+"""Share of all near pairs that are proposed, whatever their distance: images of which there are
+dozens of copies have all neighbours near."""
+
+N_NULL = 2000
+"""Number of pairs of neighbours that say what agreement is usual."""
+
+NULL_RANK = 12
+"""Rank of these neighbours, at least: they are alike, and hardly copies."""
+
+REPEATED = 1.0
+"""Log-odds by which each further pair of an image comes later, among pairs of equal certainty."""
+
+MAX_ALL = 32
+"""Largest number of copies of one file of which all pairs are listed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearDuplicates:
+    """Pairs of images that are copies of each other, or the same shot, most certain first.
+
+    Of pairs of equal certainty, those come later that are the second, third, … of an image: the
+    first pairs name as many images as they can, held-out ones above all.
+
+    Attributes
+    ----------
+    a, b : ndarray of int64
+        ``(n_pairs,)``, rows of the cache; `a` is the smaller number.
+    a_id, b_id : ndarray of str
+        ``(n_pairs,)``, their ids.
+    score : ndarray of float64
+        ``(n_pairs,)``, certainty that the two show the same shot: 1 for the same bytes, else at
+        most 0.99.
+    exact : ndarray of bool
+        ``(n_pairs,)``, True if the two files have the same bytes.
+    cosine : ndarray of float32
+        ``(n_pairs,)``, cosine of the embeddings; NaN if a row has no vector.
+    agreement : ndarray of float32
+        ``(n_pairs,)``, correlation of the pixels where they agree best; 1 for the same bytes; NaN
+        if the images were not compared.
+    crosses : ndarray of bool
+        ``(n_pairs,)``, True if the two lie in two splits: a leak.
+    cluster : ndarray of int64
+        ``(n_rows,)``, number of the cluster of each row of the cache; -1 for a row without a
+        duplicate.
+    kept : ndarray of bool
+        ``(n_rows,)``, True for one image of each cluster and for all without one: an image of test
+        before one of val, and of val before others; then the one with the most pixels; then the
+        first.
+    threshold : float
+        Least certainty that is reported, chosen so that at most 5 % of the pairs are expected to be
+        wrong.
+    expected_wrong : float or None
+        Expected share of wrong pairs; None if there are none.
+    n_rows, n_without_vector : int
+        Number of rows, and of those that have no vector and were compared by their bytes alone.
+    n_proposed : int
+        Number of pairs that the embeddings proposed.
+    n_decoded, n_missing : int
+        Number of images that were compared by pixels, and of those that could not be read.
+    embedding : str
+        Name of the embedding.
+    """
+
+    a: IntArray
+    b: IntArray
+    a_id: StrArray
+    b_id: StrArray
+    score: Float64Array
+    exact: BoolArray
+    cosine: Float32Array
+    agreement: Float32Array
+    crosses: BoolArray
+    cluster: IntArray
+    kept: BoolArray
+    threshold: float
+    expected_wrong: float | None
+    n_rows: int
+    n_without_vector: int
+    n_proposed: int
+    n_decoded: int
+    n_missing: int
+    embedding: str
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    @property
+    def clusters(self) -> list[IntArray]:
+        """Rows of each cluster, those to keep first."""
+        members = np.flatnonzero(self.cluster >= 0)
+        order = members[np.lexsort((members, ~self.kept[members], self.cluster[members]))]
+        return (
+            np.split(order, np.flatnonzero(np.diff(self.cluster[order])) + 1) if len(order) else []
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was found as what JSON can hold."""
+        return {
+            "near_duplicates": [
+                {
+                    "a": a,
+                    "b": b,
+                    "score": round(score, 2),
+                    "exact": exact,
+                    "crosses_splits": crosses,
+                    "cosine": _round(cosine),
+                    "agreement": _round(agreement),
+                }
+                for a, b, score, exact, crosses, cosine, agreement in zip(
+                    self.a_id.tolist(),
+                    self.b_id.tolist(),
+                    self.score.tolist(),
+                    self.exact.tolist(),
+                    self.crosses.tolist(),
+                    self.cosine.tolist(),
+                    self.agreement.tolist(),
+                    strict=True,
+                )
+            ],
+            "threshold": self.threshold,
+            "expected_wrong": self.expected_wrong,
+            "n_rows": self.n_rows,
+            "n_without_vector": self.n_without_vector,
+            "n_proposed": self.n_proposed,
+            "n_decoded": self.n_decoded,
+            "n_missing": self.n_missing,
+            "embedding": self.embedding,
+        }
+
+
+def _round(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 4)
+
+
+def find_near_duplicates(
+    cache: Cache,
+    *,
+    images: RowImages | None,
+    embedding: str | None = None,
+    progress: bool | None = None,
+) -> NearDuplicates:
+    """Find images that are copies of each other, or the same shot.
+
+    Rows with near embeddings are proposed, relative to how near the neighbours of a row are
+    otherwise. Their images are decoded and laid over each other: cropped, resized or mirrored
+    copies, and those of another brightness or quality, agree in their local contrast. Both
+    measures become one certainty, and featx chooses from which certainty on it reports.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache; it may be several that are read as one.
+    images : RowImages or None
+        Images of its rows. None to go by the embeddings alone, with less certainty.
+    embedding : str, optional
+        Name of the embedding. Default: the only one.
+    progress : bool, optional
+        True to show progress, False to hide it. Default: as standard error is.
+
+    Returns
+    -------
+    NearDuplicates
+        The pairs, their clusters, and which image of each cluster to keep.
+
+    Raises
+    ------
+    CacheError
+        If the cache has no such embedding.
+
+    Examples
+    --------
+    >>> with featx.open_cache("photos.h5") as cache:
+    ...     found = find_near_duplicates(cache, images=None)
+    >>> len(found), found.n_rows
+    (0, 12)
+    """
+    name = cache.get_info(embedding).name
+    with show_progress(progress):
+        first, copies = _find_exact(cache)
+        present = cache.read_present(name)
+        rows = np.flatnonzero(present & (first == np.arange(len(cache))))
+        with stage("comparing embeddings"):
+            near = find_near_pairs(cache, name, rows)
+        chosen = (near.rank < N_PROPOSED) & (near.distance < FAR)
+        if len(near):
+            chosen |= near.cosine > np.quantile(near.cosine, 1 - CLOSE)
+        proposed = near.take(chosen)
+        null = near.take(_draw_null(near, proposed, len(cache)))
+        del near
+        agreement, usual, n_decoded, n_missing = _compare(images, proposed, null)
+    log_odds = compute_log_odds(proposed.distance, agreement, usual)
+    certainty = compute_certainty(log_odds)
+    order = _sort(cache, proposed, certainty, log_odds)
+    threshold = choose_threshold(certainty[order])
+    order = order[certainty[order] >= threshold]
+    return _build(
+        cache,
+        copies,
+        proposed.take(order),
+        (certainty[order], agreement[order]),
+        threshold=threshold,
+        n_without_vector=int((~present).sum()),
+        n_proposed=len(proposed),
+        n_decoded=n_decoded,
+        n_missing=n_missing,
+        embedding=name,
+    )
+
+
+def _find_exact(cache: Cache) -> tuple[IntArray, tuple[IntArray, IntArray]]:
+    """Find files of the same bytes.
+
+    Returns
+    -------
+    first : ndarray of int64
+        ``(n_rows,)``, the first row with the same bytes as each row.
+    copies : (ndarray, ndarray)
+        Pairs of such rows: all, or those with the first row if there are too many copies.
+    """
+    digests = cache.read_column("digest")
+    first = np.arange(len(cache))
+    known = np.flatnonzero(is_known(digests))
+    short = shorten_each(digests[known])
+    codes, counts = np.unique(short, return_inverse=True, return_counts=True)[1:]
+    order = known[np.argsort(codes, kind="stable")]
+    starts = np.cumsum(counts) - counts
+    a, b = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for start, count in zip(starts[counts > 1], counts[counts > 1], strict=True):
+        members = order[start : start + count]
+        first[members] = members[0]
+        if count <= MAX_ALL:
+            one, other = np.triu_indices(count, 1)
+            a.append(members[one])
+            b.append(members[other])
+        else:
+            a.append(np.full(count - 1, members[0]))
+            b.append(members[1:])
+    return first, (np.concatenate(a), np.concatenate(b))
+
+
+def _draw_null(near: Pairs, proposed: Pairs, n_rows: int) -> IntArray:
+    """Draw pairs of neighbours that are not the nearest, of images that are decoded anyway."""
+    decoded = np.zeros(n_rows, bool)
+    decoded[proposed.a] = decoded[proposed.b] = True
+    others = np.flatnonzero((near.rank >= NULL_RANK) & decoded[near.a] & decoded[near.b])
+    return np.sort(np.random.default_rng(0).permutation(others)[:N_NULL])
+
+
+def _compare(
+    images: RowImages | None, proposed: Pairs, null: Pairs
+) -> tuple[Float32Array, Usual, int, int]:
+    """Compare the images of proposed pairs, and of others that say what is usual."""
+    rows = np.unique(np.concatenate([proposed.a, proposed.b]))
+    if images is None or not len(rows):
+        return np.full(len(proposed), np.nan, np.float32), Usual(), 0, 0
+    contrasts, found = read_thumbnails(images, rows)
+
+    def measure(pairs: Pairs) -> Float32Array:
+        a, b = np.searchsorted(rows, pairs.a), np.searchsorted(rows, pairs.b)
+        agreement = np.full(len(pairs), np.nan, np.float32)
+        both = np.flatnonzero(found[a] & found[b])
+        agreement[both] = measure_agreement(contrasts, a[both], b[both])
+        return agreement
+
+    with stage("comparing pixels"):
+        usual = measure_usual(measure(null))
+        agreement = measure(proposed)
+    return agreement, usual, int(found.sum()), int((~found).sum())
+
+
+def _sort(cache: Cache, pairs: Pairs, certainty: Float64Array, log_odds: Float64Array) -> IntArray:
+    """Sort pairs by certainty; among equals, the first pair of a held-out image comes earlier.
+
+    Of an image with dozens of copies, the pairs would come first otherwise, and say little new.
+    """
+    order = np.lexsort((-log_odds, -certainty))
+    places = np.unique(cache.splits, return_inverse=True)[1]
+    ranks = rank_splits(cache.splits)
+    a, b = pairs.a[order], pairs.b[order]
+    swaps = ranks[a] < ranks[b]  # the row that is held out is asked for, else the later one
+    asked, partner = np.where(swaps, a, b), np.where(swaps, b, a)
+    towards = asked * (places.max(initial=0) + 1) + places[partner]
+    by_row = np.argsort(towards, kind="stable")
+    counts = np.unique(towards[by_row], return_counts=True)[1]
+    repeats = np.empty(len(order), np.int64)  # earlier pairs of the same row with the same split
+    repeats[order[by_row]] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.lexsort((REPEATED * repeats - log_odds, -certainty))
+
+
+def _build(
+    cache: Cache,
+    copies: tuple[IntArray, IntArray],
+    pairs: Pairs,
+    measured: tuple[Float64Array, Float32Array],
+    **counts: Any,
+) -> NearDuplicates:
+    """Join exact copies, which come first, and near-duplicates."""
+    certainty, agreement = measured
+    n_exact = len(copies[0])
+    a, b = np.concatenate([copies[0], pairs.a]), np.concatenate([copies[1], pairs.b])
+    score = np.concatenate([np.ones(n_exact), certainty])
+    cluster = find_clusters(len(cache), a, b, score)
+    splits = cache.splits
+    return NearDuplicates(
+        a=a,
+        b=b,
+        a_id=cache.ids[a],
+        b_id=cache.ids[b],
+        score=score,
+        exact=np.arange(len(a)) < n_exact,
+        cosine=np.concatenate([np.ones(n_exact, np.float32), pairs.cosine]),
+        agreement=np.concatenate([np.ones(n_exact, np.float32), agreement]),
+        crosses=(splits[a] != splits[b]) & (splits[a] != "") & (splits[b] != ""),
+        cluster=cluster,
+        kept=choose_kept(cache, cluster),
+        expected_wrong=round(float(1 - score.mean()), 4) if len(score) else None,
+        n_rows=len(cache),
+        **counts,
+    )

@@ -1,0 +1,213 @@
+"""Pairs of rows whose embeddings lie near each other: what may be near-duplicates.
+
+All pairs are compared, by two roundings that keep the time short: vectors are projected to few
+dimensions to find the nearest rows of each row, and only those are compared at full length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from featx.cache.reader import Cache
+from featx.cache.tables import BLOCK_ROWS
+from featx.core.columns import iter_blocks
+from featx.core.typing import Array, Float32Array, IntArray
+
+N_DIMS = 128
+"""Dimensions that vectors are projected to. They keep 0.79 of the variance of mobilenet_v2 on
+CIFAR-10; the nearest rows are found among twice as many as are needed."""
+
+N_SAMPLED = 10_000
+"""Largest number of rows that say in which directions vectors vary."""
+
+N_SCALE = 20
+"""Neighbour whose distance is the scale of a row: a cluster of fewer copies leaves it as it is."""
+
+N_PROPOSED = 10
+"""Number of nearest rows of each row that may be proposed."""
+
+SHARE_SAMPLED = 15
+"""One row in so many says how near the nearest rows are, and at least `MIN_SAMPLED`."""
+
+MIN_SAMPLED = 4096
+
+ROWS, COLUMNS = 2048, 8192
+"""Shape of a block of products: 64 MB."""
+
+TINY = 1e-6
+"""Smallest scale of distances: below, they are rounding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Pairs of rows, by their numbers, with the distances of their embeddings.
+
+    Attributes
+    ----------
+    a, b : ndarray of int64
+        ``(n_pairs,)``, rows; `a` is the smaller number.
+    cosine : ndarray of float32
+        ``(n_pairs,)``, cosine of the two vectors.
+    distance : ndarray of float32
+        ``(n_pairs,)``, one minus the cosine, relative to how far the neighbours of the two rows
+        lie: 1 for neighbour number 20, and 0 for copies.
+    rank : ndarray of int64
+        ``(n_pairs,)``, how many rows are nearer to `a` or to `b`, whichever is less.
+    """
+
+    a: IntArray
+    b: IntArray
+    cosine: Float32Array
+    distance: Float32Array
+    rank: IntArray
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def take(self, chosen: Array) -> Pairs:
+        """Return some of the pairs.
+
+        Parameters
+        ----------
+        chosen : ndarray
+            Their numbers, or a bool for each pair.
+        """
+        return Pairs(
+            a=self.a[chosen],
+            b=self.b[chosen],
+            cosine=self.cosine[chosen],
+            distance=self.distance[chosen],
+            rank=self.rank[chosen],
+        )
+
+
+def find_near_pairs(cache: Cache, embedding: str, rows: IntArray) -> Pairs:
+    """Find the nearest rows of each row, as pairs.
+
+    Memory holds the vectors once, and some 100 numbers of each row.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    embedding : str
+        Name of the embedding.
+    rows : ndarray of int64
+        ``(n_rows,)``, rows to compare, ascending; each has a vector.
+
+    Returns
+    -------
+    Pairs
+        Each pair once: of each row some twenty nearest rows, or all where there are fewer.
+    """
+    if len(rows) < 2:
+        none = np.empty(0, np.int64)
+        return Pairs(
+            a=none, b=none, cosine=np.empty(0, "f4"), distance=np.empty(0, "f4"), rank=none
+        )
+    X = np.empty((len(rows), cache.get_info(embedding).fingerprint.dim), np.float32)
+    for block in iter_blocks(len(rows), BLOCK_ROWS):
+        part = cache.read_vectors(embedding, rows[block]).astype(np.float32)
+        lengths = np.linalg.norm(part, axis=1, keepdims=True)
+        X[block] = part / np.where(lengths > 0, lengths, 1)
+    a, b = _propose(_project(X))
+    cosine = _compute_cosines(X, a, b)
+    del X
+    rank, scale = _rank(len(rows), a, b, cosine)
+    distance = (1 - cosine) / np.maximum(np.sqrt(scale[a] * scale[b]), TINY)
+    return Pairs(a=rows[a], b=rows[b], cosine=cosine, distance=distance, rank=rank)
+
+
+def _project(X: Float32Array) -> Float32Array:
+    """Project vectors to the directions in which they vary most, so that distances change little.
+
+    Two columns are added, so that the product with `_swap_ends` is minus half a squared distance.
+    """
+    chosen = np.random.default_rng(0).permutation(len(X))[:N_SAMPLED]
+    mean = X[chosen].mean(axis=0)
+    short = X
+    if X.shape[1] > N_DIMS:
+        directions = _find_directions(X[chosen] - mean)
+        short, mean = X @ directions, mean @ directions
+    short = short - mean
+    halves = -0.5 * np.einsum("ij,ij->i", short, short)[:, None]
+    return np.hstack([short, halves, np.ones_like(halves)])
+
+
+def _find_directions(centred: Float32Array) -> Float32Array:
+    """Find the directions of largest variance by subspace iteration: a tenth of the time of all."""
+    rng = np.random.default_rng(2)
+    directions = rng.normal(size=(centred.shape[1], N_DIMS + 16)).astype(np.float32)
+    for _ in range(3):
+        directions = np.linalg.qr(centred.T @ (centred @ directions))[0]
+    return directions[:, :N_DIMS]
+
+
+def _swap_ends(P: Float32Array) -> Float32Array:
+    return np.hstack([P[:, :-2], P[:, -1:], P[:, -2:-1]])
+
+
+def _propose(P: Float32Array) -> tuple[IntArray, IntArray]:
+    """Find pairs that are near by their projections: at least some twenty for most rows."""
+    n_rows = len(P)
+    swapped = _swap_ends(P)
+    limits = _find_limits(P, swapped)
+    found: list[tuple[IntArray, IntArray]] = []
+    for first in range(0, n_rows, ROWS):
+        rows = slice(first, first + ROWS)
+        for second in range(first, n_rows, COLUMNS):
+            columns = slice(second, second + COLUMNS)
+            products = P[rows] @ swapped[columns].T
+            near = products >= limits[rows, None]
+            near |= products >= limits[None, columns]
+            hits = np.flatnonzero(near)
+            a, b = hits // near.shape[1] + first, hits % near.shape[1] + second
+            found.append((a[a < b], b[a < b]))
+    a, b = (np.concatenate(part) for part in zip(*found, strict=True))
+    return a, b
+
+
+def _find_limits(P: Float32Array, swapped: Float32Array) -> Float32Array:
+    """Estimate from a sample of rows how near the nearest rows of each row are."""
+    n_rows = len(P)
+    n_sampled = min(n_rows, max(MIN_SAMPLED, n_rows // SHARE_SAMPLED))
+    sample = swapped[np.random.default_rng(1).permutation(n_rows)[:n_sampled]]
+    # Of all rows, twice as many as needed are expected to be nearer; the row itself is one of them.
+    n_nearer = min(n_sampled - 1, max(4, round(2 * N_SCALE * n_sampled / n_rows)))
+    limits = np.empty(n_rows, np.float32)
+    for block in iter_blocks(n_rows, ROWS):
+        products = P[block] @ sample.T
+        limits[block] = np.partition(products, n_sampled - 1 - n_nearer)[:, -1 - n_nearer]
+    return limits
+
+
+def _compute_cosines(X: Float32Array, a: IntArray, b: IntArray) -> Float32Array:
+    cosines = np.empty(len(a), np.float32)
+    for block in iter_blocks(len(a), 4096):
+        cosines[block] = np.einsum("ij,ij->i", X[a[block]], X[b[block]])
+    return cosines
+
+
+def _rank(
+    n_rows: int, a: IntArray, b: IntArray, cosine: Float32Array
+) -> tuple[IntArray, Float32Array]:
+    """Rank the pairs of each row by their cosines.
+
+    Returns
+    -------
+    rank : ndarray of int64
+        ``(n_pairs,)``, the better of the two ranks of each pair, from 0.
+    scale : ndarray of float32
+        ``(n_rows,)``, one minus the cosine of the neighbour that is the scale.
+    """
+    ends, cosines = np.concatenate([a, b]), np.concatenate([cosine, cosine])
+    order = np.lexsort((-cosines, ends))
+    counts = np.bincount(ends, minlength=n_rows)
+    starts = np.cumsum(counts) - counts
+    ranks = np.empty(len(ends), np.int64)
+    ranks[order] = np.arange(len(ends)) - np.repeat(starts, counts)
+    last = starts + np.minimum(N_SCALE, counts) - 1
+    scale = np.where(counts > 0, 1 - cosines[order[np.minimum(last, len(order) - 1)]], 1)
+    return np.minimum(ranks[: len(a)], ranks[len(a) :]), scale.astype(np.float32)
