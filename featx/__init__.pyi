@@ -1,3 +1,6 @@
+from .analytics.duplicates import NearDuplicates as NearDuplicates
+from .analytics.duplicates import find_near_duplicates as find_near_duplicates
+from .analytics.row_images import RowImages as RowImages
 from .backbones.backbone import Backbone as Backbone
 from .backbones.custom import register_backbone as register_backbone
 from .backbones.embedder import FrozenNetwork as FrozenNetwork

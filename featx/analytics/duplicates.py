@@ -207,7 +207,7 @@ def find_near_duplicates(
     Examples
     --------
     >>> with featx.open_cache("photos.h5") as cache:
-    ...     found = find_near_duplicates(cache, images=None)
+    ...     found = featx.find_near_duplicates(cache, images=None)
     >>> len(found), found.n_rows
     (0, 12)
     """
