@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from featx.cache.reader import Cache
 from featx.core.errors import HeadError, suggest
 from featx.core.notes import note
 from featx.core.progress import show_progress
@@ -30,6 +31,7 @@ from featx.fitting.inputs import (
     opened_cache,
     read_class_head,
 )
+from featx.fitting.memory import check_memory, count_fit_bytes
 from featx.heads.candidates import Candidate, HeadComparison, compare_candidates
 from featx.heads.class_weights import ClassWeight, check_class_weight
 from featx.heads.classifier import HeadClassifier
@@ -199,7 +201,8 @@ def compare_kinds(
     CacheError
         If the cache cannot be read, or has no such split or embedding.
     HeadError
-        If the rows are too few for folds, or an option is out of its range.
+        If the rows are too few for folds, an option is out of its range, or there is not as much
+        memory as a fit takes.
 
     See Also
     --------
@@ -224,6 +227,7 @@ def compare_kinds(
         rows, n_all = choose_common(opened, names, split)
         y, units = opened.labels[rows], find_units_of(opened, rows)
         check_labels(y, subject=subject)
+        _check_memory(opened, names, chosen, n_rows=len(rows), n_classes=len(np.unique(y)))
         everyone = find_units(opened.groups, opened.read_column("digest"))
         learnt = spread_over_units(read_learnt_by(opened, names), everyone)[rows]
         for name in names:
@@ -320,6 +324,15 @@ def _choose_kinds(kinds: Sequence[str] | None) -> list[str]:
             else suggest(unknown[0], known),
         )
     return chosen
+
+
+def _check_memory(
+    cache: Cache, names: Sequence[str], kinds: Sequence[str], *, n_rows: int, n_classes: int
+) -> None:
+    """Check the memory of the fit that takes most: fits come one after the other."""
+    dim = max(cache.get_info(name).fingerprint.dim for name in names)
+    most = max(kinds, key=lambda kind: count_fit_bytes(n_rows, dim, n_classes, kind=kind))
+    check_memory(n_rows, dim, n_classes, kind=most)
 
 
 def _get_search(classifier: HeadClassifier, *, subject: str) -> Search:

@@ -208,3 +208,13 @@ def test_compare_heads_without_a_class_in_common_is_refused(cache_path: Path) ->
     rewrite_values(cache_path, "labels/label", "Cats", slice(40, 60))
     with pytest.raises(HeadError, match=r"split val: expected classes among .*, got Cats\."):
         compare_heads({"mine": head}, cache=cache_path, split="val")
+
+
+def test_compare_kinds_checks_the_memory_of_the_largest_fit_before_vectors_are_read(
+    two: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.fitting.memory.TOLD_BYTES", 1)
+    monkeypatch.setattr("featx.fitting.memory.find_free_memory", lambda: 1)
+    monkeypatch.setattr("featx.cache.reader.Cache.read_vectors", None)
+    with pytest.raises(HeadError, match=r"^kind rbf-svm: expected .* of free memory"):
+        compare_kinds(two, kinds=["logreg", "rbf-svm", "nearest-mean"])
