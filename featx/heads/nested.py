@@ -137,7 +137,7 @@ class Nested:
     main : Line
         The main line, with all that it tried.
     lines : list of Line
-        The line of each fold; empty if there was nothing to choose.
+        The line of each fold; empty if there was nothing to choose, not even a temperature.
     chosen : list of float
         Exponent of each fold's line.
     scores : ndarray of float32
@@ -162,7 +162,7 @@ class NestedSearch:
     Parameters
     ----------
     folds : list of (ndarray, ndarray)
-        Rows of the training part and of the test part of each fold.
+        Rows of the training part and of the test part of each fold; three at least.
     codes : ndarray of int64
         ``(n_rows,)``, class codes.
     n_classes : int
@@ -173,6 +173,9 @@ class NestedSearch:
         Strengths to try.
     update : callable
         Function that is called after each of the grid's steps.
+    is_calibrated : bool
+        Whether a temperature is fitted. If it is not, and there is one strength, no fold needs a
+        line of its own.
     """
 
     def __init__(
@@ -184,13 +187,15 @@ class NestedSearch:
         *,
         grid: Grid,
         update: Callable[[], object],
+        is_calibrated: bool = True,
     ) -> None:
         self.folds, self.codes, self.n_classes = folds, codes, n_classes
         self.row_weights, self.grid, self.update = row_weights, grid, update
-        self.has_choice = len(grid.exponents) > 1 and len(folds) > 2
+        self.is_calibrated = is_calibrated
         self.parts: list[Part] = list(folds)
         self.main = self._build_line([(number, 0) for number in range(len(folds))])
-        self.lines = self._build_lines() if self.has_choice else []
+        has_choice = is_calibrated or len(grid.exponents) > 1
+        self.lines = self._build_lines() if has_choice else []
 
     def _build_lines(self) -> list[Line]:
         """Add a part for each pair of folds, and build the line of each fold."""
@@ -296,22 +301,20 @@ class NestedSearch:
     def _conclude(self) -> Nested:
         """Predict each fold with the strength and the temperature that its own line chose."""
         best = self.main.choose()
-        if self.lines:
-            chosen = [line.choose() for line in self.lines]
+        chosen = [line.choose() for line in self.lines] or [best] * len(self.folds)
+        temperature, temperatures = 1.0, [1.0] * len(self.folds)
+        if self.is_calibrated:
+            temperature = self._extrapolate(best)
             temperatures = [
                 line.temperatures[one] for line, one in zip(self.lines, chosen, strict=True)
             ]
-        else:
-            chosen, temperatures = [best] * len(self.folds), []
         found = self._fit(list(enumerate(chosen)))
         scores = np.full((len(self.codes), self.n_classes), np.nan, np.float32)
         for (_, test), of_fold in zip(self.folds, found, strict=True):
             scores[test] = of_fold
-        if not self.lines:
-            temperatures = [self._fit_temperature(scores, test) for _, test in self.folds]
         return Nested(
             best=best,
-            temperature=self._extrapolate(best),
+            temperature=temperature,
             main=self.main,
             lines=self.lines,
             chosen=chosen,
@@ -337,8 +340,3 @@ class NestedSearch:
         step = np.log(n_all / n_rows) / np.log(n_rows / n_fewer)
         growth = np.log(temperature) - float(np.mean(np.log(fewer)))
         return float(temperature * np.exp(np.clip(step * growth, -MAX_GROWTH, MAX_GROWTH)))
-
-    def _fit_temperature(self, scores: Array, test: IntArray) -> float:
-        """Fit the temperature for a fold on the scores of the others."""
-        others = np.setdiff1d(self.main.rows, test)
-        return fit_temperature(scores[others], self.codes[others], self.row_weights[others])

@@ -146,13 +146,18 @@ def search_kinds(  # noqa: PLR0913
             show=progress,
         ) as bar:
             nested = NestedSearch(
-                folds, task.codes, task.n_classes, weights, grid=grid, update=bar.update
+                folds,
+                task.codes,
+                task.n_classes,
+                weights,
+                grid=grid,
+                update=bar.update,
+                # Probabilities of a logistic regression whose C is given are scikit-learn's own.
+                is_calibrated=strength is None or kind.loss != "logistic",
             )
             of_kind = replace(task, parts=nested.parts)
             learner = build_learner(kind, of_kind, [10.0**one for one in exponents], components)
             result = nested.run(learner, of_kind)
-        if strength is not None and kind.loss == "logistic":  # as scikit-learn has them
-            result = replace(result, temperature=1.0, temperatures=[1.0] * len(folds))
         found.append((kind, result, nested))
     if len(found) == 1:
         kind, nested_found, _ = found[0]
@@ -304,7 +309,7 @@ def _combine(
     chosen = choose_kind([(nested.main, nested.best) for _, nested, _ in found], units)
     by_fold = []
     for number in range(len(folds)):
-        lines = [_get_line(nested, number, folds) for _, nested, _ in found]
+        lines = [_get_line(nested, number) for _, nested, _ in found]
         by_fold.append(found[choose_kind(lines, units)][1])
     kind, nested, _ = found[chosen]
     main = nested.main
@@ -324,23 +329,9 @@ def _combine(
     return _conclude(kind, nested, folds, codes, by_fold=by_fold, compared=tuple(compared))
 
 
-def _get_line(nested: Nested, number: int, folds: Folds) -> tuple[Line, float]:
-    """Return the line of a fold; of a kind that has nothing to choose, its main line without it."""
-    if nested.lines:
-        line = nested.lines[number]
-        order = np.argsort(line.rows, kind="stable")
-        exponent = nested.chosen[number]
-    else:
-        line, exponent = nested.main, nested.best
-        kept = np.flatnonzero(~np.isin(line.rows, folds[number][1]))
-        order = kept[np.argsort(line.rows[kept], kind="stable")]
-    weights = line.weights[order]
-    return (
-        Line(
-            parts=[],
-            rows=line.rows[order],
-            weights=weights / weights.sum(),
-            right={exponent: line.right[exponent][order]},
-        ),
-        exponent,
-    )
+def _get_line(nested: Nested, number: int) -> tuple[Line, float]:
+    """Return what the line of a fold chose, its rows ascending."""
+    line, exponent = nested.lines[number], nested.chosen[number]
+    order = np.argsort(line.rows, kind="stable")
+    right = {exponent: line.right[exponent][order]}
+    return Line(parts=[], rows=line.rows[order], weights=line.weights[order], right=right), exponent

@@ -28,7 +28,13 @@ def draw(
 
 
 def search(
-    X: Float32Array, codes: IntArray, folds: Folds, kind: HeadKind, n_classes: int = 3
+    X: Float32Array,
+    codes: IntArray,
+    folds: Folds,
+    kind: HeadKind,
+    n_classes: int = 3,
+    *,
+    strength: float | None = None,
 ) -> Nested:
     """Search one kind on folds."""
     scaler = StandardScaler().fit(X)
@@ -40,7 +46,7 @@ def search(
         class_weight=None,
         parts=[],
     )
-    grid = build_grid(kind, None, None)
+    grid = build_grid(kind, strength, None)
     nested = NestedSearch(
         folds, codes, n_classes, np.ones(len(codes)), grid=grid, update=lambda: None
     )
@@ -50,19 +56,22 @@ def search(
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_labels_of_a_fold_change_nothing_of_its_own_prediction(kind: HeadKind) -> None:
+@pytest.mark.parametrize("is_given", [False, True], ids=["searched", "given"])
+def test_labels_of_a_fold_change_nothing_of_its_own_prediction(
+    kind: HeadKind, is_given: bool
+) -> None:
     X, codes = draw()
     folds = build_folds(codes, None, n_folds=4, seed=0)
-    before = search(X, codes, folds, kind)
+    strength = kind.default_strength if is_given else None
+    before = search(X, codes, folds, kind, strength=strength)
     _, test = folds[1]
     changed = codes.copy()
     changed[test] = (changed[test] + 1) % 3
-    after = search(X, changed, folds, kind)
+    after = search(X, changed, folds, kind, strength=strength)
     # Parts that converge later change the shape of the others' matrix products: their last bits.
     np.testing.assert_allclose(after.scores[test], before.scores[test], rtol=1e-4, atol=1e-4)
     assert after.chosen[1] == before.chosen[1]
-    if kind.strength_name is not None:
-        assert after.temperatures[1] == pytest.approx(before.temperatures[1], rel=1e-4)
+    assert after.temperatures[1] == pytest.approx(before.temperatures[1], rel=1e-4)
 
 
 def test_other_folds_do_depend_on_the_labels_of_a_fold() -> None:
