@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featx.cli.options import AsJson, choose
+from featx.cli.options import AsJson, ClassWeights, choose
 from featx.cli.printing import cut_name, print_json, print_table, print_text
 from featx.core.address import name_caches
 from featx.core.typing import SplitChoice
-from featx.heads.class_weights import ClassWeighting
 
 if TYPE_CHECKING:
     from featx.heads.candidates import CandidateScores, HeadComparison
@@ -52,12 +51,7 @@ def compare(
     cv: Annotated[
         int, typer.Option(min=3, metavar="N", help="Number of folds, to compare kinds.")
     ] = 5,
-    class_weight: Annotated[
-        ClassWeighting | None,
-        choose(
-            "class_weight", ClassWeighting, "balanced: weigh all classes equally, to compare kinds."
-        ),
-    ] = None,
+    class_weight: ClassWeights = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of folds and of the bootstrap.")] = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -8,6 +8,7 @@ import typer
 from featx.cli.options import (
     AsJson,
     CacheArgument,
+    ClassWeights,
     Embedding,
     choose,
     parse_count,
@@ -22,7 +23,6 @@ from featx.cli.printing import (
 )
 from featx.cli.records import describe_head
 from featx.core.typing import Scaling, SplitChoice
-from featx.heads.class_weights import ClassWeighting
 from featx.heads.kinds import AUTO, KINDS
 
 if TYPE_CHECKING:
@@ -68,10 +68,7 @@ def fit_head(
             help="Number of folds, 3 at least; auto: 5, more for few rows.",
         ),
     ] = "auto",
-    class_weight: Annotated[
-        ClassWeighting | None,
-        choose("class_weight", ClassWeighting, "balanced: weigh all classes equally."),
-    ] = None,
+    class_weight: ClassWeights = None,
     target: Annotated[
         list[str] | None,
         typer.Option(

@@ -8,6 +8,7 @@ featx fit-head cache.`` Nothing outside this module translates.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,7 @@ OPTIONS = {"register_backbone": "--register MODULE:FUNCTION"}
 """Options that stand for a call."""
 
 _VALUE = r"""(?:"[^"]*"|'[^']*'|[\w/:.%*-]*[\w/%*])"""
+_PAIR = re.compile(r"""(?<![\w/.-])(\w+)=\{(['"])(.*?)\2: ([\d.e+-]+)\}""")
 _CALL = re.compile(r"\bfeatx\.(\w+)(?:\(([^()]*)\))?")
 _KEYWORD = re.compile(rf"(?<![\w/.-])(\w+)=({_VALUE})")
 _NAME = re.compile(r"(?<![\w/.-])[a-z]+(?:_[a-z]+)+\b(?![/-]|\.\w)")  # not a part of a path
@@ -152,6 +154,11 @@ def translate(text: str, flags: Mapping[str, Flag], commands: set[str]) -> str:
         value = match.group(2).strip("\"'")
         return flag.text if flag.is_switch else f"{flag.text} {value}"
 
+    def write_pair(match: re.Match[str]) -> str:
+        flag = flags.get(match.group(1))
+        pair = f"{match.group(3)}={match.group(4)}"
+        return match.group() if flag is None else f"{flag.text} {shlex.quote(pair)}"
+
     def write_call(match: re.Match[str]) -> str:
         name = CALLS.get(match.group(1), match.group(1).replace("_", "-"))
         if match.group(1) in OPTIONS:
@@ -168,4 +175,5 @@ def translate(text: str, flags: Mapping[str, Flag], commands: set[str]) -> str:
         flag = flags.get(match.group())
         return match.group() if flag is None else flag.text
 
-    return _NAME.sub(write_name, _KEYWORD.sub(write_keyword, _CALL.sub(write_call, text)))
+    text = _KEYWORD.sub(write_keyword, _CALL.sub(write_call, _PAIR.sub(write_pair, text)))
+    return _NAME.sub(write_name, text)

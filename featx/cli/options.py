@@ -1,16 +1,22 @@
 """Arguments and options that several commands share."""
 
+import csv
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from featx.core.errors import FeatxError
 from featx.core.typing import Count, EngineName, find_choice, list_choices
+from featx.heads.class_weights import ClassWeighting
 
 SPEED = "Speed"
 """Section of the help for options that change the speed, and not the result."""
+
+(BALANCED,) = list_choices(ClassWeighting)
 
 
 def parse_count(text: str) -> Count:
@@ -35,6 +41,38 @@ def parse_strength(text: str) -> float | None:
         return float(text)
     except ValueError:
         raise typer.BadParameter(f"expected auto or a number, got {text!r}.") from None
+
+
+def parse_class_weight(text: str) -> str | dict[str, float]:
+    """Read ``balanced``, or the weights of classes.
+
+    Parameters
+    ----------
+    text : str
+        The word, or pairs such as ``ant=2,bee=0.5``. A pair with a comma or a quotation mark is
+        quoted as in CSV.
+
+    Examples
+    --------
+    >>> parse_class_weight('ant=2,"a, b=0.5"')
+    {'ant': 2.0, 'a, b': 0.5}
+    """
+    if text.lower() == BALANCED:
+        return text.lower()
+    weights: dict[str, float] = {}
+    with suppress(ValueError, csv.Error):
+        pairs = next(csv.reader([text], strict=True), [])
+        for pair in pairs:
+            label, _, weight = pair.rpartition("=")
+            weights[label.strip()] = float(weight)
+        if weights and "" not in weights and len(weights) == len(pairs):
+            return weights
+    raise FeatxError(
+        subject="class_weight",
+        expected=f"{BALANCED}, or a number for each class, once",
+        got=repr(text),
+        remedy="Pass --class-weight ant=2,bee=0.5 or the like.",
+    )
 
 
 def leave_reading(command: Callable[..., None]) -> Callable[..., None]:
@@ -146,6 +184,15 @@ Embedding = Annotated[
     str | None,
     typer.Option(
         metavar="NAME", help="Name of the embedding; needed only if the cache has several."
+    ),
+]
+ClassWeights = Annotated[
+    Any,
+    typer.Option(
+        parser=parse_class_weight,
+        metavar=f"{BALANCED}|CLASS=N,...",
+        autocompletion=complete_from(lambda: [BALANCED]),
+        help=f"{BALANCED}: weigh all classes equally; or weights, 1 for the other classes.",
     ),
 ]
 Author = Annotated[

@@ -13,6 +13,7 @@ FLAGS = {
     "batch_size": Flag("--batch-size", False),
     "max_failures": Flag("--max-failures", False),
     "val": Flag("--val", False),
+    "class_weight": Flag("--class-weight", False),
 }
 GROUP = get_group(app)
 COMMANDS = {"extract", "fit-head", "info", "split"}
@@ -25,6 +26,9 @@ COMMANDS = {"extract", "fit-head", "info", "split"}
         ("Pass overwrite=True to replace it.", "Pass --overwrite to replace it."),
         ("Pass weights=FILE, or extract again.", "Pass --weights FILE, or extract again."),
         ('Pass weights="random:0".', "Pass --weights random:0."),
+        ("Pass class_weight={'ant': 2.0} to weigh", "Pass --class-weight ant=2.0 to weigh"),
+        ("class_weight={'a, b': 1e-06}", "--class-weight 'a, b=1e-06'"),
+        ("Pass nothing={'ant': 2.0}", "Pass nothing={'ant': 2.0}"),
         ("Pass a smaller batch_size.", "Pass a smaller --batch-size."),
         ("Pass max_failures=5% or more.", "Pass --max-failures 5% or more."),
         ("Run featx.split_cache(CACHE, val=0.2).", "Run featx split CACHE --val 0.2."),
