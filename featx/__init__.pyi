@@ -1,6 +1,9 @@
 from .analytics.duplicates import NearDuplicates as NearDuplicates
 from .analytics.duplicates import find_near_duplicates as find_near_duplicates
 from .analytics.row_images import RowImages as RowImages
+from .analytics.search import Neighbours as Neighbours
+from .analytics.search import Searcher as Searcher
+from .analytics.search_result import SearchResult as SearchResult
 from .backbones.backbone import Backbone as Backbone
 from .backbones.custom import register_backbone as register_backbone
 from .backbones.embedder import FrozenNetwork as FrozenNetwork
@@ -114,6 +117,10 @@ from .prediction.predict import iter_predictions as iter_predictions
 from .prediction.predict import predict as predict
 from .prediction.predictor import Predictor as Predictor
 from .prediction.predictor import open_predictor as open_predictor
+from .prediction.search import search as search
+from .report.found import write_search as write_search
+from .report.montage import Montage as Montage
+from .report.montage import montage as montage
 
 __version__: str
 __all__: list[str]

@@ -105,6 +105,22 @@ class RowImages:
         self._digests = cache.read_column("digest")
         self._found = _find_own(cache) if source is None else _find(cache, read_manifest(source))
 
+    @classmethod
+    def from_manifest(cls, manifest: Manifest) -> RowImages:
+        """Read the images of a source that has no cache: its rows are those of the manifest.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            Images of the source.
+        """
+        images = cls.__new__(cls)
+        images.missing = {}
+        images._digests = np.zeros((len(manifest), 32), np.uint8)
+        entries = as_columns(manifest.entries)
+        images._found = _Found(entries=entries, numbers=np.arange(len(manifest)))
+        return images
+
     def decode(
         self, rows: IntArray | Sequence[int], *, side: int | None = None
     ) -> Iterator[tuple[int, Image | None]]:
@@ -159,7 +175,10 @@ class RowImages:
         left = iter(entries)
         with PILLOW_SETTINGS:
             return [
-                (row, _decode(next(left), self._digests[row].tobytes().hex(), side))
+                (
+                    row,
+                    decode_entry(next(left), side=side, digest=self._digests[row].tobytes().hex()),
+                )
                 if self._found.numbers[row] >= 0
                 else (row, self._explain(row))
                 for row in rows
@@ -237,8 +256,23 @@ def _read_named(source: str, folder: Path) -> Manifest | str:
     return reason
 
 
-def _decode(entry: Entry, digest: str, side: int | None) -> Image | str:
-    """Decode the image of a row, or say why it cannot be."""
+def decode_entry(entry: Entry, *, side: int | None = None, digest: str = "") -> Image | str:
+    """Decode the image of an entry, or say why it cannot be.
+
+    Parameters
+    ----------
+    entry : Entry
+        The image.
+    side : int, optional
+        Largest length of the longer side in pixels. Default: the image as it is.
+    digest : str
+        SHA-256 that the bytes of the image must have, hexadecimal; empty or zeros for any.
+
+    Returns
+    -------
+    PIL.Image.Image or str
+        The image, upright, of mode RGB; or the reason.
+    """
     try:
         data = entry.content.image if isinstance(entry.content, InMemory) else None
         if isinstance(entry.content, Content):

@@ -22,10 +22,12 @@ from featx.cli.help import MAX_WIDTH, HelpCommand, HelpGroup
 from featx.cli.info import info
 from featx.cli.label import label
 from featx.cli.merge import merge
+from featx.cli.montage import montage
 from featx.cli.options import leave_reading
 from featx.cli.predict import predict
 from featx.cli.printing import print_text, show_notes
 from featx.cli.seal import seal
+from featx.cli.search import search
 from featx.cli.settings import OPTIONS
 from featx.cli.split import split
 from featx.cli.verify import verify
@@ -42,6 +44,7 @@ SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
         "compare": compare,
         "predict": predict,
     },
+    "Look into the images": {"search": search, "montage": montage},
     "Train the network too": {"advise": advise, "fine-tune": fine_tune},
     "Look and check": {
         "info": info,

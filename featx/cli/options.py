@@ -207,6 +207,23 @@ WeightsNow = Annotated[
         metavar="FILE", help="Current path of the backbone's weights, if they were moved."
     ),
 ]
+SheetOutput = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Contact sheet (.png, .jpg, .webp) or page (.html) to write.",
+    ),
+]
+ImageSource = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="Source of the images, if it was moved; may be repeated.  [default: the source that "
+        "the cache names]",
+    ),
+]
 Register = Annotated[
     list[str] | None,
     typer.Option(

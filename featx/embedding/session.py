@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, Self
 
 import numpy as np
 
 from featx.backbones.backbone import Backbone
 from featx.core.errors import BackboneError, DecodeError, FeatxError
+from featx.core.fingerprint import Fingerprint
 from featx.core.process import use_torch
+from featx.core.provenance import Origin
 from featx.core.typing import Decode, Float32Array, Precision
 from featx.embedding.batching import EmbeddedBatch
+from featx.embedding.identity import find_decode, restore_backbone
 from featx.embedding.loop import iter_embedded
+from featx.embedding.named import is_named, load_named
 from featx.embedding.options import RunOptions
 from featx.engines.engine import Engine
 from featx.engines.info import EngineInfo, describe_engine
@@ -221,6 +225,50 @@ def open_for_call(
         ) as session,
     ):
         yield session
+
+
+def open_restored(
+    fingerprint: Fingerprint,
+    origin: Origin,
+    options: RunOptions,
+    *,
+    subject: str,
+    weights: str | None = None,
+    n_images: int = 0,
+) -> AbstractContextManager[EmbeddingSession]:
+    """Open a session for one call over the backbone of embeddings, which keeps its engine.
+
+    Parameters
+    ----------
+    fingerprint, origin, subject, weights
+        As `restore_backbone` takes them.
+    options : RunOptions
+        Options of the engine and of the decoding threads.
+    n_images : int
+        Number of images to expect; the network is compiled if there are many.
+
+    Returns
+    -------
+    context manager
+        The block in which the session is open.
+
+    Raises
+    ------
+    FingerprintError, WeightsError
+        As `restore_backbone` raises them.
+    """
+    options.check_precision(fingerprint.precision)  # before any weights are downloaded
+    backbone = restore_backbone(
+        fingerprint, origin, weights=weights, subject=subject, load=load_named
+    )
+    return open_for_call(
+        backbone,
+        options,
+        precision=fingerprint.precision,
+        decode=find_decode(fingerprint),
+        n_images=n_images,
+        is_kept=is_named(backbone),
+    )
 
 
 def _check_layers(backbone: Backbone) -> None:

@@ -118,7 +118,7 @@ class Manifest:
         n_plain, n_unsplit = (n_rows - sum(counts.values()) for counts in (labels, splits))
         parts = [count_noun(n_rows, "image")]
         if labels:
-            order = sorted(labels, key=_order_label)
+            order = sorted(labels, key=order_label)
             shown = [f"{label}: {labels[label]}" for label in order[:N_LABELS_SHOWN]]
             if len(labels) > N_LABELS_SHOWN:
                 shown.append(f"{len(labels) - N_LABELS_SHOWN} more")
@@ -134,8 +134,14 @@ class Manifest:
         return ", ".join(parts)
 
 
-def _order_label(label: str) -> tuple[int, int, str]:
-    """Order short numbers by value, before other labels by name."""
+def order_label(label: str) -> tuple[int, int, str]:
+    """Return the key by which labels are sorted: short numbers by value, then others by name.
+
+    Parameters
+    ----------
+    label : str
+        Label of a row.
+    """
     is_number = label.isascii() and label.isdecimal() and len(label) < 10
     return (0, int(label), label) if is_number else (1, 0, label)
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from typing import Any, Self, Unpack
 
 from featx.backbones.backbone import Backbone
-from featx.backbones.load import load_backbone
 from featx.core.notes import note
 from featx.core.progress import show_progress
 from featx.core.rows import Row
 from featx.core.text import show_text
 from featx.embedding.identity import find_decode, restore_backbone
-from featx.embedding.named import is_named, load_named
 from featx.embedding.options import RunKeywords, RunOptions
-from featx.embedding.session import EmbeddingSession, open_for_call
+from featx.embedding.session import EmbeddingSession, open_restored
 from featx.fitting.inputs import HeadLike, read_head
 from featx.heads.head import Head
 from featx.images.entries import Entry
@@ -182,27 +180,19 @@ def open_session(
     context manager
         The block in which the session is open.
     """
-    backbone = _restore_backbone(head, options, weights, load=load_named)
-    return open_for_call(
-        backbone,
+    return open_restored(
+        head.fingerprint,
+        head.origin,
         options,
-        precision=head.fingerprint.precision,
-        decode=find_decode(head.fingerprint),
+        subject="the head",
+        weights=weights,
         n_images=n_images,
-        is_kept=is_named(backbone),
     )
 
 
-def _restore_backbone(
-    head: Head,
-    options: RunOptions,
-    weights: str | None,
-    load: Callable[..., Backbone] = load_backbone,
-) -> Backbone:
+def _restore_backbone(head: Head, options: RunOptions, weights: str | None) -> Backbone:
     options.check_precision(head.fingerprint.precision)  # before any weights are downloaded
-    return restore_backbone(
-        head.fingerprint, head.origin, weights=weights, subject="the head", load=load
-    )
+    return restore_backbone(head.fingerprint, head.origin, weights=weights, subject="the head")
 
 
 class _Numbered(Sequence[Entry]):

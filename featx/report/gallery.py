@@ -36,13 +36,14 @@ class Card:
 
     Attributes
     ----------
-    images : sequence of PIL.Image.Image or None
-        The images, such as both of a pair; None for an image that cannot be shown.
+    images : sequence of PIL.Image.Image, str or None
+        The images, such as both of a pair; None for an image that cannot be shown. On a page, also
+        what `encode_thumbnail` made of an image.
     lines : sequence of str
         Caption. The first line names the images, to readers of the screen too.
     """
 
-    images: Sequence[Image | None]
+    images: Sequence[Image | str | None]
     lines: Sequence[str]
 
 
@@ -166,13 +167,17 @@ def _iter_cells(sections: Sequence[Section]) -> Iterator[tuple[Image | None, str
     for section in sections:
         for card in section.cards:
             for image in card.images:
+                assert not isinstance(image, str), "a sheet needs the images themselves"
                 yield image, "\n".join(card.lines), section.title
 
 
 def _prepare(card: Card) -> dict[str, Any]:
     """Return what the template shows of a card."""
     return {
-        "sources": [image and encode_thumbnail(image) for image in card.images],
+        "sources": [
+            image if isinstance(image, str | None) else encode_thumbnail(image)
+            for image in card.images
+        ],
         "name": card.lines[0] if card.lines else "image",
         "lines": card.lines,
     }
