@@ -91,18 +91,13 @@ class SelectableCache(LabelColumns):
         return Selection(self, np.arange(len(self)))
 
     def _repr_html_(self) -> str:
-        infos = [self.get_info(name) for name in self.embeddings]
         facts: list[tuple[str, Any]] = [("rows", len(self)), ("source", self.source)]
-        for info in infos:
-            made = info.fingerprint
-            n_present = int(self.read_present(info.name).sum())
-            facts.append(
-                (
-                    f"embedding {info.name}",
-                    f"{n_present:,} vectors of {made.dim:,}, {made.backbone}",
-                )
-            )
-        facts += [(f"recorded {name}", self.read_column(name).count()) for name in self.columns]
-        return render_card(
-            f"Cache {self.path.name}", facts, table=count_classes(self._select_all())
-        )
+        counts = [f"{name} {len(self.select_rows(name)):,}" for name in self.list_splits()]
+        facts.append(("splits", ", ".join(counts) or None))
+        for name in self.embeddings:
+            made, n_present = self.get_info(name).fingerprint, int(self.read_present(name).sum())
+            facts.append((f"embedding {name}", f"{n_present:,} vectors, dim {made.dim:,}"))
+        for name in self.columns:
+            used = self.read_column(name).count()
+            facts.append((f"column {name}", f"{sum(used.values()):,} rows, {len(used):,} values"))
+        return render_card(f"Cache {self.path}", facts, table=count_classes(self._select_all()))

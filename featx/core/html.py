@@ -14,6 +14,9 @@ MAX_LINES = 12
 MAX_NAME = 60
 """Length in characters of a shown name."""
 
+MAX_VALUE = 120
+"""Length in characters of a shown value."""
+
 # The notebook's own colours: only the lines between cells are drawn, in a gray that both grounds
 # bear. Notebooks drop style sheets of a cell when it is sent on; styles within the tags stay.
 _TABLE = "border-collapse: collapse; margin: .3em 0"
@@ -82,9 +85,9 @@ def _format(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.3f}"
-    return f"{value:,}" if isinstance(value, int) else _escape(str(value))
+    return f"{value:,}" if isinstance(value, int) else _escape(str(value), MAX_VALUE)
 
 
-def _escape(text: str) -> str:
+def _escape(text: str, limit: int = MAX_NAME) -> str:
     """Write a text of a stranger, such as a label, as HTML that keeps its own direction."""
-    return f"<bdi>{html.escape(show_text(str(text), MAX_NAME))}</bdi>"
+    return f"<bdi>{html.escape(show_text(text, limit))}</bdi>"

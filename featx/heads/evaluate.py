@@ -11,6 +11,7 @@ from sklearn.metrics import confusion_matrix
 
 from featx.core.typing import Array, BoolArray, Float64Array, IntArray, Measure
 from featx.heads.intervals import estimate_balanced_interval, estimate_interval
+from featx.heads.notebook import show_scores
 from featx.heads.reliability import measure_reliability
 from featx.heads.repeats import RepeatedScores
 
@@ -149,6 +150,9 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values, for JSON."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        return show_scores(self.to_dict())
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Evaluation:

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from featx.core.errors import HeadError
 from featx.core.fingerprint import Fingerprint
+from featx.core.html import render_card
 from featx.core.learnt import Digests, find_learnt
 from featx.core.provenance import Origin
 from featx.core.typing import (
@@ -33,6 +34,7 @@ from featx.heads.evaluate import CrossValidation
 from featx.heads.head_file import pack_scores, write_content
 from featx.heads.kinds import choose_measure
 from featx.heads.matrix import find_matrix
+from featx.heads.notebook import Facts, list_classes, list_facts
 from featx.heads.unknown import UnknownDetector
 from featx.heads.versions import find_versions, name_series
 
@@ -147,6 +149,25 @@ class Head:
     def measure(self) -> Measure:
         """Score by which the head was chosen: the balanced accuracy if it has class weights."""
         return choose_measure(self.class_weight)
+
+    def _repr_html_(self) -> str:
+        held_out = self.cross_validation
+        table = None if held_out is None else list_classes(held_out.scores.to_dict())
+        return render_card(f"{type(self).__name__} {self.kind}", self._list_facts(), table=table)
+
+    def _list_facts(self) -> Facts:
+        """List what the head is and what it was fitted on, for a notebook."""
+        fitted, held_out = self.fitted_on, self.cross_validation
+        facts: Facts = [
+            ("embedding", self.fingerprint.describe()),
+            ("fitted on", f"{fitted.cache}, {fitted.split}, {fitted.n_rows:,} rows"),
+            *((name, f"{value:.3g}") for name, value in self.params.items()),
+            *([("classes", len(self.classes))] if len(self.classes) else []),
+        ]
+        if held_out is not None:
+            scores = held_out.scores.to_dict()
+            facts += list_facts(scores, where=f" in {held_out.n_folds} folds")
+        return facts
 
     def predict(self, X: Array) -> Array:
         """Predict a class name for each row of embeddings: the class with the largest score.

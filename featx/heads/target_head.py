@@ -19,6 +19,7 @@ from featx.core.typing import Array, Float64Array
 from featx.heads.head import Head
 from featx.heads.head_file import list_values
 from featx.heads.matrix import Matrix
+from featx.heads.notebook import Facts, show_interval
 from featx.heads.number import NumberScores
 from featx.heads.one_vs_rest import build_one_vs_rest
 from featx.heads.several import SeveralScores
@@ -72,6 +73,21 @@ class TargetHead(Head):
 
     target: Target
     held_out: TargetScores | None = field(default=None, repr=False)
+
+    def _list_facts(self) -> Facts:
+        """List what the head is and what it was fitted on, for a notebook."""
+        facts = [*super()._list_facts(), ("target", ", ".join(self.target.columns))]
+        if self.held_out is None:
+            return facts
+        scores = self.held_out.to_dict()
+        names = {"r2": "share of variance explained", "mae": "mean absolute error"}
+        names |= {"macro_average_precision": "mean average precision"}
+        shown = {name: word for name, word in names.items() if name in scores}
+        return [
+            *facts,
+            ("rows scored", scores["n_rows"]),
+            *((f"{word} in folds", show_interval(scores, name)) for name, word in shown.items()),
+        ]
 
     @property
     def classes(self) -> Array:

@@ -224,4 +224,5 @@ def test_notebook_shows_a_table_with_escaped_names(odd: Cache) -> None:
         assert "&lt;b&gt;é" in shown
         assert "<b>" not in shown
         assert "(no label)" in shown
-    assert "3, tiny" in odd._repr_html_()
+    assert "vectors, dim 3" in odd._repr_html_()
+    assert "4 rows, 4 values" in odd._repr_html_()
