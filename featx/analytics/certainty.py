@@ -131,7 +131,7 @@ def choose_threshold(certainty: Float64Array) -> float:
     Returns
     -------
     float
-        The threshold, at least 0.5.
+        The threshold, at least 0.5; 0.95 if no pair is that sure.
 
     Examples
     --------
@@ -140,4 +140,4 @@ def choose_threshold(certainty: Float64Array) -> float:
     """
     wrong = np.cumsum(1 - certainty) / np.arange(1, len(certainty) + 1)
     fitting = certainty[(wrong <= MAX_WRONG) & (certainty >= EVEN)]
-    return float(fitting[-1]) if len(fitting) else EVEN
+    return float(fitting[-1]) if len(fitting) else 1 - MAX_WRONG

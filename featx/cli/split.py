@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from featx.cli.info import MAX_CLASSES, print_counts
-from featx.cli.options import AsJson, Author, CacheArgument
+from featx.cli.options import AsJson, Author, CacheArgument, choose
 from featx.cli.printing import print_json, print_text
 from featx.core.address import name_caches
+from featx.core.typing import Together
 
 Counts = dict[str, dict[str, int]]
 
@@ -35,20 +36,43 @@ def split(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing splits.")
     ] = False,
+    together: Annotated[
+        Together | None,
+        choose(
+            "together",
+            Together,
+            "Rows to keep together beside groups and copies: images that look alike.",
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE", help="Source of the images to compare.  [default: as in the cache]"
+        ),
+    ] = None,
     author: Author = None,
     as_json: AsJson = False,
 ) -> None:
     """Record in a cache which rows are train, val and test.
 
     Each class is split in the same ratio. Rows of one group stay together, and so do copies of one
-    file. Rows that a tuned network has learnt from become train.
+    file. Rows that a tuned network has learnt from become train. With --together similar,
+    near-duplicates stay together, too.
 
     featx split photos.h5 --val 0.2
     """
     from featx.fitting.split import record_split
 
     report = record_split(
-        cache, val=val, test=test, seed=seed, new=new, overwrite=overwrite, author=author
+        cache,
+        val=val,
+        test=test,
+        seed=seed,
+        new=new,
+        overwrite=overwrite,
+        together=together,
+        source=source,
+        author=author,
     )
     if as_json:
         print_json(
@@ -57,11 +81,14 @@ def split(
                 "splits": report.splits,
                 "counts": report.counts,
                 "n_dealt": report.n_dealt,
+                "similar": report.similar.to_dict() if report.similar else None,
             }
         )
         return
     listed = ", ".join(f"{name} {count}" for name, count in report.splits.items())
     print_text(f"{name_caches(cache)}: {listed}\n")
+    if report.similar:
+        print_text(f"{report.similar}\n")
     print_counts(sort_by_rarity(report.counts))
 
 

@@ -49,6 +49,9 @@ SplitChoice = Literal["train", "val", "test", "all"]
 HeldOutSplit = Literal["val", "test"]
 """Splits that a model is scored on."""
 
+Together = Literal["similar"]
+"""Rows that a split keeps together beside groups and copies: images that look alike."""
+
 LabelField = Literal["label", "split", "group"]
 """Columns of which the source, and people, say something."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
+from featx.analytics.duplicates import NearDuplicates
 from featx.cache.joined import open_cache
 from featx.cache.label_writer import write_splits
 from featx.cache.lock import remove_dead_lock
@@ -15,38 +16,29 @@ from featx.cache.remote_output import has_address, open_outputs
 from featx.core.errors import CacheError, HeadError
 from featx.core.notes import note
 from featx.core.text import count_noun
-from featx.core.typing import BoolArray, CachePaths, Split, StrArray, list_choices
+from featx.core.typing import (
+    BoolArray,
+    CachePaths,
+    PathLike,
+    Split,
+    StrArray,
+    Together,
+    list_choices,
+)
 from featx.fitting.inputs import check_labels
 from featx.fitting.label import choose_author
+from featx.fitting.similar import find_row_units, find_similar, report_similar
 from featx.fitting.split_notes import check_several_groups, check_train, list_notes
+from featx.fitting.split_report import SplitReport, count_by_class
 from featx.heads.extend import extend_splits, spread_splits
 from featx.heads.splits import assign_splits
-from featx.heads.units import find_units, spread_over_units
+from featx.heads.units import spread_over_units
 
 VAL = 0.2
 """Fraction of the rows for val, where nothing says another."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SplitReport:
-    """What a split was recorded as.
-
-    Attributes
-    ----------
-    splits : dict of str to int
-        Number of rows of each split.
-    counts : dict of str to dict of str to int
-        Number of rows of each class, by its name, in each split.
-    n_dealt : int
-        Number of rows that got a split, or another one.
-    """
-
-    splits: dict[str, int]
-    counts: dict[str, dict[str, int]]
-    n_dealt: int
-
-
-def split_cache(
+def split_cache(  # noqa: PLR0913
     cache: CachePaths,
     *,
     val: float | None = None,
@@ -54,6 +46,8 @@ def split_cache(
     seed: int = 0,
     new: bool = False,
     overwrite: bool = False,
+    together: Together | None = None,
+    source: PathLike | Sequence[PathLike] | None = None,
     author: str | None = None,
 ) -> dict[str, int]:
     """Record a stratified split in a cache, with groups and copies of an image kept together.
@@ -118,11 +112,19 @@ def split_cache(
     {'train': 9, 'val': 3}
     """
     return record_split(
-        cache, val=val, test=test, seed=seed, new=new, overwrite=overwrite, author=author
+        cache,
+        val=val,
+        test=test,
+        seed=seed,
+        new=new,
+        overwrite=overwrite,
+        together=together,
+        source=source,
+        author=author,
     ).splits
 
 
-def record_split(
+def record_split(  # noqa: PLR0913
     cache: CachePaths,
     *,
     val: float | None,
@@ -131,6 +133,8 @@ def record_split(
     new: bool,
     overwrite: bool,
     author: str | None,
+    together: Together | None = None,
+    source: PathLike | Sequence[PathLike] | None = None,
 ) -> SplitReport:
     """Record a split as `split_cache` does, and report it by class.
 
@@ -138,7 +142,7 @@ def record_split(
     ----------
     cache : path or sequence of paths
         Cache to change.
-    val, test, seed, new, overwrite, author : object
+    val, test, seed, new, overwrite, author, together, source : object
         Arguments of `split_cache`.
 
     Returns
@@ -156,17 +160,28 @@ def record_split(
     if has_address(cache):
         with open_outputs(cache) as paths:
             return record_split(
-                paths, val=val, test=test, seed=seed, new=new, overwrite=overwrite, author=author
+                paths,
+                val=val,
+                test=test,
+                seed=seed,
+                new=new,
+                overwrite=overwrite,
+                author=author,
+                together=together,
+                source=source,
             )
     with open_cache(cache) as opened:
         members, held = opened.members, opened.splits
+        found = None if together is None else find_similar(opened, source)
         is_extended = new and bool((held != "").any())
         try:
             if is_extended:
-                splits, notes = build_new_splits(opened, val=val, test=test, seed=seed)
+                splits, notes = build_new_splits(
+                    opened, val=val, test=test, seed=seed, similar=found
+                )
             else:
                 val, test = VAL if val is None else val, 0.0 if test is None else test
-                splits, notes = build_splits(opened, val=val, test=test, seed=seed)
+                splits, notes = build_splits(opened, val=val, test=test, seed=seed, similar=found)
         except HeadError as error:
             if not new and not overwrite and (held != "").any():
                 raise refuse_other(opened) from error
@@ -180,12 +195,19 @@ def record_split(
         ]
         if any(is_other) and not overwrite and not new:
             raise refuse_other(opened)
+        similar = None
+        if found is not None:
+            before = held
+            if not (held == "train").any():
+                before = build_splits(opened, val=val or VAL, test=test or 0.0, seed=seed)[0]
+            similar = report_similar(opened, found, before)
         report = SplitReport(
             splits={
                 name: int((splits == name).sum()) for name in list_choices(Split) if name in splits
             },
             counts=count_by_class(opened.labels, splits),
             n_dealt=int((splits != held).sum()),
+            similar=similar,
         )
     options = "new rows" if is_extended else f"val={val:g}, test={test:g}"
     told = f"{options}, seed={seed}"
@@ -227,29 +249,9 @@ def refuse_other(cache: Cache) -> CacheError:
     )
 
 
-def count_by_class(labels: StrArray, splits: StrArray) -> dict[str, dict[str, int]]:
-    """Count the rows of each class in each split.
-
-    Parameters
-    ----------
-    labels, splits : ndarray of str
-        ``(n_rows,)``, label and split of each row; rows without a split are passed over.
-
-    Examples
-    --------
-    >>> count_by_class(np.array(["ant", "bee", "ant"]), np.array(["train", "val", "val"]))
-    {'ant': {'train': 1, 'val': 1}, 'bee': {'train': 0, 'val': 1}}
-    """
-    names = [name for name in list_choices(Split) if (splits == name).any()]
-    counts: dict[str, dict[str, int]] = {}
-    for name in names:
-        found, numbers = np.unique(labels[splits == name].astype(str), return_counts=True)
-        for label, number in zip(found.tolist(), numbers.tolist(), strict=True):
-            counts.setdefault(label, dict.fromkeys(names, 0))[name] = number
-    return dict(sorted(counts.items()))
-
-
-def build_splits(cache: Cache, *, val: float, test: float, seed: int) -> tuple[StrArray, list[str]]:
+def build_splits(
+    cache: Cache, *, val: float, test: float, seed: int, similar: NearDuplicates | None = None
+) -> tuple[StrArray, list[str]]:
     """Divide the labelled rows of a cache into splits; nothing is written.
 
     Parameters
@@ -260,6 +262,8 @@ def build_splits(cache: Cache, *, val: float, test: float, seed: int) -> tuple[S
         Fractions of the labelled rows.
     seed : int
         Seed of the shuffle.
+    similar : NearDuplicates, optional
+        Rows to keep together. Default: those of one group or one file alone.
 
     Returns
     -------
@@ -276,7 +280,7 @@ def build_splits(cache: Cache, *, val: float, test: float, seed: int) -> tuple[S
     rows = cache.select_rows(labelled=True)
     labels = cache.labels[rows]
     check_labels(labels, subject=str(cache.path))
-    units = find_units(cache.groups, cache.read_column("digest"))
+    units = find_row_units(cache, similar)
     learnt = read_learnt_by_any(cache)
     of_rows = None if units is None else units[rows]
     check_several_groups(cache, rows, of_rows)
@@ -293,7 +297,12 @@ def build_splits(cache: Cache, *, val: float, test: float, seed: int) -> tuple[S
 
 
 def build_new_splits(
-    cache: Cache, *, val: float | None, test: float | None, seed: int
+    cache: Cache,
+    *,
+    val: float | None,
+    test: float | None,
+    seed: int,
+    similar: NearDuplicates | None = None,
 ) -> tuple[StrArray, list[str]]:
     """Deal the labelled rows of a cache that have no split; nothing is written.
 
@@ -305,6 +314,8 @@ def build_new_splits(
         Fractions of the labelled rows; None for those that the cache has.
     seed : int
         Seed of the shuffle.
+    similar : NearDuplicates, optional
+        Rows to keep together. Default: those of one group or one file alone.
 
     Returns
     -------
@@ -325,7 +336,7 @@ def build_new_splits(
     n_open = int(is_open.sum())
     if not n_open:
         return held, ["all labelled rows have a split: nothing to deal"]
-    units = find_units(cache.groups, cache.read_column("digest"))
+    units = find_row_units(cache, similar)
     filled, is_parted = spread_splits(held, units)
     learnt = read_learnt_by_any(cache)
     becomes_train = is_open & (filled == "") & spread_over_units(learnt, units)

@@ -12,7 +12,8 @@ import pytest
 from featx.cache.joined import open_cache
 from featx.core.errors import CacheError, FeatxWarning, HeadError
 from featx.core.typing import Split
-from featx.fitting.split import count_by_class, record_split, split_cache
+from featx.fitting.split import record_split, split_cache
+from featx.fitting.split_report import count_by_class
 from tests.builders import (
     MakeCache,
     build_info,
