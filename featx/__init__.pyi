@@ -32,6 +32,7 @@ from .core.errors import CacheError as CacheError
 from .core.errors import CacheLockedError as CacheLockedError
 from .core.errors import DecodeError as DecodeError
 from .core.errors import DeviceError as DeviceError
+from .core.errors import ExchangeError as ExchangeError
 from .core.errors import FeatxError as FeatxError
 from .core.errors import FeatxWarning as FeatxWarning
 from .core.errors import FingerprintError as FingerprintError
@@ -59,6 +60,10 @@ from .embedding.timings import Timings as Timings
 from .engines.engine import Engine as Engine
 from .engines.engine import EngineBuilder as EngineBuilder
 from .engines.engine import Slot as Slot
+from .exchange.export import ExportReport as ExportReport
+from .exchange.export import export_cache as export_cache
+from .exchange.imported import ImportReport as ImportReport
+from .exchange.imported import import_embeddings as import_embeddings
 from .exchange.torch_dataset import EmbeddingDataset as EmbeddingDataset
 from .extraction.extract import extract as extract
 from .extraction.ledger import read_failures as read_failures

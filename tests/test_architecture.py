@@ -43,8 +43,8 @@ ONLY_IN = {
     "PIL": ["images/decode.py", "images/opening.py", "report/fonts.py", "report/sheet.py"],
     "pillow_heif": ["images/opening.py"],
     "sklearn": ["heads/", "demo.py", "embedding/image_embedder.py"],
-    "h5py": ["cache/"],
     "jinja2": ["report/"],
+    "h5py": ["cache/", "exchange/h5ad.py"],
     "torch": [
         *("backbones/", "engines/", "finetune/"),
         *("core/torch_state.py", "exchange/torch_dataset.py"),

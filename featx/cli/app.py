@@ -15,10 +15,12 @@ from featx.cli.compare import compare
 from featx.cli.demo import demo
 from featx.cli.doctor import doctor
 from featx.cli.evaluate import evaluate
+from featx.cli.export import export
 from featx.cli.extract import extract
 from featx.cli.fine_tune import fine_tune
 from featx.cli.fit_head import fit_head
 from featx.cli.help import MAX_WIDTH, HelpCommand, HelpGroup
+from featx.cli.import_vectors import import_vectors
 from featx.cli.info import info
 from featx.cli.label import label
 from featx.cli.merge import merge
@@ -45,6 +47,7 @@ SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
         "predict": predict,
     },
     "Look into the images": {"search": search, "montage": montage},
+    "To and from other programs": {"export": export, "import": import_vectors},
     "Train the network too": {"advise": advise, "fine-tune": fine_tune},
     "Look and check": {
         "info": info,

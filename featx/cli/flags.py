@@ -28,6 +28,8 @@ CALLS = {
     "label_cache": "label",
     "verify_cache": "verify",
     "seal_cache": "seal",
+    "export_cache": "export",
+    "import_embeddings": "import",
     "list_backbones": "backbones",
     "diagnose": "doctor",
     "load_head": "info",

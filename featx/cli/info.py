@@ -17,6 +17,7 @@ from featx.cli.printing import (
 from featx.cli.records import describe_fingerprint, describe_head, rename_keys
 from featx.core.address import name_caches, name_location
 from featx.core.errors import FeatxError
+from featx.core.fingerprint import IMPORTED
 from featx.core.text import count_noun, shorten
 
 if TYPE_CHECKING:
@@ -143,7 +144,10 @@ def _show_cache(caches: list[Path], *, as_json: bool) -> None:
         updates = f", and {count_noun(n_updates, 'update')}" if n_updates else ""
         if embedding["n_learnt"]:
             print_text(f"  its network has learnt from {embedding['n_learnt']:,} of the rows")
-        print_text(f"  made {made['time'][:16]} by {made['engine']} on {made['device']}{updates}")
+        by = f"imported {made['time'][:16]} from {shorten(made['source'])}"
+        if fingerprint["preprocess"].get("kind") != IMPORTED:
+            by = f"made {made['time'][:16]} by {made['engine']} on {made['device']}"
+        print_text(f"  {by}{updates}")
 
 
 def format_said(said: list[dict[str, Any]]) -> list[str]:

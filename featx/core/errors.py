@@ -13,6 +13,7 @@
     │   ├── CacheDamagedError           bytes changed after they were sealed
     │   └── CacheLockedError            another process writes the cache
     ├── FingerprintError                two embeddings must not be compared
+    ├── ExchangeError                   a file of another program cannot be written or read
     ├── HeadError                       a head cannot be fitted, read or used
     ├── TuningError                     a network cannot be fine-tuned as requested
     └── MissingExtraError               an optional dependency is not installed
@@ -139,6 +140,10 @@ class CacheLockedError(CacheError):
 
 class FingerprintError(FeatxError, ValueError):
     """Two embeddings must not be compared."""
+
+
+class ExchangeError(FeatxError, ValueError):
+    """A file for another program cannot be written, or its vectors cannot be read."""
 
 
 class HeadError(FeatxError, ValueError):

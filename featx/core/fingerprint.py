@@ -19,6 +19,9 @@ Identity = Mapping[str, Any]
 SIZES = ("resize", "crop")
 """Numbers of a preprocessing that stand in the sentence for a reader."""
 
+IMPORTED = "imported/1"
+"""Kind of the preprocessing, and decoder, of vectors that another program computed."""
+
 MAX_DIFFERENCES = 3
 """Largest number of differences that an error names."""
 
@@ -83,8 +86,16 @@ class Fingerprint:
         """Twelve hexadecimal digits that stand for all fields."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether another program computed the vectors: featx cannot compute more of them."""
+        return self.preprocess.get("kind") == IMPORTED
+
     def describe(self) -> str:
         """Write the decisions as one line for a reader; never compare this text."""
+        if self.is_imported:
+            file = f", file {self.weights_digest[:12]}" if self.weights_digest else ""
+            return f"{self.backbone}, imported vectors{file}, dim {self.dim}"
         sizes = [f"{key} {self.preprocess[key]}" for key in SIZES if key in self.preprocess]
         parts = [
             f"{self.backbone} {self.layer}",

@@ -36,6 +36,13 @@ SAID_KINDS: dict[str, ColumnKind] = {
 
 ROW_KINDS: Mapping[str, ColumnKind] = READ_KINDS | SAID_KINDS
 
+TAKEN = frozenset([*READ_KINDS, "sha256", "value", "kind", "author"])
+"""Names that a further column of the user cannot have: they mean something else in a table of
+labels or in a cache."""
+
+MAX_NAME = 200
+"""Largest number of characters in the name of a further column."""
+
 UNKNOWN: Mapping[str, int] = {
     "digest": 0,
     "width": 0,

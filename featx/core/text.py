@@ -150,6 +150,22 @@ def guard_cell(cell: Cell) -> Cell | str:
     return f"'{cell}" if is_formula else cell
 
 
+def unguard_cell(cell: str) -> str:
+    """Take off the quote that `guard_cell` put before a cell.
+
+    Parameters
+    ----------
+    cell : str
+        Text of a cell that `guard_cell` returned.
+
+    Examples
+    --------
+    >>> [unguard_cell(cell) for cell in ("'=1+1", "'tis", "-1.5")]
+    ['=1+1', "'tis", '-1.5']
+    """
+    return cell[1:] if cell[:1] == "'" and guard_cell(cell[1:]) == cell else cell
+
+
 def join_some(texts: Sequence[str], n_shown: int) -> str:
     """Join the first of several texts as in a sentence, and count the others.
 

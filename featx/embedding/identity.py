@@ -87,10 +87,12 @@ def restore_backbone(
     Raises
     ------
     FingerprintError
-        If the weights have another content, or this version of featx does not know the decoder.
+        If another program computed the embeddings, the weights have another content, or this
+        version of featx does not know the decoder.
     WeightsError
         If the weights are missing.
     """
+    check_computable(fingerprint, subject=subject)
     decode = find_decode(fingerprint)  # before any weights are downloaded
     moved = None if weights is not None else find_moved(origin.weights)
     try:
@@ -121,6 +123,31 @@ def restore_backbone(
         "with.",
     )
     return backbone
+
+
+def check_computable(fingerprint: Fingerprint, *, subject: str) -> None:
+    """Refuse the identity of embeddings whose network featx does not have.
+
+    Parameters
+    ----------
+    fingerprint : Fingerprint
+        Identity of the embeddings.
+    subject : str
+        Name of the file that the embeddings belong to, for the error.
+
+    Raises
+    ------
+    FingerprintError
+        If another program computed the embeddings.
+    """
+    if fingerprint.is_imported:
+        raise FingerprintError(
+            subject=subject,
+            expected="embeddings that featx can compute",
+            got=f"vectors of another program ({fingerprint.describe()})",
+            remedy="Compute the vectors of these images there, too, make a cache of them with "
+            "featx.import_embeddings(vectors, output=path), and pass that cache.",
+        )
 
 
 def build_fingerprint(

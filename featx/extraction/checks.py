@@ -94,6 +94,25 @@ def is_other_source(base: Cache, manifest: Manifest) -> bool:
     return bool((match_ids(manifest.rows["id"], base.read_column("id")) < 0).all())
 
 
+def check_extracted(base: Cache) -> None:
+    """Refuse to extend a cache of imported vectors: its rows need not be images that are known.
+
+    Raises
+    ------
+    CacheError
+        If another program computed an embedding of the cache.
+    """
+    for name in base.embeddings:
+        fingerprint = base.get_info(name).fingerprint
+        if fingerprint.is_imported:
+            raise CacheError(
+                subject=str(base.path),
+                expected="a cache whose vectors featx computed",
+                got=f"vectors of another program ({fingerprint.describe()})",
+                remedy="Name another output.",
+            )
+
+
 def check_same_source(base: Cache, manifest: Manifest) -> None:
     """Refuse a source that has no image in common with the cache that it would be added to.
 

@@ -15,7 +15,7 @@ from featx.core.files import follow_link, replacing
 from featx.core.notes import note
 from featx.core.parts import list_part_files
 from featx.core.rows import Failure
-from featx.core.text import count_noun, guard_cell, show_text
+from featx.core.text import count_noun, guard_cell, show_text, unguard_cell
 from featx.core.typing import CachePaths, PathLike, Stage, check_choice
 from featx.extraction.checks import FailureLimit
 
@@ -168,9 +168,4 @@ def _read_failures(path: PathLike) -> tuple[Failure, ...]:
 
 def _read_line(line: dict[str, str]) -> Failure:
     check_choice("stage", line["stage"], Stage)
-    return Failure(**{name: _unguard(line[name]) for name in COLUMNS})  # type: ignore[arg-type]
-
-
-def _unguard(cell: str) -> str:
-    """Take off the quote that `guard_cell` put before a cell."""
-    return cell[1:] if cell[:1] == "'" and guard_cell(cell[1:]) == cell else cell
+    return Failure(**{name: unguard_cell(line[name]) for name in COLUMNS})  # type: ignore[arg-type]

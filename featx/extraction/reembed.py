@@ -18,7 +18,7 @@ from featx.core.rows import Row
 from featx.core.similarity import compute_cosines
 from featx.core.typing import Array, CachePaths, PathLike, VectorDtype
 from featx.embedding.batching import EmbeddedBatch
-from featx.embedding.identity import find_decode, restore_backbone
+from featx.embedding.identity import check_computable, find_decode, restore_backbone
 from featx.embedding.loop import iter_embedded
 from featx.embedding.options import RunOptions, SharedRunKeywords
 from featx.images.entries import as_columns
@@ -114,6 +114,7 @@ def compare_with_source(
             subject="seed", expected="a number of at least 0", got=str(seed), remedy="Pass seed=0."
         )
     drawn = _draw_sample(cache, embedding, sample, seed)
+    check_computable(drawn.info.fingerprint, subject=drawn.subject)
     manifest = read_manifest(source)
     places = manifest.find(Texts.from_list(drawn.rows))
     todo = as_columns(manifest.entries)[places[places >= 0]]

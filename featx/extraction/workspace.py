@@ -26,6 +26,7 @@ from featx.core.provenance import Provenance
 from featx.core.typing import PathLike, VectorDtype
 from featx.embedding.identity import build_fingerprint, build_provenance, resolve_backbone
 from featx.extraction.checks import (
+    check_extracted,
     check_fingerprints,
     check_manifest,
     check_same_embeddings,
@@ -143,6 +144,7 @@ def open_workspace(request: ExtractionRequest) -> Iterator[Workspace]:
         if output.exists() and not request.overwrite:
             with stage(f"reading {output.name}"):
                 base = stack.enter_context(Cache(output))
+            check_extracted(base)
             check_same_source(base, manifest)
         made = base  # the cache whose embeddings this run must be comparable with
         if base is None and request.part is not None and not request.overwrite:

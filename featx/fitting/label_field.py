@@ -5,19 +5,13 @@ from __future__ import annotations
 import difflib
 
 from featx.core.errors import SourceError, suggest
-from featx.core.row_tables import READ_KINDS
+from featx.core.row_tables import MAX_NAME, TAKEN
 from featx.core.text import shorten
 from featx.images.labels import clean_label
 from featx.labels.element import FIELDS
 
-TAKEN = frozenset([*READ_KINDS, "sha256", "value", "kind", "author"])
-"""Names of columns that mean something else in a table of labels or in a cache."""
-
 CLOSE = 0.8
 """Smallest similarity of a near miss, as `difflib` measures it: that of ``lable`` and ``label``."""
-
-MAX_NAME = 200
-"""Largest number of characters in the name of a column."""
 
 
 def clean_field(field: object) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.main import get_group
 
@@ -48,6 +49,8 @@ LINES = [
     "info photos.h5",
     "info failed.h5 --failures",
     "info head.joblib",
+    "export photos.h5 -o photos.npz",
+    "import vectors.npy -o imported.h5",
     "backbones mobilenet_v2",
     "backbones mini --blocks",
     "verify photos.h5",
@@ -103,6 +106,7 @@ def place(
     label_cache("photos.h5", sizes, field="size", author="ada")
     fit_head("photos.h5", "tags.joblib", several=True, C=1.0)
     fit_head("photos.h5", "size.joblib", target="size", C=1.0)
+    np.save("vectors.npy", np.eye(3, 2, dtype=np.float32))
     Path("bad.jpg").write_bytes(b"no image")
     Path("labels.csv").write_text("id,label,author\nval/ants/0.jpg,a,ada\nval/ants/0.jpg,b,bob\n")
     return tmp_path

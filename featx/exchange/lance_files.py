@@ -1,0 +1,64 @@
+"""Lance datasets: folders that the packages lance and LanceDB read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from featx.core.errors import ExchangeError, require
+from featx.core.text import shorten
+from featx.exchange.arrow_tables import BATCH_ROWS, EXTRA, build_schema, iter_batches, read_batches
+from featx.exchange.incoming import Incoming
+from featx.exchange.table import ExportTable
+
+LANCE = "lance"
+"""Name of the package, and of the extra of featx that installs it."""
+
+
+def write_lance(draft: Path, table: ExportTable) -> None:
+    """Write a table.
+
+    Parameters
+    ----------
+    draft : Path
+        Folder to write to.
+    table : ExportTable
+        The table.
+    """
+    lance, pa = require(LANCE, LANCE), require("pyarrow", EXTRA)
+    schema = build_schema(table)
+    reader = pa.RecordBatchReader.from_batches(schema, iter_batches(table))
+    lance.write_dataset(reader, str(draft), schema=schema)
+
+
+def read_lance(path: Path, column: str | None) -> Incoming:
+    """Read vectors and columns of text.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the dataset.
+    column : str or None
+        Name of the column of vectors.
+
+    Raises
+    ------
+    ExchangeError
+        If the folder is no Lance dataset, or has no such column.
+    """
+    try:
+        dataset = require(LANCE, LANCE).dataset(str(path))
+    except (OSError, ValueError) as error:
+        raise ExchangeError(
+            subject=str(path),
+            expected="a Lance dataset",
+            got=shorten(str(error), 100),
+            remedy="Pass the folder of the dataset.",
+        ) from error
+
+    def open_batches(names: list[str]) -> Iterator[Any]:
+        yield from dataset.to_batches(columns=names, batch_size=BATCH_ROWS, scan_in_order=True)
+
+    n_rows = dataset.count_rows()
+    return read_batches(path, dataset.schema, open_batches, n_rows=n_rows, column=column)
