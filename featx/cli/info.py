@@ -163,8 +163,8 @@ def format_said(said: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def print_counts(counts: dict[str, dict[str, int]]) -> None:
-    """Print how many rows each class has in each split."""
+def print_counts(counts: dict[str, dict[str, int]], *, what: str = "class") -> None:
+    """Print how many rows each class, or whatever the lines stand for, has in each split."""
     splits = [
         split
         for split in ("train", "val", "test", "")
@@ -183,9 +183,9 @@ def print_counts(counts: dict[str, dict[str, int]]) -> None:
         shown.append(["all", *(sum(column) for column in list(zip(*lines, strict=True))[1:])])
     names = [split or "no split" for split in splits]
     if splits == [""]:
-        print_table(["class", "rows"], [[line[0], line[-1]] for line in shown])
+        print_table([what, "rows"], [[line[0], line[-1]] for line in shown])
     else:
-        print_table(["class", *names, "all"], shown)
+        print_table([what, *names, "all"], shown)
 
 
 def _summarise(cache: "Cache") -> dict[str, Any]:

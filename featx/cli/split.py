@@ -55,9 +55,9 @@ def split(
 ) -> None:
     """Record in a cache which rows are train, val and test.
 
-    Each class is split in the same ratio. Rows of one group stay together, and so do copies of one
-    file. Rows that a tuned network has learnt from become train. With --together similar,
-    near-duplicates stay together, too.
+    Each class is split in the same ratio, and numbers by runs of like ones. Rows of one group stay
+    together, and so do copies of one file. Rows that a tuned network has learnt from become train.
+    With --together similar, near-duplicates stay together, too.
 
     featx split photos.h5 --val 0.2
     """
@@ -89,7 +89,8 @@ def split(
     print_text(f"{name_caches(cache)}: {listed}\n")
     if report.similar:
         print_text(f"{report.similar}\n")
-    print_counts(sort_by_rarity(report.counts))
+    what = "numbers" if report.are_numbers else "class"
+    print_counts(sort_by_rarity(report.counts), what=what)
 
 
 def sort_by_rarity(counts: Counts) -> Counts:

@@ -222,7 +222,33 @@ def check_labels(y: Array, *, subject: str) -> None:
         If the labels are of fewer than two classes; or if no class has two rows, unless they are at
         most `FEW_ROWS` rows with names, from which somebody wants to learn.
     """
+    check_several(y, subject=subject)
     classes, counts = np.unique(y, return_counts=True)
+    if counts.max() == 1 and (_are_decimals(classes) or len(y) > FEW_ROWS):
+        raise HeadError(
+            subject=subject,
+            expected="classes of several rows",
+            got=f"{len(classes)} of 1 row ({classes[0]}, …)",
+            remedy=f"The labels look like {_guess_content(classes)}.",
+        )
+
+
+def check_several(y: Array, *, subject: str) -> None:
+    """Refuse labels that are all the same, or none.
+
+    Parameters
+    ----------
+    y : ndarray of str
+        ``(n_rows,)``, labels of the rows that have one.
+    subject : str
+        Name of the cache and the split, for the error.
+
+    Raises
+    ------
+    HeadError
+        If the labels are of fewer than two classes.
+    """
+    classes = np.unique(y)
     if len(classes) < 2:
         raise HeadError(
             subject=subject,
@@ -230,14 +256,34 @@ def check_labels(y: Array, *, subject: str) -> None:
             got=f"only {classes[0]!r}" if len(classes) else "no labelled rows",
             remedy="Extract from class folders, or from a table with a column named label.",
         )
-    are_decimals = are_numbers(classes) and any(float(label) % 1 for label in classes)
-    if counts.max() == 1 and (are_decimals or len(y) > FEW_ROWS):
-        raise HeadError(
-            subject=subject,
-            expected="classes of several rows",
-            got=f"{len(classes)} of 1 row ({classes[0]}, …)",
-            remedy=f"The labels look like {_guess_content(classes)}.",
-        )
+
+
+def are_measured(y: Array) -> bool:
+    """Tell whether labels look like measurements: numbers that few rows share.
+
+    Parameters
+    ----------
+    y : ndarray of str
+        ``(n_rows,)``, labels of the rows that have one.
+
+    Examples
+    --------
+    >>> digits = np.arange(1000) % 10
+    >>> are_measured(digits.astype(str)), are_measured((digits / 7).astype(str))
+    (False, False)
+    >>> are_measured(np.array(["1.5", "2.25", "3.125"]))
+    True
+    """
+    classes, counts = np.unique(y, return_counts=True)
+    if not len(classes) or not are_numbers(classes):
+        return False
+    if len(classes) > MANY_NUMBERS and len(y) < MIN_ROWS * len(classes):
+        return True
+    return bool(counts.max() == 1) and (_are_decimals(classes) or len(y) > FEW_ROWS)
+
+
+def _are_decimals(classes: Array) -> bool:
+    return are_numbers(classes) and any(float(label) % 1 for label in classes)
 
 
 def _guess_content(classes: Array) -> str:
@@ -268,7 +314,7 @@ def note_labels(y: Array, *, subject: str, units: IntArray | None = None) -> Non
             f"{subject}: labels with {SEPARATOR!r}, such as {joined[0]}, are classes of their own. "
             "If an image can have several classes, pass several=True"
         )
-    if are_numbers(classes) and len(classes) > MANY_NUMBERS and len(y) < MIN_ROWS * len(classes):
+    if are_measured(y):
         note(
             f"{subject}: the labels look like numbers ({classes[0]}, {classes[1]}, …), "
             f"{len(classes)} classes of {len(y)} rows. If they are measurements, fit on a number "

@@ -17,7 +17,6 @@ from featx.core.errors import CacheError, HeadError
 from featx.core.notes import note
 from featx.core.text import count_noun
 from featx.core.typing import (
-    BoolArray,
     CachePaths,
     PathLike,
     Split,
@@ -25,13 +24,14 @@ from featx.core.typing import (
     Together,
     list_choices,
 )
-from featx.fitting.inputs import check_labels
+from featx.fitting.common_rows import read_learnt_by
 from featx.fitting.label import choose_author
 from featx.fitting.similar import find_row_units, find_similar, report_similar
 from featx.fitting.split_notes import check_several_groups, check_train, list_notes
-from featx.fitting.split_report import SplitReport, count_by_class
+from featx.fitting.split_report import SplitReport
+from featx.fitting.strata import Strata
 from featx.heads.extend import extend_splits, spread_splits
-from featx.heads.splits import assign_splits
+from featx.heads.splits import assign_splits, check_fractions
 from featx.heads.units import spread_over_units
 
 VAL = 0.2
@@ -51,6 +51,8 @@ def split_cache(  # noqa: PLR0913
     author: str | None = None,
 ) -> dict[str, int]:
     """Record a stratified split in a cache, with groups and copies of an image kept together.
+
+    Labels that look like measured numbers are stratified by runs of like ones.
 
     The split holds for all rows from then on, whatever the source says in a later extraction. The
     history keeps the splits that it replaces.
@@ -176,12 +178,14 @@ def record_split(  # noqa: PLR0913
         is_extended = new and bool((held != "").any())
         try:
             if is_extended:
-                splits, notes = build_new_splits(
+                splits, strata, notes = build_new_splits(
                     opened, val=val, test=test, seed=seed, similar=found
                 )
             else:
                 val, test = VAL if val is None else val, 0.0 if test is None else test
-                splits, notes = build_splits(opened, val=val, test=test, seed=seed, similar=found)
+                splits, strata, notes = build_splits(
+                    opened, val=val, test=test, seed=seed, similar=found
+                )
         except HeadError as error:
             if not new and not overwrite and (held != "").any():
                 raise refuse_other(opened) from error
@@ -205,7 +209,8 @@ def record_split(  # noqa: PLR0913
             splits={
                 name: int((splits == name).sum()) for name in list_choices(Split) if name in splits
             },
-            counts=count_by_class(opened.labels, splits),
+            counts=strata.count(splits),
+            are_numbers=strata.are_runs,
             n_dealt=int((splits != held).sum()),
             similar=similar,
         )
@@ -251,7 +256,7 @@ def refuse_other(cache: Cache) -> CacheError:
 
 def build_splits(
     cache: Cache, *, val: float, test: float, seed: int, similar: NearDuplicates | None = None
-) -> tuple[StrArray, list[str]]:
+) -> tuple[StrArray, Strata, list[str]]:
     """Divide the labelled rows of a cache into splits; nothing is written.
 
     Parameters
@@ -269,6 +274,8 @@ def build_splits(
     -------
     splits : ndarray of str
         ``(n_rows,)``: the split of each row, ``""`` for a row without a label.
+    strata : Strata
+        Strata of which each split has its share.
     notes : list of str
         What a person should know of them.
 
@@ -277,23 +284,26 @@ def build_splits(
     HeadError
         If the labels are of fewer than two classes, or rows or groups are too few.
     """
-    rows = cache.select_rows(labelled=True)
-    labels = cache.labels[rows]
-    check_labels(labels, subject=str(cache.path))
+    check_fractions(val, test)
+    rows, strata = cache.select_rows(labelled=True), Strata.find(cache.labels, val, test)
+    strata.check(cache.labels[rows], subject=str(cache.path))
     units = find_row_units(cache, similar)
-    learnt = read_learnt_by_any(cache)
+    learnt = read_learnt_by(cache, cache.embeddings)
     of_rows = None if units is None else units[rows]
-    check_several_groups(cache, rows, of_rows)
+    if not strata.are_runs:
+        check_several_groups(cache, rows, of_rows)
     splits = np.full(len(cache), "", dtype=object)
     splits[rows] = assign_splits(
-        labels,
+        strata.of_row[rows],
         of_rows,
         val=val,
         test=test,
         seed=seed,
         learnt=spread_over_units(learnt, units)[rows],
     )
-    return splits, list_notes(cache, splits, units, learnt, fractions={"val": val, "test": test})
+    fractions = {"val": val, "test": test}
+    told = list_notes(cache, splits, units, learnt, strata=strata.of_row, fractions=fractions)
+    return splits, strata, strata.list_notes() + told
 
 
 def build_new_splits(
@@ -303,7 +313,7 @@ def build_new_splits(
     test: float | None,
     seed: int,
     similar: NearDuplicates | None = None,
-) -> tuple[StrArray, list[str]]:
+) -> tuple[StrArray, Strata, list[str]]:
     """Deal the labelled rows of a cache that have no split; nothing is written.
 
     Parameters
@@ -321,6 +331,8 @@ def build_new_splits(
     -------
     splits : ndarray of str
         ``(n_rows,)``: the split of each row.
+    strata : Strata
+        Strata of which each split has its share.
     notes : list of str
         What a person should know of them.
 
@@ -329,16 +341,16 @@ def build_new_splits(
     HeadError
         If train would lack a class.
     """
-    rows = cache.select_rows(labelled=True)
-    check_labels(cache.labels[rows], subject=str(cache.path))
+    rows, strata = cache.select_rows(labelled=True), Strata.find(cache.labels)
+    strata.check(cache.labels[rows], subject=str(cache.path))
     held, is_open = cache.splits, np.zeros(len(cache), bool)
     is_open[rows] = held[rows] == ""
     n_open = int(is_open.sum())
     if not n_open:
-        return held, ["all labelled rows have a split: nothing to deal"]
+        return held, strata, ["all labelled rows have a split: nothing to deal"]
     units = find_row_units(cache, similar)
     filled, is_parted = spread_splits(held, units)
-    learnt = read_learnt_by_any(cache)
+    learnt = read_learnt_by(cache, cache.embeddings)
     becomes_train = is_open & (filled == "") & spread_over_units(learnt, units)
     splits = held.copy()
     splits[is_open] = filled[is_open]
@@ -346,14 +358,15 @@ def build_new_splits(
     n_held = max(1, int((held[rows] != "").sum()))
     shares = {name: float((held[rows] == name).sum()) / n_held for name in ("val", "test")}
     splits[rows] = extend_splits(
-        cache.labels[rows],
+        strata.of_row[rows],
         None if units is None else units[rows],
         splits[rows],
         val=shares["val"] if val is None else val,
         test=shares["test"] if test is None else test,
         seed=seed,
     )
-    check_train(cache, splits, units)
+    if not strata.are_runs:
+        check_train(cache, splits, units)
     notes = [f"{count_noun(n_open, 'row')} got a split, and {len(rows) - n_open:,} kept theirs"]
     n_joined = int((is_open & (filled != "")).sum())
     if n_joined:
@@ -363,20 +376,5 @@ def build_new_splits(
         notes.append(
             f"{n_parted:,} of them belong to groups or files that lie in several splits before"
         )
-    return splits, notes + list_notes(cache, splits, units, learnt & is_open, fractions={})
-
-
-def read_learnt_by_any(cache: Cache) -> BoolArray:
-    """Read which rows the network of any embedding has learnt from, bool ``(n_rows,)``.
-
-    A cache has one split for all of its embeddings, which are compared on the same rows.
-
-    Parameters
-    ----------
-    cache : Cache
-        Open cache.
-    """
-    learnt = np.zeros(len(cache), bool)
-    for name in cache.embeddings:
-        learnt |= cache.read_learnt(name)
-    return learnt
+    told = list_notes(cache, splits, units, learnt & is_open, strata=strata.of_row, fractions={})
+    return splits, strata, notes + strata.list_notes() + told

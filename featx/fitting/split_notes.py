@@ -115,6 +115,7 @@ def list_notes(
     units: IntArray | None,
     learnt: BoolArray,
     *,
+    strata: StrArray,
     fractions: Mapping[str, float],
 ) -> list[str]:
     """List what a person should know of the splits of a cache.
@@ -129,13 +130,15 @@ def list_notes(
         ``(n_rows,)``, the unit of each row; None if each is alone.
     learnt : ndarray of bool
         ``(n_rows,)``, rows that the network of any embedding has learnt from.
+    strata : ndarray of str
+        ``(n_rows,)``, the class of each row, or the run of its number.
     fractions : mapping of str to float
         Fractions of the rows that were asked for, by the name of the split; empty if only some rows
         were dealt.
     """
     rows = np.flatnonzero(splits != "")
     labels, of_rows, sides = (
-        cache.labels[rows],
+        strata[rows],
         None if units is None else units[rows],
         splits[rows],
     )
@@ -161,7 +164,7 @@ def list_notes(
     n_copied = count_copied(digests)
     if n_copied:
         notes.append(describe_copied(n_copied))
-    pairs = rows[find_conflicts(digests, labels)]
+    pairs = rows[find_conflicts(digests, cache.labels[rows])]
     if len(pairs):
         notes.append(describe_conflicts(cache.ids, pairs))
     return notes

@@ -17,6 +17,9 @@ LARGE = 0.2
 """Size from which a unit is dealt one by one and first, as a share of the rows of its class that
 the smallest part should have."""
 
+MAX_RUNS, MIN_RUN = 10, 5
+"""Number of runs of like numbers at most, and of rows of one run at least."""
+
 MAX_SHARE = 0.5
 """Largest share of the rows that is set aside so that each class is among them."""
 
@@ -50,6 +53,44 @@ def deal_rows(codes: IntArray, n_parts: int, rng: np.random.Generator) -> IntArr
     parts = np.empty(len(codes), np.int64)
     parts[order] = np.arange(len(codes)) % n_parts
     return parts
+
+
+def count_runs(n_rows: int) -> int:
+    """Return the number of runs of like numbers that rows are divided into: `MAX_RUNS` at most.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows; a run has five of them at least.
+    """
+    return max(1, min(MAX_RUNS, n_rows // MIN_RUN))
+
+
+def find_runs(y: Float64Array, n_runs: int) -> IntArray:
+    """Divide numbers into runs of like ones, so that each part has its share of small and large.
+
+    Parameters
+    ----------
+    y : ndarray of float64
+        ``(n_rows,)``, the numbers.
+    n_runs : int
+        Number of runs, at least 1; there are fewer if many numbers are equal.
+
+    Returns
+    -------
+    ndarray of int64
+        ``(n_rows,)``, the run of each row, from 0: equal numbers have the same, larger ones the
+        same or a later one.
+
+    Examples
+    --------
+    >>> find_runs(np.array([5.0, 1.0, 2.0, 9.0]), 2).tolist()
+    [1, 0, 0, 1]
+    >>> find_runs(np.array([0.0, 0.0, 0.0, 7.0]), 4).tolist()
+    [0, 0, 0, 1]
+    """
+    ranks = np.searchsorted(np.sort(y), y, side="left")
+    return np.unique(ranks * n_runs // len(y), return_inverse=True)[1].astype(np.int64)
 
 
 def choose_rows(codes: IntArray, n_wanted: int, rng: np.random.Generator) -> IntArray:

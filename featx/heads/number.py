@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from featx.core.typing import Array, Float64Array, IntArray
 from featx.heads.coordinates import Coordinates
 from featx.heads.crossing import Crossing, Fold, build_fair_folds, cross
+from featx.heads.dealing import count_runs, find_runs
 from featx.heads.resampling import estimate_by_resampling
 from featx.heads.units import count_units
 
@@ -22,10 +23,6 @@ STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-16, 9))
 
 DEFAULT = STRENGTHS.index(1e-3)
 """Position of the strength that is used if there are too few rows to choose one."""
-
-N_STRATA = 10
-"""Number of runs of like numbers that each fold takes its share of."""
-
 
 Sums = tuple[int, Float64Array, float, Float64Array, Float64Array]
 """Sums over rows: how many, coordinates, numbers, squares, and products with the numbers."""
@@ -211,7 +208,7 @@ def fit_number(
     """
     strengths = np.array(STRENGTHS if C is None else [C])
     default = DEFAULT if C is None else 0
-    folds = build_fair_folds(_stratify(y), units, n_folds=n_folds, seed=seed)
+    folds = build_fair_folds(find_runs(y, count_runs(len(y))), units, n_folds=n_folds, seed=seed)
     scaler = StandardScaler().fit(X)
     coordinates = Coordinates.find(X, scaler.mean_, scaler.scale_)
     Z, everyone = coordinates.rows[:, 1:], np.arange(len(y))
@@ -258,13 +255,6 @@ def score_number_folds(
         units=None if units is None else units[scored],
         n_folds=len(crossing.folds),
     )
-
-
-def _stratify(y: Float64Array) -> IntArray:
-    """Divide numbers into runs of like ones, so that each fold has small and large ones."""
-    n_strata = max(1, min(N_STRATA, len(y) // 5))
-    ranks = np.argsort(np.argsort(y, kind="stable"), kind="stable")
-    return np.asarray(ranks * n_strata // len(y), np.int64)
 
 
 def _cross(

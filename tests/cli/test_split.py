@@ -25,6 +25,17 @@ def test_split_prints_a_line_per_class(make_cache: MakeCache, run_cli: Any) -> N
     ]
 
 
+def test_split_prints_runs_of_numbers(make_cache: MakeCache, run_cli: Any) -> None:
+    path = make_cache(splits=False)
+    rewrite_values(path, "labels/label", [str(row) for row in range(60)])
+    result = run_cli("split", path, "--val", "0.2")
+    assert result.err.startswith("featx: the labels look like numbers: each split takes its share")
+    lines = [line.split() for line in result.out.splitlines()[2:]]
+    assert lines[0] == ["numbers", "train", "val", "all"]
+    assert lines[1][:3] == ["0", "to", "5"]
+    assert lines[-1] == ["all", "48", "12", "60"]
+
+
 def test_split_of_new_rows_leaves_the_others(cache_path: Path, run_cli: Any) -> None:
     rewrite_values(cache_path, "labels/split", "", slice(30, 40))
     refused = run_cli("split", cache_path)
