@@ -106,6 +106,7 @@ from .heads.number import NumberScores as NumberScores
 from .heads.repeats import RepeatedScores as RepeatedScores
 from .heads.several import SeveralClassScores as SeveralClassScores
 from .heads.several import SeveralScores as SeveralScores
+from .heads.side_by_side import HeadEmbedding as HeadEmbedding
 from .heads.target_head import TargetHead as TargetHead
 from .heads.targets import Target as Target
 from .heads.unknown import UnknownDetector as UnknownDetector

@@ -46,7 +46,10 @@ def compare(
     ] = None,
     embeddings: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Embeddings to compare.  [default: all of the cache]"),
+        typer.Option(
+            metavar="A,B",
+            help="Embeddings to compare; A+B reads two side by side.  [default: all of the cache]",
+        ),
     ] = None,
     cv: Annotated[
         int, typer.Option(min=3, metavar="N", help="Number of folds, to compare kinds.")

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-from featx.cli.options import AsJson, CacheArgument, Embedding, HeadArgument, choose
+from featx.cli.options import AsJson, CacheArgument, Embeddings, HeadArgument, choose
 from featx.cli.printing import (
     cut_name,
     format_accuracy,
@@ -32,7 +32,7 @@ def evaluate(
         SplitChoice | None,
         choose("split", SplitChoice, "Rows to score.  [default: val, or test without val]"),
     ] = None,
-    embedding: Embedding = None,
+    embedding: Embeddings = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a head on the labelled rows of a cache.
@@ -46,13 +46,13 @@ def evaluate(
 
     loaded = load_if_head(head)
     if isinstance(loaded, TargetHead):
-        found = evaluate_target(loaded, cache, split=split, embedding=embedding)
+        found = evaluate_target(loaded, cache, split=split, embedding=embedding or None)
         if as_json:
             print_json({"head": head, "cache": name_caches(cache), **found.to_dict()})
         else:
             print_target_scores(found)
         return
-    scores = evaluate_head(loaded, cache, split=split, embedding=embedding)
+    scores = evaluate_head(loaded, cache, split=split, embedding=embedding or None)
     if as_json:
         print_json({"head": head, "cache": name_caches(cache), **scores.to_dict()})
         return

@@ -9,13 +9,14 @@ from featx.cli.options import (
     AsJson,
     CacheArgument,
     ClassWeights,
-    Embedding,
+    Embeddings,
     choose,
     parse_count,
     parse_strength,
 )
 from featx.cli.printing import (
     format_held_out,
+    format_joined,
     format_params,
     print_json,
     print_table,
@@ -49,7 +50,7 @@ def fit_head(
         SplitChoice | None,
         choose("split", SplitChoice, "Rows to fit on.  [default: train, or all without splits]"),
     ] = None,
-    embedding: Embedding = None,
+    embedding: Embeddings = None,
     C: Annotated[
         float | None,
         typer.Option(
@@ -116,6 +117,8 @@ def fit_head(
 
     featx fit-head photos.h5 -o head.joblib --kind logreg
 
+    featx fit-head photos.h5 -o both.joblib --embedding resnet50 --embedding mobilenet_v2
+
     featx fit-head photos.h5 -o price.joblib --target price
     """
     from featx.cli.targets import print_target_head
@@ -127,7 +130,7 @@ def fit_head(
         output,
         kind=kind,
         split=split,
-        embedding=embedding,
+        embedding=embedding or None,
         C="auto" if C is None else C,
         cv=cv,
         class_weight=class_weight,
@@ -150,7 +153,7 @@ def fit_head(
     described = ", ".join(filter(None, [head.kind, format_params(head)]))
     print_text(
         f"{output}: {described}, {len(head.classes)} classes, "
-        f"{fitted.n_rows} rows (split {fitted.split})"
+        f"{fitted.n_rows} rows (split {fitted.split}){format_joined(head)}"
     )
     if held_out := format_held_out(head):
         print_text(f"held-out {held_out}")

@@ -251,21 +251,25 @@ def _show_head(path: Path, *, as_json: bool) -> None:
     print_text(f"{path}: a head, {head.kind}{f', {params}' if params else ''}")
     fitted, names = head.fitted_on, head.classes.tolist()
     tuned = ", by fine-tuning" if fitted.fine_tuned else ""
-    lines = {"fitted on": f"{fitted.n_rows} rows of {fitted.cache} (split {fitted.split}){tuned}"}
+    rows = f"{fitted.n_rows} rows of {fitted.cache} (split {fitted.split}){tuned}"
+    lines = [("fitted on", rows)]
     if isinstance(head, TargetHead):
-        lines["predicts"] = describe_target(head)
+        lines.append(("predicts", describe_target(head)))
     more = f", and {len(names) - MAX_CLASSES} more" if len(names) > MAX_CLASSES else ""
     if names:
-        lines["classes"] = f"{len(names)}: {', '.join(names[:MAX_CLASSES])}{more}"
+        lines.append(("classes", f"{len(names)}: {', '.join(names[:MAX_CLASSES])}{more}"))
     options = [f"{key} {_join(value)}" for key, value in head.options.items() if value is not None]
-    lines["options"] = ", ".join([*options, f"temperature {head.temperature:.3g}"])
-    lines["reads"] = f"fingerprint {head.fingerprint.digest}: {head.fingerprint.describe()}"
-    lines["weights"] = head.origin.weights
+    lines.append(("options", ", ".join([*options, f"temperature {head.temperature:.3g}"])))
+    for one in head.embeddings:
+        fingerprint = one.fingerprint
+        lines.append(("reads", f"fingerprint {fingerprint.digest}: {fingerprint.describe()}"))
+        lines.append(("weights", one.origin.weights))
     if held_out := format_held_out(head):
-        lines["held out"] = held_out
-    lines["unknown"] = _describe_detector(head)
-    lines["versions"] = ", ".join(f"{name} {version}" for name, version in head.versions.items())
-    for name, text in lines.items():
+        lines.append(("held out", held_out))
+    lines.append(("unknown", _describe_detector(head)))
+    versions = ", ".join(f"{name} {version}" for name, version in head.versions.items())
+    lines.append(("versions", versions))
+    for name, text in lines:
         print_text(f"{name:10} {text}")
     if isinstance(head, TargetHead):
         print_held_out(head)

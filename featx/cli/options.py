@@ -195,6 +195,14 @@ ClassWeights = Annotated[
         help=f"{BALANCED}: weigh all classes equally; or weights, 1 for the other classes.",
     ),
 ]
+Embeddings = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Name of the embedding; needed only if the cache has several. Given several times, "
+        "the embeddings are read side by side.",
+    ),
+]
 Author = Annotated[
     str | None,
     typer.Option(

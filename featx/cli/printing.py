@@ -220,6 +220,12 @@ def format_majority(scores: Evaluation) -> str:
     return f"always {name}: {'-' if share is None else f'{share:.3f}'}"
 
 
+def format_joined(head: Head) -> str:
+    """Name the embeddings that a head reads side by side; empty if it reads one."""
+    names = [one.name for one in head.embeddings]
+    return f", {' and '.join(names)} side by side" if len(names) > 1 else ""
+
+
 def format_held_out(head: Head) -> str:
     """Write the held-out accuracy of a head, or why there is none; empty if it was not folded.
 

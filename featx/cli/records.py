@@ -54,8 +54,13 @@ def describe_head(path: Path, head: "Head") -> dict[str, Any]:
         "has_sets": head.conformal is not None,
         "classes": head.classes.tolist(),
         "fitted_on": asdict(head.fitted_on),
-        "fingerprint": describe_fingerprint(head.fingerprint),
-        "origin": asdict(head.origin),
+        "embeddings": {
+            one.name: {
+                "fingerprint": describe_fingerprint(one.fingerprint),
+                "origin": asdict(one.origin),
+            }
+            for one in head.embeddings
+        },
         "versions": dict(head.versions),
         "cross_validation": None if held_out is None else held_out.to_dict(),
         "target": target and target.target.to_dict(),

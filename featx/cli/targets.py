@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from featx.cli.printing import print_table, print_text
+from featx.cli.printing import format_joined, print_table, print_text
 from featx.core.text import join_some
 from featx.heads.head import Head
 from featx.heads.head_file import is_head_file
@@ -25,7 +25,7 @@ def print_target_head(output: Path, head: TargetHead) -> None:
     fitted, strength = head.fitted_on, f"C {head.params['C']:.3g}{_format_range(head)}"
     print_text(
         f"{output}: {head.kind}, {strength}, {describe_target(head)}, {fitted.n_rows} rows "
-        f"(split {fitted.split})"
+        f"(split {fitted.split}){format_joined(head)}"
     )
     print_held_out(head)
 

@@ -67,6 +67,7 @@ def restore_backbone(
     subject: str,
     weights: str | None = None,
     load: Callable[..., Backbone] = load_backbone,
+    others: Sequence[Fingerprint] = (),
 ) -> Backbone:
     """Load the backbone that embeddings were made with.
 
@@ -83,6 +84,8 @@ def restore_backbone(
         of the same name in the folder FEATX_WEIGHTS_DIR if they are no longer there.
     load : callable
         Function that loads a backbone by name, as `featx.load_backbone` does.
+    others : sequence of Fingerprint
+        Identities of the embeddings of further layers of the same backbone.
 
     Raises
     ------
@@ -99,7 +102,7 @@ def restore_backbone(
         backbone = load(
             fingerprint.backbone,
             weights=weights or moved or origin.weights,
-            layers=[fingerprint.layer],
+            layers=[one.layer for one in (fingerprint, *others)],
             preprocess=origin.preprocess_from,
             size=origin.size,
         )
@@ -112,16 +115,15 @@ def restore_backbone(
             got=error.got,
             remedy=f"{error.remedy} Or pass weights=FILE with the weights of {subject}.",
         ) from error
-    check_comparable(
-        fingerprint,
-        build_fingerprint(
-            backbone, fingerprint.layer, precision=fingerprint.precision, decode=decode
-        ),
-        subject=f"backbone {fingerprint.backbone} for {subject}"
-        + (f", weights {moved}" if moved else ""),
-        remedy=f"Pass weights=FILE with the weights that the embeddings of {subject} were made "
-        "with.",
-    )
+    for one in (fingerprint, *others):
+        check_comparable(
+            one,
+            build_fingerprint(backbone, one.layer, precision=one.precision, decode=decode),
+            subject=f"backbone {one.backbone} for {subject}"
+            + (f", weights {moved}" if moved else ""),
+            remedy=f"Pass weights=FILE with the weights that the embeddings of {subject} were made "
+            "with.",
+        )
     return backbone
 
 

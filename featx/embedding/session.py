@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, Self
 
@@ -35,7 +35,7 @@ class EmbeddingSession:
     Parameters
     ----------
     backbone : Backbone
-        The network, which has one layer.
+        The network, which has one layer unless `several` is True.
     options : RunOptions
         Options of the engine and of the decoding threads.
     precision : {"fp32", "bf16", "fp16"}
@@ -46,6 +46,8 @@ class EmbeddingSession:
         Number of images to expect; the network is compiled if there are many.
     engine : Engine, optional
         An open engine for the backbone, which its owner closes. Default: one of the session's own.
+    several : bool
+        Whether the backbone may have several layers, whose vectors only `iter_batches` returns.
 
     Raises
     ------
@@ -64,8 +66,10 @@ class EmbeddingSession:
         decode: Decode = "exact",
         n_images: int = 0,
         engine: Engine | None = None,
+        several: bool = False,
     ) -> None:
-        _check_layers(backbone)
+        if not several:
+            _check_layers(backbone)
         self.backbone, self._options, self._decode = backbone, options, decode
         self._owns_engine = engine is None
         self._engine = engine or options.build_engine(backbone, precision, n_images=n_images)
@@ -206,22 +210,24 @@ def open_for_call(
     decode: Decode,
     n_images: int,
     is_kept: bool,
+    several: bool = False,
 ) -> Iterator[EmbeddingSession]:
     """Open a session for one call, with the engine that the backbone keeps between calls.
 
     Parameters
     ----------
-    backbone, options, precision, decode, n_images
+    backbone, options, precision, decode, n_images, several
         As `EmbeddingSession` takes them.
     is_kept : bool
         Whether the backbone keeps the engine for its next call.
     """
-    _check_layers(backbone)
+    if not several:
+        _check_layers(backbone)  # before an engine is built
     with (
         use_torch(),
         options.open_engine(backbone, precision, n_images=n_images, is_kept=is_kept) as engine,
         EmbeddingSession(
-            backbone, options, precision=precision, decode=decode, engine=engine
+            backbone, options, precision=precision, decode=decode, engine=engine, several=several
         ) as session,
     ):
         yield session
@@ -235,12 +241,13 @@ def open_restored(
     subject: str,
     weights: str | None = None,
     n_images: int = 0,
+    others: Sequence[Fingerprint] = (),
 ) -> AbstractContextManager[EmbeddingSession]:
     """Open a session for one call over the backbone of embeddings, which keeps its engine.
 
     Parameters
     ----------
-    fingerprint, origin, subject, weights
+    fingerprint, origin, subject, weights, others
         As `restore_backbone` takes them.
     options : RunOptions
         Options of the engine and of the decoding threads.
@@ -259,7 +266,7 @@ def open_restored(
     """
     options.check_precision(fingerprint.precision)  # before any weights are downloaded
     backbone = restore_backbone(
-        fingerprint, origin, weights=weights, subject=subject, load=load_named
+        fingerprint, origin, weights=weights, subject=subject, load=load_named, others=others
     )
     return open_for_call(
         backbone,
@@ -268,6 +275,7 @@ def open_restored(
         decode=find_decode(fingerprint),
         n_images=n_images,
         is_kept=is_named(backbone),
+        several=bool(others),
     )
 
 

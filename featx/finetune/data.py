@@ -125,7 +125,7 @@ def read_data(cache: Cache, request: TuningRequest) -> TuningData:
     agreement = compare_source(manifest, cache)
     check_agreement(agreement, manifest, cache)
     head = _open_head(cache, request)
-    embedding = find_comparable(cache, head, embedding=request.embedding)
+    (embedding,) = find_comparable(cache, head, embedding=request.embedding)
     check_layer(cache.get_info(embedding).fingerprint.layer, f"{subject}, embedding {embedding}")
     train = LabelledRows.read(cache, "train", embedding)
     before = cache.read_learnt_digests(embedding)
@@ -192,7 +192,7 @@ def read_data(cache: Cache, request: TuningRequest) -> TuningData:
 
 
 def _open_head(cache: Cache, request: TuningRequest) -> Head:
-    """Return the head of the request, or fit one; refuse a head that is not one matrix."""
+    """Return the head of the request, or fit one; refuse a head that one layer cannot be."""
     head = request.head
     if head is None:
         head = fit_head(
@@ -203,6 +203,7 @@ def _open_head(cache: Cache, request: TuningRequest) -> Head:
             progress=request.options.progress,
         )
     head = read_class_head(head)
+    head.get_only_embedding()  # refuse a head of several: one network is tuned
     fold_linear(head.estimator)  # refuse an unfit head before the trunk is run
     return head
 

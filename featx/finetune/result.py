@@ -38,6 +38,7 @@ from featx.finetune.trunk import TrunkRun, check_batch
 from featx.heads.compare import PairedScores, compare_predictions
 from featx.heads.head import Head
 from featx.heads.linear import build_linear, fold_linear
+from featx.heads.side_by_side import HeadEmbedding
 from featx.heads.units import join_units
 from featx.heads.versions import find_versions
 
@@ -307,13 +308,18 @@ def build_tuned_head(
     frozen, digests = data.head, data.train.digests
     unchanged = replace(
         frozen,
-        fingerprint=build_fingerprint(
-            tuned,
-            PENULTIMATE,
-            precision=frozen.fingerprint.precision,
-            decode=find_decode(frozen.fingerprint),
+        embeddings=(
+            HeadEmbedding(
+                name=data.embedding,
+                fingerprint=build_fingerprint(
+                    tuned,
+                    PENULTIMATE,
+                    precision=frozen.fingerprint.precision,
+                    decode=find_decode(frozen.fingerprint),
+                ),
+                origin=replace(tuned.origin, weights=str(output.resolve())),
+            ),
         ),
-        origin=replace(tuned.origin, weights=str(output.resolve())),
     )
     if not is_trained:
         return unchanged

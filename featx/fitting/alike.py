@@ -11,9 +11,11 @@ import math
 import numpy as np
 
 from featx.cache.reader import Cache
+from featx.cache.side_by_side import Names, list_names, read_joined
 from featx.cache.tables import BLOCK_ROWS
 from featx.core.columns import iter_blocks
-from featx.core.typing import Array, BoolArray, Float32Array, IntArray
+from featx.core.typing import BoolArray, Float32Array, IntArray
+from featx.heads.side_by_side import scale_embeddings
 
 N_DIMS = 64
 """Dimensions that embeddings are projected to: distances keep within a fifth, at any length."""
@@ -44,7 +46,7 @@ BLOCK = 2048
 """Number of rows whose distances are computed at once."""
 
 
-def find_alike(cache: Cache, embedding: str, rows: IntArray, references: IntArray) -> BoolArray:
+def find_alike(cache: Cache, embeddings: Names, rows: IntArray, references: IntArray) -> BoolArray:
     """Find rows whose embedding is all but the same as that of a reference.
 
     A row counts if its nearest reference is much nearer than references are to each other. The
@@ -54,8 +56,8 @@ def find_alike(cache: Cache, embedding: str, rows: IntArray, references: IntArra
     ----------
     cache : Cache
         Open cache.
-    embedding : str
-        Name of the embedding.
+    embeddings : str or sequence of str
+        Name of the embedding, or names of several, which count alike.
     rows : ndarray of int64
         ``(n_rows,)``, rows to look at.
     references : ndarray of int64
@@ -68,17 +70,19 @@ def find_alike(cache: Cache, embedding: str, rows: IntArray, references: IntArra
     """
     if not len(rows) or len(references) < MIN_REFERENCES:
         return np.zeros(len(rows), bool)
-    dim = cache.get_info(embedding).fingerprint.dim
+    dims = [cache.get_info(name).fingerprint.dim for name in list_names(embeddings)]
+    dim = sum(dims)
     projection = None
     if dim > N_DIMS:
         projection = np.random.default_rng(0).normal(size=(dim, N_DIMS)).astype(np.float32)
-    first = cache.read_vectors(embedding, references[:BLOCK_ROWS])
-    origin = _normalise(first).mean(axis=0)  # near the rows, so that rounding is small
+    first = read_joined(cache, embeddings, references[:BLOCK_ROWS])
+    origin = scale_embeddings(first, dims).mean(axis=0)  # near the rows, so that rounding is small
     known, asked = (
         np.concatenate(
             [
                 _project(
-                    _normalise(cache.read_vectors(embedding, part[block])) - origin, projection
+                    scale_embeddings(read_joined(cache, embeddings, part[block]), dims) - origin,
+                    projection,
                 )
                 for block in iter_blocks(len(part), BLOCK_ROWS)
             ]
@@ -153,14 +157,6 @@ def measure_distances(asked: Float32Array, known: Float32Array, n_nearest: int) 
                 best = np.partition(np.hstack([best, squares]), n_nearest - 1)[:, :n_nearest]
         found[block] = np.sort(best) + np.einsum("ij,ij->i", part, part)[:, None]
     return np.maximum(found, 0)
-
-
-def _normalise(X: Array) -> Float32Array:
-    """Bring vectors to length 1; vectors of zeros stay."""
-    X = X.astype(np.float32)
-    lengths = np.linalg.norm(X, axis=1, keepdims=True)
-    X /= np.where(lengths > 0, lengths, 1)
-    return X
 
 
 def _project(X: Float32Array, projection: Float32Array | None) -> Float32Array:

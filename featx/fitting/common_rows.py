@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from featx.cache.reader import Cache
+from featx.cache.side_by_side import read_learnt_by, read_present_in
 from featx.core.errors import CacheError
 from featx.core.notes import note
 from featx.core.text import count_noun, join_some
-from featx.core.typing import BoolArray, IntArray
+from featx.core.typing import IntArray
 from featx.fitting.left_out import LeftOut
 from featx.heads.head import Head
 from featx.heads.units import find_units
@@ -48,9 +47,7 @@ def choose_common(cache: Cache, embeddings: Sequence[str], split: str) -> tuple[
             got="none",
             remedy="Extract from class folders, or from a table with a column named label.",
         )
-    has_vectors = np.ones(len(labelled), bool)
-    for name in embeddings:
-        has_vectors &= cache.read_present(name)[labelled]
+    has_vectors = read_present_in(cache, embeddings)[labelled]
     if not has_vectors.any():
         raise CacheError(
             subject=f"{cache.path}, split {split}",
@@ -67,29 +64,13 @@ def choose_common(cache: Cache, embeddings: Sequence[str], split: str) -> tuple[
             f"{cache.path}, split {split}: of {n_plain + len(labelled):,} rows, "
             f"{' and '.join(left_out)} were left out for all"
         )
-    if text := LeftOut.count(cache, split, embeddings[0]).describe_unsplit():
+    if text := LeftOut.count(cache, split, embeddings).describe_unsplit():
         note(text)
     return labelled[has_vectors], len(labelled)
 
 
-def read_learnt_by(cache: Cache, embeddings: Sequence[str]) -> BoolArray:
-    """Read which rows the network of one of the embeddings has learnt from, bool ``(n_rows,)``.
-
-    Parameters
-    ----------
-    cache : Cache
-        Open cache.
-    embeddings : sequence of str
-        Names of the embeddings.
-    """
-    learnt = np.zeros(len(cache), bool)
-    for name in embeddings:
-        learnt |= cache.read_learnt(name)
-    return learnt
-
-
 def choose_unseen(
-    cache: Cache, heads: Mapping[str, Head], embeddings: Mapping[str, str], split: str
+    cache: Cache, heads: Mapping[str, Head], embeddings: Mapping[str, Sequence[str]], split: str
 ) -> tuple[IntArray, int]:
     """Choose labelled rows that no head and no network has learnt from, and note the others.
 
@@ -99,8 +80,8 @@ def choose_unseen(
         Open cache.
     heads : mapping of str to Head
         Heads by their names.
-    embeddings : mapping of str to str
-        Name of the embedding that each head takes.
+    embeddings : mapping of str to sequence of str
+        Names of the embeddings that each head takes.
     split : str
         Name of the split, or ``"all"``.
 
@@ -116,7 +97,7 @@ def choose_unseen(
     CacheError
         If there are no such rows.
     """
-    names = list(dict.fromkeys(embeddings.values()))
+    names = list(dict.fromkeys(name for taken in embeddings.values() for name in taken))
     rows, n_all = choose_common(cache, names, split)
     seen = read_learnt_by(cache, names)[rows]
     digests = cache.read_column("digest")[rows]

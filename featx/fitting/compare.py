@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from featx.cache.reader import Cache
+from featx.cache.side_by_side import read_joined, read_learnt_by
 from featx.core.errors import HeadError, suggest
 from featx.core.notes import note
 from featx.core.progress import show_progress
@@ -19,7 +20,6 @@ from featx.fitting.common_rows import (
     choose_common,
     choose_unseen,
     find_units_of,
-    read_learnt_by,
 )
 from featx.fitting.evaluate import choose_evaluated, predict_rows
 from featx.fitting.inputs import (
@@ -27,6 +27,7 @@ from featx.fitting.inputs import (
     HeadLike,
     check_known,
     check_labels,
+    choose_embeddings,
     find_comparable,
     opened_cache,
     read_class_head,
@@ -171,7 +172,8 @@ def compare_kinds(
     kinds : sequence of str, optional
         Kinds to compare. Default: all.
     embeddings : sequence of str, optional
-        Names of the embeddings to compare. Default: all of the cache.
+        Names of the embeddings to compare; names with ``+`` between them, such as
+        ``"mobilenet_v2+resnet50"``, are read side by side. Default: all of the cache, each alone.
     split : str, optional
         Rows to compare on: ``"train"``, ``"val"``, ``"test"`` or ``"all"``. Default: ``"train"`` if
         the cache has splits, else all labelled rows.
@@ -222,16 +224,19 @@ def compare_kinds(
     candidates: list[Candidate] = []
     with show_progress(progress), opened_cache(cache) as opened:
         split = split or ("train" if opened.list_splits() else "all")
-        names = list(dict.fromkeys(embeddings or opened.embeddings))
+        compared = _choose_embeddings(opened, embeddings)
+        names = list(dict.fromkeys(name for taken in compared.values() for name in taken))
         subject = f"{opened.path}, split {split}"
         rows, n_all = choose_common(opened, names, split)
         y, units = opened.labels[rows], find_units_of(opened, rows)
         check_labels(y, subject=subject)
-        _check_memory(opened, names, chosen, n_rows=len(rows), n_classes=len(np.unique(y)))
+        _check_memory(
+            opened, compared.values(), chosen, n_rows=len(rows), n_classes=len(np.unique(y))
+        )
         everyone = find_units(opened.groups, opened.read_column("digest"))
         learnt = spread_over_units(read_learnt_by(opened, names), everyone)[rows]
-        for name in names:
-            X = opened.read_vectors(name, rows)
+        for text, taken in compared.items():
+            X = read_joined(opened, taken, rows)
             for kind in chosen:
                 start = time.perf_counter()
                 classifier = HeadClassifier(
@@ -240,7 +245,7 @@ def compare_kinds(
                 search = _get_search(classifier, subject=subject)
                 candidates.append(
                     Candidate(
-                        name=f"{kind}, {name}" if len(names) > 1 else kind,
+                        name=f"{kind}, {text}" if len(compared) > 1 else kind,
                         predicted=classifier.classes_[search.held_out],
                         classes=classifier.classes_,
                         probabilities=search.held_out_probabilities,
@@ -309,6 +314,18 @@ def name_heads(heads: Sequence[HeadLike]) -> dict[str, HeadLike]:
     }
 
 
+def _choose_embeddings(
+    cache: Cache, embeddings: Sequence[str] | None
+) -> dict[str, tuple[str, ...]]:
+    """Choose the embeddings to compare; names with ``+`` between them are read side by side."""
+    chosen = {}
+    for text in embeddings or cache.embeddings:
+        is_name = text in cache.embeddings  # a name may have a "+", too
+        infos = choose_embeddings(cache, text if is_name else text.split("+"))
+        chosen[text] = tuple(info.name for info in infos)
+    return chosen
+
+
 def _choose_kinds(kinds: Sequence[str] | None) -> list[str]:
     """Check the kinds to compare; all by default. ``auto`` is a choice among kinds, and none."""
     known = [kind for kind in list_kinds() if kind != "auto"]
@@ -327,10 +344,16 @@ def _choose_kinds(kinds: Sequence[str] | None) -> list[str]:
 
 
 def _check_memory(
-    cache: Cache, names: Sequence[str], kinds: Sequence[str], *, n_rows: int, n_classes: int
+    cache: Cache,
+    compared: Collection[tuple[str, ...]],
+    kinds: Sequence[str],
+    *,
+    n_rows: int,
+    n_classes: int,
 ) -> None:
     """Check the memory of the fit that takes most: fits come one after the other."""
-    dim = max(cache.get_info(name).fingerprint.dim for name in names)
+    dims = {name: cache.get_info(name).fingerprint.dim for name in cache.embeddings}
+    dim = max(sum(dims[name] for name in names) for names in compared)
     most = max(kinds, key=lambda kind: count_fit_bytes(n_rows, dim, n_classes, kind=kind))
     check_memory(n_rows, dim, n_classes, kind=most)
 

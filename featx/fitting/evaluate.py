@@ -9,6 +9,13 @@ import numpy as np
 
 from featx.cache.open import RECORD_SPLITS
 from featx.cache.reader import Cache
+from featx.cache.side_by_side import (
+    Names,
+    read_joined,
+    read_learnt_by,
+    read_present_in,
+    select_labelled,
+)
 from featx.cache.tables import BLOCK_ROWS
 from featx.core.columns import iter_blocks
 from featx.core.errors import CacheError
@@ -37,7 +44,7 @@ def evaluate(
     cache: CacheLike,
     *,
     split: str | None = None,
-    embedding: str | None = None,
+    embedding: Names | None = None,
 ) -> Evaluation:
     """Score a head on the labelled rows of a cache.
 
@@ -50,8 +57,8 @@ def evaluate(
     split : str, optional
         Rows to score: ``"train"``, ``"val"``, ``"test"`` or ``"all"``. Default: ``"val"``, or
         ``"test"`` if the cache has no val rows.
-    embedding : str, optional
-        Name of the embedding. Default: the one that the head was fitted for.
+    embedding : str or sequence of str, optional
+        Name of the embedding, or names of several. Default: those that the head was fitted for.
 
     Returns
     -------
@@ -92,8 +99,8 @@ def evaluate(
     head = read_class_head(head)
     with opened_cache(cache) as opened:
         split = split or choose_evaluated(opened)
-        name = find_comparable(opened, head, embedding=embedding)
-        rows = opened.select_rows(split, labelled=True, embedding=name)
+        names = find_comparable(opened, head, embedding=embedding)
+        rows = select_labelled(opened, split, names)
         if len(rows) == 0:
             raise CacheError(
                 subject=f"{opened.path}, split {split}",
@@ -101,15 +108,15 @@ def evaluate(
                 got="none",
                 remedy="Extract from class folders, or from a table with a column named label.",
             )
-        y, learnt = opened.labels[rows], opened.read_learnt(name)[rows]
+        y, learnt = opened.labels[rows], read_learnt_by(opened, names)[rows]
         check_known(y, head.classes, subject=f"{opened.path}, split {split}")
-        predicted, probabilities = predict_rows(head, opened, name, rows)
+        predicted, probabilities = predict_rows(head, opened, names, rows)
         digests = opened.read_column("digest")
         units = find_units(opened.groups, digests)
-        known = head.find_seen(digests) | opened.read_learnt(name)
+        known = head.find_seen(digests) | read_learnt_by(opened, names)
         seen = known[rows]
-        n_alike = _count_alike(opened, name, rows[~seen], known)
-        note_left_out(opened, split, name)
+        n_alike = _count_alike(opened, names, rows[~seen], known)
+        note_left_out(opened, split, names)
         note_untested(y, head.classes, subject=f"{opened.path}, split {split}")
     scores = score_predictions(
         y,
@@ -130,16 +137,16 @@ def evaluate(
     return replace(scores, n_alike=n_alike)
 
 
-def _count_alike(cache: Cache, embedding: str, rows: IntArray, known: BoolArray) -> int | None:
+def _count_alike(cache: Cache, embeddings: Names, rows: IntArray, known: BoolArray) -> int | None:
     """Count rows that look like rows that were learnt from; None if the cache has few of these."""
-    references = np.flatnonzero(known & cache.read_present(embedding))
+    references = np.flatnonzero(known & read_present_in(cache, embeddings))
     if len(references) < MIN_REFERENCES:
         return None
-    return int(find_alike(cache, embedding, rows, references).sum())
+    return int(find_alike(cache, embeddings, rows, references).sum())
 
 
 def predict_rows(
-    head: Head, cache: Cache, embedding: str, rows: IntArray
+    head: Head, cache: Cache, embeddings: Names, rows: IntArray
 ) -> tuple[StrArray, Float64Array | None]:
     """Predict classes and probabilities of rows, in blocks: the vectors may not fit in memory.
 
@@ -149,8 +156,8 @@ def predict_rows(
         Head that predicts.
     cache : Cache
         Open cache.
-    embedding : str
-        Name of an embedding that the head can take.
+    embeddings : str or sequence of str
+        Names of the embeddings that the head can take, in its order.
     rows : ndarray of int64
         ``(n_rows,)``, rows to predict, all with a vector.
 
@@ -163,7 +170,7 @@ def predict_rows(
     """
     predicted, probabilities = [], []
     for block in iter_blocks(len(rows), BLOCK_ROWS):
-        X = cache.read_vectors(embedding, rows[block])
+        X = read_joined(cache, embeddings, rows[block])
         predicted.append(head.predict(X))
         probabilities.append(head.predict_proba(X))
     known = [part for part in probabilities if part is not None]

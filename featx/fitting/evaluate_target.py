@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from featx.cache.side_by_side import Names, read_joined, read_learnt_by
 from featx.cache.tables import BLOCK_ROWS
 from featx.core.columns import iter_blocks
 from featx.core.errors import HeadError
@@ -32,7 +33,7 @@ def evaluate_target(
     cache: CacheLike,
     *,
     split: str | None = None,
-    embedding: str | None = None,
+    embedding: Names | None = None,
 ) -> TargetScores:
     """Score a head for several classes per image, or for a number, on the rows of a cache.
 
@@ -45,8 +46,8 @@ def evaluate_target(
     split : str, optional
         Rows to score: ``"train"``, ``"val"``, ``"test"`` or ``"all"``. Default: ``"val"``, or
         ``"test"`` if the cache has no val rows.
-    embedding : str, optional
-        Name of the embedding. Default: the one that the head was fitted for.
+    embedding : str or sequence of str, optional
+        Name of the embedding, or names of several. Default: those that the head was fitted for.
 
     Returns
     -------
@@ -101,11 +102,9 @@ def evaluate_target(
     with opened_cache(cache) as opened:
         split = split or choose_evaluated(opened)
         subject = f"{opened.path}, split {split}"
-        name = find_comparable(opened, head, embedding=embedding)
-        found = TargetRows.read(
-            opened, target.kind, target.columns, split=split, info=opened.get_info(name)
-        )
-        digests, learnt = opened.read_column("digest")[found.rows], opened.read_learnt(name)
+        names = find_comparable(opened, head, embedding=embedding)
+        found = TargetRows.read(opened, target.kind, target.columns, split=split, embeddings=names)
+        digests, learnt = opened.read_column("digest")[found.rows], read_learnt_by(opened, names)
         learnt = learnt[found.rows]
         seen = head.find_seen(digests) | learnt
         kept = np.arange(len(seen)) if seen.all() else np.flatnonzero(~seen)
@@ -113,7 +112,7 @@ def evaluate_target(
         predict = head.predict_proba if target.kind == "several" else head.predict
         predicted = np.concatenate(
             [
-                predict(opened.read_vectors(name, found.rows[kept[block]]))
+                predict(read_joined(opened, names, found.rows[kept[block]]))
                 for block in iter_blocks(len(kept), BLOCK_ROWS)
             ]
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from featx.cache.joined import list_cache_files
 from featx.cache.reader import Cache
+from featx.cache.side_by_side import Names
 from featx.core.errors import HeadError
 from featx.core.files import check_destination
 from featx.core.learnt import join_digests, shorten_digests
@@ -30,6 +32,7 @@ from featx.heads.head import Head
 from featx.heads.head_file import is_head_file
 from featx.heads.kinds import KINDS, choose_measure, get_kind
 from featx.heads.repeats import score_repeats
+from featx.heads.side_by_side import prepare_rows
 from featx.heads.unknown import UnknownDetector
 
 
@@ -39,7 +42,7 @@ def fit_head(  # noqa: PLR0913
     *,
     kind: str | None = None,
     split: str | None = None,
-    embedding: str | None = None,
+    embedding: Names | None = None,
     C: float | Literal["auto"] = "auto",
     cv: int | Literal["auto"] = "auto",
     class_weight: ClassWeight = None,
@@ -68,8 +71,9 @@ def fit_head(  # noqa: PLR0913
     split : str, optional
         Rows to fit on: ``"train"``, ``"val"``, ``"test"`` or ``"all"``. Default: ``"train"`` if the
         cache has splits, else all labelled rows. C is chosen on these rows alone.
-    embedding : str, optional
-        Name of the embedding to fit on. Default: the only one of the cache.
+    embedding : str or sequence of str, optional
+        Name of the embedding to fit on; or names of several, which the head reads side by side in
+        this order. Default: the only one of the cache.
     C : float or "auto"
         Strength of the kind: the inverse strength of the L2 regularisation, for ``"ridge"`` 1 / (2
         alpha), for ``"lda"`` the shrinkage, for ``"knn"`` the number of neighbours. ``"auto"``
@@ -87,8 +91,8 @@ def fit_head(  # noqa: PLR0913
     several : bool
         Whether an image can have several classes: cells such as ``ant;bee``.
     scaling : {"standard", "l2", "none"}, optional
-        Scaling of the embeddings: each channel to mean 0 and variance 1, each row to length 1, or
-        none. Default: ``"standard"``, or the scaling of `previous`.
+        Scaling of the embeddings: each channel to mean 0 and variance 1, each embedding of each
+        row to length 1, or none. Default: ``"standard"``, or the scaling of `previous`.
     pca : int, optional
         Number of principal components that the head reads. Default: all channels.
     previous : path or Head, optional
@@ -193,6 +197,7 @@ def fit_head(  # noqa: PLR0913
         for text in rows.list_notes():
             note(text)
         elsewhere = find_evaluated(opened.list_splits())
+    rows = replace(rows, X=prepare_rows(rows.X, rows.dims, classifier.scaling))
     classifier.fit(rows.X, rows.y, rows.units, learnt=rows.learnt)
     head = build_head(classifier, rows)
     _note_result(classifier, head, rows, elsewhere)
@@ -247,14 +252,15 @@ def build_head(classifier: HeadClassifier, rows: FittingRows) -> Head:
             "pca": classifier.pca,
         },
         temperature=classifier.temperature_,
-        fingerprint=rows.info.fingerprint,
-        origin=rows.info.provenance.origin,
+        embeddings=rows.embeddings,
         fitted_on=rows.fitted_on,
         cross_validation=summarise_search(
             classifier, rows.y, rows.units, n_learnt=int(rows.learnt.sum())
         ),
         seen=join_digests([shorten_digests(rows.digests), rows.learnt_digests]),
-        unknown=UnknownDetector.fit(np.asarray(rows.X, np.float32), codes, rows.units),
+        unknown=UnknownDetector.fit(
+            np.asarray(rows.X, np.float32), codes, rows.units, dims=rows.dims
+        ),
         conformal=conformal,
     )
 

@@ -6,13 +6,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from featx.cache.side_by_side import Names
 from featx.core.errors import HeadError
 from featx.core.learnt import join_digests, shorten_digests
 from featx.core.notes import note
 from featx.core.progress import show_progress, stage
 from featx.core.text import count_noun, join_some
 from featx.core.typing import BoolArray, Float64Array
-from featx.fitting.inputs import CacheLike, opened_cache
+from featx.fitting.inputs import CacheLike, choose_embeddings, opened_cache
 from featx.fitting.memory import check_memory
 from featx.fitting.rows import FittingRows
 from featx.fitting.target_rows import TargetColumns, TargetRows, choose_target
@@ -36,7 +37,7 @@ def fit_target(  # noqa: PLR0913
     *,
     several: bool,
     split: str | None = None,
-    embedding: str | None = None,
+    embedding: Names | None = None,
     C: float | Literal["auto"] = "auto",
     cv: int = 5,
     seed: int = 0,
@@ -54,8 +55,8 @@ def fit_target(  # noqa: PLR0913
         Whether one column holds several classes, such as ``ant;bee``.
     split : str, optional
         Rows to fit on. Default: ``"train"`` if the cache has splits, else all.
-    embedding : str, optional
-        Name of the embedding to fit on. Default: the only one of the cache.
+    embedding : str or sequence of str, optional
+        Name of the embedding to fit on, or names of several. Default: the only one of the cache.
     C : float or "auto"
         Inverse strength of the L2 regularisation. ``"auto"`` chooses it by cross-validation.
     cv : int
@@ -87,16 +88,18 @@ def fit_target(  # noqa: PLR0913
         opened_cache(cache) as opened,
     ):
         split = split or ("train" if opened.list_splits() else "all")
-        info = opened.get_info(embedding)
-        found = TargetRows.read(opened, kind, columns, split=split, info=info)
+        infos = choose_embeddings(opened, embedding)
+        names = [info.name for info in infos]
+        found = TargetRows.read(opened, kind, columns, split=split, embeddings=names)
         subject = f"{opened.path}, split {split}"
         if kind == "several":
             flags, classes = _read_flags(found, subject)
         else:
             numbers = _read_numbers(found, subject)
         n_outputs = len(classes) if kind == "several" else 1
-        check_memory(len(found.rows), info.fingerprint.dim, n_outputs, kind=NAMES[kind])
-        rows = FittingRows.take(opened, found.rows, found.cells[:, 0], info=info, split=split)
+        dim = sum(info.fingerprint.dim for info in infos)
+        check_memory(len(found.rows), dim, n_outputs, kind=NAMES[kind])
+        rows = FittingRows.take(opened, found.rows, found.cells[:, 0], infos=infos, split=split)
     with show_progress(progress), stage("fitting the head"):
         if kind == "several":
             made, fit, scores = _fit_several(rows, flags, columns, classes, **options)
@@ -115,8 +118,7 @@ def fit_target(  # noqa: PLR0913
         kind=NAMES[kind],
         params={"C": fit.C},
         options={"cv": cv, "seed": seed, "tried": [*fit.tried[:1], *fit.tried[-1:]]},
-        fingerprint=info.fingerprint,
-        origin=info.provenance.origin,
+        embeddings=rows.embeddings,
         fitted_on=rows.fitted_on,
         cross_validation=None,
         seen=join_digests([shorten_digests(rows.digests), rows.learnt_digests]),

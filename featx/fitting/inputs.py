@@ -7,9 +7,11 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from featx.cache.format import EmbeddingInfo
 from featx.cache.joined import open_cache
 from featx.cache.reader import Cache
-from featx.core.errors import HeadError, find_nearest
+from featx.cache.side_by_side import Names, list_names
+from featx.core.errors import CacheError, HeadError, find_nearest
 from featx.core.fingerprint import check_comparable
 from featx.core.notes import note
 from featx.core.text import count_noun, is_number, join_some
@@ -87,8 +89,34 @@ def read_class_head(head: HeadLike) -> Head:
     return loaded
 
 
-def find_comparable(cache: Cache, head: Head, *, embedding: str | None = None) -> str:
-    """Find the embedding of a cache that a head can take.
+def choose_embeddings(cache: Cache, embedding: Names | None) -> tuple[EmbeddingInfo, ...]:
+    """Choose the embeddings of a cache that a head is fitted on.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    embedding : str, sequence of str, or None
+        Name of the embedding, or names of several; None for the only one of the cache.
+
+    Raises
+    ------
+    CacheError
+        If the cache has no such embedding, has several and none is named, or one is named twice.
+    """
+    names = (None,) if embedding is None else list_names(embedding)
+    if not names or len(set(names)) < len(names):
+        raise CacheError(
+            subject="embedding",
+            expected="names of embeddings, each once",
+            got=" and ".join(map(repr, names)) or "none",
+            remedy="Pass embedding=NAME, or embedding=[FIRST, SECOND].",
+        )
+    return tuple(cache.get_info(name) for name in names)
+
+
+def find_comparable(cache: Cache, head: Head, *, embedding: Names | None = None) -> tuple[str, ...]:
+    """Find the embeddings of a cache that a head can take.
 
     Parameters
     ----------
@@ -96,37 +124,36 @@ def find_comparable(cache: Cache, head: Head, *, embedding: str | None = None) -
         Open cache.
     head : Head
         Head that will read the embedding.
-    embedding : str, optional
-        Name of the embedding to take. Default: the one that differs least from the embedding that
-        the head was fitted on.
+    embedding : str or sequence of str, optional
+        Names of the embeddings to choose from. Default: all of the cache.
 
     Returns
     -------
-    str
-        Name of the embedding.
+    tuple of str
+        Name of the embedding for each one that the head reads: the one that differs least.
 
     Raises
     ------
     FingerprintError
-        If the embedding is not comparable with the one that the head was fitted on.
+        If an embedding is not comparable with the one that the head was fitted on.
     """
-    expected = head.fingerprint
-    if embedding is None:
-        info = min(
-            (cache.get_info(name) for name in cache.embeddings),
-            key=lambda info: len(info.fingerprint.list_differences(expected)),
+    names = cache.embeddings if embedding is None else list_names(embedding)
+    infos = choose_embeddings(cache, names)
+    found = []
+    for read in head.embeddings:
+        expected = read.fingerprint
+        info = min(infos, key=lambda info: len(info.fingerprint.list_differences(expected)))
+        several = f" ({read.name})" if len(head.embeddings) > 1 else ""
+        check_comparable(
+            expected,
+            info.fingerprint,
+            subject=f"{cache.path}, embedding {info.name}",
+            because=f"as the head was fitted on{several}",
+            remedy="Extract with the backbone and weights of the head, or fit a head on these "
+            "embeddings with featx.fit_head(cache).",
         )
-    else:
-        info = cache.get_info(embedding)
-    check_comparable(
-        expected,
-        info.fingerprint,
-        subject=f"{cache.path}, embedding {info.name}",
-        because="as the head was fitted on",
-        remedy="Extract with the backbone and weights of the head, or fit a head on these "
-        "embeddings with featx.fit_head(cache).",
-    )
-    return info.name
+        found.append(info.name)
+    return tuple(found)
 
 
 def check_known(labels: Array, classes: Array, *, subject: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from featx.cache.reader import Cache
+from featx.cache.side_by_side import Names, list_names, read_present_in
 from featx.core.notes import note
 from featx.core.text import count_noun, join_some, show_text
 from featx.core.typing import Array, StrArray
@@ -29,14 +30,14 @@ class LeftOut:
         Path of the cache.
     split : str
         Name of the split that the command reads, or ``"all"``.
-    embedding : str
-        Name of the embedding that it reads.
+    embeddings : tuple of str
+        Names of the embeddings that it reads.
     n_rows : int
         Number of rows of the split.
     n_unlabelled : int
         Number of rows of the split without a label.
     n_without_vector : int
-        Number of labelled rows of the split that lack the embedding.
+        Number of labelled rows of the split that lack one of the embeddings.
     n_without_split : int
         Number of labelled rows of the cache without a split; 0 if all rows are read.
     n_plain : int
@@ -45,7 +46,7 @@ class LeftOut:
 
     cache: str
     split: str
-    embedding: str
+    embeddings: tuple[str, ...]
     n_rows: int
     n_unlabelled: int
     n_without_vector: int
@@ -53,7 +54,7 @@ class LeftOut:
     n_plain: int
 
     @classmethod
-    def count(cls, cache: Cache, split: str, embedding: str) -> LeftOut:
+    def count(cls, cache: Cache, split: str, embeddings: Names) -> LeftOut:
         """Count the rows of a cache that a command passes over.
 
         Parameters
@@ -62,8 +63,8 @@ class LeftOut:
             Open cache.
         split : str
             Name of the split, or ``"all"``.
-        embedding : str
-            Name of the embedding.
+        embeddings : str or sequence of str
+            Name of the embedding, or names of several.
         """
         rows = cache.select_rows(split)
         is_labelled = cache.labels != ""
@@ -72,10 +73,10 @@ class LeftOut:
         return cls(
             cache=str(cache.path),
             split=split,
-            embedding=embedding,
+            embeddings=list_names(embeddings),
             n_rows=len(rows),
             n_unlabelled=int((~has_label).sum()),
-            n_without_vector=int((has_label & ~cache.read_present(embedding)[rows]).sum()),
+            n_without_vector=int((has_label & ~read_present_in(cache, embeddings)[rows]).sum()),
             n_without_split=int((is_labelled & lacks_split).sum()),
             n_plain=int((~is_labelled & lacks_split).sum()),
         )
@@ -88,7 +89,7 @@ class LeftOut:
         >>> left_out = LeftOut(
         ...     cache="a.h5",
         ...     split="val",
-        ...     embedding="mini",
+        ...     embeddings=("mini",),
         ...     n_rows=9,
         ...     n_unlabelled=2,
         ...     n_without_vector=0,
@@ -100,7 +101,7 @@ class LeftOut:
         """
         told = [f"{self.n_unlabelled} without a label"] if self.n_unlabelled else []
         if self.n_without_vector:
-            told.append(f"{self.n_without_vector} without a vector in embedding {self.embedding}")
+            told.append(f"{self.n_without_vector} without {describe_vector(self.embeddings)}")
         if not told:
             return ""
         where = f"{self.cache}, split {self.split}"
@@ -131,7 +132,28 @@ class LeftOut:
         return [text for text in texts if text]
 
 
-def note_left_out(cache: Cache, split: str, embedding: str, *, unsplit: bool = True) -> None:
+def describe_vector(embeddings: Names) -> str:
+    """Say what rows lack that are left out.
+
+    Parameters
+    ----------
+    embeddings : str or sequence of str
+        Name of the embedding, or names of several.
+
+    Examples
+    --------
+    >>> describe_vector("mini")
+    'a vector in embedding mini'
+    >>> describe_vector(["mini", "lenet5"])
+    'a vector in each of the embeddings mini and lenet5'
+    """
+    names = list_names(embeddings)
+    if len(names) == 1:
+        return f"a vector in embedding {names[0]}"
+    return f"a vector in each of the embeddings {', '.join(names[:-1])} and {names[-1]}"
+
+
+def note_left_out(cache: Cache, split: str, embeddings: Names, *, unsplit: bool = True) -> None:
     """Tell the user which rows of a cache are passed over.
 
     Parameters
@@ -140,12 +162,12 @@ def note_left_out(cache: Cache, split: str, embedding: str, *, unsplit: bool = T
         Open cache.
     split : str
         Name of the split that is used, or ``"all"``.
-    embedding : str
-        Name of the embedding that is used.
+    embeddings : str or sequence of str
+        Name of the embedding that is used, or names of several.
     unsplit : bool
         Whether rows without a split are told, too.
     """
-    for text in LeftOut.count(cache, split, embedding).list_notes(unsplit=unsplit):
+    for text in LeftOut.count(cache, split, embeddings).list_notes(unsplit=unsplit):
         note(text)
 
 

@@ -8,6 +8,13 @@ import numpy as np
 
 from featx.cache.format import EmbeddingInfo
 from featx.cache.reader import Cache
+from featx.cache.side_by_side import (
+    Names,
+    read_digests_learnt_by,
+    read_joined,
+    read_learnt_by,
+    select_labelled,
+)
 from featx.core.address import name_location
 from featx.core.learnt import Digests
 from featx.core.same_files import (
@@ -17,10 +24,11 @@ from featx.core.same_files import (
     find_conflicts,
 )
 from featx.core.typing import Array, BoolArray, IntArray, StrArray, UInt8Array
-from featx.fitting.inputs import check_labels, note_labels
+from featx.fitting.inputs import check_labels, choose_embeddings, note_labels
 from featx.fitting.left_out import LeftOut, describe_unlearnt
 from featx.fitting.memory import check_memory
 from featx.heads.head import FittedOn
+from featx.heads.side_by_side import HeadEmbedding
 from featx.heads.units import count_units, find_units, renumber_units, spread_over_units
 
 
@@ -31,7 +39,7 @@ class FittingRows:
     Attributes
     ----------
     X : ndarray
-        ``(n_rows, dim)``, embeddings in their stored dtype.
+        ``(n_rows, dim)``, embeddings in their stored dtype; several side by side.
     y : ndarray of str
         ``(n_rows,)``, labels.
     units : ndarray of int64 or None
@@ -43,8 +51,8 @@ class FittingRows:
         a row.
     learnt_digests : ndarray of uint64
         ``(n_images,)``, shortened digests of all images that the network has learnt from.
-    info : EmbeddingInfo
-        Fingerprint and provenance of the embedding.
+    infos : tuple of EmbeddingInfo
+        Name, fingerprint and provenance of each embedding, in the order of their columns.
     fitted_on : FittedOn
         Cache and split that the rows come from.
     left_out : LeftOut
@@ -63,7 +71,7 @@ class FittingRows:
     digests: UInt8Array
     learnt: BoolArray
     learnt_digests: Digests
-    info: EmbeddingInfo
+    infos: tuple[EmbeddingInfo, ...]
     fitted_on: FittedOn
     left_out: LeftOut
     n_copies: int
@@ -76,11 +84,11 @@ class FittingRows:
         cache: Cache,
         *,
         split: str | None,
-        embedding: str | None,
+        embedding: Names | None,
         kind: str = "logreg",
         pca: int | None = None,
     ) -> FittingRows:
-        """Read the labelled rows of a split that have a vector.
+        """Read the labelled rows of a split that have a vector in each embedding.
 
         Parameters
         ----------
@@ -88,8 +96,8 @@ class FittingRows:
             Open cache.
         split : str or None
             Name of the split; None for train, or for all rows if the cache has no splits.
-        embedding : str or None
-            Name of the embedding; None for the only one of the cache.
+        embedding : str, sequence of str, or None
+            Name of the embedding, or names of several; None for the only one of the cache.
         kind : str
             Kind of the head to fit, for the memory that it takes.
         pca : int or None
@@ -97,18 +105,25 @@ class FittingRows:
         """
         if split is None:
             split = "train" if cache.list_splits() else "all"
-        info = cache.get_info(embedding)
-        rows = cache.select_rows(split, labelled=True, embedding=info.name)
+        infos = choose_embeddings(cache, embedding)
+        rows = select_labelled(cache, split, [info.name for info in infos])
         y = cache.labels[rows]
         check_labels(y, subject=f"{cache.path}, split {split}")
-        check_memory(len(rows), info.fingerprint.dim, len(np.unique(y)), kind=kind, pca=pca)
-        taken = cls.take(cache, rows, y, info=info, split=split)
+        dim = sum(info.fingerprint.dim for info in infos)
+        check_memory(len(rows), dim, len(np.unique(y)), kind=kind, pca=pca)
+        taken = cls.take(cache, rows, y, infos=infos, split=split)
         note_labels(y, subject=f"{cache.path}, split {split}", units=taken.units)
         return taken
 
     @classmethod
     def take(
-        cls, cache: Cache, rows: IntArray, y: StrArray, *, info: EmbeddingInfo, split: str
+        cls,
+        cache: Cache,
+        rows: IntArray,
+        y: StrArray,
+        *,
+        infos: tuple[EmbeddingInfo, ...],
+        split: str,
     ) -> FittingRows:
         """Read what is known of some rows of a cache.
 
@@ -117,16 +132,17 @@ class FittingRows:
         cache : Cache
             Open cache.
         rows : ndarray of int64
-            Numbers of rows that have a vector.
+            Numbers of rows that have a vector in each embedding.
         y : ndarray of str
             What the rows are fitted to; it has one entry for each.
-        info : EmbeddingInfo
-            The embedding.
+        infos : tuple of EmbeddingInfo
+            The embeddings.
         split : str
             Name of the split that the rows come from.
         """
-        X = cache.read_vectors(info.name, rows)
-        all_digests, all_learnt = cache.read_column("digest"), cache.read_learnt(info.name)
+        names = [info.name for info in infos]
+        X = read_joined(cache, names, rows)
+        all_digests, all_learnt = cache.read_column("digest"), read_learnt_by(cache, names)
         digests, pairs = all_digests[rows], find_conflicts(all_digests, cache.labels)
         # Rows that are left out join others: a copy without a label may lie in a group.
         all_units = find_units(cache.groups, all_digests)
@@ -137,19 +153,34 @@ class FittingRows:
             units=units,
             digests=digests,
             learnt=spread_over_units(all_learnt, all_units)[rows],
-            learnt_digests=cache.read_learnt_digests(info.name),
-            info=info,
+            learnt_digests=read_digests_learnt_by(cache, names),
+            infos=infos,
             fitted_on=FittedOn(
                 cache=name_location(cache.path),
                 split=split,
                 n_rows=len(y),
                 n_learnt=int(all_learnt[rows].sum()),
             ),
-            left_out=LeftOut.count(cache, split, info.name),
+            left_out=LeftOut.count(cache, split, names),
             n_copies=count_copied(digests),
             unlearnt="" if split == "all" else describe_unlearnt(cache, y),
             conflicts=describe_conflicts(cache.ids, pairs) if len(pairs) else "",
         )
+
+    @property
+    def embeddings(self) -> tuple[HeadEmbedding, ...]:
+        """The embeddings, as a head that reads them keeps them."""
+        return tuple(
+            HeadEmbedding(
+                name=info.name, fingerprint=info.fingerprint, origin=info.provenance.origin
+            )
+            for info in self.infos
+        )
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Length of each embedding."""
+        return tuple(info.fingerprint.dim for info in self.infos)
 
     @property
     def n_units(self) -> int:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featx.cache.format import EmbeddingInfo
 from featx.cache.reader import Cache
+from featx.cache.side_by_side import Names, read_present_in
 from featx.core.errors import HeadError
 from featx.core.notes import note
 from featx.core.text import count_noun, join_some
 from featx.core.typing import BoolArray, Float64Array, IntArray, StrArray
+from featx.fitting.left_out import describe_vector
 from featx.heads.targets import Target, TargetKind, read_flags, read_numbers, split_classes
 
 TargetColumns = str | Sequence[str]
@@ -48,7 +49,7 @@ class TargetRows:
         columns: Sequence[str],
         *,
         split: str,
-        info: EmbeddingInfo,
+        embeddings: Names,
     ) -> TargetRows:
         """Read the rows, and tell the user how many were left out.
 
@@ -62,8 +63,8 @@ class TargetRows:
             Columns of the cache.
         split : str
             Name of the split, or ``"all"``.
-        info : EmbeddingInfo
-            The embedding.
+        embeddings : str or sequence of str
+            Name of the embedding, or names of several.
 
         Raises
         ------
@@ -76,7 +77,7 @@ class TargetRows:
         held = [cache.read_column(name)[chosen].to_array() for name in columns]
         cells = np.stack(held, axis=1)
         has_cells = (cells != "").all(axis=1)
-        has_vector = cache.read_present(info.name)[chosen]
+        has_vector = read_present_in(cache, embeddings)[chosen]
         kept = has_cells & has_vector
         subject, what = f"{cache.path}, split {split}", join_some(columns, 3)
         if not kept.any():
@@ -88,7 +89,7 @@ class TargetRows:
             )
         n_plain, n_lacking = int((~has_cells).sum()), int((has_cells & ~has_vector).sum())
         left_out = [f"{n_plain} without {what}"] * bool(n_plain)
-        left_out += [f"{n_lacking} without a vector in embedding {info.name}"] * bool(n_lacking)
+        left_out += [f"{n_lacking} without {describe_vector(embeddings)}"] * bool(n_lacking)
         if left_out:
             note(f"{subject}: of {len(chosen)} rows, {' and '.join(left_out)} were left out")
         n_aside = int((cache.splits == "").sum())

@@ -35,6 +35,7 @@ from featx.heads.head_file import pack_scores, write_content
 from featx.heads.kinds import choose_measure
 from featx.heads.matrix import find_matrix
 from featx.heads.notebook import Facts, list_classes, list_facts
+from featx.heads.side_by_side import HeadEmbedding, name_layers, prepare_rows
 from featx.heads.unknown import UnknownDetector
 from featx.heads.versions import find_versions, name_series
 
@@ -69,7 +70,7 @@ class FittedOn:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Head:
-    """A classifier for the embeddings of one fingerprint.
+    """A classifier for embeddings: of one fingerprint, or of several side by side.
 
     Attributes
     ----------
@@ -79,10 +80,8 @@ class Head:
         Kind of the head, such as ``"logreg"`` or ``"linear-svm"``.
     params : mapping of str to float
         Parameters that were chosen for the classifier, such as ``{"C": 0.01}``.
-    fingerprint : Fingerprint
-        Identity of the embeddings that the head takes.
-    origin : Origin
-        Weights and preprocessing with which featx computes more such embeddings.
+    embeddings : tuple of HeadEmbedding
+        The embeddings that the head reads side by side, in the order of their columns: mostly one.
     fitted_on : FittedOn
         Rows that the head was fitted on.
     cross_validation : CrossValidation or None
@@ -122,8 +121,7 @@ class Head:
     estimator: Pipeline
     kind: str
     params: Mapping[str, float]
-    fingerprint: Fingerprint
-    origin: Origin
+    embeddings: tuple[HeadEmbedding, ...]
     fitted_on: FittedOn
     cross_validation: CrossValidation | None = field(repr=False)
     seen: Digests = field(repr=False)
@@ -137,6 +135,33 @@ class Head:
     def classes(self) -> Array:
         """Class names, str ``(n_classes,)``, sorted as text."""
         return np.asarray(self.estimator.classes_)
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Length of each embedding that the head reads."""
+        return tuple(one.fingerprint.dim for one in self.embeddings)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Identity of the embedding that the head reads.
+
+        Raises
+        ------
+        HeadError
+            If the head reads several embeddings.
+        """
+        return self.get_only_embedding().fingerprint
+
+    @property
+    def origin(self) -> Origin:
+        """Weights and preprocessing with which featx computes more such embeddings.
+
+        Raises
+        ------
+        HeadError
+            If the head reads several embeddings.
+        """
+        return self.get_only_embedding().origin
 
     @property
     def class_weight(self) -> ClassWeight:
@@ -159,7 +184,7 @@ class Head:
         """List what the head is and what it was fitted on, for a notebook."""
         fitted, held_out = self.fitted_on, self.cross_validation
         facts: Facts = [
-            ("embedding", self.fingerprint.describe()),
+            *(("embedding", one.fingerprint.describe()) for one in self.embeddings),
             ("fitted on", f"{fitted.cache}, {fitted.split}, {fitted.n_rows:,} rows"),
             *((name, f"{value:.3g}") for name, value in self.params.items()),
             *([("classes", len(self.classes))] if len(self.classes) else []),
@@ -175,7 +200,7 @@ class Head:
         Parameters
         ----------
         X : ndarray
-            ``(n_rows, dim)``, embeddings of the head's fingerprint.
+            ``(n_rows, dim)``, embeddings of the head's fingerprint; several side by side.
 
         Returns
         -------
@@ -196,7 +221,7 @@ class Head:
         Parameters
         ----------
         X : ndarray
-            ``(n_rows, dim)``, embeddings of the head's fingerprint.
+            ``(n_rows, dim)``, embeddings of the head's fingerprint; several side by side.
 
         Returns
         -------
@@ -217,7 +242,7 @@ class Head:
         Parameters
         ----------
         X : ndarray
-            ``(n_rows, dim)``, embeddings of the head's fingerprint.
+            ``(n_rows, dim)``, embeddings of the head's fingerprint; several side by side.
 
         Returns
         -------
@@ -243,7 +268,7 @@ class Head:
         Parameters
         ----------
         X : ndarray
-            ``(n_rows, dim)``, embeddings of the head's fingerprint.
+            ``(n_rows, dim)``, embeddings of the head's fingerprint; several side by side.
         y : ndarray of str
             ``(n_rows,)``, labels.
 
@@ -282,6 +307,23 @@ class Head:
         """
         return find_learnt(digests, self.seen)
 
+    def get_only_embedding(self) -> HeadEmbedding:
+        """Return the embedding that the head reads, if it reads one.
+
+        Raises
+        ------
+        HeadError
+            If the head reads several embeddings.
+        """
+        if len(self.embeddings) > 1:
+            raise HeadError(
+                subject="head",
+                expected="a head that reads one embedding",
+                got=f"one that reads {' and '.join(one.name for one in self.embeddings)}",
+                remedy="Fit one with featx.fit_head(cache, embedding=NAME).",
+            )
+        return self.embeddings[0]
+
     def save(self, path: PathLike, *, overwrite: bool = False) -> None:
         """Write the head to a file that plain joblib and scikit-learn can read.
 
@@ -317,8 +359,7 @@ class Head:
             "options": dict(self.options),
             "temperature": self.temperature,
             "classes": self.classes.tolist(),
-            "fingerprint": asdict(self.fingerprint),
-            "origin": asdict(self.origin),
+            "embeddings": [asdict(one) for one in self.embeddings],
             "fitted_on": asdict(self.fitted_on),
             "cross_validation": pack_scores(self.cross_validation),
             "seen": self.seen,
@@ -341,14 +382,14 @@ class Head:
             ) from error
 
     def _check(self, X: Array) -> Float32Array:
+        """Check the shape of embeddings; return them as the estimator takes them."""
         X = np.asarray(X, np.float32)
-        dim = self.fingerprint.dim
+        dim = sum(self.dims)
         if X.ndim != 2 or X.shape[1] != dim:
             raise HeadError(
                 subject="X",
                 expected=f"an array of shape (n_rows, {dim})",
                 got=f"one of shape {X.shape}",
-                remedy=f"Pass embeddings of {self.fingerprint.backbone}, layer "
-                f"{self.fingerprint.layer}.",
+                remedy=f"Pass embeddings of {name_layers(self.embeddings)}.",
             )
-        return X
+        return prepare_rows(X, self.dims, self.options.get("scaling"))

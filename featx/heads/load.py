@@ -12,10 +12,8 @@ from sklearn.base import __version__ as sklearn_version
 
 from featx.core.errors import HeadError
 from featx.core.files import explain_reading
-from featx.core.fingerprint import Fingerprint
 from featx.core.learnt import is_ascending
 from featx.core.notes import note
-from featx.core.provenance import Origin
 from featx.core.recognise import LET_READ, UNREADABLE, check_local, describe_path
 from featx.core.records import build_record
 from featx.core.typing import PathLike
@@ -25,6 +23,7 @@ from featx.heads.conformal import ConformalSets
 from featx.heads.head import FittedOn, Head
 from featx.heads.head_file import FORMAT_NAME, FORMAT_VERSION, find_compression, unpack_scores
 from featx.heads.matrix import Matrix
+from featx.heads.side_by_side import HeadEmbedding
 from featx.heads.target_head import TargetHead, build_target_estimator, unpack_target
 from featx.heads.targets import Target
 from featx.heads.unknown import UnknownDetector
@@ -146,8 +145,10 @@ def _build_fields(content: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"other names: {', '.join(sorted(content.keys() ^ names))}")
     check_values({name: value for name, value in content.items() if name != "estimator"})
     fields = {name: content[name] for name in names - {"classes", "matrix"}}
-    for name, kind in (("fingerprint", Fingerprint), ("origin", Origin), ("fitted_on", FittedOn)):
-        fields[name] = build_record(kind, content[name])
+    fields["fitted_on"] = build_record(FittedOn, content["fitted_on"])
+    if type(content["embeddings"]) is not list or not content["embeddings"]:
+        raise TypeError("embeddings that are no list")
+    fields["embeddings"] = tuple(build_record(HeadEmbedding, one) for one in content["embeddings"])
     for name, part in (("unknown", UnknownDetector), ("conformal", ConformalSets)):
         fields[name] = None if content[name] is None else part.from_dict(content[name])
     fields["cross_validation"] = unpack_scores(content["cross_validation"])
@@ -176,7 +177,7 @@ def _build_fields(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _choose_estimator(path: Path, found: HeadPickle, fields: Mapping[str, Any]) -> Any:
     """Return the estimator of the file or, if it fails here, one that its matrix stands for."""
-    content, dim, target = found.content, fields["fingerprint"].dim, fields.get("target")
+    content, dim, target = found.content, _count_dims(fields), fields.get("target")
     stamps = {*found.sklearn_versions, fields["versions"].get(SKLEARN, sklearn_version)}
     others = sorted(stamps - {sklearn_version})
     origin = f"fitted with scikit-learn {', '.join(others)}, this is {sklearn_version}"
@@ -206,6 +207,11 @@ def _choose_estimator(path: Path, found: HeadPickle, fields: Mapping[str, Any]) 
     if target is not None:
         return build_target_estimator(matrix, target)
     return matrix.build_estimator(np.array(content["classes"], object))
+
+
+def _count_dims(fields: Mapping[str, Any]) -> int:
+    """Return the length of the rows that a head reads."""
+    return sum(one.fingerprint.dim for one in fields["embeddings"])
 
 
 def _find_failure(found: HeadPickle, dim: int, target: Target | None) -> str | None:

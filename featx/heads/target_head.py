@@ -41,10 +41,8 @@ class TargetHead(Head):
         Kind of the head: ``"logreg"`` or ``"ridge"``.
     params : mapping of str to float
         The strength that was chosen, such as ``{"C": 0.01}``.
-    fingerprint : Fingerprint
-        Identity of the embeddings that the head takes.
-    origin : Origin
-        Weights and preprocessing with which featx computes more such embeddings.
+    embeddings : tuple of HeadEmbedding
+        The embeddings that the head reads side by side, as of `featx.Head`.
     fitted_on : FittedOn
         Rows that the head was fitted on.
     cross_validation : None
@@ -100,7 +98,7 @@ class TargetHead(Head):
         Parameters
         ----------
         X : ndarray
-            ``(n_rows, dim)``, embeddings of the head's fingerprint.
+            ``(n_rows, dim)``, embeddings of the head's fingerprint; several side by side.
 
         Returns
         -------
@@ -126,7 +124,7 @@ class TargetHead(Head):
         Parameters
         ----------
         X : ndarray
-            ``(n_rows, dim)``, embeddings of the head's fingerprint.
+            ``(n_rows, dim)``, embeddings of the head's fingerprint; several side by side.
 
         Returns
         -------
@@ -166,7 +164,7 @@ class TargetHead(Head):
         Parameters
         ----------
         X : ndarray
-            ``(n_rows, dim)``, embeddings of the head's fingerprint.
+            ``(n_rows, dim)``, embeddings of the head's fingerprint; several side by side.
         y : ndarray of bool or of float64
             ``(n_rows, n_classes)``, classes of each row; or ``(n_rows,)``, numbers.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from featx.core.errors import HeadError
 from featx.core.typing import Array, BoolArray, Float32Array, Float64Array, IntArray
 from featx.heads.covariance import CovarianceMetric, fit_covariance, measure_squares
 from featx.heads.left_out import measure_left_out
+from featx.heads.side_by_side import scale_embeddings
 from featx.heads.stored_arrays import check_stored
 
 DEFAULT_RATE = 0.01
@@ -27,6 +28,7 @@ class UnknownDetector:
 
     The distance of an image is the squared Mahalanobis distance of its embedding, scaled to length
     1, from the nearest class mean. All classes share one covariance, shrunk as by Ledoit and Wolf.
+    If several embeddings lie side by side, each is scaled to length 1.
     The distances of the rows that it was fitted on, each measured as if its unit had not been
     there, say how far images of the known kind lie.
 
@@ -41,6 +43,8 @@ class UnknownDetector:
         is 1.
     n_units : int
         Number of units among these rows.
+    dims : tuple of int
+        Length of each embedding of a row; several lie side by side.
 
     See Also
     --------
@@ -68,9 +72,17 @@ class UnknownDetector:
     metric: CovarianceMetric
     distances: Float32Array
     n_units: int
+    dims: tuple[int, ...]
 
     @classmethod
-    def fit(cls, X: Array, codes: IntArray, units: IntArray | None = None) -> Self | None:
+    def fit(
+        cls,
+        X: Array,
+        codes: IntArray,
+        units: IntArray | None = None,
+        *,
+        dims: Sequence[int] | None = None,
+    ) -> Self | None:
         """Fit a detector, in closed form.
 
         Parameters
@@ -81,6 +93,8 @@ class UnknownDetector:
             ``(n_rows,)``, class of each row, from 0; each class has a row.
         units : ndarray of int64, optional
             ``(n_rows,)``, unit of each row. Default: each row is a unit of its own.
+        dims : sequence of int, optional
+            Length of each embedding, if several lie side by side. Default: a row is one embedding.
 
         Returns
         -------
@@ -92,7 +106,9 @@ class UnknownDetector:
         units = np.arange(len(codes)) if units is None else np.asarray(units)
         chosen = _choose_rows(units)
         codes, units = np.unique(codes[chosen], return_inverse=True)[1], units[chosen]
-        Z = _normalise(np.asarray(X)[chosen])
+        dims = (np.shape(X)[1],) if dims is None else tuple(dims)
+        # Of other lengths, light and contrast would count more than what is shown.
+        Z = scale_embeddings(np.asarray(X)[chosen], dims)
         covariance = fit_covariance(Z, codes)
         if covariance is None:
             return None
@@ -106,6 +122,7 @@ class UnknownDetector:
             metric=covariance.metric.compress(middle),
             distances=(np.sort(left_out[is_measured]) / middle).astype(np.float32),
             n_units=len(np.unique(units[is_measured])),
+            dims=dims,
         )
 
     @property
@@ -127,7 +144,7 @@ class UnknownDetector:
             ``(n_rows,)``, squared distances; 1 is that of a usual row.
         """
         centre = self.means.mean(axis=0)
-        rows = self.metric.whiten(_normalise(X) - centre)
+        rows = self.metric.whiten(scale_embeddings(X, self.dims) - centre)
         means = self.metric.whiten(self.means - centre)
         nearest: Float64Array = measure_squares(rows, means).min(axis=1)
         return nearest
@@ -190,6 +207,7 @@ class UnknownDetector:
             "metric": self.metric.to_dict(),
             "distances": self.distances,
             "n_units": self.n_units,
+            "dims": self.dims,
         }
 
     @classmethod
@@ -212,17 +230,14 @@ class UnknownDetector:
         distances = check_stored(detector.distances, np.float32, (None,))
         if type(detector.n_units) is not int or not 0 < detector.n_units <= len(distances):
             raise ValueError(f"{detector.n_units} units")
+        dims = detector.dims
+        if type(dims) is not tuple or not all(type(dim) is int and dim > 0 for dim in dims):
+            raise TypeError("lengths of another type")
+        if sum(dims) != detector.means.shape[1]:
+            raise ValueError("lengths that do not fit the means")
         if not len(detector.means) or (np.diff(distances) < 0).any():
             raise ValueError("no class, or distances that are not ascending")
         return detector
-
-
-def _normalise(X: Array) -> Float32Array:
-    """Scale rows to length 1; without it, light and contrast count more than what is shown."""
-    rows = np.asarray(X, dtype=np.float32)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: Float32Array = rows / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return scaled
 
 
 def _choose_rows(units: IntArray) -> IntArray:

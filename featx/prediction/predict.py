@@ -13,6 +13,7 @@ import numpy as np
 from featx.cache.joined import open_cache
 from featx.cache.open import is_cache_file
 from featx.cache.reader import Cache
+from featx.cache.side_by_side import read_joined, read_learnt_by
 from featx.cache.tables import BLOCK_ROWS
 from featx.core.columns import iter_blocks
 from featx.core.errors import FeatxError
@@ -28,7 +29,8 @@ from featx.images.entries import Entry
 from featx.images.sources.inputs import list_inputs, read_images
 from featx.prediction.answerer import Answerer
 from featx.prediction.answers import AnswerOptions, Prediction, describe_failure
-from featx.prediction.predictor import iter_noted, iter_predicted, open_session
+from featx.prediction.networks import list_networks
+from featx.prediction.predictor import iter_noted, iter_predicted, open_sessions
 
 
 def predict(
@@ -210,13 +212,14 @@ def _iter_images(
     answerer: Answerer, entries: Iterable[Entry], options: RunOptions, *, weights: str | None
 ) -> Iterator[Prediction]:
     """Predict images with an engine that is kept for the next call."""
+    networks = list_networks(answerer.head)
     with ExitStack() as stack:
         with show_progress(options.progress):
             n_images = operator.length_hint(entries)
-            session = stack.enter_context(
-                open_session(answerer.head, options, weights=weights, n_images=n_images)
+            sessions = stack.enter_context(
+                open_sessions(networks, options, weights=weights, n_images=n_images)
             )
-        yield from iter_predicted(answerer, session, entries)
+        yield from iter_predicted(answerer, networks, sessions, entries)
 
 
 def _find_caches(inputs: Any, weights: str | None) -> list[PathLike]:
@@ -240,20 +243,20 @@ def _iter_from_caches(answerer: Answerer, paths: Sequence[PathLike]) -> Iterator
     """
     head = answerer.head
     with open_cache(paths) as cache:
-        name = find_comparable(cache, head)
-        has_vector = cache.read_present(name)
-        failures = [one for one in cache.failures if one.embedding in ("", name)]
+        names = find_comparable(cache, head)
+        present = {name: cache.read_present(name) for name in names}
+        has_vector = np.logical_and.reduce([*present.values()])
+        failures = [one for one in cache.failures if one.embedding in ("", *names)]
         reasons = {one.id: one.reason for one in failures}
-        lacking = _explain_lacking(cache, name)
         labels, splits = cache.labels, cache.splits
         labelled = np.flatnonzero(has_vector & (labels != ""))
-        learnt = cache.read_learnt(name)[labelled]
+        learnt = read_learnt_by(cache, names)[labelled]
         if learnt.any():
             seen = head.find_seen(cache.read_column("digest")[labelled]) | learnt
             note(f"{cache.path}: {describe_seen(seen, learnt)}: new images are harder")
         for block in iter_blocks(len(cache), BLOCK_ROWS):
             rows = block.start + np.flatnonzero(has_vector[block])
-            answers = iter(answerer.answer(cache.read_vectors(name, rows)) if len(rows) else [])
+            answers = iter(answerer.answer(read_joined(cache, names, rows)) if len(rows) else [])
             named = cache.read_rows(("id", "path"), block.start, block.stop)
             for number, id_, image in zip(
                 range(block.start, block.stop), named["id"], named["path"], strict=True
@@ -263,7 +266,9 @@ def _iter_from_caches(answerer: Answerer, paths: Sequence[PathLike]) -> Iterator
                 if has_vector[number]:
                     yield answerer.describe(row, next(answers))
                 else:
-                    yield describe_failure(row, reasons.pop(id_, lacking))
+                    lacking = next(name for name in names if not present[name][number])
+                    reason = reasons.pop(id_, None) or _explain_lacking(cache, lacking)
+                    yield describe_failure(row, reason)
         for failure in failures:
             if reasons.pop(failure.id, None) is not None:
                 yield Prediction(path=failure.path, id=failure.id, error=failure.reason)

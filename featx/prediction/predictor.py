@@ -1,10 +1,10 @@
-"""A head with the open engine of its backbone, which predicts in many calls."""
+"""A head with the open engines of its backbones, which predicts in many calls."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from typing import Any, Self, Unpack
 
@@ -26,14 +26,16 @@ from featx.prediction.answers import (
     Prediction,
     describe_failure,
 )
+from featx.prediction.networks import HeadNetwork, check_weights, iter_joined, list_networks
 
 
 class Predictor:
     """A head with the open engine of its backbone; see `featx.open_predictor`.
 
-    The engine is built once, so that each call takes only the time of its images. A predictor may
-    be shared by threads: calls run one after the other. Close the predictor to release the threads
-    and memory of the engine, or use it as a context manager.
+    The engine is built once, so that each call takes only the time of its images; a head that reads
+    several networks has an engine for each. A predictor may be shared by threads: calls run one
+    after the other. Close the predictor to release the threads and memory of its engines, or use it
+    as a context manager.
 
     Parameters
     ----------
@@ -50,13 +52,22 @@ class Predictor:
     ) -> None:
         self.head = head
         options = RunOptions(**run)
-        with show_progress(options.progress):
-            self._session = EmbeddingSession(
-                _restore_backbone(head, options, weights),
-                options,
-                precision=head.fingerprint.precision,
-                decode=find_decode(head.fingerprint),
-            )
+        self._networks = list_networks(head)
+        check_weights(self._networks, weights)
+        with show_progress(options.progress), ExitStack() as stack:
+            self._sessions = [
+                stack.enter_context(
+                    EmbeddingSession(
+                        _restore_backbone(network, options, weights),
+                        options,
+                        precision=network.first.fingerprint.precision,
+                        decode=find_decode(network.first.fingerprint),
+                        several=True,
+                    )
+                )
+                for network in self._networks
+            ]
+            stack.pop_all()  # if the engine of one network cannot be built, the others are closed
 
     def predict(
         self,
@@ -102,11 +113,16 @@ class Predictor:
         )
         answerer = Answerer(self.head, asked)
         answerer.note_limits()
-        return [*iter_noted(iter_predicted(answerer, self._session, read_images(images)))]
+        return [
+            *iter_noted(
+                iter_predicted(answerer, self._networks, self._sessions, read_images(images))
+            )
+        ]
 
     def close(self) -> None:
-        """Release the engine's threads and memory."""
-        self._session.close()
+        """Release the threads and memory of the engines."""
+        for session in self._sessions:
+            session.close()
 
     def __enter__(self) -> Self:
         return self
@@ -118,7 +134,7 @@ class Predictor:
 def open_predictor(
     head: HeadLike, *, weights: str | None = None, **run: Unpack[RunKeywords]
 ) -> Predictor:
-    """Open a predictor: load a head, load its backbone and build an engine, once for many calls.
+    """Open a predictor: load a head and its backbone, and build an engine, once for many calls.
 
     Parameters
     ----------
@@ -159,15 +175,20 @@ def open_predictor(
     return Predictor(loaded, weights=weights, **run)
 
 
-def open_session(
-    head: Head, options: RunOptions, *, weights: str | None, n_images: int = 0
-) -> AbstractContextManager[EmbeddingSession]:
-    """Open a session for one call over the backbone of a head, which keeps its engine.
+@contextmanager
+def open_sessions(
+    networks: Sequence[HeadNetwork],
+    options: RunOptions,
+    *,
+    weights: str | None,
+    n_images: int = 0,
+) -> Iterator[list[EmbeddingSession]]:
+    """Open a session for one call over each network of a head; the backbones keep their engines.
 
     Parameters
     ----------
-    head : Head
-        The head whose embeddings are needed.
+    networks : sequence of HeadNetwork
+        Networks of the head.
     options : RunOptions
         Options of the engine and of the decoding threads.
     weights : str or None
@@ -175,24 +196,35 @@ def open_session(
     n_images : int
         Number of images to expect; the network is compiled if there are many.
 
-    Returns
-    -------
-    context manager
-        The block in which the session is open.
+    Raises
+    ------
+    HeadError
+        If weights are given for several networks.
     """
-    return open_restored(
-        head.fingerprint,
-        head.origin,
-        options,
-        subject="the head",
-        weights=weights,
-        n_images=n_images,
+    check_weights(networks, weights)
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                open_restored(
+                    network.first.fingerprint,
+                    network.first.origin,
+                    options,
+                    subject="the head",
+                    weights=weights,
+                    n_images=n_images,
+                    others=network.fingerprints[1:],
+                )
+            )
+            for network in networks
+        ]
+
+
+def _restore_backbone(network: HeadNetwork, options: RunOptions, weights: str | None) -> Backbone:
+    first, *others = network.fingerprints
+    options.check_precision(first.precision)  # before any weights are downloaded
+    return restore_backbone(
+        first, network.first.origin, weights=weights, subject="the head", others=others
     )
-
-
-def _restore_backbone(head: Head, options: RunOptions, weights: str | None) -> Backbone:
-    options.check_precision(head.fingerprint.precision)  # before any weights are downloaded
-    return restore_backbone(head.fingerprint, head.origin, weights=weights, subject="the head")
 
 
 class _Numbered(Sequence[Entry]):
@@ -215,7 +247,10 @@ class _Numbered(Sequence[Entry]):
 
 
 def iter_predicted(
-    answerer: Answerer, session: EmbeddingSession, entries: Iterable[Entry]
+    answerer: Answerer,
+    networks: Sequence[HeadNetwork],
+    sessions: Sequence[EmbeddingSession],
+    entries: Iterable[Entry],
 ) -> Iterator[Prediction]:
     """Predict the classes of the entries of a manifest, in their order; memory holds few of them.
 
@@ -223,28 +258,25 @@ def iter_predicted(
     ----------
     answerer : Answerer
         The head, and what is asked of it.
-    session : EmbeddingSession
-        An open engine over the backbone of the head.
+    networks : sequence of HeadNetwork
+        Networks of the head.
+    sessions : sequence of EmbeddingSession
+        An open engine over each network.
     entries : iterable of Entry
         The images; those of a stream are taken when they are needed.
     """
-    (layer,) = session.backbone.layers
     numbered = _Numbered(entries)
     found: dict[int, Prediction] = {}
     n_done = 0
     # A stream is taken in this thread, a sequence in that of the network.
     given = numbered if isinstance(entries, Sequence) else iter(numbered)
-    with closing(session.iter_batches(given)) as batches:
+    with closing(iter_joined(networks, sessions, given)) as batches:
         for batch in batches:
-            for failure in batch.failures:
-                number = int(failure.id)
-                row = numbered.rows.pop(number)
-                found[number] = describe_failure(row, failure.reason)
-            if batch.rows:
-                answers = answerer.answer(batch.vectors[layer])
-                for embedded, answer in zip(batch.rows, answers, strict=True):
-                    number = int(embedded.id)
-                    found[number] = answerer.describe(numbered.rows.pop(number), answer)
+            for number, reason in batch.failures.items():
+                found[number] = describe_failure(numbered.rows.pop(number), reason)
+            answers = answerer.answer(batch.X)
+            for number, answer in zip(batch.numbers, answers, strict=True):
+                found[number] = answerer.describe(numbered.rows.pop(number), answer)
             while n_done in found:
                 yield found.pop(n_done)
                 n_done += 1

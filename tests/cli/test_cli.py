@@ -432,7 +432,7 @@ def test_info_of_a_head_says_what_it_reads(place: Any, run_cli: Any) -> None:
     assert f"versions   featx {featx.__version__}, numpy {np.__version__}, scikit-learn " in out
     found = json.loads(run_cli("info", "head.joblib", "--json").out)
     assert (found["content"], found["head"], found["kind"]) == ("head", "head.joblib", "logreg")
-    assert found["fingerprint"]["backbone"] == "tests-tiny"
+    assert found["embeddings"]["tests-tiny"]["fingerprint"]["backbone"] == "tests-tiny"
     assert found["temperature"] > 0
     assert found["knows_unknown"] is True
     assert found["versions"].keys() == {"featx", "numpy", "scikit-learn", "python"}

@@ -1,5 +1,6 @@
 """Comparisons on the command line: a line for each candidate, and what it comes to."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,30 @@ def test_compare_commands_print_a_table_and_a_verdict(cache_path: Path, run_cli:
     assert result.code == 0
     assert "40 rows (split train), held out in 4 folds" in result.out
     assert result.out.splitlines()[-1].startswith("cannot tell ")
+
+
+def test_a_head_of_two_embeddings_from_fit_to_prediction(
+    make_cache: Any, make_info: Any, run_cli: Any
+) -> None:
+    path = make_cache("two.h5", infos=[make_info("tiny"), make_info("mini", dim=3)])
+    both = path.with_name("both.joblib")
+    options = ["--embedding", "mini", "--embedding", "tiny"]
+    result = run_cli("fit-head", str(path), "-o", str(both), *options)
+    assert (result.code, result.err) == (0, "")
+    assert "40 rows (split train), mini and tiny side by side\n" in result.out
+    result = run_cli("info", str(both))
+    reads = [line.split(":")[1] for line in result.out.splitlines() if line.startswith("reads")]
+    assert [text.split()[0] for text in reads] == ["mini", "tiny"]
+    found = json.loads(run_cli("info", str(both), "--json").out)
+    assert list(found["embeddings"]) == ["mini", "tiny"]
+    assert found["embeddings"]["mini"]["fingerprint"]["dim"] == 3
+    for named in ([], options):
+        result = run_cli("evaluate", str(both), str(path), *named)
+        assert (result.code, result.err) == (0, "")
+    assert run_cli("predict", str(both), str(path)).code == 0
+    names = ["--kinds", "logreg", "--embeddings", "tiny,mini+tiny"]
+    result = run_cli("compare", str(path), *names)
+    assert "logreg, mini+tiny " in result.out
 
 
 def test_compare_used_wrongly_ends_in_one_line(cache_path: Path, run_cli: Any) -> None:

@@ -130,7 +130,9 @@ def test_evaluate_embedding_named_that_does_not_match_is_refused(several: Path) 
 
 def test_evaluate_of_several_none_matching_is_a_fingerprint_error(several: Path) -> None:
     head = fit_head(several, embedding="tiny")
-    head = replace(head, fingerprint=replace(head.fingerprint, precision="bf16"))
+    read = head.embeddings[0]
+    other = replace(read, fingerprint=replace(read.fingerprint, precision="bf16"))
+    head = replace(head, embeddings=(other,))
     with pytest.raises(FingerprintError, match=r"precision"):
         evaluate(head, several)
 

@@ -16,7 +16,7 @@ from tests.builders import rewrite_values
 LEFT_OUT = LeftOut(
     cache="a.h5",
     split="train",
-    embedding="mini",
+    embeddings=("mini",),
     n_rows=10,
     n_unlabelled=0,
     n_without_vector=0,

@@ -14,6 +14,7 @@ from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import CrossValidation, score_predictions
 from featx.heads.head import FittedOn, Head
 from featx.heads.kinds import get_kind
+from featx.heads.side_by_side import HeadEmbedding
 from tests.builders import build_fingerprint
 
 DIGESTS = np.array(["0a" * 32, "", "ff" * 32])
@@ -38,6 +39,15 @@ def build_head(
     return wrap_estimator(pipeline, kind=kind, params=params, options=options), X
 
 
+def build_embedding(name: str = "tiny", dim: int = DIM, **changes: Any) -> HeadEmbedding:
+    """Build an embedding for a head; changes are fields of its fingerprint."""
+    return HeadEmbedding(
+        name=name,
+        fingerprint=build_fingerprint(dim=dim, **changes),
+        origin=Origin(weights="random:0"),
+    )
+
+
 def wrap_estimator(estimator: Pipeline, **changes: Any) -> Head:
     """Make a head of an estimator that was fitted on the rows of `draw_rows`."""
     classes = np.asarray(estimator.classes_)
@@ -45,8 +55,7 @@ def wrap_estimator(estimator: Pipeline, **changes: Any) -> Head:
     fields: dict[str, Any] = {
         "kind": "logreg",
         "params": {"C": 1.0},
-        "fingerprint": build_fingerprint(dim=DIM),
-        "origin": Origin(weights="random:0"),
+        "embeddings": (build_embedding(),),
         "fitted_on": FittedOn(cache="c.h5", split="train", n_rows=60),
         "cross_validation": CrossValidation(
             scores=score_predictions(y, y[::-1], classes=classes),

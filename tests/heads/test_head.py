@@ -28,7 +28,8 @@ def test_head_file_is_read_by_plain_joblib_without_featx(tmp_path: Path) -> None
         "import sys; sys.modules['featx'] = None; import joblib, numpy as np\n"
         f"content = joblib.load({str(tmp_path / 'head.joblib')!r})\n"
         "X = 5 * np.eye(4)[[0, 2]]\n"
-        "print(content['format'], content['fingerprint']['backbone'], content['kind'])\n"
+        "(read,) = content['embeddings']\n"
+        "print(content['format'], read['fingerprint']['backbone'], content['kind'])\n"
         "print(*content['estimator'].predict(X))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

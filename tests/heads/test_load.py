@@ -9,7 +9,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from featx.heads.kinds import list_kinds
 from featx.heads.load import load_head
 from featx.heads.matrix import find_matrix
 
-from .heads import build_head
+from .heads import build_embedding, build_head
 
 OWN = sklearn.__version__
 
@@ -300,6 +300,8 @@ def test_load_head_compares_arrays_before_c_code_reads_them(
 
 # --- fields
 
+READ = asdict(build_embedding())
+
 
 @pytest.mark.parametrize(
     "change",
@@ -319,10 +321,14 @@ def test_load_head_compares_arrays_before_c_code_reads_them(
         {"seen": [1, 2]},
         {"seen": np.array([2, 1], np.uint64)},
         {"seen": np.array([1.5])},
-        {"fingerprint": {"dim": 4}},
-        {"fingerprint": None},
-        {"origin": {}},
-        {"origin": {"weights": 1}},
+        {"embeddings": None},
+        {"embeddings": []},
+        {"embeddings": [None]},
+        {"embeddings": [{"name": "tiny", "fingerprint": {"dim": 4}, "origin": {"weights": "w"}}]},
+        {"embeddings": [READ | {"origin": {}}]},
+        {"embeddings": [READ | {"origin": {"weights": 1}}]},
+        {"embeddings": [READ | {"name": 1}]},
+        {"embeddings": [READ | {"surplus": 1}]},
         {"fitted_on": {"cache": "c.h5"}},
         {"cross_validation": {"n_folds": 5}},
         {"cross_validation": 1},
