@@ -46,6 +46,8 @@ LINES = [
     "predict size.joblib photos.h5",
     "predict head.joblib photos.h5",
     "predict head.joblib photos/val bad.jpg",
+    "search photos.h5 val/ants/0.jpg",
+    "montage photos.h5 -o classes.png",
     "info photos.h5",
     "info failed.h5 --failures",
     "info head.joblib",
