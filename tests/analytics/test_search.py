@@ -1,5 +1,6 @@
 """Search finds exactly what comparing every pair finds, however the rows are cut into blocks."""
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +196,26 @@ def test_joined_caches_and_half_precision_are_searched(dtype: Any, tmp_path: Pat
     searched = [row for row in chosen.tolist() if row != 7]
     expected = find_by_hand(vectors, vectors[30:40], 5, searched, range(30, 40))
     assert list_found(found) == expected
+
+
+class EndlessCache(MadeUpCache):
+    """A cache of more vectors than may be held; they are made when they are read."""
+
+    def __init__(self, n_rows: int, dim: int) -> None:
+        super().__init__(np.broadcast_to(np.float32(1), (n_rows, dim)))
+
+    def take_vectors(self, embedding: Any, rows: Any) -> Any:
+        return make_vectors(len(rows), self.vectors.shape[1], seed=int(rows[0]))
+
+
+def test_memory_does_not_grow_with_the_rows() -> None:
+    cache: Any = EndlessCache(600_000, 64)  # 154 MB
+    searcher = Searcher(cache, memory=0)
+    queries = make_vectors(100, dim=64)
+    tracemalloc.start()
+    try:
+        searcher.find(queries)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 80e6
