@@ -5,6 +5,7 @@
 2. Near strangers: a head for eight classes of CIFAR-10, against the two that were left out.
 3. Sets: a head for ten classes of CIFAR-10; how many sets hold the class, in all and by class.
 4. False alarms: the rate on fresh rows of the same kind, simulated, at a promised rate of 0.01.
+5. Several classes per image, simulated: which means to measure the distance from.
 
     python benchmarks/unknown.py
 
@@ -46,9 +47,12 @@ SIMULATED = (
 )
 """Rows, dimensions, classes, rows of a unit."""
 
+SEVERAL = ((300, 64), (1000, 64), (400, 256), (1000, 1280))
+"""Rows, dimensions."""
+
 
 def main() -> None:
-    """Measure all four."""
+    """Measure all five."""
     parser = build_parser(__doc__)
     parser.add_argument("--per-class", type=int, default=100, help="Strangers of each class.")
     parser.add_argument("--rows", type=int, default=300, help="Rows of each class to fit on.")
@@ -70,6 +74,7 @@ def main() -> None:
         compare_strangers(folder)
         measure_cifar10(folder / "cifar10.h5", arguments.rows)
     simulate(arguments.trials)
+    simulate_several(arguments.trials)
 
 
 def write_strangers(data: Path, folder: Path, n_per_class: int) -> None:
@@ -226,6 +231,51 @@ def measure_alarms(seed: int, case: tuple[int, int, int, int]) -> tuple[float, f
         float(detector.find_unknown(fresh, 0.01).mean()),
         float(detector.find_unknown(fresh, 0.05).mean()),
     )
+
+
+def simulate_several(n_trials: int) -> None:
+    """Print how well means of several kinds tell rows of other classes, and at which rate."""
+    print(
+        "Several classes, simulated: AUROC of rows of other classes, alarms on fresh rows at 0.01"
+    )
+    print("  rows   dim  means              AUROC   found  alarms")
+    for n_rows, dim in SEVERAL:
+        found = [measure_several(seed, n_rows, dim) for seed in range(n_trials)]
+        for name, cells in zip(
+            found[0], np.mean([[*one.values()] for one in found], 0), strict=True
+        ):
+            print(f"{n_rows:6} {dim:5}  {name:18} {'  '.join(f'{cell:6.4f}' for cell in cells)}")
+
+
+def measure_several(seed: int, n_rows: int, dim: int) -> dict[str, list[float]]:
+    """Measure AUROC, share of strangers found and false alarms of one simulated data set."""
+    random = np.random.default_rng(seed)
+    scales = (1 + np.arange(dim)) ** -0.5
+    base, known, others = 2 * random.normal(size=dim), *random.normal(size=(2, 5, dim))
+
+    def draw(n: int, effects: Array) -> tuple[Array, Array]:
+        flags = random.random((n, 5)) < 0.3
+        return (base + flags @ effects + random.normal(size=(n, dim))) * scales, flags
+
+    (X, flags), (fresh, _) = draw(n_rows, known), draw(2000, known)
+    strangers = draw(1000, others)[0]
+    order = np.argsort(flags.sum(axis=0))
+    rarest = np.where(flags.any(axis=1), np.argmax(flags[:, order], axis=1), 5)
+    results = {}
+    for name, codes in (
+        ("of all rows", np.zeros(n_rows, int)),
+        ("of rarest classes", np.unique(rarest, return_inverse=True)[1]),
+        ("of sets of classes", np.unique(flags, axis=0, return_inverse=True)[1].ravel()),
+    ):
+        detector = featx.UnknownDetector.fit(X, codes)
+        assert detector is not None
+        distances = [detector.measure_distances(rows) for rows in (fresh, strangers)]
+        results[name] = [
+            float(roc_auc_score(np.repeat([0, 1], [2000, 1000]), np.concatenate(distances))),
+            float(detector.find_unknown(strangers, 0.01).mean()),
+            float(detector.find_unknown(fresh, 0.01).mean()),
+        ]
+    return results
 
 
 if __name__ == "__main__":

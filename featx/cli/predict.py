@@ -185,6 +185,7 @@ def _name_columns(head: "Head | Path", top: int) -> list[str]:
     said = [name for pair in pairs for name in pair]
     if isinstance(head, TargetHead):
         said = ["value"] if head.target.kind == "number" else ["labels", *said]
+        said += ["unknown"]
     else:
         said += ["unknown", "label_set", "abstained"]
     return ["path", "id", "true_label", "split", *said, "error"]

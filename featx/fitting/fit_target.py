@@ -24,6 +24,7 @@ from featx.heads.one_vs_rest import SeveralFit, fit_several, score_several_folds
 from featx.heads.splits import check_seed
 from featx.heads.target_head import TargetHead, TargetScores
 from featx.heads.targets import MIN_ROWS, N_NAMED, Target, find_learnable
+from featx.heads.unknown import UnknownDetector
 
 NAMES = {"several": "logreg", "number": "ridge"}
 """Kind of the head by the kind of its target."""
@@ -122,6 +123,10 @@ def fit_target(  # noqa: PLR0913
         fitted_on=rows.fitted_on,
         cross_validation=None,
         seen=join_digests([shorten_digests(rows.digests), rows.learnt_digests]),
+        # Images of several classes, or of any number, are one kind: they have one mean.
+        unknown=UnknownDetector.fit(
+            np.asarray(rows.X, np.float32), np.zeros(len(rows.y), np.int64), rows.units
+        ),
         target=made,
         held_out=scores,
     )

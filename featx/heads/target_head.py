@@ -53,7 +53,10 @@ class TargetHead(Head):
         Always 1.
     options : mapping of str to object
         Number of folds, seed, and the ends of the values of C that were tried.
-    unknown, conformal : None
+    unknown : UnknownDetector or None
+        Detector of images that are like nothing the head was fitted on, by their distance from the
+        mean of all rows; None if they do not differ.
+    conformal : None
         Always None.
     versions : mapping of str to str
         Version of each package that fitted the head, and of Python.

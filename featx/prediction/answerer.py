@@ -116,15 +116,12 @@ class Answerer:
         if not len(X):
             return []
         if isinstance(head, TargetHead):
-            return _answer_target(head, X, options.top)
+            return _answer_target(head, X, options.top, self._find_unknown(X))
         # The last bits of a product of matrices depend on the number of rows: one image that fails
         # must not change the others.
         scores = np.round(head.predict_proba(X), N_DIGITS)  # (n_rows, n_classes)
         classes = [str(label) for label in head.classes]
         order = np.argsort(-scores, axis=1, kind="stable")
-        unknown: list[bool | None] = [None] * len(X)
-        if head.unknown is not None and self.rate:
-            unknown = head.unknown.find_unknown(X, self.rate).tolist()
         return [
             Answer(
                 top=tuple((classes[code], float(line[code])) for code in codes[: options.top]),
@@ -132,9 +129,16 @@ class Answerer:
                 unknown=is_unknown,
             )
             for line, codes, inside, is_unknown in zip(
-                scores, order, self._find_sets(scores), unknown, strict=True
+                scores, order, self._find_sets(scores), self._find_unknown(X), strict=True
             )
         ]
+
+    def _find_unknown(self, X: Array) -> list[bool | None]:
+        """Find which rows are like nothing the head has seen; None for each if it cannot tell."""
+        if self.head.unknown is None or not self.rate:
+            return [None] * len(X)
+        found: list[bool | None] = self.head.unknown.find_unknown(X, self.rate).tolist()
+        return found
 
     def _find_sets(self, scores: Float64Array) -> list[Any]:
         """Find which classes are in the set of each row; None for each row without sets."""
@@ -171,17 +175,24 @@ class Answerer:
         )
 
 
-def _answer_target(head: TargetHead, X: Array, top: int) -> list[Answer]:
+def _answer_target(
+    head: TargetHead, X: Array, top: int, unknown: list[bool | None]
+) -> list[Answer]:
     """Answer with a number, or with the classes whose probability reaches their threshold."""
     if head.target.kind == "number":
-        return [Answer(value=value) for value in head.predict(X).tolist()]
+        values = head.predict(X).tolist()
+        return [Answer(value=one, unknown=flag) for one, flag in zip(values, unknown, strict=True)]
     probabilities = np.round(head.predict_proba(X), N_DIGITS)
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     classes = head.target.classes
     return [
-        Answer(top=tuple((classes[code], float(line[code])) for code in codes), labels=labels)
-        for line, codes, labels in zip(
-            probabilities, order, head.target.name_classes(probabilities), strict=True
+        Answer(
+            top=tuple((classes[code], float(line[code])) for code in codes),
+            labels=labels,
+            unknown=is_unknown,
+        )
+        for line, codes, labels, is_unknown in zip(
+            probabilities, order, head.target.name_classes(probabilities), unknown, strict=True
         )
     ]
 

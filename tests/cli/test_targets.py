@@ -49,7 +49,7 @@ def test_a_number_from_table_to_prediction(photos: Path, run_cli: Any) -> None:
     assert scored.out.splitlines()[0].split() == ["rows", "20"]
     assert "always the median" in scored.out
     table = run_cli("predict", "head.joblib", photos, "--csv").out.splitlines()
-    assert table[0] == "path,id,true_label,split,value,error"
+    assert table[0] == "path,id,true_label,split,value,unknown,error"
     assert len(table) == 1 + N_ROWS
     assert "predicts   the number price" in run_cli("info", "head.joblib").out
 
@@ -67,8 +67,9 @@ def test_several_classes_from_labels_to_prediction(photos: Path, run_cli: Any) -
     ]
     found = json.loads(run_cli("predict", "head.joblib", photos, "--json").out)["predictions"]
     assert {tuple(one["labels"]) for one in found} >= {(), ("a",), ("b",), ("a", "b")}
+    assert {one["unknown"] for one in found} == {False}
     table = run_cli("predict", "head.joblib", photos, "--csv", "--top", "2").out.splitlines()
-    assert table[0] == "path,id,true_label,split,labels,label,score,label_2,score_2,error"
+    assert table[0] == "path,id,true_label,split,labels,label,score,label_2,score_2,unknown,error"
     assert {row["labels"] for row in csv.DictReader(table)} >= {";", "a", "a;b"}
 
 

@@ -246,3 +246,47 @@ def test_heads_of_the_other_kind_are_refused(path: Path, vectors: Any) -> None:
 def test_a_wrong_strength_is_refused(path: Path) -> None:
     with pytest.raises(HeadError, match="C: expected a finite number above 0"):
         fit_target(path, None, several=True, C=-1.0)
+
+
+# --- unknown images
+
+
+def draw_kind(n_rows: int, seed: int, dim: int = 48) -> tuple[Any, Any]:
+    """Draw rows that have each of four classes by chance, and a number that they depend on."""
+    kind, rng = np.random.default_rng(0), np.random.default_rng([1, seed])
+    effects, base = kind.normal(size=(5, dim)), 2 * kind.normal(size=dim)
+    flags, number = rng.random((n_rows, 4)) < 0.3, rng.normal(size=(n_rows, 1))
+    X = base + np.concatenate([flags, number], axis=1) @ effects + rng.normal(size=(n_rows, dim))
+    cells = [";".join("abcd"[at] for at in np.flatnonzero(row)) or ";" for row in flags]
+    return X.astype(np.float32), (cells, number[:, 0])
+
+
+@pytest.mark.parametrize("kind", ["several", "number"])
+def test_head_tells_what_is_like_none_of_its_rows(tmp_path: Path, kind: str) -> None:
+    X, (cells, numbers) = draw_kind(400, 0)
+    path = write_vectors(
+        tmp_path / "drawn.h5", [build_info(dim=48)], build_rows(cells, [None] * 400), {"tiny": X}
+    )
+    record(path, "size", numbers.tolist())
+    head = fit_target(path, "size" if kind == "number" else None, several=kind == "several")
+    assert head.unknown is not None
+    assert len(head.unknown.means) == 1
+    same, _ = draw_kind(2000, 1)
+    assert 0.003 < head.unknown.find_unknown(same, 0.01).mean() < 0.025
+    strangers = np.random.default_rng(9).normal(size=(200, 48)) * 3
+    assert head.unknown.find_unknown(strangers.astype(np.float32), 0.01).mean() > 0.95
+    head.save(tmp_path / "head.joblib")
+    loaded = load_head(tmp_path / "head.joblib")
+    assert loaded.unknown is not None
+    np.testing.assert_array_equal(loaded.unknown.score(same), head.unknown.score(same))
+
+
+def test_predictions_of_a_target_say_whether_an_image_is_unknown(path: Path, vectors: Any) -> None:
+    record(path, "price", (3 * vectors[:, 0]).tolist())
+    for head in (
+        fit_target(path, None, several=True),
+        fit_target(path, "price", several=False),
+    ):
+        assert {one.unknown for one in featx.predict(head, path)} == {False}
+        none = featx.predict(head, path, unknown_rate=0)
+        assert {one.unknown for one in none} == {None}
