@@ -57,7 +57,8 @@ def test_pyarrow_reads_parquet_and_arrow(cache: Path, known: Any) -> None:
         feather.read_table(export(cache, "arrow")),
     ):
         assert table.column_names == [*NAMES, "embedding"]
-        assert table.schema.field("embedding").type == pa.list_(pa.float32(), 4)
+        lists = table.schema.field("embedding").type
+        assert (lists.list_size, lists.value_type) == (4, pa.float32())
         assert table["id"].to_pylist() == known[0]
         assert table["label"].to_pylist() == WITH_NULL
         assert table["price"].to_pylist() == [price or None for price in PRICES]
