@@ -94,8 +94,9 @@ class Fingerprint:
     def describe(self) -> str:
         """Write the decisions as one line for a reader; never compare this text."""
         if self.is_imported:
-            file = f", file {self.weights_digest[:12]}" if self.weights_digest else ""
-            return f"{self.backbone}, imported vectors{file}, dim {self.dim}"
+            file = f"file {self.weights_digest[:12]}"
+            model = file if self.weights_digest else self.backbone
+            return f"imported vectors of {model}, dim {self.dim}"
         sizes = [f"{key} {self.preprocess[key]}" for key in SIZES if key in self.preprocess]
         parts = [
             f"{self.backbone} {self.layer}",

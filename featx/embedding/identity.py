@@ -146,7 +146,7 @@ def check_computable(fingerprint: Fingerprint, *, subject: str) -> None:
         raise FingerprintError(
             subject=subject,
             expected="embeddings that featx can compute",
-            got=f"vectors of another program ({fingerprint.describe()})",
+            got=fingerprint.describe(),
             remedy="Compute the vectors of these images there, too, make a cache of them with "
             "featx.import_embeddings(vectors, output=path), and pass that cache.",
         )

@@ -211,7 +211,7 @@ def import_embeddings(
                     learnt=_find_learnt(own if named is None else None),
                 )
             ],
-            source=own.source if own is not None and ids is None else str(path),
+            source=_name_source(path, own, ids),
             labels=_build_labels(rows),
             placement=Placement(overwrite=overwrite, check=lock.check),
         )
@@ -283,6 +283,13 @@ def _find_metadata(incoming: Incoming, model: str | None) -> ExchangeMetadata | 
 
 def _find_learnt(own: ExchangeMetadata | None) -> Digests:
     return np.empty(0, np.uint64) if own is None else own.read_learnt()
+
+
+def _name_source(path: Path, own: ExchangeMetadata | None, ids: PathLike | None) -> str:
+    """Name the source of the rows: a table of ids may be one whose images can be found again."""
+    if ids is not None:
+        return str(Path(ids))
+    return str(path) if own is None else own.source
 
 
 def _read_rows(incoming: Incoming, own: ExchangeMetadata | None, ids: Path | None) -> ImportedRows:

@@ -108,7 +108,7 @@ def check_extracted(base: Cache) -> None:
             raise CacheError(
                 subject=str(base.path),
                 expected="a cache whose vectors featx computed",
-                got=f"vectors of another program ({fingerprint.describe()})",
+                got=fingerprint.describe(),
                 remedy="Name another output.",
             )
 

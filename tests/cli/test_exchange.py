@@ -41,7 +41,7 @@ def test_import_tells_the_model_and_what_was_passed_over(folder: Path, run_cli: 
         f"{told}; imported as vectors of clip; columns passed over: kind"
     ]
     lines = run_cli("info", "c.h5").out.splitlines()
-    assert "  clip, imported vectors, dim 2" in lines
+    assert "  imported vectors of clip, dim 2" in lines
     assert lines[-1].startswith("  imported 20")
     assert lines[-1].endswith("from v.npy")
 
@@ -66,14 +66,12 @@ def test_predict_on_an_image_names_the_commands(
     assert run_cli("verify", "c.h5").code == 0
     make_image(folder / "a.png")
     result = run_cli("predict", "c.joblib", "a.png")
-    result.check_error(
-        "the head: expected embeddings that featx can compute, got vectors of another"
-    )
+    result.check_error("the head: expected embeddings that featx can compute, got imported vectors")
     assert "with featx import vectors --output path" in result.err
     result = run_cli("verify", "c.h5", "--against", ".")
     assert result.code == 1
     assert "expected embeddings that featx can compute" in result.err
-    message = "expected a cache whose vectors featx computed, got vectors of another program (clip"
+    message = "expected a cache whose vectors featx computed, got imported vectors of clip"
     run_cli("extract", ".", "-o", "c.h5", "--backbone", "mini").check_error(message)
 
 

@@ -63,8 +63,8 @@ def test_columns_of_the_table_have_the_names_of_sources(folder: Path) -> None:
         assert np.array_equal(cache.read_vectors(), draw_vectors())
         info = cache.get_info()
         assert info.fingerprint.is_imported
-        assert info.fingerprint.describe() == "timm/vit_base, imported vectors, dim 6"
-        assert info.provenance.source == "v.npy"
+        assert info.fingerprint.describe() == "imported vectors of timm/vit_base, dim 6"
+        assert (info.provenance.source, cache.source) == ("v.npy", "ids.csv")
     assert featx.verify_cache("c.h5").n_rows == N_ROWS
 
 
@@ -280,7 +280,7 @@ def test_predict_on_images_says_why_not(folder: Path, make_image: Any) -> None:
     head = featx.fit_head("c.h5", kind="logreg")
     with pytest.raises(FingerprintError) as caught:
         featx.predict(head, make_image(folder / "a.png"))
-    assert "got vectors of another program (clip, imported vectors, dim 6)" in str(caught.value)
+    assert "got imported vectors of clip, dim 6" in str(caught.value)
     assert "make a cache of them with featx.import_embeddings" in caught.value.remedy
 
 
