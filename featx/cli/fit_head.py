@@ -117,7 +117,7 @@ def fit_head(
 
     featx fit-head photos.h5 -o head.joblib --kind logreg
 
-    featx fit-head photos.h5 -o both.joblib --embedding resnet50 --embedding mobilenet_v2
+    featx fit-head photos.h5 -o two.joblib --embedding resnet50 --embedding vgg16
 
     featx fit-head photos.h5 -o price.joblib --target price
     """

@@ -23,10 +23,10 @@ from featx.finetune.checks import check_agreement, check_labels, check_layer, ch
 from featx.finetune.holdout import LabelledRows, check_every_class, hold_out
 from featx.finetune.request import TuningRequest
 from featx.finetune.train import Examples
+from featx.fitting.comparable import find_comparable
 from featx.fitting.fit import fit_head
 from featx.fitting.inputs import (
     check_known,
-    find_comparable,
     note_unknown,
     read_class_head,
 )

@@ -21,14 +21,13 @@ from featx.fitting.common_rows import (
     choose_unseen,
     find_units_of,
 )
+from featx.fitting.comparable import choose_embeddings, find_comparable
 from featx.fitting.evaluate import choose_evaluated, predict_rows
 from featx.fitting.inputs import (
     CacheLike,
     HeadLike,
     check_known,
     check_labels,
-    choose_embeddings,
-    find_comparable,
     opened_cache,
     read_class_head,
 )

@@ -24,11 +24,11 @@ from featx.core.recognise import check_order
 from featx.core.text import count_noun
 from featx.core.typing import BoolArray, Float64Array, IntArray, Split, StrArray
 from featx.fitting.alike import MIN_REFERENCES, find_alike
+from featx.fitting.comparable import find_comparable
 from featx.fitting.inputs import (
     CacheLike,
     HeadLike,
     check_known,
-    find_comparable,
     note_unknown,
     opened_cache,
     read_class_head,

@@ -11,12 +11,12 @@ from featx.core.errors import HeadError
 from featx.core.notes import note
 from featx.core.recognise import check_order
 from featx.core.text import join_some
+from featx.fitting.comparable import find_comparable
 from featx.fitting.evaluate import choose_evaluated, describe_seen
 from featx.fitting.inputs import (
     CacheLike,
     HeadLike,
     check_known,
-    find_comparable,
     opened_cache,
     read_head,
 )

@@ -18,10 +18,11 @@ from featx.core.notes import note
 from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
 from featx.core.typing import IntArray, PathLike, Scaling, StrArray
+from featx.fitting.comparable import find_comparable
 from featx.fitting.evaluate import find_evaluated
 from featx.fitting.fit_target import check_alone, fit_target
 from featx.fitting.growing import describe_growth
-from featx.fitting.inputs import CacheLike, HeadLike, find_comparable, opened_cache, read_head
+from featx.fitting.inputs import CacheLike, HeadLike, opened_cache, read_head
 from featx.fitting.rows import FittingRows
 from featx.fitting.target_rows import TargetColumns
 from featx.heads.class_weights import ClassWeight, check_class_weight

@@ -13,7 +13,8 @@ from featx.core.notes import note
 from featx.core.progress import show_progress, stage
 from featx.core.text import count_noun, join_some
 from featx.core.typing import BoolArray, Float64Array
-from featx.fitting.inputs import CacheLike, choose_embeddings, opened_cache
+from featx.fitting.comparable import choose_embeddings
+from featx.fitting.inputs import CacheLike, opened_cache
 from featx.fitting.memory import check_memory
 from featx.fitting.rows import FittingRows
 from featx.fitting.target_rows import TargetColumns, TargetRows, choose_target

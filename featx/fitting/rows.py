@@ -24,7 +24,8 @@ from featx.core.same_files import (
     find_conflicts,
 )
 from featx.core.typing import Array, BoolArray, IntArray, StrArray, UInt8Array
-from featx.fitting.inputs import check_labels, choose_embeddings, note_labels
+from featx.fitting.comparable import choose_embeddings
+from featx.fitting.inputs import check_labels, note_labels
 from featx.fitting.left_out import LeftOut, describe_unlearnt
 from featx.fitting.memory import check_memory
 from featx.heads.head import FittedOn

@@ -13,6 +13,7 @@ from featx.cache.label_writer import write_splits
 from featx.cache.lock import remove_dead_lock
 from featx.cache.reader import Cache
 from featx.cache.remote_output import has_address, open_outputs
+from featx.cache.side_by_side import read_learnt_by
 from featx.core.errors import CacheError, HeadError
 from featx.core.notes import note
 from featx.core.text import count_noun
@@ -24,7 +25,6 @@ from featx.core.typing import (
     Together,
     list_choices,
 )
-from featx.fitting.common_rows import read_learnt_by
 from featx.fitting.label import choose_author
 from featx.fitting.similar import find_row_units, find_similar, report_similar
 from featx.fitting.split_notes import check_several_groups, check_train, list_notes
