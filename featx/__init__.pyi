@@ -1,5 +1,11 @@
+from .analytics.audit import audit as audit
+from .analytics.audit_report import AuditReport as AuditReport
+from .analytics.audit_report import ReviewLine as ReviewLine
+from .analytics.blank import BlankImages as BlankImages
 from .analytics.duplicates import NearDuplicates as NearDuplicates
 from .analytics.duplicates import find_near_duplicates as find_near_duplicates
+from .analytics.label_errors import LabelErrors as LabelErrors
+from .analytics.outliers import Outliers as Outliers
 from .analytics.row_images import RowImages as RowImages
 from .analytics.search import Neighbours as Neighbours
 from .analytics.search import Searcher as Searcher
@@ -124,6 +130,7 @@ from .prediction.predict import predict as predict
 from .prediction.predictor import Predictor as Predictor
 from .prediction.predictor import open_predictor as open_predictor
 from .prediction.search import search as search
+from .report.audit_page import write_audit as write_audit
 from .report.found import write_search as write_search
 from .report.montage import Montage as Montage
 from .report.montage import montage as montage

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from featx.cli.advise import advise
+from featx.cli.audit import audit
 from featx.cli.backbones import backbones
 from featx.cli.compare import compare
 from featx.cli.demo import demo
@@ -51,6 +52,7 @@ SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
     "Train the network too": {"advise": advise, "fine-tune": fine_tune},
     "Look and check": {
         "info": info,
+        "audit": audit,
         "verify": verify,
         "seal": seal,
         "backbones": backbones,

@@ -1,0 +1,146 @@
+"""Audit a cache: duplicates, leaks, label errors, outliers, blank images and failures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import TypeVar
+
+import numpy as np
+
+from featx.analytics.audit_report import AuditReport
+from featx.analytics.blank import find_blank
+from featx.analytics.duplicates import find_near_duplicates
+from featx.analytics.label_errors import LabelledRows, find_label_errors
+from featx.analytics.outliers import find_outliers
+from featx.analytics.row_images import RowImages
+from featx.cache.joined import open_cache
+from featx.cache.reader import Cache
+from featx.core.progress import show_progress, stage
+from featx.core.same_files import find_conflicts
+from featx.core.typing import CachePaths, IntArray, PathLike, Vectors
+from featx.heads.units import find_units, renumber_units, spread_over_units
+
+Found = TypeVar("Found")
+
+
+def audit(
+    cache: Cache | CachePaths,
+    *,
+    source: PathLike | Sequence[PathLike] | None = None,
+    embedding: str | None = None,
+    progress: bool | None = False,
+) -> AuditReport:
+    """Look for what is wrong with the images and labels of a cache.
+
+    Nothing is changed. featx chooses all thresholds itself, and the report says how sure it is.
+
+    Parameters
+    ----------
+    cache : Cache or path or sequence of paths
+        Open cache, or the path of one, or several as `featx.open_cache` takes them.
+    source : path or sequence of paths, optional
+        Source of the images, as `featx.extract` takes it. Default: the source that the cache names.
+        Without images, near-duplicates are found by embeddings alone, and blank images not at all.
+    embedding : str, optional
+        Name of the embedding. Default: the only one.
+    progress : bool or None
+        Whether to show progress on standard error; None shows bars on a terminal and in a
+        notebook, and elsewhere a line now and then.
+
+    Returns
+    -------
+    AuditReport
+        The findings. A part that could not be measured is None, with the reason.
+
+    Raises
+    ------
+    CacheError
+        If the cache cannot be read or has no such embedding, or if the source has none of its rows.
+    SourceError
+        If the source cannot be read.
+
+    See Also
+    --------
+    featx.label_cache : Record the labels of a reviewed table.
+    featx.read_failures : Read the ledger of failures alone.
+
+    Examples
+    --------
+    >>> report = featx.audit("photos.h5")
+    >>> report.n_rows, len(report.near_duplicates), len(report.conflicts)
+    (12, 0, 0)
+    >>> report.not_measured["label_errors"]
+    '12 labelled rows are too few; 100 can be judged'
+    """
+    with nullcontext(cache) if isinstance(cache, Cache) else open_cache(cache) as opened:
+        return _audit(opened, source, opened.get_info(embedding).name, progress)
+
+
+def _audit(
+    cache: Cache,
+    source: PathLike | Sequence[PathLike] | None,
+    embedding: str,
+    progress: bool | None,
+) -> AuditReport:
+    """Audit an open cache."""
+    cache.check_ids()
+    not_measured: dict[str, str] = {}
+
+    def keep(part: str, found: Found | str) -> Found | None:
+        if not isinstance(found, str):
+            return found
+        not_measured[part] = found
+        return None
+
+    digests, present = cache.read_column("digest"), cache.read_present(embedding)
+    units = find_units(cache.groups, digests)
+    images = RowImages(cache, source)
+    blank = keep("blank", find_blank(images, np.arange(len(cache)), progress=progress))
+    near = find_near_duplicates(
+        cache, images=None if blank is None else images, embedding=embedding, progress=progress
+    )
+    with show_progress(progress):
+        vectors = cache.read_vectors(embedding, present)
+        label_errors = find_label_errors(
+            _take_labelled(cache, vectors, embedding=embedding, units=units), progress=progress
+        )
+        with stage("looking for outliers"):
+            classes = np.unique(cache.labels[present].astype(str), return_inverse=True)
+            outliers = find_outliers(
+                vectors,
+                classes[1] - int((classes[0] == "").any()),
+                None if units is None else units[present],
+                np.flatnonzero(present),
+            )
+    return AuditReport(
+        cache=str(cache.path),
+        embedding=embedding,
+        ids=cache.ids,
+        labels=cache.labels,
+        splits=cache.splits,
+        n_without_vector=int((~present).sum()),
+        failures=cache.failures,
+        near_duplicates=near,
+        conflicts=find_conflicts(digests, cache.labels),
+        label_errors=keep("label_errors", label_errors),
+        outliers=keep("outliers", outliers),
+        blank=blank,
+        not_measured=not_measured,
+    )
+
+
+def _take_labelled(
+    cache: Cache, vectors: Vectors, *, embedding: str, units: IntArray | None
+) -> LabelledRows:
+    """Take the labelled rows of those that have a vector."""
+    present = np.flatnonzero(cache.read_present(embedding))
+    is_labelled = cache.labels[present] != ""
+    rows = present[is_labelled]
+    return LabelledRows(
+        numbers=rows,
+        X=vectors[is_labelled],
+        labels=cache.labels[rows],
+        units=None if units is None else renumber_units(units[rows]),
+        learnt=spread_over_units(cache.read_learnt(embedding), units)[rows],
+    )

@@ -1,0 +1,101 @@
+"""What an audit says in words: one sentence for each part, with its counts and how sure it is."""
+
+from __future__ import annotations
+
+from featx.analytics.audit_report import AuditReport
+from featx.analytics.label_errors import LabelErrors
+from featx.core.text import count_noun
+
+UNKNOWN_RATE = 0.1
+"""Upper end of the interval of wrong labels from which on featx says that it cannot tell."""
+
+
+def describe_parts(report: AuditReport) -> dict[str, str]:
+    """Say what was found, a sentence for each part, the most important part first.
+
+    Parameters
+    ----------
+    report : AuditReport
+        The findings. A part that was not measured is ``-``, with the reason.
+    """
+    return {
+        "leaks": _describe_leaks(report),
+        "duplicates": _describe_duplicates(report),
+        "two classes": _describe_conflicts(report),
+        "label errors": _describe_label_errors(report),
+        "outliers": _describe_outliers(report),
+        "blank": _describe_blank(report),
+        "failures": "none"
+        if not report.failures
+        else f"{count_noun(len(report.failures), 'image')} failed in the extraction",
+    }
+
+
+def _skip(report: AuditReport, part: str) -> str:
+    return f"- ({report.not_measured[part]})"
+
+
+def _describe_leaks(report: AuditReport) -> str:
+    if not report.n_leaks:
+        return "none" if any(report.splits) else "- (no row has a split)"
+    pairs = count_noun(report.n_leaks, "pair")
+    return f"{pairs} of duplicates in two splits: scores of the held-out split are too high"
+
+
+def _describe_duplicates(report: AuditReport) -> str:
+    near = report.near_duplicates
+    how = "" if near.n_decoded else ", by embeddings alone" * bool(near.n_proposed)
+    if not len(near):
+        return f"none among {count_noun(report.n_rows, 'row')}{how}"
+    clusters = near.clusters
+    n_exact = int(near.exact.sum())
+    expected = near.expected_wrong or 0.0
+    return (
+        f"{sum(map(len, clusters))} images in {count_noun(len(clusters), 'cluster')}, "
+        f"{report.n_dropped} to drop; {count_noun(len(near), 'pair')}, {n_exact} with the same "
+        f"bytes, {expected:.0%} expected to be wrong{how}"
+    )
+
+
+def _describe_conflicts(report: AuditReport) -> str:
+    n_files = len(report.conflicts)
+    return f"{count_noun(n_files, 'file')} with two labels" if n_files else "none"
+
+
+def _describe_label_errors(report: AuditReport) -> str:
+    found = report.label_errors
+    if found is None:
+        return _skip(report, "label_errors")
+    low, high = found.rate_ci95
+    left = report.n_labelled - found.n_judged
+    rest = f"; {left} labelled rows could not be judged" if left else ""
+    judged = count_noun(found.n_judged, "label")
+    if not found.is_evident:
+        if high > UNKNOWN_RATE:
+            return f"cannot tell: of {judged}, 0 to {high:.0%} may be wrong{rest}"
+        return f"none stands out; of {judged}, at most {high:.1%} are wrong{rest}"
+    return f"{_describe_listed(found)}; of {judged}, {low:.1%} to {high:.1%} are wrong{rest}"
+
+
+def _describe_listed(found: LabelErrors) -> str:
+    low, high = found.n_wrong_ci95
+    return (
+        f"{len(found)} listed, about {found.n_wrong:.0f} of them wrong (95 % interval {low} to "
+        f"{high}); the first {found.n_likely} are more likely wrong than right"
+    )
+
+
+def _describe_outliers(report: AuditReport) -> str:
+    found = report.outliers
+    if found is None:
+        return _skip(report, "outliers")
+    chance = found.rate * found.n_judged
+    return f"{len(found)} of {count_noun(found.n_judged, 'row')}; {chance:.1f} by chance"
+
+
+def _describe_blank(report: AuditReport) -> str:
+    found = report.blank
+    if found is None:
+        return _skip(report, "blank")
+    rest = f"; {count_noun(found.n_missing, 'row')} without an image" if found.n_missing else ""
+    return f"{len(found)} of {count_noun(found.n_judged, 'image')}{rest}"

@@ -1,0 +1,134 @@
+"""Show what an audit found: one page of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from featx.analytics.audit_report import AuditReport
+from featx.analytics.audit_words import describe_parts
+from featx.analytics.row_images import RowImages
+from featx.cache.reader import Cache
+from featx.core.text import count_noun
+from featx.core.typing import PathLike
+from featx.report.gallery import SIDE, Card, Section, check_output, write_images
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_CARDS = 60
+"""Largest number of cards of a section; the table has all findings."""
+
+TITLES = {
+    "leaks": "Leaks between splits",
+    "duplicates": "Duplicates in one split",
+    "two classes": "Files in two classes",
+    "label errors": "Label errors",
+    "outliers": "Outliers",
+    "blank": "Blank images",
+}
+
+Cell = tuple[Sequence[int], Sequence[str]]
+"""Rows of the images of a card, and its caption."""
+
+
+def write_audit(
+    cache: Cache,
+    report: AuditReport,
+    output: PathLike,
+    *,
+    source: PathLike | Sequence[PathLike] | None = None,
+) -> Path:
+    """Write a page of the images that an audit found.
+
+    Parameters
+    ----------
+    cache : Cache
+        The open cache that was audited.
+    report : AuditReport
+        Return value of `featx.audit`.
+    output : path
+        File to write: ``.html`` for a page, ``.png``, ``.jpg`` or ``.webp`` for a contact sheet. A
+        file there is replaced.
+    source : path or sequence of paths, optional
+        Source of the images. Default: the source that the cache names.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    FeatxError
+        If the file cannot be written.
+    SourceError, CacheError
+        If the source that is passed cannot be read, or has none of the rows.
+
+    See Also
+    --------
+    featx.audit : Audit a cache.
+
+    Examples
+    --------
+    >>> with featx.open_cache("photos.h5") as cache:
+    ...     print(featx.write_audit(cache, featx.audit(cache), "audit.html"))
+    audit.html
+    """
+    check_output(output)
+    cells = {part: list(found) for part, found in _list_cells(report).items()}
+    shown = {part: found[:MAX_CARDS] for part, found in cells.items()}
+    rows = sorted({row for found in shown.values() for of, _ in found for row in of})
+    images: dict[int, Image | None] = dict(RowImages(cache, source).decode(rows, side=SIDE))
+    texts = describe_parts(report)
+    sections = []
+    for part, found in shown.items():
+        cut = f" The first {MAX_CARDS} are shown." if len(cells[part]) > MAX_CARDS else ""
+        text = f"{texts[part][0].upper()}{texts[part][1:]}.{cut}"
+        cards = [Card(images=[images[row] for row in of], lines=lines) for of, lines in found]
+        sections.append(Section(title=TITLES[part], text=text, cards=cards))
+    title = f"Audit of {report.cache}, {count_noun(report.n_rows, 'row')}"
+    write_images(output, title, sections)
+    return Path(output)
+
+
+def _list_cells(report: AuditReport) -> dict[str, Iterable[Cell]]:
+    """List the rows and the caption of each card, by part."""
+    ids, labels, near = report.ids, report.labels, report.near_duplicates
+    pairs = list(zip(near.a.tolist(), near.b.tolist(), near.score, near.crosses, strict=True))
+
+    def name_split(row: int) -> str:
+        return f"{ids[row]} ({report.splits[row]})" if report.splits[row] else str(ids[row])
+
+    cells: dict[str, Iterable[Cell]] = {
+        part: [
+            ((a, b), (name_split(a), name_split(b), f"certainty {score:.2f}"))
+            for a, b, score, crosses in pairs
+            if crosses == (part == "leaks")
+        ]
+        for part in ("leaks", "duplicates")
+    }
+    cells["two classes"] = [
+        ((a, b), (f"{ids[a]} and {ids[b]}", f"{labels[a]} or {labels[b]}"))
+        for a, b in report.conflicts.tolist()
+    ]
+    wrong, far, blank = report.label_errors, report.outliers, report.blank
+    if wrong is not None:
+        cells["label errors"] = [
+            ((row,), (str(ids[row]), f"{label} → {suggested}", f"wrong: {score:.0%}"))
+            for row, label, suggested, score in zip(
+                wrong.rows.tolist(), wrong.labels, wrong.suggested, wrong.scores, strict=True
+            )
+        ]
+    if far is not None:
+        cells["outliers"] = [
+            ((row,), (str(ids[row]), labels[row] or "no label", f"distance {score:.1f}"))
+            for row, score in zip(far.rows.tolist(), far.scores, strict=True)
+        ]
+    if blank is not None:
+        cells["blank"] = [
+            ((row,), (str(ids[row]), reason))
+            for row, reason in zip(blank.rows.tolist(), blank.reasons, strict=True)
+        ]
+    return cells
