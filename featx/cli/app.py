@@ -47,12 +47,11 @@ SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
         "compare": compare,
         "predict": predict,
     },
-    "Look into the images": {"search": search, "montage": montage},
+    "Look into the images": {"audit": audit, "search": search, "montage": montage},
     "To and from other programs": {"export": export, "import": import_vectors},
     "Train the network too": {"advise": advise, "fine-tune": fine_tune},
     "Look and check": {
         "info": info,
-        "audit": audit,
         "verify": verify,
         "seal": seal,
         "backbones": backbones,
