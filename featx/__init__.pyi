@@ -131,6 +131,8 @@ from .prediction.predictor import Predictor as Predictor
 from .prediction.predictor import open_predictor as open_predictor
 from .prediction.search import search as search
 from .report.audit_page import write_audit as write_audit
+from .report.explore import AtlasTable as AtlasTable
+from .report.explore import explore as explore
 from .report.found import write_search as write_search
 from .report.montage import Montage as Montage
 from .report.montage import montage as montage

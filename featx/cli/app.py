@@ -16,6 +16,7 @@ from featx.cli.compare import compare
 from featx.cli.demo import demo
 from featx.cli.doctor import doctor
 from featx.cli.evaluate import evaluate
+from featx.cli.explore import explore
 from featx.cli.export import export
 from featx.cli.extract import extract
 from featx.cli.fine_tune import fine_tune
@@ -47,7 +48,12 @@ SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
         "compare": compare,
         "predict": predict,
     },
-    "Look into the images": {"audit": audit, "search": search, "montage": montage},
+    "Look into the images": {
+        "audit": audit,
+        "search": search,
+        "montage": montage,
+        "explore": explore,
+    },
     "To and from other programs": {"export": export, "import": import_vectors},
     "Train the network too": {"advise": advise, "fine-tune": fine_tune},
     "Look and check": {
