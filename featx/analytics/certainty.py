@@ -22,6 +22,9 @@ ALONE_LIMIT, ALONE_SHARPNESS = 0.6, 12.0
 """Embeddings alone: even odds at a distance of 0.6. On CIFAR-10, the pixels agree for 93 % of the
 pairs below 0.4, for 85 % from 0.4 to 0.5, and for 68 % from 0.5 to 0.6."""
 
+MANY_ROWS = 80
+"""Number of rows below which embeddings alone must be nearer: few rows are as near by chance."""
+
 TOP = 0.995
 """Agreement above which more of it says nothing: re-encoding alone takes as much."""
 
@@ -32,11 +35,12 @@ decile: where images are few, or agree in nothing, less would be rounding."""
 MIN_NULL = 50
 """Smallest number of pairs that say what agreement is usual."""
 
-MAX_WRONG = 0.05
+MAX_WRONG = 0.03
 """Largest expected share of wrong pairs among those that are reported."""
 
-EVEN = 0.5
-"""Least certainty of a pair that is reported."""
+LEAST = 0.85
+"""Least certainty of a pair that is reported: looked at on CIFAR-10, pairs from 0.5 to 0.85 are
+mostly two of a kind, such as two horses that stand alike."""
 
 DIGITS = 2
 """Digits of a certainty: no more are known."""
@@ -52,26 +56,31 @@ class Usual:
         Its median.
     spread : float
         How far above the median its ninth decile lies.
+    n_rows : int
+        Number of rows that distances are relative to.
     """
 
     middle: float = 0.45
     spread: float = 0.42
+    n_rows: int = MANY_ROWS
 
 
-def measure_usual(agreement: Float32Array) -> Usual:
+def measure_usual(agreement: Float32Array, n_rows: int) -> Usual:
     """Measure the usual agreement from pairs of neighbours that are not the nearest.
 
     Parameters
     ----------
     agreement : ndarray of float32
         ``(n_pairs,)``; NaN for pairs that could not be compared.
+    n_rows : int
+        Number of rows that have a vector.
     """
     known = _stretch(agreement[~np.isnan(agreement)])
     if len(known) < MIN_NULL:
-        return Usual()
+        return Usual(n_rows=n_rows)
     middle, high = np.quantile(known, [0.5, 0.9])
     middle = max(float(middle), USUAL)
-    return Usual(middle=middle, spread=max(float(high) - middle, SPREAD))
+    return Usual(middle=middle, spread=max(float(high) - middle, SPREAD), n_rows=n_rows)
 
 
 def compute_log_odds(distance: Float32Array, agreement: Float32Array, usual: Usual) -> Float64Array:
@@ -94,7 +103,8 @@ def compute_log_odds(distance: Float32Array, agreement: Float32Array, usual: Usu
     """
     steps = (_stretch(agreement) - usual.middle) / usual.spread
     both = SHARPNESS * (LIMIT + GROWTH * steps - distance)
-    alone = ALONE_SHARPNESS * (ALONE_LIMIT - distance)
+    limit = ALONE_LIMIT * min(1.0, usual.n_rows / MANY_ROWS)
+    alone = ALONE_SHARPNESS * (limit - distance)
     return np.where(np.isnan(agreement), alone, both).astype(np.float64)
 
 
@@ -131,13 +141,13 @@ def choose_threshold(certainty: Float64Array) -> float:
     Returns
     -------
     float
-        The threshold, at least 0.5; 0.95 if no pair is that sure.
+        The threshold, at least 0.85; 0.97 if no pair is that sure.
 
     Examples
     --------
-    >>> choose_threshold(np.array([0.99, 0.99, 0.9, 0.6]))
-    0.9
+    >>> choose_threshold(np.array([0.99, 0.99, 0.99, 0.95, 0.6]))
+    0.95
     """
     wrong = np.cumsum(1 - certainty) / np.arange(1, len(certainty) + 1)
-    fitting = certainty[(wrong <= MAX_WRONG) & (certainty >= EVEN)]
+    fitting = certainty[(wrong <= MAX_WRONG) & (certainty >= LEAST)]
     return float(fitting[-1]) if len(fitting) else 1 - MAX_WRONG

@@ -44,7 +44,7 @@ N_NULL = 2000
 NULL_RANK = 12
 """Rank of these neighbours, at least: they are alike, and hardly copies."""
 
-REPEATED = 1.0
+REPEATED = 2.0
 """Log-odds by which each further pair of an image comes later, among pairs of equal certainty."""
 
 MAX_ALL = 32
@@ -84,7 +84,7 @@ class NearDuplicates:
         before one of val, and of val before others; then the one with the most pixels; then the
         first.
     threshold : float
-        Least certainty that is reported, chosen so that at most 5 % of the pairs are expected to be
+        Least certainty that is reported, chosen so that at most 3 % of the pairs are expected to be
         wrong.
     expected_wrong : float or None
         Expected share of wrong pairs; None if there are none.
@@ -224,7 +224,7 @@ def find_near_duplicates(
         proposed = near.take(chosen)
         null = near.take(_draw_null(near, proposed, len(cache)))
         del near
-        agreement, usual, n_decoded, n_missing = _compare(images, proposed, null)
+        agreement, usual, n_decoded, n_missing = _compare(images, proposed, null, len(rows))
     log_odds = compute_log_odds(proposed.distance, agreement, usual)
     certainty = compute_certainty(log_odds)
     order = _sort(cache, proposed, certainty, log_odds)
@@ -284,12 +284,12 @@ def _draw_null(near: Pairs, proposed: Pairs, n_rows: int) -> IntArray:
 
 
 def _compare(
-    images: RowImages | None, proposed: Pairs, null: Pairs
+    images: RowImages | None, proposed: Pairs, null: Pairs, n_rows: int
 ) -> tuple[Float32Array, Usual, int, int]:
     """Compare the images of proposed pairs, and of others that say what is usual."""
     rows = np.unique(np.concatenate([proposed.a, proposed.b]))
     if images is None or not len(rows):
-        return np.full(len(proposed), np.nan, np.float32), Usual(), 0, 0
+        return np.full(len(proposed), np.nan, np.float32), Usual(n_rows=n_rows), 0, 0
     contrasts, found = read_thumbnails(images, rows)
 
     def measure(pairs: Pairs) -> Float32Array:
@@ -300,7 +300,7 @@ def _compare(
         return agreement
 
     with stage("comparing pixels"):
-        usual = measure_usual(measure(null))
+        usual = measure_usual(measure(null), n_rows)
         agreement = measure(proposed)
     return agreement, usual, int(found.sum()), int((~found).sum())
 
