@@ -80,6 +80,11 @@ def split_cache(  # noqa: PLR0913
     overwrite : bool
         Whether to replace splits that the cache has. Splits that would not change are left as they
         are in any case, so that a cell of a notebook can be run twice.
+    together : "similar", optional
+        Rows that stay together beside groups and copies: ``"similar"`` for images that look alike.
+    source : path or sequence of paths, optional
+        Images of the cache, which are compared for `together`. Default: the source that the cache
+        names.
     author : str, optional
         Name of the person, for the history. Default: the user of the system.
 

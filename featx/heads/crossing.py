@@ -6,18 +6,14 @@ they are scored on. Each pair of folds is left out once, which serves both folds
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from featx.core.typing import Array, Float64Array, IntArray
-from featx.heads.splits import build_folds
+from featx.heads.splits import Fold, build_folds, leave_pairs_out
 from featx.heads.units import count_units
-
-Fold = tuple[IntArray, IntArray]
-"""Rows of the training part and of the test part."""
 
 PredictPaths = Callable[[Sequence[Fold]], Sequence[Array]]
 """Function that fits on the training part of each of several folds and returns the predictions of
@@ -96,18 +92,11 @@ def cross(
     """
     tests = [test for _, test in folds]
     n_rows = sum(map(len, tests))
-    pairs = [*itertools.combinations(range(len(folds)), 2)] if len(folds) > 2 else []
-    left_out = [
-        (
-            np.setdiff1d(folds[first][0], tests[second]),
-            np.concatenate([tests[first], tests[second]]),
-        )
-        for first, second in pairs
-    ]
-    paths = predict([*folds, *left_out])
+    pairs = leave_pairs_out(folds) if len(folds) > 2 else []
+    paths = predict([*folds, *(part for _, _, part in pairs)])
     losses = np.stack([measure(path, test) for path, test in zip(paths, tests, strict=False)])
     inner = np.zeros_like(losses)
-    for (first, second), path in zip(pairs, paths[len(folds) :], strict=True):
+    for (first, second, _), path in zip(pairs, paths[len(folds) :], strict=True):
         cut = len(tests[first])
         inner[second] += measure(path[:, :cut], tests[first])
         inner[first] += measure(path[:, cut:], tests[second])

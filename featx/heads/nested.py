@@ -18,7 +18,7 @@ from featx.core.typing import Array, BoolArray, Float64Array, IntArray
 from featx.heads.calibration import fit_temperature, list_losses
 from featx.heads.choosing import BEYOND_DOUBT, LIKELY, SURE, choose_value, is_apart
 from featx.heads.learners import Learner, Part, Task
-from featx.heads.splits import Folds
+from featx.heads.splits import Folds, leave_pairs_out
 
 FINE_STEP = 0.5
 """Step in powers of ten, tried on both sides of the best value if its neighbours are worse."""
@@ -200,14 +200,11 @@ class NestedSearch:
     def _build_lines(self) -> list[Line]:
         """Add a part for each pair of folds, and build the line of each fold."""
         pairs: list[list[tuple[int, int]]] = [[] for _ in self.folds]
-        for first, (train, test) in enumerate(self.folds):
-            for second in range(first + 1, len(self.folds)):
-                other_train, other_test = self.folds[second]
-                rows = np.intersect1d(train, other_train, assume_unique=True)
-                number = len(self.parts)
-                self.parts.append((rows, np.concatenate([test, other_test])))
-                pairs[first].append((number, len(test)))  # the other fold's rows come second
-                pairs[second].append((number, -len(test)))
+        for first, second, part in leave_pairs_out(self.folds):
+            number, n_first = len(self.parts), len(self.folds[first][1])
+            self.parts.append(part)
+            pairs[first].append((number, n_first))  # the other fold's rows come second
+            pairs[second].append((number, -n_first))
         return [self._build_line(of) for of in pairs]
 
     def _build_line(self, parts: list[tuple[int, int]]) -> Line:

@@ -13,9 +13,10 @@ from sklearn.preprocessing import StandardScaler
 
 from featx.core.typing import Array, Float64Array, IntArray
 from featx.heads.coordinates import Coordinates
-from featx.heads.crossing import Crossing, Fold, build_fair_folds, cross
+from featx.heads.crossing import Crossing, build_fair_folds, cross
 from featx.heads.dealing import count_runs, find_runs
 from featx.heads.resampling import estimate_by_resampling
+from featx.heads.splits import Fold
 from featx.heads.units import count_units
 
 STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-16, 9))

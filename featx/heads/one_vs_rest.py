@@ -14,11 +14,12 @@ from sklearn.preprocessing import LabelBinarizer, StandardScaler
 
 from featx.core.typing import Array, BoolArray, Float64Array, IntArray
 from featx.heads.coordinates import Coordinates
-from featx.heads.crossing import Crossing, Fold, build_fair_folds, cross
+from featx.heads.crossing import Crossing, build_fair_folds, cross
 from featx.heads.finish import set_linear
 from featx.heads.losses import Binomial
 from featx.heads.several import SeveralScores, choose_thresholds, score_several
 from featx.heads.solvers import LinearSolver, fit_exactly
+from featx.heads.splits import Fold
 from featx.heads.targets import Target
 
 STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-12, 3))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from numbers import Real
 
 import numpy as np
@@ -132,6 +134,42 @@ def build_folds(y: Array, units: Array | None, *, n_folds: int, seed: int) -> Fo
     if len(numbers) < 2:
         return []
     return [(np.flatnonzero(parts != part), np.flatnonzero(parts == part)) for part in numbers]
+
+
+def leave_pairs_out(folds: Sequence[Fold]) -> list[tuple[int, int, Fold]]:
+    """List what is fitted and scored where two folds are left out: each pair of folds once.
+
+    A pair serves both of its folds: a head without the two says how a strength does on the one,
+    and knows nothing of the other.
+
+    Parameters
+    ----------
+    folds : sequence of (ndarray, ndarray)
+        Rows of the training part and of the test part of each fold.
+
+    Returns
+    -------
+    list of (int, int, (ndarray, ndarray))
+        Numbers of the two folds, rows that are in neither test part, and the rows of both, those of
+        the first fold before those of the second one.
+
+    Examples
+    --------
+    >>> folds = build_folds(np.zeros(3), None, n_folds=3, seed=0)
+    >>> [(one, other, len(part[0]), len(part[1])) for one, other, part in leave_pairs_out(folds)]
+    [(0, 1, 1, 2), (0, 2, 1, 2), (1, 2, 1, 2)]
+    """
+    return [
+        (
+            one,
+            other,
+            (
+                np.setdiff1d(folds[one][0], folds[other][1], assume_unique=True),
+                np.concatenate([folds[one][1], folds[other][1]]),
+            ),
+        )
+        for one, other in itertools.combinations(range(len(folds)), 2)
+    ]
 
 
 def find_fresh(y: Array, learnt: BoolArray) -> IntArray:

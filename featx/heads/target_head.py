@@ -33,24 +33,14 @@ TargetScores = SeveralScores | NumberScores
 class TargetHead(Head):
     """A head for several classes per image, or for a number.
 
+    Attributes that are not listed here are as of `featx.Head`.
+
     Attributes
     ----------
     estimator : sklearn.pipeline.Pipeline
         ``StandardScaler``, and ``OneVsRestClassifier`` or ``Ridge``.
-    kind : str
-        Kind of the head: ``"logreg"`` or ``"ridge"``.
-    params : mapping of str to float
-        The strength that was chosen, such as ``{"C": 0.01}``.
-    embeddings : tuple of HeadEmbedding
-        The embeddings that the head reads side by side, as of `featx.Head`.
-    fitted_on : FittedOn
-        Rows that the head was fitted on.
     cross_validation : None
         Always None: see `held_out`.
-    seen : ndarray of uint64
-        ``(n_images,)``, as of `featx.Head`.
-    temperature : float
-        Always 1.
     options : mapping of str to object
         Number of folds, seed, and the ends of the values of C that were tried.
     unknown : UnknownDetector or None
@@ -58,8 +48,6 @@ class TargetHead(Head):
         mean of all rows; None if they do not differ.
     conformal : None
         Always None.
-    versions : mapping of str to str
-        Version of each package that fitted the head, and of Python.
     target : Target
         Target that the head predicts.
     held_out : SeveralScores or NumberScores or None

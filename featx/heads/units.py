@@ -140,21 +140,3 @@ def spread_over_units(flags: BoolArray, units: Array | None) -> BoolArray:
     if units is None or not flags.any():
         return flags
     return np.isin(units, np.unique(units[flags]))
-
-
-def is_parted(units: Array | None, chosen: BoolArray) -> bool:
-    """Return True if a choice of rows takes some rows of a unit and leaves others.
-
-    Parameters
-    ----------
-    units : ndarray or None
-        ``(n_rows,)``, the unit of each row; None if each row is alone.
-    chosen : ndarray of bool
-        ``(n_rows,)``, the rows of one side.
-
-    Examples
-    --------
-    >>> is_parted(np.array([0, 0, 1]), np.array([True, False, True]))
-    True
-    """
-    return bool((spread_over_units(chosen, units) & ~chosen).any())

@@ -54,13 +54,18 @@ def read_fields(section: str) -> dict[str, str]:
 
 
 def list_described(value: Any) -> dict[str, str]:
-    """Return the description of every parameter and attribute, by its name."""
-    sections = read_sections(value)
+    """Return the description of every parameter and attribute, by its name.
+
+    A class need not say again what its base says of a field.
+    """
     described = {}
-    for title in ("Parameters", "Attributes"):
-        for names, text in read_fields(sections.get(title, "")).items():
-            for name in names.partition(" : ")[0].split(","):
-                described[name.strip().lstrip("*")] = text
+    bases = inspect.getmro(value)[::-1] if inspect.isclass(value) else [value]
+    for one in bases:
+        sections = read_sections(one) if "__doc__" in vars(one) or one is value else {}
+        for title in ("Parameters", "Attributes"):
+            for names, text in read_fields(sections.get(title, "")).items():
+                for name in names.partition(" : ")[0].split(","):
+                    described[name.strip().lstrip("*")] = text
     return described
 
 

@@ -6,7 +6,7 @@ import pytest
 from featx.core.errors import HeadError
 from featx.core.typing import Array, StrArray
 from featx.heads.splits import assign_splits, build_folds, check_seed, choose_n_folds
-from featx.heads.units import is_parted, join_units
+from featx.heads.units import join_units, spread_over_units
 
 SEEDS = [0, 1, 2, 3]
 
@@ -273,7 +273,9 @@ def test_build_folds_of_copies_with_random_labels_score_at_chance() -> None:
         digests = np.repeat(np.arange(100), 2).astype(str).astype(object)
         units = join_units(np.full(200, "", object), digests)
         folds = build_folds(y, units, n_folds=5, seed=seed)
-        assert not any(is_parted(units, np.isin(np.arange(200), test)) for _, test in folds)
+        for _, test in folds:
+            held = np.isin(np.arange(200), test)
+            np.testing.assert_array_equal(spread_over_units(held, units), held)
         scores.append(score_neighbours(X, y, units, seed))
         betrayed.append(score_neighbours(X, y, None, seed))
     assert np.mean(scores) == pytest.approx(0.5, abs=0.04)  # four standard errors

@@ -7,7 +7,7 @@ import pytest
 
 from featx.core.digests import pack_digests
 from featx.core.typing import StrArray
-from featx.heads.units import count_units, find_units, is_parted, join_units, spread_over_units
+from featx.heads.units import count_units, find_units, join_units, spread_over_units
 
 NOTHING = np.full(6, "", object)
 
@@ -54,10 +54,3 @@ def test_spread_over_units_marks_whole_units(units: list[int] | None, expected: 
     spread = spread_over_units(flags, None if units is None else np.array(units))
     assert spread.tolist() == [mark == "1" for mark in expected]
     assert not spread_over_units(np.zeros(6, bool), np.zeros(6)).any()
-
-
-def test_is_parted_tells_units_on_both_sides() -> None:
-    units = np.array([0, 0, 1, 2, 2, 2])
-    assert not is_parted(units, np.isin(units, [0, 1]))
-    assert is_parted(units, np.arange(6) < 4)
-    assert not is_parted(None, np.arange(6) < 4)
