@@ -4,12 +4,14 @@ from .analytics.audit_report import ReviewLine as ReviewLine
 from .analytics.blank import BlankImages as BlankImages
 from .analytics.duplicates import NearDuplicates as NearDuplicates
 from .analytics.duplicates import find_near_duplicates as find_near_duplicates
+from .analytics.gain import LabellingGain as LabellingGain
 from .analytics.label_errors import LabelErrors as LabelErrors
 from .analytics.outliers import Outliers as Outliers
 from .analytics.row_images import RowImages as RowImages
 from .analytics.search import Neighbours as Neighbours
 from .analytics.search import Searcher as Searcher
 from .analytics.search_result import SearchResult as SearchResult
+from .analytics.suggestions import Suggestions as Suggestions
 from .backbones.backbone import Backbone as Backbone
 from .backbones.custom import register_backbone as register_backbone
 from .backbones.embedder import FrozenNetwork as FrozenNetwork
@@ -94,6 +96,7 @@ from .fitting.fit import fit_head as fit_head
 from .fitting.label import LabelReport as LabelReport
 from .fitting.label import label_cache as label_cache
 from .fitting.split import split_cache as split_cache
+from .fitting.suggest import suggest as suggest
 from .heads.candidates import CandidateScores as CandidateScores
 from .heads.candidates import HeadComparison as HeadComparison
 from .heads.classifier import HeadClassifier as HeadClassifier

@@ -34,6 +34,7 @@ from featx.cli.seal import seal
 from featx.cli.search import search
 from featx.cli.settings import OPTIONS
 from featx.cli.split import split
+from featx.cli.suggest import suggest
 from featx.cli.verify import verify
 
 SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
@@ -52,7 +53,10 @@ SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
         "audit": audit,
         "search": search,
         "montage": montage,
-        "explore": explore,
+        "Look into the images": {
+            "explore": explore,
+            "suggest": suggest,
+        },
     },
     "To and from other programs": {"export": export, "import": import_vectors},
     "Train the network too": {"advise": advise, "fine-tune": fine_tune},

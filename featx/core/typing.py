@@ -67,6 +67,15 @@ Scaling = Literal["standard", "l2", "none"]
 Measure = Literal["accuracy", "balanced_accuracy"]
 """Scores by which heads and epochs are chosen, by the names that `featx.Evaluation` gives them."""
 
+Strategy = Literal["typical", "uncertain", "random"]
+"""Ways to choose rows to label."""
+
+StrategyChoice = Literal["auto", "typical", "uncertain", "random"]
+"""Ways to choose rows to label; with ``auto``, featx decides between typical and uncertain ones."""
+
+LabellingAdvice = Literal["go on", "stop", "cannot tell"]
+"""Whether labelling more rows is worth it."""
+
 OptimizerName = Literal["adamw", "sgd"]
 TrainPrecision = Literal["fp32", "bf16"]
 

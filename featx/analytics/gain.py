@@ -1,0 +1,99 @@
+"""What the last labels gained, and whether to go on: the rule for when to stop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from featx.core.text import count_noun
+from featx.core.typing import LabellingAdvice
+from featx.heads.compare import PairedScores
+
+SMALL_GAIN = 0.02
+"""Gain of the last labels that is not worth as many more: two of 100 images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabellingGain:
+    """How much better a head became by the last labels.
+
+    Attributes
+    ----------
+    n_more : int
+        Number of labels that the later head learnt from and the earlier one did not.
+    scores : PairedScores
+        Scores of both heads on the same held-out rows; the later head is the second one.
+
+    See Also
+    --------
+    featx.suggest : Compares the head with an earlier one if it is given.
+    """
+
+    n_more: int
+    scores: PairedScores
+
+    @property
+    def advice(self) -> LabellingAdvice:
+        """Whether to label more: ``"go on"``, ``"stop"`` or ``"cannot tell"``."""
+        return advise_labelling(self.scores.gain_ci95, is_better=self.scores.is_better)
+
+    @property
+    def verdict(self) -> str:
+        """The advice with its reason, in words."""
+        low, high = self.scores.gain_ci95
+        what = f"the last {count_noun(self.n_more, 'label')} changed the "
+        what += f"{self.scores.measure.replace('_', ' ')} by {self.scores.gain:+.3f} "
+        what += f"({low:+.3f} to {high:+.3f}, {count_noun(self.scores.n_rows, 'row')})"
+        if self.advice == "go on":
+            return f"go on: {what}"
+        if self.advice == "stop":
+            return f"stop: {what}, by less than {SMALL_GAIN:g}"
+        return (
+            f"cannot tell: {what}; go on, or score on about {self.count_needed():,} random rows to "
+            f"tell a change of {SMALL_GAIN:g}"
+        )
+
+    def count_needed(self) -> int:
+        """Count the held-out rows at which an interval is as narrow as the gain that is small."""
+        low, high = self.scores.gain_ci95
+        return math.ceil(self.scores.n_rows * max(1.0, ((high - low) / 2 / SMALL_GAIN) ** 2))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields, `advice` and `verdict` as plain values, for JSON."""
+        scores = self.scores.to_dict()
+        return {
+            "n_more": self.n_more,
+            "advice": self.advice,
+            "verdict": self.verdict,
+            "scores": scores,
+        }
+
+
+def advise_labelling(interval: tuple[float, float], *, is_better: bool) -> LabellingAdvice:
+    """Decide whether to label more, by the gain of the last labels.
+
+    Parameters
+    ----------
+    interval : tuple of float
+        Ends of the 95 % interval of the gain.
+    is_better : bool
+        Whether the later head is better by more than chance explains.
+
+    Returns
+    -------
+    {"go on", "stop", "cannot tell"}
+        Stop only if even the upper end is a small gain.
+
+    Examples
+    --------
+    >>> advise_labelling((-0.01, 0.015), is_better=False)
+    'stop'
+    >>> advise_labelling((-0.01, 0.03), is_better=False)
+    'cannot tell'
+    >>> advise_labelling((0.01, 0.03), is_better=True)
+    'go on'
+    """
+    if interval[1] < SMALL_GAIN:
+        return "stop"
+    return "go on" if is_better else "cannot tell"

@@ -1,0 +1,42 @@
+"""Compare a head with an earlier one: what the labels between them gained."""
+
+from __future__ import annotations
+
+from featx.analytics.gain import LabellingGain
+from featx.cache.reader import Cache
+from featx.fitting.common_rows import choose_unseen, find_units_of
+from featx.fitting.evaluate import choose_evaluated, predict_rows
+from featx.fitting.inputs import find_comparable
+from featx.heads.compare import compare_predictions
+from featx.heads.head import Head
+
+
+def measure_gain(cache: Cache, before: Head, after: Head, *, seed: int) -> LabellingGain:
+    """Compare a head with an earlier one on the labelled rows of val, or of test without val.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    before, after : Head
+        The earlier head and the later one.
+    seed : int
+        Seed of the bootstrap.
+    """
+    heads = {"previous": before, "head": after}
+    embeddings = {name: find_comparable(cache, head) for name, head in heads.items()}
+    rows, _ = choose_unseen(cache, heads, embeddings, choose_evaluated(cache))
+    first, second = (
+        predict_rows(head, cache, embeddings[name], rows)[0] for name, head in heads.items()
+    )
+    return LabellingGain(
+        n_more=after.fitted_on.n_rows - before.fitted_on.n_rows,
+        scores=compare_predictions(
+            cache.labels[rows],
+            first,
+            second,
+            measure=after.measure,
+            units=find_units_of(cache, rows),
+            seed=seed,
+        ),
+    )
