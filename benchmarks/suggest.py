@@ -29,8 +29,8 @@ from scipy.stats import t as student
 
 import featx
 from featx.analytics.choosing import choose_strategy, choose_typical, choose_uncertain
-from featx.analytics.kmeans import project
 from featx.analytics.gain import LabellingGain
+from featx.analytics.kmeans import project
 from featx.core.typing import Array, BoolArray, Float32Array, IntArray, StrArray
 from featx.heads.compare import compare_predictions
 
@@ -286,7 +286,7 @@ def study_stopping(arguments: argparse.Namespace) -> None:
                     predicted[now - 2][held_out],
                     predicted[now][held_out],
                 )
-                advice = LabellingGain(n_more=100, scores=scores).advice
+                advice = LabellingGain(n_more=100, scores=scores).next_step
                 gain = float(truth[now + 2] - truth[now])
                 found.setdefault((n_held_out, advice), []).append((gain, STOP_BUDGETS[now]))
     for (n_held_out, said), values in sorted(found.items()):

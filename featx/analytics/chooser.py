@@ -10,6 +10,7 @@ from featx.analytics.choosing import Choice, choose_typical, choose_uncertain
 from featx.analytics.kmeans import project
 from featx.analytics.pool import Pool
 from featx.cache.reader import Cache
+from featx.cache.side_by_side import read_joined
 from featx.core.progress import stage
 from featx.core.text import show_text
 from featx.core.typing import Float64Array, IntArray, StrArray
@@ -47,14 +48,14 @@ def draw_rows(rows: IntArray, n_most: int, rng: np.random.Generator) -> IntArray
 
 @dataclass(frozen=True, kw_only=True)
 class Chooser:
-    """Choose among rows of one embedding of a cache.
+    """Choose among rows of a cache.
 
     Attributes
     ----------
     cache : Cache
         Open cache.
-    embedding : str
-        Name of the embedding.
+    embeddings : tuple of str
+        Names of the embeddings, which are read side by side.
     pool : Pool
         Rows of the cache.
     considered : ndarray of int64
@@ -64,7 +65,7 @@ class Chooser:
     """
 
     cache: Cache
-    embedding: str
+    embeddings: tuple[str, ...]
     pool: Pool
     considered: IntArray
     rng: np.random.Generator
@@ -74,7 +75,7 @@ class Chooser:
         learnt = draw_rows(self.pool.learnt, MAX_CONSIDERED, self.rng)
         rows = np.sort(np.concatenate([self.considered, learnt]))
         with stage(f"reading {len(rows):,} vectors"):
-            Z = project(self.cache.read_vectors(self.embedding, rows), self.rng)
+            Z = project(read_joined(self.cache, self.embeddings, rows), self.rng)
         with stage("clustering"):
             choice = choose_typical(Z, np.isin(rows, learnt), n_wanted, self.rng)
         reasons = [f"typical of {share:.2%} of the rows" for share in choice.scores.tolist()]
@@ -85,7 +86,7 @@ class Chooser:
     ) -> tuple[Choice, list[str]]:
         """Choose rows that a head is uncertain of, and say between which classes."""
         with stage(f"reading {len(self.considered):,} vectors"):
-            X = self.cache.read_vectors(self.embedding, self.considered)
+            X = read_joined(self.cache, self.embeddings, self.considered)
         classes = head.classes if isinstance(head, Head) else head.classes_
         probabilities = head.predict_proba(X)
         with stage("clustering"):
@@ -103,7 +104,7 @@ class Chooser:
         rows = draw_rows(self.pool.learnt, MAX_FITTED, self.rng)
         units = self.pool.units
         return HeadClassifier(random_state=seed, progress=None).fit(
-            self.cache.read_vectors(self.embedding, rows),
+            read_joined(self.cache, self.embeddings, rows),
             self.cache.labels[rows],
             None if units is None else units[np.isin(self.pool.learnt, rows)],
         )

@@ -34,20 +34,20 @@ class LabellingGain:
     scores: PairedScores
 
     @property
-    def advice(self) -> LabellingAdvice:
+    def next_step(self) -> LabellingAdvice:
         """Whether to label more: ``"go on"``, ``"stop"`` or ``"cannot tell"``."""
         return advise_labelling(self.scores.gain_ci95, is_better=self.scores.is_better)
 
     @property
     def verdict(self) -> str:
-        """The advice with its reason, in words."""
+        """The next step with its reason, in words."""
         low, high = self.scores.gain_ci95
         what = f"the last {count_noun(self.n_more, 'label')} changed the "
         what += f"{self.scores.measure.replace('_', ' ')} by {self.scores.gain:+.3f} "
         what += f"({low:+.3f} to {high:+.3f}, {count_noun(self.scores.n_rows, 'row')})"
-        if self.advice == "go on":
+        if self.next_step == "go on":
             return f"go on: {what}"
-        if self.advice == "stop":
+        if self.next_step == "stop":
             return f"stop: {what}, by less than {SMALL_GAIN:g}"
         return (
             f"cannot tell: {what}; go on, or score on about {self.count_needed():,} random rows to "
@@ -60,11 +60,11 @@ class LabellingGain:
         return math.ceil(self.scores.n_rows * max(1.0, ((high - low) / 2 / SMALL_GAIN) ** 2))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields, `advice` and `verdict` as plain values, for JSON."""
+        """Return all fields, `next_step` and `verdict` as plain values, for JSON."""
         scores = self.scores.to_dict()
         return {
             "n_more": self.n_more,
-            "advice": self.advice,
+            "next_step": self.next_step,
             "verdict": self.verdict,
             "scores": scores,
         }

@@ -21,7 +21,7 @@ class SuggestionPlan:
     Attributes
     ----------
     strategy : {"typical", "uncertain", "random"}
-        How rows are chosen.
+        Way in which rows are chosen.
     because : str
         Reason, in words.
     n_labels, n_classes : int

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from featx.cache.reader import Cache
+from featx.cache.side_by_side import Names, read_present_in
 from featx.core.text import count_noun
 from featx.core.typing import IntArray
 from featx.heads.units import join_units, renumber_units, spread_over_units
@@ -32,7 +33,7 @@ class Pool:
     n_held_out : int
         Number of rows without a label that lie in val or test, or have a row of their unit there.
     n_without_vector : int
-        Number of the other rows without a label that lack the embedding.
+        Number of the other rows without a label that lack one of the embeddings.
     n_alike : int
         Number of the other rows without a label of whose unit another row has a label, or is among
         `rows`.
@@ -48,21 +49,21 @@ class Pool:
     n_alike: int
 
     @classmethod
-    def read(cls, cache: Cache, embedding: str) -> Pool:
+    def read(cls, cache: Cache, embeddings: Names) -> Pool:
         """Read which rows of a cache may be labelled next.
 
         Parameters
         ----------
         cache : Cache
             Open cache.
-        embedding : str
-            Name of the embedding.
+        embeddings : str or sequence of str
+            Names of the embeddings.
         """
         labelled = np.zeros(len(cache), bool)
         labelled[cache.select_rows(labelled=True)] = True
         units = join_units(cache.groups, cache.read_column("digest"))
         held_out = spread_over_units(np.isin(cache.splits, ("val", "test")), units)
-        present = cache.read_present(embedding)
+        present = read_present_in(cache, embeddings)
         is_known = spread_over_units(labelled, units)
         unlabelled = ~labelled & ~held_out
         candidates = np.flatnonzero(unlabelled & present & ~is_known)

@@ -35,7 +35,7 @@ class Suggestions:
     reasons : tuple of str
         Reason for each row, in words.
     strategy : {"typical", "uncertain", "random"}
-        How the rows were chosen.
+        Way in which the rows were chosen.
     because : str
         Reason for the strategy, in words.
     split : {"train", "val"}
@@ -50,7 +50,7 @@ class Suggestions:
         Number of open rows that were looked at: at most 20,000, drawn at random, or ten times as
         many as were asked for.
     gain : LabellingGain or None
-        What the last labels gained; None if no earlier head was given.
+        Gain of the last labels; None if no earlier head was given.
 
     See Also
     --------
@@ -104,7 +104,7 @@ class Suggestions:
         names = [one.name for one in fields(self) if one.name not in left_out]
         return {
             **{name: getattr(self, name) for name in names},
-            "gain": self.gain and self.gain.to_dict(),
+            "labelling_gain": self.gain and self.gain.to_dict(),
             "suggestions": self.list_lines(),
         }
 

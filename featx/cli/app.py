@@ -53,10 +53,8 @@ SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
         "audit": audit,
         "search": search,
         "montage": montage,
-        "Look into the images": {
-            "explore": explore,
-            "suggest": suggest,
-        },
+        "suggest": suggest,
+        "explore": explore,
     },
     "To and from other programs": {"export": export, "import": import_vectors},
     "Train the network too": {"advise": advise, "fine-tune": fine_tune},

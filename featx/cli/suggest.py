@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featx.cli.options import AsJson, CacheArgument, Embedding, choose
+from featx.cli.options import AsJson, CacheArgument, Embeddings, choose
 from featx.cli.printing import print_json, print_table, print_text
 from featx.core.address import name_caches
 from featx.core.errors import CacheError
@@ -64,7 +64,7 @@ def suggest(
         choose(
             "strategy",
             StrategyChoice,
-            "How to choose rows; auto goes by the labels there are. random: rows to score on.",
+            "Way to choose rows; auto goes by the labels there are, random is to score on.",
         ),
     ] = "auto",
     previous: Annotated[
@@ -76,7 +76,7 @@ def suggest(
             show_default=False,
         ),
     ] = None,
-    embedding: Embedding = None,
+    embedding: Embeddings = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of all that is random.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -103,7 +103,7 @@ def suggest(
         cache,
         head,
         n,
-        embedding=embedding,
+        embedding=embedding or None,
         strategy=strategy,
         previous=previous,
         seed=seed,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from featx.analytics.gain import LabellingGain
 from featx.cache.reader import Cache
 from featx.fitting.common_rows import choose_unseen, find_units_of
+from featx.fitting.comparable import find_comparable
 from featx.fitting.evaluate import choose_evaluated, predict_rows
-from featx.fitting.inputs import find_comparable
 from featx.heads.compare import compare_predictions
 from featx.heads.head import Head
 

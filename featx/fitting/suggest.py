@@ -8,16 +8,17 @@ from featx.analytics.chooser import MAX_CONSIDERED, PER_WANTED, Chooser, draw_ro
 from featx.analytics.plan import plan_suggestion
 from featx.analytics.pool import Pool
 from featx.analytics.suggestions import Suggestions
+from featx.cache.side_by_side import Names
 from featx.core.errors import CacheError, HeadError
 from featx.core.notes import note
 from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
 from featx.core.typing import StrategyChoice, check_choice
+from featx.fitting.comparable import choose_embeddings, find_comparable
 from featx.fitting.gain import measure_gain
 from featx.fitting.inputs import (
     CacheLike,
     HeadLike,
-    find_comparable,
     opened_cache,
     read_class_head,
 )
@@ -29,7 +30,7 @@ def suggest(
     head: HeadLike | None = None,
     n: int = 50,
     *,
-    embedding: str | None = None,
+    embedding: Names | None = None,
     strategy: StrategyChoice = "auto",
     previous: HeadLike | None = None,
     seed: int = 0,
@@ -55,10 +56,11 @@ def suggest(
         cache outside val and test if they are enough.
     n : int
         Number of rows to suggest.
-    embedding : str, optional
-        Name of the embedding. Default: the one that the head can take, or the only one.
+    embedding : str or sequence of str, optional
+        Name of the embedding, or names of several, which are read side by side. Default: those that
+        the head can take, or the only one.
     strategy : {"auto", "typical", "uncertain", "random"}
-        How rows are chosen. ``"auto"`` chooses typical or uncertain ones by the number of labels
+        Way to choose rows. ``"auto"`` chooses typical or uncertain ones by the number of labels
         and of classes that the head has learnt from.
     previous : path or Head, optional
         Head of two batches before, to compare `head` with on the labelled rows of val, or of test
@@ -130,11 +132,12 @@ def suggest(
     before = None if previous is None else read_class_head(previous)
     rng = np.random.default_rng(seed)
     with show_progress(progress), opened_cache(cache) as opened:
-        if given is not None:
-            embedding = find_comparable(opened, given, embedding=embedding)
-        name = opened.get_info(embedding).name
+        if given is None:
+            names = tuple(info.name for info in choose_embeddings(opened, embedding))
+        else:
+            names = find_comparable(opened, given, embedding=embedding)
         with stage("reading labels"):
-            pool = Pool.read(opened, name)
+            pool = Pool.read(opened, names)
         if not len(pool.rows):
             raise CacheError(
                 subject=str(opened.path),
@@ -149,7 +152,7 @@ def suggest(
         considered = pool.rows
         if plan.strategy != "random":
             considered = draw_rows(considered, max(MAX_CONSIDERED, PER_WANTED * n_wanted), rng)
-        chooser = Chooser(cache=opened, embedding=name, pool=pool, considered=considered, rng=rng)
+        chooser = Chooser(cache=opened, embeddings=names, pool=pool, considered=considered, rng=rng)
         if plan.strategy == "random":
             choice, reasons = chooser.find_random(n_wanted)
         elif plan.strategy == "typical":
