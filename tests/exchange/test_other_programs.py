@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +162,39 @@ def test_lance_reads_lance(cache: Path, known: Any) -> None:
     nearest = dataset.to_table(nearest={"column": "embedding", "q": known[1][2], "k": 1})
     assert nearest["id"].to_pylist() == [known[0][2]]
     check_metadata(dataset.schema.metadata[b"featx"])
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_r(page: str, words: dict[str, str], check: str, folder: Path) -> None:
+    """Run the first recipe for R on a page, with other names in it, and what checks its result."""
+    if shutil.which("Rscript") is None:
+        pytest.skip("needs R")
+    found = re.search(r"^```r\n(.*?)^```$", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
+    assert found is not None
+    text = found.group(1)
+    for name, other in words.items():
+        assert name in text
+        text = text.replace(name, other)
+    command = ["Rscript", "--vanilla", "-e", f"{text}\n{check}"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if "no package called" in done.stderr:
+        pytest.skip("needs the R package hdf5r: apt-get install r-cran-hdf5r")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_r_reads_a_cache_by_the_recipe_of_the_format(cache: Path, known: Any) -> None:
+    first = float(known[1][1, 2])
+    labels = "y[1:3] == c('10', '2', 'ant')"
+    check = f"stopifnot(dim(X) == c(6, 4), abs(X[2, 3] - {first}) < 1e-6, {labels})"
+    words = {"photos.h5": cache.name, "resnet50": "tiny"}
+    run_r("featx/cache/FORMAT.md", words, check, cache.parent)
+
+
+@pytest.mark.slow
+def test_r_reads_csv_by_the_recipe_of_the_page(cache: Path, known: Any) -> None:
+    path, first = export(cache, "csv"), float(known[1][1, 2])
+    check = f"stopifnot(dim(X) == c(6, 4), abs(X[2, 3] - {first}) < 1e-6, table$label[1] == '10')"
+    run_r("docs/how_to/neighbours.md", {"photos.csv": path.name}, check, cache.parent)
