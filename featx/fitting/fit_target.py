@@ -126,7 +126,10 @@ def fit_target(  # noqa: PLR0913
         seen=join_digests([shorten_digests(rows.digests), rows.learnt_digests]),
         # Images of several classes, or of any number, are one kind: they have one mean.
         unknown=UnknownDetector.fit(
-            np.asarray(rows.X, np.float32), np.zeros(len(rows.y), np.int64), rows.units
+            np.asarray(rows.X, np.float32),
+            np.zeros(len(rows.y), np.int64),
+            rows.units,
+            dims=rows.dims,
         ),
         target=made,
         held_out=scores,

@@ -151,6 +151,9 @@ def _build_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     fields["embeddings"] = tuple(build_record(HeadEmbedding, one) for one in content["embeddings"])
     for name, part in (("unknown", UnknownDetector), ("conformal", ConformalSets)):
         fields[name] = None if content[name] is None else part.from_dict(content[name])
+    dims = tuple(one.fingerprint.dim for one in fields["embeddings"])
+    if fields["unknown"] is not None and fields["unknown"].dims != dims:
+        raise ValueError("a detector of other embeddings")
     fields["cross_validation"] = unpack_scores(content["cross_validation"])
     for name, type_ in (("kind", str), ("params", dict), ("options", dict), ("versions", dict)):
         if type(content[name]) is not type_:

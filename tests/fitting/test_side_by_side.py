@@ -1,5 +1,6 @@
 """Heads on several embeddings of a cache: from the fit to the scores."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -215,6 +216,26 @@ def test_compare_kinds_takes_a_name_with_a_plus_as_one_name(
     rewrite_values(path, "embeddings/b/present", 0, slice(0, 5))
     found = compare_kinds(path, kinds=["nearest-mean"], embeddings=["a+b"], progress=False)
     assert (found.n_rows, found.n_left_out) == (40, 0)  # nothing is read of b
+
+
+@pytest.mark.parametrize("how", ["labels", "number", "compare"])
+def test_memory_is_checked_for_the_sum_of_the_lengths(
+    halves: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    with opened_cache(halves) as cache:
+        ids = cache.ids.tolist()
+    label_cache(halves, {key: f"{number}.5" for number, key in enumerate(ids)}, field="size")
+    monkeypatch.setattr("featx.fitting.memory.TOLD_BYTES", 1)
+    monkeypatch.setattr("featx.fitting.memory.find_free_memory", lambda: 1)
+    calls: dict[str, Callable[[], object]] = {
+        "labels": lambda: fit_head(halves, embedding=BOTH),
+        "number": lambda: fit_head(halves, embedding=BOTH, target="size"),
+        "compare": lambda: compare_kinds(
+            halves, kinds=["logreg"], embeddings=["mini", "mini+tiny"]
+        ),
+    }
+    with pytest.raises(HeadError, match=r"free memory to fit on 120 rows of 40 numbers"):
+        calls[how]()
 
 
 def test_several_classes_and_numbers_are_learnt_from_both(halves: Path, tmp_path: Path) -> None:

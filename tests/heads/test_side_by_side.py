@@ -14,7 +14,7 @@ from featx.heads.load import load_head
 from featx.heads.side_by_side import prepare_rows, scale_embeddings
 from featx.heads.unknown import UnknownDetector
 
-from .heads import DIM, build_embedding, build_head
+from .heads import DIM, build_embedding, build_head, draw_rows
 
 
 @pytest.fixture
@@ -53,6 +53,19 @@ def test_head_names_its_embeddings_in_order(both: Head, tmp_path: Path) -> None:
     loaded = load_head(tmp_path / "both.joblib")
     assert loaded.embeddings == both.embeddings
     assert loaded.dims == (1, DIM - 1)
+
+
+def test_head_with_a_detector_of_other_embeddings_is_refused(both: Head, tmp_path: Path) -> None:
+    X, y = draw_rows()
+    codes = np.unique(y, return_inverse=True)[1]
+    for dims, is_refused in (((1, DIM - 1), False), ((DIM - 1, 1), True), ((DIM,), True)):
+        path = tmp_path / f"{dims}.joblib"
+        replace(both, unknown=UnknownDetector.fit(X, codes, dims=dims)).save(path)
+        if not is_refused:
+            assert load_head(path).unknown is not None
+            continue
+        with pytest.raises(HeadError, match=r"\(ValueError: a detector of other embeddings\)"):
+            load_head(path)
 
 
 @pytest.mark.parametrize("name", ["fingerprint", "origin"])
