@@ -329,11 +329,14 @@ def _merge(
             for start in range(0, len(queries), step)
         ]
     )
-    n_queries, top = best.rows.shape
+    touched, queries = np.unique(queries, return_inverse=True)  # few, after some blocks
+    n_queries, top = len(touched), best.rows.shape[1]
     all_queries = np.concatenate([np.repeat(np.arange(n_queries), top), queries])
-    all_rows = np.concatenate([best.rows.ravel(), rows[places]])
-    all_scores = np.concatenate([best.scores.ravel(), np.clip(cosines, -1, 1)])
+    all_rows = np.concatenate([best.rows[touched].ravel(), rows[places]])
+    all_scores = np.concatenate([best.scores[touched].ravel(), np.clip(cosines, -1, 1)])
     order = np.lexsort((all_rows, -all_scores, all_queries))
     firsts = np.searchsorted(all_queries[order], np.arange(n_queries))
     chosen = order[firsts[:, None] + np.arange(top)]
-    return Neighbours(rows=all_rows[chosen], scores=all_scores[chosen])
+    merged = Neighbours(rows=best.rows.copy(), scores=best.scores.copy())
+    merged.rows[touched], merged.scores[touched] = all_rows[chosen], all_scores[chosen]
+    return merged

@@ -20,6 +20,7 @@ from featx.cli.options import (
 )
 from featx.cli.printing import print_json, print_table, print_text
 from featx.cli.register import register_networks
+from featx.core.address import name_caches
 from featx.core.text import count_noun
 from featx.core.typing import SplitChoice
 
@@ -92,10 +93,10 @@ def search(
         with open_cache(cache) as opened:
             write_search(opened, found, output, source=source or None)
     if as_json:
-        print_json({"cache": cache, "path": output, **found.to_dict()})
+        print_json({"cache": name_caches(cache), "path": output, **found.to_dict()})
         return
     _print_found(found)
-    print_text(f"{cache}, embedding {found.embedding}: {_describe_counts(found)}")
+    print_text(f"{name_caches(cache)}, embedding {found.embedding}: {_describe_counts(found)}")
     if output is not None:
         print_text(f"written to {output}")
 
