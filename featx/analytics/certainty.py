@@ -42,6 +42,9 @@ LEAST = 0.85
 """Least certainty of a pair that is reported: looked at on CIFAR-10, pairs from 0.5 to 0.85 are
 mostly two of a kind, such as two horses that stand alike."""
 
+MAX_WRONG_ALONE, LEAST_ALONE = 0.1, 0.5
+"""The same if no image was compared: embeddings are less sure, and nothing else is left."""
+
 DIGITS = 2
 """Digits of a certainty: no more are known."""
 
@@ -130,24 +133,29 @@ def compute_certainty(log_odds: Float64Array) -> Float64Array:
     return np.minimum(rounded, 1 - 10.0**-DIGITS)
 
 
-def choose_threshold(certainty: Float64Array) -> float:
+def choose_threshold(certainty: Float64Array, *, has_pixels: bool) -> float:
     """Choose the least certainty to report: as low as the expected share of wrong pairs allows.
 
     Parameters
     ----------
     certainty : ndarray of float64
         ``(n_pairs,)``, descending.
+    has_pixels : bool
+        Whether images were compared, and not their embeddings alone.
 
     Returns
     -------
     float
-        The threshold, at least 0.85; 0.97 if no pair is that sure.
+        The threshold. It is at least 0.85, and 0.97 if no pair is that sure; of embeddings alone,
+        0.5 and 0.9.
 
     Examples
     --------
-    >>> choose_threshold(np.array([0.99, 0.99, 0.99, 0.95, 0.6]))
-    0.95
+    >>> certainty = np.array([0.99, 0.99, 0.99, 0.95, 0.6])
+    >>> choose_threshold(certainty, has_pixels=True), choose_threshold(certainty, has_pixels=False)
+    (0.95, 0.6)
     """
+    most, least = (MAX_WRONG, LEAST) if has_pixels else (MAX_WRONG_ALONE, LEAST_ALONE)
     wrong = np.cumsum(1 - certainty) / np.arange(1, len(certainty) + 1)
-    fitting = certainty[(wrong <= MAX_WRONG) & (certainty >= LEAST)]
-    return float(fitting[-1]) if len(fitting) else 1 - MAX_WRONG
+    fitting = certainty[(wrong <= most) & (certainty >= least)]
+    return float(fitting[-1]) if len(fitting) else 1 - most

@@ -85,7 +85,7 @@ class NearDuplicates:
         first.
     threshold : float
         Least certainty that is reported, chosen so that at most 3 % of the pairs are expected to be
-        wrong.
+        wrong; 10 % if no image could be compared.
     expected_wrong : float or None
         Expected share of wrong pairs; None if there are none.
     n_rows, n_without_vector : int
@@ -228,7 +228,8 @@ def find_near_duplicates(
     log_odds = compute_log_odds(proposed.distance, agreement, usual)
     certainty = compute_certainty(log_odds)
     order = _sort(cache, proposed, certainty, log_odds)
-    threshold = choose_threshold(certainty[order])
+    has_pixels = bool((~np.isnan(agreement)).any())
+    threshold = choose_threshold(certainty[order], has_pixels=has_pixels)
     order = order[certainty[order] >= threshold]
     return _build(
         cache,

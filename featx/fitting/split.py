@@ -375,7 +375,8 @@ def build_new_splits(
     notes = [f"{count_noun(n_open, 'row')} got a split, and {len(rows) - n_open:,} kept theirs"]
     n_joined = int((is_open & (filled != "")).sum())
     if n_joined:
-        notes.append(f"{n_joined:,} of them went where other rows of their group or file lie")
+        unit = "group or file" if similar is None else "group or file, or their near-duplicates,"
+        notes.append(f"{n_joined:,} of them went where other rows of their {unit} lie")
     n_parted = int((is_open & is_parted).sum())
     if n_parted:
         notes.append(

@@ -34,6 +34,7 @@ LINES = [
     "extract photos -o new.h5 --backbone tests-tiny",
     "merge new.h5 -o merged.h5",
     "split new.h5 --overwrite",
+    "split new.h5 --overwrite --together similar",
     "label photos.h5 labels.csv --author ada",
     "fit-head photos.h5 -o new.joblib",
     "fit-head photos.h5 -o new_tags.joblib --several --split all",
