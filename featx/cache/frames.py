@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow
 
-Present = tuple[str, BoolArray, Array]
-"""Name of an embedding, which rows have a vector in it ``(n,)``, and their vectors."""
+Present = tuple[BoolArray, Array]
+"""Which rows have a vector ``(n,)``, and their vectors."""
+
+VECTORS = "embedding"
+"""Name of the column of vectors, also in the files of `featx.export_cache`."""
 
 
 def build_pandas(rows: Table, numbers: IntArray, vectors: Present | None) -> pandas.DataFrame:
@@ -29,9 +32,9 @@ def build_pandas(rows: Table, numbers: IntArray, vectors: Present | None) -> pan
         Columns of the rows.
     numbers : ndarray of int64
         Index of the frame ``(n,)``.
-    vectors : (str, ndarray of bool, ndarray) or None
-        Name of an embedding, which rows have a vector in it ``(n,)``, and the vectors of these
-        rows, float32 ``(m, dim)``; None for no vectors.
+    vectors : (ndarray of bool, ndarray) or None
+        Which rows have a vector ``(n,)``, and the vectors of these rows, float32 ``(m, dim)``; None
+        for no vectors.
 
     Raises
     ------
@@ -41,11 +44,11 @@ def build_pandas(rows: Table, numbers: IntArray, vectors: Present | None) -> pan
     library = require("pandas", "pandas")
     columns = {name: _build_series(library, name, rows[name]) for name in rows.names}
     if vectors is not None:
-        name, present, found = vectors
+        present, found = vectors
         cells = np.full(len(present), None, object)
         for row, vector in zip(np.flatnonzero(present).tolist(), found, strict=True):
             cells[row] = vector
-        columns[name] = cells
+        columns[VECTORS] = cells
     frame: pandas.DataFrame = library.DataFrame(columns)
     frame.index = library.Index(numbers, name="row")
     return frame
@@ -76,9 +79,9 @@ def build_arrow(rows: Table, vectors: Present | None) -> pyarrow.Table:
     ----------
     rows : Table
         Columns of the rows.
-    vectors : (str, ndarray of bool, ndarray) or None
-        Name of an embedding, which rows have a vector in it ``(n,)``, and the vectors of these
-        rows, float32 ``(m, dim)``; None for no vectors.
+    vectors : (ndarray of bool, ndarray) or None
+        Which rows have a vector ``(n,)``, and the vectors of these rows, float32 ``(m, dim)``; None
+        for no vectors.
 
     Raises
     ------
@@ -88,12 +91,12 @@ def build_arrow(rows: Table, vectors: Present | None) -> pyarrow.Table:
     arrow = require("pyarrow", "parquet")
     columns = {name: _build_array(arrow, name, rows[name]) for name in rows.names}
     if vectors is not None:
-        name, present, found = vectors
+        present, found = vectors
         if not present.all():
             spread = np.zeros((len(present), found.shape[1]), np.float32)
             spread[present] = found
             found = spread
-        columns[name] = arrow.FixedSizeListArray.from_arrays(
+        columns[VECTORS] = arrow.FixedSizeListArray.from_arrays(
             arrow.array(found.reshape(-1)),
             found.shape[1],
             mask=None if present.all() else arrow.array(~present),

@@ -271,8 +271,7 @@ class Selection:
         pandas.DataFrame
             One line per row; the index is the number of the row in the cache. Columns are ``id``,
             ``path``, ``label``, ``split``, ``group``, the recorded columns, ``digest``, ``width``,
-            ``height``, ``n_bytes``, ``mtime_ns`` and the vectors, under the name of the embedding:
-            float32 ``(dim,)`` each. What is not known is missing (None or NA).
+            ``height``, ``n_bytes``, ``mtime_ns`` and ``embedding``, a vector float32 ``(dim,)``. What is not known is missing (None or NA).
 
         Raises
         ------
@@ -287,7 +286,7 @@ class Selection:
         ...     frame = cache.to_pandas()
         >>> frame.groupby("label", observed=True)["id"].count().to_dict()
         {'ants': 6, 'bees': 6}
-        >>> frame.mini[0].shape
+        >>> frame.embedding[0].shape
         (768,)
         """
         return build_pandas(self.read_rows(), self.rows, self._read_present(embedding))
@@ -319,19 +318,19 @@ class Selection:
         --------
         >>> with featx.open_cache("photos.h5") as cache:
         ...     table = cache.select("val").to_arrow()
-        >>> table.num_rows, table.schema.field("mini").type
+        >>> table.num_rows, table.schema.field("embedding").type
         (4, FixedSizeListType(fixed_size_list<item: float>[768]))
         """
         return build_arrow(self.read_rows(), self._read_present(embedding))
 
-    def _read_present(self, embedding: EmbeddingChoice) -> tuple[str, BoolArray, Array] | None:
-        """Read the name of an embedding, which rows have a vector, and their vectors as float32."""
+    def _read_present(self, embedding: EmbeddingChoice) -> tuple[BoolArray, Array] | None:
+        """Read which rows have a vector in an embedding, and these vectors as float32."""
         if embedding is False:
             return None
         name = self.cache.get_info(embedding or self.embedding).name
         present = self.cache.read_present(name)[self.rows]
         vectors = self.cache.read_vectors(name, self.rows[present])
-        return name, present, vectors.astype(np.float32, copy=False)
+        return present, vectors.astype(np.float32, copy=False)
 
 
 def count_classes(chosen: Selection) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:

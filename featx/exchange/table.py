@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from featx.cache.frames import VECTORS as VECTORS
 from featx.cache.reader import Cache
 from featx.core.columns import Table
 from featx.core.digests import unpack_digests
@@ -23,9 +24,6 @@ COLUMNS = (*SAID_COLUMNS, *READ_COLUMNS)
 
 SIZES = ("width", "height")
 """Columns of whole numbers; 0 is not known."""
-
-VECTORS = "embedding"
-"""Name of the column of vectors."""
 
 RESERVED = frozenset([*COLUMNS, VECTORS, KEY])
 """Names that a further column cannot have in an exported table."""

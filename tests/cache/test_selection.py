@@ -157,7 +157,7 @@ def test_nothing_chosen_is_an_empty_table(odd: Cache) -> None:
 
 NAMES = [
     *("id", "path", "label", "split", "group", "weight"),
-    *("digest", "width", "height", "n_bytes", "mtime_ns", "other"),
+    *("digest", "width", "height", "n_bytes", "mtime_ns", "embedding"),
 ]
 
 
@@ -175,11 +175,11 @@ def test_data_frame_has_all_columns_and_says_what_is_not_known(odd: Cache) -> No
     assert frame.digest[0] == odd.digests[0]
     assert frame.width.isna().tolist() == [False] * 3 + [True] + [False] * 2
     assert frame.n_bytes.isna().all()
-    assert frame.other[5] is None
+    assert frame.embedding[5] is None
     np.testing.assert_array_equal(
-        np.stack(frame.other[:5]), odd.read_vectors("other", np.arange(5))
+        np.stack(frame.embedding[:5]), odd.read_vectors("other", np.arange(5))
     )
-    assert "other" not in odd.to_pandas(embedding=False)
+    assert "embedding" not in odd.to_pandas(embedding=False)
     assert pandas.isna(odd.to_pandas(False).label[10])
 
 
@@ -192,9 +192,9 @@ def test_arrow_table_has_all_columns_and_says_what_is_not_known(odd: Cache, vect
     assert table["label"].to_pylist() == [label or None for label in odd.labels]
     assert table["digest"].to_pylist() == [digest or None for digest in odd.digests]
     assert table["width"].to_pylist()[3] is None
-    assert table["other"].type == arrow.list_(arrow.float32(), 3)
-    assert table["other"].to_pylist()[5] is None
-    np.testing.assert_array_equal(table["other"].to_pylist()[6], vectors[6])
+    assert table["embedding"].type == arrow.list_(arrow.float32(), 3)
+    assert table["embedding"].to_pylist()[5] is None
+    np.testing.assert_array_equal(table["embedding"].to_pylist()[6], vectors[6])
     assert odd.select("val").to_arrow(False).column_names == NAMES[:-1]
 
 
@@ -203,8 +203,8 @@ def test_vectors_of_16_bit_come_as_float32(tmp_path: Path, vectors: Array) -> No
     with open_cache(write_odd(tmp_path / "half.h5", vectors, "float16")) as cache:
         assert cache.select(embedding="tiny").X.dtype == np.float16
         table = cache.to_arrow("tiny")
-    assert table["tiny"].type.value_type == arrow.float32()
-    assert table["tiny"].to_pylist() == vectors.tolist()
+    assert table["embedding"].type.value_type == arrow.float32()
+    assert table["embedding"].to_pylist() == vectors.tolist()
 
 
 @pytest.mark.parametrize(

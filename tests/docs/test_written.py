@@ -1,14 +1,16 @@
 """The blocks of README and of the pages run as they are written, in order, twice in one folder.
 
-The fast form runs README and the tutorial in this process. The long form runs every page with bash
-and Python, in one folder. Named weights are random numbers here: where a network is downloaded, a
-file lies in `FEATX_WEIGHTS_DIR`, and its SHA-256 is not checked.
+The fast form runs README, the tutorial and the page of each neighbour in this process, each in a
+folder of its own. The long form runs the other pages with bash and Python, in one folder. Named
+weights are random numbers here: where a network is downloaded, a file lies in `FEATX_WEIGHTS_DIR`,
+and its SHA-256 is not checked.
 """
 
 import glob
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ from tests.conftest import COLOURS, write_image
 ROOT = Path(__file__).parents[2]
 README, TUTORIAL = ROOT / "README.md", ROOT / "docs/tutorial.md"
 HOW_TO = sorted((ROOT / "docs/how_to").glob("*.md"))
+NEIGHBOURS = sorted((ROOT / "docs/how_to/neighbours").glob("*.md"))
 SET_UP = ("make ", "pip ", "uv ")
 """Beginnings of lines that install something, which CI and the test of the wheel do."""
 
@@ -78,15 +81,8 @@ def expand(line: str) -> Iterator[str]:
         yield from sorted(glob.glob(word)) if "*" in word and "/" in word else [word]
 
 
-@pytest.mark.parametrize(
-    "page", [pytest.param(README, marks=pytest.mark.slow), TUTORIAL], ids=["readme", "tutorial"]
-)
-def test_page_runs_as_it_is_written_twice(
-    page: Path, folder: Path, run_cli: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fetch, "check_digest", lambda *_: None)
-    blocks = list_blocks(page)
-    assert {language for language, _ in blocks} == {"sh", "python"}
+def run_twice(page: Path, blocks: Blocks, run_cli: Any) -> None:
+    """Run the blocks of a page in this process, twice."""
     for _ in range(2):
         for language, text in blocks:
             if language == "python":
@@ -96,6 +92,18 @@ def test_page_runs_as_it_is_written_twice(
                 program, *words = expand(line)
                 result = run_cli(*words)
                 assert (program, result.code) == ("featx", 0), (line, result.err)
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(README, marks=pytest.mark.slow), TUTORIAL], ids=["readme", "tutorial"]
+)
+def test_page_runs_as_it_is_written_twice(
+    page: Path, folder: Path, run_cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "check_digest", lambda *_: None)
+    blocks = list_blocks(page)
+    assert {language for language, _ in blocks} == {"sh", "python"}
+    run_twice(page, blocks, run_cli)
     assert list(folder.glob("*.h5"))
 
 
@@ -134,3 +142,37 @@ def test_all_pages_run_as_they_are_written_twice_in_one_folder(run_block: Any) -
         for page in (README, TUTORIAL, *HOW_TO):
             for language, text in list_blocks(page):
                 run_block(language, text)
+
+
+def check_packages(text: str) -> None:
+    """Skip the test of a page if a package that its Python imports is not installed."""
+    for name in sorted(set(re.findall(r"^(?:import|from) (\w+)", text, re.M))):
+        pytest.importorskip(name, reason=f"needs {name}")
+
+
+@pytest.mark.parametrize("page", NEIGHBOURS, ids=lambda page: page.stem)
+def test_page_of_a_neighbour_runs_as_it_is_written_twice(
+    page: Path, folder: Path, run_cli: Any
+) -> None:
+    blocks = list_blocks(page)
+    check_packages("\n".join(text for language, text in blocks if language == "python"))
+    run_twice(page, blocks, run_cli)
+
+
+@pytest.mark.slow
+def test_page_of_r_runs_in_r(folder: Path, run_cli: Any) -> None:
+    if shutil.which("Rscript") is None:
+        pytest.skip("needs R with hdf5r: apt-get install r-cran-hdf5r")
+    page = ROOT / "docs/how_to/neighbours/r.md"
+    for _, text in list_blocks(page):
+        for line in list_lines(text):
+            assert run_cli(*shlex.split(line)[1:]).code == 0
+    blocks = re.findall(r"^```r\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    command = ["Rscript", "--vanilla", "-e", "\n".join(blocks)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "no package called" in done.stderr:
+        pytest.skip("needs the R package hdf5r: apt-get install r-cran-hdf5r")
+    assert done.returncode == 0, done.stderr
+    shape, *_, accuracy = done.stdout.splitlines()
+    assert shape == "[1]  40 768"
+    assert float(accuracy.split()[-1]) > 0.8
