@@ -31,7 +31,7 @@ def choose_embeddings(cache: Cache, embedding: Names | None) -> tuple[EmbeddingI
             subject="embedding",
             expected="names of embeddings, each once",
             got=" and ".join(map(repr, names)) or "none",
-            remedy="Pass embedding=NAME, or embedding=[FIRST, SECOND].",
+            remedy="Pass embedding=NAME, or several names, each once.",
         )
     return tuple(cache.get_info(name) for name in names)
 
