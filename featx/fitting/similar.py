@@ -70,11 +70,13 @@ class LeakGain:
 
     def __str__(self) -> str:
         low, high = self.gain_ci95
-        told = f"by {self.gain:.4f}" if self.is_sure else "cannot tell"
+        told = f"the leak flattered the score by {self.gain:.4f}"
+        if not self.is_sure:
+            told = "whether the leak flattered the score: cannot tell"
         return (
             f"{self.n_leaked:,} of {count_noun(self.n_held_out, 'row')} of {self.split} had "
             f"near-duplicates in train; a plain head scored {self.leaky:.4f} with these, and "
-            f"{self.clean:.4f} without: flattered {told} (95 % interval {low:.4f} to {high:.4f})"
+            f"{self.clean:.4f} without; {told} (95 % interval {low:.4f} to {high:.4f})"
         )
 
     def to_dict(self) -> dict[str, Any]:
