@@ -185,12 +185,12 @@ def run_r(page: str, words: dict[str, str], check: str, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_r_reads_a_cache_by_the_recipe_of_the_format(cache: Path, known: Any) -> None:
+def test_r_reads_a_cache_by_the_recipe_of_the_page(cache: Path, known: Any) -> None:
     first = float(known[1][1, 2])
     labels = "y[1:3] == c('10', '2', 'ant')"
     check = f"stopifnot(dim(X) == c(6, 4), abs(X[2, 3] - {first}) < 1e-6, {labels})"
-    words = {"photos.h5": cache.name, "resnet50": "tiny"}
-    run_r("featx/cache/FORMAT.md", words, check, cache.parent)
+    words = {"insects.h5": cache.name, "embeddings/mini": "embeddings/tiny"}
+    run_r("docs/how_to/neighbours/r.md", words, check, cache.parent)
 
 
 @pytest.mark.slow
