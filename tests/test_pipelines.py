@@ -33,7 +33,16 @@ def test_hymenoptera_ends_in_predictions(shared: Path) -> None:
     assert "val accuracy 0.9" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["hymenoptera.py", "compare_backbones.py"])
+@pytest.mark.slow
+@pytest.mark.shared
+def test_label_next_ends_in_means_of_both_arms(shared: Path) -> None:
+    done = run(PIPELINES / "label_next.py", "--data", shared, "--batches", 10, 10, 20, 20)
+    assert done.returncode == 0, done.stderr
+    assert "cannot tell: the last" in done.stdout
+    assert "mean accuracy: suggested 0.9" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["hymenoptera.py", "compare_backbones.py", "label_next.py"])
 def test_pipeline_without_photos_says_what_to_pass(tmp_path: Path, name: str) -> None:
     done = run(PIPELINES / name, "--data", tmp_path)
     assert done.returncode == 1
