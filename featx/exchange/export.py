@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -130,7 +131,7 @@ def export_cache(
     Warns
     -----
     FeatxWarning
-        If a recorded column is left out because its name means something else in the file.
+        If a recorded column is left out because this kind of file cannot have its name.
 
     Raises
     ------
@@ -160,7 +161,7 @@ def export_cache(
     _check_output(path, kind, overwrite=overwrite)
     with open_cache(cache) as opened, stage(f"writing {path.name}"):
         table, n_without_vector = _choose_rows(
-            opened, name_caches(cache), embedding=embedding, split=split, labels=labels
+            opened, name_caches(cache), kind, embedding=embedding, split=split, labels=labels
         )
         _write(path, kind, table, overwrite=overwrite)
         info = opened.get_info(table.embedding)
@@ -191,6 +192,7 @@ def _check_output(path: Path, kind: Format, *, overwrite: bool) -> None:
 def _choose_rows(
     cache: Cache,
     name: str,
+    kind: Format,
     *,
     embedding: str | None,
     split: str | None,
@@ -209,10 +211,13 @@ def _choose_rows(
             got="none in this split with these labels" if len(rows) == 0 else "none",
             remedy="Ask for other rows: pass another split=, labels= or embedding=.",
         )
-    left_out = [one for one in cache.columns if one in RESERVED]
+    left_out = [one for one in cache.columns if one in RESERVED or re.fullmatch(kind.taken, one)]
     if left_out:
-        note(f"{name}: without the recorded column {join_some(left_out, 3)}, whose name is taken.")
-    further = tuple(one for one in cache.columns if one not in RESERVED)
+        note(
+            f"{name}: without {count_noun(len(left_out), 'recorded column')} whose name this kind "
+            f"of file cannot have: {join_some(left_out, 3)}."
+        )
+    further = tuple(one for one in cache.columns if one not in left_out)
     table = ExportTable(
         cache=cache,
         embedding=chosen,

@@ -9,7 +9,7 @@ from pathlib import Path
 from featx.core.columns import Texts
 from featx.core.errors import ExchangeError
 from featx.exchange.arrow import read_arrow, write_arrow
-from featx.exchange.csv_files import read_csv, read_csv_texts, write_csv
+from featx.exchange.csv_files import PREFIX, read_csv, read_csv_texts, write_csv
 from featx.exchange.h5ad import read_h5ad, write_h5ad
 from featx.exchange.incoming import Incoming
 from featx.exchange.lance_files import read_lance, write_lance
@@ -35,6 +35,8 @@ class Format:
         Function that writes a table to a draft; None if featx only reads this kind.
     read_texts : callable or None
         Function that reads a table without vectors; None if this kind is no table of ids.
+    taken : str
+        Regular expression of names that no further column can have in this kind of file.
     is_folder : bool
         Whether it is a folder of files.
     has_sidecar : bool
@@ -45,13 +47,19 @@ class Format:
     read: Callable[[Path, str | None], Incoming]
     write: Callable[[Path, ExportTable], None] | None = None
     read_texts: ReadTexts | None = None
+    taken: str = "(?!)"
     is_folder: bool = False
     has_sidecar: bool = False
 
 
 _ARROW = Format(name="Arrow", read=read_arrow, write=write_arrow)
 _CSV = Format(
-    name="CSV", read=read_csv, write=write_csv, read_texts=read_csv_texts, has_sidecar=True
+    name="CSV",
+    read=read_csv,
+    write=write_csv,
+    read_texts=read_csv_texts,
+    taken=rf"{PREFIX}\d+",
+    has_sidecar=True,
 )
 _PARQUET = Format(
     name="Parquet", read=read_parquet, write=write_parquet, read_texts=read_parquet_texts
@@ -63,8 +71,10 @@ FORMATS: Mapping[str, Format] = {
     ".arrow": _ARROW,
     ".npz": Format(name="NumPy", read=read_npz, write=write_npz),
     ".csv": _CSV,
-    ".h5ad": Format(name="AnnData", read=read_h5ad, write=write_h5ad),
-    ".lance": Format(name="Lance", read=read_lance, write=write_lance, is_folder=True),
+    ".h5ad": Format(name="AnnData", read=read_h5ad, write=write_h5ad, taken="_index|.*/.*"),
+    ".lance": Format(
+        name="Lance", read=read_lance, write=write_lance, taken=r".*\..*", is_folder=True
+    ),
     ".npy": Format(name="NumPy", read=read_npy),
     ".pq": _PARQUET,
     ".feather": _ARROW,

@@ -134,10 +134,24 @@ def test_what_is_not_there_is_refused(cache: Path) -> None:
     assert not Path("c.npz").exists()
 
 
-def test_a_column_whose_name_is_taken_is_left_out_with_a_note(cache: Path) -> None:
-    path = write_odd_cache(Path("t.h5"), VECTORS, LABELS, further={"embedding": ["1"] * 7})
-    with pytest.warns(featx.FeatxWarning, match="without the recorded column embedding"):
-        assert "embedding" not in export_cache(path, "t.npz").columns
+@pytest.mark.parametrize(
+    ("suffix", "names"),
+    [
+        ("npz", ["embedding"]),
+        ("csv", ["e7", "embedding"]),
+        ("h5ad", ["_index", "a/b", "embedding"]),
+        ("lance", ["a.b", "embedding"]),
+    ],
+)
+def test_a_column_whose_name_is_taken_is_left_out_with_a_note(
+    cache: Path, suffix: str, names: list[str]
+) -> None:
+    pytest.importorskip({"h5ad": "anndata", "lance": "lance"}.get(suffix, "numpy"))
+    further = {name: ["1"] * 7 for name in ("embedding", "e7", "_index", "a/b", "a.b", "a b")}
+    path = write_odd_cache(Path("t.h5"), VECTORS, LABELS, further=further)
+    with pytest.warns(featx.FeatxWarning, match=f"cannot have: {names[0]}"):
+        report = export_cache(path, f"t.{suffix}")
+    assert set(further) - set(report.columns) == set(names)
 
 
 @pytest.mark.parametrize(
