@@ -46,12 +46,12 @@ def read_arrow(path: Path, column: str | None) -> Incoming:
     pa, ipc = require("pyarrow", EXTRA), require("pyarrow.ipc", EXTRA)
 
     def open_batches(names: list[str]) -> Iterator[Any]:
-        with pa.memory_map(str(path)) as stream, ipc.open_file(stream) as file:
+        with pa.OSFile(str(path)) as stream, ipc.open_file(stream) as file:
             for number in range(file.num_record_batches):
                 yield file.get_batch(number).select(names)
 
     try:
-        with pa.memory_map(str(path)) as stream, ipc.open_file(stream) as file:
+        with pa.OSFile(str(path)) as stream, ipc.open_file(stream) as file:
             n_rows = sum(file.get_batch(i).num_rows for i in range(file.num_record_batches))
             schema = file.schema
     except pa.lib.ArrowException as error:

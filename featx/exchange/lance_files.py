@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from featx.core.columns import iter_blocks
 from featx.core.errors import ExchangeError, require
 from featx.core.text import shorten
 from featx.exchange.arrow_tables import BATCH_ROWS, EXTRA, build_schema, iter_batches, read_batches
@@ -58,7 +59,10 @@ def read_lance(path: Path, column: str | None) -> Incoming:
         ) from error
 
     def open_batches(names: list[str]) -> Iterator[Any]:
-        yield from dataset.to_batches(columns=names, batch_size=BATCH_ROWS, scan_in_order=True)
+        # One scan of all rows holds whatever it has read ahead.
+        for block in iter_blocks(dataset.count_rows(), BATCH_ROWS):
+            n_rows = block.stop - block.start
+            yield from dataset.to_batches(columns=names, limit=n_rows, offset=block.start)
 
     n_rows = dataset.count_rows()
     return read_batches(path, dataset.schema, open_batches, n_rows=n_rows, column=column)

@@ -20,9 +20,12 @@ from featx.exchange.arrow_tables import (
 from featx.exchange.incoming import Incoming
 from featx.exchange.table import SIZES, VECTORS, ExportTable
 
+BUFFER_BYTES = 1 << 20
+"""Bytes that are read at a time."""
+
 
 def write_parquet(draft: Path, table: ExportTable) -> None:
-    """Write a table. Vectors are not compressed: compression takes long and gains some percent.
+    """Write a table. Vectors are not compressed: it would make them 2 to 11 % smaller.
 
     Parameters
     ----------
@@ -83,7 +86,8 @@ def _iter_batches(path: Path, names: list[str]) -> Iterator[Any]:
 def _open(path: Path) -> Any:
     parquet = require("pyarrow.parquet", EXTRA)
     try:
-        return parquet.ParquetFile(path)
+        # By default, it holds as much in memory as it has read.
+        return parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES)
     except require("pyarrow", EXTRA).lib.ArrowException as error:
         raise ExchangeError(
             subject=str(path),
