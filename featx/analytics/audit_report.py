@@ -180,7 +180,7 @@ class AuditReport:
                 "n_missing": near.n_missing,
                 "clusters": clusters,
             },
-            "conflicts": [
+            "two_classes": [
                 {"a": one.id, "b": one.other, "label": one.given, "other_label": one.suggested}
                 for one in self._iter_conflicts()
             ],

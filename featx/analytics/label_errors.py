@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from featx.analytics.noise import LabelNoise, fit_noise
+from featx.analytics.noise import fit_noise
+from featx.analytics.tails import bound_tail
 from featx.core.typing import Array, BoolArray, Float64Array, IntArray, Scaling, StrArray
 from featx.heads.classifier import HeadClassifier
 from featx.heads.kinds import MAX_COMPARED_KERNEL
@@ -140,7 +141,8 @@ def find_label_errors(rows: LabelledRows, *, progress: bool | None = False) -> L
 
     Two heads of different kinds are fitted without each fold, their strengths chosen without it,
     and their probabilities averaged by their logarithms. How many labels are wrong follows from the
-    rows of which the heads are most sure (see `featx.analytics.noise`). Rows of one unit are never
+    rows of which the heads are most sure (see `featx.analytics.noise`) and, where classes are far
+    apart, from the tails of their margins (see `featx.analytics.tails`). Rows of one unit are never
     parted.
 
     Parameters
@@ -170,41 +172,61 @@ def find_label_errors(rows: LabelledRows, *, progress: bool | None = False) -> L
         return f"{int(is_judged.sum())} rows are too few; {MIN_ROWS} can be judged"
     codes, found = codes[is_judged], found[is_judged]
     units = None if rows.units is None else rows.units[is_judged]
-    noise = fit_noise(found, codes, units)
-    listed = choose_listed(noise)
+    weights = _weigh(units, len(codes))
+    noise, tail = fit_noise(found, codes, weights), bound_tail(found, codes, weights)
+    scores, low, high = np.zeros((3, len(codes)))
+    if noise.is_evident:
+        scores, low, high = noise.scores, noise.low, noise.high
+    if tail.is_evident:
+        scores, low, high = (np.maximum(of, tail.scores) for of in (scores, low, high))
+    listed = choose_listed(scores)
     others = found[listed].copy()
     others[np.arange(len(listed)), codes[listed]] = -1
     numbers, labels = rows.numbers[is_judged], classes.astype(object)
-    scores = noise.scores[listed]
+    n_wrong, bounds = float(scores[listed].sum()), _bound_sum(low[listed], high[listed])
     return LabelErrors(
         rows=numbers[listed],
         labels=labels[codes[listed]],
         suggested=labels[others.argmax(axis=1)],
-        scores=scores,
-        n_wrong=float(scores.sum()),
-        n_wrong_ci95=_bound_sum(noise.low[listed], noise.high[listed]),
-        rate=noise.rate,
-        rate_ci95=noise.rate_ci95,
-        is_evident=noise.is_evident,
+        scores=scores[listed],
+        n_wrong=n_wrong,
+        n_wrong_ci95=bounds,
+        rate=max(noise.rate, n_wrong / len(codes)),
+        rate_ci95=(
+            max(noise.rate_ci95[0], bounds[0] / len(codes)),
+            max(noise.rate_ci95[1], bounds[1] / len(codes)),
+        ),
+        is_evident=len(listed) > 0,
         judged=numbers,
         classes=labels,
         probabilities=found,
     )
 
 
-def choose_listed(noise: LabelNoise) -> IntArray:
+def choose_listed(scores: Float64Array) -> IntArray:
     """Choose the labels to list, most certain first: by expectation, 3 in 5 of them are wrong.
 
     Parameters
     ----------
-    noise : LabelNoise
-        Noise as fitted. If it is not evident that labels are wrong, none is chosen.
+    scores : ndarray of float64
+        ``(n_rows,)``, probability that the label of each row is wrong.
+
+    Examples
+    --------
+    >>> choose_listed(np.array([0.0, 0.3, 0.9])).tolist()
+    [2, 1]
     """
-    if not noise.is_evident:
-        return np.zeros(0, np.int64)
-    order = np.argsort(-noise.scores, kind="stable")
-    shares = np.cumsum(noise.scores[order]) / np.arange(1, len(order) + 1)
+    order = np.argsort(-scores, kind="stable")
+    shares = np.cumsum(scores[order]) / np.arange(1, len(order) + 1)
     return order[: int((shares >= LEAST_SHARE).sum())]
+
+
+def _weigh(units: IntArray | None, n_rows: int) -> Float64Array:
+    """Return the weight of each row: those of a unit have 1 together."""
+    if units is None:
+        return np.ones(n_rows)
+    _, numbers, counts = np.unique(units, return_inverse=True, return_counts=True)
+    return np.asarray(1 / counts[numbers], np.float64)
 
 
 def _find_frequent(rows: LabelledRows) -> BoolArray:

@@ -1,0 +1,89 @@
+"""Label errors of generated data whose truth is known, and of hymenoptera with flipped labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx.analytics.label_errors import LabelErrors, LabelledRows, find_label_errors
+
+
+def build(X: Any, codes: Any, **changes: Any) -> LabelledRows:
+    """Build labelled rows; the numbers of the rows begin at 1,000."""
+    fields: dict[str, Any] = {
+        "numbers": np.arange(len(codes)) + 1000,
+        "X": X.astype(np.float32),
+        "labels": np.array([f"class {code}" for code in codes], object),
+        "units": None,
+        "learnt": np.zeros(len(codes), bool),
+    }
+    return LabelledRows(**(fields | changes))
+
+
+def draw(seed: int, n_rows: int = 200, n_classes: int = 2, apart: float = 3.0) -> Any:
+    rng = np.random.default_rng(seed)
+    codes = np.arange(n_rows) % n_classes
+    return rng.normal(size=(n_rows, 8)) + apart * np.eye(n_classes, 8)[codes], codes
+
+
+def test_flipped_labels_are_listed_first_with_the_right_class() -> None:
+    X, codes = draw(0, apart=6.0)
+    flipped = np.arange(5, 200, 20)
+    given = codes.copy()
+    given[flipped] = 1 - given[flipped]
+    found = find_label_errors(build(X, given))
+    assert isinstance(found, LabelErrors)
+    assert found.is_evident
+    assert set(found.rows[: len(flipped)] - 1000) == set(flipped)
+    assert found.n_wrong_ci95[0] <= len(flipped) <= found.n_wrong_ci95[1]
+    assert found.rate_ci95[0] < 0.05 < found.rate_ci95[1]
+    assert (found.suggested[: len(flipped)] != found.labels[: len(flipped)]).all()
+    assert (np.diff(found.scores) <= 0).all()
+    assert found.n_judged == 200
+
+
+@pytest.mark.parametrize("apart", [1.5, 3.0])
+def test_clean_data_has_no_alarm(apart: float) -> None:
+    for seed in range(1, 4):
+        X, codes = draw(seed, apart=apart)
+        found = find_label_errors(build(X, codes))
+        assert isinstance(found, LabelErrors)
+        assert len(found) <= 2  # 1 %
+        assert found.rate_ci95[0] < 0.01
+
+
+def test_random_labels_are_no_list_of_errors() -> None:
+    X, codes = draw(0, n_classes=4)
+    found = find_label_errors(build(X, np.random.default_rng(0).permutation(codes)))
+    assert isinstance(found, LabelErrors)
+    assert len(found) == 0
+    assert found.rate_ci95[1] > 0.1
+
+
+def test_what_cannot_be_judged_says_why() -> None:
+    X, codes = draw(0)
+    assert find_label_errors(build(X[:60], codes[:60])) == (
+        "60 labelled rows are too few; 100 can be judged"
+    )
+    one = find_label_errors(build(X, np.zeros(200, int)))
+    assert one == "fewer than 2 classes have images of 5 units"
+    learnt = find_label_errors(build(X, codes, learnt=np.ones(200, bool)))
+    assert learnt == "too few rows are new to the network"
+
+
+def test_classes_of_few_units_are_not_judged() -> None:
+    X, codes = draw(0)
+    codes = codes.copy()
+    codes[:4] = 2
+    found = find_label_errors(build(X, codes))
+    assert isinstance(found, LabelErrors)
+    assert found.n_judged == 196
+    assert found.classes.tolist() == ["class 0", "class 1"]
+    units = np.arange(200)
+    units[:10] = 0  # ten rows of one unit
+    codes[:10] = 2
+    found = find_label_errors(build(X, codes, units=units))
+    assert isinstance(found, LabelErrors)
+    assert found.n_judged == 190
