@@ -48,7 +48,7 @@ class EmbeddingDataset(Dataset[Sample]):
         Function that is applied to each vector, a float32 tensor ``(dim,)``, when it is read.
     in_memory : bool, optional
         True to read all vectors with the first sample and keep them, False to read each batch from
-        the file, which takes two hundred times as long in random order. Default: keep them if they
+        the file, which takes hundreds of times as long in random order. Default: keep them if they
         take at most a gibibyte.
 
     Attributes
