@@ -38,14 +38,20 @@ def find_font(text: str, size: int) -> Font:
     """
     others = sorted({character for character in text if ord(character) > 127})
     if others:
-        for font in _iter_fonts(size):
-            if all(_has(font, character) for character in others):
+        for font in iter_fonts(size):
+            if all(has_sign(font, character) for character in others):
                 return font
-    return next(_iter_fonts(size))
+    return next(iter_fonts(size))
 
 
-def _iter_fonts(size: int) -> Iterator[Font]:
-    """Yield the fonts of the machine, and at last the one that Pillow brings."""
+def iter_fonts(size: int) -> Iterator[Font]:
+    """Yield the fonts of the machine, and at last the one that Pillow brings.
+
+    Parameters
+    ----------
+    size : int
+        Height of the letters in pixels.
+    """
     for name in NAMES:
         font = _open_font(name, size)
         if font is not None:
@@ -67,8 +73,16 @@ def _open_default(size: int) -> Font:
 
 
 @functools.lru_cache(maxsize=4096)
-def _has(font: Font, character: str) -> bool:
-    """Tell whether a font has a sign of its own for a character."""
+def has_sign(font: Font, character: str) -> bool:
+    """Tell whether a font has a sign of its own for a character.
+
+    Parameters
+    ----------
+    font : PIL.ImageFont.FreeTypeFont or PIL.ImageFont.ImageFont
+        The font.
+    character : str
+        One character.
+    """
     if not isinstance(font, ImageFont.FreeTypeFont):
         return False
     mask, absent = font.getmask(character), font.getmask(ABSENT)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from featx.core.errors import FeatxError
+from featx.report import fonts
 from featx.report.fonts import find_font
 from featx.report.sheet import CAPTION, GAP, MARGIN, draw_sheet, fit_text
 
@@ -78,3 +79,17 @@ def test_no_image_and_too_many_are_refused() -> None:
         draw_sheet([], [])
     with pytest.raises(FeatxError, match=r"Show fewer images, or write a page"):
         draw_sheet([None] * 60_000, ["a"] * 60_000)
+
+
+def test_machine_without_fonts_shows_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fonts, "NAMES", ("no-such-font.ttf",))
+    assert draw_sheet([None] * len(NAMES), NAMES, side=80).mode == "RGB"
+
+
+def test_font_has_the_letters_of_a_text_if_one_of_the_machine_has() -> None:
+    text = "צילום"
+    fitting = [
+        font for font in fonts.iter_fonts(CAPTION) if all(fonts.has_sign(font, c) for c in text)
+    ]
+    if fitting:
+        assert find_font(text, CAPTION) == fitting[0]
