@@ -14,7 +14,7 @@ from featx.core.errors import ExchangeError, require
 from featx.core.text import shorten
 from featx.core.typing import Array
 from featx.exchange.cells import read_cell
-from featx.exchange.incoming import Incoming, choose_column, name_stored
+from featx.exchange.incoming import Incoming, check_names, choose_column, name_stored
 from featx.exchange.metadata import KEY
 from featx.exchange.table import SIZES, VECTORS, ExportTable
 
@@ -99,6 +99,7 @@ def read_batches(
         Name of the column of vectors. None: the only one, or the one that an export of featx has.
     """
     pa = require("pyarrow", EXTRA)
+    check_names(path, schema.names)
     lists = [name for name in schema.names if _holds_vectors(pa, schema.field(name).type)]
     name = choose_column(path, column, lists, schema.names)
     columns, passed_over = read_texts(schema, open_batches, skip={*lists, name})

@@ -21,7 +21,7 @@ from featx.core.notes import note
 from featx.core.records import load_json
 from featx.core.text import guard_cell, shorten, unguard_cell
 from featx.core.typing import Array, VectorDtype, list_choices
-from featx.exchange.incoming import Incoming, choose_column
+from featx.exchange.incoming import Incoming, check_names, choose_column
 from featx.exchange.metadata import KEY
 from featx.exchange.table import SIZES, ExportTable
 from featx.images.labels import MISSING_WORDS
@@ -184,6 +184,7 @@ def _read_lines(
             sign = max(DELIMITERS, key=lambda one: len(next(csv.reader([header], delimiter=one))))
             lines = csv.reader(itertools.chain([header], stream), delimiter=sign, strict=True)
             names = [name.strip() for name in next(lines, [])]
+            check_names(path, names)
             where = [] if dtype is None else _find_vectors(path, names, column)
             texts = {index: TextsBuilder() for index in range(len(names)) if index not in {*where}}
             vectors: list[Array] = []

@@ -18,6 +18,7 @@ from featx.core.errors import CacheError, ExchangeError
 from featx.core.files import check_destination, explain_reading, follow_link
 from featx.core.fingerprint import Fingerprint
 from featx.core.learnt import Digests
+from featx.core.notes import note
 from featx.core.progress import stage
 from featx.core.text import count_noun, join_some, shorten, show_text
 from featx.core.typing import PathLike, VectorDtype
@@ -26,7 +27,7 @@ from featx.exchange.identity import describe_import
 from featx.exchange.incoming import Incoming, VectorStream
 from featx.exchange.metadata import ExchangeMetadata
 from featx.exchange.rows import ImportedRows, read_foreign_rows, read_own_rows
-from featx.images.labels import clean_label
+from featx.images.labels import clean_label, list_label_notes
 from featx.images.sources.columns import find_role
 from featx.labels.element import Labels, Recorded, build_entries
 
@@ -158,6 +159,12 @@ def import_embeddings(
     ImportReport
         Summary of the import.
 
+    Warns
+    -----
+    FeatxWarning
+        If labels are doubtful, such as two that differ only by case, or if a CSV was changed after
+        featx had written it.
+
     Raises
     ------
     ExchangeError
@@ -195,6 +202,9 @@ def import_embeddings(
         own = _find_metadata(incoming, named)
         rows = _read_rows(incoming, own, None if ids is None else Path(ids))
         info = describe_import(incoming, None if named is not None else own, named, embedding)
+    if own is None:
+        for text in list_label_notes(rows.rows["label"].count()):
+            note(f"{ids or path}: {text}")
     with (
         CacheLock(target) as lock,
         stage(f"writing {target.name}"),

@@ -151,6 +151,24 @@ def name_stored(path: Path, name: str, dtype: np.dtype[np.generic]) -> VectorDty
     return STORED[dtype.name]
 
 
+def check_names(path: Path, names: Sequence[str]) -> None:
+    """Refuse a table that has two columns of one name: it would be chance which one is meant.
+
+    Raises
+    ------
+    ExchangeError
+        If a name is there twice.
+    """
+    twice = [name for number, name in enumerate(names) if name and name in names[:number]]
+    if twice:
+        raise ExchangeError(
+            subject=str(path),
+            expected="each column once",
+            got=f"two columns {shorten(twice[0], 100)!r}",
+            remedy="Rename one of them.",
+        )
+
+
 def check_shape(path: Path, name: str, shape: Sequence[int]) -> None:
     """Refuse an array that is no matrix.
 

@@ -17,7 +17,7 @@ from featx.exchange.arrow_tables import (
     read_batches,
     read_texts,
 )
-from featx.exchange.incoming import Incoming
+from featx.exchange.incoming import Incoming, check_names
 from featx.exchange.table import SIZES, VECTORS, ExportTable
 
 BUFFER_BYTES = 1 << 20
@@ -70,6 +70,7 @@ def read_parquet(path: Path, column: str | None) -> Incoming:
 def read_parquet_texts(path: Path) -> tuple[dict[str, Texts], tuple[str, ...]]:
     """Read the columns of text, as `featx.exchange.arrow_tables.read_texts` does."""
     schema, _ = _read_schema(path)
+    check_names(path, schema.names)
     return read_texts(schema, functools.partial(_iter_batches, path), skip=[VECTORS])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from featx.images.labels import clean_label, drop_zeros
 from featx.images.names import escape_name
 from featx.images.sources.columns import find_columns, has_paths
 from featx.labels.element import FIELDS
+
+INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")
+"""Names that pandas gives to an index without a name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +106,13 @@ def read_foreign_rows(columns: Mapping[str, Texts], n_rows: int, path: Path) -> 
     names = {role: name for role, name in found.names.items() if name in columns}
     sha256 = next((name for name in columns if name.casefold() in ("digest", "sha256")), None)
     numbers = Texts.from_list(map(str, range(n_rows)))
-    given = columns.get(names.get("id", names.get("path", "")), numbers)
+    held = {role: columns[name] for role, name in names.items()}
+    given = held.get("id", held.get("path", numbers))
     ids = Texts.from_list(map(escape_name, given))
-    paths = Texts.from_list(map(escape_name, columns[names["path"]])) if "path" in names else ids
+    paths = Texts.from_list(map(escape_name, held["path"])) if "path" in held else ids
     said: dict[LabelField, Categories] = {}
     for role in FIELDS:
-        values = columns.get(names.get(role, ""))
-        cells = map(clean_label, values) if values is not None else [None] * n_rows
+        cells = map(clean_label, held[role]) if role in held else [None] * n_rows
         said[role] = drop_zeros(Categories.from_list(cells))
     further = {}
     passed_over = []
@@ -117,8 +121,10 @@ def read_foreign_rows(columns: Mapping[str, Texts], n_rows: int, path: Path) -> 
         own = clean_label(name) or ""
         if name in taken:
             continue
-        if not own or len(own) > MAX_NAME or own.casefold() in {*TAKEN, *FIELDS} or own in further:
-            passed_over.append(name)
+        is_taken = own.casefold() in {*TAKEN, *FIELDS} or own in further
+        # Both of the first are how R and pandas write numbers of rows.
+        if not own or INDEX.fullmatch(own) or len(own) > MAX_NAME or is_taken:
+            passed_over.append(name or "(without a name)")
         else:
             further[own] = drop_zeros(Categories.from_list(map(clean_label, column)))
     is_split = (names.get("split") or "").casefold() == "split"

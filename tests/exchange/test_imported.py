@@ -163,6 +163,7 @@ def write_wrong(name: str) -> None:
         "labels.csv": lambda: Path("labels.csv").write_text("id,label\na,ant\n"),
         "nan.csv": lambda: Path("nan.csv").write_text("id,e0,e1\na,1,nan\n"),
         "twice.csv": lambda: Path("twice.csv").write_text("id,e0,e1\na,1,2\nb,1,2\na,3,4\n"),
+        "same.csv": lambda: Path("same.csv").write_text("id,e0,e1,e1\na,1,2,3\n"),
         "v.pt": lambda: Path("v.pt").write_bytes(b""),
     }
     writers[name]()
@@ -189,6 +190,7 @@ def write_wrong(name: str) -> None:
         ("labels.csv", r"labels\.csv: expected a column of vectors, got columns id, label\."),
         ("nan.csv", r"nan\.csv, row 1: expected finite numbers of float32, got nan\."),
         ("twice.csv", r"row 3, column id: expected each id once, got 'a' again after row 1\."),
+        ("same.csv", r"same\.csv: expected each column once, got two columns 'e1'\. Rename one"),
         ("v.pt", r"v\.pt: expected a file of vectors: \.parquet, .*, got the suffix '\.pt'\."),
     ],
 )
@@ -256,6 +258,15 @@ def test_words_for_a_missing_value_say_nothing(folder: Path) -> None:
     with featx.open_cache("c.h5") as cache:
         assert cache.labels.tolist() == ["", "2", "1"]
         assert cache.read_column("price").to_list() == ["1", "", "3"]
+
+
+def test_numbers_of_rows_and_doubtful_labels_are_told(folder: Path) -> None:
+    np.save("v.npy", draw_vectors(3))
+    Path("ids.csv").write_text(",id,label,Unnamed: 0\n0,a,Cat,0\n1,b,cat,1\n2,c,cat,2\n")
+    with pytest.warns(featx.FeatxWarning, match=r"ids\.csv: labels differ only by case"):
+        report = run(ids="ids.csv")
+    assert report.columns == ()
+    assert report.passed_over == ("(without a name)", "Unnamed: 0")
 
 
 def test_heads_take_imports_of_one_model_and_refuse_others(folder: Path) -> None:
