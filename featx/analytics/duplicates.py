@@ -44,7 +44,7 @@ N_NULL = 2000
 NULL_RANK = 12
 """Rank of these neighbours, at least: they are alike, and hardly copies."""
 
-REPEATED = 2.0
+REPEATED = 3.0
 """Log-odds by which each further pair of an image comes later, among pairs of equal certainty."""
 
 MAX_ALL = 32

@@ -37,6 +37,10 @@ MIN_SAMPLED = 4096
 ROWS, COLUMNS = 2048, 8192
 """Shape of a block of products: 64 MB."""
 
+MAX_NEAR, N_OF_SAME = 256, 16
+"""Number of near rows of a row in one block, in the mean, above which only so many are taken: of
+thousands of blank images, all pairs would be near."""
+
 TINY = 1e-6
 """Smallest scale of distances: below, they are rounding."""
 
@@ -163,6 +167,10 @@ def _propose(P: Float32Array) -> tuple[IntArray, IntArray]:
             products = P[rows] @ swapped[columns].T
             near = products >= limits[rows, None]
             near |= products >= limits[None, columns]
+            if np.count_nonzero(near) > MAX_NEAR * len(near):  # hundreds of the same image
+                best = np.argpartition(products, -N_OF_SAME)[:, -N_OF_SAME:]
+                near[:] = False
+                np.put_along_axis(near, best, True, axis=1)
             hits = np.flatnonzero(near)
             a, b = hits // near.shape[1] + first, hits % near.shape[1] + second
             found.append((a[a < b], b[a < b]))

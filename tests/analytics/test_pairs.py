@@ -72,3 +72,15 @@ def test_equal_and_empty_vectors_are_no_matter(tmp_path: Path) -> None:
     X[:25] = 1
     found = find(tmp_path, X)
     assert np.isfinite(found.distance).all()
+
+
+def test_thousands_of_the_same_image_do_not_become_millions_of_pairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairs, "ROWS", 256)
+    monkeypatch.setattr(pairs, "COLUMNS", 1024)
+    X = np.random.default_rng(4).normal(size=(3000, 8)).astype(np.float32)
+    X[:2500] = X[0]
+    found = find(tmp_path, X)
+    assert len(found) < 150 * len(X)
+    assert len(np.unique(np.concatenate([found.a, found.b]))) > 0.9 * len(X)
