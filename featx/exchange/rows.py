@@ -116,7 +116,8 @@ def read_foreign_rows(columns: Mapping[str, Texts], n_rows: int, path: Path) -> 
         said[role] = drop_zeros(Categories.from_list(cells))
     further = {}
     passed_over = []
-    taken = {*names.values(), sha256, *SIZES}
+    near = {text.rpartition(" (")[0] for text in found.passed_over}  # such as "lable"
+    taken = {*names.values(), sha256, *SIZES, *near}
     for name, column in columns.items():
         own = clean_label(name) or ""
         if name in taken:

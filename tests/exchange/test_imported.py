@@ -269,6 +269,53 @@ def test_numbers_of_rows_and_doubtful_labels_are_told(folder: Path) -> None:
     assert report.passed_over == ("(without a name)", "Unnamed: 0")
 
 
+def test_a_column_that_is_nearly_named_label_is_told_and_not_recorded(folder: Path) -> None:
+    np.save("v.npy", draw_vectors(2))
+    Path("ids.csv").write_text("id,lable,dataset\na,x,cifar\nb,y,cifar\n")
+    report = run(ids="ids.csv")
+    assert (report.columns, report.passed_over) == (("dataset",), ("lable (nearest: label)",))
+
+
+def test_anndata_of_others_gives_x_or_a_matrix_of_obsm(folder: Path) -> None:
+    anndata = pytest.importorskip("anndata", reason="needs anndata")
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    sparse = pytest.importorskip("scipy.sparse")
+    obs = pandas.DataFrame(
+        {"label": pandas.Categorical(["a", None, "b"]), "score": [0.5, np.nan, 2.0]},
+        index=["0", "1", "2"],
+    )
+    vectors = draw_vectors(3)
+    data = anndata.AnnData(X=vectors, obs=obs, obsm={"X_pca": vectors[:, :2].astype(np.float64)})
+    data.write_h5ad("a.h5ad")
+    report = run("a.h5ad", ids=None)
+    assert (report.dim, report.n_labelled, report.columns) == (DIM, 2, ("score",))
+    with featx.open_cache("c.h5") as cache:
+        assert cache.labels.tolist() == ["a", "", "b"]
+        assert cache.read_column("score").to_list() == ["0.5", "", "2"]
+        assert np.array_equal(cache.read_vectors(), vectors)
+    assert run("a.h5ad", column="X_pca", output="pca.h5").dim == 2
+    with pytest.raises(ExchangeError, match="got 'X_umap'"):
+        run("a.h5ad", column="X_umap", output="d.h5")
+    anndata.AnnData(X=sparse.csr_matrix(vectors), obsm={"X_pca": vectors}).write_h5ad("s.h5ad")
+    with pytest.raises(ExchangeError, match=r"X: expected a dense matrix .* of obsm: X_pca"):
+        run("s.h5ad", output="d.h5")
+
+
+def test_lance_of_others_is_read(folder: Path) -> None:
+    lance = pytest.importorskip("lance", reason="needs pylance")
+    pa = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    vectors = draw_vectors(3)
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), DIM)
+    lance.write_dataset(pa.table({"vector": lists, "id": ["a", "b", "c"]}), "v.lance")
+    assert run("v.lance").n_rows == 3
+    with featx.open_cache("c.h5") as cache:
+        assert cache.ids.tolist() == ["a", "b", "c"]
+        assert np.array_equal(cache.read_vectors(), vectors)
+    Path("no.lance").mkdir()
+    with pytest.raises(ExchangeError, match=r"no\.lance: expected a Lance dataset"):
+        run("no.lance", output="d.h5")
+
+
 def test_heads_take_imports_of_one_model_and_refuse_others(folder: Path) -> None:
     run(ids="ids.csv", model="clip")
     np.save("new.npy", draw_vectors(10, seed=1))
