@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from featx.core.html import render_card
 from featx.core.typing import Float64Array, IntArray, StrArray
 from featx.images.entries import Entry
 
@@ -63,6 +64,20 @@ class SearchResult:
 
     def __len__(self) -> int:
         return len(self.queries)
+
+    def _repr_html_(self) -> str:
+        searched = f"{self.n_searched:,} of {self.n_rows:,}"
+        facts = [("cache", self.cache), ("embedding", self.embedding), ("rows searched", searched)]
+        lines = [
+            (query, ids[place], float(scores[place]), labels[place] or None, splits[place] or None)
+            for query, rows, ids, scores, labels, splits in zip(
+                *(self.queries, self.rows, self.ids, self.scores, self.labels, self.splits),
+                strict=True,
+            )
+            for place in np.flatnonzero(rows >= 0).tolist()
+        ]
+        header = ("query", "row", "cosine", "label", "split")
+        return render_card("SearchResult", facts, table=(header, lines))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as objects that ``json.dumps`` takes; each query with its list."""

@@ -271,7 +271,8 @@ class Selection:
         pandas.DataFrame
             One line per row; the index is the number of the row in the cache. Columns are ``id``,
             ``path``, ``label``, ``split``, ``group``, the recorded columns, ``digest``, ``width``,
-            ``height``, ``n_bytes``, ``mtime_ns`` and ``embedding``, a vector float32 ``(dim,)``. What is not known is missing (None or NA).
+            ``height``, ``n_bytes``, ``mtime_ns`` and ``embedding``, a vector float32 ``(dim,)``.
+            What is not known is missing (None or NA).
 
         Raises
         ------

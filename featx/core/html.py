@@ -64,15 +64,19 @@ def render_card(
 
 
 def _render_table(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+    """Render a table, numbers to the right; without a header, everything to the left."""
+
+    def style(value: Any) -> str:
+        is_number = bool(header) and isinstance(value, int | float | None)
+        return f'style="{_CELL}; text-align: {"right" if is_number else "left"}"'
+
     head = "".join(
-        f'<th scope="col" style="{_CELL}; text-align: {"right" if column else "left"}">'
-        f"{_escape(name)}</th>"
-        for column, name in enumerate(header)
+        f'<th scope="col" {style(value)}>{_escape(name)}</th>'
+        for name, value in zip(header, lines[0], strict=False)
     )
-    side = "right" if header else "left"
     body = "".join(
-        f'<tr><th scope="row" style="{_CELL}; text-align: left">{_escape(first)}</th>'
-        + "".join(f'<td style="{_CELL}; text-align: {side}">{_format(cell)}</td>' for cell in rest)
+        f'<tr><th scope="row" {style(str(first))}>{_escape(first)}</th>'
+        + "".join(f"<td {style(cell)}>{_format(cell)}</td>" for cell in rest)
         + "</tr>"
         for first, *rest in lines
     )
