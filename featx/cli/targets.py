@@ -101,16 +101,30 @@ def _list_scores(scores: TargetScores) -> list[tuple[str, str]]:
         ranked = _format(scores.macro_average_precision, scores.macro_average_precision_ci95)
         control = _format(scores.control_average_precision)
         return [
-            ("macro average precision", f"{ranked}; by chance {control}"),
+            (
+                "macro average precision",
+                f"{ranked}{_format_repeats(scores.repeats)}; by chance {control}",
+            ),
             ("macro F1", _format(scores.macro_f1)),
             ("all classes right", f"{scores.exact:.3f} of the rows"),
         ]
     explained = _format(scores.r2, scores.r2_ci95)
     error = _format(scores.mae, scores.mae_ci95, digits=".4g")
     return [
-        ("R2", f"{explained}; always the mean {_format(scores.control_r2)}"),
+        (
+            "R2",
+            f"{explained}{_format_repeats(scores.repeats)}; always the mean "
+            f"{_format(scores.control_r2)}",
+        ),
         ("mean absolute error", f"{error}; always the median {scores.control_mae:.4g}"),
     ]
+
+
+def _format_repeats(scores: tuple[float, ...]) -> str:
+    """Write between which scores several dealings of the folds lie."""
+    if not scores:
+        return ""
+    return f", dealt {len(scores)} times: {min(scores):.3f} to {max(scores):.3f}"
 
 
 def _format(

@@ -158,7 +158,6 @@ def fit_head(  # noqa: PLR0913
             scaling=scaling is not None,
             pca=pca is not None,
             previous=previous is not None,
-            repeats=repeats != 1,
         )
         fitted = fit_target(
             cache,
@@ -168,6 +167,7 @@ def fit_head(  # noqa: PLR0913
             embedding=embedding,
             C=C,
             cv=5 if cv == "auto" else cv,
+            repeats=repeats,
             seed=seed,
             progress=progress,
         )

@@ -12,16 +12,18 @@ from featx.core.learnt import join_digests, shorten_digests
 from featx.core.notes import note
 from featx.core.progress import show_progress, stage
 from featx.core.text import count_noun, join_some
-from featx.core.typing import BoolArray, Float64Array
+from featx.core.typing import BoolArray, Float64Array, IntArray
 from featx.fitting.comparable import choose_embeddings
 from featx.fitting.inputs import CacheLike, opened_cache
 from featx.fitting.memory import check_memory
 from featx.fitting.rows import FittingRows
 from featx.fitting.target_rows import TargetColumns, TargetRows, choose_target
-from featx.heads.crossing import MIN_UNITS
+from featx.heads.crossing import MIN_UNITS, Crossing
 from featx.heads.kinds import check_strength, get_kind
-from featx.heads.number import NumberFit, fit_number, score_number_folds
+from featx.heads.number import NumberFit, NumberScores, fit_number, score_number_folds
 from featx.heads.one_vs_rest import SeveralFit, fit_several, score_several_folds
+from featx.heads.repeats import check_repeats
+from featx.heads.several import SeveralScores
 from featx.heads.splits import check_seed
 from featx.heads.target_head import TargetHead, TargetScores
 from featx.heads.targets import MIN_ROWS, N_NAMED, Target, find_learnable
@@ -42,6 +44,7 @@ def fit_target(  # noqa: PLR0913
     embedding: Names | None = None,
     C: float | Literal["auto"] = "auto",
     cv: int = 5,
+    repeats: int = 1,
     seed: int = 0,
     progress: bool | None = None,
 ) -> TargetHead:
@@ -63,6 +66,8 @@ def fit_target(  # noqa: PLR0913
         Inverse strength of the L2 regularisation. ``"auto"`` chooses it by cross-validation.
     cv : int
         Number of folds of the cross-validation.
+    repeats : int
+        Number of dealings of the rows to folds that the held-out scores are averaged over.
     seed : int
         Seed of the folds.
     progress : bool or None
@@ -77,11 +82,13 @@ def fit_target(  # noqa: PLR0913
     """
     kind, columns = choose_target(target, several=several)
     check_seed(seed)
+    check_repeats(repeats)
     if C != "auto":
         check_strength(get_kind("logreg"), float(C))
     options: dict[str, Any] = {
         "C": None if C == "auto" else float(C),
         "n_folds": cv,
+        "repeats": repeats,
         "seed": seed,
     }
     with (
@@ -213,11 +220,11 @@ def _fit_several(
         classes=classes,
         thresholds=tuple(fit.thresholds.tolist()),
     )
-    scored = np.flatnonzero(~rows.learnt)
-    if fit.crossing is None or len(scored) < MIN_UNITS:
-        return target, fit, None
-    scores = score_several_folds(flags, fit.crossing, target, units=rows.units, scored=scored)
-    return target, fit, scores
+    scores = [
+        score_several_folds(flags, one, target, units=rows.units, scored=scored)
+        for one, scored in _list_scored(rows, fit)
+    ]
+    return target, fit, SeveralScores.average(scores) if scores else None
 
 
 def _fit_number(
@@ -230,8 +237,19 @@ def _fit_number(
         mean=float(numbers.mean()),
         median=float(np.median(numbers)),
     )
+    scores = [
+        score_number_folds(numbers, one, units=rows.units, scored=scored)
+        for one, scored in _list_scored(rows, fit)
+    ]
+    return target, fit, NumberScores.average(scores) if scores else None
+
+
+def _list_scored(rows: FittingRows, fit: SeveralFit | NumberFit) -> list[tuple[Crossing, IntArray]]:
+    """List the dealings to score, each with the rows that are new to the network.
+
+    There is none if rows were too few for folds, or too few of them are new.
+    """
     scored = np.flatnonzero(~rows.learnt)
     if fit.crossing is None or len(scored) < MIN_UNITS:
-        return target, fit, None
-    scores = score_number_folds(numbers, fit.crossing, units=rows.units, scored=scored)
-    return target, fit, scores
+        return []
+    return [(one, scored) for one in (fit.crossing, *fit.more)]

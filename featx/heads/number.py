@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from featx.core.typing import Array, Float64Array, IntArray
 from featx.heads.coordinates import Coordinates
 from featx.heads.crossing import Crossing, build_fair_folds, cross
 from featx.heads.dealing import count_runs, find_runs
+from featx.heads.repeats import average_fields, derive_seed
 from featx.heads.resampling import estimate_by_resampling
 from featx.heads.splits import Fold
 from featx.heads.units import count_units
@@ -52,6 +53,9 @@ class NumberScores:
     n_seen : int
         Number of other rows that were learnt from and are left out of the scores; the number of
         scored rows, if there are no rows that were not learnt from.
+    repeats : tuple of float
+        R2 of each dealing of the rows to folds, if there are several: all other scores are then
+        means over the dealings, and intervals are as wide as that of one. Else empty.
 
     See Also
     --------
@@ -67,6 +71,7 @@ class NumberScores:
     control_r2: float | None
     control_mae: float
     n_seen: int = 0
+    repeats: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values, for JSON."""
@@ -82,7 +87,22 @@ class NumberScores:
             Fields as `to_dict` returned them.
         """
         ends = {name: fields[name] and tuple(fields[name]) for name in ("r2_ci95", "mae_ci95")}
-        return cls(**{**fields, **ends})
+        return cls(**{**fields, **ends, "repeats": tuple(fields.get("repeats", ()))})
+
+    @classmethod
+    def average(cls, scores: Sequence[NumberScores]) -> NumberScores:
+        """Average the scores of several dealings of the same rows to folds.
+
+        Parameters
+        ----------
+        scores : sequence of NumberScores
+            Scores of each dealing, at least one.
+        """
+        if len(scores) == 1:
+            return scores[0]
+        names = ("r2", "r2_ci95", "mae", "mae_ci95", "control_r2", "control_mae")
+        repeats = tuple(one.r2 for one in scores if one.r2 is not None)
+        return replace(scores[0], **average_fields(scores, names), repeats=repeats)
 
 
 def score_numbers(
@@ -172,12 +192,15 @@ class NumberFit:
         Values of C that the search tried, ascending; none if it was given or rows were too few.
     crossing : Crossing or None
         Held-out predictions; None if rows were too few.
+    more : tuple of Crossing
+        Held-out predictions of further dealings of the rows to folds.
     """
 
     pipeline: Pipeline
     C: float
     tried: tuple[float, ...]
     crossing: Crossing | None
+    more: tuple[Crossing, ...] = ()
 
 
 def fit_number(
@@ -187,6 +210,7 @@ def fit_number(
     *,
     C: float | None = None,
     n_folds: int = 5,
+    repeats: int = 1,
     seed: int = 0,
 ) -> NumberFit:
     """Fit ridge regression of a number on embeddings.
@@ -204,19 +228,28 @@ def fit_number(
         `STRENGTHS` by the squared error.
     n_folds : int
         Number of folds.
+    repeats : int
+        Number of dealings of the rows to folds; the head depends on the first one alone.
     seed : int
         Seed of the folds.
     """
     strengths = np.array(STRENGTHS if C is None else [C])
     default = DEFAULT if C is None else 0
-    folds = build_fair_folds(find_runs(y, count_runs(len(y))), units, n_folds=n_folds, seed=seed)
+    strata = find_runs(y, count_runs(len(y)))
     scaler = StandardScaler().fit(X)
     coordinates = Coordinates.find(X, scaler.mean_, scaler.scale_)
     Z, everyone = coordinates.rows[:, 1:], np.arange(len(y))
-    parts = [_add_up(Z, y, rows) for rows in ([test for _, test in folds] or [everyone])]
-    crossing = None
-    if folds:
-        crossing = _cross(Z, y, folds, parts, strengths=strengths, default=default)
+
+    def deal(number: int) -> tuple[list[Sums], Crossing | None]:
+        seed_of = derive_seed(seed, number)
+        folds = build_fair_folds(strata, units, n_folds=n_folds, seed=seed_of)
+        parts = [_add_up(Z, y, rows) for rows in ([test for _, test in folds] or [everyone])]
+        if not folds:
+            return parts, None
+        return parts, _cross(Z, y, folds, parts, strengths=strengths, default=default)
+
+    parts, crossing = deal(0)
+    others = [] if crossing is None else [deal(number)[1] for number in range(1, repeats)]
     chosen = float(strengths[default if crossing is None else crossing.best])
     weights, intercept = _solve(parts, np.array([chosen]))
     coef, _ = coordinates.restore(np.concatenate([[0.0], weights[:, 0]])[None])
@@ -225,7 +258,11 @@ def fit_number(
     ridge.n_features_in_, ridge.n_iter_, ridge.solver_ = X.shape[1], None, "svd"
     tried = STRENGTHS if C is None and crossing is not None else ()
     return NumberFit(
-        pipeline=make_pipeline(scaler, ridge), C=chosen, tried=tried, crossing=crossing
+        pipeline=make_pipeline(scaler, ridge),
+        C=chosen,
+        tried=tried,
+        crossing=crossing,
+        more=tuple(one for one in others if one is not None),
     )
 
 

@@ -17,6 +17,7 @@ from featx.heads.coordinates import Coordinates
 from featx.heads.crossing import Crossing, build_fair_folds, cross
 from featx.heads.finish import set_linear
 from featx.heads.losses import Binomial
+from featx.heads.repeats import derive_seed
 from featx.heads.several import SeveralScores, choose_thresholds, score_several
 from featx.heads.solvers import LinearSolver, fit_exactly
 from featx.heads.splits import Fold
@@ -45,6 +46,8 @@ class SeveralFit:
         ``(n_classes,)``, chosen by F1 on held-out probabilities; 0.5 if there are none.
     crossing : Crossing or None
         Held-out probabilities; None if rows were too few.
+    more : tuple of Crossing
+        Held-out probabilities of further dealings of the rows to folds.
     """
 
     pipeline: Pipeline
@@ -52,6 +55,7 @@ class SeveralFit:
     tried: tuple[float, ...]
     thresholds: Float64Array
     crossing: Crossing | None
+    more: tuple[Crossing, ...] = ()
 
 
 def fit_several(
@@ -61,6 +65,7 @@ def fit_several(
     *,
     C: float | None = None,
     n_folds: int = 5,
+    repeats: int = 1,
     seed: int = 0,
 ) -> SeveralFit:
     """Fit one logistic regression for each class.
@@ -78,17 +83,25 @@ def fit_several(
         `STRENGTHS` by the log loss. The thresholds are chosen on held-out rows in any case.
     n_folds : int
         Number of folds.
+    repeats : int
+        Number of dealings of the rows to folds; the head depends on the first one alone.
     seed : int
         Seed of the folds.
     """
     strengths = np.array(STRENGTHS if C is None else [C])
-    folds = build_fair_folds(_stratify(flags), units, n_folds=n_folds, seed=seed)
+    strata = _stratify(flags)
     scaler = StandardScaler().fit(X)
     coordinates = Coordinates.find(X, scaler.mean_, scaler.scale_)
     loss = Binomial(flags)
-    crossing, thresholds = None, np.full(flags.shape[1], 0.5)
-    if folds:
-        crossing = _cross(coordinates, flags, folds, strengths)
+
+    def deal(number: int) -> Crossing | None:
+        seed_of = derive_seed(seed, number)
+        folds = build_fair_folds(strata, units, n_folds=n_folds, seed=seed_of)
+        return _cross(coordinates, flags, folds, strengths) if folds else None
+
+    crossing, thresholds = deal(0), np.full(flags.shape[1], 0.5)
+    others = [] if crossing is None else [deal(number) for number in range(1, repeats)]
+    if crossing is not None:
         thresholds = choose_thresholds(flags, crossing.predicted)
     at = 0 if C is not None else DEFAULT if crossing is None else crossing.best
     chosen = float(strengths[at])
@@ -100,6 +113,7 @@ def fit_several(
         tried=STRENGTHS if C is None and crossing is not None else (),
         thresholds=thresholds,
         crossing=crossing,
+        more=tuple(one for one in others if one is not None),
     )
 
 

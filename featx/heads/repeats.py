@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -167,3 +167,26 @@ def _average(ends: list[tuple[float, float]]) -> tuple[float, float]:
     """Average the ends of intervals."""
     low, high = np.mean(ends, axis=0).tolist()
     return low, high
+
+
+def average_fields(records: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
+    """Average fields of the scores of several dealings.
+
+    Parameters
+    ----------
+    records : sequence of objects
+        Scores of each dealing.
+    names : sequence of str
+        Fields that hold a number, the ends of an interval, or None.
+
+    Returns
+    -------
+    dict of str to object
+        Means by name; None for a field that one of the dealings lacks.
+    """
+    averaged: dict[str, Any] = {}
+    for name in names:
+        values = [getattr(record, name) for record in records]
+        known = None if None in values else np.mean(values, axis=0).tolist()
+        averaged[name] = tuple(known) if isinstance(known, list) else known
+    return averaged

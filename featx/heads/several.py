@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from featx.core.typing import Array, BoolArray, Float64Array, IntArray
+from featx.heads.repeats import average_fields
 from featx.heads.resampling import estimate_by_resampling
 from featx.heads.units import count_units
 
@@ -67,6 +68,10 @@ class SeveralScores:
     n_seen : int
         Number of other rows that were learnt from and are left out of the scores; the number of
         scored rows, if there are no rows that were not learnt from.
+    repeats : tuple of float
+        Macro average precision of each dealing of the rows to folds, if there are several: all
+        scores but those of single classes are then means over the dealings, and the interval is as
+        wide as that of one. Else empty.
 
     See Also
     --------
@@ -83,6 +88,7 @@ class SeveralScores:
     per_class: tuple[SeveralClassScores, ...]
     unknown_classes: tuple[str, ...] = ()
     n_seen: int = 0
+    repeats: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain values, for JSON."""
@@ -102,8 +108,26 @@ class SeveralScores:
             "macro_average_precision_ci95": ends and tuple(ends),
             "per_class": tuple(SeveralClassScores(**one) for one in fields["per_class"]),
             "unknown_classes": tuple(fields["unknown_classes"]),
+            "repeats": tuple(fields.get("repeats", ())),
         }
         return cls(**{**fields, **built})
+
+    @classmethod
+    def average(cls, scores: Sequence[SeveralScores]) -> SeveralScores:
+        """Average the scores of several dealings of the same rows to folds.
+
+        Parameters
+        ----------
+        scores : sequence of SeveralScores
+            Scores of each dealing, at least one.
+        """
+        if len(scores) == 1:
+            return scores[0]
+        ranked = "macro_average_precision"
+        averaged = average_fields(scores, (ranked, f"{ranked}_ci95", "macro_f1", "exact"))
+        found = [one.macro_average_precision for one in scores]
+        repeats = tuple(one for one in found if one is not None)
+        return replace(scores[0], **averaged, repeats=repeats)
 
 
 def score_several(  # noqa: PLR0913

@@ -54,6 +54,15 @@ def test_a_number_from_table_to_prediction(photos: Path, run_cli: Any) -> None:
     assert "predicts   the number price" in run_cli("info", "head.joblib").out
 
 
+def test_repeats_of_a_number_and_of_several_classes(photos: Path, run_cli: Any) -> None:
+    run_cli("label", photos, "table.csv", "--field", "price")
+    words = ("fit-head", photos, "--repeats", "3", "-o")
+    said = run_cli(*words, "price.joblib", "--target", "price").out
+    assert ", dealt 3 times: 0." in said.split("held-out R2: ")[1].splitlines()[0]
+    found = json.loads(run_cli(*words, "tags.joblib", "--several", "--json").out)
+    assert len(found["held_out"]["repeats"]) == 3
+
+
 def test_several_classes_from_labels_to_prediction(photos: Path, run_cli: Any) -> None:
     fitted = run_cli("fit-head", photos, "-o", "head.joblib", "--several")
     assert "logreg, C " in fitted.out

@@ -248,6 +248,38 @@ def test_a_wrong_strength_is_refused(path: Path) -> None:
         fit_target(path, None, several=True, C=-1.0)
 
 
+@pytest.mark.parametrize("kind", ["several", "number"])
+def test_repeats_average_the_scores_and_leave_the_head(path: Path, vectors: Any, kind: str) -> None:
+    noise = np.random.default_rng(3).normal(size=N_ROWS)
+    record(path, "price", (vectors[:, 0] + noise).tolist())
+    target, several = ("price", False) if kind == "number" else (None, True)
+    once = fit_target(path, target, several=several)
+    often = fit_target(path, target, several=several, repeats=4)
+    np.testing.assert_array_equal(often.predict(vectors), once.predict(vectors))
+    assert often.params == once.params
+    assert often.target == once.target
+    assert once.held_out is not None
+    assert often.held_out is not None
+    assert (once.held_out.repeats, len(often.held_out.repeats)) == ((), 4)
+    assert len(set(often.held_out.repeats)) > 1
+    main = "r2" if kind == "number" else "macro_average_precision"
+    assert often.held_out.repeats[0] == getattr(once.held_out, main)
+    assert getattr(often.held_out, main) == pytest.approx(np.mean(often.held_out.repeats))
+    widths = [np.ptp(getattr(one.held_out, f"{main}_ci95")) for one in (once, often)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.4)
+    often.save(path.with_suffix(".joblib"))
+    loaded = load_head(path.with_suffix(".joblib"))
+    assert isinstance(loaded, TargetHead)
+    assert loaded.held_out == often.held_out
+    assert type(often.held_out).from_dict(often.held_out.to_dict()) == often.held_out
+
+
+@pytest.mark.parametrize("repeats", [0, 1.5, "ten"])
+def test_repeats_that_are_none_are_refused(path: Path, repeats: Any) -> None:
+    with pytest.raises(HeadError, match=r"^repeats: expected a whole number from 1"):
+        featx.fit_head(path, several=True, repeats=repeats)
+
+
 # --- unknown images
 
 
