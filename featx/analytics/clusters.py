@@ -19,7 +19,7 @@ HELD_OUT = {"test": 0, "val": 1}
 def find_clusters(n_rows: int, a: IntArray, b: IntArray, score: Float64Array) -> IntArray:
     """Join pairs to clusters, but let no weak pair join two clusters.
 
-    A chain of weak pairs would join images that have little in common. So a pair that is less sure
+    One wrong pair would join two clusters that have nothing in common. So a pair that is less sure
     than 0.9 adds a row that is alone to a cluster, and joins no two clusters.
 
     Parameters
