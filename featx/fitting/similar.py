@@ -74,7 +74,7 @@ class LeakGain:
         if not self.is_sure:
             told = "whether the leak flattered the score: cannot tell"
         return (
-            f"{self.n_leaked:,} of {count_noun(self.n_held_out, 'row')} of {self.split} had "
+            f"{self.n_leaked} of {count_noun(self.n_held_out, 'row')} of {self.split} had "
             f"near-duplicates in train; a plain head scored {self.leaky:.4f} with these, and "
             f"{self.clean:.4f} without; {told} (95 % interval {low:.4f} to {high:.4f})"
         )
@@ -116,7 +116,7 @@ class SimilarRows:
     def __str__(self) -> str:
         told = (
             f"{count_noun(self.n_pairs, 'pair')} of near-duplicates in "
-            f"{count_noun(self.n_clusters, 'cluster')} stay together; {self.n_parted:,} were parted"
+            f"{count_noun(self.n_clusters, 'cluster')} stay together; {self.n_parted} were parted"
         )
         if self.n_missing:
             told += f"; {count_noun(self.n_missing, 'image')} could not be read"
