@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,26 @@ def write_vectors(
     columns = [build_column(info, vectors[info.name], dtype) for info in infos]
     write_rows(path, rows, columns, failures=failures, source=source)
     return path
+
+
+def write_noisy(path: Path) -> Path:
+    """Write a cache of 200 rows: every twentieth label is wrong, and the last row has no vector.
+
+    Its classes, ants and bees, are far apart. Row 7 is like none of them; rows 0 and 1 are copies
+    of one file in two classes and two splits.
+    """
+    rng = np.random.default_rng(0)
+    codes = np.arange(200) % 2
+    X = rng.normal(size=(200, 32)) + 8 * np.eye(2, 32)[codes]
+    X[7] = 15 * np.eye(32)[5]
+    X[1], X[199] = X[0], np.nan
+    codes[5::20] = 1 - codes[5::20]
+    rows = build_rows(
+        [("ants", "bees")[code] for code in codes],
+        ["val" if number % 4 == 0 else "train" for number in range(200)],
+    )
+    rows[1] = replace(rows[1], digest=rows[0].digest)
+    return write_vectors(path, [build_info(dim=32)], rows, {"tiny": X.astype(np.float32)})
 
 
 def mark_learnt(path: Path, rows: Any, name: str = "tiny") -> Path:

@@ -23,7 +23,7 @@ from featx.core.address import name_location
 from featx.core.columns import Table, Texts
 from featx.core.errors import CacheError, find_nearest
 from featx.core.notes import note
-from featx.core.text import count_noun, join_some, show_text
+from featx.core.text import count_noun, join_some, show_text, unguard_cell
 from featx.core.typing import CachePaths, IntArray, LabelKind, PathLike, check_choice
 from featx.fitting.label_field import clean_field
 from featx.fitting.label_table import (
@@ -287,6 +287,7 @@ def find_given(given: Texts, keys: Table, cache: Cache, folder: Path) -> tuple[I
     forms: tuple[tuple[Texts, Callable[[str], str]], ...] = (
         (paths, str),
         (keys["id"], escape_name),
+        (keys["id"], unguard_cell),  # as featx writes tables for spreadsheets
         (absolute, os.path.abspath),
         (absolute, lambda name: os.path.abspath(folder / name)),
     )

@@ -15,6 +15,7 @@ from featx.cache.joined import open_cache
 from featx.cli.app import app
 from featx.fitting.fit import fit_head
 from featx.fitting.label import label_cache
+from tests.builders import write_noisy
 
 GROUP = get_group(app)
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "json.md"
@@ -27,6 +28,7 @@ BY_NAME = {
     **dict.fromkeys(("n_parameters_by_block", "decode_images_per_s"), 1),
     "counts": 2,
     "options": 2,
+    "not_measured": 1,
 }
 """Number of levels of an object whose keys are names."""
 
@@ -48,6 +50,7 @@ LINES = [
     "predict size.joblib photos.h5",
     "predict head.joblib photos.h5",
     "predict head.joblib photos/val bad.jpg",
+    "audit noisy.h5 --table review.csv",
     "search photos.h5 val/ants/0.jpg",
     "montage photos.h5 -o classes.png",
     "info photos.h5",
@@ -113,6 +116,7 @@ def place(
     label_cache("photos.h5", sizes, field="size", author="ada")
     fit_head("photos.h5", "tags.joblib", several=True, C=1.0)
     fit_head("photos.h5", "size.joblib", target="size", C=1.0)
+    write_noisy(Path("noisy.h5"))
     np.save("vectors.npy", np.eye(3, 2, dtype=np.float32))
     Path("bad.jpg").write_bytes(b"no image")
     Path("labels.csv").write_text("id,label,author\nval/ants/0.jpg,a,ada\nval/ants/0.jpg,b,bob\n")
