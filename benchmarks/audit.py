@@ -70,7 +70,7 @@ def main() -> None:
 
 def measure_images(data: Path, n_seeds: int) -> None:
     """Flip labels of images, and find them by featx and by cleanlab."""
-    print("data, weights, seed: AP cleanlab, AP featx (whole ranking; its list alone);")
+    print("data, weights, seed: AP cleanlab, AP featx (all rows; its own ranking);")
     print("  cleanlab lists, of which flipped; featx lists, of which flipped, says (interval)")
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "cifar"
@@ -116,6 +116,7 @@ def compare(title: str, X: Array, codes: IntArray, *, units: IntArray | None, se
     issues = find_label_issues(given, plain, n_jobs=1)
     found = judge(X, given, units)
     assert isinstance(found, LabelErrors)
+    listed = found.rows[: found.n_listed]
     own = 1 - found.probabilities[np.arange(len(given)), given]
     scores = np.zeros(len(given))
     scores[found.rows] = found.scores
@@ -124,7 +125,7 @@ def compare(title: str, X: Array, codes: IntArray, *, units: IntArray | None, se
     low, high = found.n_wrong_ci95
     print(
         f"{title}: AP {theirs:.3f}, {ranked[0]:.3f} ({ranked[1]:.3f}); {issues.sum()}, "
-        f"{(issues & wrong).sum()}; {len(found)}, {wrong[found.rows].sum()}, "
+        f"{(issues & wrong).sum()}; {found.n_listed}, {wrong[listed].sum()}, "
         f"{found.n_wrong:.0f} ({low} to {high}) of {wrong.sum()}",
         flush=True,
     )
@@ -204,9 +205,9 @@ def run(
     found = judge(X, given)
     if isinstance(found, str):
         return 0.0, 0.0, 0.0, float(wrong.sum()), 1.0
-    right = int(wrong[found.rows].sum())
+    right = int(wrong[found.rows[: found.n_listed]].sum())
     low, high = found.n_wrong_ci95
-    return len(found), right, found.n_wrong, float(wrong.sum()), low <= right <= high
+    return found.n_listed, right, found.n_wrong, float(wrong.sum()), low <= right <= high
 
 
 def simulate_outliers(n_seeds: int) -> None:

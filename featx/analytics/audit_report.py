@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,12 +119,17 @@ class AuditReport:
         """Number of rows that are duplicates of a row to keep."""
         return int((~self.near_duplicates.kept).sum())
 
+    @property
+    def _n_label_errors(self) -> int:
+        """Number of label errors that are listed."""
+        return 0 if self.label_errors is None else self.label_errors.n_listed
+
     def list_lines(self) -> list[ReviewLine]:
         """List all findings, the most important ones first; a row may have several."""
         return [
             *self._iter_duplicates(),
             *self._iter_conflicts(),
-            *self._iter_label_errors(),
+            *itertools.islice(self._iter_label_errors(), self._n_label_errors),
             *self._iter_outliers(),
             *self._iter_blank(),
         ]

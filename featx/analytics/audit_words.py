@@ -80,7 +80,7 @@ def _describe_label_errors(report: AuditReport) -> str:
 def _describe_listed(found: LabelErrors) -> str:
     low, high = found.n_wrong_ci95
     return (
-        f"{len(found)} listed, about {found.n_wrong:.0f} of them wrong (95 % interval {low} to "
+        f"{found.n_listed} listed, about {found.n_wrong:.0f} of them wrong (95 % interval {low} to "
         f"{high}); the first {found.n_likely} are more likely wrong than right"
     )
 

@@ -24,6 +24,9 @@ MIN_ROWS = 100
 LEAST_SHARE = 0.6
 """Expected share of wrong labels among those listed: the list is as long as it can be with it."""
 
+LEAST_SCORE = 0.05
+"""Smallest probability of a label in the ranking, which goes on behind the list."""
+
 LEAST_PROBABILITY = 1e-6
 """A head's probability is taken to be at least this: no head is as sure as its tails say."""
 
@@ -37,21 +40,20 @@ class LabelErrors:
     Attributes
     ----------
     rows : ndarray of int64
-        ``(n,)``, rows of the cache.
+        ``(n,)``, rows of the cache. The first `n_listed` are worth a look; the ranking goes on down
+        to a probability of 5 %.
     labels, suggested : ndarray of str
         ``(n,)``, label of each row, and the class that the image looks like.
     scores : ndarray of float64
         ``(n,)``, probability that the label is wrong.
+    n_listed : int
+        Number of rows to look at: as many as there can be if 3 of 5 are wrong, by expectation.
     n_wrong : float
         Expected number of wrong labels among them.
     n_wrong_ci95 : (int, int)
         95 % interval of that number.
     rate, rate_ci95 : float, (float, float)
         Share of wrong labels among all rows that were judged, and its 95 % interval.
-    is_evident : bool
-        Whether there are wrong labels beyond doubt. If not, none is listed.
-    n_judged : int
-        Number of rows that were judged.
     judged : ndarray of int64
         ``(n_judged,)``, these rows.
     classes : ndarray of str
@@ -64,22 +66,24 @@ class LabelErrors:
     labels: StrArray
     suggested: StrArray
     scores: Float64Array
+    n_listed: int
     n_wrong: float
     n_wrong_ci95: tuple[int, int]
     rate: float
     rate_ci95: tuple[float, float]
-    is_evident: bool
     judged: IntArray
     classes: StrArray
     probabilities: Float64Array
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     @property
     def n_judged(self) -> int:
         """Number of rows that were judged."""
         return len(self.judged)
+
+    @property
+    def is_evident(self) -> bool:
+        """Whether there are wrong labels beyond doubt. If not, none is listed."""
+        return self.n_listed > 0
 
     @property
     def n_likely(self) -> int:
@@ -90,7 +94,7 @@ class LabelErrors:
         """Return the numbers, without the rows, as what JSON can hold."""
         return {
             "n_judged": self.n_judged,
-            "n_listed": len(self),
+            "n_listed": self.n_listed,
             "n_likely": self.n_likely,
             "n_wrong": round(self.n_wrong, 1),
             "n_wrong_ci95": list(self.n_wrong_ci95),
@@ -179,16 +183,20 @@ def find_label_errors(rows: LabelledRows, *, progress: bool | None = False) -> L
         scores, low, high = noise.scores, noise.low, noise.high
     if tail.is_evident:
         scores, low, high = (np.maximum(of, tail.scores) for of in (scores, low, high))
-    listed = choose_listed(scores)
-    others = found[listed].copy()
-    others[np.arange(len(listed)), codes[listed]] = -1
+    ranked = np.argsort(-scores, kind="stable")
+    ranked = ranked[scores[ranked] >= LEAST_SCORE]
+    n_listed = count_listed(scores[ranked])
+    listed = ranked[:n_listed]
+    others = found[ranked].copy()
+    others[np.arange(len(ranked)), codes[ranked]] = -1
     numbers, labels = rows.numbers[is_judged], classes.astype(object)
     n_wrong, bounds = float(scores[listed].sum()), _bound_sum(low[listed], high[listed])
     return LabelErrors(
-        rows=numbers[listed],
-        labels=labels[codes[listed]],
+        rows=numbers[ranked],
+        labels=labels[codes[ranked]],
         suggested=labels[others.argmax(axis=1)],
-        scores=scores[listed],
+        scores=scores[ranked],
+        n_listed=n_listed,
         n_wrong=n_wrong,
         n_wrong_ci95=bounds,
         rate=max(noise.rate, n_wrong / len(codes)),
@@ -196,29 +204,27 @@ def find_label_errors(rows: LabelledRows, *, progress: bool | None = False) -> L
             max(noise.rate_ci95[0], bounds[0] / len(codes)),
             max(noise.rate_ci95[1], bounds[1] / len(codes)),
         ),
-        is_evident=len(listed) > 0,
         judged=numbers,
         classes=labels,
         probabilities=found,
     )
 
 
-def choose_listed(scores: Float64Array) -> IntArray:
-    """Choose the labels to list, most certain first: by expectation, 3 in 5 of them are wrong.
+def count_listed(scores: Float64Array) -> int:
+    """Count the labels to list: as many as there can be if 3 of 5 are wrong, by expectation.
 
     Parameters
     ----------
     scores : ndarray of float64
-        ``(n_rows,)``, probability that the label of each row is wrong.
+        ``(n_rows,)``, descending: probabilities that the labels are wrong.
 
     Examples
     --------
-    >>> choose_listed(np.array([0.0, 0.3, 0.9])).tolist()
-    [2, 1]
+    >>> count_listed(np.array([0.9, 0.3, 0.1]))
+    2
     """
-    order = np.argsort(-scores, kind="stable")
-    shares = np.cumsum(scores[order]) / np.arange(1, len(order) + 1)
-    return order[: int((shares >= LEAST_SHARE).sum())]
+    shares = np.cumsum(scores) / np.arange(1, len(scores) + 1)
+    return int((shares >= LEAST_SHARE).sum())
 
 
 def _weigh(units: IntArray | None, n_rows: int) -> Float64Array:

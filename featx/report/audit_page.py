@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,8 +118,9 @@ def _list_cells(report: AuditReport) -> dict[str, Iterable[Cell]]:
     if wrong is not None:
         cells["label errors"] = [
             ((row,), (str(ids[row]), f"{label} → {suggested}", f"wrong: {score:.0%}"))
-            for row, label, suggested, score in zip(
-                wrong.rows.tolist(), wrong.labels, wrong.suggested, wrong.scores, strict=True
+            for row, label, suggested, score in itertools.islice(
+                zip(wrong.rows.tolist(), wrong.labels, wrong.suggested, wrong.scores, strict=True),
+                wrong.n_listed,
             )
         ]
     if far is not None:
