@@ -17,7 +17,7 @@ from featx.core.records import build_record
 from featx.heads.evaluate import CrossValidation
 
 FORMAT_NAME = "featx-head"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 COMPRESSIONS = {
     b"\x1f\x8b": "gzip",

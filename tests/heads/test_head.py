@@ -66,7 +66,7 @@ def test_load_head_of_another_version_is_refused_naming_both(tmp_path: Path) -> 
     head.save(tmp_path / "head.joblib")
     content = joblib.load(tmp_path / "head.joblib")
     joblib.dump(content | {"format_version": 99}, tmp_path / "head.joblib")
-    with pytest.raises(HeadError, match=r"expected head format 3, got 99"):
+    with pytest.raises(HeadError, match=r"expected head format 4, got 99"):
         load_head(tmp_path / "head.joblib")
 
 

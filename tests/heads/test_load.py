@@ -344,8 +344,8 @@ def test_load_head_with_other_fields_is_refused(tmp_path: Path, change: dict[str
 
 def test_load_head_of_the_format_before_asks_to_fit_again(tmp_path: Path) -> None:
     path = tmp_path / "head.joblib"
-    save_changed(build_head()[0], path, lambda content: content.update(format_version=2))
-    with pytest.raises(HeadError, match=r"expected head format 3, got 2\. Fit one with "):
+    save_changed(build_head()[0], path, lambda content: content.update(format_version=3))
+    with pytest.raises(HeadError, match=r"expected head format 4, got 3\. Fit one with "):
         load_head(path)
 
 

@@ -30,12 +30,13 @@ from sklearn.svm import SVC, LinearSVC
 from featx.core.errors import HeadError
 from featx.core.typing import Array
 from featx.heads.allowed import ESTIMATORS, RefusedTypeError
+from featx.heads.head_file import FORMAT_VERSION
 from featx.heads.load import load_head
 from featx.heads.unpickling import MAX_DEPTH, MAX_OPERATIONS, check_values, read_pickle
 
 RECONSTRUCT = np.array([None]).__reduce__()[0]
 
-START = {"format": "featx-head", "format_version": 3}
+START = {"format": "featx-head", "format_version": FORMAT_VERSION}
 
 
 class Call:
