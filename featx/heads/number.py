@@ -146,7 +146,9 @@ def score_numbers(
         varied = weights @ middle**2 - (weights @ middle) ** 2 / n_rows
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(
-                varied > 1e-12 * (weights @ y**2), 1 - (weights @ squares) / varied, np.nan
+                varied > 1e-12 * (weights @ (y**2 + middle**2)),
+                1 - (weights @ squares) / varied,
+                np.nan,
             )
 
     def average(weights: Float64Array) -> Float64Array:

@@ -52,6 +52,13 @@ def test_the_strength_is_chosen_where_it_predicts_best() -> None:
     assert r2_score(truth, fit.pipeline.predict(fresh)) > 0.85
 
 
+def test_samples_without_the_few_other_numbers_have_no_share_of_variance() -> None:
+    y = np.concatenate([np.zeros(55), np.arange(1.0, 4.0)])
+    scores = score_numbers(y, np.full(58, y.mean() + 0.01), mean=float(y.mean()), median=0.0)
+    assert scores.r2_ci95 is not None
+    assert -1 < scores.r2_ci95[0] < 0 < scores.r2_ci95[1] < 1
+
+
 def test_scores_are_those_of_scikit_learn() -> None:
     _, y = build_rows(80, 5)
     predicted = y + np.random.default_rng(1).normal(size=80)
