@@ -145,8 +145,8 @@ def score_repeats(
     (0.625, (0.75, 0.5), (0.75, 0.5))
     """
     right = np.asarray(predicted == codes, np.float64)  # (n_repeats, n_rows)
-    classes, of_row, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    weights = 1 / (len(classes) * counts[of_row])
+    shares = [right[:, codes == code].mean(axis=1) for code in np.unique(codes)]
+    of_dealings = np.stack(shares, axis=1).mean(axis=1)  # (n_repeats,), mean over the classes
     folds: dict[str, int | None] = {"n_folds": n_folds, "n_dims": n_dims}
     # Shares of the dealings spread less within units than single answers do: their interval would
     # be 13 % narrower, and their mean errs 5 % less (simulated, units of 5 rows).
@@ -156,10 +156,10 @@ def score_repeats(
         n_repeats=len(right),
         accuracy=float(right.mean()),
         accuracy_ci95=_average(ends),
-        balanced_accuracy=min(1.0, float(weights @ right.mean(axis=0))),
+        balanced_accuracy=float(of_dealings.mean()),
         balanced_accuracy_ci95=_average(balanced),
         accuracies=tuple(right.mean(axis=1).tolist()),
-        balanced_accuracies=tuple(np.minimum(right @ weights, 1.0).tolist()),
+        balanced_accuracies=tuple(of_dealings.tolist()),
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from featx.core.typing import Array, Float32Array
 from featx.fitting.fit import summarise_search
 from featx.heads.classifier import HeadClassifier
-from featx.heads.evaluate import CrossValidation
+from featx.heads.evaluate import CrossValidation, score_predictions
 from featx.heads.intervals import estimate_balanced_interval, estimate_interval
 from featx.heads.repeats import RepeatedScores, derive_seed, score_repeats
 from featx.heads.splits import MAX_SEED
@@ -78,12 +78,26 @@ def test_score_repeats_averages_scores_and_ends_of_intervals() -> None:
     assert found.accuracy == pytest.approx(right.mean())
     np.testing.assert_allclose(found.accuracies, right.mean(axis=1))
     recalls = [(one[:30].mean() + one[30:].mean()) / 2 for one in right]
-    np.testing.assert_allclose(found.balanced_accuracies, recalls)
+    assert found.balanced_accuracies == tuple(recalls)
     assert found.balanced_accuracy == pytest.approx(np.mean(recalls))
     single = [estimate_interval(one, units, n_folds=5, n_dims=8) for one in right]
     np.testing.assert_allclose(found.accuracy_ci95, np.mean(single, axis=0))
     single = [estimate_balanced_interval(one, codes, units, n_folds=5, n_dims=8) for one in right]
     np.testing.assert_allclose(found.balanced_accuracy_ci95, np.mean(single, axis=0))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 12])
+def test_first_dealing_has_the_scores_of_one_to_the_last_bit(n_classes: int) -> None:
+    rng = np.random.default_rng(n_classes)
+    codes = np.sort(rng.integers(n_classes, size=149))
+    classes = np.arange(n_classes).astype(str)
+    predicted = np.where(rng.random((3, 149)) < 0.8, codes, rng.integers(n_classes, size=149))
+    found = score_repeats(codes, predicted, n_folds=5)
+    once = score_predictions(classes[codes], classes[predicted[0]], classes=classes, n_folds=5)
+    assert found.accuracies[0] == once.accuracy
+    assert found.balanced_accuracies[0] == once.balanced_accuracy
+    right = score_repeats(codes, np.tile(codes, (3, 1)), n_folds=5)
+    assert (right.balanced_accuracy, right.balanced_accuracies) == (1.0, (1.0,) * 3)
 
 
 def test_interval_of_the_same_dealing_a_hundred_times_is_that_of_one() -> None:
