@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from featx.core.errors import HeadError
 from featx.heads.class_weights import ClassWeight
 
 if TYPE_CHECKING:
@@ -42,6 +43,13 @@ def _build_discriminant(strength: float, task: Task, *, has_priors: bool) -> Any
 
     from featx.heads.closed_forms import weigh_priors
 
+    if len(task.codes) <= task.n_classes:
+        raise HeadError(
+            subject=f"kind {'lda' if has_priors else 'nearest-mean'}",
+            expected="more rows than classes",
+            got=f"{len(task.codes)} rows of {task.n_classes} classes",
+            remedy="Label more rows, or pass kind='logreg'.",
+        )
     priors = weigh_priors(task, np.arange(len(task.codes)), has_priors=has_priors)
     return LinearDiscriminantAnalysis(solver="lsqr", shrinkage=strength, priors=priors)
 

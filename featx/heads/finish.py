@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.linear_model import RidgeClassifier
 from sklearn.preprocessing import LabelBinarizer
 
+from featx.core.process import ignore_warnings
 from featx.core.typing import Array, Float64Array
 from featx.heads.class_weights import ClassWeight
 from featx.heads.kernels import MAX_EXACT, map_task
@@ -62,7 +63,9 @@ def fit_classifier(
         set_linear(classifier[-1], coef, intercept, classes)
         classifier.steps[0] = (classifier.steps[0][0], fitted)
         return classifier
-    return classifier.fit(scaled, labels)
+    # A class of a single row has no spread; scikit-learn would advise to reshape the rows.
+    with ignore_warnings(UserWarning, "Only one sample available"):
+        return classifier.fit(scaled, labels)
 
 
 def set_linear(classifier: Any, coef: Array, intercept: Array, classes: Array) -> Any:

@@ -289,3 +289,13 @@ def test_classifier_option_out_of_range_is_refused(options: dict[str, Any], mess
     X, y = build_blobs()
     with pytest.raises(HeadError, match=message):
         HeadClassifier(**options).fit(X, y)
+
+
+@pytest.mark.parametrize("kind", ["lda", "nearest-mean"])
+def test_discriminants_of_classes_of_one_row(kind: str) -> None:
+    X = np.random.default_rng(0).normal(size=(12, 4)) + 5 * np.eye(12, 4)
+    message = rf"^kind {kind}: expected more rows than classes, got 3 rows of 3 classes\. "
+    with pytest.raises(HeadError, match=message):
+        HeadClassifier(kind).fit(X[:3], np.array(["ants", "bees", "cats"]))
+    y = np.array(["ants"] * 11 + ["bees"])  # scikit-learn would warn of the only bee
+    assert HeadClassifier(kind).fit(X, y).search_ is not None
