@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from featx.cache.reader import Cache
-from featx.cache.side_by_side import read_joined, read_learnt_by
+from featx.cache.side_by_side import Names, list_names, read_joined, read_learnt_by
 from featx.core.errors import HeadError, suggest
 from featx.core.notes import note
 from featx.core.progress import show_progress
@@ -151,7 +151,7 @@ def compare_kinds(
     cache: CacheLike,
     *,
     kinds: Sequence[str] | None = None,
-    embeddings: Sequence[str] | None = None,
+    embeddings: Names | None = None,
     split: str | None = None,
     cv: int = 5,
     class_weight: ClassWeight = None,
@@ -170,7 +170,7 @@ def compare_kinds(
         Cache with labels, or several caches as `featx.open_cache` takes them.
     kinds : sequence of str, optional
         Kinds to compare. Default: all.
-    embeddings : sequence of str, optional
+    embeddings : str or sequence of str, optional
         Names of the embeddings to compare; names with ``+`` between them, such as
         ``"mobilenet_v2+resnet50"``, are read side by side. Default: all of the cache, each alone.
     split : str, optional
@@ -313,12 +313,10 @@ def name_heads(heads: Sequence[HeadLike]) -> dict[str, HeadLike]:
     }
 
 
-def _choose_embeddings(
-    cache: Cache, embeddings: Sequence[str] | None
-) -> dict[str, tuple[str, ...]]:
+def _choose_embeddings(cache: Cache, embeddings: Names | None) -> dict[str, tuple[str, ...]]:
     """Choose the embeddings to compare; names with ``+`` between them are read side by side."""
     chosen = {}
-    for text in embeddings or cache.embeddings:
+    for text in list_names(embeddings or cache.embeddings):
         is_name = text in cache.embeddings  # a name may have a "+", too
         infos = choose_embeddings(cache, text if is_name else text.split("+"))
         chosen[text] = tuple(info.name for info in infos)

@@ -29,6 +29,10 @@ def describe_growth(before: Head, after: Head) -> str:
         if classes:
             noun = "class" if len(classes) == 1 else "classes"
             parts.append(f"{name} {noun} {join_some(classes, N_NAMED)}")
+    if [one.fingerprint for one in before.embeddings] != [
+        one.fingerprint for one in after.embeddings
+    ]:
+        parts.append(f"embeddings {_name_embeddings(before)} → {_name_embeddings(after)}")
     for name, value in after.params.items():
         if name in before.params:
             parts.append(f"{name} {before.params[name]:.3g} → {value:.3g}")
@@ -36,3 +40,8 @@ def describe_growth(before: Head, after: Head) -> str:
         scores = (before.cross_validation.scores.accuracy, after.cross_validation.scores.accuracy)
         parts.append("held-out accuracy {:.3f} → {:.3f}".format(*scores))
     return f"since the former head of {before.fitted_on.n_rows:,} rows: {', '.join(parts)}"
+
+
+def _name_embeddings(head: Head) -> str:
+    """Name the embeddings of a head, with the digest of each fingerprint."""
+    return " and ".join(f"{one.name} ({one.fingerprint.digest})" for one in head.embeddings)

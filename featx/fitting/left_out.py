@@ -145,12 +145,12 @@ def describe_vector(embeddings: Names) -> str:
     >>> describe_vector("mini")
     'a vector in embedding mini'
     >>> describe_vector(["mini", "lenet5"])
-    'a vector in each of the embeddings mini and lenet5'
+    'a vector in one of the embeddings mini and lenet5'
     """
     names = list_names(embeddings)
     if len(names) == 1:
         return f"a vector in embedding {names[0]}"
-    return f"a vector in each of the embeddings {', '.join(names[:-1])} and {names[-1]}"
+    return f"a vector in one of the embeddings {', '.join(names[:-1])} and {names[-1]}"
 
 
 def note_left_out(cache: Cache, split: str, embeddings: Names, *, unsplit: bool = True) -> None:

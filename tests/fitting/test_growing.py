@@ -9,7 +9,7 @@ import pytest
 
 from featx.core.errors import FeatxWarning, HeadError
 from featx.fitting.fit import fit_head
-from tests.builders import MakeCache, rewrite_values
+from tests.builders import MakeCache, MakeInfo, rewrite_values
 
 
 def test_fit_head_from_a_former_head_tells_what_has_changed(make_cache: MakeCache) -> None:
@@ -38,6 +38,18 @@ def test_fit_head_from_a_former_head_takes_what_is_given_anew(cache_path: Path) 
 def test_fit_head_from_a_file(cache_path: Path, tmp_path: Path) -> None:
     fit_head(cache_path, tmp_path / "head.joblib", kind="nearest-mean", cv=3)
     assert fit_head(cache_path, previous=tmp_path / "head.joblib", cv=3).kind == "nearest-mean"
+
+
+def test_fit_head_from_a_former_head_of_another_embedding_says_so(
+    make_cache: MakeCache, make_info: MakeInfo
+) -> None:
+    cache = make_cache(infos=[make_info("tiny"), make_info("mini")])
+    before = fit_head(cache, embedding="tiny", cv=3)
+    told = r"embeddings tiny \(\w{12}\) → mini \(\w{12}\) and tiny \(\w{12}\), C "
+    with pytest.warns(FeatxWarning, match=told):
+        fit_head(cache, embedding=["mini", "tiny"], previous=before, cv=3)
+    with pytest.warns(FeatxWarning, match=r"rows more, C "):
+        fit_head(cache, previous=before, cv=3)
 
 
 def test_fit_head_from_what_is_no_head_is_refused(cache_path: Path, tmp_path: Path) -> None:
