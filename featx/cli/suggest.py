@@ -144,7 +144,7 @@ def describe(found: "Suggestions") -> str:
     ]
     told = ", ".join(f"{count:,} {text}" for count, text in others if count)
     return (
-        f"{len(found):,} {found.strategy} rows ({found.because}) of {found.n_open:,} that may be "
+        f"{count_noun(len(found), f'{found.strategy} row')} ({found.because}) of {found.n_open:,} that may be "
         f"labelled next{looked}; {count_noun(found.n_rows, 'row')} in all"
         + (f", {told}" if told else "")
     )
