@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from featx.analytics.suggestions import Suggestions
 from featx.cache.reader import Cache
 from featx.cache.side_by_side import Names, read_present_in
 from featx.core.text import count_noun
@@ -83,13 +84,22 @@ class Pool:
 
     def describe(self) -> str:
         """Say how many rows may be labelled next, and why the others may not."""
-        others = [
-            (self.n_labelled, "labelled"),
-            (self.n_held_out, "in val or test"),
-            (self.n_without_vector, "without a vector"),
-            (self.n_alike, "copies, or of the group, of another row"),
-        ]
-        told = ", ".join(f"{n:,} {text}" for n, text in others if n)
-        return f"of {count_noun(self.n_rows, 'row')}, {len(self.rows):,} may be labelled next" + (
-            f" ({told})" if told else ""
-        )
+        rows = count_noun(self.n_rows, "row")
+        return f"of {rows}, {len(self.rows):,} may be labelled next{describe_others(self)}"
+
+
+def describe_others(account: Pool | Suggestions) -> str:
+    """Say why rows are not suggested, each row once, behind a comma; empty if there are none.
+
+    Parameters
+    ----------
+    account : Pool or Suggestions
+        Numbers of these rows.
+    """
+    others = [
+        (account.n_labelled, "labelled"),
+        (account.n_held_out, "in val or test"),
+        (account.n_without_vector, "without a vector"),
+        (account.n_alike, "copies, or of the group, of another row"),
+    ]
+    return "".join(f", {n:,} {text}" for n, text in others if n)

@@ -135,16 +135,11 @@ def print_suggestions(found: "Suggestions") -> None:
 
 def describe(found: "Suggestions") -> str:
     """Say how many rows were chosen, how and why, and give the account of all rows."""
+    from featx.analytics.pool import describe_others
+
     looked = "" if found.n_considered == found.n_open else f", {found.n_considered:,} looked at"
-    others = [
-        (found.n_labelled, "labelled"),
-        (found.n_held_out, "in val or test"),
-        (found.n_without_vector, "without a vector"),
-        (found.n_alike, "copies, or of the group, of another row"),
-    ]
-    told = ", ".join(f"{count:,} {text}" for count, text in others if count)
     return (
-        f"{count_noun(len(found), f'{found.strategy} row')} ({found.because}) of {found.n_open:,} that may be "
-        f"labelled next{looked}; {count_noun(found.n_rows, 'row')} in all"
-        + (f", {told}" if told else "")
+        f"{count_noun(len(found), f'{found.strategy} row')} ({found.because}) of "
+        f"{found.n_open:,} that may be labelled next{looked}; "
+        f"{count_noun(found.n_rows, 'row')} in all{describe_others(found)}"
     )

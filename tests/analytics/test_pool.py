@@ -26,8 +26,8 @@ def test_each_row_is_counted_once(tmp_path: Path) -> None:
     assert counts == (2, 2, 2, 1)
     assert sum(counts) + len(pool.rows) == pool.n_rows == 10
     assert pool.describe() == (
-        "of 10 rows, 3 may be labelled next (2 labelled, 2 in val or test, 2 without a vector, "
-        "1 copies, or of the group, of another row)"
+        "of 10 rows, 3 may be labelled next, 2 labelled, 2 in val or test, 2 without a vector, "
+        "1 copies, or of the group, of another row"
     )
 
 

@@ -43,6 +43,7 @@ FLAGS = {
 OTHERS = {
     *("--torch-backend", "--shm-size", "--model", "--out", "--rounds", "--photos", "--seconds"),
     *("--images", "--work", "--table", "--sizes", "--ways", "--plot", "--preload"),
+    *("--stop", "--train", "--test", "--small"),
     *("--seeds", "--n-test", "--blocks", "--backbones", "--dims", "--old", "--parts"),
     *("--array", "--dependency", "--parsable"),
     *("--head", "--port", "--address", "--disable-usage-stats"),

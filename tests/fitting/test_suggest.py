@@ -197,7 +197,7 @@ def test_gain_of_the_last_labels_is_told(tmp_path: Path, truth: list[str]) -> No
 
 def test_fewer_rows_than_asked_for_are_told(unlabelled: Path, truth: list[str]) -> None:
     say(unlabelled, truth, range(298))
-    with pytest.warns(FeatxWarning, match=r"2 may be labelled next .*; 50 were asked for"):
+    with pytest.warns(FeatxWarning, match=r"2 may be labelled next, .*; 50 were asked for"):
         assert len(suggest(unlabelled)) == 2
     say(unlabelled, truth, [298, 299])
     with pytest.raises(CacheError, match="none: of 300 rows, 0 may be labelled next"):
