@@ -38,6 +38,7 @@ class LabelColumns(abc.ABC):
     path: Path
     source: str
     embeddings: tuple[str, ...]
+    is_open = True
 
     @abc.abstractmethod
     def read_column(self, name: str, start: int = 0, stop: int | None = None) -> Any:

@@ -100,6 +100,7 @@ class Cache(SelectableCache):
 
     def close(self) -> None:
         """Close the file."""
+        self.is_open = False
         self._stack.close()
 
     @property

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from featx.cache.conditions import RowColumns, Where, check_mask, find_labels, list_columns
-from featx.cache.frames import build_arrow, build_pandas
+from featx.cache.frames import VECTORS, build_arrow, build_pandas
 from featx.cache.label_columns import LabelColumns
 from featx.cache.tables import BLOCK_ROWS
 from featx.core.columns import Table, iter_blocks
-from featx.core.errors import FeatxError
+from featx.core.errors import CacheError, FeatxError
 from featx.core.html import render_card
 from featx.core.text import count_noun
 from featx.core.typing import Array, BoolArray, IntArray, StrArray, Vectors
@@ -106,6 +106,15 @@ class Selection:
         """Class name of each row ``(n,)``, the same as `labels`."""
         return self.labels
 
+    def _check_open(self) -> None:
+        if not self.cache.is_open:
+            raise CacheError(
+                subject=str(self.cache.path),
+                expected="an open cache",
+                got="a closed one",
+                remedy="Read what was selected within the with block of featx.open_cache.",
+            )
+
     def _read_texts(self, name: str) -> StrArray:
         values: StrArray = self.read_column(name).to_array()
         return values
@@ -123,6 +132,7 @@ class Selection:
         Texts, Categories or ndarray
             The values.
         """
+        self._check_open()
         if not len(self):
             return self.cache.read_column(name, 0, 0)
         first, last = int(self.rows[0]), int(self.rows[-1])
@@ -163,6 +173,7 @@ class Selection:
         CacheError
             If a row has no vector in this embedding, or if a vector is not finite.
         """
+        self._check_open()
         return self.cache.read_vectors(embedding or self.embedding, self.rows)
 
     def select(
@@ -328,6 +339,13 @@ class Selection:
         """Read which rows have a vector in an embedding, and these vectors as float32."""
         if embedding is False:
             return None
+        if VECTORS in self.cache.columns:
+            raise CacheError(
+                subject=str(self.cache.path),
+                expected=f"no recorded column {VECTORS}, which is the name of the vectors",
+                got="one",
+                remedy="Pass embedding=False, or read the vectors with read_vectors().",
+            )
         name = self.cache.get_info(embedding or self.embedding).name
         present = self.cache.read_present(name)[self.rows]
         vectors = self.cache.read_vectors(name, self.rows[present])

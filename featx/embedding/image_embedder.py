@@ -328,6 +328,8 @@ def _read_rows(X: Any) -> list[Entry]:
         X = np.asarray(X)
     if isinstance(X, str | bytes) or is_pillow(X) or hasattr(X, "read"):
         raise _refuse("one image")
+    if not hasattr(X, "__iter__"):
+        raise _refuse(type(X).__name__)
     if is_array(X) and not (isinstance(X, np.ndarray) and X.dtype == object) and not is_text(X):
         if len(X.shape) != 4:
             raise _refuse(f"an array of shape {tuple(X.shape)}")

@@ -226,3 +226,20 @@ def test_notebook_shows_a_table_with_escaped_names(odd: Cache) -> None:
         assert "(no label)" in shown
     assert "vectors, dim 3" in odd._repr_html_()
     assert "4 rows, 4 values" in odd._repr_html_()
+
+
+def test_selection_of_a_closed_cache_says_so(cache_path: Path) -> None:
+    with open_cache(cache_path) as cache:
+        chosen = cache.select("val")
+    for read in (lambda: chosen.X, lambda: chosen.ids):
+        with pytest.raises(CacheError, match=r"an open cache, got a closed one.*with block"):
+            read()
+
+
+def test_recorded_column_of_the_name_of_the_vectors_is_not_overwritten(cache_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow")
+    label_cache(cache_path, {"bees/000.jpg": "x"}, field="embedding", author="ada")
+    with open_cache(cache_path) as cache:
+        with pytest.raises(CacheError, match=r"no recorded column embedding.*embedding=False"):
+            cache.to_arrow()
+        assert cache.to_arrow(False)["embedding"][0].as_py() == "x"

@@ -117,6 +117,7 @@ def test_images_come_as_a_column_of_a_data_frame(make: Any, paths: list[str]) ->
     [
         pytest.param("a.jpg", "one image", id="path"),
         pytest.param(np.zeros((3, 4, 3), np.uint8), r"an array of shape \(3, 4, 3\)", id="image"),
+        pytest.param(None, "NoneType", id="none"),
         pytest.param(["photos"], "a path of several images", id="folder"),
     ],
 )
