@@ -181,8 +181,8 @@ def find_label_errors(rows: LabelledRows, *, progress: bool | None = False) -> L
     scores, low, high = np.zeros((3, len(codes)))
     if noise.is_evident:
         scores, low, high = noise.scores, noise.low, noise.high
-    if tail.is_evident:
-        scores, low, high = (np.maximum(of, tail.scores) for of in (scores, low, high))
+    elif tail.is_evident:  # a bound: beside the probabilities of the noise, it would promise more
+        scores = low = high = tail.scores
     ranked = np.argsort(-scores, kind="stable")
     ranked = ranked[scores[ranked] >= LEAST_SCORE]
     n_listed = count_listed(scores[ranked])
