@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from featx.core.text import count_noun
 from featx.core.typing import Split, StrArray, list_choices
 from featx.fitting.inputs import are_measured, check_labels, check_several
 from featx.heads.dealing import count_runs, find_runs
@@ -52,16 +53,19 @@ class Strata:
         ('0.0 to 2.0', '2.5 to 4.5', '5.0 to 7.0', '7.5 to 9.5')
         """
         rows = np.flatnonzero(labels != "")
-        if not are_measured(labels[rows]):
+        n_wanted = [round(fraction * len(rows)) for fraction in fractions if fraction]
+        if not are_measured(labels[rows]) or _have_room(labels[rows], n_wanted):
             names = tuple(np.unique(labels[rows]).tolist())
             return cls(of_row=labels, names=names, are_runs=False)
         numbers = labels[rows].astype(np.float64)
-        n_wanted = [round(fraction * len(rows)) for fraction in fractions if fraction]
         codes = find_runs(numbers, max(1, min([count_runs(len(rows)), *n_wanted])))
         order = np.argsort(numbers, kind="stable")
         ends = np.searchsorted(codes[order], np.arange(codes.max() + 2))
         texts = labels[rows[order]].tolist()
-        runs = [f"{texts[start]} to {texts[end - 1]}" for start, end in itertools.pairwise(ends)]
+        runs = [
+            " to ".join(dict.fromkeys((texts[start], texts[end - 1])))
+            for start, end in itertools.pairwise(ends)
+        ]
         of_row = np.full(len(labels), "", object)
         of_row[rows] = np.array(runs, object)[codes]
         return cls(of_row=of_row, names=tuple(runs), are_runs=True)
@@ -111,5 +115,11 @@ class Strata:
             return []
         return [
             "the labels look like numbers: each split takes its share of "
-            f"{len(self.names)} runs of like ones"
+            f"{count_noun(len(self.names), 'run')} of like ones, not of each label"
         ]
+
+
+def _have_room(labels: StrArray, n_wanted: list[int]) -> bool:
+    """Return whether each label can be in each split: numbers may be names of classes after all."""
+    counts = np.unique(labels, return_counts=True)[1]
+    return bool(counts.min() > 1) and len(counts) <= min(n_wanted, default=len(labels))
