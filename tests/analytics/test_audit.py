@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import featx
-from tests.builders import write_noisy
+from tests.builders import build_info, build_rows, write_noisy, write_vectors
 
 
 @pytest.fixture
@@ -69,6 +71,20 @@ def test_copies_in_two_classes_and_splits_come_first(noisy: Path) -> None:
     assert report.n_leaks == report.n_dropped == 1
     assert report.outliers is not None
     assert report.outliers.rows[0] == 7
+
+
+def test_ids_that_look_like_formulas_go_back_too(tmp_path: Path) -> None:
+    rows = build_rows(["=ants", "=ants"], ["train", "val"])
+    rows[1] = replace(rows[1], digest=rows[0].digest)
+    vectors = {"tiny": np.ones((2, 8), np.float32)}
+    cache = write_vectors(tmp_path / "formulas.h5", [build_info()], rows, vectors)
+    featx.audit(cache).write_table(tmp_path / "review.csv")
+    with (tmp_path / "review.csv").open(encoding="utf-8", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    assert lines[0]["id"].startswith("'=")
+    (tmp_path / "done.csv").write_text(f"id,label\n{lines[0]['id']},bees\n", encoding="utf-8")
+    with pytest.warns(featx.FeatxWarning, match="new label 'bees'"):
+        assert featx.label_cache(cache, tmp_path / "done.csv", author="ada").n_changed == 2
 
 
 def test_blank_images_are_found_in_their_source(

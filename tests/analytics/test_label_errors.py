@@ -1,12 +1,14 @@
-"""Label errors of generated data whose truth is known, and of hymenoptera with flipped labels."""
+"""Label errors of data whose truth is known: generated, and hymenoptera with flipped labels."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import featx
 from featx.analytics.label_errors import LabelErrors, LabelledRows, find_label_errors
 
 
@@ -87,3 +89,30 @@ def test_classes_of_few_units_are_not_judged() -> None:
     found = find_label_errors(build(X, codes, units=units))
     assert isinstance(found, LabelErrors)
     assert found.n_judged == 190
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_flipped_labels_of_hymenoptera_come_first(shared: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "hymenoptera.h5"
+    weights = shared / "weights/mobilenet_v2-imagenet-backbone.pth"
+    featx.extract(
+        shared / "data/hymenoptera_data", cache, backbone="mobilenet_v2", weights=str(weights)
+    )
+    with featx.open_cache(cache) as opened:
+        X, labels = opened.read_arrays()
+    codes = (labels == "bees").astype(np.int64)
+    clean = find_label_errors(build(X, codes))
+    assert isinstance(clean, LabelErrors)
+    assert clean.n_listed <= 0.01 * len(codes)
+    for seed in range(3):
+        wrong = np.random.default_rng(seed).choice(len(codes), 20, replace=False)
+        given = codes.copy()
+        given[wrong] = 1 - given[wrong]
+        found = find_label_errors(build(X, given))
+        assert isinstance(found, LabelErrors)
+        is_wrong = np.isin(found.rows - 1000, wrong)
+        right = np.cumsum(is_wrong)
+        precision = right / np.arange(1, len(right) + 1)
+        assert precision[right >= 14].max() >= 0.8  # at a recall of 0.7
+        assert found.n_wrong_ci95[0] <= right[found.n_listed - 1] <= found.n_wrong_ci95[1]
