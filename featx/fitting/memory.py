@@ -11,6 +11,7 @@ from featx.heads.coordinates import BLOCK_ROWS, MAX_RANK
 from featx.heads.kernels import MAX_EXACT
 from featx.heads.kinds import AUTO, MAX_COMPARED_KERNEL
 from featx.heads.lbfgs import HISTORY
+from featx.heads.reduced import MAX_KEPT_BYTES
 from featx.heads.solvers import MAX_KEPT, MAX_NUMBERS, MAX_THREADS
 
 N_PARTS = 15
@@ -58,7 +59,7 @@ def count_fit_bytes(
     if kind == "rbf-svm" or (kind == AUTO and n_rows <= MAX_COMPARED_KERNEL):
         lanes += 8 * (1 + n_threads) * n_rows**2 if n_rows <= MAX_EXACT else 3 * 4 * n_rows * 2000
     if pca is not None:  # the rows of each part in components of its own
-        kept += N_PARTS * 4 * n_rows * (1 + pca)
+        kept += min(MAX_KEPT_BYTES, N_PARTS * 4 * n_rows * (1 + pca))
         axes += 3 * 8 * rank**2
     return int(copies + axes + lanes + kept)
 

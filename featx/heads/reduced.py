@@ -17,6 +17,9 @@ from featx.core.typing import Array, Float64Array, IntArray
 from featx.heads.coordinates import BLOCK_ROWS, MIN_SPREAD, Coordinates
 from featx.heads.learners import Learner, Task
 
+MAX_KEPT_BYTES = 1 << 30
+"""Memory of the reduced rows of all parts from which on none is kept: 20 folds make 210 parts."""
+
 
 class Components:
     """Principal components of the training rows of parts, each found once.
@@ -96,8 +99,9 @@ class ReducedLearner:
     build : callable
         Function that builds the learner of a task of one part.
     is_kept : bool
-        Whether the learner of a part is kept until it is asked again. A matrix of all pairs of rows
-        for each part would be too large.
+        Whether the learner of a part is kept until it is asked again, if the rows of all parts take
+        no more than `MAX_KEPT_BYTES`. A matrix of all pairs of rows for each part would be too
+        large.
     """
 
     def __init__(
@@ -108,7 +112,9 @@ class ReducedLearner:
         *,
         is_kept: bool,
     ) -> None:
-        self.task, self.components, self.build, self.is_kept = task, components, build, is_kept
+        self.task, self.components, self.build = task, components, build
+        n_bytes = 4 * len(task.parts) * len(components.rows) * (1 + components.n_components)
+        self.is_kept = is_kept and n_bytes <= MAX_KEPT_BYTES
         self._learners: dict[int, Learner] = {}
 
     def score(self, parts: IntArray, strengths: Float64Array) -> list[Array]:

@@ -53,6 +53,8 @@ def test_count_fit_bytes_counts_the_components_of_each_part() -> None:
     without, of_64, of_128 = (count_fit_bytes(50_000, 1280, 10, pca=pca) for pca in (None, 64, 128))
     assert of_64 - without > 15 * 4 * 50_000 * 64
     assert of_128 - of_64 == 15 * 4 * 50_000 * 64
+    more = [count_fit_bytes(5_000_000, 64, 10, pca=pca) for pca in (32, 64)]
+    assert more[0] == more[1]  # too many to be kept
 
 
 MEASURE = """

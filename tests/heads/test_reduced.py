@@ -126,3 +126,19 @@ def test_learner_of_all_pairs_of_rows_is_not_kept() -> None:
         learner = build_learner(get_kind(name), task, [1.0], components)
         assert isinstance(learner, ReducedLearner)
         assert (learner._get_learner(0) is learner._get_learner(0)) == is_kept
+
+
+def test_learners_are_not_kept_if_their_rows_would_fill_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    X, codes = draw(60, 8)
+    task = build_task(X, codes)
+    parts, strengths = np.array([0, 1, 0]), np.array([1e-2, 1.0, 10.0])
+    scores = []
+    for n_bytes in (2 * 60 * 4 * 4, 2 * 60 * 4 * 4 - 1):
+        monkeypatch.setattr("featx.heads.reduced.MAX_KEPT_BYTES", n_bytes)
+        learner = build_learner(get_kind("lda"), task, [1.0], Components(task.coordinates, 3))
+        scores.append(np.concatenate(learner.score(parts, strengths)))
+        assert isinstance(learner, ReducedLearner)
+        assert (learner._get_learner(0) is learner._get_learner(0)) == (len(scores) == 1)
+    np.testing.assert_array_equal(scores[0], scores[1])
