@@ -44,7 +44,7 @@ docs: $(READY)
 
 # Name versions only, with markers for each platform; no index. The second file has the oldest
 # versions that pyproject.toml promises.
-EXTRAS := audit cluster cpu h5ad heic lance pandas parquet plot remote
+EXTRAS := cluster cpu h5ad heic lance pandas parquet plot remote
 COMPILE = $(UV) pip compile --quiet --universal --upgrade --no-header --no-annotate \
   --no-emit-index-url --no-emit-find-links $(EXTRAS:%=--extra %) --group dev pyproject.toml
 lock: $(READY)
