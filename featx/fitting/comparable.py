@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from featx.cache.format import EmbeddingInfo
 from featx.cache.reader import Cache
 from featx.cache.side_by_side import Names, list_names
@@ -33,6 +35,15 @@ def choose_embeddings(cache: Cache, embedding: Names | None) -> tuple[EmbeddingI
             got=" and ".join(map(repr, names)) or "none",
             remedy="Pass embedding=NAME, or several names, each once.",
         )
+    for name in names:
+        joined = re.split(r"[+,]", name) if isinstance(name, str) else []
+        if name not in cache.embeddings and set(joined) <= set(cache.embeddings) and joined:
+            raise CacheError(
+                subject="embedding",
+                expected="one name at a time",
+                got=repr(name),
+                remedy=f"Pass each name alone: {' and '.join(joined)}.",
+            )
     return tuple(cache.get_info(name) for name in names)
 
 

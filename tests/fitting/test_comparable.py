@@ -99,3 +99,16 @@ def test_choose_embeddings_unknown_names_the_nearest(several: Path) -> None:
         with pytest.raises(CacheError, match=r"got 'tinny'\. .*tiny"):
             choose_embeddings(cache, ["tiny@conv", "tinny"])
         assert [one.name for one in choose_embeddings(cache, "tiny")] == ["tiny"]
+
+
+@pytest.mark.parametrize("text", ["tiny+mini", "mini,tiny"])
+def test_names_that_are_given_as_one_are_refused_with_advice(
+    make_cache: MakeCache, make_info: MakeInfo, text: str
+) -> None:
+    path = make_cache("both.h5", infos=[make_info("tiny"), make_info("mini")])
+    named = text.replace("+", " and ").replace(",", " and ")
+    advice = rf"one name at a time, got '.*'\. Pass each name alone: {named}\."
+    with open_cache(path) as cache, pytest.raises(CacheError, match=advice):
+        choose_embeddings(cache, text)
+    with open_cache(path) as cache, pytest.raises(CacheError, match=r"expected one of its embed"):
+        choose_embeddings(cache, "tiny+huge")
