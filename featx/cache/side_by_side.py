@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from featx.cache.reader import Cache
+from featx.core.errors import CacheError
 from featx.core.learnt import Digests, find_learnt, join_digests
+from featx.core.text import join_some
 from featx.core.typing import BoolArray, IntArray, Vectors
 
 Names = str | Sequence[str]
@@ -94,10 +96,23 @@ def select_labelled(cache: Cache, split: str, embeddings: Names) -> IntArray:
     Returns
     -------
     ndarray of int64
-        ``(n_rows,)``, ascending.
+        ``(n_rows,)``, ascending; none if the split has no labelled rows.
+
+    Raises
+    ------
+    CacheError
+        If the cache has no such split, or none of its labelled rows has a vector in each embedding.
     """
-    rows = cache.select_rows(split, labelled=True)
-    return rows[read_present_in(cache, embeddings)[rows]]
+    labelled = cache.select_rows(split, labelled=True)
+    rows = labelled[read_present_in(cache, embeddings)[labelled]]
+    if len(labelled) and not len(rows):
+        raise CacheError(
+            subject=f"{cache.path}, split {split}",
+            expected=f"labelled rows with a vector in {join_some(list_names(embeddings), 5)}",
+            got="none",
+            remedy="Add the vectors with featx.extract(source, output=path).",
+        )
+    return rows
 
 
 def read_learnt_by(cache: Cache, embeddings: Names) -> BoolArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from featx.cache.reader import Cache
-from featx.cache.side_by_side import read_learnt_by, read_present_in
+from featx.cache.side_by_side import read_learnt_by, select_labelled
 from featx.core.errors import CacheError
 from featx.core.notes import note
 from featx.core.text import count_noun, join_some
@@ -47,16 +47,9 @@ def choose_common(cache: Cache, embeddings: Sequence[str], split: str) -> tuple[
             got="none",
             remedy="Extract from class folders, or from a table with a column named label.",
         )
-    has_vectors = read_present_in(cache, embeddings)[labelled]
-    if not has_vectors.any():
-        raise CacheError(
-            subject=f"{cache.path}, split {split}",
-            expected=f"rows with a vector in {join_some(embeddings, 5)}",
-            got="none",
-            remedy="Add the vectors with featx.extract(source, output=path).",
-        )
+    rows = select_labelled(cache, split, embeddings)
     n_plain = len(cache.select_rows(split)) - len(labelled)
-    n_lacking = int((~has_vectors).sum())
+    n_lacking = len(labelled) - len(rows)
     left_out = [f"{n_plain:,} without a label"] * bool(n_plain)
     left_out += [f"{n_lacking:,} without a vector in one of the embeddings"] * bool(n_lacking)
     if left_out:
@@ -66,7 +59,7 @@ def choose_common(cache: Cache, embeddings: Sequence[str], split: str) -> tuple[
         )
     if text := LeftOut.count(cache, split, embeddings).describe_unsplit():
         note(text)
-    return labelled[has_vectors], len(labelled)
+    return rows, len(labelled)
 
 
 def choose_unseen(

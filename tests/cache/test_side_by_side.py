@@ -82,6 +82,21 @@ def test_rows_that_lack_one_vector_do_not_count(path: Path) -> None:
             read_joined(cache, ["tiny", "mini"], np.array([3]))
 
 
+def test_labelled_rows_without_the_vectors_are_refused(path: Path) -> None:
+    rewrite_values(path, "embeddings/tiny/present", 0, slice(0, 20))
+    rewrite_values(path, "embeddings/mini/present", 0, slice(20, 40))
+    with open_cache(path) as cache:
+        message = (
+            r"split train: expected labelled rows with a vector in tiny and mini, got none\. Add"
+        )
+        with pytest.raises(CacheError, match=message):
+            select_labelled(cache, "train", ["tiny", "mini"])
+        assert len(select_labelled(cache, "train", "mini")) == 20
+    rewrite_values(path, "labels/label", "", slice(0, 40))
+    with open_cache(path) as cache:
+        assert not len(select_labelled(cache, "train", ["tiny", "mini"]))
+
+
 def test_learnt_is_what_one_of_the_networks_has_learnt_from(path: Path) -> None:
     mark_learnt(path, slice(0, 3), "tiny")
     mark_learnt(path, slice(2, 6), "mini")
