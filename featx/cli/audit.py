@@ -36,8 +36,6 @@ def audit(
     empty column of the table, and pass it to featx label.
 
     featx audit photos.h5 -o audit.html --table review.csv
-
-    featx label photos.h5 review.csv
     """
     from featx.analytics.audit import audit as audit_cache
     from featx.cache.joined import open_cache
