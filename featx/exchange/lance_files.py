@@ -29,8 +29,15 @@ def write_lance(draft: Path, table: ExportTable) -> None:
     """
     lance, pa = require(LANCE, LANCE), require("pyarrow", EXTRA)
     schema = build_schema(table)
-    reader = pa.RecordBatchReader.from_batches(schema, iter_batches(table))
-    lance.write_dataset(reader, str(draft), schema=schema)
+    # Lance would take the batches in threads of its own, in which HDF5 was seen to wait for ever.
+    fragments = [
+        fragment
+        for batch in iter_batches(table)
+        for fragment in lance.fragment.write_fragments(
+            pa.Table.from_batches([batch], schema), str(draft), schema=schema
+        )
+    ]
+    lance.LanceDataset.commit(str(draft), lance.LanceOperation.Overwrite(schema, fragments))
 
 
 def read_lance(path: Path, column: str | None) -> Incoming:
