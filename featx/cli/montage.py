@@ -76,7 +76,7 @@ def montage(
 
 
 def read_ids(file: str) -> list[str]:
-    """Read ids, one a line, or the column ``id`` of a CSV table.
+    """Read ids, one a line, or the column ``id`` of a CSV table, such as featx writes.
 
     Parameters
     ----------
@@ -87,6 +87,7 @@ def read_ids(file: str) -> list[str]:
 
     from featx.core.errors import FeatxError
     from featx.core.files import explain_reading
+    from featx.core.text import unguard_cell
 
     if file == "-":
         text = sys.stdin.read()
@@ -96,5 +97,5 @@ def read_ids(file: str) -> list[str]:
     lines = text.splitlines()
     header = next(csv.reader(lines[:1]), [])
     if "id" in header:
-        return [row["id"] for row in csv.DictReader(lines) if row["id"]]
+        return [unguard_cell(row["id"]) for row in csv.DictReader(lines) if row["id"]]
     return [line for line in lines if line]

@@ -16,6 +16,7 @@ from featx.core.address import name_caches
 from featx.core.errors import ExchangeError
 from featx.core.files import check_destination, replacing
 from featx.core.fingerprint import Fingerprint
+from featx.core.inputs import check_not_read
 from featx.core.notes import note
 from featx.core.progress import stage
 from featx.core.text import count_noun, join_some
@@ -160,6 +161,7 @@ def export_cache(
     kind = find_format(path, "the name of a file that featx writes", EXPORTS)
     _check_output(path, kind, overwrite=overwrite)
     with open_cache(cache) as opened, stage(f"writing {path.name}"):
+        check_not_read(path, [member.path for member in opened.members], error=ExchangeError)
         table, n_without_vector = _choose_rows(
             opened, name_caches(cache), kind, embedding=embedding, split=split, labels=labels
         )

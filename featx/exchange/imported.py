@@ -17,6 +17,7 @@ from featx.core.columns import Categories, Table, Texts
 from featx.core.errors import CacheError, ExchangeError
 from featx.core.files import check_destination, explain_reading, follow_link
 from featx.core.fingerprint import Fingerprint
+from featx.core.inputs import check_not_read
 from featx.core.learnt import Digests
 from featx.core.notes import note
 from featx.core.progress import stage
@@ -169,7 +170,8 @@ def import_embeddings(
     ------
     ExchangeError
         If a file cannot be read, its vectors are no finite numbers of one length, or the table of
-        ids has another number of lines, no header, or an id twice.
+        ids has another number of lines, no header, or an id twice. If the output is one of these
+        files, whatever `overwrite` says.
     CacheError
         If the cache exists or cannot be written.
     MissingExtraError
@@ -193,6 +195,7 @@ def import_embeddings(
     path, target = Path(vectors), follow_link(Path(output))
     kind = find_format(path, "a file of vectors", FORMATS)
     check_destination(target, overwrite=overwrite, error=CacheError)
+    check_not_read(target, [path] if ids is None else [path, ids], error=ExchangeError)
     named = None if model is None else _clean_model(model)
     _check_exists(path, is_folder=kind.is_folder)
     with stage(f"reading {path.name}"):

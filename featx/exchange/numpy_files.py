@@ -6,6 +6,7 @@ No array of Python objects is ever read: it would be a pickle, which can run any
 from __future__ import annotations
 
 import contextlib
+import math
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,6 +117,7 @@ def read_npz(path: Path, column: str | None) -> Incoming:
         shape, is_fortran, dtype = headers[name]
         stored = name_stored(path, name, dtype)
         check_shape(path, name, shape)
+        _check_size(shape, dtype, file.getinfo(f"{name}.npy").file_size)
         columns, passed_over = {}, []
         for other, (length, _, kind) in headers.items():
             if length == shape[:1] and kind.kind in TEXT_KINDS:
@@ -172,6 +174,7 @@ def read_npy(path: Path, column: str | None) -> Incoming:
     """
     with _explain(path), path.open("rb") as stream:
         shape, _, dtype = _read_header(stream)
+        _check_size(shape, dtype, path.stat().st_size - stream.tell())
     if column is not None:
         choose_column(path, column, [], [])
     stored = name_stored(path, "", dtype)
@@ -206,6 +209,13 @@ def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any
     if version == (2, 0):
         return np.lib.format.read_array_header_2_0(stream)
     raise ValueError(f"an array of version {version}")
+
+
+def _check_size(shape: tuple[int, ...], dtype: np.dtype[Any], n_bytes: int) -> None:
+    """Refuse a header that promises more than the file has, before rows are made for it."""
+    promised = math.prod(shape) * dtype.itemsize
+    if promised > n_bytes and not dtype.hasobject:
+        raise ValueError(f"{n_bytes:,} bytes where the header promises {promised:,}")
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from featx.core.errors import TuningError
 from featx.core.files import check_destination, name_work_dir, remove_work_dir
+from featx.core.inputs import check_not_read
 from featx.core.typing import PathLike
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
@@ -124,12 +125,6 @@ class TuningPaths:
         TuningError
             If a destination is one of the inputs.
         """
-        read = [path for path in map(Path, inputs) if path.exists()]
+        read = [*inputs]
         for path in (self.output, self.head, self.log, self.trunk):
-            if path.exists() and any(path.samefile(one) for one in read):
-                raise TuningError(
-                    subject=str(path),
-                    expected="a file of its own",
-                    got="a file that the run reads",
-                    remedy="Pass another path.",
-                )
+            check_not_read(path, read, error=TuningError)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from featx.cli.montage import read_ids
+
 
 def test_search_prints_rows_and_accounts_for_all(
     run_cli: Any, photos: Path, photos_cache: Path
@@ -41,6 +43,14 @@ def test_search_refuses_a_sheet_of_another_kind_before_it_searches(
     done.check_error("expected a file that ends in .html, .png")
 
 
+def test_search_never_replaces_its_query(run_cli: Any, photos: Path, photos_cache: Path) -> None:
+    query = photos / "val/bees/0.jpg"
+    before = query.read_bytes()
+    done = run_cli("search", photos_cache, query, "-o", query)
+    done.check_error("expected a file of its own, got a file that the run reads")
+    assert query.read_bytes() == before
+
+
 def test_search_names_flags(run_cli: Any, photos_cache: Path) -> None:
     run_cli("search", photos_cache, "val/ants/77.jpg").check_error("which is neither")
 
@@ -72,3 +82,9 @@ def test_montage_of_ids_that_are_not_there(
 ) -> None:
     done = run_cli("montage", photos_cache, "-o", tmp_path / "m.png", "--ids", tmp_path / "none")
     done.check_error("none")
+
+
+def test_ids_are_read_as_featx_writes_them(tmp_path: Path) -> None:
+    table = tmp_path / "ids.csv"
+    table.write_text("\ufeffid,label\n'=1+1/a.jpg,ants\n'quoted.jpg,\n-1,\n", encoding="utf-8")
+    assert read_ids(str(table)) == ["=1+1/a.jpg", "'quoted.jpg", "-1"]

@@ -106,6 +106,15 @@ def test_a_folder_that_is_no_dataset_is_never_replaced(cache: Path) -> None:
         export_cache(cache, "c.lance", overwrite=True)
 
 
+def test_an_export_never_replaces_its_cache(cache: Path) -> None:
+    named = cache.with_suffix(".npz")
+    before = cache.read_bytes()
+    named.symlink_to(cache)
+    with pytest.raises(ExchangeError, match="got a file that the run reads"):
+        featx.export_cache(cache, named, overwrite=True)
+    assert cache.read_bytes() == before
+
+
 def test_a_failed_export_leaves_what_was_there(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

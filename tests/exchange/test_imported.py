@@ -135,6 +135,14 @@ class Evil:
         return Path.touch, (Path("evil"),)
 
 
+def write_header(path: Path, n_rows: int) -> None:
+    """Write a file of one vector of three numbers whose header promises more of them."""
+    with path.open("wb") as stream:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, 3)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        stream.write(bytes(12))
+
+
 def write_wrong(name: str) -> None:
     """Write files that are no vectors."""
     vectors = draw_vectors(3)
@@ -155,6 +163,8 @@ def write_wrong(name: str) -> None:
         "objects.npz": lambda: np.savez("objects.npz", embedding=ragged),
         "deep.npz": lambda: np.savez("deep.npz", embedding=np.ones((2, 3, 4))),
         "pickle.npy": lambda: Path("pickle.npy").write_bytes(pickle.dumps(Evil())),
+        "huge.npy": lambda: write_header(Path("huge.npy"), 10**13),
+        "cut.npy": lambda: write_header(Path("cut.npy"), 4),
         "text.npz": lambda: Path("text.npz").write_text("no zip"),
         "text.parquet": lambda: Path("text.parquet").write_text("no table"),
         "text.arrow": lambda: Path("text.arrow").write_text("no table"),
@@ -182,6 +192,8 @@ def write_wrong(name: str) -> None:
         ("objects.npz", r"objects\.npz, embedding: expected numbers .*, got Python objects\."),
         ("deep.npz", r"deep\.npz, embedding: expected an array of 2 axes, .*, got 3 axes"),
         ("pickle.npy", r"pickle\.npy: expected arrays as NumPy writes them, got"),
+        ("huge.npy", r"huge\.npy: .*, got 12 bytes where the header promises 120,000,000,000,000"),
+        ("cut.npy", r"cut\.npy: .*, got 12 bytes where the header promises 48\."),
         ("text.npz", r"text\.npz: expected arrays as NumPy writes them, got File is not a zip"),
         ("text.parquet", r"text\.parquet: expected a Parquet table, got ArrowInvalid\."),
         ("text.arrow", r"text\.arrow: expected an Arrow file, got ArrowInvalid\."),
@@ -206,6 +218,15 @@ def test_wrong_vectors_are_refused_in_one_line(folder: Path, name: str, message:
     assert not Path("c.h5").exists()
     assert not Path("evil").exists()
     assert not [*folder.glob(".*partial")]
+
+
+@pytest.mark.parametrize("output", ["v.npy", "ids.csv", "link.h5"])
+def test_an_import_never_replaces_what_it_reads(folder: Path, output: str) -> None:
+    Path("link.h5").symlink_to("v.npy")
+    before = [Path(name).read_bytes() for name in ("v.npy", "ids.csv")]
+    with pytest.raises(ExchangeError, match="expected a file of its own, got a file that the run"):
+        run(output=output, ids="ids.csv", overwrite=True)
+    assert [Path(name).read_bytes() for name in ("v.npy", "ids.csv")] == before
 
 
 @pytest.mark.parametrize(
