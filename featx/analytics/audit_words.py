@@ -73,7 +73,7 @@ def _describe_label_errors(report: AuditReport) -> str:
     if not found.is_evident:
         if high > UNKNOWN_RATE:
             return f"cannot tell: of {judged}, 0 to {high:.0%} may be wrong{rest}"
-        return f"none stands out; of {judged}, at most {high:.1%} are wrong{rest}"
+        return f"none stands out; of {judged}, at most {high:.1%} are wrong (95 %){rest}"
     return f"{_describe_listed(found)}; of {judged}, {low:.1%} to {high:.1%} are wrong{rest}"
 
 

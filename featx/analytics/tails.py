@@ -10,6 +10,7 @@ every difficulty, and has little power where all images are easy; this bound has
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,9 @@ from featx.core.typing import Float64Array, IntArray
 
 QUANTILES = (0.5, 0.25)
 """The quantiles of the margins of a class that the exponential goes through."""
+
+ERRORS = 1.0
+"""Standard errors by which the lower quantile is taken further out."""
 
 MIN_OF_CLASS = 20
 """Smallest number of rows of a class whose quantiles are known well enough."""
@@ -85,10 +89,12 @@ def bound_tail(probabilities: Float64Array, codes: IntArray, weights: Float64Arr
     for code in np.unique(codes):
         rows = np.flatnonzero((codes == code) & (margins < 0))
         of_class = margins[codes == code]
-        middle, quarter = np.quantile(of_class, QUANTILES)
+        half, low = QUANTILES
+        doubt = ERRORS * math.sqrt(low * (1 - low) / len(of_class))
+        middle, quarter = np.quantile(of_class, [half, max(0.0, low - doubt)])
         if len(of_class) >= MIN_OF_CLASS and middle > quarter > 0:
             steps = (middle - margins[rows]) / (middle - quarter)
-            shares[rows] = QUANTILES[0] * (QUANTILES[1] / QUANTILES[0]) ** steps
+            shares[rows] = half * (low / half) ** steps
     order = np.argsort(shares, kind="stable")
     right = shares[order] * weights.sum()
     found = np.cumsum(weights[order])
