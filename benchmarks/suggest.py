@@ -28,7 +28,7 @@ import numpy as np
 from scipy.stats import t as student
 
 import featx
-from featx.analytics.choosing import choose_strategy, choose_typical, choose_uncertain
+from featx.analytics.choosing import choose_strategy, choose_typical, choose_uncertain, is_sure
 from featx.analytics.gain import LabellingGain
 from featx.analytics.kmeans import project
 from featx.core.typing import Array, BoolArray, Float32Array, IntArray, StrArray
@@ -153,7 +153,10 @@ def choose(
         return choose_typical(project(problem.X, rng), labelled, n_wanted, rng).rows
     head = featx.HeadClassifier().fit(problem.X[labelled], problem.y[labelled])
     X = problem.X[is_open]
-    return is_open[choose_uncertain(project(X, rng), head.predict_proba(X), n_wanted, rng).rows]
+    probabilities = head.predict_proba(X)
+    if arm == "suggest" and is_sure(probabilities):
+        return choose_typical(project(problem.X, rng), labelled, n_wanted, rng).rows
+    return is_open[choose_uncertain(project(X, rng), probabilities, n_wanted, rng).rows]
 
 
 def predict(head: str, problem: Problem, labelled: BoolArray) -> StrArray:

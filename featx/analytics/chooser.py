@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featx.analytics.choosing import Choice, choose_typical, choose_uncertain
+from featx.analytics.choosing import Choice, choose_typical, choose_uncertain, is_sure
 from featx.analytics.kmeans import project
 from featx.analytics.pool import Pool
 from featx.cache.reader import Cache
@@ -82,13 +82,25 @@ class Chooser:
         return Choice(rows[choice.rows], choice.scores), reasons
 
     def find_uncertain(
-        self, n_wanted: int, head: Head | HeadClassifier
-    ) -> tuple[Choice, list[str]]:
-        """Choose rows that a head is uncertain of, and say between which classes."""
+        self, n_wanted: int, head: Head | HeadClassifier, *, unless_sure: bool
+    ) -> tuple[Choice, list[str]] | None:
+        """Choose rows that a head is uncertain of, and say between which classes.
+
+        Parameters
+        ----------
+        n_wanted : int
+            Number of rows to choose.
+        head : Head or HeadClassifier
+            The head.
+        unless_sure : bool
+            Whether to return None if the head is sure of nearly all rows.
+        """
         with stage(f"reading {len(self.considered):,} vectors"):
             X = read_joined(self.cache, self.embeddings, self.considered)
         classes = head.classes if isinstance(head, Head) else head.classes_
         probabilities = head.predict_proba(X)
+        if unless_sure and is_sure(probabilities):
+            return None
         with stage("clustering"):
             choice = choose_uncertain(project(X, self.rng), probabilities, n_wanted, self.rng)
         reasons = [_describe_doubt(one, classes) for one in probabilities[choice.rows]]

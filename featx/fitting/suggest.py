@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from featx.analytics.chooser import MAX_CONSIDERED, PER_WANTED, Chooser, draw_rows
@@ -158,7 +160,14 @@ def suggest(
         elif plan.strategy == "typical":
             choice, reasons = chooser.find_typical(n_wanted)
         else:
-            choice, reasons = chooser.find_uncertain(n_wanted, given or chooser.fit_head(seed))
+            found = chooser.find_uncertain(
+                n_wanted, given or chooser.fit_head(seed), unless_sure=strategy == "auto"
+            )
+            if found is None:
+                because = f"{plan.because}, but the head is sure of nearly all rows"
+                plan = replace(plan, strategy="typical", because=because)
+                found = chooser.find_typical(n_wanted)
+            choice, reasons = found
         gain = None
         if given is not None and before is not None:
             gain = measure_gain(opened, before, given, seed=seed)

@@ -8,6 +8,7 @@ from featx.analytics.choosing import (
     choose_strategy,
     choose_typical,
     choose_uncertain,
+    is_sure,
     measure_density,
     take_by_turns,
 )
@@ -82,6 +83,11 @@ def test_uncertain_rows_are_uncertain_and_of_several_groups() -> None:
     assert set(chosen.rows.tolist()) <= set(doubtful)
     assert sorted((chosen.rows // 20).tolist()) == [0, 1, 3]
     assert chosen.scores.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("best", "expected"), [(1.0, True), (0.91, True), (0.89, False)])
+def test_head_is_sure_if_its_mean_doubt_is_small(best: float, expected: bool) -> None:
+    assert is_sure(np.tile([best, 1 - best], (10, 1))) is expected
 
 
 def test_uncertain_rows_are_sorted_by_their_doubt() -> None:

@@ -35,7 +35,7 @@ def unlabelled(tmp_path: Path, truth: list[str]) -> Path:
 
 def write(path: Path, truth: list[str], **columns: Any) -> Path:
     rng = np.random.default_rng(0)
-    centres = dict(zip(CLASSES, 2 * rng.normal(size=(3, 8)), strict=True))
+    centres = dict(zip(CLASSES, columns.get("spread", 1.0) * rng.normal(size=(3, 8)), strict=True))
     vectors = np.stack([centres[name] + rng.normal(size=8) for name in truth]).astype(np.float32)
     n = len(truth)
     rows = build_rows(
@@ -93,6 +93,17 @@ def test_uncertain_rows_are_nearer_to_other_classes_than_random_ones(
     found = suggest(unlabelled, head, n=10)
     assert margins[found.rows].mean() < margins[90:].mean()
     np.testing.assert_allclose(found.scores, 1 - margins[found.rows], atol=1e-6)
+
+
+def test_head_that_is_sure_of_nearly_all_rows_takes_typical_ones(
+    tmp_path: Path, truth: list[str]
+) -> None:
+    path = write(tmp_path / "c.h5", truth, spread=9.0)
+    say(path, truth, range(90))
+    found = suggest(path, n=5)
+    assert found.strategy == "typical"
+    assert found.because.endswith("64 in all, but the head is sure of nearly all rows")
+    assert suggest(path, n=5, strategy="uncertain").strategy == "uncertain"
 
 
 def test_one_class_is_not_enough_to_be_uncertain(unlabelled: Path, truth: list[str]) -> None:
