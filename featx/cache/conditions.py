@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -75,24 +75,33 @@ def list_columns(cache: LabelColumns) -> tuple[str, ...]:
     return (*FRAME_NAMES[:position], *recorded, *FRAME_NAMES[position:])
 
 
-def find_labels(cache: LabelColumns, labels: Sequence[str]) -> BoolArray:
+def find_labels(cache: LabelColumns, labels: str | Sequence[str]) -> BoolArray:
     """Find the rows of some classes, bool ``(n_rows,)``.
 
     Parameters
     ----------
     cache : Cache
         The open cache.
-    labels : sequence of str
-        Names of the classes.
+    labels : str or sequence of str
+        Class, or several classes.
 
     Raises
     ------
     CacheError
-        If no row has one of the labels.
+        If no row has one of the labels, or one is no text.
     """
     column: Categories = cache.read_column("label")
     have = column.count()
-    for name in labels:
+    chosen = [*labels] if isinstance(labels, Iterable) and not isinstance(labels, str) else [labels]
+    for name in chosen:
+        if not isinstance(name, str):
+            raise CacheError(
+                subject="label",
+                expected="names of classes as text",
+                got=repr(name),
+                remedy="Pass label='NAME', or str(number). For rows without a label, pass "
+                "where=lambda rows: rows['label'] == ''.",
+            )
         if name not in have:
             raise CacheError(
                 subject=str(cache.path),
@@ -100,7 +109,7 @@ def find_labels(cache: LabelColumns, labels: Sequence[str]) -> BoolArray:
                 got=count_noun(len(have), "other label"),
                 remedy=f"Pass a label as cache.count_labels() has it. {suggest(name, [*have])}",
             )
-    wanted = np.array([bool(name) and name in labels for name in column.names], bool)
+    wanted = np.array([bool(name) and name in chosen for name in column.names], bool)
     return wanted[column.codes]
 
 

@@ -227,7 +227,7 @@ class Selection:
         chosen = self.cache.select_rows(split, labelled=labelled, embedding=embedding)
         mask[chosen] = True
         if label is not None:
-            mask &= find_labels(self.cache, [label] if isinstance(label, str) else label)
+            mask &= find_labels(self.cache, label)
         kept = mask[self.rows]
         if where is not None and not callable(where):
             kept &= check_mask(where, len(self))

@@ -204,7 +204,7 @@ def _choose_rows(
     chosen = cache.get_info(embedding).name
     rows = cache.select_rows(split)
     if labels is not None:
-        rows = rows[find_labels(cache, [labels] if isinstance(labels, str) else labels)[rows]]
+        rows = rows[find_labels(cache, labels)[rows]]
     present = cache.read_present(chosen)[rows]
     if not present.any():
         raise ExchangeError(

@@ -34,7 +34,7 @@ def write_lance(draft: Path, table: ExportTable) -> None:
         fragment
         for batch in iter_batches(table)
         for fragment in lance.fragment.write_fragments(
-            pa.Table.from_batches([batch], schema), str(draft), schema=schema
+            pa.Table.from_batches([batch], schema), str(draft), schema=schema, mode="create"
         )
     ]
     lance.LanceDataset.commit(str(draft), lance.LanceOperation.Overwrite(schema, fragments))

@@ -118,6 +118,10 @@ def test_other_conditions_are_refused(odd: Cache, where: Any, message: str) -> N
 def test_unknown_words_are_refused(odd: Cache) -> None:
     with pytest.raises(CacheError, match=r"rows with the label 'ant', got 3 other labels.*ants"):
         odd.select(label="ant")
+    with pytest.raises(CacheError, match=r"label: expected names of classes as text, got None"):
+        odd.select(label=["ants", None])  # type: ignore[list-item]
+    with pytest.raises(CacheError, match=r"label: expected names of classes as text, got 3\."):
+        odd.select(label=3)  # type: ignore[arg-type]
     with pytest.raises(CacheError, match=r"rows in split 'test'"):
         odd.select("test")
     with pytest.raises(CacheError, match=r"Pass embedding=NAME"):

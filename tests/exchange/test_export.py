@@ -106,6 +106,12 @@ def test_a_folder_that_is_no_dataset_is_never_replaced(cache: Path) -> None:
         export_cache(cache, "c.lance", overwrite=True)
 
 
+def test_lance_prints_no_warning(cache: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("lance", reason="needs pylance")
+    export_cache(cache, "c.lance")
+    assert "WARN" not in capfd.readouterr().err
+
+
 def test_an_export_never_replaces_its_cache(cache: Path) -> None:
     named = cache.with_suffix(".npz")
     before = cache.read_bytes()
