@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from featx.analytics.kmeans import FEW_CLUSTERS, N_DIRECTIONS, cluster_rows, project
-from featx.core.typing import Float32Array
+from featx.core.typing import Array, Float32Array
 
 
 def draw_groups(n_groups: int, n_rows: int = 20, dim: int = 4) -> Float32Array:
@@ -64,7 +64,7 @@ def test_project_keeps_distances_of_rows_in_few_directions() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_project_takes_zeros_and_either_dtype(dtype: type) -> None:
-    X = np.zeros((100, 80), dtype)
+    X: Array = np.zeros((100, 80), dtype)
     X[1:] = np.random.default_rng(0).normal(size=(99, 80))
     Z = project(X, np.random.default_rng(0))
     assert Z.dtype == np.float32

@@ -11,7 +11,7 @@ from featx.core.errors import HeadError
 from featx.core.typing import StrArray
 from featx.heads.extend import extend_splits, spread_splits
 from featx.heads.splits import assign_splits
-from featx.heads.units import is_parted
+from featx.heads.units import spread_over_units
 
 
 def make_splits(text: str) -> StrArray:
@@ -58,7 +58,8 @@ def test_extend_splits_parts_no_unit_that_was_whole(rows: list[tuple[int, int, s
     extended = extend_splits(y, units, filled, val=0.3, test=0, seed=0)
     assert (extended != "").all()
     assert extended[held != ""].tolist() == held[held != ""].tolist()
-    assert not is_parted(units[~parted], extended[~parted] == "val")
+    is_val = extended[~parted] == "val"
+    assert (spread_over_units(is_val, units[~parted]) == is_val).all()
 
 
 def test_extend_splits_of_a_new_class_leaves_rows_to_fit_on() -> None:
