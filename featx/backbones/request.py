@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 from featx.backbones.metadata import WeightsMetadata
@@ -104,7 +105,7 @@ def build_request(
         key=key,
         layers=tuple(layers) or (PENULTIMATE,),
         preprocess=preprocess,
-        size=size,
+        size=None if size is None else int(size),  # NumPy has whole numbers of its own
     )
 
 
@@ -119,13 +120,15 @@ def check_size(size: int | None) -> None:
     Raises
     ------
     BackboneError
-        If the size is less than 1 or more than `MAX_SIZE`.
+        If the size is no whole number, less than 1 or more than `MAX_SIZE`.
     """
-    if size is not None and not 1 <= size <= MAX_SIZE:
+    if size is None:
+        return
+    if not (isinstance(size, Integral) and 1 <= size <= MAX_SIZE):
         raise BackboneError(
             subject="size",
             expected=f"1 to {MAX_SIZE} pixels",
-            got=str(size),
+            got=repr(size),
             remedy="Pass a size such as size=224.",
         )
 

@@ -88,14 +88,23 @@ def read_ids(file: str) -> list[str]:
     from featx.core.errors import FeatxError
     from featx.core.files import explain_reading
     from featx.core.text import unguard_cell
+    from featx.images.sources.delimited import DELIMITERS, find_encoding
 
-    if file == "-":
-        text = sys.stdin.read()
-    else:
-        with explain_reading(Path(file), error=FeatxError):
-            text = Path(file).read_text(encoding="utf-8-sig")
+    try:
+        if file == "-":
+            text = sys.stdin.read()
+        else:
+            path = Path(file)
+            with explain_reading(path, error=FeatxError):
+                text = path.read_text(encoding=find_encoding(path))
+    except UnicodeError as error:
+        raise FeatxError(
+            subject=file, expected="UTF-8 text", got=str(error), remedy="Save the list as UTF-8."
+        ) from error
     lines = text.splitlines()
-    header = next(csv.reader(lines[:1]), [])
-    if "id" in header:
-        return [unguard_cell(row["id"]) for row in csv.DictReader(lines) if row["id"]]
+    headers = [next(csv.reader(lines[:1], delimiter=sign), []) for sign in DELIMITERS]
+    for sign, header in zip(DELIMITERS, headers, strict=True):
+        if "id" in header and len(header) == max(map(len, headers)):
+            rows = csv.DictReader(lines, delimiter=sign)
+            return [unguard_cell(row["id"]) for row in rows if row["id"]]
     return [line for line in lines if line]

@@ -264,6 +264,13 @@ class ImageEmbedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _open_kept(self, made: Fingerprint) -> KeptVectors | None:
         if self.cache_dir is False:
             return None
+        if isinstance(self.cache_dir, bool):
+            raise FeatxError(
+                subject="cache_dir",
+                expected="a folder, None for the store of featx, or False",
+                got="True",
+                remedy="Leave cache_dir out.",
+            )
         try:
             folder = Path(self.cache_dir).expanduser() if self.cache_dir else find_store() / FOLDER
         except OSError as error:
@@ -330,6 +337,8 @@ def _read_rows(X: Any) -> list[Entry]:
         raise _refuse("one image")
     if not hasattr(X, "__iter__"):
         raise _refuse(type(X).__name__)
+    if is_array(X) and is_text(X) and len(X.shape) > 1 and X.shape[1:] != (1,):
+        raise _refuse(f"paths of shape {tuple(X.shape)}")
     if is_array(X) and not (isinstance(X, np.ndarray) and X.dtype == object) and not is_text(X):
         if len(X.shape) != 4:
             raise _refuse(f"an array of shape {tuple(X.shape)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -147,7 +148,7 @@ class EmbeddingDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         """Return one sample: the vector, and the code of its class."""
-        return self.__getitems__([range(len(self))[index]])[0]
+        return self.__getitems__([range(len(self))[operator.index(index)]])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
         """Return the samples of a batch, which a ``DataLoader`` asks for together."""

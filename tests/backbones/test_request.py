@@ -1,7 +1,9 @@
 """What is asked of a backbone, and the decision what to load for it. No network is built."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from torch import nn
 
@@ -79,9 +81,13 @@ def test_check_size_within_its_bounds_is_accepted(size: int | None) -> None:
     check_size(size)
 
 
-@pytest.mark.parametrize("size", [-224, 0, 4097, 5000])
-def test_build_request_size_out_of_bounds_is_refused(size: int) -> None:
-    with pytest.raises(BackboneError, match=rf"^size: expected 1 to 4096 pixels, got {size}\. "):
+def test_build_request_size_of_numpy_is_a_plain_number() -> None:
+    assert type(build_request("mini", size=np.int64(64)).size) is int  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [-224, 0, 4097, 5000, 224.5, "224"])
+def test_build_request_size_out_of_bounds_is_refused(size: Any) -> None:
+    with pytest.raises(BackboneError, match=rf"^size: expected 1 to 4096 pixels, got {size!r}\. "):
         build_request("mini", size=size)
 
 

@@ -84,7 +84,18 @@ def test_montage_of_ids_that_are_not_there(
     done.check_error("none")
 
 
-def test_ids_are_read_as_featx_writes_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sign", [",", ";", "\t"], ids=["comma", "semicolon", "tab"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_ids_are_read_as_featx_and_excel_write_them(
+    tmp_path: Path, sign: str, encoding: str
+) -> None:
     table = tmp_path / "ids.csv"
-    table.write_text("\ufeffid,label\n'=1+1/a.jpg,ants\n'quoted.jpg,\n-1,\n", encoding="utf-8")
+    lines = ["label,id", "ants,'=1+1/a.jpg", ",'quoted.jpg", ",-1"]
+    table.write_text("\n".join(lines).replace(",", sign), encoding=encoding)
     assert read_ids(str(table)) == ["=1+1/a.jpg", "'quoted.jpg", "-1"]
+
+
+def test_ids_that_are_no_text_are_refused(run_cli: Any, photos_cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "ids").write_bytes(b"abc" * 100 + b"\x81")
+    done = run_cli("montage", photos_cache, "-o", tmp_path / "m.png", "--ids", tmp_path / "ids")
+    done.check_error("expected UTF-8 text")

@@ -118,6 +118,7 @@ def test_images_come_as_a_column_of_a_data_frame(make: Any, paths: list[str]) ->
         pytest.param("a.jpg", "one image", id="path"),
         pytest.param(np.zeros((3, 4, 3), np.uint8), r"an array of shape \(3, 4, 3\)", id="image"),
         pytest.param(None, "NoneType", id="none"),
+        pytest.param(np.full((2, 2), "a.jpg"), r"paths of shape \(2, 2\)", id="paths"),
         pytest.param(["photos"], "a path of several images", id="folder"),
     ],
 )
@@ -283,6 +284,7 @@ def test_default_folder_is_in_the_store(tiny_backbone: str, paths: list[str], st
     [
         pytest.param({"decode": "slow"}, "decode: expected exact or fast", id="decode"),
         pytest.param({"batch_size": 0}, "batch_size: expected", id="batch"),
+        pytest.param({"cache_dir": True}, "cache_dir: expected a folder", id="folder"),
         pytest.param({"backbone": 3}, "backbone: expected a name, got int", id="backbone"),
     ],
 )

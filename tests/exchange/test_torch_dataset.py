@@ -34,6 +34,8 @@ def test_samples_are_the_labelled_rows_of_a_split(cache_path: Path, in_memory: b
     assert repr(samples) == "<EmbeddingDataset: 20 rows of 2 classes, tiny, dim 8>"
     with pytest.raises(IndexError):
         samples[20]
+    with pytest.raises(TypeError):
+        samples[0:2]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
