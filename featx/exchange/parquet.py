@@ -9,6 +9,7 @@ from typing import Any
 
 from featx.core.columns import Texts
 from featx.core.errors import ExchangeError, require
+from featx.core.text import shorten
 from featx.exchange.arrow_tables import (
     BATCH_ROWS,
     EXTRA,
@@ -25,7 +26,9 @@ BUFFER_BYTES = 1 << 20
 
 
 def write_parquet(draft: Path, table: ExportTable) -> None:
-    """Write a table. Vectors are not compressed: it would make them 2 to 11 % smaller.
+    """Write a table, with a checksum of each page.
+
+    Vectors are not compressed: it would make them 2 to 11 % smaller.
 
     Parameters
     ----------
@@ -42,6 +45,7 @@ def write_parquet(draft: Path, table: ExportTable) -> None:
         compression=compression,
         use_dictionary=[name for name in table.names if name not in SIZES],
         write_statistics=list(table.names),
+        write_page_checksum=True,
     ) as writer:
         for batch in iter_batches(table):
             writer.write_batch(batch)
@@ -80,15 +84,25 @@ def _read_schema(path: Path) -> tuple[Any, int]:
 
 
 def _iter_batches(path: Path, names: list[str]) -> Iterator[Any]:
-    with _open(path) as file:
-        yield from file.iter_batches(BATCH_ROWS, columns=names)
+    try:
+        with _open(path) as file:
+            yield from file.iter_batches(BATCH_ROWS, columns=names)
+    except (OSError, require("pyarrow", EXTRA).lib.ArrowException) as error:
+        raise ExchangeError(
+            subject=str(path),
+            expected="a whole Parquet table",
+            got=shorten(str(error), 100),
+            remedy="Write the file again, or copy it again.",
+        ) from error
 
 
 def _open(path: Path) -> Any:
     parquet = require("pyarrow.parquet", EXTRA)
     try:
         # By default, it holds as much in memory as it has read.
-        return parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES)
+        return parquet.ParquetFile(
+            path, pre_buffer=False, buffer_size=BUFFER_BYTES, page_checksum_verification=True
+        )
     except require("pyarrow", EXTRA).lib.ArrowException as error:
         raise ExchangeError(
             subject=str(path),

@@ -220,6 +220,18 @@ def test_wrong_vectors_are_refused_in_one_line(folder: Path, name: str, message:
     assert not [*folder.glob(".*partial")]
 
 
+def test_a_changed_bit_of_an_exported_parquet_is_found(folder: Path) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow")
+    write_odd_cache(Path("own.h5"), draw_vectors(), ["a", "b"] * (N_ROWS // 2))
+    featx.export_cache("own.h5", "own.parquet")
+    data = bytearray(Path("own.parquet").read_bytes())
+    data[data.index(draw_vectors()[7].tobytes()) + 2] ^= 1
+    Path("own.parquet").write_bytes(data)
+    with pytest.raises(ExchangeError, match=r"^own\.parquet: expected a whole Parquet table, got"):
+        run("own.parquet")
+    assert not Path("c.h5").exists()
+
+
 @pytest.mark.parametrize("output", ["v.npy", "ids.csv", "link.h5"])
 def test_an_import_never_replaces_what_it_reads(folder: Path, output: str) -> None:
     Path("link.h5").symlink_to("v.npy")
