@@ -213,23 +213,25 @@ def _find(cache: Cache, manifest: Manifest) -> _Found:
 
 def _find_own(cache: Cache) -> _Found:
     """Find the images of all rows in the sources that the caches themselves name."""
-    read: dict[str, Manifest | str] = {}
-    starts: dict[str, int] = {}
+    read: dict[tuple[str, Path | None], Manifest | str] = {}
+    starts: dict[tuple[str, Path | None], int] = {}
     n_entries = 0
     numbers = np.full(len(cache), -1, np.int64)
     reasons = []
     for member, first in zip(cache.members, cache.starts.tolist(), strict=False):
-        source = member.source
-        if source not in read:
-            read[source] = manifest = _read_named(source, member.path.parent)
+        source, folder = member.source, member.path.parent
+        # A source that lies here is the same for all; others may lie beside their caches.
+        key = source, None if os.path.exists(source) else folder
+        if key not in read:
+            read[key] = manifest = _read_named(source, folder)
             if not isinstance(manifest, str):
-                starts[source], n_entries = n_entries, n_entries + len(manifest)
-        rows, manifest = range(first, first + len(member)), read[source]
+                starts[key], n_entries = n_entries, n_entries + len(manifest)
+        rows, manifest = range(first, first + len(member)), read[key]
         if isinstance(manifest, str):
             reasons.append((rows, manifest))
         else:
             own = _match(member, manifest)
-            numbers[rows] = np.where(own < 0, -1, own + starts[source])
+            numbers[rows] = np.where(own < 0, -1, own + starts[key])
     parts = [as_columns(one.entries) for one in read.values() if not isinstance(one, str)]
     entries = Entries.concat(parts) if parts else Entries.from_list([])
     return _Found(entries=entries, numbers=numbers, reasons=tuple(reasons))

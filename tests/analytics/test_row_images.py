@@ -118,6 +118,26 @@ def test_relative_source_is_found_beside_the_cache(
     assert missing == {}
 
 
+def test_sources_of_one_name_lie_each_beside_its_cache(
+    photos: Path, tiny_backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caches = []
+    for name in ("train", "val"):
+        (tmp_path / name).mkdir()
+        (photos / name).rename(tmp_path / name / "source")
+        monkeypatch.chdir(tmp_path / name)
+        for file in list(Path("source").rglob("*.jpg")):  # no id is in both folders
+            file.rename(file.with_name(f"{name}-{file.name}"))
+        extract("source", "c.h5", backbone=tiny_backbone, progress=False)
+        caches.append(tmp_path / name / "c.h5")
+    monkeypatch.chdir(photos)
+    with open_cache(caches) as cache:
+        images = RowImages(cache)
+        found = list(images.decode(np.arange(len(cache))))
+    assert images.missing == {}
+    assert len(found) == 12
+
+
 def test_members_of_tars_are_read_in_place(
     photos: Path, tiny_backbone: str, tmp_path: Path
 ) -> None:
