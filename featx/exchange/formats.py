@@ -107,8 +107,8 @@ def find_format(path: Path, purpose: str, formats: Mapping[str, Format]) -> Form
             subject=str(path),
             expected=f"{purpose}: {', '.join(formats)}",
             got=f"the suffix {path.suffix!r}" if path.suffix else "no suffix",
-            remedy="Choose one of these suffixes."
-            if purpose.startswith("the name")
-            else "Write them with numpy.save(path, array).",
+            remedy="Write them with numpy.save(path, array)."
+            if ".npy" in formats
+            else "Choose one of these suffixes.",
         )
     return found

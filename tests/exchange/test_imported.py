@@ -220,6 +220,11 @@ def test_wrong_vectors_are_refused_in_one_line(folder: Path, name: str, message:
     assert not [*folder.glob(".*partial")]
 
 
+def test_a_table_of_ids_of_another_kind_is_refused(folder: Path) -> None:
+    with pytest.raises(ExchangeError, match=r"a table of ids: .*'\.npy'\. Choose one of these"):
+        run(ids="v.npy")
+
+
 def test_a_changed_bit_of_an_exported_parquet_is_found(folder: Path) -> None:
     pytest.importorskip("pyarrow", reason="needs pyarrow")
     write_odd_cache(Path("own.h5"), draw_vectors(), ["a", "b"] * (N_ROWS // 2))
