@@ -134,7 +134,7 @@ class AuditReport:
             *self._iter_blank(),
         ]
 
-    def write_table(self, path: PathLike) -> None:
+    def write_table(self, path: PathLike, *, overwrite: bool = False) -> None:
         """Write all findings as a table to review, in the columns of `ReviewLine`.
 
         Write the right label into the empty column ``label``, and pass the table to
@@ -143,15 +143,17 @@ class AuditReport:
         Parameters
         ----------
         path : path
-            Path of the CSV table; a file there is replaced.
+            Path of the CSV table.
+        overwrite : bool
+            Whether to replace a file that exists. A person may have written labels into it.
 
         Raises
         ------
         FeatxError
-            If the table cannot be written.
+            If the file exists, or cannot be written.
         """
         with (
-            replacing(Path(path), error=FeatxError, overwrite=True) as draft,
+            replacing(Path(path), error=FeatxError, overwrite=overwrite) as draft,
             draft.open("w", encoding="utf-8", newline="") as stream,
         ):
             writer = csv.writer(stream, lineterminator="\n")

@@ -39,12 +39,16 @@ def _describe_leaks(report: AuditReport) -> str:
     if not report.n_leaks:
         return "none" if any(report.splits) else "- (no row has a split)"
     pairs = count_noun(report.n_leaks, "pair")
-    return f"{pairs} of duplicates in two splits: scores of the held-out split are too high"
+    return f"{pairs} of duplicates in two splits: scores of the held-out split may be too high"
 
 
 def _describe_duplicates(report: AuditReport) -> str:
     near = report.near_duplicates
     how = "" if near.n_decoded else ", by embeddings alone" * bool(near.n_proposed)
+    if near.n_decoded and near.n_missing:
+        how = f"; {count_noun(near.n_missing, 'image')} went by their embeddings alone"
+    if near.n_without_vector:
+        how += f"; {count_noun(near.n_without_vector, 'row')} went by their bytes alone"
     if not len(near):
         return f"none among {count_noun(report.n_rows, 'row')}{how}"
     clusters = near.clusters

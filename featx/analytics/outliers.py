@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
+from featx.core.text import count_noun
 from featx.core.typing import Array, Float64Array, IntArray
 from featx.heads.splits import build_folds
 from featx.heads.unknown import MAX_ROWS, UnknownDetector
@@ -86,6 +87,8 @@ def find_outliers(
     Outliers or str
         The findings; or a text that says why nothing can be told.
     """
+    if not len(X):
+        return "no row has a vector"
     if (codes < 0).all():
         codes = np.zeros(len(codes), np.int64)
     distances = measure_outside(X, codes, units)
@@ -96,7 +99,10 @@ def find_outliers(
     measured = np.isfinite(distances)
     usual = np.log(np.maximum(distances[measured & (codes >= 0)], np.finfo(np.float64).tiny))
     if len(usual) < MIN_ROWS:
-        return f"{len(usual)} rows are too few; {MIN_ROWS} can be judged"
+        return (
+            f"{len(usual)} of {count_noun(len(X), 'row')} can be compared with other rows of their "
+            f"class; {MIN_ROWS} are needed"
+        )
     middle, shoulder = np.quantile(usual, [0.5, SHOULDER])
     limit = float(np.exp(middle + (shoulder - middle) * norm.isf(RATE) / norm.ppf(SHOULDER)))
     found = np.flatnonzero(measured & (distances > limit))

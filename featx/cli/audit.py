@@ -8,6 +8,8 @@ import typer
 from featx.cli.options import AsJson, CacheArgument, Embedding, ImageSource, SheetOutput
 from featx.cli.printing import cut_name, print_json, print_table, print_text
 from featx.core.address import name_caches
+from featx.core.errors import FeatxError
+from featx.core.files import check_destination
 from featx.core.text import count_noun
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ def audit(
             metavar="FILE", help="Table (.csv) of all findings, to review and pass to featx label."
         ),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a table that exists.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find leaks between splits, duplicates, label errors, outliers and blank images.
@@ -38,20 +43,33 @@ def audit(
     featx audit photos.h5 -o audit.html --table review.csv
     """
     from featx.analytics.audit import audit as audit_cache
+    from featx.cache.inputs import check_not_of_cache
     from featx.cache.joined import open_cache
 
     if output is not None:
         from featx.report.gallery import check_output
 
         check_output(output)
+    if table is not None:
+        check_destination(table, overwrite=overwrite, error=FeatxError)
+        if output is not None and table.resolve() == output.resolve():
+            raise FeatxError(
+                subject=str(table),
+                expected="a file for the table, and another one for the page",
+                got="one file for both",
+                remedy="Pass another path.",
+            )
     with open_cache(cache) as opened:
+        for path in (output, table):
+            if path is not None:
+                check_not_of_cache(path, opened, error=FeatxError)
         report = audit_cache(opened, source=source or None, embedding=embedding, progress=None)
         if output is not None:
             from featx.report.audit_page import write_audit
 
-            write_audit(opened, report, output, source=source or None)
+            output = write_audit(opened, report, output, source=source or None)
     if table is not None:
-        report.write_table(table)
+        report.write_table(table, overwrite=overwrite)
     if as_json:
         named = {"cache": name_caches(cache), "path": output, "table": table}
         print_json(report.to_dict() | named)

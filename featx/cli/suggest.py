@@ -10,6 +10,7 @@ from featx.cli.printing import print_json, print_table, print_text
 from featx.core.address import name_caches
 from featx.core.errors import CacheError
 from featx.core.files import check_destination
+from featx.core.inputs import check_not_read
 from featx.core.text import count_noun
 from featx.core.typing import StrategyChoice
 
@@ -91,6 +92,8 @@ def suggest(
 
     featx suggest photos.h5 --head 3.joblib --previous 1.joblib -o next.csv
     """
+    from featx.cache.inputs import check_not_of_cache
+    from featx.cache.joined import open_cache
     from featx.fitting.suggest import suggest as choose_rows
 
     if output is not None:
@@ -99,6 +102,12 @@ def suggest(
         from featx.report.gallery import check_output
 
         check_output(sheet)
+    read = [one for one in (head, previous) if one is not None]
+    with open_cache(cache) as opened:
+        for path in (output, sheet):
+            if path is not None:
+                check_not_read(path, read, error=CacheError)
+                check_not_of_cache(path, opened, error=CacheError)
     found = choose_rows(
         cache,
         head,

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 from featx.analytics.audit_report import AuditReport
 from featx.analytics.audit_words import describe_parts
 from featx.analytics.row_images import RowImages
+from featx.cache.inputs import check_not_of_cache
 from featx.cache.reader import Cache
+from featx.core.errors import FeatxError
+from featx.core.notes import note
 from featx.core.text import count_noun
 from featx.core.typing import PathLike
-from featx.report.gallery import SIDE, Card, Section, check_output, write_images
+from featx.report.gallery import PAGES, SIDE, Card, Section, check_output, write_images
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,7 +43,7 @@ def write_audit(
     output: PathLike,
     *,
     source: PathLike | Sequence[PathLike] | None = None,
-) -> Path:
+) -> Path | None:
     """Write a page of the images that an audit found.
 
     Parameters
@@ -57,13 +60,19 @@ def write_audit(
 
     Returns
     -------
-    Path
-        The file.
+    Path or None
+        The file; None if nothing was found that a contact sheet could show. A page is written then,
+        too, with the sentences alone.
+
+    Warns
+    -----
+    FeatxWarning
+        If no contact sheet is written.
 
     Raises
     ------
     FeatxError
-        If the file cannot be written.
+        If the file cannot be written, or is the cache or one of its images.
     SourceError, CacheError
         If the source that is passed cannot be read, or has none of the rows.
 
@@ -78,9 +87,13 @@ def write_audit(
     audit.html
     """
     check_output(output)
+    check_not_of_cache(Path(output), cache, error=FeatxError)
     cells = {part: list(found) for part, found in _list_cells(report).items()}
     shown = {part: found[:MAX_CARDS] for part, found in cells.items()}
     rows = sorted({row for found in shown.values() for of, _ in found for row in of})
+    if not rows and Path(output).suffix.lower() not in PAGES:
+        note(f"{output} is not written: nothing was found that a contact sheet could show")
+        return None
     images: dict[int, Image | None] = dict(RowImages(cache, source).decode(rows, side=SIDE))
     texts = describe_parts(report)
     sections = []

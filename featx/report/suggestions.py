@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from featx.analytics.row_images import RowImages
 from featx.analytics.suggestions import Suggestions
+from featx.cache.inputs import check_not_of_cache
 from featx.cache.joined import open_cache
+from featx.core.errors import FeatxError
 from featx.core.notes import note
 from featx.core.text import count_noun
 from featx.core.typing import CachePaths, PathLike
@@ -35,11 +38,12 @@ def write_suggested(
     Raises
     ------
     FeatxError
-        If the file cannot be written.
+        If the file cannot be written, or is the cache or one of its images.
     SourceError
         If the source cannot be read.
     """
     with open_cache(cache) as opened:
+        check_not_of_cache(Path(path), opened, error=FeatxError)
         images = RowImages(opened, source)
         decoded = [image for _, image in images.decode(found.rows, side=SIDE)]
     if images.missing:

@@ -48,5 +48,5 @@ def test_rows_without_any_label_are_one_class() -> None:
 def test_few_rows_say_why_they_cannot_be_judged() -> None:
     X = np.random.default_rng(0).normal(size=(12, 4))
     assert find_outliers(X, np.arange(12) % 2, None, np.arange(12)) == (
-        "12 rows are too few; 30 can be judged"
+        "12 of 12 rows can be compared with other rows of their class; 30 are needed"
     )

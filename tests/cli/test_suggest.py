@@ -8,6 +8,7 @@ import pytest
 
 from featx.fitting.fit import fit_head
 from featx.fitting.label import label_cache
+from tests.builders import MakeCache
 
 pytestmark = pytest.mark.filterwarnings("ignore::featx.core.errors.FeatxWarning")
 
@@ -70,3 +71,15 @@ def test_sheet_that_cannot_be_written_is_refused_first(
     words = ["-o", table, "--sheet", tmp_path / name]
     assert run_cli("suggest", unlabelled, "-n", 2, *words).code == 1
     assert not table.exists()
+
+
+def test_cache_and_heads_are_never_replaced(
+    unlabelled: Path, run_cli: Any, make_cache: MakeCache, tmp_path: Path
+) -> None:
+    head = tmp_path / "head.joblib"
+    assert run_cli("fit-head", make_cache("labelled.h5"), "-o", head).code == 0
+    for read in (unlabelled, head):
+        before = read.read_bytes()
+        result = run_cli("suggest", unlabelled, "--head", head, "-o", read, "--overwrite")
+        result.check_error("got a file that the run reads")
+        assert read.read_bytes() == before
