@@ -10,6 +10,7 @@ from featx.cli.printing import cut_name, print_json, print_table, print_text
 from featx.core.address import name_caches
 from featx.core.errors import FeatxError
 from featx.core.files import check_destination
+from featx.core.inputs import check_apart
 from featx.core.text import count_noun
 
 if TYPE_CHECKING:
@@ -52,13 +53,7 @@ def audit(
         check_output(output)
     if table is not None:
         check_destination(table, overwrite=overwrite, error=FeatxError)
-        if output is not None and table.resolve() == output.resolve():
-            raise FeatxError(
-                subject=str(table),
-                expected="a file for the table, and another one for the page",
-                got="one file for both",
-                remedy="Pass another path.",
-            )
+        check_apart(table, output, error=FeatxError)
     with open_cache(cache) as opened:
         for path in (output, table):
             if path is not None:

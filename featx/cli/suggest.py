@@ -10,7 +10,7 @@ from featx.cli.printing import print_json, print_table, print_text
 from featx.core.address import name_caches
 from featx.core.errors import CacheError
 from featx.core.files import check_destination
-from featx.core.inputs import check_not_read
+from featx.core.inputs import check_apart, check_not_read
 from featx.core.text import count_noun
 from featx.core.typing import StrategyChoice
 
@@ -102,6 +102,7 @@ def suggest(
         from featx.report.gallery import check_output
 
         check_output(sheet)
+    check_apart(output, sheet, error=CacheError)
     read = [one for one in (head, previous) if one is not None]
     with open_cache(cache) as opened:
         for path in (output, sheet):

@@ -1,4 +1,4 @@
-"""Files that a run reads, which it must not replace."""
+"""Files that a run reads, which it must not replace, and outputs, which must be different files."""
 
 from __future__ import annotations
 
@@ -36,3 +36,27 @@ def check_not_read(path: Path, inputs: Iterable[PathLike], *, error: type[FeatxE
                 got="a file that the run reads",
                 remedy="Pass another path.",
             )
+
+
+def check_apart(first: Path | None, other: Path | None, *, error: type[FeatxError]) -> None:
+    """Refuse to write two outputs to one file.
+
+    Parameters
+    ----------
+    first, other : Path or None
+        Paths of the files that are to be written; None for no file.
+    error : type
+        Class of the error to raise.
+
+    Raises
+    ------
+    FeatxError
+        If both lead to one file. The class of the error is `error`.
+    """
+    if first is not None and other is not None and first.resolve() == other.resolve():
+        raise error(
+            subject=str(first),
+            expected="an output of its own",
+            got="one file for two outputs",
+            remedy="Pass another path.",
+        )

@@ -62,7 +62,7 @@ def test_one_file_for_table_and_page_is_refused(
 ) -> None:
     page = tmp_path / "audit.html"
     result = run_cli("audit", cache_path, "-o", page, "--table", page)
-    result.check_error("got one file for both")
+    result.check_error("got one file for two outputs")
     assert not page.exists()
 
 

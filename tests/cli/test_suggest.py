@@ -83,3 +83,12 @@ def test_cache_and_heads_are_never_replaced(
         result = run_cli("suggest", unlabelled, "--head", head, "-o", read, "--overwrite")
         result.check_error("got a file that the run reads")
         assert read.read_bytes() == before
+
+
+def test_one_file_for_table_and_sheet_is_refused(
+    unlabelled: Path, run_cli: Any, tmp_path: Path
+) -> None:
+    page = tmp_path / "next.html"
+    result = run_cli("suggest", unlabelled, "-o", page, "--sheet", page)
+    result.check_error("got one file for two outputs")
+    assert not page.exists()
