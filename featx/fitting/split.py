@@ -307,7 +307,15 @@ def build_splits(
         learnt=spread_over_units(learnt, units)[rows],
     )
     fractions = {"val": val, "test": test}
-    told = list_notes(cache, splits, units, learnt, strata=strata.of_row, fractions=fractions)
+    told = list_notes(
+        cache,
+        splits,
+        units,
+        learnt,
+        strata=strata.of_row,
+        fractions=fractions,
+        similar=similar is not None,
+    )
     return splits, strata, strata.list_notes() + told
 
 

@@ -59,7 +59,7 @@ def check_several_groups(cache: Cache, rows: IntArray, units: IntArray | None) -
     raise HeadError(
         subject=str(cache.path),
         expected="classes of several groups, some to fit on and others to score on",
-        got=_describe_classes(np.unique(labels).tolist(), labels, cache.groups[rows], units),
+        got=_describe_classes(np.unique(labels).tolist(), cache, rows, labels=labels, units=units),
         remedy=OTHER_GROUPS,
     )
 
@@ -89,24 +89,31 @@ def check_train(cache: Cache, splits: StrArray, units: IntArray | None) -> None:
         raise HeadError(
             subject=str(cache.path),
             expected="rows of every class in train",
-            got=f"none of {_describe_classes(lacking, labels, cache.groups[rows], of_rows)}",
+            got=f"none of {_describe_classes(lacking, cache, rows, labels=labels, units=of_rows)}",
             remedy=f"{OTHER_GROUPS} Or pass overwrite=True to deal all rows anew.",
         )
 
 
 def _describe_classes(
-    names: list[str], labels: StrArray, groups: StrArray, units: IntArray | None
+    names: list[str], cache: Cache, rows: IntArray, *, labels: StrArray, units: IntArray | None
 ) -> str:
-    """Name classes with their rows; and the group, where all rows of a class are one unit."""
+    """Name classes with their rows; and what joins them, where all rows of a class are one unit."""
     told = []
     for name in names[:N_SHOWN]:
-        rows = np.flatnonzero(labels == name)
-        named = np.unique(groups[rows][groups[rows] != ""].astype(str)).tolist()
-        of_group = ""
-        if units is not None and len(rows) > 1 and len(np.unique(units[rows])) == 1:
-            of_group = f" of group {show_text(named[0], MAX_NAME)}" if named else " of one file"
-        told.append(f"{show_text(name, MAX_NAME)} ({count_noun(len(rows), 'row')}{of_group})")
+        of_class = np.flatnonzero(labels == name)
+        is_one = units is not None and len(of_class) > 1 and len(np.unique(units[of_class])) == 1
+        joined = _describe_unit(cache, rows[of_class]) if is_one else ""
+        told.append(f"{show_text(name, MAX_NAME)} ({count_noun(len(of_class), 'row')}{joined})")
     return join_some([*told, *names[N_SHOWN:]], N_SHOWN)
+
+
+def _describe_unit(cache: Cache, rows: IntArray) -> str:
+    """Say what joins rows to one unit: their group, their bytes, or that they look alike."""
+    named = np.unique(cache.groups[rows].astype(str)).tolist()
+    if any(named):
+        return f" of group {show_text(next(filter(None, named)), MAX_NAME)}"
+    n_files = len(np.unique(cache.read_column("digest")[rows], axis=0))
+    return " of one file" if n_files == 1 else " that are joined as near-duplicates"
 
 
 def list_notes(
@@ -117,6 +124,7 @@ def list_notes(
     *,
     strata: StrArray,
     fractions: Mapping[str, float],
+    similar: bool = False,
 ) -> list[str]:
     """List what a person should know of the splits of a cache.
 
@@ -135,6 +143,8 @@ def list_notes(
     fractions : mapping of str to float
         Fractions of the rows that were asked for, by the name of the split; empty if only some rows
         were dealt.
+    similar : bool
+        Whether near-duplicates stay together, too.
     """
     rows = np.flatnonzero(splits != "")
     labels, of_rows, sides = (
@@ -147,7 +157,8 @@ def list_notes(
         held, n_wanted = sides == name, round(fractions.get(name, 0) * len(rows))
         if not held.any() and not n_wanted:
             continue
-        n_held, because = int(held.sum()), "groups and copies stay whole"
+        n_held = int(held.sum())
+        because = f"groups{', near-duplicates' * similar} and copies stay whole"
         n_left = int((~learnt[rows] & (sides == "train")).sum())
         if learnt[rows].any() and n_wanted - n_held > n_left:
             notes.append(f"{name} has {n_held:,} rows, not {n_wanted:,}: there are no others")
@@ -155,7 +166,7 @@ def list_notes(
             notes.append(f"{name} has {n_held:,} rows, not {n_wanted:,}: {because}")
         lacking = np.setdiff1d(labels, labels[held]).tolist()
         if lacking:
-            told = _describe_classes(lacking, labels, cache.groups[rows], of_rows)
+            told = _describe_classes(lacking, cache, rows, labels=labels, units=of_rows)
             notes.append(f"{name} has no {told}")
     n_plain = int((cache.labels == "").sum())
     if n_plain:

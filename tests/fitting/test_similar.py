@@ -148,3 +148,13 @@ def test_command_prints_what_was_parted(tmp_path: Path, run_cli: Any) -> None:
     assert result.code == 0, result.err
     assert "80 pairs of near-duplicates in 80 clusters stay together; 80 were parted" in result.out
     assert "flattered the score by 0." in result.out
+
+
+def test_class_of_near_duplicates_alone_is_not_said_to_be_one_file(tmp_path: Path) -> None:
+    X = np.ones((40, DIM), np.float32)
+    rows = build_rows(["ants", "bees"] * 20, [None] * 40)
+    path = write_vectors(tmp_path / "alike.h5", [build_info(dim=DIM)], rows, {"tiny": X})
+    joined = r"ants \(20 rows that are joined as near-duplicates\)"
+    with pytest.raises(featx.HeadError, match=joined):
+        split_cache(path, together="similar")
+    assert split_cache(path) == {"train": 32, "val": 8}
