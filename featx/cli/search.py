@@ -70,12 +70,9 @@ def search(
     from featx.prediction.search import search as search_cache
 
     if output is not None:
-        from featx.core.errors import FeatxError
-        from featx.core.inputs import check_not_read
         from featx.report.gallery import check_output
 
         check_output(output)
-        check_not_read(output, [cache, *queries], error=FeatxError)
     found = search_cache(
         cache,
         queries,

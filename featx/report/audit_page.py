@@ -54,7 +54,7 @@ def write_audit(
         Return value of `featx.audit`.
     output : path
         File to write: ``.html`` for a page, ``.png``, ``.jpg`` or ``.webp`` for a contact sheet. A
-        file there is replaced.
+        page or sheet of featx there is replaced.
     source : path or sequence of paths, optional
         Source of the images. Default: the source that the cache names.
 

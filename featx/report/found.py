@@ -35,7 +35,7 @@ def write_search(
         Return value of `featx.search`.
     output : path
         File to write: ``.png``, ``.jpg`` or ``.webp`` for a contact sheet, ``.html`` for a page. A
-        file there is replaced.
+        page or sheet of featx there is replaced.
     source : path or sequence of paths, optional
         Source of the images. Default: the source that the cache names.
 

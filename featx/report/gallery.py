@@ -7,16 +7,15 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL import ExifTags, Image
 
 from featx.core.errors import FeatxError
 from featx.core.files import check_destination, replacing
 from featx.core.typing import PathLike
 from featx.report.render import render_template, write_html
 from featx.report.sheet import draw_sheet
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 SIDE = 224
 """Largest side of a thumbnail in pixels, some 10 kB: that of a field on most screens."""
@@ -28,6 +27,12 @@ PAGES = (".html", ".htm")
 
 SHEETS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """Format of a contact sheet by its suffix."""
+
+OWN = "featx"
+"""Program that wrote a sheet, by its EXIF data."""
+
+STAMP, MAX_STAMP = b'<meta name="generator" content="featx">', 1024
+"""How a page says so, and where: among its first bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +48,7 @@ class Card:
         Caption. The first line names the images, to readers of the screen too.
     """
 
-    images: Sequence[Image | str | None]
+    images: Sequence[Image.Image | str | None]
     lines: Sequence[str]
 
 
@@ -72,7 +77,7 @@ def write_gallery(path: PathLike, title: str, sections: Sequence[Section]) -> No
     Parameters
     ----------
     path : path
-        Path of the ``.html`` file; a file there is replaced.
+        Path of the ``.html`` file; a page of featx there is replaced.
     title : str
         Title of the page.
     sections : sequence of Section
@@ -106,7 +111,8 @@ def check_output(path: PathLike) -> None:
     Raises
     ------
     FeatxError
-        If the suffix is none of a page or a sheet, or if the file cannot be written.
+        If the suffix is none of a page or a sheet, if the file cannot be written, or if a file that
+        featx has not written is there: it may be an image of the user.
     """
     path = Path(path)
     if path.suffix.lower() not in (*PAGES, *SHEETS):
@@ -117,6 +123,26 @@ def check_output(path: PathLike) -> None:
             remedy="Name the file sheet.png for one image, or page.html for a page.",
         )
     check_destination(path, overwrite=True, error=FeatxError)
+    if path.exists() and not _is_own(path):
+        raise FeatxError(
+            subject=str(path),
+            expected="no file, or a page or sheet that featx wrote",
+            got="another file",
+            remedy="Pass another path, or move the file.",
+        )
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether featx wrote a page or a sheet, or the file is empty."""
+    with path.open("rb") as stream:
+        start = stream.read(MAX_STAMP)
+    if not start or path.suffix.lower() in PAGES:
+        return not start or STAMP in start
+    try:
+        with Image.open(path) as sheet:
+            return sheet.getexif().get(ExifTags.Base.Software) == OWN
+    except (OSError, SyntaxError, ValueError):
+        return False
 
 
 def write_images(
@@ -159,10 +185,12 @@ def write_images(
         side=side,
     )
     with replacing(path, error=FeatxError, overwrite=True) as draft, draft.open("wb") as stream:
-        sheet.save(stream, SHEETS[path.suffix.lower()])
+        stamp = Image.Exif()
+        stamp[ExifTags.Base.Software] = OWN
+        sheet.save(stream, SHEETS[path.suffix.lower()], exif=stamp)
 
 
-def _iter_cells(sections: Sequence[Section]) -> Iterator[tuple[Image | None, str, str]]:
+def _iter_cells(sections: Sequence[Section]) -> Iterator[tuple[Image.Image | None, str, str]]:
     """Yield each image with its caption and its heading."""
     for section in sections:
         for card in section.cards:
@@ -183,7 +211,7 @@ def _prepare(card: Card) -> dict[str, Any]:
     }
 
 
-def encode_thumbnail(image: Image, side: int = SIDE) -> str:
+def encode_thumbnail(image: Image.Image, side: int = SIDE) -> str:
     """Encode an image as the address of a small JPEG that holds its bytes.
 
     Parameters

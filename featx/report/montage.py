@@ -108,7 +108,7 @@ def montage(
         cache, as `featx.extract` takes them.
     output : path
         File to write: ``.png``, ``.jpg`` or ``.webp`` for a contact sheet, ``.html`` for a page. A
-        file there is replaced.
+        page or sheet of featx there is replaced.
     source : path or sequence of paths, optional
         Source of the images of a cache. Default: the source that the cache names.
     ids : sequence of str, optional

@@ -120,3 +120,20 @@ def test_other_suffixes_and_folders_are_refused(tmp_path: Path) -> None:
         write_images(tmp_path / "sheet", "title", build_sections())
     with pytest.raises(FeatxError):
         check_output(tmp_path / "nowhere" / "sheet.png")
+
+
+@pytest.mark.parametrize("suffix", [".html", *SHEETS])
+def test_only_what_featx_wrote_is_replaced(tmp_path: Path, suffix: str) -> None:
+    sections = [Section(title="ants", cards=[Card(images=[Image.new("RGB", (8, 8))], lines=["a"])])]
+    path = tmp_path / f"sheet{suffix}"
+    path.touch()  # an empty file, as of `mktemp`
+    for _ in range(2):
+        write_images(path, "one", sections)
+    if suffix == ".html":
+        path.write_text("<!doctype html><title>my page</title>")
+    else:
+        Image.new("RGB", (8, 8)).save(path)
+    before = path.read_bytes()
+    with pytest.raises(FeatxError, match="expected no file, or a page or sheet that featx wrote"):
+        write_images(path, "one", sections)
+    assert path.read_bytes() == before
