@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from featx.core.typing import Array, Float32Array, Float64Array
 
@@ -86,7 +86,9 @@ def measure_usual(agreement: Float32Array, n_rows: int) -> Usual:
     return Usual(middle=middle, spread=max(float(high) - middle, SPREAD), n_rows=n_rows)
 
 
-def compute_log_odds(distance: Float32Array, agreement: Float32Array, usual: Usual) -> Float64Array:
+def compute_log_odds(
+    distance: Float32Array, agreement: Float32Array, usual: Usual, wrong: Float64Array
+) -> Float64Array:
     """Compute the log-odds that pairs are the same shot.
 
     Parameters
@@ -97,17 +99,19 @@ def compute_log_odds(distance: Float32Array, agreement: Float32Array, usual: Usu
         ``(n_pairs,)``, agreement of the pixels; NaN for pairs that could not be compared.
     usual : Usual
         Agreement that is usual.
+    wrong : ndarray of float64
+        ``(n_pairs,)``, share of pairs like each that are as near by chance, which pixels overrule.
 
     Examples
     --------
-    >>> pairs = np.array([0.3, 0.9, 0.9]), np.array([0.9, 0.9, np.nan])
-    >>> compute_log_odds(*pairs, Usual()).round(1).tolist()
-    [4.0, -2.0, -3.6]
+    >>> pairs = np.array([0.3, 0.9, 0.9, 0.1]), np.array([0.9, 0.9, np.nan, np.nan])
+    >>> compute_log_odds(*pairs, Usual(), np.array([0.0, 0.0, 0.0, 0.4])).round(1).tolist()
+    [4.0, -2.0, -3.6, 0.4]
     """
     steps = (_stretch(agreement) - usual.middle) / usual.spread
     both = SHARPNESS * (LIMIT + GROWTH * steps - distance)
     limit = ALONE_LIMIT * min(1.0, usual.n_rows / MANY_ROWS)
-    alone = ALONE_SHARPNESS * (limit - distance)
+    alone = np.minimum(ALONE_SHARPNESS * (limit - distance), -logit(wrong))
     return np.where(np.isnan(agreement), alone, both).astype(np.float64)
 
 
@@ -157,5 +161,6 @@ def choose_threshold(certainty: Float64Array, *, has_pixels: bool) -> float:
     """
     most, least = (MAX_WRONG, LEAST) if has_pixels else (MAX_WRONG_ALONE, LEAST_ALONE)
     wrong = np.cumsum(1 - certainty) / np.arange(1, len(certainty) + 1)
-    fitting = certainty[(wrong <= most) & (certainty >= least)]
+    last = np.searchsorted(-certainty, -certainty, side="right") - 1  # equals are told together
+    fitting = certainty[(wrong[last] <= most) & (certainty >= least)]
     return float(fitting[-1]) if len(fitting) else 1 - most

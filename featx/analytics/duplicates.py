@@ -15,6 +15,7 @@ from featx.analytics.certainty import (
     compute_log_odds,
     measure_usual,
 )
+from featx.analytics.chance import compute_wrong
 from featx.analytics.clusters import choose_kept, find_clusters, rank_splits
 from featx.analytics.pairs import N_PROPOSED, Pairs, find_near_pairs
 from featx.analytics.row_images import RowImages
@@ -225,7 +226,9 @@ def find_near_duplicates(
         null = near.take(_draw_null(near, proposed, len(cache)))
         del near
         agreement, usual, n_decoded, n_missing = _compare(images, proposed, null, len(rows))
-    log_odds = compute_log_odds(proposed.distance, agreement, usual)
+    log_odds = compute_log_odds(
+        proposed.distance, agreement, usual, compute_wrong(proposed.by_chance)
+    )
     certainty = compute_certainty(log_odds)
     order = _sort(cache, proposed, certainty, log_odds)
     has_pixels = bool((~np.isnan(agreement)).any())

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from featx.analytics.chance import TINY, count_by_chance, count_equal
 from featx.cache.reader import Cache
 from featx.cache.tables import BLOCK_ROWS
 from featx.core.columns import iter_blocks
-from featx.core.typing import Array, Float32Array, IntArray
+from featx.core.typing import Array, Float32Array, Float64Array, IntArray
 
 N_DIMS = 128
 """Dimensions that vectors are projected to. They keep 0.79 of the variance of mobilenet_v2 on
@@ -41,8 +42,8 @@ MAX_NEAR, N_OF_SAME = 256, 16
 """Number of near rows of a row in one block, in the mean, above which only so many are taken: of
 thousands of blank images, all pairs would be near."""
 
-TINY = 1e-6
-"""Smallest scale of distances: below, they are rounding."""
+N_COUNTED = 1000
+"""Number of rows that say how often vectors are equal by chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,8 @@ class Pairs:
         lie: 1 for neighbour number 20, and 0 for copies.
     rank : ndarray of int64
         ``(n_pairs,)``, how many rows are nearer to `a` or to `b`, whichever is less.
+    by_chance : ndarray of float64
+        ``(n_pairs,)``, expected number of pairs of the cache that are as near by chance.
     """
 
     a: IntArray
@@ -67,6 +70,7 @@ class Pairs:
     cosine: Float32Array
     distance: Float32Array
     rank: IntArray
+    by_chance: Float64Array
 
     def __len__(self) -> int:
         return len(self.a)
@@ -85,6 +89,7 @@ class Pairs:
             cosine=self.cosine[chosen],
             distance=self.distance[chosen],
             rank=self.rank[chosen],
+            by_chance=self.by_chance[chosen],
         )
 
 
@@ -108,10 +113,8 @@ def find_near_pairs(cache: Cache, embedding: str, rows: IntArray) -> Pairs:
         Each pair once: of each row some twenty nearest rows, or all where there are fewer.
     """
     if len(rows) < 2:
-        none = np.empty(0, np.int64)
-        return Pairs(
-            a=none, b=none, cosine=np.empty(0, "f4"), distance=np.empty(0, "f4"), rank=none
-        )
+        none, no = np.empty(0, np.int64), np.empty(0, np.float32)
+        return Pairs(a=none, b=none, cosine=no, distance=no, rank=none, by_chance=np.empty(0))
     X = np.empty((len(rows), cache.get_info(embedding).fingerprint.dim), np.float32)
     for block in iter_blocks(len(rows), BLOCK_ROWS):
         part = cache.read_vectors(embedding, rows[block]).astype(np.float32)
@@ -120,9 +123,17 @@ def find_near_pairs(cache: Cache, embedding: str, rows: IntArray) -> Pairs:
     a, b = _propose(_project(X))
     cosine = _compute_cosines(X, a, b)
     del X
-    rank, scale = _rank(len(rows), a, b, cosine)
+    rank, scales, n_scales = _rank(len(rows), a, b, cosine)
+    scale = scales[1]
     distance = (1 - cosine) / np.maximum(np.sqrt(scale[a] * scale[b]), TINY)
-    return Pairs(a=rows[a], b=rows[b], cosine=cosine, distance=distance, rank=rank)
+    counted = np.sort(np.random.default_rng(3).permutation(rows)[:N_COUNTED])
+    by_chance = np.maximum(
+        count_by_chance((a, b), cosine, scales, n_scales),
+        count_equal(cache.read_vectors(embedding, counted), len(rows)),
+    )
+    return Pairs(
+        a=rows[a], b=rows[b], cosine=cosine, distance=distance, rank=rank, by_chance=by_chance
+    )
 
 
 def _project(X: Float32Array) -> Float32Array:
@@ -201,15 +212,18 @@ def _compute_cosines(X: Float32Array, a: IntArray, b: IntArray) -> Float32Array:
 
 def _rank(
     n_rows: int, a: IntArray, b: IntArray, cosine: Float32Array
-) -> tuple[IntArray, Float32Array]:
+) -> tuple[IntArray, tuple[Float32Array, Float32Array], tuple[int, int]]:
     """Rank the pairs of each row by their cosines.
 
     Returns
     -------
     rank : ndarray of int64
         ``(n_pairs,)``, the better of the two ranks of each pair, from 0.
-    scale : ndarray of float32
-        ``(n_rows,)``, one minus the cosine of the neighbour that is the scale.
+    scales : (ndarray of float32, ndarray of float32)
+        ``(n_rows,)`` each, one minus the cosine of the neighbour half as far in rank, and of that
+        which is the scale.
+    n_scales : (int, int)
+        Numbers of these neighbours.
     """
     ends, cosines = np.concatenate([a, b]), np.concatenate([cosine, cosine])
     order = np.lexsort((-cosines, ends))
@@ -218,6 +232,14 @@ def _rank(
     ranks = np.empty(len(ends), np.int64)
     ranks[order] = np.arange(len(ends)) - np.repeat(starts, counts)
     n_scale = min(N_SCALE, max(2, (n_rows - 1) // 4))
-    last = starts + np.minimum(n_scale, counts) - 1
-    scale = np.where(counts > 0, 1 - cosines[order[np.minimum(last, len(order) - 1)]], 1)
-    return np.minimum(ranks[: len(a)], ranks[len(a) :]), scale.astype(np.float32)
+    n_scales = max(1, n_scale // 2), n_scale
+
+    def find(number: int) -> Float32Array:
+        last = np.minimum(starts + np.minimum(number, counts) - 1, len(order) - 1)
+        return np.where(counts > 0, 1 - cosines[order[last]], 1).astype(np.float32)
+
+    return (
+        np.minimum(ranks[: len(a)], ranks[len(a) :]),
+        (find(n_scales[0]), find(n_scale)),
+        n_scales,
+    )

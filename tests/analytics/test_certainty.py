@@ -18,7 +18,7 @@ from featx.analytics.certainty import (
 
 def compute(distance: float, agreement: float, usual: Usual | None = None) -> float:
     pair = np.array([distance], np.float32), np.array([agreement], np.float32)
-    return float(compute_log_odds(*pair, usual or Usual())[0])
+    return float(compute_log_odds(*pair, usual or Usual(), np.zeros(1))[0])
 
 
 def test_nearer_and_more_alike_is_surer() -> None:
@@ -53,8 +53,13 @@ def test_threshold_keeps_the_expected_share_of_wrong_pairs(seed: int) -> None:
     threshold = choose_threshold(certainty, has_pixels=True)
     reported = certainty[certainty >= threshold]
     assert threshold >= LEAST
-    # Pairs of one certainty are reported together, so that the last of them may exceed the share.
-    assert (1 - reported[reported > threshold]).mean() <= MAX_WRONG
+    assert (1 - reported).mean() <= MAX_WRONG
+
+
+def test_pairs_of_one_certainty_are_reported_together_or_not_at_all() -> None:
+    certainty = np.array([0.99] * 20 + [0.6] * 20)
+    assert choose_threshold(certainty[:22], has_pixels=False) == 0.6
+    assert choose_threshold(certainty, has_pixels=False) == 0.99
 
 
 def test_threshold_of_no_pairs_is_high() -> None:
