@@ -100,7 +100,7 @@ def compute_log_odds(
     usual : Usual
         Agreement that is usual.
     wrong : ndarray of float64
-        ``(n_pairs,)``, share of pairs like each that are as near by chance, which pixels overrule.
+        ``(n_pairs,)``, share of pairs like each that are as near by chance.
 
     Examples
     --------
@@ -108,10 +108,12 @@ def compute_log_odds(
     >>> compute_log_odds(*pairs, Usual(), np.array([0.0, 0.0, 0.0, 0.4])).round(1).tolist()
     [4.0, -2.0, -3.6, 0.4]
     """
-    steps = (_stretch(agreement) - usual.middle) / usual.spread
-    both = SHARPNESS * (LIMIT + GROWTH * steps - distance)
     limit = ALONE_LIMIT * min(1.0, usual.n_rows / MANY_ROWS)
-    alone = np.minimum(ALONE_SHARPNESS * (limit - distance), -logit(wrong))
+    alone: Float64Array = np.minimum(ALONE_SHARPNESS * (limit - distance), -logit(wrong))
+    # Where rows are near by chance, pixels decide: such a pair counts as no nearer than even odds.
+    nearest = np.minimum(limit - alone / ALONE_SHARPNESS, ALONE_LIMIT)
+    steps = (_stretch(agreement) - usual.middle) / usual.spread
+    both: Float64Array = SHARPNESS * (LIMIT + GROWTH * steps - np.maximum(distance, nearest))
     return np.where(np.isnan(agreement), alone, both).astype(np.float64)
 
 

@@ -16,9 +16,11 @@ from featx.analytics.certainty import (
 )
 
 
-def compute(distance: float, agreement: float, usual: Usual | None = None) -> float:
+def compute(
+    distance: float, agreement: float, usual: Usual | None = None, wrong: float = 0.0
+) -> float:
     pair = np.array([distance], np.float32), np.array([agreement], np.float32)
-    return float(compute_log_odds(*pair, usual or Usual(), np.zeros(1))[0])
+    return float(compute_log_odds(*pair, usual or Usual(), np.array([wrong]))[0])
 
 
 def test_nearer_and_more_alike_is_surer() -> None:
@@ -33,6 +35,13 @@ def test_agreement_that_is_usual_in_a_cache_says_less() -> None:
         for mean in (0.3, 1.2)
     )
     assert compute(0.6, 0.9, photos) > 0 > compute(0.6, 0.9, faces)
+
+
+def test_nearness_that_is_chance_says_nothing_and_pixels_decide() -> None:
+    assert compute(0.01, np.nan, wrong=0.9) < 0 < compute(0.01, np.nan, wrong=0.1)
+    assert compute(0.01, 0.4, wrong=1.0) < 0 < compute(0.01, 0.4)
+    assert compute(0.01, 0.99, wrong=1.0) > 3
+    assert compute(0.8, 0.9, wrong=1.0) == compute(0.8, 0.9)
 
 
 def test_few_pairs_do_not_say_what_is_usual() -> None:
