@@ -16,10 +16,16 @@ from featx.analytics.outliers import find_outliers
 from featx.analytics.row_images import RowImages
 from featx.cache.joined import open_cache
 from featx.cache.reader import Cache
+from featx.core.notes import note
 from featx.core.progress import show_progress, stage
 from featx.core.same_files import find_conflicts
+from featx.core.text import show_text
 from featx.core.typing import CachePaths, IntArray, PathLike, Vectors
+from featx.heads.targets import SEPARATOR
 from featx.heads.units import find_units, renumber_units, spread_over_units
+
+MAX_LABEL = 40
+"""Length in characters of a label in a note."""
 
 Found = TypeVar("Found")
 
@@ -53,6 +59,11 @@ def audit(
     AuditReport
         The findings. A part that could not be measured is None, with the reason.
 
+    Warns
+    -----
+    FeatxWarning
+        If labels hold ``;``: several classes per image are judged as one class.
+
     Raises
     ------
     CacheError
@@ -85,6 +96,10 @@ def _audit(
 ) -> AuditReport:
     """Audit an open cache."""
     cache.check_ids()
+    joined = next((label for label in cache.labels if SEPARATOR in label), None)
+    if joined is not None:
+        named = show_text(joined, MAX_LABEL)
+        note(f"labels with {SEPARATOR!r}, such as {named}, are judged as classes of their own")
     not_measured: dict[str, str] = {}
 
     def keep(part: str, found: Found | str) -> Found | None:

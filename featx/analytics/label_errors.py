@@ -27,6 +27,10 @@ LEAST_SHARE = 0.6
 LEAST_SCORE = 0.05
 """Smallest probability of a label in the ranking, which goes on behind the list."""
 
+MAX_KERNEL_CLASSES = 100
+"""Largest number of classes with which a kernel is one of the heads: it compares each two of them,
+and 300 classes of 1,800 rows take 80 s."""
+
 LEAST_PROBABILITY = 1e-6
 """A head's probability is taken to be at least this: no head is as sure as its tails say."""
 
@@ -247,10 +251,11 @@ def _predict_held_out(
     rows: LabelledRows, codes: IntArray, *, progress: bool | None
 ) -> Float64Array | None:
     """Predict probabilities by two kinds of heads; None if they cannot be held out."""
-    is_small = len(codes) <= MAX_COMPARED_KERNEL
+    n_classes = int(codes.max()) + 1
+    is_small = len(codes) <= MAX_COMPARED_KERNEL and n_classes <= MAX_KERNEL_CLASSES
     kinds: list[tuple[str, Scaling]] = [("logreg", "standard")]
     kinds.append(("rbf-svm", "l2") if is_small else ("lda", "l2"))
-    logs = np.zeros((len(codes), int(codes.max()) + 1))
+    logs = np.zeros((len(codes), n_classes))
     for kind, scaling in kinds:
         head = HeadClassifier(kind, scaling=scaling, progress=progress)
         head.fit(rows.X, codes, rows.units, learnt=rows.learnt)

@@ -31,6 +31,7 @@ TITLES = {
     "label errors": "Label errors",
     "outliers": "Outliers",
     "blank": "Blank images",
+    "failures": "Failures",
 }
 
 Cell = tuple[Sequence[int], Sequence[str]]
@@ -95,11 +96,15 @@ def write_audit(
         note(f"{output} is not written: nothing was found that a contact sheet could show")
         return None
     images: dict[int, Image | None] = dict(RowImages(cache, source).decode(rows, side=SIDE))
-    texts = describe_parts(report)
+    reasons = {name.replace("_", " "): text for name, text in report.not_measured.items()}
+    texts = describe_parts(report) | {
+        part: f"not measured: {text}" for part, text in reasons.items()
+    }
     sections = []
-    for part, found in shown.items():
-        cut = f" The first {MAX_CARDS} are shown." if len(cells[part]) > MAX_CARDS else ""
-        text = f"{texts[part][0].upper()}{texts[part][1:]}.{cut}"
+    for part, told in texts.items():
+        found = shown.get(part, [])
+        cut = f" The first {MAX_CARDS} are shown." if len(cells.get(part, [])) > MAX_CARDS else ""
+        text = f"{told[0].upper()}{told[1:]}.{cut}"
         cards = [Card(images=[images[row] for row in of], lines=lines) for of, lines in found]
         sections.append(Section(title=TITLES[part], text=text, cards=cards))
     title = f"Audit of {report.cache}, {count_noun(report.n_rows, 'row')}"

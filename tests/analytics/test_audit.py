@@ -103,6 +103,24 @@ def test_blank_images_are_found_in_their_source(
     assert report.list_lines()[-1].finding == "blank: one colour"
     with featx.open_cache(cache) as opened:
         page = featx.write_audit(opened, report, tmp_path / "audit.html", source=photos)
+    assert page is not None
     text = page.read_text(encoding="utf-8")
     assert "val/ants/empty.png" in text
     assert "data:image/jpeg" in text
+
+
+def test_several_classes_per_image_are_told(tmp_path: Path) -> None:
+    rows = build_rows(["ants;bees", "ants"], [None, None])
+    vectors = {"tiny": np.eye(2, 8, dtype=np.float32)}
+    cache = write_vectors(tmp_path / "several.h5", [build_info()], rows, vectors)
+    with pytest.warns(featx.FeatxWarning, match="such as ants;bees, are judged as classes"):
+        featx.audit(cache)
+
+
+def test_page_says_what_was_not_measured(cache_path: Path, tmp_path: Path) -> None:
+    with featx.open_cache(cache_path) as cache:
+        page = featx.write_audit(cache, featx.audit(cache), tmp_path / "audit.html")
+    assert page is not None
+    text = page.read_text(encoding="utf-8")
+    assert "Not measured: 60 labelled rows are too few; 100 can be judged." in text
+    assert "Not measured: no image can be read" in text

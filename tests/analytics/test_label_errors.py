@@ -10,6 +10,7 @@ import pytest
 
 import featx
 from featx.analytics.label_errors import LabelErrors, LabelledRows, find_label_errors
+from featx.heads.classifier import HeadClassifier
 
 
 def build(X: Any, codes: Any, **changes: Any) -> LabelledRows:
@@ -116,3 +117,24 @@ def test_flipped_labels_of_hymenoptera_come_first(shared: Path, tmp_path: Path) 
         precision = right / np.arange(1, len(right) + 1)
         assert precision[right >= 14].max() >= 0.8  # at a recall of 0.7
         assert found.n_wrong_ci95[0] <= right[found.n_listed - 1] <= found.n_wrong_ci95[1]
+
+
+def test_many_classes_are_judged_without_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    codes = np.arange(1040) % 130
+    X = 6 * rng.normal(size=(130, 16))[codes] + rng.normal(size=(1040, 16))
+    given = codes.copy()
+    given[::47] = (given[::47] + 1) % 130
+    fitted = []
+
+    class Watched(HeadClassifier):
+        def __init__(self, kind: Any, **options: Any) -> None:
+            fitted.append(kind)
+            super().__init__(kind, **options)
+
+    monkeypatch.setattr("featx.analytics.label_errors.HeadClassifier", Watched)
+    found = find_label_errors(build(X, given))
+    assert isinstance(found, LabelErrors)
+    assert fitted == ["logreg", "lda"]
+    assert set(np.arange(0, 1040, 47) + 1000) <= set(found.rows.tolist())
+    assert found.n_wrong_ci95[0] <= 23 <= found.n_wrong_ci95[1]
