@@ -124,3 +124,4 @@ def test_page_says_what_was_not_measured(cache_path: Path, tmp_path: Path) -> No
     text = page.read_text(encoding="utf-8")
     assert "Not measured: 60 labelled rows are too few; 100 can be judged." in text
     assert "Not measured: no image can be read" in text
+    assert ">Blank images</a></li>" in text  # no count of what was not looked at
