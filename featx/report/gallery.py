@@ -7,15 +7,16 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from PIL import ExifTags, Image
+from typing import TYPE_CHECKING, Any
 
 from featx.core.errors import FeatxError
 from featx.core.files import check_destination, replacing
 from featx.core.typing import PathLike
 from featx.report.render import render_template, write_html
-from featx.report.sheet import draw_sheet
+from featx.report.sheet import draw_sheet, is_sheet, save_sheet
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SIDE = 224
 """Largest side of a thumbnail in pixels, some 10 kB: that of a field on most screens."""
@@ -28,11 +29,8 @@ PAGES = (".html", ".htm")
 SHEETS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """Format of a contact sheet by its suffix."""
 
-OWN = "featx"
-"""Program that wrote a sheet, by its EXIF data."""
-
 STAMP, MAX_STAMP = b'<meta name="generator" content="featx">', 1024
-"""How a page says so, and where: among its first bytes."""
+"""How a page says that featx wrote it, and where: among its first bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +46,7 @@ class Card:
         Caption. The first line names the images, to readers of the screen too.
     """
 
-    images: Sequence[Image.Image | str | None]
+    images: Sequence[Image | str | None]
     lines: Sequence[str]
 
 
@@ -138,11 +136,7 @@ def _is_own(path: Path) -> bool:
         start = stream.read(MAX_STAMP)
     if not start or path.suffix.lower() in PAGES:
         return not start or STAMP in start
-    try:
-        with Image.open(path) as sheet:
-            return sheet.getexif().get(ExifTags.Base.Software) == OWN
-    except (OSError, SyntaxError, ValueError):
-        return False
+    return is_sheet(path)
 
 
 def write_images(
@@ -185,12 +179,10 @@ def write_images(
         side=side,
     )
     with replacing(path, error=FeatxError, overwrite=True) as draft, draft.open("wb") as stream:
-        stamp = Image.Exif()
-        stamp[ExifTags.Base.Software] = OWN
-        sheet.save(stream, SHEETS[path.suffix.lower()], exif=stamp)
+        save_sheet(sheet, stream, SHEETS[path.suffix.lower()])
 
 
-def _iter_cells(sections: Sequence[Section]) -> Iterator[tuple[Image.Image | None, str, str]]:
+def _iter_cells(sections: Sequence[Section]) -> Iterator[tuple[Image | None, str, str]]:
     """Yield each image with its caption and its heading."""
     for section in sections:
         for card in section.cards:
@@ -211,7 +203,7 @@ def _prepare(card: Card) -> dict[str, Any]:
     }
 
 
-def encode_thumbnail(image: Image.Image, side: int = SIDE) -> str:
+def encode_thumbnail(image: Image, side: int = SIDE) -> str:
     """Encode an image as the address of a small JPEG that holds its bytes.
 
     Parameters

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
+from typing import IO
 
-from PIL import Image, ImageDraw
+from PIL import ExifTags, Image, ImageDraw
 
 from featx.core.errors import FeatxError
 from featx.core.text import escape_text, show_text
@@ -26,6 +28,9 @@ MAX_SIDE = 65_000
 """Largest height of a sheet: programs that show images refuse more."""
 
 NO_IMAGE = "no image"
+
+PROGRAM = "featx"
+"""Program that wrote a sheet, by its EXIF data."""
 
 
 def draw_sheet(
@@ -171,3 +176,35 @@ def _paste(
     size = tuple(max(1, round(length * factor)) for length in image.size)
     fitted = image.convert("RGB").resize((size[0], size[1]), Image.Resampling.BICUBIC)
     sheet.paste(fitted, (x + (side - size[0]) // 2, y + (side - size[1]) // 2))
+
+
+def save_sheet(sheet: Image.Image, stream: IO[bytes], kind: str) -> None:
+    """Save a sheet, which says that featx wrote it.
+
+    Parameters
+    ----------
+    sheet : PIL.Image.Image
+        The sheet.
+    stream : binary file
+        File to write to.
+    kind : str
+        Pillow's name of the format.
+    """
+    exif = Image.Exif()
+    exif[ExifTags.Base.Software] = PROGRAM
+    sheet.save(stream, kind, exif=exif)
+
+
+def is_sheet(path: Path) -> bool:
+    """Return whether a file is a sheet that featx wrote.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the file.
+    """
+    try:
+        with Image.open(path) as sheet:
+            return bool(sheet.getexif().get(ExifTags.Base.Software) == PROGRAM)
+    except (OSError, SyntaxError, ValueError):
+        return False
