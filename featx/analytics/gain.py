@@ -6,9 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from featx.core.text import count_noun
 from featx.core.typing import LabellingAdvice
 from featx.heads.compare import PairedScores
+from featx.heads.intervals import estimate_gain_interval
 
 SMALL_GAIN = 0.02
 """Gain of the last labels that is not worth as many more: two of 100 images."""
@@ -34,14 +37,28 @@ class LabellingGain:
     scores: PairedScores
 
     @property
+    def gain_ci95(self) -> tuple[float, float]:
+        """95 % interval of the gain, as wide as few rows that differ ask for.
+
+        The bootstrap of `featx.PairedScores` has no width if both heads predict the same; so this
+        reaches at least as far as the interval of Agresti and Min (2005), which has.
+        """
+        scores, (low, high) = self.scores, self.scores.gain_ci95
+        n_better, n_worse = scores.n_only_second, scores.n_only_first
+        counts = [n_better, n_worse, scores.n_rows - n_better - n_worse]
+        least, most = estimate_gain_interval(np.repeat([1, -1, 0], counts))
+        return min(low, least), max(high, most)
+
+    @property
     def next_step(self) -> LabellingAdvice:
         """Whether to label more: ``"go on"``, ``"stop"`` or ``"cannot tell"``."""
-        return advise_labelling(self.scores.gain_ci95, is_better=self.scores.is_better)
+        interval = self.gain_ci95
+        return advise_labelling(interval, is_better=self.scores.is_better and interval[0] > 0)
 
     @property
     def verdict(self) -> str:
         """The next step with its reason, in words."""
-        low, high = self.scores.gain_ci95
+        low, high = self.gain_ci95
         what = f"the last {count_noun(self.n_more, 'label')} changed the "
         what += f"{self.scores.measure.replace('_', ' ')} by {self.scores.gain:+.3f} "
         what += f"({low:+.3f} to {high:+.3f}, {count_noun(self.scores.n_rows, 'row')})"
@@ -56,7 +73,7 @@ class LabellingGain:
 
     def count_needed(self) -> int:
         """Count the held-out rows at which an interval is as narrow as the gain that is small."""
-        low, high = self.scores.gain_ci95
+        low, high = self.gain_ci95
         return math.ceil(self.scores.n_rows * max(1.0, ((high - low) / 2 / SMALL_GAIN) ** 2))
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,6 +83,7 @@ class LabellingGain:
             "n_more": self.n_more,
             "next_step": self.next_step,
             "verdict": self.verdict,
+            "gain_ci95": list(self.gain_ci95),
             "scores": scores,
         }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from featx.analytics.gain import LabellingGain
 from featx.cache.reader import Cache
+from featx.core.errors import HeadError
+from featx.core.text import count_noun
 from featx.fitting.common_rows import choose_unseen, find_units_of
 from featx.fitting.comparable import find_comparable
 from featx.fitting.evaluate import choose_evaluated, predict_rows
@@ -22,7 +24,20 @@ def measure_gain(cache: Cache, before: Head, after: Head, *, seed: int) -> Label
         The earlier head and the later one.
     seed : int
         Seed of the bootstrap.
+
+    Raises
+    ------
+    HeadError
+        If the later head has learnt from fewer rows.
     """
+    n_before, n_after = before.fitted_on.n_rows, after.fitted_on.n_rows
+    if n_after < n_before:
+        raise HeadError(
+            subject="previous",
+            expected=f"a head of at most the {count_noun(n_after, 'label')} of the later one",
+            got=f"one of {n_before:,}",
+            remedy="Pass the earlier head as previous, and the later one as head.",
+        )
     heads = {"previous": before, "head": after}
     embeddings = {name: find_comparable(cache, head) for name, head in heads.items()}
     rows, _ = choose_unseen(cache, heads, embeddings, choose_evaluated(cache))
@@ -30,7 +45,7 @@ def measure_gain(cache: Cache, before: Head, after: Head, *, seed: int) -> Label
         predict_rows(head, cache, embeddings[name], rows)[0] for name, head in heads.items()
     )
     return LabellingGain(
-        n_more=after.fitted_on.n_rows - before.fitted_on.n_rows,
+        n_more=n_after - n_before,
         scores=compare_predictions(
             cache.labels[rows],
             first,

@@ -202,6 +202,8 @@ def test_gain_of_the_last_labels_is_told(tmp_path: Path, truth: list[str]) -> No
     assert gain is not None
     assert (gain.n_more, gain.scores.n_rows) == (74, 100)
     assert suggest(path, second, n=2).gain is None
+    with pytest.raises(HeadError, match=r"at most the \d+ labels of the later one, got one of"):
+        suggest(path, first, n=2, previous=second)
     with pytest.raises(HeadError, match="a later head beside it"):
         suggest(path, n=2, previous=first)
 
