@@ -246,14 +246,19 @@ class AuditReport:
                     )
 
     def is_leak(self, rows: IntArray) -> bool:
-        """Tell whether rows of one cluster lie in several splits.
+        """Tell whether rows of one cluster lie in several splits, or have a duplicate in another.
+
+        A pair that is not sure enough to join two clusters makes both of them leaks.
 
         Parameters
         ----------
         rows : ndarray of int64
             Rows of the cache.
         """
-        return len({name for name in self.splits[rows] if name}) > 1
+        near = self.near_duplicates
+        leaking = np.concatenate([near.a[near.crosses], near.b[near.crosses]])
+        is_parted = len({name for name in self.splits[rows] if name}) > 1
+        return is_parted or bool(np.isin(rows, leaking).any())
 
     def _iter_conflicts(self) -> Iterator[ReviewLine]:
         for first, other in self.conflicts.tolist():

@@ -125,3 +125,21 @@ def test_page_says_what_was_not_measured(cache_path: Path, tmp_path: Path) -> No
     assert "Not measured: 60 labelled rows are too few; 100 can be judged." in text
     assert "Not measured: no image can be read" in text
     assert ">Blank images</a></li>" in text  # no count of what was not looked at
+
+
+def test_leak_between_two_clusters_is_listed(cache_path: Path) -> None:
+    report = featx.audit(cache_path)  # its first 40 rows are train, the others val
+    cluster = np.full(60, -1)
+    cluster[[0, 1, 50, 51]] = [0, 0, 1, 1]
+    near = replace(
+        report.near_duplicates,
+        a=np.array([0, 50, 1]),
+        b=np.array([1, 51, 50]),
+        score=np.array([0.99, 0.99, 0.86]),
+        crosses=np.array([False, False, True]),
+        cluster=cluster,
+        kept=~np.isin(np.arange(60), [1, 51]),
+    )
+    report = replace(report, near_duplicates=near)
+    assert report.n_leaks == 1
+    assert [line.finding for line in report.list_lines()][:4] == ["leak"] * 4
