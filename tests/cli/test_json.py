@@ -1,5 +1,6 @@
 """Every command prints one object, and the page on JSON lists its keys."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -15,6 +16,8 @@ from featx.cache.joined import open_cache
 from featx.cli.app import app
 from featx.fitting.fit import fit_head
 from featx.fitting.label import label_cache
+from featx.fitting.similar import MIN_HELD_OUT
+from featx.report.explore import AtlasTable
 from tests.builders import write_noisy
 
 GROUP = get_group(app)
@@ -37,8 +40,9 @@ LINES = [
     "merge new.h5 -o merged.h5",
     "split new.h5 --overwrite",
     "split new.h5 --overwrite --together similar",
+    "split twins.h5 --overwrite --together similar",
     "label photos.h5 labels.csv --author ada",
-    "fit-head photos.h5 -o new.joblib",
+    "fit-head photos.h5 -o new.joblib --repeats 2",
     "fit-head photos.h5 -o new_tags.joblib --several --split all",
     "fit-head photos.h5 -o new_size.joblib --target size --split all",
     "evaluate head.joblib photos.h5",
@@ -123,6 +127,14 @@ def place(
     return tmp_path
 
 
+def write_twins(run_cli: Any) -> None:
+    """Write a cache whose val has an image of train, and rows enough to say what that is worth."""
+    shutil.copytree("photos", "twins")
+    for number in range(MIN_HELD_OUT):
+        shutil.copy("twins/train/ants/0.jpg", f"twins/val/ants/copy{number}.jpg")
+    run_cli("extract", "twins", "-o", "twins.h5", "--backbone", "tests-tiny")
+
+
 def test_iter_keys_leaves_out_names_but_not_what_they_hold() -> None:
     found = {"labels": {"ants": 1}, "embeddings": {"mini": {"dim": 8}}, "list": [{"a": None}]}
     assert list(iter_keys(found)) == [
@@ -142,6 +154,8 @@ def test_json_of_a_command_is_an_object_of_known_keys(
         run_cli("extract", "photos", "-o", "new.h5", "--backbone", "tests-tiny")
     if "failed.h5" in line:
         run_cli(*["extract", "photos", "bad.jpg", "-o", "failed.h5", "--backbone", "tests-tiny"])
+    if "twins.h5" in line:
+        write_twins(run_cli)
     line = line.replace("large.h5", str(cache_path))
     result = run_cli(*line.split(), "--json")
     assert result.code in (0, 3), result.err
@@ -164,7 +178,9 @@ def test_page_lists_no_key_that_no_command_prints(
     place: Path, run_cli: Any, cache_path: Path
 ) -> None:
     run_cli(*["extract", "photos", "bad.jpg", "-o", "failed.h5", "--backbone", "tests-tiny"])
-    found: set[str] = set()
+    write_twins(run_cli)
+    # The page that explore opens needs a package of its own.
+    found = {field.name for field in dataclasses.fields(AtlasTable)}
     for line in [*LINES, *LONG_LINES, "info mine.pth"]:
         if "mine.pth" in line:
             import torch
