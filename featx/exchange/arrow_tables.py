@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,9 @@ def build_schema(table: ExportTable) -> Any:
 
 
 def iter_batches(table: ExportTable) -> Iterator[Any]:
-    """Yield the rows of an exported table, with null for what is not known.
+    """Yield the rows of an exported table, each block read while the one before is written.
+
+    What is not known is null.
 
     Parameters
     ----------
@@ -67,12 +70,22 @@ def iter_batches(table: ExportTable) -> Iterator[Any]:
     """
     pa, schema = require("pyarrow", EXTRA), build_schema(table)
     plain = schema.remove(len(schema) - 1)
-    for block in table.iter_blocks():
+
+    def read(block: slice) -> Any:
         rows = build_arrow(table.read_columns(block, table.names), None).cast(plain)
         values = pa.array(table.read_vectors(block).reshape(-1))
         vectors = pa.FixedSizeListArray.from_arrays(values, type=schema.field(VECTORS).type)
         columns = [column.chunk(0) for column in rows.columns]
-        yield pa.record_batch([*columns, vectors], schema=schema)
+        return pa.record_batch([*columns, vectors], schema=schema)
+
+    with ThreadPoolExecutor(1, "featx-export") as pool:
+        ahead: Future[Any] | None = None
+        for block in table.iter_blocks():
+            done, ahead = ahead, pool.submit(read, block)
+            if done is not None:
+                yield done.result()
+        if ahead is not None:
+            yield ahead.result()
 
 
 def read_batches(
