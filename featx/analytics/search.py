@@ -8,12 +8,12 @@ queries.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from featx.cache.reader import Cache
+from featx.core.ahead import read_ahead
 from featx.core.errors import CacheError
 from featx.core.similarity import compute_cosines
 from featx.core.text import join_some
@@ -246,13 +246,7 @@ class Searcher:
             return rows, *normalise(self._cache.take_vectors(self.embedding, rows))
 
         starts = range(0, len(self.rows), n_rows)
-        with ThreadPoolExecutor(1, "featx-search") as pool:
-            reading = pool.submit(read, self.rows[:n_rows])
-            for start in starts[1:]:
-                ahead = pool.submit(read, self.rows[start : start + n_rows])
-                yield reading.result()
-                reading = ahead
-            yield reading.result()
+        yield from read_ahead(read, (self.rows[start : start + n_rows] for start in starts))
 
 
 def normalise(vectors: Array) -> tuple[Float32Array, BoolArray]:

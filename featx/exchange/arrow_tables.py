@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from featx.cache.frames import build_arrow
+from featx.core.ahead import read_ahead
 from featx.core.columns import Texts, TextsBuilder
 from featx.core.errors import ExchangeError, require
 from featx.core.text import shorten
@@ -78,14 +78,7 @@ def iter_batches(table: ExportTable) -> Iterator[Any]:
         columns = [column.chunk(0) for column in rows.columns]
         return pa.record_batch([*columns, vectors], schema=schema)
 
-    with ThreadPoolExecutor(1, "featx-export") as pool:
-        ahead: Future[Any] | None = None
-        for block in table.iter_blocks():
-            done, ahead = ahead, pool.submit(read, block)
-            if done is not None:
-                yield done.result()
-        if ahead is not None:
-            yield ahead.result()
+    yield from read_ahead(read, table.iter_blocks())
 
 
 def read_batches(
