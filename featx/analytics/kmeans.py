@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from featx.core.columns import iter_blocks
+from featx.core.similarity import scale_to_length_one
 from featx.core.typing import Array, Float32Array, Float64Array, IntArray
 
 N_DIRECTIONS = 64
@@ -45,9 +46,7 @@ def project(X: Array, rng: np.random.Generator) -> Float32Array:
     ndarray of float32
         ``(n_rows, n)``, at most `N_DIRECTIONS` of them.
     """
-    rows: Float32Array = np.asarray(X, np.float32)
-    lengths = np.sqrt((rows**2).sum(axis=1, keepdims=True))
-    rows = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    rows = scale_to_length_one(np.asarray(X, np.float32))
     sample = rows[rng.permutation(len(rows))[:MAX_BASIS_ROWS]]
     centre = sample.mean(axis=0)
     sample = sample - centre

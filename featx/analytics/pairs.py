@@ -14,6 +14,7 @@ from featx.analytics.chance import TINY, count_by_chance, count_equal
 from featx.cache.reader import Cache
 from featx.cache.tables import BLOCK_ROWS
 from featx.core.columns import iter_blocks
+from featx.core.similarity import scale_to_length_one
 from featx.core.typing import Array, Float32Array, Float64Array, IntArray
 
 N_DIMS = 128
@@ -117,9 +118,9 @@ def find_near_pairs(cache: Cache, embedding: str, rows: IntArray) -> Pairs:
         return Pairs(a=none, b=none, cosine=no, distance=no, rank=none, by_chance=np.empty(0))
     X = np.empty((len(rows), cache.get_info(embedding).fingerprint.dim), np.float32)
     for block in iter_blocks(len(rows), BLOCK_ROWS):
-        part = cache.read_vectors(embedding, rows[block]).astype(np.float32)
-        lengths = np.linalg.norm(part, axis=1, keepdims=True)
-        X[block] = part / np.where(lengths > 0, lengths, 1)
+        X[block] = scale_to_length_one(
+            cache.read_vectors(embedding, rows[block]).astype(np.float32)
+        )
     a, b = _propose(_project(X))
     cosine = _compute_cosines(X, a, b)
     del X

@@ -7,6 +7,7 @@ import numpy as np
 from featx.cache.selection import Selection
 from featx.core.errors import CacheError
 from featx.core.process import single_threaded
+from featx.core.similarity import scale_to_length_one
 from featx.core.typing import Float32Array
 
 
@@ -51,7 +52,7 @@ def project_rows(chosen: Selection, *, n_dims: int = 2) -> Float32Array:
     total, products = np.zeros(dim), np.zeros((dim, dim))
     with single_threaded():
         for block in chosen.iter_blocks():
-            units = _normalise(block)
+            units = _read_units(block)
             total += units.sum(axis=0)
             products += units.T @ units
         mean = total / len(chosen)
@@ -59,17 +60,12 @@ def project_rows(chosen: Selection, *, n_dims: int = 2) -> Float32Array:
         axes = vectors[:, ::-1][:, :n_dims]
         largest = np.abs(axes).argmax(axis=0)
         axes = axes * np.sign(axes[largest, np.arange(axes.shape[1])])
-        parts = [(_normalise(block) - mean) @ axes for block in chosen.iter_blocks()]
+        parts = [(_read_units(block) - mean) @ axes for block in chosen.iter_blocks()]
     points: Float32Array = np.zeros((len(chosen), n_dims), np.float32)
     points[:, : axes.shape[1]] = np.concatenate(parts)
     return points
 
 
-def _normalise(block: Selection) -> Float32Array:
-    """Read the vectors of a block, each scaled to length 1; a row of zeros stays."""
-    vectors = block.X.astype(np.float32)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    units: Float32Array = (vectors / np.where(norms > 0, norms, np.float32(1))).astype(
-        np.float32, copy=False
-    )
-    return units
+def _read_units(block: Selection) -> Float32Array:
+    """Read the vectors of a block, each scaled to length 1."""
+    return scale_to_length_one(block.X.astype(np.float32))

@@ -37,3 +37,27 @@ def compute_cosines(first: Array, second: Array) -> Float64Array:
         norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
         cosines = (first * second).sum(axis=1) / np.where(norms > 0, norms, 1)
     return np.where((first == second).all(axis=1), 1.0, cosines)
+
+
+def scale_to_length_one(vectors: Array) -> Array:
+    """Scale each vector to length 1; a vector of zeros stays.
+
+    Parameters
+    ----------
+    vectors : ndarray
+        Vectors ``(n, dim)``, float32 or float64.
+
+    Returns
+    -------
+    ndarray
+        Vectors ``(n, dim)`` of the same dtype, a new array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scale_to_length_one(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6, 0.8], [0.0, 0.0]]
+    """
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: Array = vectors / np.where(lengths > 0, lengths, vectors.dtype.type(1))
+    return scaled

@@ -15,6 +15,7 @@ from featx.analytics.row_images import RowImages
 from featx.cache.reader import Cache
 from featx.cache.tables import BLOCK_ROWS
 from featx.core.columns import iter_blocks
+from featx.core.similarity import scale_to_length_one
 from featx.core.text import count_noun
 from featx.core.typing import Array, BoolArray, Float64Array, IntArray, PathLike, Split, StrArray
 from featx.heads.intervals import estimate_gain_interval
@@ -273,9 +274,7 @@ def _score_twice(
 
 def _extend(X: Array) -> Float64Array:
     """Bring vectors to length 1, and add a column of ones."""
-    X = X.astype(np.float64)
-    lengths = np.linalg.norm(X, axis=1, keepdims=True)
-    return np.hstack([X / np.where(lengths > 0, lengths, 1), np.ones((len(X), 1))])
+    return np.hstack([scale_to_length_one(X.astype(np.float64)), np.ones((len(X), 1))])
 
 
 def _sum_products(
