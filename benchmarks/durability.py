@@ -26,14 +26,12 @@ from PIL import Image
 
 # Run as a script, its folder's parent is not on the path.
 sys.path.insert(0, str(Path(__file__).parents[1] / "pipelines"))
+from made_up import build_info
 from shared import build_parser, check_there
 
 import featx
-from featx.cache.format import EmbeddingInfo
 from featx.cache.shards import Shards
 from featx.cache.writer import Column, write_cache
-from featx.core.fingerprint import Fingerprint
-from featx.core.provenance import Origin, Provenance
 from featx.core.row_tables import ROW_KINDS, build_table
 from featx.core.rows import Row
 from featx.core.typing import Array, IntArray
@@ -130,27 +128,7 @@ def time_noop(data: Path, folder: Path, rounds: int) -> dict[str, float]:
 
 def time_merge(folder: Path) -> dict[str, float]:
     """Write shards of made-up vectors, and join them."""
-    fingerprint = Fingerprint(
-        backbone="made-up",
-        weights_digest="0" * 64,
-        layer="penultimate",
-        preprocess={},
-        decoder="none/1",
-        precision="fp32",
-        dim=MERGED_DIM,
-    )
-    provenance = Provenance(
-        origin=Origin(weights="none"),
-        engine="none",
-        device="none",
-        batch_size=32,
-        source="none",
-        time="none",
-        host="none",
-        platform="none",
-        versions={},
-    )
-    info = EmbeddingInfo("made-up", fingerprint, provenance)
+    info = build_info(MERGED_DIM)
     rng = np.random.default_rng(0)
     rows = [
         Row(

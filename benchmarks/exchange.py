@@ -22,12 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from made_up import build_info
 
-from featx.cache.format import EmbeddingInfo
 from featx.cache.writer import Column, write_cache
 from featx.core.columns import Categories, Table, Texts
-from featx.core.fingerprint import Fingerprint
-from featx.core.provenance import Origin, Provenance
 from featx.core.typing import Array, IntArray
 
 HERE = Path(__file__).parents[1]
@@ -40,26 +38,6 @@ def draw(rows: IntArray, dim: int) -> Array:
 
 def build_cache(path: Path, n_rows: int, dim: int) -> None:
     """Write a cache of ten classes."""
-    fingerprint = Fingerprint(
-        backbone="none",
-        weights_digest="0" * 64,
-        layer="penultimate",
-        preprocess={},
-        decoder="none/1",
-        precision="fp32",
-        dim=dim,
-    )
-    provenance = Provenance(
-        origin=Origin(weights="none"),
-        engine="none",
-        device="cpu",
-        batch_size=32,
-        source="photos",
-        time="-",
-        host="-",
-        platform="-",
-        versions={},
-    )
     numbers = np.arange(n_rows)
     paths = Texts.from_list(f"class {n % 10}/{n:08}.jpg" for n in range(n_rows))
     labels = Categories.from_list(f"class {n % 10}" for n in range(n_rows))
@@ -78,7 +56,7 @@ def build_cache(path: Path, n_rows: int, dim: int) -> None:
             "mtime_ns": numbers,
         }
     )
-    info = EmbeddingInfo("none", fingerprint, provenance)
+    info = build_info(dim, "none")
     column = Column(info=info, dtype="float32", read=lambda some: draw(some, dim))
     write_cache(path, rows, [column], source="photos")
 

@@ -23,13 +23,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from made_up import build_info
 
-from featx.cache.format import EmbeddingInfo
 from featx.cache.joined import open_cache
 from featx.cache.writer import Column, write_cache
 from featx.core.columns import Categories, Table, TextsBuilder
-from featx.core.fingerprint import Fingerprint
-from featx.core.provenance import Origin, Provenance
 from featx.core.typing import Array, IntArray
 
 EXTRACT = """
@@ -110,31 +108,6 @@ def print_rows(sizes: Sequence[int], place: Path) -> None:
         print(f"| {command} | {' | '.join(cells)} | {added:.0f}{mark} | {times} |")
 
 
-def build_info() -> EmbeddingInfo:
-    """Describe an embedding that no network computed."""
-    fingerprint = Fingerprint(
-        backbone="made-up",
-        weights_digest="0" * 64,
-        layer="penultimate",
-        preprocess={},
-        decoder="none/1",
-        precision="fp32",
-        dim=DIM,
-    )
-    provenance = Provenance(
-        origin=Origin(weights="none"),
-        engine="none",
-        device="none",
-        batch_size=32,
-        source="none",
-        time="none",
-        host="none",
-        platform="none",
-        versions={},
-    )
-    return EmbeddingInfo("made-up", fingerprint, provenance)
-
-
 def write_many(path: Path, n_rows: int) -> None:
     """Write a cache of random digests and vectors."""
     ids = TextsBuilder()
@@ -162,7 +135,7 @@ def write_many(path: Path, n_rows: int) -> None:
     def read(numbers: IntArray) -> Array:
         return np.random.default_rng(int(numbers[0])).random((len(numbers), DIM), np.float32)
 
-    column = Column(info=build_info(), dtype="float32", read=read)
+    column = Column(info=build_info(DIM), dtype="float32", read=read)
     write_cache(path, rows, [column], source="made up")
 
 

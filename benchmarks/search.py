@@ -25,13 +25,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+from made_up import build_info
 
 import featx
-from featx.cache.format import EmbeddingInfo
 from featx.cache.writer import Column, write_cache
 from featx.core.columns import Categories, Table, Texts
-from featx.core.fingerprint import Fingerprint
-from featx.core.provenance import Origin, Provenance
 from featx.core.typing import Array, IntArray
 from featx.heads.intervals import estimate_interval
 
@@ -46,26 +44,6 @@ SINGLE = 60_000, 1280
 
 def write_random(path: Path, n_rows: int, dim: int) -> None:
     """Write a cache of random vectors."""
-    fingerprint = Fingerprint(
-        backbone="made-up",
-        weights_digest="0" * 64,
-        layer="penultimate",
-        preprocess={},
-        decoder="none/1",
-        precision="fp32",
-        dim=dim,
-    )
-    provenance = Provenance(
-        origin=Origin(weights="none"),
-        engine="none",
-        device="none",
-        batch_size=32,
-        source="none",
-        time="none",
-        host="none",
-        platform="none",
-        versions={},
-    )
     ids = Texts.from_list(f"{number:08}.jpg" for number in range(n_rows))
     digests = np.random.default_rng(1).integers(0, 256, (n_rows, 32), np.uint8)
     nothing = Categories.fill(None, n_rows)
@@ -80,7 +58,7 @@ def write_random(path: Path, n_rows: int, dim: int) -> None:
         rng = np.random.default_rng(int(numbers[0]))
         return rng.standard_normal((len(numbers), dim), np.float32)
 
-    info = EmbeddingInfo("made-up", fingerprint, provenance)
+    info = build_info(dim)
     write_cache(path, rows, [Column(info=info, dtype="float32", read=read)], source="made up")
 
 
