@@ -80,7 +80,6 @@ from .extraction.reembed import compare_with_source as compare_with_source
 from .extraction.report import ExtractionReport as ExtractionReport
 from .finetune.advise import Advice as Advice
 from .finetune.advise import advise as advise
-from .finetune.curve import CurvePoint as CurvePoint
 from .finetune.log import Epoch as Epoch
 from .finetune.measured import MeasuredGain as MeasuredGain
 from .finetune.measured import Measurement as Measurement
@@ -95,6 +94,7 @@ from .fitting.evaluate_target import evaluate_target as evaluate_target
 from .fitting.fit import fit_head as fit_head
 from .fitting.label import LabelReport as LabelReport
 from .fitting.label import label_cache as label_cache
+from .fitting.learning_curve import CurvePoint as CurvePoint
 from .fitting.split import split_cache as split_cache
 from .fitting.suggest import suggest as suggest
 from .heads.candidates import CandidateScores as CandidateScores

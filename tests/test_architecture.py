@@ -22,8 +22,9 @@ FLOORS = (
     ("images", "backbones", "cache", "heads"),
     ("engines", "analytics", "exchange"),
     ("embedding", "fitting"),
-    ("extraction", "prediction", "doctor", "report"),
+    ("explanation", "extraction", "prediction", "doctor"),
     ("finetune",),
+    ("report",),
     ("demo", "testing"),
     ("cli",),
     ("featx",),  # the public names

@@ -28,9 +28,9 @@ import numpy as np
 
 from featx.core.errors import BackboneError
 from featx.core.text import join_some
-from featx.finetune.curve import CurvePoint, LearningCurve, draw_curve
 from featx.finetune.measured import MEASURED, Measurement, Spread, find_measurements
 from featx.fitting.inputs import N_SHOWN, CacheLike, list_single_classes, opened_cache
+from featx.fitting.learning_curve import CurvePoint, LearningCurve, draw_curve
 from featx.fitting.left_out import note_left_out
 from featx.heads.splits import check_seed, find_fresh
 from featx.heads.units import find_units, spread_over_units

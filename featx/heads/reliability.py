@@ -120,6 +120,21 @@ def estimate_calibration_error(right: BoolArray, scores: Float64Array) -> float:
     >>> estimate_calibration_error(right, np.full(4, 0.75))
     0.0
     """
-    bins = np.clip(np.ceil(scores * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
-    gaps = np.bincount(bins, right - scores, minlength=N_BINS)
+    gaps = np.bincount(find_bins(scores), right - scores, minlength=N_BINS)
     return float(np.abs(gaps).sum() / len(scores))
+
+
+def find_bins(scores: Float64Array) -> IntArray:
+    """Assign scores to the bins of the expected calibration error, which hold their upper ends.
+
+    Parameters
+    ----------
+    scores : ndarray of float64
+        ``(n_rows,)``, from 0 to 1.
+
+    Examples
+    --------
+    >>> find_bins(np.array([0.0, 0.5, 1.0])).tolist()
+    [0, 7, 14]
+    """
+    return np.clip(np.ceil(scores * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)

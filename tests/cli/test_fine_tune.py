@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 import featx
-from featx.finetune.curve import CurvePoint
 from featx.finetune.measured import MEASURED, Spread
 from featx.finetune.recipe import Recipe
 from featx.finetune.report import TuningReport
 from featx.fitting.fit import fit_head
+from featx.fitting.learning_curve import CurvePoint
 
 TUNE = "fine-tune photos --cache photos.h5 --head head.joblib -o tuned.safetensors"
 VERDICT = re.compile(r"Tuning (helped|made|did not help)\b")

@@ -21,14 +21,6 @@ from featx.finetune.advise import (
     choose_blocks,
     count_more_blocks,
 )
-from featx.finetune.curve import (
-    SHARES,
-    CurvePoint,
-    LearningCurve,
-    count_part,
-    draw_curve,
-    order_rows,
-)
 from featx.finetune.measured import (
     MEASURED,
     MeasuredGain,
@@ -37,6 +29,14 @@ from featx.finetune.measured import (
     find_measurements,
 )
 from featx.finetune.plan import choose_n_blocks
+from featx.fitting.learning_curve import (
+    SHARES,
+    CurvePoint,
+    LearningCurve,
+    count_part,
+    draw_curve,
+    order_rows,
+)
 from featx.heads.intervals import estimate_interval
 from tests.builders import MakeCache, mark_learnt, rewrite_values
 
@@ -405,7 +405,7 @@ def test_draw_curve_of_one_class_is_refused() -> None:
 def test_draw_curve_keeps_groups_together() -> None:
     X, y = make_clusters(300)
     groups = np.repeat(np.arange(100), 3)
-    with patch("featx.finetune.curve.HeadClassifier.fit", autospec=True) as fit:
+    with patch("featx.fitting.learning_curve.HeadClassifier.fit", autospec=True) as fit:
         fit.side_effect = StopIteration
         with pytest.raises(StopIteration):
             draw_curve(X, y, groups, seed=0, subject="rows")
