@@ -25,7 +25,8 @@ class RowColumns:
         ``(n_shown,)``, positions in `ReportContents.classes` and `ReportContents.splits`; -1 for
         none.
     thumbnails : sequence of str or None
-        ``(n_shown,)``, data URI of each row's image; None for an image that is not shown.
+        ``(n_shown,)``, data URI of each row's image; None for an image that is not shown. The
+        page holds each of them once; all together must stay below its 10 MB.
     """
 
     ids: Sequence[str]
@@ -139,6 +140,11 @@ class HeadPart:
         Sentence about class maps: that they are exact, an approximation, or why there are none.
     calibration : CalibrationCurve or None
         Share of right predictions by score; None without probabilities.
+    predicted : ndarray of int
+        ``(n_shown,)``, class that the head predicts for each of the `RowColumns`, as its position
+        in `classes`; -1 for a row that the head was not asked about, or was fitted on.
+    predicted_scores : ndarray of float32
+        ``(n_shown,)``, probability of that class; NaN without one.
     """
 
     name: str
@@ -155,6 +161,8 @@ class HeadPart:
     unsure: Sequence[ShownRow]
     map_note: str
     calibration: CalibrationCurve | None
+    predicted: IntArray
+    predicted_scores: Float32Array
 
 
 @dataclass(frozen=True, kw_only=True)
