@@ -27,7 +27,7 @@ from featx.fitting.comparable import find_comparable
 from featx.fitting.fit import fit_head
 from featx.fitting.inputs import (
     check_known,
-    note_unknown,
+    describe_unknown,
     read_class_head,
 )
 from featx.fitting.left_out import note_left_out
@@ -169,7 +169,8 @@ def read_data(cache: Cache, request: TuningRequest) -> TuningData:
     if request.head is not None:  # otherwise the fit has told it
         note_left_out(cache, "train", embedding)
     note_left_out(cache, split, embedding, unsplit=False)
-    note_unknown(test.labels, head.classes)
+    if text := describe_unknown(test.labels, head.classes):
+        note(text)
     return TuningData(
         embedding=embedding,
         split=split,

@@ -22,7 +22,7 @@ from featx.fitting.common_rows import (
     find_units_of,
 )
 from featx.fitting.comparable import choose_embeddings, find_comparable
-from featx.fitting.evaluate import choose_evaluated, predict_rows
+from featx.fitting.evaluate import choose_evaluated
 from featx.fitting.inputs import (
     CacheLike,
     HeadLike,
@@ -32,6 +32,7 @@ from featx.fitting.inputs import (
     read_class_head,
 )
 from featx.fitting.memory import check_memory, count_fit_bytes
+from featx.fitting.scored_rows import predict_rows
 from featx.heads.candidates import Candidate, HeadComparison, compare_candidates
 from featx.heads.class_weights import ClassWeight, check_class_weight
 from featx.heads.classifier import HeadClassifier

@@ -12,7 +12,7 @@ from featx.core.notes import note
 from featx.core.recognise import check_order
 from featx.core.text import join_some
 from featx.fitting.comparable import find_comparable
-from featx.fitting.evaluate import choose_evaluated, describe_seen
+from featx.fitting.evaluate import choose_evaluated
 from featx.fitting.inputs import (
     CacheLike,
     HeadLike,
@@ -20,6 +20,7 @@ from featx.fitting.inputs import (
     opened_cache,
     read_head,
 )
+from featx.fitting.scored_rows import describe_seen
 from featx.fitting.target_rows import TargetRows
 from featx.heads.number import score_numbers
 from featx.heads.several import score_several

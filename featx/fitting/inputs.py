@@ -116,8 +116,8 @@ def check_known(labels: Array, classes: Array, *, subject: str) -> None:
         )
 
 
-def note_unknown(labels: Array, classes: Array) -> None:
-    """Tell the user how many rows have a class that a head does not know, and which classes.
+def describe_unknown(labels: Array, classes: Array) -> str:
+    """Say how many rows have a class that a head does not know, and which; empty if none has.
 
     Parameters
     ----------
@@ -128,15 +128,15 @@ def note_unknown(labels: Array, classes: Array) -> None:
     """
     unknown = _list_unknown(labels, classes)
     if not unknown:
-        return
+        return ""
     n_rows = int((~np.isin(labels, classes)).sum())
     has, counts = ("has", "counts") if n_rows == 1 else ("have", "count")
     what = "a class" if len(unknown) == 1 else f"{len(unknown)} classes"
     nearest = _name_nearest(unknown, [str(label) for label in classes])
-    note(
+    return (
         f"{count_noun(n_rows, 'row')} {has} {what} that the head does not know "
-        f"({_list_some(unknown)}), and {counts} as wrong" + (f". {nearest}" if nearest else "")
-    )
+        f"({_list_some(unknown)}), and {counts} as wrong"
+    ) + (f". {nearest}" if nearest else "")
 
 
 def _list_unknown(labels: Array, classes: Array) -> list[str]:

@@ -171,8 +171,8 @@ def note_left_out(cache: Cache, split: str, embeddings: Names, *, unsplit: bool 
         note(text)
 
 
-def note_untested(labels: StrArray, classes: Array, *, subject: str) -> None:
-    """Tell the user which classes of a head have no row among those that it is scored on.
+def describe_untested(labels: StrArray, classes: Array, *, subject: str) -> str:
+    """Say which classes of a head have no row among those that it is scored on; empty if none.
 
     Parameters
     ----------
@@ -184,9 +184,10 @@ def note_untested(labels: StrArray, classes: Array, *, subject: str) -> None:
         Name of the cache and the split.
     """
     lacking = [str(label) for label in np.setdiff1d(classes.astype(str), labels.astype(str))]
-    if lacking:
-        it = "it" if len(lacking) == 1 else "them"
-        note(f"{subject}: no row of {_join_names(lacking)}: the scores say nothing of {it}")
+    if not lacking:
+        return ""
+    it = "it" if len(lacking) == 1 else "them"
+    return f"{subject}: no row of {_join_names(lacking)}: the scores say nothing of {it}"
 
 
 def describe_unlearnt(cache: Cache, labels: StrArray) -> str:

@@ -24,8 +24,8 @@ from featx.core.rows import Row
 from featx.core.typing import PathLike
 from featx.embedding.options import RunKeywords, RunOptions
 from featx.fitting.comparable import find_comparable
-from featx.fitting.evaluate import describe_seen
 from featx.fitting.inputs import HeadLike, read_head
+from featx.fitting.scored_rows import describe_seen
 from featx.images.entries import Entry
 from featx.images.sources.inputs import list_inputs, read_images
 from featx.prediction.answerer import Answerer
