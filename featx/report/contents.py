@@ -115,9 +115,9 @@ class HeadPart:
     facts : sequence of (str, str)
         Kind, embedding, number of rows fitted on, strength and more.
     split : str
-        Split that was scored.
+        Rows that were scored, such as "val", or "train, held out in 5 folds".
     scores : Evaluation
-        Its scores.
+        Scores of these rows; rows that the head has learnt from are not among them.
     held_out : tuple of (float, float, float) or None
         Held-out accuracy of the rows that were fitted on, with the ends of its 95 % interval.
     notes : sequence of str
@@ -163,6 +163,37 @@ class HeadPart:
     calibration: CalibrationCurve | None
     predicted: IntArray
     predicted_scores: Float32Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetPart:
+    """What the report says of a head for several classes per image, or for a number.
+
+    Attributes
+    ----------
+    name : str
+        Name that tells the heads of the report apart.
+    facts : sequence of (str, str)
+        What it predicts, its kind, embedding, number of rows fitted on, and more.
+    split : str
+        Split that was scored.
+    scores : sequence of (str, str)
+        Names of the scores, and their values with intervals and with what costs nothing.
+    columns : sequence of str
+        Columns of the table of classes; none for a number.
+    lines : sequence of sequence of str
+        Lines of this table.
+    notes : sequence of str
+        Sentences about rows that were left out, or why nothing was scored.
+    """
+
+    name: str
+    facts: Sequence[tuple[str, str]]
+    split: str
+    scores: Sequence[tuple[str, str]]
+    columns: Sequence[str]
+    lines: Sequence[Sequence[str]]
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,6 +253,8 @@ class ReportContents:
         Positions in the `RowColumns` of a few rows of each class, by its position in `classes`.
     rows : RowColumns
         The rows that any part shows.
+    images_note : str
+        Sentence about rows whose image is not shown, and why; empty if all are.
     failures : sequence of (str, str)
         Ids of images that could not be read, with the reason.
     n_failures : int
@@ -231,7 +264,9 @@ class ReportContents:
     points : MapPoints
         Map of the embeddings.
     heads : sequence of HeadPart
-        The heads; may be empty.
+        The heads for one class per image; may be empty.
+    targets : sequence of TargetPart
+        The other heads; mostly none.
     pairs : sequence of HeadPair
         Comparisons of two heads.
     curve : LearningCurve or None
@@ -257,11 +292,13 @@ class ReportContents:
     counts: Array
     samples: Mapping[int, Sequence[int]]
     rows: RowColumns
+    images_note: str
     failures: Sequence[tuple[str, str]]
     n_failures: int
     findings: Sequence[Finding]
     points: MapPoints | None
     heads: Sequence[HeadPart]
+    targets: Sequence[TargetPart]
     pairs: Sequence[HeadPair]
     curve: LearningCurve | None
     curve_note: str
