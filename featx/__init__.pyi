@@ -81,6 +81,7 @@ from .extraction.report import ExtractionReport as ExtractionReport
 from .finetune.advise import Advice as Advice
 from .finetune.advise import advise as advise
 from .finetune.log import Epoch as Epoch
+from .finetune.log import read_log as read_log
 from .finetune.measured import MeasuredGain as MeasuredGain
 from .finetune.measured import Measurement as Measurement
 from .finetune.measured import Spread as Spread

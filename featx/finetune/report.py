@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -137,10 +136,7 @@ class TuningReport:
         for name in (*OWN_PATHS, "advice", "scores"):
             del fields[name]
         trunk = None if self.trunk_path is None else str(self.trunk_path)
-        history = [
-            {name: value if math.isfinite(value) else None for name, value in epoch.items()}
-            for epoch in fields["history"]
-        ]
+        history = [epoch.to_record() for epoch in self.history]
         return fields | {"trunk_path": trunk, "history": history}
 
     @classmethod
@@ -163,14 +159,11 @@ class TuningReport:
         ValueError
             If a field is missing, unknown or of another type.
         """
-        history = [
-            {name: math.nan if value is None else value for name, value in epoch.items()}
-            for epoch in record.get("history", ())
-        ]
+        history = tuple(Epoch.from_record(epoch) for epoch in record.get("history", ()))
         own = {name: str(getattr(paths, part)) for name, part in OWN_PATHS.items()}
         compared = {name: scores[name] for name in scores if name not in ("is_better", "losing")}
-        fields = {**record, **own, "history": history, "scores": compared, "advice": None}
-        report = build_record(cls, fields)
+        fields = {**record, **own, "history": [], "scores": compared, "advice": None}
+        report = replace(build_record(cls, fields), history=history)
         is_gone = report.trunk_path is not None and not report.trunk_path.exists()
         return replace(report, trunk_path=None) if is_gone else report
 

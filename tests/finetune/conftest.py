@@ -12,17 +12,27 @@ from typing import Any
 
 import pytest
 
+import featx
 from featx.backbones.backbone import Backbone
 from featx.backbones.load import load_backbone
 from featx.embedding.options import RunOptions
 from featx.finetune import tune as tune_module
 from featx.finetune.cut import cut_backbone
+from featx.finetune.report import TuningReport
 from featx.finetune.trunk import TrunkRun
 from featx.fitting.fit import fit_head
 from featx.heads.head import Head
 from featx.images.sources.read import read_manifest
 
-from .doubles_scene import CLASSES, COUNTS, Scene, draw_images, extract_scene
+from .doubles_scene import (
+    CLASSES,
+    COUNTS,
+    RECIPE,
+    Scene,
+    draw_images,
+    extract_scene,
+    tune,
+)
 
 MakeImage = Callable[..., Path]
 
@@ -108,6 +118,25 @@ def own_scene(scene: Scene, tmp_path: Path) -> Scene:
 def weak_head(scene: Scene) -> Head:
     """Fit a head that knows little: there is something left to learn."""
     return fit_head(scene.cache, C=1e-4)
+
+
+@pytest.fixture(scope="session")
+def tuned(scene: Scene, weak_head: Head, tmp_path_factory: pytest.TempPathFactory) -> TuningReport:
+    """Tune two blocks for four epochs, and keep the last: for tests that only read the files."""
+    output = tmp_path_factory.mktemp("tuned") / "tuned.safetensors"
+    report = tune(scene, output, head=weak_head, recipe=replace(RECIPE, epochs=4))
+    assert report.best_epoch > 0
+    return report
+
+
+@pytest.fixture(scope="session")
+def tuned_cache(
+    tuned: TuningReport, scene: Scene, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Extract the images with the tuned weights."""
+    path = tmp_path_factory.mktemp("again") / "again.h5"
+    with pytest.warns(featx.FeatxWarning, match=r"again\.h5: 42 of 69 rows were learnt from by"):
+        return extract_scene(scene.folder, path, backbone="lenet5", weights=str(tuned.path))
 
 
 @pytest.fixture

@@ -17,12 +17,13 @@ import featx
 from featx.backbones.load import load_backbone
 from featx.backbones.metadata import read_learnt
 from featx.core.learnt import join_digests, shorten_digests
+from featx.finetune.report import TuningReport
 from featx.finetune.result import list_learnt
 from featx.fitting.fit import fit_head
 from featx.heads.head import Head
 from featx.heads.load import load_head
 
-from .doubles_scene import RECIPE, Scene, extract_scene, read_scene, tune
+from .doubles_scene import Scene, extract_scene, read_scene
 
 MakeScene = Callable[..., Scene]
 
@@ -35,13 +36,10 @@ def list_digests(cache: Path, split: str = "all") -> list[int]:
         return shorten_digests(opened.digests[rows]).tolist()  # type: ignore[no-any-return]
 
 
-@pytest.fixture(scope="module")
-def tuned(scene: Scene, weak_head: Head, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def tuned(tuned: TuningReport) -> Path:
     """Return the weights of a network that was tuned."""
-    output = tmp_path_factory.mktemp("tuned") / "tuned.safetensors"
-    report = tune(scene, output, head=weak_head, recipe=replace(RECIPE, epochs=4))
-    assert report.best_epoch > 0
-    return report.path
+    return tuned.path
 
 
 @pytest.fixture

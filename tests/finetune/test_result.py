@@ -18,7 +18,7 @@ from featx.backbones.load import load_backbone
 from featx.backbones.metadata import WeightsMetadata
 from featx.backbones.state_dict import digest_weights, read_state_dict
 from featx.finetune.cut import cut_backbone
-from featx.finetune.log import Epoch, write_log
+from featx.finetune.log import Epoch
 from featx.finetune.paths import TuningPaths
 from featx.finetune.report import TuningReport
 from featx.finetune.result import build_linear_layer, save_weights
@@ -183,16 +183,6 @@ def test_build_linear_layer_has_the_decision_function_of_the_head(
     expected = decide(weak_head.estimator, X)
     np.testing.assert_allclose(
         layer(torch.from_numpy(X)).detach(), expected, atol=1e-5 * np.abs(expected).max()
-    )
-
-
-def test_write_log_replaces_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "log.csv"
-    path.write_text("before")
-    write_log(path, [], overwrite=True)
-    assert path.read_text() == (
-        "epoch,train_loss,holdout_loss,holdout_accuracy,holdout_balanced_accuracy,lr,seconds,"
-        "images_per_s\n"
     )
 
 

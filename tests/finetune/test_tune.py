@@ -118,24 +118,6 @@ def test_training_on_a_gpu_begins_as_on_the_cpu(make_scene: MakeScene, tmp_path:
 # ---- a whole run
 
 
-@pytest.fixture(scope="module")
-def tuned(scene: Scene, weak_head: Head, tmp_path_factory: pytest.TempPathFactory) -> TuningReport:
-    """Return the report of one run."""
-    folder = tmp_path_factory.mktemp("tuned")
-    recipe = replace(RECIPE, epochs=4)
-    return tune(scene, folder / "tuned.safetensors", head=weak_head, recipe=recipe)
-
-
-@pytest.fixture(scope="module")
-def tuned_cache(
-    tuned: TuningReport, scene: Scene, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """Extract the images with the tuned weights."""
-    path = tmp_path_factory.mktemp("again") / "again.h5"
-    with pytest.warns(featx.FeatxWarning, match=r"again\.h5: 42 of 69 rows were learnt from by"):
-        return extract_scene(scene.folder, path, backbone="lenet5", weights=str(tuned.path))
-
-
 def read_tuned(path: Path) -> WeightsMetadata:
     metadata = read_metadata(path)
     assert metadata is not None
