@@ -7,14 +7,19 @@ queries.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
+import joblib
 import numpy as np
 
 from featx.cache.reader import Cache
-from featx.core.ahead import read_ahead
 from featx.core.errors import CacheError
+from featx.core.process import single_threaded
 from featx.core.similarity import compute_cosines
 from featx.core.text import join_some
 from featx.core.typing import Array, BoolArray, Float32Array, Float64Array, IntArray
@@ -22,7 +27,7 @@ from featx.core.typing import Array, BoolArray, Float32Array, Float64Array, IntA
 MEMORY = 384 << 20
 """Number of bytes of vectors that a searcher keeps; more are read again at each search."""
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 4 << 20
 """Number of bytes of the vectors that are read at once."""
 
 MAX_SCORES = 1 << 22
@@ -35,8 +40,15 @@ MARGIN = 1e-5
 """Largest error of a cosine in single precision: rows that are nearer to the last one are looked at
 in double precision. The error of 80,000 dimensions would be as large, if all roundings added up."""
 
+MAX_THREADS = 8
+
 MAX_PAIRS = 1 << 21
 """Largest number of values of vectors that are held in double precision at once."""
+
+Block = tuple[IntArray, Float32Array]
+"""Rows with their vectors of length 1."""
+
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,8 +188,7 @@ class Searcher:
             Numbers of rows, ascending.
         """
         if self._unusable is None:
-            for _ in self._iter_blocks(len(self.rows)):
-                pass
+            self._share_blocks(_exhaust, len(self.rows))
         assert self._unusable is not None
         return self._unusable
 
@@ -203,50 +214,87 @@ class Searcher:
         return units
 
     def _find_some(self, units: Float32Array, own: IntArray, top: int) -> Neighbours:
-        best = Neighbours(
-            rows=np.full((len(units), top), -1), scores=np.full((len(units), top), -np.inf)
+        def search(blocks: Iterator[Block]) -> Neighbours:
+            best = Neighbours(
+                rows=np.full((len(units), top), -1), scores=np.full((len(units), top), -np.inf)
+            )
+            for rows, block in blocks:
+                scores = units @ block.T
+                places = np.searchsorted(rows, own)
+                places[places == len(rows)] = 0
+                mine = np.flatnonzero(rows[places] == own)
+                scores[mine, places[mine]] = -np.inf
+                best = _merge(best, _propose(scores, best, top), (units, block, rows))
+            return best
+
+        found = self._share_blocks(search, max(1, MAX_SCORES // len(units)))
+        every = np.tile(np.arange(len(units))[:, None], len(found) * top)
+        return _choose_best(
+            every.ravel(),
+            np.concatenate([one.rows for one in found], axis=1).ravel(),
+            np.concatenate([one.scores for one in found], axis=1).ravel(),
+            top,
         )
-        for rows, block in self._iter_blocks(max(1, MAX_SCORES // len(units))):
-            scores = units @ block.T
-            places = np.searchsorted(rows, own)
-            places[places == len(rows)] = 0
-            mine = np.flatnonzero(rows[places] == own)
-            scores[mine, places[mine]] = -np.inf
-            best = _merge(best, _propose(scores, best, top), (units, block, rows))
-        return best
 
-    def _iter_blocks(self, n_rows: int) -> Iterator[tuple[IntArray, Float32Array]]:
-        """Yield rows with their vectors of length 1; without the rows that have none."""
-        if self._held is not None:
-            rows, vectors = self._held
-            for start in range(0, len(rows), n_rows):
-                yield rows[start : start + n_rows], vectors[start : start + n_rows]
-            return
-        unusable, n_kept = [np.empty(0, np.int64)], 0
-        n_rows = min(n_rows, max(1, BLOCK_BYTES // (4 * self._dim)))
-        kept = np.empty((len(self.rows), self._dim), np.float32) if self._fits else None
-        for rows, block, is_usable in self._iter_read(n_rows):
-            if not is_usable.all():
-                unusable.append(rows[~is_usable])
-                rows, block = rows[is_usable], block[is_usable]
+    def _share_blocks(self, work: Callable[[Iterator[Block]], Done], n_rows: int) -> list[Done]:
+        """Let threads share the blocks; each reads, and computes products of its own.
+
+        The vectors are kept if they fit, and the rows without a direction are found.
+        """
+        source: Callable[[int, int], Block] = self._take_block
+        n_all = len(self.rows)
+        if self._held is None:
+            n_rows = min(n_rows, max(1, BLOCK_BYTES // (4 * self._dim)))
+            kept = np.empty((len(self.rows), self._dim), np.float32) if self._fits else None
+            is_usable = np.ones(len(self.rows), bool)
+            source = functools.partial(self._read_block, kept, is_usable)
+        else:
+            n_all = len(self._held[0])
+        starts, lock = iter(range(0, n_all, n_rows)), threading.Lock()
+
+        def iter_blocks() -> Iterator[Block]:
+            while True:
+                with lock:
+                    start = next(starts, None)
+                if start is None:
+                    return
+                block = source(start, start + n_rows)
+                if len(block[0]):
+                    yield block
+
+        n_threads = max(1, min(joblib.cpu_count(), MAX_THREADS, -(-n_all // n_rows)))
+        if n_threads == 1:
+            done = [work(iter_blocks())]
+        else:
+            with single_threaded(), ThreadPoolExecutor(n_threads, "featx-search") as pool:
+                try:
+                    futures = [pool.submit(work, iter_blocks()) for _ in range(n_threads)]
+                    done = [future.result() for future in futures]
+                finally:  # after an error, the other threads end with their block
+                    with lock:
+                        starts = iter(())
+        if self._held is None:
+            self._unusable = self.rows[~is_usable]
             if kept is not None:
-                kept[n_kept : n_kept + len(block)] = block
-                n_kept += len(block)
-            if len(rows):
-                yield rows, block
-        self._unusable = np.concatenate(unusable)
+                kept = kept if is_usable.all() else kept[is_usable]
+                self._held = self.rows[is_usable], kept
+        return done
+
+    def _take_block(self, start: int, stop: int) -> Block:
+        """Take rows with their vectors of length 1 from memory."""
+        assert self._held is not None
+        return self._held[0][start:stop], self._held[1][start:stop]
+
+    def _read_block(
+        self, kept: Float32Array | None, is_usable: BoolArray, start: int, stop: int
+    ) -> Block:
+        """Read rows with their vectors of length 1; without the rows that have none."""
+        rows = self.rows[start:stop]
+        block, usable = normalise(self._cache.take_vectors(self.embedding, rows))
+        is_usable[start:stop] = usable
         if kept is not None:
-            usable = np.setdiff1d(self.rows, self._unusable, assume_unique=True)
-            self._held = usable, kept[:n_kept]
-
-    def _iter_read(self, n_rows: int) -> Iterator[tuple[IntArray, Float32Array, BoolArray]]:
-        """Read blocks of rows, each while the one before is worked on."""
-
-        def read(rows: IntArray) -> tuple[IntArray, Float32Array, BoolArray]:
-            return rows, *normalise(self._cache.take_vectors(self.embedding, rows))
-
-        starts = range(0, len(self.rows), n_rows)
-        yield from read_ahead(read, (self.rows[start : start + n_rows] for start in starts))
+            kept[start:stop] = block
+        return (rows, block) if usable.all() else (rows[usable], block[usable])
 
 
 def normalise(vectors: Array) -> tuple[Float32Array, BoolArray]:
@@ -272,17 +320,24 @@ def normalise(vectors: Array) -> tuple[Float32Array, BoolArray]:
     ([0.6000000238418579, 0.800000011920929], [True, False])
     """
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        units = vectors.astype(np.float32)
-        squares = np.einsum("ij,ij->i", units, units)
+        single = vectors.astype(np.float32, copy=False)
+        squares = np.einsum("ij,ij->i", single, single)
         # Squares of very small and very large values leave the range of single precision.
-        odd = np.flatnonzero(~((squares > 1e-30) & (squares < 1e30)))
+        is_usable = (squares > 1e-30) & (squares < 1e30)
+        units: Float32Array = single / np.sqrt(squares)[:, None]
+        odd = np.flatnonzero(~is_usable)
         if len(odd):
             exact = vectors[odd].astype(np.float64)
             exact /= np.abs(exact).max(axis=1, keepdims=True)
             units[odd] = exact / np.linalg.norm(exact, axis=1, keepdims=True)
-            squares[odd] = np.where(np.isfinite(units[odd]).all(axis=1), 1, np.nan)
-        units /= np.sqrt(squares)[:, None]
-    return units, np.isfinite(squares)
+            is_usable[odd] = np.isfinite(units[odd]).all(axis=1)
+    return units, is_usable
+
+
+def _exhaust(blocks: Iterator[Block]) -> None:
+    """Read all blocks."""
+    for _ in blocks:
+        pass
 
 
 def _propose(scores: Float32Array, best: Neighbours, top: int) -> tuple[IntArray, IntArray]:
@@ -328,9 +383,15 @@ def _merge(
     all_queries = np.concatenate([np.repeat(np.arange(n_queries), top), queries])
     all_rows = np.concatenate([best.rows[touched].ravel(), rows[places]])
     all_scores = np.concatenate([best.scores[touched].ravel(), np.clip(cosines, -1, 1)])
-    order = np.lexsort((all_rows, -all_scores, all_queries))
-    firsts = np.searchsorted(all_queries[order], np.arange(n_queries))
-    chosen = order[firsts[:, None] + np.arange(top)]
+    chosen = _choose_best(all_queries, all_rows, all_scores, top)
     merged = Neighbours(rows=best.rows.copy(), scores=best.scores.copy())
-    merged.rows[touched], merged.scores[touched] = all_rows[chosen], all_scores[chosen]
+    merged.rows[touched], merged.scores[touched] = chosen.rows, chosen.scores
     return merged
+
+
+def _choose_best(queries: IntArray, rows: IntArray, scores: Float64Array, top: int) -> Neighbours:
+    """Choose the nearest rows of each query, of which there are at least `top`."""
+    order = np.lexsort((rows, -scores, queries))
+    firsts = np.searchsorted(queries[order], np.arange(queries[order[-1]] + 1))
+    chosen = order[firsts[:, None] + np.arange(top)]
+    return Neighbours(rows=rows[chosen], scores=scores[chosen])

@@ -2,8 +2,10 @@
 
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -92,9 +94,10 @@ def draw_case(draw: Any) -> Any:
     block=st.integers(1, 12),
     fits=st.booleans(),
     n_queries=st.integers(1, 4),
+    n_threads=st.sampled_from([1, 1, 1, 3]),
 )
 def test_search_equals_comparing_every_pair(
-    case: Any, top: int, block: int, fits: bool, n_queries: int
+    case: Any, top: int, block: int, fits: bool, n_queries: int, n_threads: int
 ) -> None:
     vectors, queries, own, lacking = case
     rows = [row for row in range(len(vectors)) if row not in lacking]
@@ -103,6 +106,7 @@ def test_search_equals_comparing_every_pair(
         patch.setattr(search, "BLOCK_BYTES", 4 * DIM * block)
         patch.setattr(search, "MAX_SCORES", n_queries * block)
         patch.setattr(search, "MAX_QUERIES", n_queries)
+        patch.setattr(search, "joblib", SimpleNamespace(cpu_count=lambda: n_threads))
         searcher = Searcher(cache, memory=search.MEMORY if fits else 0)
         for _ in range(2):  # from disk, then from memory if the vectors fit
             found = searcher.find(queries, top=top, exclude=own)
@@ -218,4 +222,4 @@ def test_memory_does_not_grow_with_the_rows() -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 80e6
+    assert peak < 20e6 + 30e6 * min(joblib.cpu_count(), search.MAX_THREADS)
