@@ -8,6 +8,8 @@ from .analytics.gain import LabellingGain as LabellingGain
 from .analytics.label_errors import LabelErrors as LabelErrors
 from .analytics.outliers import Outliers as Outliers
 from .analytics.row_images import RowImages as RowImages
+from .analytics.row_map import RowMap as RowMap
+from .analytics.row_map import map_rows as map_rows
 from .analytics.search import Neighbours as Neighbours
 from .analytics.search import Searcher as Searcher
 from .analytics.search_result import SearchResult as SearchResult
@@ -96,8 +98,12 @@ from .fitting.fit import fit_head as fit_head
 from .fitting.label import LabelReport as LabelReport
 from .fitting.label import label_cache as label_cache
 from .fitting.learning_curve import CurvePoint as CurvePoint
+from .fitting.learning_curve import LearningCurve as LearningCurve
+from .fitting.learning_curve import measure_learning_curve as measure_learning_curve
 from .fitting.split import split_cache as split_cache
 from .fitting.suggest import suggest as suggest
+from .heads.calibration_curve import CalibrationBin as CalibrationBin
+from .heads.calibration_curve import CalibrationCurve as CalibrationCurve
 from .heads.candidates import CandidateScores as CandidateScores
 from .heads.candidates import HeadComparison as HeadComparison
 from .heads.classifier import HeadClassifier as HeadClassifier

@@ -43,7 +43,10 @@ ONLY_IN = {
     "tqdm": ["core/bar.py"],
     "PIL": ["images/decode.py", "images/opening.py", "report/fonts.py", "report/sheet.py"],
     "pillow_heif": ["images/opening.py"],
-    "sklearn": ["heads/", "demo.py", "embedding/image_embedder.py"],
+    "sklearn": [
+        *("heads/", "demo.py", "embedding/image_embedder.py"),
+        "analytics/row_map.py",  # t-SNE
+    ],
     "jinja2": ["report/"],
     "h5py": ["cache/", "exchange/h5ad.py"],
     "torch": [

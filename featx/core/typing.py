@@ -76,6 +76,9 @@ StrategyChoice = Literal["auto", "typical", "uncertain", "random"]
 LabellingAdvice = Literal["go on", "stop", "cannot tell"]
 """Whether labelling more rows is worth it."""
 
+MapMethod = Literal["pca", "tsne", "umap"]
+"""Ways to arrange rows on a map: principal components, t-SNE, or UMAP."""
+
 OptimizerName = Literal["adamw", "sgd"]
 TrainPrecision = Literal["fp32", "bf16"]
 

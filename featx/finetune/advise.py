@@ -24,24 +24,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from featx.core.errors import BackboneError
 from featx.core.text import join_some
 from featx.finetune.measured import MEASURED, Measurement, Spread, find_measurements
-from featx.fitting.inputs import N_SHOWN, CacheLike, list_single_classes, opened_cache
+from featx.fitting.curve_rows import read_curve_rows
+from featx.fitting.inputs import N_SHOWN, CacheLike, opened_cache
 from featx.fitting.learning_curve import CurvePoint, LearningCurve, draw_curve
-from featx.fitting.left_out import note_left_out
-from featx.heads.splits import check_seed, find_fresh
-from featx.heads.units import find_units, spread_over_units
 
 MIN_GAIN = 0.01
 """Smallest gain that is worth the cost: minutes of time, and embeddings tied to one task."""
 
 UNKNOWN = Spread(math.nan, math.nan, math.nan)
-
-MAX_ROWS = 10_000
-"""Largest number of rows for the curve; if there are more, this many are drawn at random."""
 
 SHARE_OF_BLOCKS = 0.5
 """Share of all blocks of a network that "more blocks" stands for."""
@@ -130,9 +123,7 @@ def advise(cache: CacheLike, *, embedding: str | None = None, seed: int = 0) -> 
     CacheError
         If the cache cannot be read, or has no such embedding.
     HeadError
-        If the seed is out of its range.
-    TuningError
-        If there are too few labelled rows for a learning curve.
+        If the seed is out of its range, or there are too few labelled rows for a learning curve.
 
     See Also
     --------
@@ -144,40 +135,23 @@ def advise(cache: CacheLike, *, embedding: str | None = None, seed: int = 0) -> 
     >>> advice.verdict, advice.is_chance, advice.majority_accuracy
     ('Cannot tell.', False, 0.5)
     """
-    check_seed(seed)
     with opened_cache(cache) as opened:
-        info = opened.get_info(embedding)
-        split = "train" if opened.list_splits() else "all"
-        rows = opened.select_rows(split, labelled=True, embedding=info.name)
-        note_left_out(opened, split, info.name)
-        units = find_units(opened.groups, opened.read_column("digest"))
-        learnt = spread_over_units(opened.read_learnt(info.name), units)[rows]
-        n_all = len(rows)
-        if learnt.any():
-            rows = rows[find_fresh(opened.labels[rows], learnt)]
-        if n_all and not len(rows):
-            return decline(n_all, int(learnt.sum()))
-        y = opened.labels[rows]
-        units = None if units is None else units[rows]
-        n_classes = len(np.unique(y))
-        per_class = len(rows) / max(1, n_classes)
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:MAX_ROWS])
-        X = opened.read_vectors(info.name, rows[chosen])
-        subject = f"{opened.path}, split {split}"
-    single = list_single_classes(y, units)
-    curve = draw_curve(
-        X, y[chosen], None if units is None else units[chosen], seed=seed, subject=subject
-    )
+        rows = read_curve_rows(opened, embedding=embedding, seed=seed)
+    if rows.are_learnt:
+        return decline(rows.n_labelled, rows.n_learnt)
+    n_classes = len(rows.classes)
+    per_class = rows.n_fresh / max(1, n_classes)
+    curve = draw_curve(rows.X, rows.y, rows.units, seed=seed, subject=rows.subject)
     choice = choose_blocks(per_class, curve)
     n_blocks = 0 if choice.part == "none" else 1
     if choice.part == "more":
-        n_blocks = count_more_blocks(info.fingerprint.backbone)
+        n_blocks = count_more_blocks(rows.info.fingerprint.backbone)
     reasons = choice.reasons
-    if single:
-        told = f"{len(single)} of {n_classes} classes cannot be held out, and count as wrong"
-        reasons = (f"{told}: all rows of {join_some(single, N_SHOWN)} are one unit.", *reasons)
-    if learnt.any():
-        told = f"{learnt.sum():,} of {n_all:,} rows were learnt from by the network"
+    if rows.single:
+        told = f"{len(rows.single)} of {n_classes} classes cannot be held out, and count as wrong"
+        reasons = (f"{told}: all rows of {join_some(rows.single, N_SHOWN)} are one unit.", *reasons)
+    if rows.n_learnt:
+        told = f"{rows.n_learnt:,} of {rows.n_labelled:,} rows were learnt from by the network"
         reasons = (f"{told}, and left out.", *reasons)
     return Advice(
         unfreeze=n_blocks,

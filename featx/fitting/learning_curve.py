@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from featx.core.errors import TuningError
+from featx.core.errors import HeadError
+from featx.core.notes import note
 from featx.core.progress import open_bar
-from featx.core.typing import Array, BoolArray, IntArray
+from featx.core.text import join_some
+from featx.core.typing import Array, BoolArray, IntArray, SplitChoice
+from featx.fitting.curve_rows import read_curve_rows
+from featx.fitting.inputs import N_SHOWN, CacheLike, opened_cache
 from featx.heads.classifier import HeadClassifier
 from featx.heads.intervals import (
     estimate_balanced_interval,
@@ -67,12 +72,20 @@ class LearningCurve:
         Interval of the balanced accuracy of the last point.
     n_classes : int
         Number of classes. One over it is the balanced accuracy of chance.
+    n_rows : int
+        Number of rows that each point scores.
+
+    See Also
+    --------
+    featx.measure_learning_curve : Measures such a curve.
+    featx.plot_learning_curve : Draws one.
     """
 
     points: tuple[CurvePoint, ...]
     majority_accuracy: float
     balanced_ci95: tuple[float, float]
     n_classes: int
+    n_rows: int
 
     @property
     def is_chance(self) -> bool:
@@ -91,6 +104,86 @@ class LearningCurve:
         return last.accuracy - CLEARANCE * (last.accuracy - last.accuracy_ci95[0]) > (
             self.majority_accuracy
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields, `is_chance` and `is_sure` as plain values, for JSON."""
+        return asdict(self) | {"is_chance": self.is_chance, "is_sure": self.is_sure}
+
+
+def measure_learning_curve(
+    cache: CacheLike,
+    *,
+    embedding: str | None = None,
+    split: SplitChoice | None = None,
+    seed: int = 0,
+) -> LearningCurve:
+    """Measure the held-out accuracy of heads by the number of rows that they are fitted on.
+
+    The rows are dealt to five folds. For each fold, heads are fitted on an eighth, a quarter, half
+    and all of the other folds, and score its rows. Rows of one unit (a group, or copies of one
+    image) stay together.
+
+    Parameters
+    ----------
+    cache : path, sequence of paths or Cache
+        Cache with labels, or several caches as `featx.open_cache` takes them.
+    embedding : str, optional
+        Name of the embedding, if the cache has several.
+    split : {"train", "val", "test", "all"}, optional
+        Split of the rows. Default: ``"train"``, or all rows if the cache has no splits.
+    seed : int
+        Seed of the folds, of the order of the rows, and of the random part of more than 10,000
+        rows.
+
+    Returns
+    -------
+    LearningCurve
+        The curve; at least one point.
+
+    Warns
+    -----
+    FeatxWarning
+        If rows are left out, or if classes cannot be held out.
+
+    Raises
+    ------
+    CacheError
+        If the cache cannot be read, or has no such split or embedding.
+    HeadError
+        If there are too few labelled rows, or too few that the network has not learnt from; or if
+        the seed is out of its range.
+
+    See Also
+    --------
+    featx.plot_learning_curve : Draw the curve.
+    featx.advise : Whether fine-tuning will pay, from this curve.
+
+    Examples
+    --------
+    >>> curve = featx.measure_learning_curve("photos.h5")
+    >>> [(point.rows_per_class, point.accuracy) for point in curve.points], curve.n_rows
+    ([(1.0, 0.875), (1.5, 1.0), (3.0, 1.0)], 8)
+    """
+    with opened_cache(cache) as opened:
+        rows = read_curve_rows(opened, embedding=embedding, split=split, seed=seed)
+    if rows.are_learnt:
+        raise HeadError(
+            subject=rows.subject,
+            expected="labelled rows that the network has not learnt from",
+            got=f"{rows.n_learnt:,} of {rows.n_labelled:,} that it has learnt from, and too few "
+            "others",
+            remedy="Measure the curve on the embeddings of a network that was not tuned on them.",
+        )
+    told = [f"{rows.n_learnt:,} that the network has learnt from"] * bool(rows.n_learnt)
+    told += [f"{rows.n_fresh - len(rows.y):,} at random"] * (rows.n_fresh > len(rows.y))
+    if told:
+        note(f"{rows.subject}: of {rows.n_labelled:,} rows, {' and '.join(told)} were left out")
+    if rows.single:
+        note(
+            f"{rows.subject}: {len(rows.single)} of {len(rows.classes)} classes cannot be held "
+            f"out, and count as wrong: all rows of {join_some(rows.single, N_SHOWN)} are one unit"
+        )
+    return draw_curve(rows.X, rows.y, rows.units, seed=seed, subject=rows.subject)
 
 
 def draw_curve(
@@ -118,7 +211,7 @@ def draw_curve(
 
     Raises
     ------
-    TuningError
+    HeadError
         If there are fewer than two classes, or too few rows of them.
     """
     codes = np.unique(y, return_inverse=True)[1]
@@ -126,7 +219,7 @@ def draw_curve(
     folds = build_folds(codes, units, n_folds=N_FOLDS, seed=seed) if len(counts) > 1 else []
     # A row whose class lies in its fold alone counts as wrong; but some must be learnable.
     if not any(np.isin(codes[test], codes[train]).any() for train, test in folds):
-        raise TuningError(
+        raise HeadError(
             subject=subject,
             expected="labelled rows of at least 2 classes for a learning curve, some of each class "
             "to learn from and others to score",
@@ -151,6 +244,8 @@ def draw_curve(
                 for part, (train, _) in zip(parts, folds, strict=True)
             ):
                 break  # a smaller part lacks a class and would say nothing
+            if n_fitted and [len(part) for part in parts] == n_fitted[-1]:
+                break  # so few rows have no smaller part
             scored = np.zeros(len(y), bool)
             for head, part, (_, test) in zip(heads, parts, folds, strict=True):
                 scored[test] = (
@@ -172,6 +267,7 @@ def draw_curve(
             right[0], codes, units, n_folds=len(folds), n_dims=X.shape[1]
         ),
         n_classes=len(counts),
+        n_rows=len(y),
     )
 
 

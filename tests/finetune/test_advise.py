@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import featx
-from featx.core.errors import FeatxError, TuningError
+from featx.core.errors import FeatxError, HeadError, TuningError
 from featx.core.typing import Array, IntArray, StrArray
 from featx.finetune.advise import (
     MIN_GAIN,
@@ -80,7 +80,11 @@ def build_point(per_class: float, accuracy: float, *, half: float = 0.0) -> Curv
 def build_curve(*points: CurvePoint, majority: float = 0.1, balanced: float = 0.5) -> LearningCurve:
     """Build a curve of ten classes; `balanced` is the low end of the balanced accuracy."""
     return LearningCurve(
-        points=points, majority_accuracy=majority, balanced_ci95=(balanced, 1.0), n_classes=10
+        points=points,
+        majority_accuracy=majority,
+        balanced_ci95=(balanced, 1.0),
+        n_classes=10,
+        n_rows=1000,
     )
 
 
@@ -374,7 +378,7 @@ def test_draw_curve_of_a_fold_with_one_class_to_learn_predicts_it() -> None:
 def test_draw_curve_of_classes_that_cannot_be_held_out_is_refused(units: IntArray | None) -> None:
     X, y = make_clusters(20, n_classes=1)
     y = np.arange(20).astype(str) if units is None else np.repeat(["ant", "bee"], 10)
-    with pytest.raises(TuningError, match=r"rows: expected labelled rows of at least 2 classes"):
+    with pytest.raises(HeadError, match=r"rows: expected labelled rows of at least 2 classes"):
         draw_curve(X, y, units, seed=0, subject="rows")
 
 
@@ -398,7 +402,7 @@ def test_advise_with_a_seed_that_is_none_is_refused(cache_path: Path) -> None:
 
 def test_draw_curve_of_one_class_is_refused() -> None:
     X, y = make_clusters(30, n_classes=1)
-    with pytest.raises(TuningError, match=r"rows: expected labelled rows of at least 2 classes"):
+    with pytest.raises(HeadError, match=r"rows: expected labelled rows of at least 2 classes"):
         draw_curve(X, y, None, seed=0, subject="rows")
 
 
