@@ -250,7 +250,7 @@ def refuse_other(cache: Cache) -> CacheError:
         Open cache.
     """
     n_open = int(((cache.labels != "") & (cache.splits == "")).sum())
-    only_new = f", or new=True to split only the {count_noun(n_open, 'row')} that have none"
+    only_new = f", or new=True to split only the {count_noun(n_open, 'row')} without one"
     return CacheError(
         subject=str(cache.path),
         expected="a cache without splits, or with the same ones",

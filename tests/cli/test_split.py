@@ -40,7 +40,7 @@ def test_split_of_new_rows_leaves_the_others(cache_path: Path, run_cli: Any) -> 
     rewrite_values(cache_path, "labels/split", "", slice(30, 40))
     refused = run_cli("split", cache_path)
     assert refused.code == 1
-    assert refused.err.strip().endswith("or --new to split only the 10 rows that have none.")
+    assert refused.err.strip().endswith("or --new to split only the 10 rows without one.")
     result = run_cli("split", cache_path, "--new", "--json")
     found = json.loads(result.out)
     assert found["n_dealt"] == 10

@@ -328,7 +328,7 @@ def test_split_cache_of_a_grown_cache_names_the_way_to_split_new_rows(
     write_rows: WriteRows,
 ) -> None:
     path = grow(write_rows, 40, ["ant", "bee"] * 30)
-    with pytest.raises(CacheError, match=r"or new=True to split only the 20 rows that have none"):
+    with pytest.raises(CacheError, match=r"or new=True to split only the 20 rows without one"):
         split_cache(path)
 
 
