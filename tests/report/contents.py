@@ -252,6 +252,7 @@ def build_curve(n_classes: int) -> LearningCurve:
     ]
     return LearningCurve(
         points=tuple(points),
+        n_rows=100 * n_classes,
         majority_accuracy=1 / n_classes,
         balanced_ci95=(0.78, 0.9),
         n_classes=n_classes,

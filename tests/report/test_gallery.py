@@ -67,8 +67,8 @@ def test_page_holds_its_images_and_names_no_other_file(tmp_path: Path) -> None:
         with Image.open(io.BytesIO(base64.b64decode(data))) as image:
             assert image.size == (224, 112)
     links = [a["href"] for a in page.find("a")]
-    assert links == ["#section-1", "#section-2", "#section-3"]
-    assert {a["id"] for a in page.find("h2")} == {str(link)[1:] for link in links}
+    assert links == ["#main", "#section-1", "#section-2", "#section-3"]
+    assert {a["id"] for a in page.find("h2")} == {str(link)[1:] for link in links[1:]}
     assert not page.find("link")
     assert "default-src 'none'" in str(page.find("meta"))
 
