@@ -90,6 +90,7 @@ from .finetune.measured import Spread as Spread
 from .finetune.recipe import Recipe as Recipe
 from .finetune.report import TuningReport as TuningReport
 from .finetune.tune import fine_tune as fine_tune
+from .fitting.calibration_curve import measure_calibration_curve as measure_calibration_curve
 from .fitting.compare import compare_heads as compare_heads
 from .fitting.compare import compare_kinds as compare_kinds
 from .fitting.evaluate import evaluate as evaluate
@@ -106,12 +107,12 @@ from .heads.calibration_curve import CalibrationBin as CalibrationBin
 from .heads.calibration_curve import CalibrationCurve as CalibrationCurve
 from .heads.candidates import CandidateScores as CandidateScores
 from .heads.candidates import HeadComparison as HeadComparison
+from .heads.class_scores import ClassScores as ClassScores
 from .heads.classifier import HeadClassifier as HeadClassifier
 from .heads.compare import PairedRecall as PairedRecall
 from .heads.compare import PairedScores as PairedScores
 from .heads.conformal import ConformalSets as ConformalSets
 from .heads.covariance import CovarianceMetric as CovarianceMetric
-from .heads.evaluate import ClassScores as ClassScores
 from .heads.evaluate import ComparedKind as ComparedKind
 from .heads.evaluate import CrossValidation as CrossValidation
 from .heads.evaluate import Evaluation as Evaluation

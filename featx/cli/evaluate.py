@@ -94,8 +94,15 @@ def print_classes(scores: "Evaluation") -> None:
         scored = [one for one in classes if one.f1 is not None]
         classes = tuple(sorted(scored, key=lambda one: (one.f1, -one.n_rows))[:MAX_LINES])
     print_table(
-        ["class", "rows", "precision", "recall", "F1"],
-        [[cut_name(c.label), c.n_rows, c.precision, c.recall, c.f1] for c in classes],
+        ["class", "rows", "precision", "recall", "95 % from", "to", "F1"],
+        [
+            [
+                *(cut_name(c.label), c.n_rows, c.precision, c.recall),
+                *(c.recall_ci95 or (None, None)),
+                c.f1,
+            ]
+            for c in classes
+        ],
     )
 
 

@@ -23,6 +23,7 @@ from featx.fitting.alike import MIN_REFERENCES, find_alike
 from featx.fitting.comparable import find_comparable
 from featx.fitting.inputs import check_known, describe_unknown
 from featx.fitting.left_out import LeftOut, describe_untested
+from featx.heads.calibration_curve import CalibrationCurve, measure_calibration
 from featx.heads.evaluate import Evaluation, score_predictions
 from featx.heads.head import Head
 from featx.heads.units import find_units
@@ -168,6 +169,12 @@ class ScoredRows:
             seen=self.seen,
             units=self.units,
         )
+
+    def measure_calibration(self) -> CalibrationCurve:
+        """Measure how often the head is right, by the probability of the predicted class."""
+        assert self.probabilities is not None, "every head for one class per image has them"
+        scores = self.probabilities.max(axis=1)
+        return measure_calibration(self.y == self.predicted, scores, self.units)
 
     def count_alike(self, cache: Cache) -> int | None:
         """Count rows that look like rows that were learnt from; None if few of these have a vector.

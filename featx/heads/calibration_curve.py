@@ -47,13 +47,30 @@ class CalibrationCurve:
     bins : tuple of CalibrationBin
         Bins that hold rows, by their probability, ascending: those of the expected calibration
         error.
+
+    See Also
+    --------
+    featx.measure_calibration_curve : Measures such a curve.
+    featx.plot_calibration : Draws one.
     """
 
     bins: tuple[CalibrationBin, ...]
 
+    @property
+    def n_rows(self) -> int:
+        """Number of rows in all bins."""
+        return sum(one.n_rows for one in self.bins)
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error: mean distance of score and accuracy of the rows' bins."""
+        gaps = sum(one.n_rows * abs(one.accuracy - one.mean_score) for one in self.bins)
+        return gaps / self.n_rows
+
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields as plain values, for JSON."""
-        return asdict(self)
+        """Return all fields, the number of rows and the calibration error, for JSON."""
+        more = {"n_rows": self.n_rows, "calibration_error": self.calibration_error}
+        return asdict(self) | more
 
 
 def measure_calibration(

@@ -9,38 +9,16 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from featx.core.typing import Array, BoolArray, Float64Array, IntArray, Measure
-from featx.heads.intervals import estimate_balanced_interval, estimate_interval
+from featx.core.typing import Array, BoolArray, IntArray, Measure
+from featx.heads.class_scores import ClassScores, score_classes
+from featx.heads.intervals import (
+    estimate_balanced_interval,
+    estimate_interval,
+    estimate_recall_intervals,
+)
 from featx.heads.notebook import show_scores
 from featx.heads.reliability import measure_reliability
 from featx.heads.repeats import RepeatedScores
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassScores:
-    """Scores of one class; None for what was not measured.
-
-    Attributes
-    ----------
-    label : str
-        Name of the class.
-    n_rows : int
-        Number of rows of the class.
-    precision : float or None
-        Fraction of correct predictions among the rows that are predicted as the class; None if
-        there are no such rows.
-    recall : float or None
-        Fraction of correct predictions among the rows of the class; None if there are no such rows.
-    f1 : float or None
-        Twice the number of correct predictions of the class, divided by the number of its rows and
-        the number of rows that are predicted as the class, added up. None if both are 0.
-    """
-
-    label: str
-    n_rows: int
-    precision: float | None
-    recall: float | None
-    f1: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,17 +286,17 @@ def score_predictions(
     unknown = ~np.isin(y, classes)
     labels = [str(label) for label in [*classes, *np.unique(y[unknown])]]
     confusion = confusion_matrix(y, predicted, labels=labels)
-    n_right, n_of_class, n_predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
     right = np.asarray(y == predicted)
     n_units = None if units is None else len(np.unique(units))
     if n_units == len(y):
         units = n_units = None
     codes = {label: code for code, label in enumerate(labels)}
     of_row = np.array([codes[label] for label in y.tolist()])
-    recall = _divide(n_right, n_of_class)
-    f1 = _divide(2 * n_right, n_of_class + n_predicted)
     unseen = np.ones(len(y), bool) if seen is None else ~seen
     folds: dict[str, int | None] = {"n_folds": n_folds, "n_dims": n_dims}
+    ends = estimate_recall_intervals(right, of_row, units, **folds)
+    intervals = dict(zip(np.unique(of_row).tolist(), map(tuple, ends.tolist()), strict=True))
+    per_class = score_classes(labels, confusion, intervals)
     score = _score_unseen(right, of_row, unseen, units=units, folds=folds)
     reliability = measure_reliability(np.where(unknown, -1, of_row), probabilities)
     return Evaluation(
@@ -326,24 +304,14 @@ def score_predictions(
         n_units=n_units,
         accuracy=float(right.mean()),
         accuracy_ci95=estimate_interval(right, units, **folds),
-        majority_accuracy=float(n_of_class.max() / len(y)),
-        balanced_accuracy=float(np.nanmean(recall)),
+        majority_accuracy=float(confusion.sum(axis=1).max() / len(y)),
+        balanced_accuracy=float(np.mean([c.recall for c in per_class if c.recall is not None])),
         balanced_accuracy_ci95=estimate_balanced_interval(right, of_row, units, **folds),
-        macro_f1=float(np.nanmean(f1)),
+        macro_f1=float(np.mean([c.f1 for c in per_class if c.f1 is not None])),
         **asdict(reliability),
         classes=tuple(labels),
         confusion=tuple(tuple(int(count) for count in line) for line in confusion),
-        per_class=tuple(
-            ClassScores(label=label, n_rows=int(n), precision=p, recall=r, f1=f)
-            for label, n, p, r, f in zip(
-                labels,
-                n_of_class,
-                _hide_nan(_divide(n_right, n_predicted)),
-                _hide_nan(recall),
-                _hide_nan(f1),
-                strict=True,
-            )
-        ),
+        per_class=per_class,
         n_unknown=int(unknown.sum()),
         n_seen=int((~unseen).sum()),
         **score,
@@ -368,15 +336,3 @@ def _score_unseen(
         "unseen_accuracy_ci95": estimate_interval(right[unseen], parted, **folds),
         "unseen_majority_accuracy": float(np.bincount(codes[unseen]).max() / unseen.sum()),
     }
-
-
-def _divide(part: IntArray, whole: IntArray) -> Float64Array:
-    """Divide; NaN for 0/0, which is not 0."""
-    shares = np.full(len(whole), np.nan)
-    np.divide(part, whole, out=shares, where=whole > 0)
-    return shares
-
-
-def _hide_nan(values: Float64Array) -> list[float | None]:
-    """Return plain numbers, None for NaN."""
-    return [None if np.isnan(value) else float(value) for value in values]

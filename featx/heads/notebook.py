@@ -10,8 +10,8 @@ from featx.core.html import render_card
 Facts = list[tuple[str, Any]]
 """Names and values, in the order in which they are shown."""
 
-HEADER = ("class", "rows", "precision", "recall", "F1")
-"""Columns of the table of classes."""
+HEADER = ("class", "rows", "precision", "recall", "from", "to", "F1")
+"""Columns of the table of classes; from and to are the ends of the 95 % interval of the recall."""
 
 
 def show_scores(scores: Mapping[str, Any]) -> str:
@@ -80,5 +80,11 @@ def list_classes(scores: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Seq
         Fields of `featx.Evaluation`.
     """
     classes = sorted(scores["per_class"], key=lambda one: (one["recall"] is None, one["recall"]))
-    fields = ("label", "n_rows", "precision", "recall", "f1")
-    return HEADER, [[one[name] for name in fields] for one in classes]
+    return HEADER, [
+        [
+            *(one[name] for name in ("label", "n_rows", "precision", "recall")),
+            *(one.get("recall_ci95") or (None, None)),
+            one["f1"],
+        ]
+        for one in classes
+    ]

@@ -102,7 +102,10 @@ def test_what_was_not_measured_is_a_dash(capsys: pytest.CaptureFixture[str]) -> 
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["log", "loss", "-"] in lines
     assert ["mean", "score", "-"] in lines
-    assert lines[-2:] == [["b", "1", "-", "0.000", "0.000"], ["c", "0", "-", "-", "-"]]
+    assert lines[-2:] == [
+        ["b", "1", "-", "0.000", "0.000", "0.793", "0.000"],
+        ["c", "0", "-", "-", "-", "-", "-"],
+    ]
 
 
 def test_an_accuracy_stands_beside_that_of_one_answer_and_its_units() -> None:
