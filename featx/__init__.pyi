@@ -75,6 +75,9 @@ from .exchange.export import export_cache as export_cache
 from .exchange.imported import ImportReport as ImportReport
 from .exchange.imported import import_embeddings as import_embeddings
 from .exchange.torch_dataset import EmbeddingDataset as EmbeddingDataset
+from .explanation.class_map import ClassMap as ClassMap
+from .explanation.explain import explain as explain
+from .explanation.explainer import Explainer as Explainer
 from .extraction.extract import extract as extract
 from .extraction.ledger import read_failures as read_failures
 from .extraction.reembed import Comparison as Comparison

@@ -41,7 +41,10 @@ ONLY_IN = {
     "typer": ["cli/"],
     "rich": ["cli/"],
     "tqdm": ["core/bar.py"],
-    "PIL": ["images/decode.py", "images/opening.py", "report/fonts.py", "report/sheet.py"],
+    "PIL": [
+        *("images/decode.py", "images/opening.py", "report/fonts.py", "report/sheet.py"),
+        "explanation/overlay.py",
+    ],
     "pillow_heif": ["images/opening.py"],
     "sklearn": [
         *("heads/", "demo.py", "embedding/image_embedder.py"),
@@ -50,7 +53,7 @@ ONLY_IN = {
     "jinja2": ["report/"],
     "h5py": ["cache/", "exchange/h5ad.py"],
     "torch": [
-        *("backbones/", "engines/", "finetune/"),
+        *("backbones/", "engines/", "finetune/", "explanation/runner.py"),
         *("core/torch_state.py", "exchange/torch_dataset.py"),
     ],
     "openvino": ["engines/"],

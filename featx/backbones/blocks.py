@@ -126,11 +126,11 @@ def cut_network(
     name, nodes = groups[-n_top]
     order = list(traced.graph.nodes)
     start = min(order.index(node) for node in nodes)
-    crossing = _list_crossing(order, start)
+    crossing = list_crossing(order, start)
     # Nodes without parameters, such as a chunk before a block, may run on either side.
     while not _is_one(crossing) and start and not _has_parameters(traced, order[start - 1]):
         start -= 1
-        crossing = _list_crossing(order, start)
+        crossing = list_crossing(order, start)
     if not _is_one(crossing):
         raise BackboneError(
             subject=f"block {name}",
@@ -138,8 +138,8 @@ def cut_network(
             got=str(len(crossing)),
             remedy="Unfreeze one block more, or one block less.",
         )
-    trunk = _build_part(traced, order[:start], None, crossing[0])
-    top = _build_part(traced, order[start:], crossing[0], None)
+    trunk = build_part(traced, order[:start], None, crossing[0])
+    top = build_part(traced, order[start:], crossing[0], None)
     return trunk, top
 
 
@@ -161,8 +161,16 @@ def _group_nodes(traced: fx.GraphModule, pattern: str) -> list[tuple[str, list[f
     return merged
 
 
-def _list_crossing(order: Sequence[fx.Node], start: int) -> list[fx.Node]:
-    """List the nodes before a position whose output is used at or behind the position."""
+def list_crossing(order: Sequence[fx.Node], start: int) -> list[fx.Node]:
+    """List the nodes before a position whose output is used at or behind the position.
+
+    Parameters
+    ----------
+    order : sequence of Node
+        Nodes in the order in which they run.
+    start : int
+        The position.
+    """
     behind = set(order[start:])
     return [
         node
@@ -202,13 +210,30 @@ def _get(network: nn.Module, path: str) -> torch.Tensor:
     return tensor
 
 
-def _build_part(
+def build_part(
     traced: fx.GraphModule,
     nodes: Sequence[fx.Node],
     entry: fx.Node | None,
     result: fx.Node | None,
 ) -> fx.GraphModule:
-    """Build a module from nodes of a graph; it begins at `entry` and returns `result`."""
+    """Build a module from nodes of a graph.
+
+    Parameters
+    ----------
+    traced : GraphModule
+        The graph.
+    nodes : sequence of Node
+        Nodes of the module, in the order in which they run.
+    entry : Node or None
+        Node before them that becomes the input; None if the input is among the nodes.
+    result : Node or None
+        Node to return; None if the output is among the nodes.
+
+    Returns
+    -------
+    GraphModule
+        A module that shares the modules of the graph.
+    """
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     if entry is not None:

@@ -88,6 +88,8 @@ class Embedder(FrozenNetwork):
         Names of the layers, in the order of the outputs.
     dims : tuple of int
         Length of the embedding of each layer.
+    channel_axes : dict of str to int
+        Axis of the channels in the output of each layer that is spatial, 1 or 3.
 
     Raises
     ------
@@ -113,12 +115,12 @@ class Embedder(FrozenNetwork):
         self.network = network
         if self._extracts:
             self.network = _select(network, layers, example, classifier=classifier, name=name)
-        self._channel_axes: dict[str, int] = {}
+        self.channel_axes: dict[str, int] = {}
         self.eval().requires_grad_(False)
         with torch.inference_mode():
             for layer, output in self.run_network(example).items():
                 _check_tensor(output, f"{name}, layer {layer!r}")
-            self._channel_axes = _find_channel_axes(self, example)
+            self.channel_axes = _find_channel_axes(self, example)
             outputs = self(example)
         for layer, output in zip(self.layers, outputs, strict=True):
             if output.ndim != 2:
@@ -143,7 +145,7 @@ class Embedder(FrozenNetwork):
     def _pool(self, layer: str, output: torch.Tensor) -> torch.Tensor:
         if output.ndim == 4:
             # (n, channels, h, w) or, inside ConvNeXt's blocks, (n, h, w, channels) -> (n, channels)
-            return output.mean((1, 2) if self._channel_axes.get(layer) == 3 else (2, 3))
+            return output.mean((1, 2) if self.channel_axes.get(layer) == 3 else (2, 3))
         return output
 
 
@@ -285,11 +287,24 @@ def _extract(network: nn.Module, layers: Sequence[str], classifier: str, name: s
             got=", ".join(layers),
             remedy="Name each layer once.",
         )
-    return _cut(traced, nodes).eval()
+    return cut_graph(traced, nodes).eval()
 
 
-def _cut(traced: fx.GraphModule, nodes: dict[str, fx.Node]) -> fx.GraphModule:
-    """Keep the part of a graph that computes the nodes, and return their outputs by name."""
+def cut_graph(traced: fx.GraphModule, nodes: dict[str, fx.Node]) -> fx.GraphModule:
+    """Keep the part of a graph that computes some nodes, and return their outputs by name.
+
+    Parameters
+    ----------
+    traced : GraphModule
+        The graph, which is changed.
+    nodes : dict of str to Node
+        The nodes to compute, by the names of the outputs.
+
+    Returns
+    -------
+    GraphModule
+        A network that returns a dict, and shares the modules.
+    """
     graph = traced.graph
     graph.erase_node(graph.output_node())
     output = graph.output(nodes)

@@ -147,19 +147,47 @@ class ImageClassification:
                 got=f"{width} x {height}",
                 remedy="Crop the image.",
             )
-        long = int(self.resize_size * long / short)
-        new = (self.resize_size, long) if width <= height else (long, self.resize_size)
-        # torchvision rounds halves to even, and so does Python.
-        left, top = (round((side - size) / 2) for side in new)
+        new, (left, top) = self._plan(width, height)
         resample = FILTERS[self.interpolation]
         if not exact:
-            x, y = width / new[0], height / new[1]
-            box = (left * x, top * y, (left + size) * x, (top + size) * y)
-            return np.asarray(image.resize((size, size), resample, box))
+            return np.asarray(image.resize((size, size), resample, self.find_box(width, height)))
         # Pillow resizes rows, rounds, and resizes columns. One after the other, columns outside
         # the crop are never computed.
         rows = image.resize((new[0], height), resample).crop((left, 0, left + size, height))
         return np.asarray(rows.resize((size, new[1]), resample).crop((0, top, size, top + size)))
+
+    def find_box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Find the part of an image that the network sees.
+
+        Parameters
+        ----------
+        width, height : int
+            Size of the upright image in pixels.
+
+        Returns
+        -------
+        tuple of float
+            Left, top, right and bottom in pixels of the image. The box is larger than the image if
+            the crop is larger than the resized image.
+
+        Examples
+        --------
+        >>> backbone = featx.load_backbone("mini")
+        >>> backbone.preprocess.find_box(200, 100)
+        (50.0, 0.0, 150.0, 100.0)
+        """
+        new, (left, top) = self._plan(width, height)
+        x, y, size = width / new[0], height / new[1], self.crop_size
+        return (left * x, top * y, (left + size) * x, (top + size) * y)
+
+    def _plan(self, width: int, height: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the size of an image after resizing, and where the crop begins in it."""
+        short, long = min(width, height), max(width, height)
+        long = int(self.resize_size * long / short)
+        new = (self.resize_size, long) if width <= height else (long, self.resize_size)
+        # torchvision rounds halves to even, and so does Python.
+        left, top = (round((side - self.crop_size) / 2) for side in new)
+        return new, (left, top)
 
     def normalise(self, batch: torch.Tensor) -> torch.Tensor:
         """Normalise a batch.

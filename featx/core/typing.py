@@ -61,6 +61,12 @@ LabelKind = Literal["sure", "unsure", "withdrawn"]
 Stage = Literal["read", "decode", "preprocess", "embed"]
 """Steps at which one image can fail."""
 
+Approximation = Literal["grad-cam"]
+"""Ways to compute a class map that is no part of the logit."""
+
+MapMethod = Literal["exact", "grad-cam"]
+"""Ways to compute a class map."""
+
 Scaling = Literal["standard", "l2", "none"]
 """Scaling of embeddings: each channel to mean 0 and variance 1, each row to length 1, or none."""
 

@@ -1,0 +1,1 @@
+"""Explanation: show where in an image the evidence for a class lies."""
