@@ -94,7 +94,11 @@ def fine_tune(
         choose("optimizer", OptimizerName, "Optimizer that updates the weights.", section=TRAINING),
     ] = Recipe.optimizer,
     weight_decay: Annotated[
-        float, _train("NUMBER", "Weight decay of matrices and kernels.")
+        float,
+        _train(
+            "NUMBER",
+            "Weight decay of matrices and kernels; with adam and sgd, an L2 penalty in gradients.",
+        ),
     ] = Recipe.weight_decay,
     warmup: Annotated[
         float, _train("SHARE", "Share of all steps in which the learning rates rise, up to 0.5.")

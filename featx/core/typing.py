@@ -85,7 +85,9 @@ LabellingAdvice = Literal["go on", "stop", "cannot tell"]
 MapMethod = Literal["pca", "tsne", "umap"]
 """Ways to arrange rows on a map: principal components, t-SNE, or UMAP."""
 
-OptimizerName = Literal["adamw", "sgd"]
+OptimizerName = Literal["adamw", "adam", "sgd"]
+"""Rules that turn gradients into steps."""
+
 TrainPrecision = Literal["fp32", "bf16"]
 
 

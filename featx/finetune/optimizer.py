@@ -29,12 +29,14 @@ def build_optimizer(
     Returns
     -------
     Optimizer
-        AdamW or SGD; its first group holds the classifier.
+        AdamW, Adam or SGD; its first group holds the classifier. Adam and SGD have the weight decay
+        in the gradient, AdamW beside it.
     """
     groups = list_groups(recipe, top, classifier, blocks)
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=recipe.lr)
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=recipe.lr)
 
 
 def list_groups(

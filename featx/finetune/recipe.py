@@ -39,15 +39,18 @@ class Recipe:
 
     Parameters
     ----------
-    optimizer : {"adamw", "sgd"}
-        Rule that turns gradients into steps: AdamW (Loshchilov and Hutter 2019), or SGD with a
-        Nesterov momentum of 0.9.
+    optimizer : {"adamw", "adam", "sgd"}
+        Rule that turns gradients into steps: AdamW (Loshchilov and Hutter 2019), Adam (Kingma and
+        Ba 2015), or SGD with a Nesterov momentum of 0.9.
     lr : float
         Largest learning rate of the topmost block and of the classifier.
     lr_decay : float
         Learning rate of a block, relative to the block above it (Howard and Ruder 2018).
     weight_decay : float
-        Weight decay of matrices and kernels; biases and normalisations have none.
+        Weight decay of matrices and kernels; biases and normalisations have none. AdamW
+        shrinks a weight by ``lr * weight_decay`` of itself in each step. Adam and SGD add
+        ``weight_decay`` times the weight to its gradient (an L2 penalty). Adam then divides both by
+        the usual size of the gradient, so that the same number does something else there.
     epochs : int, optional
         Number of epochs. Default: 10, or as many as make 400 steps.
     warmup : float

@@ -260,8 +260,8 @@ def test_fine_tune_with_bad_input_ends_in_one_line_and_code_1(
         (TUNE + " --device cpu --precision bf16", "--precision: expected fp32"),
         (TUNE + FAST + " --train-batchnorm", "--train-batchnorm: expected BatchNorm"),
         (
-            TUNE + " --optimizer adam",
-            "--optimizer: expected adamw or sgd, got 'adam'.",
+            TUNE + " --optimizer adagrad",
+            "--optimizer: expected adamw, adam or sgd, got 'adagrad'.",
         ),
         (
             TUNE + " --precision fp16",

@@ -31,7 +31,7 @@ from featx.core.typing import (
         (Split, "train val test"),
         (Stage, "read decode preprocess embed"),
         (Interpolation, "nearest bilinear bicubic"),
-        (OptimizerName, "adamw sgd"),
+        (OptimizerName, "adamw adam sgd"),
         (TrainPrecision, "fp32 bf16"),
     ],
 )

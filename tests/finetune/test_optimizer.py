@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,13 +112,40 @@ def test_optimizer_parameters_outside_modules_get_the_rate_of_their_block() -> N
     assert groups["top.classifier.0.bias"]["lr_peak"] == 0.1
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)],
+)
 def test_optimizer_is_the_one_that_was_asked_for(name: OptimizerName, kind: type) -> None:
     cut, classifier = build_cut(), build_classifier()
     optimizer = build_optimizer(Recipe(optimizer=name), cut.top, classifier, cut.blocks)
     assert type(optimizer) is kind
     if name == "sgd":
         assert {(g["momentum"], g["nesterov"]) for g in optimizer.param_groups} == {(0.9, True)}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("adamw", 0.97),  # shrinks by lr * weight_decay, whatever the gradient
+        ("adam", 0.9),  # the penalty is all of the gradient, and a first step is lr long
+        ("sgd", 0.943),  # lr * weight_decay * 1.9: Nesterov's first step
+    ],
+)
+def test_optimizer_decays_a_weight_without_gradient(name: OptimizerName, expected: float) -> None:
+    cut, classifier = build_cut(), build_classifier()
+    recipe = replace(RECIPE, optimizer=name)
+    optimizer = build_optimizer(recipe, cut.top, classifier, cut.blocks)
+    with torch.no_grad():
+        classifier.weight.fill_(1.0)
+        classifier.bias.fill_(1.0)
+    for parameter in classifier.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    torch.testing.assert_close(
+        classifier.weight, torch.full_like(classifier.weight, expected), atol=1e-6, rtol=0
+    )
+    assert (classifier.bias == 1).all()
 
 
 def test_optimizer_first_group_is_the_topmost() -> None:

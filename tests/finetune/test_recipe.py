@@ -19,9 +19,10 @@ def build(**numbers: Any) -> Recipe:
 
 def test_recipe_with_an_unknown_optimizer_names_the_nearest() -> None:
     with pytest.raises(
-        TuningError, match=r"^optimizer: expected adamw or sgd, got 'adam'. Nearest: adamw\.$"
+        TuningError,
+        match=r"^optimizer: expected adamw, adam or sgd, got 'adan'. Nearest: adam, adamw\.$",
     ):
-        build(optimizer="adam")
+        build(optimizer="adan")
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8", ""])

@@ -280,7 +280,7 @@ def test_training_clips_the_norm_of_the_gradient(tmp_path: Path, clip_norm: floa
     assert norm == pytest.approx(1.9 * clip_norm, rel=1e-3)  # Nesterov's first step: 1 + momentum
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
 def test_training_moves_lower_blocks_less(tmp_path: Path, optimizer: str) -> None:
     cut = build_cut()
     before = {path: tensor.detach().clone() for path, tensor in cut.top.named_parameters()}
@@ -468,7 +468,7 @@ def test_training_on_nan_stops_and_keeps_the_last_good_weights(tmp_path: Path) -
     assert read_history(training) == read_history(good)[:2]
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
 def test_training_with_a_rate_far_too_large_stops_and_keeps_the_head(
     tmp_path: Path, optimizer: str
 ) -> None:
@@ -653,7 +653,7 @@ def test_training_that_was_ended_goes_on_to_the_same_last_bit(
 
 
 @pytest.mark.usefixtures("_terminated")
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
 def test_training_that_is_ended_at_every_step_goes_on_to_the_same_last_bit(
     tmp_path: Path, undisturbed: Undisturbed, optimizer: str
 ) -> None:
