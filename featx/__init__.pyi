@@ -139,6 +139,7 @@ from .labels.history import Statement as Statement
 from .labels.statements import LabelConflict as LabelConflict
 from .prediction.answers import AnswerOptions as AnswerOptions
 from .prediction.answers import Prediction as Prediction
+from .prediction.classify import classify as classify
 from .prediction.predict import iter_predictions as iter_predictions
 from .prediction.predict import predict as predict
 from .prediction.predictor import Predictor as Predictor

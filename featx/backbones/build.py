@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,8 +12,9 @@ from torch import nn
 from featx.backbones.backbone import Backbone
 from featx.backbones.embedder import Embedder, cut_classifier
 from featx.backbones.fetch import fetch_weights
+from featx.backbones.logits import fit_classifier, keeps_classifier
 from featx.backbones.request import BackboneRequest, LoadPlan
-from featx.backbones.spec import BackboneSpec
+from featx.backbones.spec import LOGITS, PENULTIMATE, BackboneSpec
 from featx.backbones.state_dict import digest_weights, load_into, read_state_dict
 from featx.backbones.weights import WeightsChoice
 from featx.backbones.wrapped import find_network
@@ -22,8 +24,10 @@ AUXILIARY = ("AuxLogits", "aux1", "aux2")
 """First parts of the names of tensors that the Inception networks need in training only."""
 
 
-def build_network(spec: BackboneSpec, seed: int | None = None) -> nn.Module:
-    """Build a network and remove its classifier.
+def build_network(
+    spec: BackboneSpec, seed: int | None = None, *, layers: Sequence[str] = (PENULTIMATE,)
+) -> nn.Module:
+    """Build a network and remove its classifier, unless the logits are to be read.
 
     Parameters
     ----------
@@ -31,15 +35,23 @@ def build_network(spec: BackboneSpec, seed: int | None = None) -> nn.Module:
         The backbone.
     seed : int, optional
         Seed of random weights. Default: the initial weights do not matter.
+    layers : sequence of str
+        Names of the layers to read.
 
     Returns
     -------
     nn.Module
         The network.
+
+    Raises
+    ------
+    BackboneError
+        If the logits are to be read beside other layers.
     """
+    classifier = "" if keeps_classifier(spec, layers) else spec.classifier
     if seed is not None:
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs
-    return cut_classifier(spec.build(), spec.classifier, pool=spec.pool)
+    return cut_classifier(spec.build(), classifier, pool=spec.pool)
 
 
 def find_weights_file(choice: WeightsChoice) -> Path | None:
@@ -63,13 +75,20 @@ def find_weights_file(choice: WeightsChoice) -> Path | None:
     return fetch_weights(choice.entry) if choice.entry else choice.file
 
 
-def load_weights(network: nn.Module, spec: BackboneSpec, file: Path, key: str = "") -> None:
+def load_weights(
+    network: nn.Module,
+    spec: BackboneSpec,
+    file: Path,
+    key: str = "",
+    *,
+    layers: Sequence[str] = (PENULTIMATE,),
+) -> None:
     """Load weights into a network.
 
     Parameters
     ----------
     network : nn.Module
-        The network, without its classifier.
+        The network, as `build_network` returns it for the same layers.
     spec : BackboneSpec
         The backbone.
     file : Path
@@ -77,15 +96,21 @@ def load_weights(network: nn.Module, spec: BackboneSpec, file: Path, key: str = 
     key : str
         Beginning of the names of the network in the file, such as the key of a checkpoint; empty if
         the file holds one network that fits.
+    layers : sequence of str
+        Names of the layers to read. For the logits, the classifier is loaded too, with as many
+        outputs as it has in the file.
 
     Raises
     ------
     WeightsError
-        If the weights cannot be read, or do not fit the network.
+        If the weights cannot be read, do not fit the network, or have no classifier although the
+        logits are to be read.
     """
     state = find_network(
         read_state_dict(file), network.state_dict(), key=key, rename=spec.rename, subject=str(file)
     )
+    if keeps_classifier(spec, layers):
+        fit_classifier(network, state, spec, subject=str(file))
     ignored = (spec.classifier.split(".")[0], *AUXILIARY)
     load_into(network, state, ignored=ignored, subject=str(file))
 
@@ -98,7 +123,7 @@ def describe_network(
     Parameters
     ----------
     network : nn.Module
-        The network, without its classifier, its weights loaded.
+        The network, as `build_network` returns it for the layers, its weights loaded.
     spec : BackboneSpec
         The backbone.
     request : BackboneRequest
@@ -120,12 +145,14 @@ def describe_network(
     """
     digest = digest_weights(network)
     example = plan.preprocess.build_example()
+    is_whole = keeps_classifier(spec, request.layers)
     size = plan.origin.size
     try:
         module = Embedder(
             network.eval(),
             request.layers,
-            classifier=spec.classifier,
+            classifier="" if is_whole else spec.classifier,
+            output=LOGITS if is_whole else PENULTIMATE,
             example=plan.preprocess.normalise(torch.from_numpy(example[None].copy())),
             name=spec.name,
         )

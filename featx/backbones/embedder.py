@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from featx.backbones.spec import PENULTIMATE
+from featx.backbones.spec import LOGITS, PENULTIMATE
 from featx.backbones.trace import trace_nodes
 from featx.core.errors import BackboneError, suggest
 
@@ -81,6 +81,9 @@ class Embedder(FrozenNetwork):
         One input, float32 ``(1, 3, height, width)``.
     name : str
         Name of the backbone, for errors.
+    output : str
+        Name of the layer that is the output of the network: `PENULTIMATE`, or `LOGITS` for a
+        network that has its classifier.
 
     Attributes
     ----------
@@ -106,36 +109,40 @@ class Embedder(FrozenNetwork):
         classifier: str,
         example: torch.Tensor,
         name: str,
+        output: str = PENULTIMATE,
     ) -> None:
         super().__init__()
         self.layers = tuple(layers)
-        self._extracts = self.layers != (PENULTIMATE,)
+        self._output = output
         network.eval().requires_grad_(False)
-        _check_kept(layers, classifier, name)
+        for layer in layers:
+            if _is_in_classifier(layer, classifier):
+                raise _refuse_removed(layer, name)
+        self._extracts = self.layers != (output,) or _has_logits(network, output, example)
         self.network = network
         if self._extracts:
             self.network = _select(network, layers, example, classifier=classifier, name=name)
         self.channel_axes: dict[str, int] = {}
         self.eval().requires_grad_(False)
         with torch.inference_mode():
-            for layer, output in self.run_network(example).items():
-                _check_tensor(output, f"{name}, layer {layer!r}")
+            for layer, read in self.run_network(example).items():
+                _check_tensor(read, f"{name}, layer {layer!r}")
             self.channel_axes = _find_channel_axes(self, example)
             outputs = self(example)
-        for layer, output in zip(self.layers, outputs, strict=True):
-            if output.ndim != 2:
+        for layer, vectors in zip(self.layers, outputs, strict=True):
+            if vectors.ndim != 2:
                 raise BackboneError(
                     subject=f"{name}, layer {layer!r}",
                     expected="an output of (n, dim) or (n, channels, height, width)",
-                    got=f"{output.ndim} axes",
+                    got=f"{vectors.ndim} axes",
                     remedy="Read another layer.",
                 )
-        self.dims = tuple(output.shape[1] for output in outputs)
+        self.dims = tuple(vectors.shape[1] for vectors in outputs)
 
     def run_network(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the output of each layer as the network gives it, not averaged."""
         output = self.network(batch)
-        return dict(output) if self._extracts else {PENULTIMATE: output}
+        return dict(output) if self._extracts else {self._output: output}
 
     def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Embed float32 ``(n, 3, height, width)``: one float32 ``(n, dim)`` per layer."""
@@ -149,17 +156,29 @@ class Embedder(FrozenNetwork):
         return output
 
 
-def _check_kept(layers: Sequence[str], classifier: str, name: str) -> None:
-    """Refuse a layer that ends in the classifier, which is removed: it would be something else."""
-    for layer in layers:
-        is_around = f"{classifier}.".startswith(f"{layer}.")
-        if classifier and (is_around or layer.startswith(f"{classifier}.")):
-            raise BackboneError(
-                subject="layers",
-                expected=f"a layer below the classifier of {name}, which featx removes",
-                got=repr(layer),
-                remedy=f"Pass layers=[{PENULTIMATE!r}] for the input of the classifier.",
-            )
+def _is_in_classifier(layer: str, classifier: str) -> bool:
+    """Return whether a layer is, holds, or lies in the classifier, which is removed."""
+    is_around = f"{classifier}.".startswith(f"{layer}.")
+    return bool(classifier) and (is_around or layer.startswith(f"{classifier}."))
+
+
+def _refuse_removed(layer: str, name: str) -> BackboneError:
+    """Refuse a layer that needs the classifier: without it, the layer would be something else."""
+    return BackboneError(
+        subject="layers",
+        expected=f"a layer below the classifier of {name}, which featx removes",
+        got=repr(layer),
+        remedy=f"Pass layers=[{PENULTIMATE!r}] for the input of the classifier, or "
+        f"layers=[{LOGITS!r}] for its output.",
+    )
+
+
+def _has_logits(network: nn.Module, output: str, example: torch.Tensor) -> bool:
+    """Return whether a whole network puts out several tensors, one of which is named logits."""
+    if output != LOGITS:
+        return False
+    with torch.inference_mode():
+        return LOGITS in list_parts(network(example))
 
 
 def _check_tensor(output: object, subject: str) -> None:
@@ -271,6 +290,12 @@ def _extract(network: nn.Module, layers: Sequence[str], classifier: str, name: s
     # The path of a module stands for its last node: "layer3" for "layer3.5.relu_2".
     last = {path: node for node, full in names.items() for path in _list_prefixes(full)}
     known = last | {PENULTIMATE: last[classifier] if classifier else list(names)[-1]}
+    behind = _list_behind(traced.graph, known[PENULTIMATE]) if classifier else set()
+    for layer, node in last.items():
+        if node in behind or _is_in_classifier(layer, classifier):
+            if layer in layers:
+                raise _refuse_removed(layer, name)
+            del known[layer]
     for layer in layers:
         if layer not in known:
             raise BackboneError(
@@ -316,6 +341,13 @@ def cut_graph(traced: fx.GraphModule, nodes: dict[str, fx.Node]) -> fx.GraphModu
                 copied = graph.call_method("clone", (node,))
             output.replace_input_with(node, copied)
     return fx.GraphModule(traced, graph, type(traced).__name__)
+
+
+def _list_behind(graph: fx.Graph, first: fx.Node) -> set[fx.Node]:
+    """List the nodes that compute with the output of a node."""
+    behind = {first}
+    behind.update(node for node in graph.nodes if behind.intersection(node.all_input_nodes))
+    return behind - {first}
 
 
 def _list_prefixes(node: str) -> list[str]:

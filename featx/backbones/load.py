@@ -45,7 +45,8 @@ def load_backbone(
         several networks in it, ``file.pth:model_ema`` chooses the one whose names begin so.
     layers : sequence of str
         Names of the layers to read: ``"penultimate"`` or nodes of the network such as ``layer3``.
-        Spatial outputs are averaged over the image.
+        Spatial outputs are averaged over the image. ``"logits"``, alone, keeps the classifier and
+        reads its outputs.
     preprocess : str, optional
         Name of the weights whose preprocessing to use. Default: the preprocessing of the weights
         themselves. For a file: the one named in its metadata (`featx.fine_tune` writes them), else
@@ -139,8 +140,9 @@ def build_backbone(request: BackboneRequest) -> Backbone:
     plan = plan_loading(request, spec, choice, metadata)
     file = find_weights_file(choice)  # a download may take minutes, and would hold the lock
     with plain_torch():
-        network = build_network(spec, choice.seed)
+        network = build_network(spec, choice.seed, layers=request.layers)
         if file is not None:
-            load_weights(network, spec, file, request.key if choice.file else "")
+            key = request.key if choice.file else ""
+            load_weights(network, spec, file, key, layers=request.layers)
         backbone = describe_network(network, spec, request, plan)
     return replace(backbone, learnt=read_learnt(choice.file)) if choice.file else backbone

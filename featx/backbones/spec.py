@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 PENULTIMATE = "penultimate"
 """Name of the default layer: the input of the last Linear, or the output of a user's network."""
 
+LOGITS = "logits"
+"""Name of the layer that is the output of a network whose classifier is kept."""
+
 Rename = Callable[[str], str]
 """Function that turns a tensor's name in older files into the current name."""
 

@@ -242,6 +242,7 @@ def _list_weights(name: str) -> tuple[WeightsEntry, ...]:
             preprocess=ImageClassification.from_torchvision(member.transforms()),
             top1=member.meta["_metrics"]["ImageNet-1K"]["acc@1"],
             n_parameters=member.meta["num_params"],
+            classes=tuple(member.meta["categories"] or ()),  # VGG-16's features have none
         )
         for member in ordered
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from featx.backbones.preprocess import ImageClassification
@@ -40,6 +40,9 @@ class WeightsEntry:
         Path of bundled weights; None for published weights.
     sha256 : str
         SHA-256 of bundled weights, hexadecimal; empty for published weights.
+    classes : tuple of str
+        Names of the classes that the weights were trained on, in the order of the classifier's
+        outputs; empty for weights without a classifier.
     """
 
     name: str
@@ -50,6 +53,7 @@ class WeightsEntry:
     trained_on: str = "ImageNet-1K"
     file: Path | None = None
     sha256: str = ""
+    classes: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def file_name(self) -> str:

@@ -12,6 +12,7 @@ import typer
 from featx.cli.advise import advise
 from featx.cli.audit import audit
 from featx.cli.backbones import backbones
+from featx.cli.classify import classify
 from featx.cli.compare import compare
 from featx.cli.demo import demo
 from featx.cli.doctor import doctor
@@ -48,6 +49,7 @@ SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
         "evaluate": evaluate,
         "compare": compare,
         "predict": predict,
+        "classify": classify,
     },
     "Look into the images": {
         "audit": audit,

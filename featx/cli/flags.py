@@ -42,7 +42,7 @@ CALLS = {
 OPTIONS = {"register_backbone": "--register MODULE:FUNCTION"}
 """Options that stand for a call."""
 
-_VALUE = r"""(?:"[^"]*"|'[^']*'|[\w/:.%*-]*[\w/%*])"""
+_VALUE = r"""(?:"[^"]*"|'[^']*'|\[(?:"[^"]*"|'[^']*')\]|[\w/:.%*-]*[\w/%*])"""
 _PAIR = re.compile(r"""(?<![\w/.-])(\w+)=\{(['"])(.*?)\2: ([\d.e+-]+)\}""")
 _CALL = re.compile(r"\bfeatx\.(\w+)(?:\(([^()]*)\))?")
 _KEYWORD = re.compile(rf"(?<![\w/.-])(\w+)=({_VALUE})")
@@ -153,7 +153,7 @@ def translate(text: str, flags: Mapping[str, Flag], commands: set[str]) -> str:
         flag = flags.get(match.group(1))
         if flag is None:
             return match.group()
-        value = match.group(2).strip("\"'")
+        value = match.group(2).strip("[\"']")
         return flag.text if flag.is_switch else f"{flag.text} {value}"
 
     def write_pair(match: re.Match[str]) -> str:

@@ -1,9 +1,8 @@
 """featx predict."""
 
 import itertools
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,9 +16,9 @@ from featx.cli.options import (
     WeightsNow,
     Workers,
 )
+from featx.cli.predictions import list_cells, name_pairs, print_csv
 from featx.cli.printing import print_json_list, print_table
 from featx.cli.register import register_networks
-from featx.cli.streams import use_utf8
 from featx.core.errors import FeatxError
 
 if TYPE_CHECKING:
@@ -130,7 +129,7 @@ def predict(
             lambda: {"n_rows": n_rows, "n_failures": n_failures, "n_abstained": n_abstained},
         )
     elif as_csv:
-        _print_csv(predictions, _name_columns(loaded, top))
+        print_csv(predictions, _name_columns(loaded, top))
     else:
         columns = _name_columns(loaded, top)
         _print_columns(list(predictions), columns, is_cache=is_cache_file(inputs[0]))
@@ -138,26 +137,11 @@ def predict(
         raise typer.Exit(1)
 
 
-def _print_csv(predictions: "Iterable[Prediction]", names: "Sequence[str]") -> None:
-    """Print all columns, empty ones too, for a program to read; each line when it is known."""
-    import csv
-
-    from featx.core.text import escape_text, guard_cell
-
-    def write_cell(cell: Any) -> Any:
-        return guard_cell(escape_text(cell)) if isinstance(cell, str) else cell
-
-    use_utf8()
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([*map(write_cell, _list_cells(one, names))] for one in predictions)
-
-
 def _print_columns(
     predictions: "Sequence[Prediction]", names: "Sequence[str]", *, is_cache: bool
 ) -> None:
     """Print the columns that say something: rows of a cache go by their ids, images by paths."""
-    cells = zip(*(_list_cells(one, names) for one in predictions), strict=True)
+    cells = zip(*(list_cells(one, names) for one in predictions), strict=True)
     columns = dict(zip(names, cells, strict=True))
     has_own_ids = any(not one.path.endswith(one.id) for one in predictions)
     if "unknown" in columns:
@@ -178,36 +162,13 @@ def _print_columns(
 
 
 def _name_columns(head: "Head | Path", top: int) -> list[str]:
-    """Name the columns: ``label_2`` and ``score_2`` are those of the second class."""
+    """Name the columns that the predictions of a head can fill."""
     from featx.heads.target_head import TargetHead
 
-    pairs = [["label", "score"], *([f"label_{n}", f"score_{n}"] for n in range(2, top + 1))]
-    said = [name for pair in pairs for name in pair]
+    said = name_pairs(top)
     if isinstance(head, TargetHead):
         said = ["value"] if head.target.kind == "number" else ["labels", *said]
         said += ["unknown"]
     else:
         said += ["unknown", "label_set", "abstained"]
     return ["path", "id", "true_label", "split", *said, "error"]
-
-
-def _list_cells(one: "Prediction", names: "Sequence[str]") -> list[Any]:
-    """List the cells of one prediction, in the order of the columns."""
-    cells: dict[str, Any] = {}
-    for number, (label, score) in enumerate(one.top, 1):
-        end = f"_{number}" * (number > 1)
-        cells |= {f"label{end}": label, f"score{end}": score}
-    cells |= {
-        "path": one.path,
-        "id": one.id,
-        "true_label": one.true_label,
-        "split": one.split,
-        "label": one.label,
-        "labels": None if one.labels is None else ";".join(one.labels) or ";",
-        "value": one.value,
-        "unknown": None if one.unknown is None else str(one.unknown).lower(),
-        "label_set": None if one.label_set is None else ";".join(one.label_set),
-        "abstained": one.abstained,
-        "error": one.error,
-    }
-    return [cells.get(name) for name in names]

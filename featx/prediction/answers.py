@@ -13,7 +13,7 @@ from featx.heads.unknown import DEFAULT_RATE
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The prediction of a head for one image.
+    """The prediction of a head, or of a network's own classifier, for one image.
 
     Attributes
     ----------

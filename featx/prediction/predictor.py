@@ -6,13 +6,14 @@ import operator
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from typing import Any, Self, Unpack
+from typing import Any, Protocol, Self, Unpack
 
 from featx.backbones.backbone import Backbone
 from featx.core.notes import note
 from featx.core.progress import show_progress
 from featx.core.rows import Row
 from featx.core.text import show_text
+from featx.core.typing import Array
 from featx.embedding.identity import find_decode, restore_backbone
 from featx.embedding.options import RunKeywords, RunOptions
 from featx.embedding.session import EmbeddingSession, open_restored
@@ -20,7 +21,7 @@ from featx.fitting.inputs import HeadLike, read_head
 from featx.heads.head import Head
 from featx.images.entries import Entry
 from featx.images.sources.inputs import read_images
-from featx.prediction.answerer import Answerer
+from featx.prediction.answerer import Answer, Answerer
 from featx.prediction.answers import (
     AnswerOptions,
     Prediction,
@@ -246,8 +247,18 @@ class _Numbered(Sequence[Entry]):
             yield replace(entry, row=replace(entry.row, id=str(number)))
 
 
+class _Answering(Protocol):
+    """What answers for embedded images: a head, or a network's own classifier."""
+
+    def answer(self, X: Array) -> list[Answer]:
+        """Answer for vectors ``(n_rows, dim)``."""
+
+    def describe(self, row: Row, answer: Answer) -> Prediction:
+        """Put together what the source says of an image and its answer."""
+
+
 def iter_predicted(
-    answerer: Answerer,
+    answerer: _Answering,
     networks: Sequence[HeadNetwork],
     sessions: Sequence[EmbeddingSession],
     entries: Iterable[Entry],
@@ -256,8 +267,8 @@ def iter_predicted(
 
     Parameters
     ----------
-    answerer : Answerer
-        The head, and what is asked of it.
+    answerer : object with the methods of `Answerer`
+        The head, and what is asked of it; or a network's own classifier.
     networks : sequence of HeadNetwork
         Networks of the head.
     sessions : sequence of EmbeddingSession

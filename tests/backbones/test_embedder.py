@@ -283,9 +283,17 @@ def test_embedder_layer_of_the_classifier_is_refused(name: str) -> None:
         with pytest.raises(
             BackboneError,
             match=rf"^layers: expected a layer below the classifier of {name}, which featx "
-            rf"removes, got '{layer}'\. Pass layers=\['penultimate'\]",
+            rf"removes, got '{layer}'\. Pass layers=\['penultimate'\] .* layers=\['logits'\]",
         ):
             Embedder(nn.Identity(), [layer], classifier=path, example=EXAMPLE, name=name)
+
+
+def test_load_backbone_layer_behind_the_classifier_is_refused() -> None:
+    # SqueezeNet's last node flattens the logits; without the classifier, it flattens an embedding.
+    with pytest.raises(BackboneError, match=r"^layers: expected a layer below .*got 'flatten'"):
+        load_backbone("squeezenet1_1", weights="random:0", layers=["flatten"])
+    with pytest.raises(BackboneError, match=r"Nearest: (?!.*\bclassifier)"):
+        load_backbone("squeezenet1_1", weights="random:0", layers=["features.13"])
 
 
 @pytest.mark.parametrize(

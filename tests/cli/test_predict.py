@@ -17,7 +17,7 @@ PREDICTIONS = [
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch, run_cli: Any) -> list[dict[str, str]]:
     """The CSV table of the predictions above."""
-    monkeypatch.setattr("featx.heads.load.load_head", lambda _: None)
+    monkeypatch.setattr("featx.cli.targets.load_if_head", lambda _: None)
     monkeypatch.setattr("featx.prediction.predict.iter_predictions", lambda *_, **__: PREDICTIONS)
     result = run_cli("predict", "head.joblib", "photos", "--csv")
     return list(csv.DictReader(io.StringIO(result.out)))
@@ -50,7 +50,7 @@ def test_table_marks_unknown_images_sets_and_abstaining(
             abstained="score 0.6 is below 0.7",
         ),
     ]
-    monkeypatch.setattr("featx.heads.load.load_head", lambda _: None)
+    monkeypatch.setattr("featx.cli.targets.load_if_head", lambda _: None)
     monkeypatch.setattr("featx.prediction.predict.iter_predictions", lambda *_, **__: found)
     lines = run_cli("predict", "head.joblib", "photos").out.splitlines()
     assert lines[0].split() == ["path", "label", "score", "unknown", "label", "set", "abstained"]

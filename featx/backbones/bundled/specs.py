@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 """Folder of the bundled weights; ``pipelines/pretrain_mini.py`` makes them."""
 
+_CIFAR10 = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+
 
 def _build_preprocess(resize_size: int, crop_size: int) -> ImageClassification:
     return ImageClassification(
@@ -33,6 +38,7 @@ MINI = WeightsEntry(
     top1=88.63,
     n_parameters=1_946_666,
     trained_on="CIFAR-10",
+    classes=_CIFAR10,
     file=FOLDER / "mini.safetensors",
     sha256="9a1ba381a00187467ed51f2499c08df2106cff0914192c2b71c2027f9e255e1e",
 )
@@ -44,6 +50,7 @@ LENET5 = WeightsEntry(
     top1=65.31,
     n_parameters=62_006,
     trained_on="CIFAR-10",
+    classes=_CIFAR10,
     file=FOLDER / "lenet5.safetensors",
     sha256="78608912976cc477e0514eddf3e049ea065001fb550e052e46fb61d8ef82f7b7",
 )
