@@ -64,6 +64,7 @@ def draw_calibration(curve: CalibrationCurve) -> Chart:
                 y=[one.accuracy for one in bins],
                 intervals=[one.accuracy_ci95 for one in bins],
                 weights=[one.n_rows for one in bins],
+                is_line=False,
             )
         ],
         names=("score of the predicted class", "share that is right"),

@@ -17,7 +17,7 @@ from featx.report.report_charts import draw_calibration, draw_learning, draw_tun
 MAX_BYTES = 10_000_000
 """Largest size of a page: most mail servers take it."""
 
-MAX_LINES = 60
+MAX_LINES = 30
 """Largest number of classes or failures that stand on the page before a search asks for others."""
 
 MAX_PAIRED = 20
