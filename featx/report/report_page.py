@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
 from featx.core.errors import FeatxError
-from featx.heads.evaluate import ClassScores, Evaluation
+from featx.heads.class_scores import ClassScores
+from featx.heads.evaluate import Evaluation
 from featx.report.contents import HeadPair, HeadPart, ReportContents
 from featx.report.render import render_template, show_name, show_number
 from featx.report.report_charts import draw_calibration, draw_learning, draw_tuning
@@ -173,10 +173,7 @@ def _show_head(head: HeadPart, number: int) -> SimpleNamespace:
         n_mistakes=head.n_mistakes,
         unsure=head.unsure,
         map_note=head.map_note,
-        per_class=[
-            SimpleNamespace(**asdict(one), interval=getattr(one, "recall_ci95", None))
-            for one in sorted(head.scores.per_class, key=_get_rank)
-        ],
+        per_class=sorted(head.scores.per_class, key=_get_rank),
         calibration=head.calibration and draw_calibration(head.calibration),
     )
 
