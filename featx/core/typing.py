@@ -64,7 +64,7 @@ Stage = Literal["read", "decode", "preprocess", "embed"]
 Approximation = Literal["grad-cam"]
 """Ways to compute a class map that is no part of the logit."""
 
-MapMethod = Literal["exact", "grad-cam"]
+ClassMapMethod = Literal["exact", "grad-cam"]
 """Ways to compute a class map."""
 
 Scaling = Literal["standard", "l2", "none"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.core.errors import FeatxError
-from featx.core.typing import Array, Float32Array, MapMethod, UInt8Array
+from featx.core.typing import Array, ClassMapMethod, Float32Array, UInt8Array
 from featx.explanation.overlay import draw_overlay
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class ClassMap:
     image: UInt8Array | None = None
     size: tuple[int, int] | None = None
     box: tuple[float, float, float, float] | None = None
-    method: MapMethod = "exact"
+    method: ClassMapMethod = "exact"
     error: str | None = None
 
     @property

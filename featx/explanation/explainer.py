@@ -17,7 +17,7 @@ from featx.core.notes import note
 from featx.core.progress import open_bar, show_progress
 from featx.core.rows import Row
 from featx.core.text import count_noun, show_text
-from featx.core.typing import Approximation, Count, Float32Array, MapMethod, check_choice
+from featx.core.typing import Approximation, ClassMapMethod, Count, Float32Array, check_choice
 from featx.embedding.decoding import CHUNK, DepthTally, Prepared, iter_chunks, iter_prepared
 from featx.embedding.identity import find_decode, restore_backbone
 from featx.embedding.named import load_named
@@ -119,7 +119,7 @@ class Explainer:
         logits = read_logit_weights(self.head)  # before any weights are downloaded
         embedding = self.head.get_only_embedding()
         self._decode = find_decode(embedding.fingerprint)
-        self.method: MapMethod = approximation or "exact"
+        self.method: ClassMapMethod = approximation or "exact"
         kind = ExactRunner if approximation is None else GradCamRunner
         with show_progress(progress):
             self._backbone = restore_backbone(
