@@ -37,8 +37,8 @@ function describeRow(row) {
     if (head.predicted[row] < 0) continue;
     const said = head.classes[head.predicted[row]];
     const score = head.scores[row] === null ? "" : ` ${head.scores[row].toFixed(3)}`;
-    const verdict = labels[row] < 0 ? "" : isWrong(head, row) ? " ✗ wrong" : " ✓ right";
-    lines.push(`${heads.length > 1 ? `${head.name}: ` : ""}predicted ${said}${score}${verdict}`);
+    const verdict = labels[row] < 0 ? "" : isWrong(head, row) ? "✗ wrong: " : "✓ right: ";
+    lines.push(`${verdict}predicted ${said}${score}${heads.length > 1 ? ` by ${head.name}` : ""}`);
   }
   return lines;
 }
