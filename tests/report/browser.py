@@ -37,6 +37,9 @@ TIMEOUT_S = 60.0
 PHONE, DESKTOP = 375, 1280
 """Widths of the window in pixels."""
 
+HEIGHT, MAX_HEIGHT = 800, 16_000
+"""Height of the window in pixels, and the largest one of a screenshot."""
+
 KEYS = {
     "Enter": 13,
     "Escape": 27,
@@ -198,13 +201,7 @@ class Page:
         self.address = path.resolve().as_uri()
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=800,
-            deviceScaleFactor=1,
-            mobile=width <= PHONE,
-        )
+        self.set_size(width, HEIGHT)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         still = {"name": "prefers-reduced-motion", "value": "reduce"}
         self.call("Emulation.setEmulatedMedia", features=[scheme, still])
@@ -212,6 +209,16 @@ class Page:
         self.call("Page.navigate", url=self.address)
         self._browser.wait(self._is_loaded, "Page.loadEventFired")
         self._has_frames = scripts
+
+    def set_size(self, width: int, height: int) -> None:
+        """Set the size of the window."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width <= PHONE,
+        )
 
     def _is_loaded(self, message: dict[str, Any]) -> bool:
         is_own = message.get("sessionId") == self._session
@@ -282,6 +289,12 @@ class Page:
             self.call("Input.dispatchKeyEvent", type="keyUp", **options)
         self.settle()
 
+    def type_text(self, selector: str, text: str) -> None:
+        """Set the focus on a field, and type a text."""
+        self.evaluate(f"document.querySelector({json.dumps(selector)}).focus()")
+        self.call("Input.insertText", text=text)
+        self.settle()
+
     def tab_to(self, selector: str, limit: int = 200) -> None:
         """Press the tabulator until the focus is on an element that a selector names."""
         for _ in range(limit):
@@ -319,6 +332,14 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, **where)
         self.settle()
+
+    def count(self, selector: str) -> int:
+        """Count the elements that a selector names."""
+        return int(self.evaluate(f"document.querySelectorAll({json.dumps(selector)}).length"))
+
+    def read(self, selector: str) -> str:
+        """Return the text of the first element that a selector names."""
+        return str(self.evaluate(f"document.querySelector({json.dumps(selector)}).textContent"))
 
     def is_shown(self, selector: str) -> bool:
         """Return whether an element is there, has a size and is not hidden."""
@@ -364,12 +385,12 @@ class Page:
             "Promise.all([...document.images].map(one => { one.loading = 'eager';"
             " return one.decode().catch(() => 0) })).then(() => 0)"
         )
+        root = "document.documentElement"
+        width, whole = self.evaluate(f"[innerWidth, {root}.scrollHeight]")
+        self.set_size(width, min(whole, height or MAX_HEIGHT))
         self.settle()
-        box = self.evaluate(
-            "[document.documentElement.clientWidth, document.documentElement.scrollHeight]"
-        )
-        clip = {"x": 0, "y": 0, "width": box[0], "height": min(box[1], height or 16000), "scale": 1}
-        answer = self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
+        answer = self.call("Page.captureScreenshot")
+        self.set_size(width, HEIGHT)
         path.write_bytes(base64.b64decode(answer["data"]))
 
 

@@ -378,7 +378,7 @@ function drawMap(map) {
     left *= width / before;
     canvas.width = width * scale;
     canvas.height = height * scale;
-    redraw();
+    draw();
   }
   new ResizeObserver(fit).observe(plane);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
