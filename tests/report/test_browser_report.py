@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from featx.report.contents import ReportContents
-from featx.report.report_page import render_report
+from featx.report.report_page import MAX_LINES, render_report
 from tests.report.browser import PHONE, Browser, Page, check_page
 from tests.report.contents import (
     AWKWARD,
@@ -241,7 +241,7 @@ def test_search_finds_one_class_of_a_thousand(
     with browser.open_page(write_page(build_large())) as page:
         for key in ("counts", "samples", "head-1-recall"):
             lines = f"#{key}-lines > [data-find]"
-            assert page.count(lines) == 60
+            assert page.count(lines) == MAX_LINES
             page.type_text(f"[data-search='{key}']", "0777")
             assert page.count(lines) == 1
             assert page.read(f"#{key}-found") == "1 found."
