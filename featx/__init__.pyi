@@ -151,6 +151,8 @@ from .report.explore import explore as explore
 from .report.found import write_search as write_search
 from .report.montage import Montage as Montage
 from .report.montage import montage as montage
+from .report.write_report import Report as Report
+from .report.write_report import write_report as write_report
 
 __version__: str
 __all__: list[str]

@@ -31,6 +31,7 @@ from featx.cli.montage import montage
 from featx.cli.options import leave_reading
 from featx.cli.predict import predict
 from featx.cli.printing import print_text, show_notes
+from featx.cli.report import report
 from featx.cli.seal import seal
 from featx.cli.search import search
 from featx.cli.settings import OPTIONS
@@ -52,6 +53,7 @@ SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
         "classify": classify,
     },
     "Look into the images": {
+        "report": report,
         "audit": audit,
         "search": search,
         "montage": montage,

@@ -239,9 +239,10 @@ def sort_key(label: str) -> tuple[int, int, str]:
 
 
 def _show_head(path: Path, *, as_json: bool) -> None:
-    from featx.cli.targets import describe_target, print_held_out
+    from featx.cli.targets import print_held_out
     from featx.heads.load import load_head
     from featx.heads.target_head import TargetHead
+    from featx.heads.target_words import describe_target
 
     head = load_head(path)
     if as_json:

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 from featx.cli.printing import format_joined, print_table, print_text
-from featx.core.text import join_some
 from featx.heads.head import Head
 from featx.heads.head_file import is_head_file
 from featx.heads.load import load_head
 from featx.heads.number import NumberScores
-from featx.heads.several import SeveralScores
 from featx.heads.target_head import TargetHead, TargetScores
+from featx.heads.target_words import describe_target, list_target_scores
 
 MAX_LINES = 20
 """Largest number of classes that are listed."""
@@ -30,20 +29,12 @@ def print_target_head(output: Path, head: TargetHead) -> None:
     print_held_out(head)
 
 
-def describe_target(head: TargetHead) -> str:
-    """Say in words what a head predicts."""
-    target = head.target
-    if target.kind == "number":
-        return f"the number {target.columns[0]}"
-    return f"several of {len(target.classes)} classes ({join_some(target.columns, 3)})"
-
-
 def print_held_out(head: TargetHead) -> None:
     """Print the held-out scores of a head."""
     if head.held_out is None:
         print_text("held-out scores: -")
         return
-    for name, text in _list_scores(head.held_out):
+    for name, text in list_target_scores(head.held_out):
         print_text(f"held-out {name}: {text}")
 
 
@@ -58,7 +49,7 @@ def _format_range(head: TargetHead) -> str:
 
 def print_target_scores(scores: TargetScores) -> None:
     """Print the scores of a head on the rows of a cache."""
-    lines = [("rows", _count_rows(scores)), *_list_scores(scores)]
+    lines = [("rows", _count_rows(scores)), *list_target_scores(scores)]
     width = max(len(name) for name, _ in lines)
     for name, text in lines:
         print_text(f"{name:{width}}  {text}")
@@ -93,47 +84,3 @@ def print_target_scores(scores: TargetScores) -> None:
 def _count_rows(scores: TargetScores) -> str:
     n_units = f" in {scores.n_units} groups" if scores.n_units < scores.n_rows else ""
     return f"{scores.n_rows}{n_units}"
-
-
-def _list_scores(scores: TargetScores) -> list[tuple[str, str]]:
-    """List names and values of the scores, each beside what costs nothing."""
-    if isinstance(scores, SeveralScores):
-        ranked = _format(scores.macro_average_precision, scores.macro_average_precision_ci95)
-        control = _format(scores.control_average_precision)
-        return [
-            (
-                "macro average precision",
-                f"{ranked}{_format_repeats(scores.repeats)}; by chance {control}",
-            ),
-            ("macro F1", _format(scores.macro_f1)),
-            ("all classes right", f"{scores.exact:.3f} of the rows"),
-        ]
-    explained = _format(scores.r2, scores.r2_ci95)
-    error = _format(scores.mae, scores.mae_ci95, digits=".4g")
-    return [
-        (
-            "R2",
-            f"{explained}{_format_repeats(scores.repeats)}; always the mean "
-            f"{_format(scores.control_r2)}",
-        ),
-        ("mean absolute error", f"{error}; always the median {scores.control_mae:.4g}"),
-    ]
-
-
-def _format_repeats(scores: tuple[float, ...]) -> str:
-    """Write between which scores several dealings of the folds lie."""
-    if not scores:
-        return ""
-    return f", dealt {len(scores)} times: {min(scores):.3f} to {max(scores):.3f}"
-
-
-def _format(
-    value: float | None, ends: tuple[float, float] | None = None, *, digits: str = ".3f"
-) -> str:
-    """Write a score with its interval; "-" for none."""
-    if value is None:
-        return "-"
-    text = f"{value:{digits}}".replace("-0.000", "0.000")
-    if ends is None:
-        return text
-    return f"{text} (95 % interval {ends[0]:{digits}} to {ends[1]:{digits}})"

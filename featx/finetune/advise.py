@@ -243,7 +243,7 @@ def choose_blocks(
     reasons = [
         f"The frozen head is wrong for {_describe_percent(errors)} of held-out rows, with "
         f"{per_class:.0f} labelled rows per class.",
-        *_describe_step(last),
+        *describe_step(last),
         "Share of such errors that fine-tuning removed, with its range over the seeds:",
         *(one.describe(per_class) for one in near),
         f"If your data behave like these, one block brings {_describe_gain(gain_top)}, and half "
@@ -281,8 +281,19 @@ def _describe_chance(curve: LearningCurve) -> tuple[str, ...]:
     )
 
 
-def _describe_step(last: CurvePoint) -> list[str]:
-    """Say what the last doubling of the rows changed, and what its interval bears out."""
+def describe_step(last: CurvePoint) -> list[str]:
+    """Say what the last doubling of the rows changed, and what its interval bears out.
+
+    Parameters
+    ----------
+    last : CurvePoint
+        Last point of a learning curve.
+
+    Returns
+    -------
+    list of str
+        One sentence; none for a curve of one point.
+    """
     if last.step is None or last.step_ci95 is None:
         return []
     low, high = last.step_ci95

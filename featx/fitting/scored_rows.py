@@ -61,6 +61,11 @@ class ScoredRows:
         ``(n_cache_rows,)``, rows of the whole cache that were learnt from.
     left_out : LeftOut
         Numbers of rows of the cache that are passed over, by the reason.
+    n_folds : int or None
+        Number of folds, if each row was predicted by a head that was fitted on the other folds;
+        None if one head predicted all rows.
+    n_dims : int or None
+        Length of the vectors, for the intervals of folds.
     """
 
     subject: str
@@ -76,6 +81,8 @@ class ScoredRows:
     units: IntArray | None
     known: BoolArray
     left_out: LeftOut
+    n_folds: int | None = None
+    n_dims: int | None = None
 
     @classmethod
     def read(
@@ -168,6 +175,8 @@ class ScoredRows:
             probabilities=self.probabilities,
             seen=self.seen,
             units=self.units,
+            n_folds=self.n_folds,
+            n_dims=self.n_dims,
         )
 
     def measure_calibration(self) -> CalibrationCurve:

@@ -16,6 +16,7 @@ from featx.core.errors import FeatxError
 from featx.core.notes import note
 from featx.core.text import count_noun
 from featx.core.typing import PathLike
+from featx.report.contents import Finding
 from featx.report.gallery import PAGES, SIDE, Card, Section, check_output, write_images
 
 if TYPE_CHECKING:
@@ -89,27 +90,54 @@ def write_audit(
     """
     check_output(output)
     check_not_of_cache(Path(output), cache, error=FeatxError)
-    cells = {part: list(found) for part, found in _list_cells(report).items()}
-    shown = {part: found[:MAX_CARDS] for part, found in cells.items()}
-    rows = sorted({row for found in shown.values() for of, _ in found for row in of})
+    found = list_findings(report, MAX_CARDS)
+    rows = sorted({row for one in found for of, _ in one.cards for row in of})
     if not rows and Path(output).suffix.lower() not in PAGES:
         note(f"{output} is not written: nothing was found that a contact sheet could show")
         return None
     images: dict[int, Image | None] = dict(RowImages(cache, source).decode(rows, side=SIDE))
+    sections = [
+        Section(
+            title=one.title,
+            text=one.text,
+            cards=[
+                Card(images=[images[row] for row in of], lines=lines) for of, lines in one.cards
+            ],
+        )
+        for one in found
+    ]
+    title = f"Audit of {report.cache}, {count_noun(report.n_rows, 'row')}"
+    write_images(output, title, sections)
+    return Path(output)
+
+
+def list_findings(report: AuditReport, max_cards: int) -> list[Finding]:
+    """List the parts of an audit in words, with the rows of their images.
+
+    Parameters
+    ----------
+    report : AuditReport
+        Return value of `featx.audit`.
+    max_cards : int
+        Largest number of cards of a part.
+
+    Returns
+    -------
+    list of Finding
+        The most important part first. The rows of the cards are numbers of rows in the cache.
+    """
     reasons = {name.replace("_", " "): text for name, text in report.not_measured.items()}
     texts = describe_parts(report) | {
         part: f"not measured: {text}" for part, text in reasons.items()
     }
-    sections = []
+    cells = _list_cells(report)
+    findings = []
     for part, told in texts.items():
-        found = shown.get(part, [])
-        cut = f" The first {MAX_CARDS} are shown." if len(cells.get(part, [])) > MAX_CARDS else ""
+        cards = list(cells.get(part, []))
+        cut = f" The first {max_cards} are shown." if len(cards) > max_cards else ""
         text = f"{told[0].upper()}{told[1:]}.{cut}"
-        cards = [Card(images=[images[row] for row in of], lines=lines) for of, lines in found]
-        sections.append(Section(title=TITLES[part], text=text, cards=cards))
-    title = f"Audit of {report.cache}, {count_noun(report.n_rows, 'row')}"
-    write_images(output, title, sections)
-    return Path(output)
+        findings.append(Finding(title=TITLES[part], text=text, cards=cards[:max_cards]))
+    return findings
 
 
 def _list_cells(report: AuditReport) -> dict[str, Iterable[Cell]]:

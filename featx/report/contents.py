@@ -116,8 +116,9 @@ class HeadPart:
         Kind, embedding, number of rows fitted on, strength and more.
     split : str
         Rows that were scored, such as "val", or "train, held out in 5 folds".
-    scores : Evaluation
-        Scores of these rows; rows that the head has learnt from are not among them.
+    scores : Evaluation or None
+        Scores of these rows; rows that the head has learnt from are not among them. None if no row
+        can be scored: `notes` say why.
     held_out : tuple of (float, float, float) or None
         Held-out accuracy of the rows that were fitted on, with the ends of its 95 % interval.
     notes : sequence of str
@@ -150,7 +151,7 @@ class HeadPart:
     name: str
     facts: Sequence[tuple[str, str]]
     split: str
-    scores: Evaluation
+    scores: Evaluation | None
     held_out: tuple[float, float, float] | None
     notes: Sequence[str]
     classes: Sequence[str]
@@ -250,7 +251,8 @@ class ReportContents:
     counts : ndarray of int
         ``(n_classes + 1, n_splits + 1)``, rows by class (last: no label) and split (last: none).
     samples : mapping of int to sequence of int
-        Positions in the `RowColumns` of a few rows of each class, by its position in `classes`.
+        Positions in the `RowColumns` of a few rows of each class, by its position in `classes`; of
+        rows without a label, by the number of classes. Of many classes, some have none.
     rows : RowColumns
         The rows that any part shows.
     images_note : str

@@ -58,6 +58,7 @@ LINES = [
     "audit noisy.h5 --table review.csv",
     "search photos.h5 val/ants/0.jpg",
     "montage photos.h5 -o classes.png",
+    "report photos.h5 head.joblib -o report.html",
     "info photos.h5",
     "info failed.h5 --failures",
     "info head.joblib",

@@ -1,0 +1,395 @@
+"""Collect what a report shows of heads: scores, mistakes, confusions, calibration and pairs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from featx.cache.reader import Cache
+from featx.core.errors import FeatxError
+from featx.core.text import count_noun
+from featx.core.typing import Float64Array, IntArray, Measure
+from featx.fitting.evaluate import find_evaluated
+from featx.fitting.held_out import hold_out
+from featx.fitting.scored_rows import ScoredRows
+from featx.heads.calibration_curve import measure_calibration
+from featx.heads.compare import PairedScores, compare_predictions
+from featx.heads.evaluate import Evaluation
+from featx.heads.gains import ALPHA, adjust_p_values
+from featx.heads.head import Head
+from featx.report.contents import ConfusionCell, HeadPair, HeadPart, ShownRow
+from featx.report.shown_rows import ShownRows
+
+MAX_MATRIX = 25
+"""Largest number of classes of a confusion matrix."""
+
+MAX_PAIRS = 50
+"""Largest number of pairs of classes that are listed for more classes."""
+
+MAX_MISTAKES, MAX_UNSURE = 24, 12
+"""Largest numbers of rows that are shown."""
+
+MAX_CELL, MAX_CELLS = 24, 1200
+"""Largest number of rows of a cell of the matrix that are shown, and of all cells of all heads."""
+
+MAX_HELD_OUT = 20_000
+"""Largest number of rows that heads are fitted on again, to hold each row out."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScoredHead:
+    """A head with the rows that it is judged by.
+
+    Attributes
+    ----------
+    name : str
+        Name that tells the heads of the report apart.
+    head : Head
+        The head.
+    split : str
+        The rows in words.
+    scored : ScoredRows or None
+        Rows that the head has not learnt from; None if there are none.
+    scores : Evaluation or None
+        Scores of these rows, or else the held-out scores that the head carries; None without
+        either.
+    notes : tuple of str
+        Sentences about the rows.
+    """
+
+    name: str
+    head: Head
+    split: str
+    scored: ScoredRows | None
+    scores: Evaluation | None
+    notes: tuple[str, ...]
+
+
+def score_head(
+    cache: Cache, name: str, head: Head, *, split: str | None, seed: int = 0
+) -> ScoredHead:
+    """Score a head on rows that it has not learnt from.
+
+    If a cache has no other rows, the rows are dealt to folds, and each is predicted by a head that
+    was fitted without its fold.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    name : str
+        Name of the head.
+    head : Head
+        The head.
+    split : str or None
+        Rows to score. None for val, or else test, or else all.
+    seed : int
+        Seed of the folds.
+
+    Raises
+    ------
+    FeatxError
+        If the head cannot be used with the cache.
+    """
+    split = split or find_evaluated(cache.list_splits()) or "all"
+    scored = ScoredRows.read(cache, head, split=split)
+    unseen = scored.select_unseen()
+    if unseen is not None:
+        notes = scored.list_notes(scored.count_alike(cache))
+        if len(unseen.rows) < len(scored.rows):
+            notes.append(
+                f"Only the other {count_noun(len(unseen.rows), 'row')} are scored and shown here"
+            )
+        return ScoredHead(
+            name=name,
+            head=head,
+            split=split,
+            scored=unseen,
+            scores=unseen.score(),
+            notes=tuple(f"{text}." for text in notes),
+        )
+    return _hold_out(cache, name, head, scored, seed=seed)
+
+
+def _hold_out(cache: Cache, name: str, head: Head, scored: ScoredRows, *, seed: int) -> ScoredHead:
+    """Judge a head by rows in folds, or by the scores that it carries: it has learnt from all."""
+    told = f"The head has learnt from all {count_noun(len(scored.rows), 'row')} of {scored.subject}"
+    held_out, reason = None, ""
+    if len(scored.rows) > MAX_HELD_OUT:
+        reason = "they are too many to fit the head again without each of them"
+    else:
+        try:
+            held_out = hold_out(cache, head, scored, seed=seed)
+            reason = "they are too few to hold some out, or the network has learnt from them"
+        except FeatxError as error:
+            reason = f"the head cannot be fitted again: {error}"
+    if held_out is None:
+        search = head.cross_validation
+        return ScoredHead(
+            name=name,
+            head=head,
+            split=f"{scored.split}, held out" if search else scored.split,
+            scored=None,
+            scores=None if search is None else search.scores,
+            notes=(f"{told}, and no mistakes are shown: {reason}.",),
+        )
+    return ScoredHead(
+        name=name,
+        head=head,
+        split=f"{scored.split}, held out in {held_out.n_folds} folds",
+        scored=held_out,
+        scores=held_out.score(),
+        notes=(
+            f"{told}: each row is predicted here by a head of the same kind that was fitted "
+            "without its fold. Record a split to judge the head itself.",
+        ),
+    )
+
+
+def build_head_part(one: ScoredHead, shown: ShownRows, *, n_heads: int) -> HeadPart:
+    """Build what the page says of a head, without class maps and predictions of other rows.
+
+    Parameters
+    ----------
+    one : ScoredHead
+        The head.
+    shown : ShownRows
+        Rows of the page, to which those of the head are added.
+    n_heads : int
+        Number of heads of the page.
+    """
+    scores, scored = one.scores, one.scored
+    search = one.head.cross_validation
+    classes = scores.classes if scores is not None else tuple(map(str, one.head.classes))
+    is_matrix = len(classes) <= MAX_MATRIX
+    part = HeadPart(
+        name=one.name,
+        facts=list_head_facts(one.head),
+        split=one.split,
+        scores=scores,
+        held_out=None if search is None else (search.scores.accuracy, *search.scores.accuracy_ci95),
+        notes=one.notes,
+        classes=classes,
+        cells=[],
+        is_matrix=is_matrix,
+        mistakes=[],
+        n_mistakes=0 if scores is None else _count_mistakes(scores),
+        unsure=[],
+        map_note="",
+        calibration=None,
+        predicted=np.zeros(0, np.int64),
+        predicted_scores=np.zeros(0, np.float32),
+    )
+    if scores is None:
+        return part
+    codes = {name: code for code, name in enumerate(classes)}
+    if scored is None:
+        return replace(part, cells=_list_cells(scores, {}, is_matrix=is_matrix))
+    top = find_top(scored)
+    right = scored.predicted == scored.y
+    sure_first = np.argsort(-top, kind="stable")
+    wrong_first = sure_first[~right[sure_first]]
+    mistakes = _show_rows(scored, wrong_first[:MAX_MISTAKES], shown)
+    n_unsure = 0 if scored.probabilities is None else MAX_UNSURE
+    unsure = _show_rows(scored, sure_first[::-1][:n_unsure], shown)
+    cells: dict[tuple[int, int], list[int]] = {}
+    for position in sure_first.tolist():
+        pair = codes[scored.y[position]], codes[scored.predicted[position]]
+        if is_matrix or pair[0] != pair[1]:
+            cells.setdefault(pair, []).append(position)
+    listed = _list_cells(scores, cells, is_matrix=is_matrix)
+    limit = max(1, min(MAX_CELL, MAX_CELLS // max(1, len(listed) * n_heads)))
+    return replace(
+        part,
+        cells=[replace(cell, rows=shown.place(scored.rows[cell.rows[:limit]])) for cell in listed],
+        mistakes=mistakes,
+        unsure=unsure,
+        calibration=None
+        if scored.probabilities is None
+        else measure_calibration(right, top, scored.units),
+    )
+
+
+def _count_mistakes(scores: Evaluation) -> int:
+    return scores.n_rows - sum(line[code] for code, line in enumerate(scores.confusion))
+
+
+def _list_cells(
+    scores: Evaluation, positions: Mapping[tuple[int, int], Sequence[int]], *, is_matrix: bool
+) -> list[ConfusionCell]:
+    """List the cells with rows: all of a matrix, or the worst pairs of classes."""
+    confusion = np.array(scores.confusion)
+    if not is_matrix:
+        np.fill_diagonal(confusion, 0)
+    cells = [
+        ConfusionCell(
+            true=true,
+            predicted=predicted,
+            n_rows=int(confusion[true, predicted]),
+            rows=np.array(positions.get((true, predicted), []), np.int64),
+        )
+        for true, predicted in np.argwhere(confusion).tolist()
+    ]
+    return cells if is_matrix else sorted(cells, key=lambda cell: -cell.n_rows)[:MAX_PAIRS]
+
+
+def find_top(scored: ScoredRows) -> Float64Array:
+    """Find the probability of the predicted class, float64 ``(n_rows,)``; NaN without one.
+
+    Parameters
+    ----------
+    scored : ScoredRows
+        Rows with their predictions.
+    """
+    if scored.probabilities is None:
+        return np.full(len(scored.rows), np.nan)
+    top: Float64Array = scored.probabilities.max(axis=1)
+    return top
+
+
+def _show_rows(
+    scored: ScoredRows, positions: IntArray | Sequence[int], shown: ShownRows
+) -> list[ShownRow]:
+    """Build what the page says of single rows."""
+    columns = {str(name): code for code, name in enumerate(scored.classes)}
+    found = []
+    for position in np.asarray(positions, np.int64).tolist():
+        true, predicted = str(scored.y[position]), str(scored.predicted[position])
+        shares = None if scored.probabilities is None else scored.probabilities[position]
+        found.append(
+            ShownRow(
+                row=int(shown.place([scored.rows[position]], as_cards=True)[0]),
+                true=true,
+                predicted=predicted,
+                score=None if shares is None else float(shares[columns[predicted]]),
+                true_score=None
+                if shares is None or true not in columns
+                else float(shares[columns[true]]),
+            )
+        )
+    return found
+
+
+def add_predictions(part: HeadPart, one: ScoredHead, rows: IntArray) -> HeadPart:
+    """Add what the head says of each row that the page shows.
+
+    Parameters
+    ----------
+    part : HeadPart
+        What the page says of the head.
+    one : ScoredHead
+        The head.
+    rows : ndarray of int64
+        ``(n_shown,)``, numbers of the rows in the cache, in the order of the page.
+    """
+    predicted = np.full(len(rows), -1, np.int64)
+    tops = np.full(len(rows), np.nan, np.float32)
+    if one.scored is not None and len(rows):
+        codes = {name: code for code, name in enumerate(part.classes)}
+        order = np.searchsorted(one.scored.rows, rows).clip(max=len(one.scored.rows) - 1)
+        is_asked = one.scored.rows[order] == rows
+        asked = order[is_asked]
+        predicted[is_asked] = [codes[name] for name in one.scored.predicted[asked].tolist()]
+        tops[is_asked] = find_top(one.scored)[asked]
+    return replace(part, predicted=predicted, predicted_scores=tops)
+
+
+def list_head_facts(head: Head) -> list[tuple[str, str]]:
+    """List what a head is and what it was fitted on.
+
+    Parameters
+    ----------
+    head : Head
+        The head.
+
+    Returns
+    -------
+    list of (str, str)
+        Names and values.
+    """
+    fitted = head.fitted_on
+    tuned = ", by fine-tuning" if fitted.fine_tuned else ""
+    strength = [f"{name} {value:.3g}" for name, value in head.params.items()]
+    chosen = {name: value for name, value in head.options.items() if value is not None}
+    return [
+        ("Kind", ", ".join([head.kind, *strength])),
+        *(("Embedding", f"{one.name}: {one.fingerprint.describe()}") for one in head.embeddings),
+        ("Fitted on", f"{fitted.n_rows:,} rows of {fitted.cache}, split {fitted.split}{tuned}"),
+        ("Classes", f"{len(head.classes):,}"),
+        *((name.replace("_", " ").capitalize(), str(value)) for name, value in chosen.items()),
+    ]
+
+
+def pair_heads(heads: Sequence[ScoredHead], *, seed: int = 0) -> list[HeadPair]:
+    """Compare each two heads on the rows that neither has learnt from.
+
+    Parameters
+    ----------
+    heads : sequence of ScoredHead
+        The heads.
+    seed : int
+        Seed of the bootstrap.
+    """
+    found: list[tuple[ScoredHead, ScoredHead, PairedScores]] = []
+    for first, second in itertools.combinations(heads, 2):
+        if first.scored is None or second.scored is None:
+            continue
+        _, a, b = np.intersect1d(first.scored.rows, second.scored.rows, return_indices=True)
+        if len(a):
+            weighs = "balanced_accuracy" in (first.head.measure, second.head.measure)
+            measure: Measure = "balanced_accuracy" if weighs else "accuracy"
+            one, other = first.scored.select(a), second.scored.select(b)
+            scores = compare_predictions(
+                one.y, one.predicted, other.predicted, measure=measure, units=one.units, seed=seed
+            )
+            found.append((first, second, scores))
+    p_values = adjust_p_values([scores.p_value for _, _, scores in found])
+    return [
+        HeadPair(
+            first=first.name,
+            second=second.name,
+            scores=scores,
+            verdict=describe_pair(first.name, second.name, scores, p_value, n_pairs=len(found)),
+        )
+        for (first, second, scores), p_value in zip(found, p_values, strict=True)
+    ]
+
+
+def describe_pair(
+    first: str, second: str, scores: PairedScores, p_value: float, *, n_pairs: int = 1
+) -> str:
+    """Say which of two heads is better, or that it cannot be told.
+
+    Parameters
+    ----------
+    first, second : str
+        Names of the heads.
+    scores : PairedScores
+        The comparison.
+    p_value : float
+        p-value of the gain, corrected for the number of pairs.
+    n_pairs : int
+        Number of pairs that are compared.
+
+    Examples
+    --------
+    >>> y = np.array(["ants"] * 20)
+    >>> scores = compare_predictions(y, np.array(["bees"] * 20), y)
+    >>> describe_pair("a", "b", scores, scores.p_value)
+    'b is better than a: +100.0 points of accuracy (95 % interval +100.0 to +100.0, p = 1.9e-06).'
+    """
+    corrected = f", corrected for {n_pairs} pairs" if n_pairs > 1 else ""
+    gain, (low, high), (best, other) = scores.gain, scores.gain_ci95, (second, first)
+    is_sure = p_value < ALPHA and (low > 0 or high < 0)
+    if is_sure and high < 0:
+        gain, (low, high), (best, other) = -gain, (-high, -low), (first, second)
+    told = (
+        f"{100 * gain:+.1f} points of {scores.measure.replace('_', ' ')} (95 % interval "
+        f"{100 * low:+.1f} to {100 * high:+.1f}, p = {p_value:.2g}{corrected})"
+    )
+    if is_sure:
+        return f"{best} is better than {other}: {told}."
+    return f"Cannot tell {second} from {first}: {told}."

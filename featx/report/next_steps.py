@@ -1,0 +1,215 @@
+"""What a report says first, and what it tells to do next: each sentence follows from a number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from featx.analytics.audit_report import AuditReport
+from featx.cache.reader import Cache
+from featx.core.address import name_location
+from featx.core.text import count_noun
+from featx.finetune.advise import MIN_GAIN, BlockChoice
+from featx.report.collect_curve import CollectedCurve
+from featx.report.collect_heads import ScoredHead
+from featx.report.commands import Command, write_command
+from featx.report.contents import HeadPair
+
+
+def list_summary(
+    cache: Cache,
+    classes: Sequence[str],
+    splits: Sequence[str],
+    *,
+    heads: Sequence[ScoredHead],
+    pairs: Sequence[HeadPair],
+    audited: AuditReport | None,
+) -> list[str]:
+    """List the few sentences that matter most.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    classes, splits : sequence of str
+        Names of the classes and of the splits.
+    heads : sequence of ScoredHead
+        The heads.
+    pairs : sequence of HeadPair
+        Comparisons of two heads.
+    audited : AuditReport or None
+        The audit; None if there was none.
+    """
+    n_labelled = int((cache.labels != "").sum())
+    of_classes = f" of {len(classes):,} classes" if classes else ""
+    named = f", splits {', '.join(splits)}" if splits else ", no splits"
+    told = [
+        f"{count_noun(len(cache), 'row')}, {n_labelled:,} labelled{of_classes}{named}; "
+        f"embeddings: {', '.join(cache.embeddings)}."
+    ]
+    told += [_describe_scores(one) for one in heads]
+    told += [pair.verdict for pair in pairs]
+    if audited is not None and audited.n_leaks:
+        told.append(
+            f"{count_noun(audited.n_leaks, 'pair')} of duplicates "
+            f"{'lies' if audited.n_leaks == 1 else 'lie'} in two splits: scores of the held-out "
+            "split may be too high."
+        )
+    wrong = None if audited is None else audited.label_errors
+    if wrong is not None and wrong.is_evident:
+        low, high = wrong.rate_ci95
+        told.append(f"{low:.1%} to {high:.1%} of the labels are wrong, by the audit.")
+    return told
+
+
+def _describe_scores(one: ScoredHead) -> str:
+    scores = one.scores
+    if scores is None:
+        return f"{one.name}: not scored."
+    low, high = scores.accuracy_ci95
+    return (
+        f"{one.name}: accuracy {scores.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}) on "
+        f"{count_noun(scores.n_rows, 'row')} of {one.split}; always {scores.majority_class}: "
+        f"{scores.majority_accuracy:.3f}."
+    )
+
+
+def list_next_steps(
+    cache: Cache,
+    classes: Sequence[str],
+    splits: Sequence[str],
+    *,
+    heads: Sequence[ScoredHead],
+    audited: AuditReport | None,
+    curve: CollectedCurve | None,
+    embedding: str,
+) -> list[Command]:
+    """List what to do next, the most urgent step first.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    classes, splits : sequence of str
+        Names of the classes and of the splits.
+    heads : sequence of ScoredHead
+        The heads.
+    audited : AuditReport or None
+        The audit; None if there was none.
+    curve : CollectedCurve or None
+        The learning curve; None if none was asked for.
+    embedding : str
+        Name of the embedding of the audit and of the curve.
+
+    Returns
+    -------
+    list of (str, str)
+        Sentences, and the command of each, which may be empty.
+    """
+    path = name_location(cache.path)
+    named = ("--embedding", embedding) if len(cache.embeddings) > 1 else ()
+    n_plain = int((cache.labels == "").sum())
+    steps: list[Command] = []
+    if len(cache.read_ledger()):
+        steps.append(
+            (
+                "Look at the images that could not be read.",
+                write_command("info", path, "--failures"),
+            )
+        )
+    steps += _list_audit_steps(audited, path, named)
+    if len(classes) < 2:
+        steps.append(
+            (
+                "Label rows of at least two classes: write the labels into the table, and pass it "
+                "to featx label.",
+                write_command("suggest", path, *named, "-o", "next.csv"),
+            )
+        )
+        return steps
+    if not splits:
+        steps.append(
+            (
+                "Record a split, so that heads can be judged by rows that they have not seen.",
+                write_command("split", path, "--val", "0.2"),
+            )
+        )
+    if not heads:
+        words = ("fit-head", path, *named, "-o", "head.joblib")
+        steps.append(
+            ("Fit a head: this page then shows what it gets wrong.", write_command(*words))
+        )
+    if any(one.scores is not None and one.scores.accuracy < 1 for one in heads):
+        told = "Look at the most confident mistakes: some may be right, with a wrong label."
+        steps.append((told, ""))
+    if curve is not None:
+        steps += _list_curve_steps(curve, path, named, n_plain=n_plain)
+    return steps
+
+
+def _list_audit_steps(
+    audited: AuditReport | None, path: str, named: Sequence[str]
+) -> list[Command]:
+    """List what follows from an audit."""
+    table = write_command("audit", path, *named, "--table", "review.csv", "-o", "audit.html")
+    if audited is None:
+        told = "Duplicates, leaks and wrong labels were not looked for here."
+        return [(told, table)]
+    steps: list[Command] = []
+    if audited.n_leaks:
+        steps.append(
+            (
+                "Split again so that duplicates stay together: the old split lets a head see "
+                "copies of what it is judged by. Then fit the heads again.",
+                write_command("split", path, "--together", "similar", "--overwrite"),
+            )
+        )
+    wrong = audited.label_errors
+    if wrong is not None and wrong.is_evident and wrong.n_wrong_ci95[0] > 0:
+        low, high = wrong.n_wrong_ci95
+        steps.append(
+            (
+                f"Look at {count_noun(wrong.n_listed, 'label')} first: {low} to {high} of them are "
+                "wrong (95 %). Write the right labels into the table, and pass it to featx label.",
+                table,
+            )
+        )
+    elif len(audited.conflicts) or audited.n_dropped:
+        told = "Look at the duplicates: each counts twice, and may have two labels."
+        steps.append((told, table))
+    return steps
+
+
+def _list_curve_steps(
+    collected: CollectedCurve, path: str, named: Sequence[str], *, n_plain: int
+) -> list[Command]:
+    """List what follows from a learning curve of all rows."""
+    suggest = write_command("suggest", path, *named, "-o", "next.csv") if n_plain else ""
+    advise = write_command("advise", path, *named)
+    if collected.choice is None or collected.curve is None:
+        told = "Whether more labels or fine-tuning would help was not measured here."
+        return [(told, advise)]
+    steps: list[Command] = []
+    interval = collected.curve.points[-1].step_ci95
+    if interval is not None and interval[0] > 0 and collected.curve.is_sure:
+        low, high = (f"{100 * end:+.1f}" for end in interval)
+        more = "" if n_plain else " No row is left to label: extract more images."
+        steps.append(
+            (
+                "Label more rows: the last doubling changed the accuracy by "
+                f"{low} to {high} points.{more}",
+                suggest,
+            )
+        )
+    steps.append((_describe_choice(collected.choice), advise))
+    return steps
+
+
+def _describe_choice(choice: BlockChoice) -> str:
+    """Say whether fine-tuning pays, or that it cannot be told."""
+    alike = "if your data behave like those that were measured"
+    if choice.part != "none":
+        part = "the top block" if choice.part == "top" else "half of the blocks"
+        return f"Fine-tune {part}: it pays, {alike}."
+    if max(choice.gain_top.high, choice.gain_more.high) < MIN_GAIN:
+        return f"Stay with a frozen head: fine-tuning brings less than 1 point, {alike}."
+    return "Cannot tell whether fine-tuning pays: stay with a frozen head."
