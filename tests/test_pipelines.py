@@ -42,7 +42,9 @@ def test_label_next_ends_in_means_of_both_arms(shared: Path) -> None:
     assert "mean accuracy: suggested 0.9" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["hymenoptera.py", "compare_backbones.py", "label_next.py"])
+@pytest.mark.parametrize(
+    "name", ["hymenoptera.py", "compare_backbones.py", "label_next.py", "own_classifier.py"]
+)
 def test_pipeline_without_photos_says_what_to_pass(tmp_path: Path, name: str) -> None:
     done = run(PIPELINES / name, "--data", tmp_path)
     assert done.returncode == 1
