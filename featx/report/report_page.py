@@ -161,7 +161,7 @@ def _show_head(head: HeadPart, number: int) -> SimpleNamespace:
         number=number,
         key=f"head-{number + 1}",
         name=head.name,
-        facts=[*head.facts, *_list_scores(head.scores), *_show_held_out(head)],
+        facts=[*_list_scores(head.scores), *_show_held_out(head), *head.facts],
         notes=head.notes,
         split=head.split,
         scores=head.scores,

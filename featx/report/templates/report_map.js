@@ -79,12 +79,11 @@ function drawMap(map) {
       pen.arc(x, y, size + 3, 0, 2 * Math.PI);
     }
     pen.stroke();
-    const shown = hovered >= 0 ? hovered : -1;
-    if (shown >= 0) {
+    if (hovered >= 0) {
       pen.strokeStyle = style.getPropertyValue("--link");
       pen.lineWidth = 3;
       pen.beginPath();
-      pen.arc(toX(shown), toY(shown), size + 5, 0, 2 * Math.PI);
+      pen.arc(toX(hovered), toY(hovered), size + 5, 0, 2 * Math.PI);
       pen.stroke();
     }
     if (current >= 0) placePoint();
@@ -378,10 +377,10 @@ function drawMap(map) {
     left *= width / before;
     canvas.width = width * scale;
     canvas.height = height * scale;
-    draw();
+    draw();  // at once: a new size has emptied the canvas
   }
   new ResizeObserver(fit).observe(plane);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  fit();
   filter();
+  fit();
 }
