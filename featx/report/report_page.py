@@ -26,6 +26,9 @@ MAX_PAIRED = 20
 N_SHADES = 6
 """Number of shades of a confusion matrix."""
 
+NO_LABEL = "no label"
+"""Stands for the class of rows without one."""
+
 UNITS = 10_000
 """Number of steps of each axis of the map."""
 
@@ -83,7 +86,7 @@ def render_report(contents: ReportContents) -> str:
     counts = contents.counts.tolist()
     if any(line[-1] for line in counts):
         columns.append("no split")
-    names = [*contents.classes, *(["no label"] if any(counts[-1]) else [])]
+    names = [*contents.classes, *([NO_LABEL] if any(counts[-1]) else [])]
     heads = [_show_head(head, number) for number, head in enumerate(contents.heads)]
     text = render_template(
         "report.html",
@@ -100,7 +103,7 @@ def render_report(contents: ReportContents) -> str:
         ],
         totals=[sum(line[column] for line in counts) for column in range(len(columns))],
         samples=[
-            {"name": contents.classes[code], "rows": rows}
+            {"name": [*contents.classes, NO_LABEL][code], "rows": rows}
             for code, rows in contents.samples.items()
             if rows
         ],
@@ -155,13 +158,14 @@ def _show_head(head: HeadPart, number: int) -> SimpleNamespace:
         )
         for cell in head.cells
     ]
+    scores = _list_scores(head.scores) if head.scores else []
     by_place = {(cell.true, cell.predicted): cell for cell in cells}
     places = range(len(head.classes)) if head.is_matrix else ()
     return SimpleNamespace(
         number=number,
         key=f"head-{number + 1}",
         name=head.name,
-        facts=[*_list_scores(head.scores), *_show_held_out(head), *head.facts],
+        facts=[*scores, *_show_held_out(head), *head.facts],
         notes=head.notes,
         split=head.split,
         scores=head.scores,
@@ -173,7 +177,7 @@ def _show_head(head: HeadPart, number: int) -> SimpleNamespace:
         n_mistakes=head.n_mistakes,
         unsure=head.unsure,
         map_note=head.map_note,
-        per_class=sorted(head.scores.per_class, key=_get_rank),
+        per_class=sorted(head.scores.per_class, key=_get_rank) if head.scores else [],
         calibration=head.calibration and draw_calibration(head.calibration),
     )
 

@@ -4,6 +4,7 @@ import functools
 import io
 from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from featx.report.contents import (
     ReportContents,
     RowColumns,
     ShownRow,
+    TargetPart,
 )
 
 AWKWARD = (
@@ -111,6 +113,7 @@ def build_contents(
                 f"{head.name}: accuracy {head.scores.accuracy:.3f} on val "
                 "(95 % interval {:.3f} to {:.3f}).".format(*head.scores.accuracy_ci95)
                 for head in heads
+                if head.scores
             ),
         ],
         next_steps=[
@@ -304,6 +307,44 @@ def build_large() -> ReportContents:
 def build_awkward() -> ReportContents:
     """Names that try to break out of the page."""
     return build_contents(AWKWARD, n_per_class=9)
+
+
+def build_unscored() -> ReportContents:
+    """Rows without a label, a head that cannot be scored, and one for numbers."""
+    contents = build_contents(accuracies=[0.8])
+    rows = replace(contents.rows, labels=np.full(len(contents.rows.ids), -1))
+    (head,) = contents.heads
+    counts = np.zeros_like(contents.counts)
+    counts[-1, 0] = len(rows.ids)
+    target = TargetPart(
+        name="price.joblib",
+        facts=[("Predicts", "the number price")],
+        split="val",
+        scores=[("Mean absolute error", "1.50")],
+        columns=["class", "precision"],
+        lines=[["<b>", "0.5"]],
+        notes=["2 rows have no number."],
+    )
+    return replace(
+        contents,
+        rows=rows,
+        counts=counts,
+        samples={2: [0, 1]},
+        images_note="1 image is gone.",
+        heads=[
+            replace(
+                head,
+                scores=None,
+                cells=[],
+                mistakes=[],
+                unsure=[],
+                n_mistakes=0,
+                calibration=None,
+                notes=["No row has a label."],
+            )
+        ],
+        targets=[target],
+    )
 
 
 def build_empty() -> ReportContents:

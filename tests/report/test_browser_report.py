@@ -165,6 +165,7 @@ def test_cells_of_each_head_add_up(
                 f"[...document.querySelectorAll(\"[data-cell^='{number},']\")]"
                 ".map(one => Number(one.textContent))"
             )
+            assert head.scores is not None
             assert sum(shown) == head.scores.n_rows
 
 

@@ -21,6 +21,7 @@ from tests.report.contents import (
     build_contents,
     build_empty,
     build_small,
+    build_unscored,
 )
 from tests.report.test_gallery import compute_contrast
 
@@ -72,6 +73,7 @@ BUILDERS = {
     "small": build_small,
     "many": build_many,
     "awkward": build_awkward,
+    "unscored": build_unscored,
     "empty": build_empty,
 }
 
@@ -162,6 +164,7 @@ def test_confusion_matrix_holds_all_rows(pages: Pages) -> None:
     counts = [tuple(map(int, one.split(","))) for one in Tree(text).get("data-cell")]
     for number, head in enumerate(contents.heads):
         shown = {(true, said): n for of, true, said, n in counts if of == number}
+        assert head.scores is not None
         for true, line in enumerate(head.scores.confusion):
             for said, n in enumerate(line):
                 assert shown.get((true, said), 0) == n
@@ -182,6 +185,16 @@ def test_empty_report_has_no_empty_sections(pages: Pages) -> None:
     tree = Tree(pages["empty"][1])
     headings = [text.strip() for text in tree.texts["h2"]]
     assert headings == ["Summary", "Data", "Learning curve", "Images"]
+
+
+def test_rows_without_a_label_and_heads_without_scores_are_told(pages: Pages) -> None:
+    tree = Tree(pages["unscored"][1])
+    assert {"no label", "<b>", "price.joblib"} <= {
+        text.strip() for texts in tree.texts.values() for text in texts
+    }
+    assert not tree.get("data-cell")
+    assert "0.5" in tree.texts["td"]
+    assert "-" in tree.texts["td"]
 
 
 def test_too_large_a_page_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
