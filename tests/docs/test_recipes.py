@@ -27,7 +27,7 @@ def run_recipe(title: str) -> dict[str, Any]:
 
 
 def test_house_in_contributing_is_the_house_of_the_architecture_test() -> None:
-    lines = re.findall(r"^\| (\d) \| (.*?) \|", TEXT, re.M)
+    lines = re.findall(r"^\| (\d+) \| (.*?) \|", TEXT, re.M)
     floors = {int(level): re.findall(r"`(\w+)`", rooms) for level, rooms in lines}
     assert floors == {level: list(rooms) for level, rooms in enumerate(FLOORS)}
 
