@@ -148,9 +148,16 @@ from .prediction.search import search as search
 from .report.audit_page import write_audit as write_audit
 from .report.explore import AtlasTable as AtlasTable
 from .report.explore import explore as explore
+from .report.figures import write_figure as write_figure
 from .report.found import write_search as write_search
 from .report.montage import Montage as Montage
 from .report.montage import montage as montage
+from .report.plot_curves import plot_learning_curve as plot_learning_curve
+from .report.plot_curves import plot_map as plot_map
+from .report.plot_curves import plot_tuning as plot_tuning
+from .report.plot_scores import plot_calibration as plot_calibration
+from .report.plot_scores import plot_classes as plot_classes
+from .report.plot_scores import plot_confusion as plot_confusion
 from .report.write_report import Report as Report
 from .report.write_report import write_report as write_report
 

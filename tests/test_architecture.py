@@ -52,6 +52,7 @@ ONLY_IN = {
         "analytics/row_map.py",  # t-SNE
     ],
     "jinja2": ["report/"],
+    "matplotlib": ["report/"],
     "h5py": ["cache/", "exchange/h5ad.py"],
     "torch": [
         *("backbones/", "engines/", "finetune/", "explanation/runner.py"),
@@ -243,6 +244,7 @@ HEAVY = (
     "h5py",
     "scipy",
     "PIL",
+    "matplotlib",
     "numpy",
     "rich",
     "tqdm",

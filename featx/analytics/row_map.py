@@ -90,10 +90,15 @@ class RowMap:
     @property
     def text(self) -> str:
         """Sentences that say how many rows the map shows, and what near and far mean on it."""
-        shown = count_noun(self.n_rows, "row")
+        return f"{self.title}. {MEANINGS[self.method]}"
+
+    @property
+    def title(self) -> str:
+        """Name of the method, and number of the rows that the map shows."""
+        rows = count_noun(self.n_rows, "row")
         if len(self) < self.n_rows:
-            shown = f"a random sample of {len(self):,} of {shown}"
-        return f"{NAMES[self.method]} of {shown}. {MEANINGS[self.method]}"
+            rows = f"a random sample of {len(self):,} of {rows}"
+        return f"{NAMES[self.method]} of {rows}"
 
 
 def map_rows(

@@ -29,6 +29,7 @@ from featx.cli.label import label
 from featx.cli.merge import merge
 from featx.cli.montage import montage
 from featx.cli.options import leave_reading
+from featx.cli.plot import plot
 from featx.cli.predict import predict
 from featx.cli.printing import print_text, show_notes
 from featx.cli.report import report
@@ -57,6 +58,7 @@ SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
         "audit": audit,
         "search": search,
         "montage": montage,
+        "plot": plot,
         "suggest": suggest,
         "explore": explore,
     },

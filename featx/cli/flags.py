@@ -36,6 +36,9 @@ CALLS = {
     "evaluate_target": "evaluate",
     "compare_heads": "compare",
     "compare_kinds": "compare",
+    "measure_calibration_curve": "plot calibration",
+    "measure_learning_curve": "plot curve",
+    "map_rows": "plot map",
 }
 """Commands whose names differ from the names of their functions."""
 

@@ -82,6 +82,9 @@ StrategyChoice = Literal["auto", "typical", "uncertain", "random"]
 LabellingAdvice = Literal["go on", "stop", "cannot tell"]
 """Whether labelling more rows is worth it."""
 
+PlotKind = Literal["confusion", "calibration", "classes", "curve", "map", "log"]
+"""Figures for papers."""
+
 MapMethod = Literal["pca", "tsne", "umap"]
 """Ways to arrange rows on a map: principal components, t-SNE, or UMAP."""
 
