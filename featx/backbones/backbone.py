@@ -36,7 +36,8 @@ class Backbone:
     pixel_shape : tuple of int
         Shape of one prepared image.
     weights_digest : str
-        SHA-256 over the tensors, hexadecimal; the same for every layer of one network.
+        SHA-256 over the tensors, hexadecimal; the same for every layer of one network, except
+        ``logits``, whose digest covers the classifier too.
     origin : Origin
         Values that are needed to load this backbone again: weights, preprocessing and size.
     is_builtin : bool

@@ -10,7 +10,7 @@ from featx.core.errors import CacheError
 from featx.core.notes import note
 from featx.core.text import count_noun, join_some
 from featx.core.typing import IntArray
-from featx.fitting.left_out import LeftOut
+from featx.fitting.left_out import LeftOut, choose_verb, describe_lacking
 from featx.heads.head import Head
 from featx.heads.units import find_units
 
@@ -49,14 +49,13 @@ def choose_common(cache: Cache, embeddings: Sequence[str], split: str) -> tuple[
         )
     rows = select_labelled(cache, split, embeddings)
     n_plain = len(cache.select_rows(split)) - len(labelled)
-    n_lacking = len(labelled) - len(rows)
-    left_out = [f"{n_plain:,} without a label"] * bool(n_plain)
-    left_out += [f"{n_lacking:,} without a vector in one of the embeddings"] * bool(n_lacking)
-    if left_out:
-        note(
-            f"{cache.path}, split {split}: of {n_plain + len(labelled):,} rows, "
-            f"{' and '.join(left_out)} were left out for all"
-        )
+    lacking = {
+        "a label": n_plain,
+        "a vector in one of the embeddings": len(labelled) - len(rows),
+    }
+    subject, n_rows = f"{cache.path}, split {split}", n_plain + len(labelled)
+    if text := describe_lacking(subject, n_rows, lacking, end=" for all"):
+        note(text)
     if text := LeftOut.count(cache, split, embeddings).describe_unsplit():
         note(text)
     return rows, len(labelled)
@@ -107,9 +106,10 @@ def choose_unseen(
             remedy="Compare on another split, or on a cache of other images.",
         )
     if seen.any():
+        verb = choose_verb(n_seen := int(seen.sum()))
         note(
-            f"{subject}: {int(seen.sum()):,} of {count_noun(len(rows), 'row')} were learnt from by "
-            f"{join_some(told, 3) or 'the network'}, and were left out for all"
+            f"{subject}: {n_seen:,} of {count_noun(len(rows), 'row')} {verb} learnt from by "
+            f"{join_some(told, 3) or 'the network'}, and {verb} left out for all"
         )
     return rows[~seen], n_all - int((~seen).sum())
 

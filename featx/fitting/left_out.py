@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,22 +99,20 @@ class LeftOut:
         >>> left_out.describe_split()
         'a.h5, split val: of 9 rows, 2 without a label were left out'
         """
-        told = [f"{self.n_unlabelled} without a label"] if self.n_unlabelled else []
-        if self.n_without_vector:
-            told.append(f"{self.n_without_vector} without {describe_vector(self.embeddings)}")
-        if not told:
-            return ""
-        where = f"{self.cache}, split {self.split}"
-        return f"{where}: of {self.n_rows} rows, {' and '.join(told)} were left out"
+        lacking = {
+            "a label": self.n_unlabelled,
+            describe_vector(self.embeddings): self.n_without_vector,
+        }
+        return describe_lacking(f"{self.cache}, split {self.split}", self.n_rows, lacking)
 
     def describe_unsplit(self) -> str:
         """Say which rows of the cache have no split; empty if no labelled row lacks one."""
         if not self.n_without_split:
             return ""
-        one = self.n_without_split == 1
+        has = "has" if self.n_without_split == 1 else "have"
         told = (
-            f"{self.cache}: {count_noun(self.n_without_split, 'labelled row')} "
-            f"{'has' if one else 'have'} no split, and {'was' if one else 'were'} left out"
+            f"{self.cache}: {count_noun(self.n_without_split, 'labelled row')} {has} no split, "
+            f"and {choose_verb(self.n_without_split)} left out"
         )
         if self.n_plain:
             told += f"; {count_noun(self.n_plain, 'row')} more without a label"
@@ -130,6 +128,50 @@ class LeftOut:
         """
         texts = [self.describe_split(), self.describe_unsplit() if unsplit else ""]
         return [text for text in texts if text]
+
+
+def describe_lacking(
+    subject: str, n_rows: int, lacking: Mapping[str, int], *, end: str = ""
+) -> str:
+    """Say how many rows are left out, and what they lack; empty if none is.
+
+    Parameters
+    ----------
+    subject : str
+        Name of the cache and the split.
+    n_rows : int
+        Number of all rows.
+    lacking : mapping of str to int
+        Number of rows that are left out, by what they lack. No row is counted twice.
+    end : str
+        Last words of the sentence.
+
+    Examples
+    --------
+    >>> describe_lacking("a.h5", 1_200, {"a label": 1, "a vector": 0}, end=" for all")
+    'a.h5: of 1,200 rows, 1 without a label was left out for all'
+    """
+    told = [f"{n:,} without {what}" for what, n in lacking.items() if n]
+    if not told:
+        return ""
+    verb = choose_verb(sum(lacking.values()))
+    return f"{subject}: of {count_noun(n_rows, 'row')}, {' and '.join(told)} {verb} left out{end}"
+
+
+def choose_verb(n_rows: int) -> str:
+    """Return the verb that goes with a number of rows.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows.
+
+    Examples
+    --------
+    >>> choose_verb(1), choose_verb(2)
+    ('was', 'were')
+    """
+    return "was" if n_rows == 1 else "were"
 
 
 def describe_vector(embeddings: Names) -> str:

@@ -13,7 +13,7 @@ from featx.core.errors import HeadError
 from featx.core.notes import note
 from featx.core.text import count_noun, join_some
 from featx.core.typing import BoolArray, Float64Array, IntArray, StrArray
-from featx.fitting.left_out import describe_vector
+from featx.fitting.left_out import choose_verb, describe_lacking, describe_vector
 from featx.heads.targets import Target, TargetKind, read_flags, read_numbers, split_classes
 
 TargetColumns = str | Sequence[str]
@@ -88,13 +88,13 @@ class TargetRows:
                 remedy="Record the column from a table with featx.label_cache.",
             )
         n_plain, n_lacking = int((~has_cells).sum()), int((has_cells & ~has_vector).sum())
-        left_out = [f"{n_plain} without {what}"] * bool(n_plain)
-        left_out += [f"{n_lacking} without {describe_vector(embeddings)}"] * bool(n_lacking)
-        if left_out:
-            note(f"{subject}: of {len(chosen)} rows, {' and '.join(left_out)} were left out")
+        lacking = {what: n_plain, describe_vector(embeddings): n_lacking}
+        if text := describe_lacking(subject, len(chosen), lacking):
+            note(text)
         n_aside = int((cache.splits == "").sum())
         if split != "all" and n_aside:
-            note(f"{cache.path}: {count_noun(n_aside, 'row')} without a split were left out")
+            rows = count_noun(n_aside, "row")
+            note(f"{cache.path}: {rows} without a split {choose_verb(n_aside)} left out")
         return cls(kind=kind, columns=tuple(columns), rows=chosen[kept], cells=cells[kept])
 
     def read_flags(self) -> tuple[BoolArray, tuple[str, ...]]:

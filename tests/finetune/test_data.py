@@ -144,7 +144,7 @@ def test_data_of_groups_keeps_them_together(scene: Scene, tmp_path: Path) -> Non
     assert len(of_unit) == len(set(groups)) == len(set(examples.units))
 
 
-@pytest.mark.filterwarnings("ignore:.*1 without a label.* were left out:featx.FeatxWarning")
+@pytest.mark.filterwarnings("ignore:.*1 without a label.* was left out:featx.FeatxWarning")
 def test_data_leaves_rows_without_a_label_out_and_says_so(scene: Scene, tmp_path: Path) -> None:
     def unlabel(number: int, line: Line) -> Line:
         return line | {"label": "" if number == 3 and line["label"] == "rows" else line["label"]}
@@ -155,8 +155,8 @@ def test_data_leaves_rows_without_a_label_out_and_says_so(scene: Scene, tmp_path
         data = read_scene(partly, head=head)
     assert (len(data.train), len(data.test)) == (41, 17)
     assert [str(one.message).split(", ", 1)[1] for one in caught] == [
-        "split train: of 42 rows, 1 without a label were left out",
-        "split val: of 18 rows, 1 without a label were left out",
+        "split train: of 42 rows, 1 without a label was left out",
+        "split val: of 18 rows, 1 without a label was left out",
     ]
 
 

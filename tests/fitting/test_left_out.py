@@ -10,7 +10,13 @@ import pytest
 
 from featx.cache.joined import open_cache
 from featx.core.errors import FeatxWarning
-from featx.fitting.left_out import LeftOut, describe_unlearnt, describe_untested, note_left_out
+from featx.fitting.left_out import (
+    LeftOut,
+    describe_lacking,
+    describe_unlearnt,
+    describe_untested,
+    note_left_out,
+)
 from tests.builders import rewrite_values
 
 LEFT_OUT = LeftOut(
@@ -97,3 +103,21 @@ def test_describe_unlearnt_names_classes_that_train_lacks(cache_path: Path) -> N
             "val and test have 4 rows of wasps, which the head cannot learn: no row to fit on has "
             "it"
         )
+
+
+@pytest.mark.parametrize(
+    ("lacking", "told"),
+    [
+        ({"a label": 0, "a vector": 0}, ""),
+        ({"a label": 1, "a vector": 0}, "a.h5: of 9 rows, 1 without a label was left out"),
+        ({"a label": 0, "a vector": 1}, "a.h5: of 9 rows, 1 without a vector was left out"),
+        ({"a label": 2, "a vector": 0}, "a.h5: of 9 rows, 2 without a label were left out"),
+        (
+            {"a label": 1, "a vector": 1},
+            "a.h5: of 9 rows, 1 without a label and 1 without a vector were left out",
+        ),
+    ],
+    ids=["none", "one", "other", "two", "one-each"],
+)
+def test_describe_lacking_counts_what_the_verb_is_of(lacking: dict[str, int], told: str) -> None:
+    assert describe_lacking("a.h5", 9, lacking) == told
