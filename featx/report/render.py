@@ -38,8 +38,8 @@ def render_template(name: str, **values: Any) -> str:
     **values : Any
         Values that the template names. Texts are escaped; the filter ``shown`` makes one printable
         line of limited length of a text of a stranger, ``line`` one of any length, ``named`` one
-        that is not empty; ``number`` writes a score. ``read_part`` puts in a style or a script of
-        the folder as it is.
+        that is not empty; ``number`` writes a score, ``grouped`` a number of things. ``read_part``
+        puts in a style or a script of the folder as it is.
 
     Returns
     -------
@@ -75,6 +75,7 @@ def _open_templates() -> Environment:
     environment.filters["line"] = escape_text
     environment.filters["named"] = show_name
     environment.filters["number"] = show_number
+    environment.filters["grouped"] = "{:,}".format
     environment.globals["read_part"] = lambda name: Markup((FOLDER / name).read_text("utf-8"))
     return environment
 

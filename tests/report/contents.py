@@ -108,7 +108,7 @@ def build_contents(
     return ReportContents(
         title=f"{names[0]} and other images",
         summary=[
-            f"{n_rows} rows of {len(names)} classes.",
+            f"{n_rows:,} rows of {len(names):,} classes.",
             *(
                 f"{head.name}: accuracy {head.scores.accuracy:.3f} on val "
                 "(95 % interval {:.3f} to {:.3f}).".format(*head.scores.accuracy_ci95)

@@ -250,9 +250,9 @@ def test_search_finds_one_class_of_a_thousand(
         page.wait_for(f"{SHOWN_IMAGES % '#samples-lines img'} > 0")
         page.type_text("#map-search", "class 0777")
         page.click("#map-classes [data-code='777']")
-        assert page.read("#map-shown") == "10 of 10000 rows shown"
+        assert page.read("#map-shown") == "10 of 10,000 rows shown"
         page.click("#map-clear")
-        assert page.read("#map-shown") == "10000 rows shown"
+        assert page.read("#map-shown") == "10,000 rows shown"
         page.check_quiet()
 
 

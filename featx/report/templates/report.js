@@ -3,6 +3,8 @@
 const report = JSON.parse(document.getElementById("report-data").textContent);
 document.documentElement.classList.add("has-script");
 
+const group = (n) => n.toLocaleString("en");
+
 function make(tag, text, name) {
   const element = document.createElement(tag);
   if (text !== undefined) { element.textContent = text; element.dir = "auto"; }
@@ -78,7 +80,7 @@ document.addEventListener("click", (event) => {
     const [number, label, said, n] = button.dataset.cell.split(",").map(Number);
     const { classes } = report.heads[number];
     const rows = button.dataset.rows ? button.dataset.rows.split(",").map(Number) : [];
-    const text = rows.length < n ? `${rows.length} of ${n} rows, the most confident first.` : `${n} ${n === 1 ? "row" : "rows"}, the most confident first.`;
+    const text = rows.length < n ? `${rows.length} of ${group(n)} rows, the most confident first.` : `${group(n)} ${n === 1 ? "row" : "rows"}, the most confident first.`;
     openImages(label === said ? `${classes[label]}, predicted correctly` : `${classes[label]}, predicted as ${classes[said]}`, text, rows);
   } else if (button?.classList.contains("copy")) {
     navigator.clipboard.writeText(button.previousElementSibling.textContent).then(() => {
@@ -100,7 +102,7 @@ for (const input of document.querySelectorAll("[data-search]")) {
     const found = all.filter((_, place) => names[place].includes(word));
     const shown = found.slice(0, first.length);
     body.replaceChildren(...shown);
-    document.getElementById(`${key}-found`).textContent = shown.length < found.length ? `${shown.length} of ${found.length} are shown.` : `${found.length} found.`;
+    document.getElementById(`${key}-found`).textContent = shown.length < found.length ? `${shown.length} of ${group(found.length)} are shown.` : `${group(found.length)} found.`;
   });
 }
 

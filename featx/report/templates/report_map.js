@@ -287,12 +287,13 @@ function drawMap(map) {
     visible = map.rows.map((row, at) => (!classes.size || classes.has(labels[at])) && (!splits.size || splits.has(report.rowSplits[row])) && (!isWrongOnly || wrong[at]));
     order = visible.flatMap((isShown, at) => (isShown ? [at] : []));
     plane.dataset.shown = String(order.length);
-    byId("shown").textContent = order.length < n ? `${order.length} of ${n} rows shown` : `${n} rows shown`;
+    byId("shown").textContent = order.length < n ? `${group(order.length)} of ${group(n)} rows shown` : `${group(n)} rows shown`;
     byId("clear").hidden = order.length === n && !classes.size && !splits.size && !isWrongOnly;
-    if (byId("n-wrong")) byId("n-wrong").textContent = `(${wrong.filter(Boolean).length})`;
+    if (byId("n-wrong")) byId("n-wrong").textContent = `(${group(wrong.filter(Boolean).length)})`;
     hovered = -1;
     setCurrent(current >= 0 && visible[current] ? current : order[0] ?? -1, false);
-    if (document.activeElement !== point) hideTip();
+    if (document.activeElement === point && current >= 0) showTip(current);
+    else hideTip();
     redraw();
   }
 
@@ -306,7 +307,7 @@ function drawMap(map) {
       sample.firstElementChild.style.fill = `var(${getColour(mark)})`;
       chip.append(sample);
     }
-    chip.append(make("span", name), make("span", String(count), "quiet"));
+    chip.append(make("span", name), make("span", group(count), "quiet"));
     chip.addEventListener("click", () => { toggle(chip.getAttribute("aria-pressed") !== "true"); filter(); });
     return chip;
   }
@@ -330,7 +331,7 @@ function drawMap(map) {
       return chip;
     }));
     if (focused !== undefined) byId("classes").querySelector(`[data-code="${focused}"]`)?.focus();
-    byId("found").textContent = codes.length > N_LISTED ? `${N_LISTED} of ${codes.length} are listed.` : `${codes.length} found.`;
+    byId("found").textContent = codes.length > N_LISTED ? `${N_LISTED} of ${group(codes.length)} are listed.` : `${group(codes.length)} found.`;
   }
 
   function listSplits() {
