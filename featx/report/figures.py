@@ -213,7 +213,7 @@ def write_figure(ax: Axes, path: PathLike) -> None:
     """Write the figure of axes as PNG, SVG or PDF for a paper, by the suffix of the file.
 
     A PNG has 300 dots per inch. Text stays text in an SVG and a PDF, whose fonts are embedded as
-    TrueType. The same figure gives the same bytes.
+    TrueType. The same call gives the same bytes.
 
     Parameters
     ----------
