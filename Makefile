@@ -7,6 +7,9 @@ OLDEST := .venv-oldest
 UV := $(BIN)/uv
 PIP := pip install --quiet --disable-pip-version-check
 
+# Bytecode is kept, whatever the environment says: else each of hundreds of processes compiles featx anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test test-long test-faults test-oldest lint format docs lock bench mutants clean
 
 demo: $(READY)
