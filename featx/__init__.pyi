@@ -146,6 +146,7 @@ from .prediction.predictor import Predictor as Predictor
 from .prediction.predictor import open_predictor as open_predictor
 from .prediction.search import search as search
 from .report.audit_page import write_audit as write_audit
+from .report.class_maps import write_maps as write_maps
 from .report.explore import AtlasTable as AtlasTable
 from .report.explore import explore as explore
 from .report.figures import write_figure as write_figure

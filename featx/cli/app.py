@@ -17,6 +17,7 @@ from featx.cli.compare import compare
 from featx.cli.demo import demo
 from featx.cli.doctor import doctor
 from featx.cli.evaluate import evaluate
+from featx.cli.explain import explain
 from featx.cli.explore import explore
 from featx.cli.export import export
 from featx.cli.extract import extract
@@ -51,6 +52,7 @@ SECTIONS: dict[str, dict[str, Callable[..., None]]] = {
         "evaluate": evaluate,
         "compare": compare,
         "predict": predict,
+        "explain": explain,
         "classify": classify,
     },
     "Look into the images": {

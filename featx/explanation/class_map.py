@@ -9,7 +9,7 @@ import numpy as np
 
 from featx.core.errors import FeatxError
 from featx.core.typing import Array, ClassMapMethod, Float32Array, UInt8Array
-from featx.explanation.overlay import draw_overlay
+from featx.explanation.overlay import draw_overlay, resize_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -118,6 +118,31 @@ class ClassMap:
         FeatxError
             If the image has an error, and so no map.
         """
+        image, values = self._get_arrays()
+        return draw_overlay(image, values, side=side, limit=limit)
+
+    def show(self, side: int | None = None) -> Image:
+        """Return the image that the network saw.
+
+        Parameters
+        ----------
+        side : int, optional
+            Longer side in pixels. Default: as the network saw it.
+
+        Returns
+        -------
+        PIL.Image.Image
+            The image, of mode RGB.
+
+        Raises
+        ------
+        FeatxError
+            If the image has an error.
+        """
+        return resize_image(self._get_arrays()[0], side)
+
+    def _get_arrays(self) -> tuple[UInt8Array, Float32Array]:
+        """Return image and map."""
         if self.values is None or self.image is None:
             raise FeatxError(
                 subject=self.path,
@@ -125,7 +150,7 @@ class ClassMap:
                 got=self.error or "no map",
                 remedy="Leave out class maps that have an error.",
             )
-        return draw_overlay(self.image, self.values, side=side, limit=limit)
+        return self.image, self.values
 
     def find_peak(self) -> tuple[int, int] | None:
         """Find the place with the strongest evidence for the class.
@@ -183,3 +208,22 @@ def show_pixels(pixels: Array) -> UInt8Array:
     low, high = float(pixels.min()), float(pixels.max())
     stretched = (pixels.transpose(1, 2, 0) - low) * (255 / max(high - low, 1e-12))
     return np.asarray(stretched.round(), np.uint8)
+
+
+def describe_method(method: ClassMapMethod) -> str:
+    """Say in a sentence what maps are.
+
+    Parameters
+    ----------
+    method : {"exact", "grad-cam"}
+        Way in which they were computed.
+    """
+    if method == "exact":
+        return (
+            "The maps are exact: the mean of a map plus the bias is the logit of the class, before "
+            "the temperature of the head."
+        )
+    return (
+        "The maps are approximations by Grad-CAM (Selvaraju et al. 2017): they show where the last "
+        "feature map raises the logit of the class, and do not add up to it."
+    )

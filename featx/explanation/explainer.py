@@ -25,7 +25,7 @@ from featx.embedding.options import RunOptions
 from featx.embedding.timings import Timings
 from featx.engines.choose import choose_device, list_devices
 from featx.explanation.choice import ClassChoice, Classes
-from featx.explanation.class_map import ClassMap, show_pixels
+from featx.explanation.class_map import ClassMap, describe_method, show_pixels
 from featx.explanation.decompose import read_logit_weights, score_logits
 from featx.explanation.runner import ExactRunner, Explained, GradCamRunner, Runner
 from featx.fitting.inputs import HeadLike, read_class_head
@@ -136,15 +136,7 @@ class Explainer:
     @property
     def text(self) -> str:
         """Sentence that says what the maps are."""
-        if self.method == "exact":
-            return (
-                "The maps are exact: the mean of a map plus the bias is the logit of the class, "
-                "before the temperature of the head."
-            )
-        return (
-            "The maps are approximations by Grad-CAM (Selvaraju et al. 2017): they show where the "
-            "last feature maps raise the logit of the class, and do not add up to it."
-        )
+        return describe_method(self.method)
 
     def explain(
         self,

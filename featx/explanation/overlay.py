@@ -41,11 +41,7 @@ def draw_overlay(
     PIL.Image.Image
         The drawing, of mode RGB.
     """
-    base = Image.fromarray(image)
-    if side is not None:
-        factor = side / max(base.size)
-        width, height = (max(1, round(length * factor)) for length in base.size)
-        base = base.resize((width, height), Image.Resampling.BICUBIC)
+    base = resize_image(image, side)
     share = enlarge(values, base.size) / (limit or float(np.abs(values).max()) or 1.0)
     share = np.clip(share, -1, 1)
     # Gray below the colours: those of the image would look like evidence.
@@ -61,6 +57,24 @@ def draw_overlay(
     if values.max() > 0:
         _draw_ring(drawing, find_strongest(values, base.size), 4 * unit, unit)
     return drawing
+
+
+def resize_image(image: UInt8Array, side: int | None) -> Image.Image:
+    """Resize an image so that its longer side has this number of pixels; None leaves its size.
+
+    Parameters
+    ----------
+    image : ndarray of uint8
+        ``(height, width, 3)``.
+    side : int or None
+        Longer side in pixels.
+    """
+    whole = Image.fromarray(image)
+    if side is None:
+        return whole
+    factor = side / max(whole.size)
+    width, height = (max(1, round(length * factor)) for length in whole.size)
+    return whole.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def enlarge(values: Array, size: tuple[int, int]) -> Float64Array:

@@ -98,13 +98,15 @@ def write_gallery(path: PathLike, title: str, sections: Sequence[Section]) -> No
     write_html(path, render_template("gallery.html", title=title, sections=shown))
 
 
-def check_output(path: PathLike) -> None:
+def check_output(path: PathLike, *, others: Sequence[str] = ()) -> None:
     """Refuse a file that `write_images` would not write, before images are read.
 
     Parameters
     ----------
     path : path
         Path of the page or of the sheet.
+    others : sequence of str
+        Further suffixes that the caller writes itself, for the error.
 
     Raises
     ------
@@ -116,18 +118,31 @@ def check_output(path: PathLike) -> None:
     if path.suffix.lower() not in (*PAGES, *SHEETS):
         raise FeatxError(
             subject=str(path),
-            expected=f"a file that ends in {', '.join((PAGES[0], *SHEETS))}",
+            expected=f"a file that ends in {', '.join((PAGES[0], *SHEETS, *others))}",
             got=path.suffix or "none of these",
             remedy="Name the file sheet.png for one image, or page.html for a page.",
         )
     check_destination(path, overwrite=True, error=FeatxError)
     if path.exists() and not _is_own(path):
-        raise FeatxError(
-            subject=str(path),
-            expected="no file, or a page or sheet that featx wrote",
-            got="another file",
-            remedy="Pass another path, or move the file.",
-        )
+        raise refuse_foreign(path, "a page or sheet")
+
+
+def refuse_foreign(path: Path, kind: str) -> FeatxError:
+    """Build the error for a file that featx has not written, and so does not replace.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the file.
+    kind : str
+        What was to be written there, such as ``"a page or sheet"``.
+    """
+    return FeatxError(
+        subject=str(path),
+        expected=f"no file, or {kind} that featx wrote",
+        got="another file",
+        remedy="Pass another path, or move the file.",
+    )
 
 
 def _is_own(path: Path) -> bool:
