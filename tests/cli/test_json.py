@@ -54,6 +54,7 @@ LINES = [
     "predict size.joblib photos.h5",
     "predict head.joblib photos.h5",
     "predict head.joblib photos/val bad.jpg",
+    "explain head.joblib photos/val bad.jpg",
     "classify photos/val bad.jpg --backbone lenet5",
     "audit noisy.h5 --table review.csv",
     "search photos.h5 val/ants/0.jpg",
