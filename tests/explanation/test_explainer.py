@@ -55,6 +55,10 @@ def place(tmp_path_factory: pytest.TempPathFactory, make_image: Any) -> Any:
     return folder
 
 
+def explain(*args: Any, **options: Any) -> Any:
+    return featx.explain(*args, device="cpu", progress=False, **options)
+
+
 def list_images(place: Any, n_images: int = 3) -> list[Path]:
     return sorted((place / "photos").rglob("*.jpg"))[:: 18 // n_images]
 
@@ -91,7 +95,7 @@ def test_map_of_a_linear_head_is_exact(
 ) -> None:
     head = fit(place, fitted, n_classes, **{"C": 1.0, **options})
     images = list_images(place)
-    with featx.Explainer(head, device="cpu", progress=False) as explainer:
+    with featx.Explainer(head, progress=False) as explainer:
         maps = explainer.explain(images, list(head.classes))
     assert len(maps) == len(images) * n_classes
     check_exact(maps, head, "mini", images)
@@ -103,12 +107,12 @@ def test_maps_of_one_vs_rest_are_exact(place: Any, fitted: featx.Head) -> None:
     steps = make_pipeline(StandardScaler(), PCA(8), OneVsRestClassifier(RidgeClassifier()))
     head = replace(fitted, estimator=steps.fit(X, y), kind="one-vs-rest")
     images = list_images(place)
-    check_exact(featx.explain(head, images, top=3, progress=False), head, "mini", images)
+    check_exact(explain(head, images, top=3), head, "mini", images)
 
 
 def test_maps_of_two_classes_are_opposite(place: Any, fitted: featx.Head) -> None:
     head = fit(place, fitted, 2, C=1.0)
-    first, second = featx.explain(head, list_images(place)[0], ["ants", "bees"], progress=False)
+    first, second = explain(head, list_images(place)[0], ["ants", "bees"])
     np.testing.assert_array_equal(first.values, -second.values)
     assert (first.logit, first.bias) == (-second.logit, -second.bias)
     odds = np.log(first.probability / (1 - first.probability))
@@ -232,7 +236,7 @@ def fit_on(place: Any, name: str, **options: Any) -> featx.Head:
 def test_map_of_a_users_network_that_ends_in_an_average_is_exact(place: Any, end: str) -> None:
     name = register(f"maps-{end}", ENDS[end])
     head = fit_on(place, name)
-    maps = featx.explain(head, list_images(place), device="cpu", top=3, progress=False)
+    maps = explain(head, list_images(place), top=3)
     check_exact(maps, head, name, list_images(place))
     assert {one.values.shape for one in maps} == {(8, 8)}
     assert {one.image.shape for one in maps} == {(32, 32, 3)}
@@ -253,9 +257,7 @@ def test_other_network_is_approximated_on_request(place: Any, end: str) -> None:
     if name not in featx.list_backbones():
         register(name, REFUSED[end][0])
     head = fit_on(place, name)
-    maps = featx.explain(
-        head, list_images(place), approximation="grad-cam", device="cpu", top=2, progress=False
-    )
+    maps = explain(head, list_images(place), approximation="grad-cam", top=2)
     assert len(maps) == 6
     for one in maps:
         assert (one.method, one.is_exact, one.bias) == ("grad-cam", False, None)
@@ -269,10 +271,8 @@ def test_grad_cam_of_a_mean_is_the_positive_part_of_the_exact_map(place: Any) ->
         register(name, ENDS["means"])
     head = fit_on(place, name)
     images = list_images(place)
-    exact = featx.explain(head, images, top=3, device="cpu", progress=False)
-    close = featx.explain(
-        head, images, top=3, device="cpu", progress=False, approximation="grad-cam"
-    )
+    exact = explain(head, images, top=3)
+    close = explain(head, images, top=3, approximation="grad-cam")
     for one, other in zip(exact, close, strict=True):
         # The gradient of the mean over 64 cells is a 64th.
         expected = np.maximum(one.values, 0) / 64
@@ -282,7 +282,7 @@ def test_grad_cam_of_a_mean_is_the_positive_part_of_the_exact_map(place: Any) ->
 def test_classes_are_predicted_or_given_for_all_or_for_each(place: Any, fitted: featx.Head) -> None:
     head = fitted
     images = list_images(place)
-    with featx.Explainer(head, device="cpu", progress=False) as explainer:
+    with featx.Explainer(head, progress=False) as explainer:
         predicted = featx.predict(head, images, top=2, progress=False)
         found = explainer.explain(iter(images), top=2)
         assert [(one.number, one.label) for one in found] == [
@@ -312,19 +312,19 @@ def test_an_image_that_fails_has_an_error_and_others_go_on(
     (tmp_path / "bad.jpg").write_text("no image")
     images = [tmp_path / "bad.jpg", *list_images(place), tmp_path / "none.jpg"]
     with pytest.warns(featx.FeatxWarning, match=r"no map for 2 of 5 images, such as .*bad\.jpg"):
-        found = featx.explain(fitted, images, batch_size=2, device="cpu", progress=False)
+        found = explain(fitted, images, batch_size=2)
     assert [one.number for one in found] == [0, 1, 2, 3, 4]
     assert [one.error is None for one in found] == [False, True, True, True, False]
 
 
 def test_an_embedding_that_is_not_finite_has_an_error(place: Any) -> None:
     network = Whole(MeansOrNan())
-    nn.init.zeros_(network.conv.bias)
+    network.conv.bias = None
     featx.register_backbone("maps-nan", network, transform=STEPS)
     images = [Image.new("RGB", (40, 30)), list_images(place)[0]]
     head = fit_on(place, "maps-nan")
     with pytest.warns(featx.FeatxWarning, match=r"no map for 1 of 2 images"):
-        found = featx.explain(head, images, approximation="grad-cam", progress=False)
+        found = explain(head, images, approximation="grad-cam")
     assert [one.error for one in found] == [NOT_FINITE, None]
 
 
@@ -332,7 +332,7 @@ def test_layer_whose_output_is_averaged_is_exact(place: Any) -> None:
     backbone = featx.load_backbone("mini", layers=["features.3"])
     featx.extract(place / "photos", place / "layer.h5", backbone=backbone, progress=False)
     head = featx.fit_head(place / "layer.h5", C=1.0)
-    maps = featx.explain(head, list_images(place), top=3, device="cpu", progress=False)
+    maps = explain(head, list_images(place), top=3)
     check_exact(maps, head, backbone, list_images(place))
     assert maps[0].values.shape == (16, 16)
 
@@ -342,8 +342,8 @@ def test_precision_of_the_cache_does_not_matter(place: Any, fitted: featx.Head) 
     embedding = head.embeddings[0]
     half = replace(embedding, fingerprint=replace(embedding.fingerprint, precision="bf16"))
     images = list_images(place)
-    expected = featx.explain(head, images, device="cpu", progress=False)
-    found = featx.explain(replace(head, embeddings=(half,)), images, device="cpu", progress=False)
+    expected = explain(head, images)
+    found = explain(replace(head, embeddings=(half,)), images)
     for one, other in zip(expected, found, strict=True):
         np.testing.assert_array_equal(one.values, other.values)
 
