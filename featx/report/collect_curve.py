@@ -8,6 +8,7 @@ import numpy as np
 
 from featx.cache.reader import Cache
 from featx.core.errors import FeatxError
+from featx.core.typing import SplitChoice
 from featx.finetune.advise import BlockChoice, choose_blocks, describe_step
 from featx.finetune.history import find_tuning_history
 from featx.finetune.log import Epoch
@@ -56,8 +57,11 @@ def collect_curve(cache: Cache, embedding: str, *, seed: int) -> CollectedCurve:
     seed : int
         Seed of the folds and of the sample.
     """
+    if not (cache.labels != "").any():
+        return CollectedCurve(curve=None, note="Not measured: no row has a label.")
     try:
-        rows = read_curve_rows(cache, embedding=embedding, seed=seed)
+        split: SplitChoice = "train" if "train" in cache.list_splits() else "all"
+        rows = read_curve_rows(cache, embedding=embedding, split=split, seed=seed)
         if rows.are_learnt:
             note = f"Not measured: the network has learnt from {rows.n_learnt:,} rows, and too few "
             return CollectedCurve(curve=None, note=f"{note}others are left.")

@@ -97,7 +97,7 @@ class ShownRows:
         if images is not None and len(rows):
             thumbnails = self._encode(images, max_bytes)
         labels, splits = self._cache.labels[rows], self._cache.splits[rows]
-        ids = self._cache.read_column("id")[rows].to_array()
+        ids = self._cache.ids[rows]
         columns = RowColumns(
             ids=[show_text(one, MAX_ID) for one in ids.tolist()],
             labels=_number(labels.tolist(), self._classes),
@@ -150,7 +150,7 @@ class ShownRows:
         n_cut = len(self) - len(thumbnails) - len(missing)
         told = []
         if missing:
-            id_ = show_text(str(self._cache.read_column("id")[missing[:1]].to_array()[0]), MAX_ID)
+            id_ = show_text(str(self._cache.ids[missing[0]]), MAX_ID)
             told.append(
                 f"{count_noun(len(missing), 'image')} of {count_noun(len(self), 'row')} on this "
                 f"page cannot be shown, such as that of {id_}: {images.missing[missing[0]]}."
