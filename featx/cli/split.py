@@ -50,6 +50,14 @@ def split(
             metavar="SOURCE", help="Source of the images to compare.  [default: as in the cache]"
         ),
     ] = None,
+    embedding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the embedding that finds images that look alike; needed only if the "
+            "cache has several.",
+        ),
+    ] = None,
     author: Author = None,
     as_json: AsJson = False,
 ) -> None:
@@ -72,6 +80,7 @@ def split(
         overwrite=overwrite,
         together=together,
         source=source,
+        embedding=embedding,
         author=author,
     )
     if as_json:

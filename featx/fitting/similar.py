@@ -129,9 +129,11 @@ class SimilarRows:
 
 
 def find_similar(
-    cache: Cache, source: PathLike | Sequence[PathLike] | None = None
+    cache: Cache,
+    source: PathLike | Sequence[PathLike] | None = None,
+    embedding: str | None = None,
 ) -> NearDuplicates:
-    """Find near-duplicates of a cache by its first embedding and the images of its source.
+    """Find near-duplicates of a cache by an embedding and the images of its source.
 
     Parameters
     ----------
@@ -139,9 +141,11 @@ def find_similar(
         Open cache.
     source : path or sequence of paths, optional
         Source of the images. Default: the one that the cache names.
+    embedding : str, optional
+        Name of the embedding; needed only if the cache has several.
     """
-    images = RowImages(cache, source)
-    return find_near_duplicates(cache, images=images, embedding=cache.embeddings[0])
+    name = cache.get_info(embedding).name
+    return find_near_duplicates(cache, images=RowImages(cache, source), embedding=name)
 
 
 def name_clusters(found: NearDuplicates) -> StrArray:

@@ -14,7 +14,7 @@ from featx.cache.lock import remove_dead_lock
 from featx.cache.reader import Cache
 from featx.cache.remote_output import has_address, open_outputs
 from featx.cache.side_by_side import read_learnt_by
-from featx.core.errors import CacheError, HeadError
+from featx.core.errors import HeadError
 from featx.core.notes import note
 from featx.core.text import count_noun
 from featx.core.typing import (
@@ -27,7 +27,12 @@ from featx.core.typing import (
 )
 from featx.fitting.label import choose_author
 from featx.fitting.similar import find_row_units, find_similar, report_similar
-from featx.fitting.split_notes import check_several_groups, check_train, list_notes
+from featx.fitting.split_notes import (
+    check_several_groups,
+    check_train,
+    list_notes,
+    refuse_other_splits,
+)
 from featx.fitting.split_report import SplitReport
 from featx.fitting.strata import Strata
 from featx.heads.extend import extend_splits, spread_splits
@@ -48,6 +53,7 @@ def split_cache(  # noqa: PLR0913
     overwrite: bool = False,
     together: Together | None = None,
     source: PathLike | Sequence[PathLike] | None = None,
+    embedding: str | None = None,
     author: str | None = None,
 ) -> dict[str, int]:
     """Record a stratified split in a cache, with groups and copies of an image kept together.
@@ -85,6 +91,9 @@ def split_cache(  # noqa: PLR0913
     source : path or sequence of paths, optional
         Images of the cache, which are compared for `together`. Default: the source that the cache
         names.
+    embedding : str, optional
+        Name of the embedding that finds images that look alike, for `together`; needed only if the
+        cache has several.
     author : str, optional
         Name of the person, for the history. Default: the user of the system.
 
@@ -127,6 +136,7 @@ def split_cache(  # noqa: PLR0913
         overwrite=overwrite,
         together=together,
         source=source,
+        embedding=embedding,
         author=author,
     ).splits
 
@@ -142,6 +152,7 @@ def record_split(  # noqa: PLR0913
     author: str | None,
     together: Together | None = None,
     source: PathLike | Sequence[PathLike] | None = None,
+    embedding: str | None = None,
 ) -> SplitReport:
     """Record a split as `split_cache` does, and report it by class.
 
@@ -149,7 +160,7 @@ def record_split(  # noqa: PLR0913
     ----------
     cache : path or sequence of paths
         Cache to change.
-    val, test, seed, new, overwrite, author, together, source : object
+    val, test, seed, new, overwrite, author, together, source, embedding : object
         Arguments of `split_cache`.
 
     Returns
@@ -176,10 +187,11 @@ def record_split(  # noqa: PLR0913
                 author=author,
                 together=together,
                 source=source,
+                embedding=embedding,
             )
     with open_cache(cache) as opened:
         members, held = opened.members, opened.splits
-        found = None if together is None else find_similar(opened, source)
+        found = None if together is None else find_similar(opened, source, embedding)
         is_extended = new and bool((held != "").any())
         try:
             if is_extended:
@@ -193,7 +205,7 @@ def record_split(  # noqa: PLR0913
                 )
         except HeadError as error:
             if not new and not overwrite and (held != "").any():
-                raise refuse_other(opened) from error
+                raise refuse_other_splits(opened) from error
             raise
         starts = opened.starts[1:-1]
         parts, own = (np.split(one, starts) for one in (splits, held))
@@ -203,7 +215,7 @@ def record_split(  # noqa: PLR0913
             not same and bool((had != "").any()) for same, had in zip(is_same, own, strict=True)
         ]
         if any(is_other) and not overwrite and not new:
-            raise refuse_other(opened)
+            raise refuse_other_splits(opened)
         similar = None
         if found is not None:
             before = held
@@ -239,24 +251,6 @@ def record_split(  # noqa: PLR0913
     for text in notes:
         note(text)
     return report
-
-
-def refuse_other(cache: Cache) -> CacheError:
-    """Refuse to replace the splits that a cache has.
-
-    Parameters
-    ----------
-    cache : Cache
-        Open cache.
-    """
-    n_open = int(((cache.labels != "") & (cache.splits == "")).sum())
-    only_new = f", or new=True to split only the {count_noun(n_open, 'row')} without one"
-    return CacheError(
-        subject=str(cache.path),
-        expected="a cache without splits, or with the same ones",
-        got=", ".join(cache.list_splits()),
-        remedy=f"Pass overwrite=True to replace them{only_new if n_open else ''}.",
-    )
 
 
 def build_splits(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from featx.cache.reader import Cache
-from featx.core.errors import HeadError
+from featx.core.errors import CacheError, HeadError
 from featx.core.same_files import (
     count_copied,
     describe_conflicts,
@@ -31,6 +31,24 @@ OTHER_GROUPS = (
     "Extract images of other groups, or correct the groups with featx.label_cache(cache, table, "
     "field='group')."
 )
+
+
+def refuse_other_splits(cache: Cache) -> CacheError:
+    """Refuse to replace the splits that a cache has.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    """
+    n_open = int(((cache.labels != "") & (cache.splits == "")).sum())
+    only_new = f", or new=True to split only the {count_noun(n_open, 'row')} without one"
+    return CacheError(
+        subject=str(cache.path),
+        expected="a cache without splits, or with the same ones",
+        got=", ".join(cache.list_splits()),
+        remedy=f"Pass overwrite=True to replace them{only_new if n_open else ''}.",
+    )
 
 
 def check_several_groups(cache: Cache, rows: IntArray, units: IntArray | None) -> None:

@@ -110,6 +110,24 @@ def test_leak_is_none_where_nothing_leaked(tmp_path: Path) -> None:
     assert measure(path) is None
 
 
+def test_similar_rows_are_found_by_the_embedding_that_is_named(tmp_path: Path) -> None:
+    infos = [build_info(name, dim=8) for name in ("noise", "twins")]
+    rng = np.random.default_rng(0)
+    half = rng.normal(size=(20, 8))
+    vectors = {"noise": rng.normal(size=(40, 8)), "twins": np.concatenate([half, half])}
+    rows = build_rows(["ants", "bees"] * 20, [None] * 40)
+    path = write_vectors(
+        tmp_path / "two.h5", infos, rows, {k: v.astype(np.float32) for k, v in vectors.items()}
+    )
+    with pytest.raises(
+        featx.CacheError, match=r"one of its embeddings \(noise, twins\), got none named"
+    ):
+        split_cache(path, together="similar")
+    split_cache(path, together="similar", embedding="twins")
+    with open_cache(path) as cache:
+        assert cache.splits[:20].tolist() == cache.splits[20:].tolist()
+
+
 def test_report_counts_what_was_parted_before(tmp_path: Path) -> None:
     report = record_split(
         write_twins(tmp_path, splits=True),
