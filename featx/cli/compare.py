@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featx.cli.options import AsJson, ClassWeights, choose
+from featx.cli.options import AsJson, ClassWeights, HeadScaling, choose
 from featx.cli.printing import cut_name, print_json, print_table, print_text
 from featx.core.address import name_caches
 from featx.core.typing import SplitChoice
@@ -55,6 +55,7 @@ def compare(
         int, typer.Option(min=3, metavar="N", help="Number of folds, to compare kinds.")
     ] = 5,
     class_weight: ClassWeights = None,
+    scaling: HeadScaling = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of folds and of the bootstrap.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -79,6 +80,7 @@ def compare(
             split=split,
             cv=cv,
             class_weight=class_weight,
+            scaling=scaling or "standard",
             seed=seed,
         )
     if as_json:

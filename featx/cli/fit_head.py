@@ -10,6 +10,7 @@ from featx.cli.options import (
     CacheArgument,
     ClassWeights,
     Embeddings,
+    HeadScaling,
     choose,
     parse_count,
     parse_strength,
@@ -23,7 +24,7 @@ from featx.cli.printing import (
     print_text,
 )
 from featx.cli.records import describe_head
-from featx.core.typing import Scaling, SplitChoice
+from featx.core.typing import SplitChoice
 from featx.heads.kinds import AUTO, KINDS
 
 if TYPE_CHECKING:
@@ -82,15 +83,7 @@ def fit_head(
         bool,
         typer.Option("--several", help="Images can have several classes: labels such as ant;bee."),
     ] = False,
-    scaling: Annotated[
-        Scaling | None,
-        choose(
-            "scaling",
-            Scaling,
-            "Scaling: of each channel (standard), of each row to length 1 (l2), or none.  "
-            "[default: standard]",
-        ),
-    ] = None,
+    scaling: HeadScaling = None,
     pca: Annotated[
         int | None,
         typer.Option(metavar="N", help="Principal components to read.  [default: all channels]"),

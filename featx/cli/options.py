@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from featx.core.errors import FeatxError
-from featx.core.typing import Count, EngineName, find_choice, list_choices
+from featx.core.typing import Count, EngineName, Scaling, find_choice, list_choices
 from featx.heads.class_weights import ClassWeighting
 
 SPEED = "Speed"
@@ -193,6 +193,15 @@ ClassWeights = Annotated[
         metavar=f"{BALANCED}|CLASS=N,...",
         autocompletion=complete_from(lambda: [BALANCED]),
         help=f"{BALANCED}: weigh all classes equally; or weights, 1 for the other classes.",
+    ),
+]
+HeadScaling = Annotated[
+    Scaling | None,
+    choose(
+        "scaling",
+        Scaling,
+        "Scaling: of each channel (standard), of each row to length 1 (l2), or none.  "
+        "[default: standard]",
     ),
 ]
 Embeddings = Annotated[

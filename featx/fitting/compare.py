@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from featx.cache.reader import Cache
-from featx.cache.side_by_side import Names, list_names, read_joined, read_learnt_by
+from featx.cache.side_by_side import Names, read_joined, read_learnt_by
 from featx.core.errors import HeadError, suggest
 from featx.core.notes import note
 from featx.core.progress import show_progress
 from featx.core.recognise import check_order
-from featx.core.typing import IntArray
+from featx.core.typing import IntArray, Scaling, check_choice
 from featx.fitting.common_rows import (
     choose_common,
     choose_unseen,
@@ -39,6 +39,7 @@ from featx.heads.classifier import HeadClassifier
 from featx.heads.head import Head
 from featx.heads.kinds import choose_measure, get_kind, list_kinds
 from featx.heads.search import Search
+from featx.heads.side_by_side import prepare_rows
 from featx.heads.splits import check_seed
 from featx.heads.units import find_units, spread_over_units
 
@@ -148,14 +149,15 @@ def compare_heads(
     return replace(found, split=split, n_left_out=n_left_out)
 
 
-def compare_kinds(
+def compare_kinds(  # noqa: PLR0913
     cache: CacheLike,
     *,
     kinds: Sequence[str] | None = None,
-    embeddings: Names | None = None,
+    embeddings: str | Sequence[str | Sequence[str]] | None = None,
     split: str | None = None,
     cv: int = 5,
     class_weight: ClassWeight = None,
+    scaling: Scaling = "standard",
     seed: int = 0,
     progress: bool | None = None,
 ) -> HeadComparison:
@@ -171,9 +173,10 @@ def compare_kinds(
         Cache with labels, or several caches as `featx.open_cache` takes them.
     kinds : sequence of str, optional
         Kinds to compare. Default: all.
-    embeddings : str or sequence of str, optional
-        Names of the embeddings to compare; names with ``+`` between them, such as
-        ``"mobilenet_v2+resnet50"``, are read side by side. Default: all of the cache, each alone.
+    embeddings : str or sequence, optional
+        Names of the embeddings to compare. A sequence among them, such as ``["mobilenet_v2",
+        "resnet50"]``, is read side by side, and so are names with ``+`` between them. Default: all
+        of the cache, each alone.
     split : str, optional
         Rows to compare on: ``"train"``, ``"val"``, ``"test"`` or ``"all"``. Default: ``"train"`` if
         the cache has splits, else all labelled rows.
@@ -181,6 +184,8 @@ def compare_kinds(
         Number of folds.
     class_weight : None, "balanced" or dict
         Weights of the classes. If weights are given, balanced accuracies are compared.
+    scaling : {"standard", "l2", "none"}
+        Scaling of the embeddings, as `featx.fit_head` takes it.
     seed : int
         Seed of the folds and of the bootstrap.
     progress : bool or None
@@ -220,6 +225,7 @@ def compare_kinds(
     """
     check_seed(seed)
     check_class_weight(class_weight)
+    check_choice("scaling", scaling, Scaling, error=HeadError)
     chosen = _choose_kinds(kinds)
     candidates: list[Candidate] = []
     with show_progress(progress), opened_cache(cache) as opened:
@@ -236,11 +242,17 @@ def compare_kinds(
         everyone = find_units(opened.groups, opened.read_column("digest"))
         learnt = spread_over_units(read_learnt_by(opened, names), everyone)[rows]
         for text, taken in compared.items():
-            X = read_joined(opened, taken, rows)
+            dims = [opened.get_info(name).fingerprint.dim for name in taken]
+            X = prepare_rows(read_joined(opened, taken, rows), dims, scaling)
             for kind in chosen:
                 start = time.perf_counter()
                 classifier = HeadClassifier(
-                    kind, cv=cv, class_weight=class_weight, random_state=seed, progress=progress
+                    kind,
+                    cv=cv,
+                    class_weight=class_weight,
+                    scaling=scaling,
+                    random_state=seed,
+                    progress=progress,
                 ).fit(X, y, units, learnt=learnt)
                 search = _get_search(classifier, subject=subject)
                 candidates.append(
@@ -314,13 +326,19 @@ def name_heads(heads: Sequence[HeadLike]) -> dict[str, HeadLike]:
     }
 
 
-def _choose_embeddings(cache: Cache, embeddings: Names | None) -> dict[str, tuple[str, ...]]:
-    """Choose the embeddings to compare; names with ``+`` between them are read side by side."""
+def _choose_embeddings(
+    cache: Cache, embeddings: str | Sequence[Names] | None
+) -> dict[str, tuple[str, ...]]:
+    """Choose the embeddings to compare, by name; those of one name are read side by side."""
     chosen = {}
-    for text in list_names(embeddings or cache.embeddings):
-        is_name = text in cache.embeddings  # a name may have a "+", too
-        infos = choose_embeddings(cache, text if is_name else text.split("+"))
-        chosen[text] = tuple(info.name for info in infos)
+    given = [embeddings] if isinstance(embeddings, str) else embeddings or cache.embeddings
+    for one in given:
+        if isinstance(one, str) and one not in cache.embeddings:  # a name may have a "+", too
+            one = one.split("+")
+        infos = choose_embeddings(cache, one)
+        names = tuple(info.name for info in infos)
+        is_taken = len(names) > 1 and "+".join(names) in cache.embeddings
+        chosen[(" + " if is_taken else "+").join(names)] = names
     return chosen
 
 

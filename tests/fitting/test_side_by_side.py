@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -206,6 +207,31 @@ def test_compare_kinds_reads_joined_names_side_by_side(halves: Path) -> None:
         compare_kinds(halves, kinds=["logreg"], embeddings=["tiny+tiny"], progress=False)
 
 
+def test_compare_kinds_reads_a_sequence_of_names_side_by_side(halves: Path) -> None:
+    options: Any = {"kinds": ["logreg"], "progress": False}
+    found = compare_kinds(halves, embeddings=[["mini", "tiny"], "tiny"], **options)
+    joined = compare_kinds(halves, embeddings=["mini+tiny", "tiny"], **options)
+    assert [replace(one, seconds=None) for one in found.candidates] == [
+        replace(one, seconds=None) for one in joined.candidates
+    ]
+    for wrong, told in (([[]], "got none"), ([["tiny", "tiny"]], "got 'tiny' and 'tiny'")):
+        with pytest.raises(CacheError, match=told):
+            compare_kinds(halves, embeddings=wrong, **options)
+
+
+@pytest.mark.parametrize("scaling", ["l2", "none"])
+def test_compare_kinds_scales_as_fit_head_does(halves: Path, scaling: Any) -> None:
+    (found, _) = compare_kinds(
+        halves, kinds=["logreg"], embeddings=[BOTH], scaling=scaling, progress=False
+    ).candidates
+    head = fit_head(halves, embedding=BOTH, scaling=scaling, cv=5)
+    assert head.cross_validation is not None
+    assert found.accuracy == head.cross_validation.scores.accuracy
+    assert found.params == head.params
+    with pytest.raises(HeadError, match=r"^scaling: expected "):
+        compare_kinds(halves, scaling="l3")  # type: ignore[arg-type]
+
+
 def test_compare_kinds_takes_a_name_with_a_plus_as_one_name(
     make_cache: MakeCache, make_info: MakeInfo
 ) -> None:
@@ -216,6 +242,14 @@ def test_compare_kinds_takes_a_name_with_a_plus_as_one_name(
     rewrite_values(path, "embeddings/b/present", 0, slice(0, 5))
     found = compare_kinds(path, kinds=["nearest-mean"], embeddings="a+b", progress=False)
     assert (found.n_rows, found.n_left_out) == (40, 0)  # nothing is read of b
+    with pytest.warns(FeatxWarning, match=r"5 without a vector in one of the embeddings"):
+        found = compare_kinds(
+            path, kinds=["nearest-mean"], embeddings=["a+b", ["a", "b"]], progress=False
+        )
+    assert {one.name for one in found.candidates[:-1]} == {
+        "nearest-mean, a+b",
+        "nearest-mean, a + b",
+    }
 
 
 @pytest.mark.parametrize("how", ["labels", "number", "compare"])
