@@ -363,3 +363,20 @@ def run_cli(capsys: pytest.CaptureFixture[str]) -> Any:
         return CliResult(code, streams.out, streams.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium, started once; for pages, see `tests.report.browser`."""
+    from tests.report.browser import Browser, find_chromium
+
+    with Browser(find_chromium(), tmp_path_factory.mktemp("chromium")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """Text of axe-core."""
+    from tests.report.browser import read_axe
+
+    return read_axe()

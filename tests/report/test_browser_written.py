@@ -1,0 +1,106 @@
+"""Reports that `featx.write_report` has written of real caches, in a browser."""
+
+from pathlib import Path
+
+import pytest
+
+import featx
+from featx.core.errors import FeatxWarning
+from tests.conftest import COLOURS, write_image
+from tests.report.browser import DESKTOP, PHONE, Browser, check_page
+
+pytestmark = pytest.mark.slow
+
+STRANGE = (
+    "</script><script>alert(1)</script>",
+    "\"><img src=x onerror=alert(1)> & '",
+    "نمل ונמלים",
+    "x" * 200,
+)
+
+
+@pytest.fixture(scope="module")
+def strange_page(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: str) -> Path:
+    """A report of classes with strange names, whose images have strange names, too."""
+    folder = tmp_path_factory.mktemp("strange")
+    for number in range(48):
+        name = f"<b>{number}<b> \"'& ${{1}} نمل.png"
+        colour = list(COLOURS.values())[number % 2]
+        write_image(folder / "images" / name, (40, 30), number, colour=colour)
+    cache = folder / "strange <b>.h5"
+    featx.extract(folder / "images", cache, backbone=tiny_backbone, progress=False)
+    with featx.open_cache(cache) as opened:
+        labels = {one: STRANGE[number % 4] for number, one in enumerate(opened.ids.tolist())}
+    with pytest.warns(FeatxWarning, match="new label"):
+        featx.label_cache(cache, labels, author="<i>ada</i>")
+    featx.split_cache(cache, val=0.4)
+    heads = {STRANGE[0]: featx.fit_head(cache), STRANGE[3]: featx.fit_head(cache, kind="lda")}
+    featx.write_report(cache, heads, folder / "strange.html")
+    return folder / "strange.html"
+
+
+def test_strange_names_are_text(strange_page: Path, browser: Browser, axe: str) -> None:
+    check_page(browser, axe, strange_page)
+    with browser.open_page(strange_page) as page:
+        assert page.count("script") == 2
+        assert page.count("main b b, i") == 0
+        page.tab_to("#map-point")
+        page.press("Enter")
+        page.press("Escape")
+        for button in range(page.count("[data-cell]")):
+            page.evaluate(f"document.querySelectorAll('[data-cell]')[{button}].click()")
+            page.press("Escape")
+        page.check_quiet()
+
+
+@pytest.fixture(scope="module")
+def bugs_page(shared_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of ants and bees, with two heads."""
+    photos = shared_path / "data/hymenoptera_data"
+    if not photos.is_dir():
+        pytest.skip(f"needs the shared folder, got nothing at {photos}")
+    folder = tmp_path_factory.mktemp("bugs")
+    featx.extract(photos, folder / "bugs.h5", backbone="mini", progress=False)
+    kinds = ("logreg", "nearest-mean")
+    heads = {kind: featx.fit_head(folder / "bugs.h5", kind=kind) for kind in kinds}
+    featx.write_report(folder / "bugs.h5", heads, folder / "bugs.html")
+    return folder / "bugs.html"
+
+
+@pytest.mark.shared
+def test_ants_and_bees_are_open_to_all(bugs_page: Path, browser: Browser, axe: str) -> None:
+    check_page(browser, axe, bugs_page)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_ants_and_bees_are_seen(bugs_page: Path, browser: Browser, width: int) -> None:
+    with browser.open_page(bugs_page, width=width) as page:
+        page.tab_to("#map-point")
+        for key in ("Home", "ArrowUp", "ArrowRight", "End"):
+            page.press(key)
+            page.wait_for("document.querySelector('#map-tip img')?.naturalWidth > 20")
+        whole = page.read("#map-shown")
+        page.click("#map-classes [data-code='1']")
+        assert page.read("#map-shown") != whole
+        for number in range(2):
+            button = f".miss [data-cell^='{number},']"
+            page.click(button)
+            n_rows = int(page.read(button))
+            assert 0 < page.count("#images-cards img") <= n_rows
+            page.wait_for("document.querySelector('#images-cards img').naturalWidth > 20")
+            page.press("Escape")
+            assert page.is_focused(button)
+        assert page.count("img[alt^='class map of ants']") > 20
+        page.check_quiet()
+
+
+@pytest.mark.shared
+def test_mistakes_among_ants_and_bees_are_seen_without_scripts(
+    bugs_page: Path, browser: Browser
+) -> None:
+    with browser.open_page(bugs_page, scripts=False) as page:
+        mistakes = "h3[id$=mistakes] + p + .cards"
+        assert page.count(f"{mistakes} .wrong") > 20
+        assert page.is_shown(f"{mistakes} img[alt^='class map']")
+        page.check_quiet()
