@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,33 +35,51 @@ UNITS = 10_000
 
 
 class PageImages:
-    """Thumbnails of rows, each of which the page holds once."""
+    """Thumbnails of rows, each of which the page holds once.
 
-    def __init__(self, thumbnails: Sequence[str | None]) -> None:
-        self._thumbnails = thumbnails
-        self._taken: set[int] = set()
+    Attributes
+    ----------
+    repeated : dict of int to str
+        Addresses of those that several parts show, by row: the page draws them by reference.
+    """
 
-    def take(self, row: int) -> str | None:
-        """Return the address of a thumbnail, "" if the page has it already, None if there is none.
+    def __init__(self, contents: ReportContents) -> None:
+        self._thumbnails = contents.rows.thumbnails
+        self._n_shown = Counter(int(row) for row in _iter_shown(contents))
+        self.repeated = {
+            row: source
+            for row, n_shown in self._n_shown.items()
+            if n_shown > 1 and (source := self._thumbnails[row]) is not None
+        }
+
+    def get(self, row: int) -> str | None:
+        """Return the address of a thumbnail; None if there is none.
 
         Parameters
         ----------
         row : int
             Position of the row.
         """
-        source = self._thumbnails[row]
-        if source is None or row in self._taken:
-            return None if source is None else ""
-        self._taken.add(row)
-        return source
+        return self._thumbnails[row]
 
     def list_others(self) -> dict[int, str]:
-        """List the thumbnails that were not taken, by row."""
+        """List the thumbnails that no part shows before the script does, by row."""
         return {
             row: source
             for row, source in enumerate(self._thumbnails)
-            if source is not None and row not in self._taken
+            if source is not None and row not in self._n_shown
         }
+
+
+def _iter_shown(contents: ReportContents) -> Iterator[int]:
+    """Yield the rows whose images are on the page before a script runs, once for each image."""
+    for rows in contents.samples.values():
+        yield from rows
+    for head in contents.heads:
+        yield from (one.row for one in (*head.mistakes, *head.unsure))
+    for finding in contents.findings:
+        for rows, _ in finding.cards:
+            yield from rows
 
 
 def render_report(contents: ReportContents) -> str:
@@ -81,7 +100,7 @@ def render_report(contents: ReportContents) -> str:
     FeatxError
         If the page would be larger than 10 MB.
     """
-    images = PageImages(contents.rows.thumbnails)
+    images = PageImages(contents)
     columns = [*contents.splits]
     counts = contents.counts.tolist()
     if any(line[-1] for line in counts):
@@ -111,7 +130,7 @@ def render_report(contents: ReportContents) -> str:
         pairs=[_show_pair(pair) for pair in contents.pairs],
         learning=contents.curve and draw_learning(contents.curve),
         tuning=draw_tuning(contents.tuning) if contents.tuning else [],
-        island=lambda: _build_island(contents, images),
+        island=_build_island(contents, images),
     )
     n_bytes = len(text.encode())
     if n_bytes > MAX_BYTES:

@@ -14,7 +14,7 @@ from featx.core.errors import FeatxError
 from featx.report import report_page
 from featx.report.contents import ReportContents
 from featx.report.render import FOLDER
-from featx.report.report_page import render_report
+from featx.report.report_page import PageImages, render_report
 from tests.report.contents import (
     AWKWARD,
     build_awkward,
@@ -96,7 +96,7 @@ def test_page_is_well_formed(name: str, pages: Pages) -> None:
     known = set(ids)
     for attribute in ("for", "aria-labelledby", "aria-describedby"):
         assert set(tree.get(attribute)) <= known
-    assert {one[1:] for one in tree.get("href")} <= known
+    assert {one[1:] for one in tree.get("href") if one.startswith("#")} <= known
     levels = [int(tag[1]) for tag, _ in tree.tags if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -121,6 +121,7 @@ def test_page_runs_its_own_script_alone_and_asks_for_nothing(name: str, pages: P
     names = {attribute for _, attributes in tree.tags for attribute in attributes}
     assert not {one for one in names if one.startswith("on") or one == "style"}
     assert all(one.startswith("data:") for one in tree.get("src"))
+    assert all(one.startswith(("#", "data:")) for one in tree.get("href"))
 
 
 @pytest.mark.parametrize("name", BUILDERS)
@@ -131,7 +132,7 @@ def test_each_image_is_on_the_page_once(name: str, pages: Pages) -> None:
     others = [int(row) for row in island["images"]]
     with_image = [row for row, one in enumerate(contents.rows.thumbnails) if one is not None]
     assert sorted(shown + others) == with_image
-    assert {int(row) for row in tree.get("data-again")} <= set(shown)
+    assert set(tree.get("href")) >= {f"#image-{row}" for row in PageImages(contents).repeated}
 
 
 def read_island(text: str) -> Any:

@@ -12,18 +12,14 @@ function make(tag, text, name) {
   return element;
 }
 
-// Each image is on the page once: in an <img>, which may wait in a <template>, or in the data.
-const roots = [document, ...[...document.querySelectorAll("template")].map((one) => one.content)];
+// Each image is on the page once: in an element, which may wait in a <template>, or in the data.
 const holders = new Map();
-for (const root of roots) {
-  for (const image of root.querySelectorAll("img[data-row]")) holders.set(Number(image.dataset.row), image);
-}
-for (const root of roots) {
-  for (const image of root.querySelectorAll("img[data-again]")) image.src = holders.get(Number(image.dataset.again)).src;
+for (const root of [document, ...[...document.querySelectorAll("template")].map((one) => one.content)]) {
+  for (const element of root.querySelectorAll("[data-row]")) holders.set(Number(element.dataset.row), element);
 }
 
 function makeImage(row, name = report.ids[row]) {
-  const source = report.images[row] ?? holders.get(row)?.src;
+  const holder = holders.get(row), source = report.images[row] ?? holder?.src ?? holder?.href.baseVal;
   if (!source) return make("span", "no image", "none");
   const image = new Image();
   image.src = source;
