@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 
 EXTRA = "plot"
 
-BLUE, RED, GREEN, YELLOW, CYAN, PURPLE, GREY = (
-    *("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB"),
-)
+BLUE, RED, GREEN, GREY = "#4477AA", "#EE6677", "#228833", "#BBBBBB"
 """The colours "bright" of Paul Tol, which colour-blind people can tell apart."""
 
-COLOURS = (BLUE, RED, GREEN, YELLOW, CYAN, PURPLE)
+COLOURS = (
+    *("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99"),
+    *("#999933", "#AA4499"),
+)
+"""His colours "muted", for many classes."""
 
 MARKERS = "osD^vPX<>*"
-"""Signs of points, so that no colour alone says anything; as many as no multiple of the colours."""
+"""Signs of points, so that no colour alone says anything. Ten signs and nine colours make 90 looks."""
 
 LEFT_TO_RIGHT = "\u200e"
 """Sign without width: what is written before and after it runs from left to right."""

@@ -101,7 +101,8 @@ def plot_confusion(
     name_ticks(ax.xaxis, range(len(names)), names, **slant)
     name_ticks(ax.yaxis, range(len(names)), lines)
     ax.set(xlabel="Predicted class", ylabel="True class")
-    ax.figure.colorbar(image, ax=ax, label="Share of the true class")
+    scale = ax.inset_axes((1.03, 0, 0.05, 1))  # as high as the matrix
+    ax.figure.colorbar(image, cax=scale, label="Share of the true class")
     set_title(ax, *_describe_scores(evaluation))
     return ax
 
