@@ -194,9 +194,12 @@ def test_list_bare_imports_sees_them() -> None:
     assert list_bare_imports(ast.parse("def f():\n    require('openvino', 'cpu')")) == ["require"]
 
 
-@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: file.stem)
-def test_openvino_is_imported_without_telemetry_everywhere(file: Path) -> None:
-    assert list_bare_imports(ast.parse(file.read_text(encoding="utf-8"))) == []
+def test_openvino_is_imported_without_telemetry_everywhere() -> None:
+    texts = {file: file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.py")}
+    naming = {file: text for file, text in texts.items() if "openvino" in text}
+    assert len(naming) > 5
+    bare = {file: list_bare_imports(ast.parse(text)) for file, text in naming.items()}
+    assert {file: found for file, found in bare.items() if found} == {}
 
 
 @NEEDS_OPENVINO
