@@ -323,6 +323,7 @@ def main() -> None:
     parser.add_argument("--unfreeze", type=int, default=2, help="blocks that optimizers train")
     parser.add_argument("--blocks", nargs="+", default=["0", "1", "2", "4", "auto"])
     arguments = parser.parse_args()
+    arguments.work = arguments.work.resolve()  # paths in a table are those of its folder, else
     warnings.simplefilter("ignore", featx.FeatxWarning)
     study = Study(find_source(arguments), arguments)
     study.prepare()
