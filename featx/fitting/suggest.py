@@ -145,7 +145,7 @@ def suggest(
                 subject=str(opened.path),
                 expected="rows that may be labelled next",
                 got=f"none: {pool.describe()}",
-                remedy="Add images with featx.extract(source, output=path).",
+                remedy="Add images without a label to the cache, or pass another one.",
             )
         plan = plan_suggestion(pool, opened.labels[pool.learnt], given, strategy)
         n_wanted = min(n, len(pool.rows))
