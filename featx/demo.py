@@ -7,36 +7,34 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import affine_transform
 from sklearn.datasets import load_digits
-from sklearn.manifold import TSNE
 
 from featx.cache.joined import open_cache
 from featx.core.progress import stage
 from featx.core.signals import explain_end
-from featx.fitting.evaluate import evaluate
-from featx.fitting.fit import fit_head
+from featx.core.typing import Float64Array, UInt8Array
 from featx.heads.classifier import HeadClassifier
 from featx.heads.evaluate import Evaluation, score_predictions
 from featx.images.decode import encode_image
-from featx.report.page import (
-    render_confusion,
-    render_map,
-    render_samples,
-    render_table,
-    write_page,
-)
 
-N_SAMPLES = 12
-"""Number of images shown of each class."""
+SIDE = 64
+"""Side of an image in pixels: what mini reads."""
+
+MAX_ANGLE = 20
+"""Largest angle by which a digit is turned, in degrees."""
+
+SIZES = (20, 40)
+"""Smallest and largest side of a digit in pixels."""
 
 
 def run_demo(folder: Path, run: Callable[[list[str]], object]) -> Path:
-    """Classify the handwritten digits that come with scikit-learn, and write a page about it.
+    """Classify handwritten digits at random places of black images, and write a report.
 
-    The 1,797 digits (Alpaydin and Kaynak 1998, UCI; 8 × 8 pixels) are written as PNG files into
-    class folders, like a user's own images, and go through every command. Two controls on the same
-    rows stand beside the result: the same head on raw pixels, and on the same network with random
-    weights.
+    The digits are the 1,797 that come with scikit-learn (Alpaydin and Kaynak 1998, UCI). They are
+    written as PNG files into class folders, like a user's own images, and go through the commands.
+    One image in five is labelled. Two controls on the same rows stand beside the result: the same
+    head on the same network with random weights, and on raw pixels.
 
     Parameters
     ----------
@@ -48,16 +46,17 @@ def run_demo(folder: Path, run: Callable[[list[str]], object]) -> Path:
     Returns
     -------
     Path
-        Path of the page.
+        Path of the report.
     """
     with explain_end(lambda: f"{folder} is unfinished; run the same again to begin anew"):
         return _run_demo(folder, run)
 
 
 def _run_demo(folder: Path, run: Callable[[list[str]], object]) -> Path:
-    images, cache, head = folder / "digits", folder / "digits.h5", folder / "head.joblib"
-    random_cache = folder / "random.h5"
-    print(f"1,797 handwritten digits from scikit-learn become PNGs in {images}/0 … {images}/9\n")
+    images, cache, page = folder / "digits", folder / "digits.h5", folder / "demo.html"
+    head, random_head = folder / "mini.joblib", folder / "random.joblib"
+    print("1,797 handwritten digits from scikit-learn, each at a random place, size and angle of a")
+    print(f"black image, become PNGs in {images}/0 … {images}/9\n")
     with stage("writing images"):
         write_digits(images)
 
@@ -69,47 +68,66 @@ def _run_demo(folder: Path, run: Callable[[list[str]], object]) -> Path:
         print()
 
     show("extract", images, "-o", cache, "--backbone", "mini", "--overwrite")
-    show("split", cache, "--val", "0.2")
+    print("Labels are few: one image in five is to learn from, the others are held out.\n")
+    show("split", cache, "--val", "0.8")
     show("fit-head", cache, "-o", head, "--overwrite")
-    show("evaluate", head, cache, "--split", "val")
+    show("evaluate", head, cache)
     with open_cache(cache) as opened:
-        some = opened.paths[opened.select_rows("val")][::60]
+        some = opened.paths[opened.select_rows("val")][::240]
     show("predict", head, *some, "--top", "2")
 
     print("What does the pretrained network add? The same network with random weights:\n")
-    show(
-        *("extract", images, "-o", random_cache, "--backbone", "mini"),
-        *("--weights", "random:0", "--overwrite"),
-    )
-    show("split", random_cache, "--val", "0.2")
-    scores = {"mini": evaluate(head, cache, split="val")}
-    with stage("random weights"):
-        scores["mini, random weights"] = evaluate(fit_head(random_cache), random_cache, split="val")
+    weights = ("--weights", "random:0", "--embedding", "random")
+    show("extract", images, "-o", cache, "--backbone", "mini", *weights)
+    show("fit-head", cache, "-o", random_head, "--embedding", "random", "--overwrite")
+    show("compare", head, random_head, "--cache", cache)
     with stage("raw pixels"):
-        scores["raw pixels"] = evaluate_pixels(cache)
-    print("val accuracy of the same kind of head on")
-    for name, score in scores.items():
-        low, high = score.accuracy_ci95
-        print(f"  {name:22} {score.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f})")
-    control = scores["mini"]
-    print(f"  {f'always {control.majority_class}':22} {control.majority_accuracy:.3f}")
+        pixels = evaluate_pixels(cache)
+    low, high = pixels.accuracy_ci95
+    print(f"raw pixels, the same kind of head: {pixels.accuracy:.3f} ({low:.3f} to {high:.3f})\n")
 
-    page = folder / "demo.html"
-    write_demo_page(page, cache, images, scores)
-    print(f"\nOpen this page in a browser: {page}")
+    show("report", cache, head, random_head, "-o", page, "--map-method", "tsne", "--no-audit")
+    print(f"Open this page in a browser: {page}")
     print("\nNow your own folder of images, with a folder per class:")
     print("  featx extract photos/ -o photos.h5 --backbone mini      # works anywhere")
     print("  featx extract photos/ -o photos.h5 --backbone resnet50  # better; fetches its weights")
     print("  featx split photos.h5 --val 0.2 && featx fit-head photos.h5 -o head.joblib")
+    print("  featx report photos.h5 head.joblib -o report.html")
     return page
 
 
+def draw_digits() -> UInt8Array:
+    """Draw scikit-learn's digits in white at random places of black images.
+
+    Returns
+    -------
+    ndarray of uint8
+        Images ``(1797, 64, 64)``, the same in every call.
+    """
+    generator = np.random.default_rng(0)
+    images = [_place(digit, generator) for digit in load_digits().images]
+    return np.round(np.stack(images) * (255 / 16)).astype(np.uint8)
+
+
+def _place(digit: Float64Array, generator: np.random.Generator) -> Float64Array:
+    """Draw a digit ``(8, 8)`` at a random place, size and angle of an image ``(64, 64)``."""
+    side = generator.uniform(*SIZES)
+    angle = np.deg2rad(generator.uniform(-MAX_ANGLE, MAX_ANGLE))
+    # So far from the border, a turned digit stays whole, with the half pixel in which it fades.
+    margin = side * (1 + 1 / len(digit)) / 2 * (np.cos(angle) + np.sin(abs(angle)))
+    centre = generator.uniform(margin, SIDE - 1 - margin, 2)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = turn * len(digit) / side  # from the image to the digit
+    offset = (len(digit) - 1) / 2 - matrix @ centre
+    drawn: Float64Array = affine_transform(
+        digit, matrix, offset, output_shape=(SIDE, SIDE), order=1, mode="grid-constant"
+    )
+    return drawn
+
+
 def write_digits(folder: Path) -> None:
-    """Write scikit-learn's digits as 8 × 8 PNGs, one folder per class."""
-    digits = load_digits()
-    # Values are 0..16. Black strokes on white would do as well: the network sees contrast.
-    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8)
-    for number, (image, label) in enumerate(zip(pixels, digits.target, strict=True)):
+    """Write the drawn digits as PNGs, one folder per class."""
+    for number, (image, label) in enumerate(zip(draw_digits(), load_digits().target, strict=True)):
         path = folder / str(label) / f"{number:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_image(image))
@@ -120,56 +138,7 @@ def evaluate_pixels(cache: Path) -> Evaluation:
     with open_cache(cache) as opened:
         splits, labels = opened.splits, opened.labels
         numbers = [int(Path(path).stem) for path in opened.paths]
-    X = load_digits().data[numbers]  # (1797, 64)
+    X = draw_digits()[numbers].reshape(len(numbers), -1)  # (1797, 4096)
     train, val = splits == "train", splits == "val"
     classifier = HeadClassifier(progress=None).fit(X[train], labels[train])
-    return score_predictions(
-        labels[val],
-        classifier.predict(X[val]),
-        classes=classifier.classes_,
-        probabilities=classifier.predict_proba(X[val]),
-    )
-
-
-def write_demo_page(page: Path, cache: Path, images: Path, scores: dict[str, Evaluation]) -> None:
-    """Write the page: samples, map, comparison and confusion matrix."""
-    with open_cache(cache) as opened:
-        vectors, labels = opened.read_vectors(), opened.labels
-    with stage("arranging the embeddings on a map"):
-        points = TSNE(random_state=0, init="pca").fit_transform(vectors)
-    samples = {
-        folder.name: [path.read_bytes() for path in sorted(folder.iterdir())[:N_SAMPLES]]
-        for folder in sorted(images.iterdir())
-    }
-    mini = scores["mini"]
-    lines = [
-        [name, s.accuracy, "{:.3f} to {:.3f}".format(*s.accuracy_ci95), s.macro_f1, s.log_loss]
-        for name, s in scores.items()
-    ]
-    lines.append([f"always {mini.majority_class}", mini.majority_accuracy, *"---"])
-    write_page(
-        page,
-        "featx demo: handwritten digits",
-        [
-            ("The images", "A few of each class, 8 × 8 pixels.", render_samples(samples)),
-            (
-                "The embeddings",
-                "Every image is a point; images that the network finds similar lie together. "
-                f"Made by t-SNE from {vectors.shape[1]} numbers per image; the network has never "
-                "seen a digit.",
-                render_map(points, labels),
-            ),
-            (
-                "What the pretrained network adds",
-                f"The same head on three kinds of features, {mini.n_rows} rows held out.",
-                render_table(
-                    ["features", "accuracy", "95 % interval", "macro F1", "log loss"], lines
-                ),
-            ),
-            (
-                "Which digits the head confuses",
-                "Confusion matrix of mini's head on the held-out rows.",
-                render_confusion(mini.classes, mini.confusion),
-            ),
-        ],
-    )
+    return score_predictions(labels[val], classifier.predict(X[val]), classes=classifier.classes_)

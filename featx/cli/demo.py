@@ -20,7 +20,7 @@ def demo(
 ) -> None:
     """Run every step of featx on handwritten digits, offline.
 
-    A page in OUTPUT shows the result.
+    A report in OUTPUT shows the result.
 
     featx demo
     """
@@ -37,4 +37,4 @@ def demo(
         return
     with redirect_stdout(sys.stderr):
         page = run_demo(output, run)
-    print_json({"page": page, "cache": output / "digits.h5", "head": output / "head.joblib"})
+    print_json({"page": page, "cache": output / "digits.h5", "head": output / "mini.joblib"})
