@@ -112,7 +112,7 @@ class AuditReport:
     @property
     def n_leaks(self) -> int:
         """Number of pairs of duplicates that lie in two splits."""
-        return int(self.near_duplicates.crosses.sum())
+        return self.near_duplicates.count_parted(self.splits)
 
     @property
     def n_dropped(self) -> int:

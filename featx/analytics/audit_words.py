@@ -52,12 +52,13 @@ def _describe_duplicates(report: AuditReport) -> str:
     if not len(near):
         return f"none among {count_noun(report.n_rows, 'row')}{how}"
     clusters = near.clusters
-    n_exact = int(near.exact.sum())
+    if n_hidden := near.n_pairs - len(near):
+        how += f"; {count_noun(n_hidden, 'pair')} of the same bytes not listed"
     expected = near.expected_wrong or 0.0
     return (
         f"{sum(map(len, clusters))} images in {count_noun(len(clusters), 'cluster')}, "
-        f"{report.n_dropped} to drop; {count_noun(len(near), 'pair')}, {n_exact} with the same "
-        f"bytes, {expected:.0%} expected to be wrong{how}"
+        f"{report.n_dropped} to drop; {count_noun(near.n_pairs, 'pair')}, {near.n_exact:,} with "
+        f"the same bytes, {expected:.0%} expected to be wrong{how}"
     )
 
 

@@ -17,12 +17,11 @@ from featx.analytics.certainty import (
 )
 from featx.analytics.chance import compute_wrong
 from featx.analytics.clusters import choose_kept, find_clusters, rank_splits
+from featx.analytics.exact_copies import count_pairs, find_exact
 from featx.analytics.pairs import N_PROPOSED, Pairs, find_near_pairs
 from featx.analytics.row_images import RowImages
 from featx.analytics.thumbnails import read_thumbnails
 from featx.cache.reader import Cache
-from featx.core.digests import is_known
-from featx.core.learnt import shorten_each
 from featx.core.progress import show_progress, stage
 from featx.core.typing import (
     BoolArray,
@@ -48,16 +47,15 @@ NULL_RANK = 12
 REPEATED = 3.0
 """Log-odds by which each further pair of an image comes later, among pairs of equal certainty."""
 
-MAX_ALL = 32
-"""Largest number of copies of one file of which all pairs are listed."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class NearDuplicates:
     """Pairs of images that are copies of each other, or the same shot, most certain first.
 
     Of pairs of equal certainty, those come later that are the second, third, … of an image: the
-    first pairs name as many images as they can, held-out ones above all.
+    first pairs name as many images as they can, held-out ones above all. Of a file with more than
+    32 copies, only pairs with its first copy in a split are listed; `n_pairs` and `count_parted`
+    count them all.
 
     Attributes
     ----------
@@ -84,6 +82,8 @@ class NearDuplicates:
         ``(n_rows,)``, True for one image of each cluster and for all without one: an image of test
         before one of val, and of val before others; then the one with the most pixels; then the
         first.
+    first_copy : ndarray of int64
+        ``(n_rows,)``, the first row with the same bytes as each row of the cache.
     threshold : float
         Least certainty that is reported, chosen so that at most 3 % of the pairs are expected to be
         wrong; 10 % if no image could be compared.
@@ -110,6 +110,7 @@ class NearDuplicates:
     crosses: BoolArray
     cluster: IntArray
     kept: BoolArray
+    first_copy: IntArray
     threshold: float
     expected_wrong: float | None
     n_rows: int
@@ -121,6 +122,32 @@ class NearDuplicates:
 
     def __len__(self) -> int:
         return len(self.a)
+
+    @property
+    def n_exact(self) -> int:
+        """Number of pairs with the same bytes, those that are not listed included."""
+        return count_pairs(self.first_copy)
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of pairs, those that are not listed included."""
+        return self.n_exact + int((~self.exact).sum())
+
+    def count_parted(self, splits: StrArray) -> int:
+        """Count the pairs that lie in two splits, those that are not listed included.
+
+        Parameters
+        ----------
+        splits : ndarray of str
+            ``(n_rows,)``, split of each row of the cache; ``""`` for a row without one.
+        """
+        a, b = splits[self.a[~self.exact]], splits[self.b[~self.exact]]
+        near = int(((a != b) & (a != "") & (b != "")).sum())
+        rows = np.flatnonzero(splits != "")
+        codes = np.unique(splits[rows], return_inverse=True)[1]
+        files = self.first_copy[rows]
+        together = files * (codes.max(initial=0) + 1) + codes
+        return near + count_pairs(files) - count_pairs(together)
 
     @property
     def clusters(self) -> list[IntArray]:
@@ -214,7 +241,7 @@ def find_near_duplicates(
     """
     name = cache.get_info(embedding).name
     with show_progress(progress):
-        first, copies = _find_exact(cache)
+        first, copies = find_exact(cache)
         present = cache.read_present(name)
         rows = np.flatnonzero(present & (first == np.arange(len(cache))))
         with stage("comparing embeddings"):
@@ -240,43 +267,13 @@ def find_near_duplicates(
         proposed.take(order),
         (certainty[order], agreement[order]),
         threshold=threshold,
+        first_copy=first,
         n_without_vector=int((~present).sum()),
         n_proposed=len(proposed),
         n_decoded=n_decoded,
         n_missing=n_missing,
         embedding=name,
     )
-
-
-def _find_exact(cache: Cache) -> tuple[IntArray, tuple[IntArray, IntArray]]:
-    """Find files of the same bytes.
-
-    Returns
-    -------
-    first : ndarray of int64
-        ``(n_rows,)``, the first row with the same bytes as each row.
-    copies : (ndarray, ndarray)
-        Pairs of such rows: all, or those with the first row if there are too many copies.
-    """
-    digests = cache.read_column("digest")
-    first = np.arange(len(cache))
-    known = np.flatnonzero(is_known(digests))
-    short = shorten_each(digests[known])
-    codes, counts = np.unique(short, return_inverse=True, return_counts=True)[1:]
-    order = known[np.argsort(codes, kind="stable")]
-    starts = np.cumsum(counts) - counts
-    a, b = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for start, count in zip(starts[counts > 1], counts[counts > 1], strict=True):
-        members = order[start : start + count]
-        first[members] = members[0]
-        if count <= MAX_ALL:
-            one, other = np.triu_indices(count, 1)
-            a.append(members[one])
-            b.append(members[other])
-        else:
-            a.append(np.full(count - 1, members[0]))
-            b.append(members[1:])
-    return first, (np.concatenate(a), np.concatenate(b))
 
 
 def _draw_null(near: Pairs, proposed: Pairs, n_rows: int) -> IntArray:

@@ -155,7 +155,8 @@ def describe_lacking(
     if not told:
         return ""
     verb = choose_verb(sum(lacking.values()))
-    return f"{subject}: of {count_noun(n_rows, 'row')}, {' and '.join(told)} {verb} left out{end}"
+    rows = f"{n_rows:,} row{'s' * (n_rows != 1)}"
+    return f"{subject}: of {rows}, {' and '.join(told)} {verb} left out{end}"
 
 
 def choose_verb(n_rows: int) -> str:

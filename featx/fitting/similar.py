@@ -199,11 +199,10 @@ def report_similar(cache: Cache, found: NearDuplicates, before: StrArray) -> Sim
     before : ndarray of str
         ``(n_rows,)``, splits that do not keep them together.
     """
-    a, b = before[found.a], before[found.b]
     return SimilarRows(
-        n_pairs=len(found),
+        n_pairs=found.n_pairs,
         n_clusters=len(set(name_clusters(found).tolist()) - {""}),
-        n_parted=int(((a != b) & (a != "") & (b != "")).sum()),
+        n_parted=found.count_parted(before),
         threshold=found.threshold,
         expected_wrong=found.expected_wrong,
         n_missing=found.n_missing,

@@ -137,6 +137,7 @@ def test_leak_between_two_clusters_is_listed(cache_path: Path) -> None:
         b=np.array([1, 51, 50]),
         score=np.array([0.99, 0.99, 0.86]),
         crosses=np.array([False, False, True]),
+        exact=np.zeros(3, bool),
         cluster=cluster,
         kept=~np.isin(np.arange(60), [1, 51]),
     )

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from featx.analytics.duplicates import MAX_ALL, NearDuplicates, find_near_duplicates
+from featx.analytics.duplicates import NearDuplicates, find_near_duplicates
+from featx.analytics.exact_copies import MAX_ALL
 from featx.analytics.row_images import RowImages
 from featx.cache.joined import open_cache
 from featx.core.rows import Row
@@ -157,30 +158,46 @@ def test_few_unlike_rows_have_no_duplicates(n_rows: int, make_cache: Any) -> Non
     assert found.expected_wrong is None
 
 
-def test_many_copies_of_one_file_are_listed_with_the_first(tmp_path: Path) -> None:
-    n_copies = MAX_ALL + 5
+@pytest.mark.parametrize("n_same", [MAX_ALL, MAX_ALL + 5])
+def test_many_copies_of_one_file_are_counted_and_listed_with_the_first_in_a_split(
+    tmp_path: Path, n_same: int
+) -> None:
+    n_rows = n_same + 6
+    splits: list[Any] = [None, "train", "val"]
     rows = [
         Row(
             id=f"{i:03}",
             path=f"/{i}",
             label=None,
-            split=None,
+            split=splits[i % 3],
             group=None,
             digest=f"{i if i < 6 else 99:016x}" * 4,
             width=4,
             height=4,
         )
-        for i in range(n_copies)
+        for i in range(n_rows)
     ]
     info = build_info(dim=8)
-    vectors = np.random.default_rng(0).normal(size=(n_copies, 8)).astype(np.float32)
+    vectors = np.random.default_rng(0).normal(size=(n_rows, 8)).astype(np.float32)
     path = write_vectors(tmp_path / "many.h5", [info], rows, {info.name: vectors})
     with open_cache(path) as cache:
         found = find_near_duplicates(cache, images=None, progress=False)
-    exact = found.a[found.exact], found.b[found.exact]
-    n_same = n_copies - 6
-    pairs = n_same * (n_same - 1) // 2 if n_same <= MAX_ALL else n_same - 1
-    assert len(exact[0]) == pairs
+        held = cache.splits
+    same = [(i, j) for j in range(6, n_rows) for i in range(6, j)]
+    parted = [(i, j) for i, j in same if "" not in (held[i], held[j]) and held[i] != held[j]]
+    assert found.n_exact == found.n_pairs == len(same)
+    assert found.count_parted(held) == len(parted)
+    listed = [*zip(found.a.tolist(), found.b.tolist(), strict=True)]
+    assert len({*listed}) == len(listed) == found.exact.sum()
+    if n_same <= MAX_ALL:
+        assert {*listed} == {*same}
+    else:
+        firsts = {6, 7, 8}
+        assert {*listed} == {(i, j) for i, j in same if firsts & {i, j}}
+    assert {row for pair in parted for row in pair} == {
+        *found.a[found.crosses].tolist(),
+        *found.b[found.crosses].tolist(),
+    }
     assert found.cluster.max() == 0
     assert (found.cluster == 0).sum() == n_same
 
