@@ -246,18 +246,15 @@ def _show_pair(pair: HeadPair) -> SimpleNamespace:
         first=pair.first,
         second=pair.second,
         verdict=pair.verdict,
+        measure=measure,
+        bars=[
+            (pair.first, scores.first, scores.first_ci95),
+            (pair.second, scores.second, scores.second_ci95),
+        ],
         facts=[
             ("Rows that both predicted", str(scores.n_rows)),
-            (
-                f"{measure.capitalize()} of {pair.first}",
-                _show_score(scores.first, scores.first_ci95),
-            ),
-            (
-                f"{measure.capitalize()} of {pair.second}",
-                _show_score(scores.second, scores.second_ci95),
-            ),
             ("Gain", gain),
-            ("p-value", show_number(scores.p_value)),
+            ("p-value", f"{scores.p_value:.2g}"),
             (f"Rows that only {pair.first} has right", str(scores.n_only_first)),
             (f"Rows that only {pair.second} has right", str(scores.n_only_second)),
         ],
