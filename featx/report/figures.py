@@ -29,7 +29,7 @@ COLOURS = (
 """His colours "muted", for many classes."""
 
 MARKERS = "osD^vPX<>*"
-"""Signs of points, so that no colour alone says anything. Ten signs and nine colours make 90 looks."""
+"""Signs of points: no colour alone says anything. Ten signs and nine colours make 90 looks."""
 
 LEFT_TO_RIGHT = "\u200e"
 """Sign without width: what is written before and after it runs from left to right."""
