@@ -8,7 +8,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from featx.exchange.incoming import Incoming, check_names, choose_column
 from featx.exchange.metadata import KEY
 from featx.exchange.table import SIZES, ExportTable
 from featx.images.labels import MISSING_WORDS
-from featx.images.sources.delimited import DELIMITERS, find_encoding
+from featx.images.sources.delimited import DELIMITERS, find_encoding, find_told_delimiter
 
 PREFIX = "e"
 """Beginning of the names of the columns of vectors."""
@@ -119,12 +119,13 @@ def read_csv(path: Path, column: str | None) -> Incoming:
     ExchangeError
         If the file is no such table.
     """
-    metadata = _read_sidecar(path)
+    metadata, is_guarded = _read_sidecar(path)
     dtype: VectorDtype = "float32"
     with suppress(ValueError, KeyError, TypeError):
         told = json.loads(metadata or "null")["dtype"]
         dtype = told if told in list_choices(VectorDtype) else dtype
-    lines = _read_lines(path, column, is_own=metadata is not None, dtype=dtype)
+    clean = unguard_cell if metadata is not None else _clean_edited if is_guarded else _clean_cell
+    lines = _read_lines(path, column, clean, dtype=dtype)
     n_rows = sum(map(len, lines.vectors))
     return Incoming(
         path=path,
@@ -150,38 +151,50 @@ def read_csv_texts(path: Path) -> tuple[dict[str, Texts], tuple[str, ...]]:
     ExchangeError
         If the file is no such table.
     """
-    return _read_lines(path, None, is_own=False, dtype=None).columns, ()
+    return _read_lines(path, None, _clean_cell, dtype=None).columns, ()
 
 
-def _read_sidecar(path: Path) -> str | None:
-    """Read the metadata beside a table, unless they belong to another content."""
+def _read_sidecar(path: Path) -> tuple[str | None, bool]:
+    """Read the metadata beside a table, unless they belong to another content.
+
+    Returns
+    -------
+    metadata : str or None
+        The metadata; None if there are none for this content.
+    is_guarded : bool
+        Whether featx wrote the table, so that quotes guard its cells, even if it was changed since.
+    """
     sidecar = name_sidecar(path)
     if not sidecar.is_file():
-        return None
+        return None, False
     try:
         found = load_json(sidecar.read_text(encoding="utf-8"))
         digest, metadata = found["sha256"], found[KEY]
     except (ValueError, KeyError, TypeError):
-        return None  # the file of another program
+        return None, False  # the file of another program
     with path.open("rb") as stream:
         if hashlib.file_digest(stream, "sha256").hexdigest() == digest:
-            return json.dumps(metadata, sort_keys=True)
+            return json.dumps(metadata, sort_keys=True), True
     note(
         f"{path} was changed after featx had written it: its metadata in {sidecar.name} are not "
         "read, and its vectors count as those of another program."
     )
-    return None
+    return None, True
 
 
 def _read_lines(
-    path: Path, column: str | None, *, is_own: bool, dtype: VectorDtype | None
+    path: Path, column: str | None, clean: Callable[[str], str], *, dtype: VectorDtype | None
 ) -> _Lines:
     """Read a text table; without a dtype, all columns as text."""
-    number = 1
+    number, n_before = 1, 0
     try:
         with path.open(encoding=find_encoding(path), newline="") as stream:
             header = stream.readline()
-            sign = max(DELIMITERS, key=lambda one: len(next(csv.reader([header], delimiter=one))))
+            sign = find_told_delimiter(header)
+            if sign:
+                header, n_before = stream.readline(), 1
+            else:
+                sign = max(DELIMITERS, key=lambda s: len(next(csv.reader([header], delimiter=s))))
             lines = csv.reader(itertools.chain([header], stream), delimiter=sign, strict=True)
             names = [name.strip() for name in next(lines, [])]
             check_names(path, names)
@@ -190,7 +203,7 @@ def _read_lines(
             vectors: list[Array] = []
             block: list[list[float]] = []
             for cells in lines:
-                number = lines.line_num
+                number = lines.line_num + n_before
                 if not any(cells):
                     continue
                 if len(cells) != len(names):
@@ -198,7 +211,7 @@ def _read_lines(
                         path, number, f"{len(names)} cells, as in the header", str(len(cells))
                     )
                 for index, builder in texts.items():
-                    builder.append(_clean_cell(cells[index], is_own=is_own))
+                    builder.append(clean(cells[index]))
                 if where:
                     block.append(_parse_numbers(path, number, [cells[index] for index in where]))
                     if len(block) == BLOCK_ROWS:
@@ -212,11 +225,14 @@ def _read_lines(
     return _Lines(columns=columns, vectors=vectors)
 
 
-def _clean_cell(cell: str, *, is_own: bool) -> str:
-    """Read a cell as featx wrote it; or as others do, who have words for a missing value."""
-    if is_own:
-        return unguard_cell(cell)
+def _clean_cell(cell: str) -> str:
+    """Read a cell as other programs write it, which have words for a missing value."""
     return "" if cell.strip() in MISSING_WORDS else cell.strip()
+
+
+def _clean_edited(cell: str) -> str:
+    """Read a cell of a table that featx wrote, and another program after it."""
+    return unguard_cell(_clean_cell(cell))
 
 
 def _find_vectors(path: Path, names: Sequence[str], column: str | None) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import pickle
 import re
@@ -421,6 +422,32 @@ def test_a_csv_that_was_changed_counts_as_one_of_others(folder: Path) -> None:
     with pytest.warns(featx.FeatxWarning, match="was changed after featx had written it"):
         report = run("own.csv")
     assert (report.is_own, report.n_labelled) == (False, 3)
+
+
+def test_a_csv_that_a_spreadsheet_changed_keeps_its_texts(folder: Path) -> None:
+    labels = ["=1+1", "'=1+1", "@x", "ants"]
+    write_odd_cache(folder / "own.h5", draw_vectors(4), labels)
+    featx.export_cache("own.h5", "own.csv")
+    with Path("own.csv").open(newline="", encoding="utf-8") as stream:
+        lines = [*csv.reader(stream)]
+    with Path("own.csv").open("w", newline="", encoding="utf-8-sig") as stream:
+        stream.write("sep=;\r\n")
+        csv.writer(stream, delimiter=";").writerows(lines)
+    with pytest.warns(featx.FeatxWarning, match="was changed after featx had written it"):
+        run("own.csv")
+    with featx.open_cache("own.h5") as own, featx.open_cache("c.h5") as cache:
+        assert cache.labels.tolist() == own.labels.tolist() == labels
+        assert cache.ids.tolist() == own.ids.tolist()
+        np.testing.assert_array_equal(cache.read_vectors(), own.read_vectors())
+    lines[2].pop()
+    with Path("own.csv").open("w", newline="", encoding="utf-8") as stream:
+        stream.write("sep=;\n")
+        csv.writer(stream, delimiter=";").writerows(lines)
+    with (
+        pytest.warns(featx.FeatxWarning, match="was changed"),
+        pytest.raises(ExchangeError, match=r"own\.csv, line 4: expected \d+ cells"),
+    ):
+        run("own.csv", output="d.h5")
 
 
 def test_imports_of_one_model_are_merged(folder: Path) -> None:

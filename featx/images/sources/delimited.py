@@ -112,15 +112,32 @@ def find_encoding(table: Location) -> str:
 def _read_header(table: Location, lines: Iterator[str]) -> tuple[str, str]:
     """Read the header, and find the delimiter: the one that gives a column of paths."""
     header = next((line for line in lines if line.strip()), "")
-    told = re.fullmatch(r"sep=(.)\s*", header, re.IGNORECASE)
+    told = find_told_delimiter(header)
     if told:
-        return next((line for line in lines if line.strip()), ""), told.group(1)
+        return next((line for line in lines if line.strip()), ""), told
     is_tabs = table.suffix.lower() in (".tsv", ".tab")
     candidates = sorted(DELIMITERS, key=lambda sign: sign != "\t") if is_tabs else DELIMITERS
     split = {sign: next(csv.reader([header], delimiter=sign), []) for sign in candidates}
     delimiter = max(split, key=lambda sign: (has_paths(split[sign]), len(split[sign])))
     _check_is_header(table, header, split[delimiter])
     return header, delimiter
+
+
+def find_told_delimiter(line: str) -> str:
+    """Return the delimiter that a first line such as ``sep=;`` sets; empty for another line.
+
+    Parameters
+    ----------
+    line : str
+        First line of a table.
+
+    Examples
+    --------
+    >>> find_told_delimiter("sep=;"), find_told_delimiter("path;label")
+    (';', '')
+    """
+    told = re.fullmatch(r"sep=(.)\s*", line, re.IGNORECASE)
+    return told.group(1) if told else ""
 
 
 def _check_is_header(table: Location, header: str, names: Sequence[str]) -> None:
