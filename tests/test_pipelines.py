@@ -1,5 +1,6 @@
 """The pipelines run as a user runs them."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -40,6 +41,34 @@ def test_label_next_ends_in_means_of_both_arms(shared: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "cannot tell: the last" in done.stdout
     assert "mean accuracy: suggested 0.9" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "n_runs", "shown"),
+    [
+        ("optimizers --unfreeze 1", 9, "| sgd over adam | "),
+        ("blocks --blocks 0 1 2", 2, "| 0 (frozen head) | "),
+    ],
+    ids=["optimizers", "blocks"],
+)
+def test_compare_tuning_ends_in_a_table_and_goes_on_where_it_was(
+    photos: Path, tmp_path: Path, words: str, n_runs: int, shown: str
+) -> None:
+    what, *others = words.split()
+    command = [PIPELINES / "compare_tuning.py", what, photos, "--work", tmp_path / "work", *others]
+    command += ["--backbone", "mini", "--epochs", 1, "--seeds", 0]
+    done = run(*command)
+    assert done.returncode == 0, done.stderr
+    assert shown in done.stdout
+    assert "cannot tell" in done.stdout
+    with (tmp_path / f"work/{what}.csv").open(newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    assert len(lines) == n_runs
+    assert {line["n_test"] for line in lines} == {"4"}
+    again = run(*command)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == done.stdout
 
 
 @pytest.mark.parametrize(
