@@ -50,14 +50,14 @@ def use_everything(photos: Path, folder: Path) -> None:
     """Call every part of featx, and fail once."""
     folder.mkdir()
     cache, head = folder / "photos.h5", folder / "head.joblib"
-    featx.extract(photos, cache, backbone="mini", **QUIET)
+    featx.extract(photos, cache, backbone="lenet5", **QUIET)
     featx.fit_head(cache, head, split="train", progress=False)
     featx.evaluate(head, cache)
     featx.predict(head, photos / "val", engine="torch", device="cpu", **QUIET)
     tuned = folder / "tuned.safetensors"
     featx.fine_tune(photos, cache, tuned, head=head, unfreeze=1, recipe=RECIPE, **QUIET)
     with pytest.raises(FeatxError):
-        featx.embed(folder / "nowhere.jpg", backbone="mini", **QUIET)
+        featx.embed(folder / "nowhere.jpg", backbone="lenet5", **QUIET)
 
 
 @pytest.mark.filterwarnings("ignore::featx.FeatxWarning")

@@ -152,7 +152,14 @@ def test_compare_candidates_in_folds_have_wider_intervals() -> None:
     assert (found.candidates[1].p_value or 0) >= (alone.candidates[1].p_value or 0)
 
 
-@pytest.mark.parametrize(("n_candidates", "size"), [(2, 1), (2, 5), (4, 5)])
+@pytest.mark.parametrize(
+    ("n_candidates", "size"),
+    [
+        (2, 5),
+        pytest.param(2, 1, marks=pytest.mark.slow),
+        pytest.param(4, 5, marks=pytest.mark.slow),
+    ],
+)
 def test_equal_candidates_are_seldom_named_winner(
     monkeypatch: pytest.MonkeyPatch, n_candidates: int, size: int
 ) -> None:
@@ -170,9 +177,12 @@ def test_equal_candidates_are_seldom_named_winner(
     assert n_won <= binom.ppf(0.95, N_TRIALS, 0.05)
 
 
-def test_equal_embeddings_are_seldom_told_apart_by_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n_trials", [20, pytest.param(60, marks=pytest.mark.slow)])
+def test_equal_embeddings_are_seldom_told_apart_by_folds(
+    monkeypatch: pytest.MonkeyPatch, n_trials: int
+) -> None:
     monkeypatch.setattr("featx.heads.gains.N_RESAMPLES", 400)
-    rng, n_trials, n_apart = np.random.default_rng(0), 60, 0
+    rng, n_apart = np.random.default_rng(0), 0
     for seed in range(n_trials):
         codes = rng.integers(0, 2, 60)
         right: list[Array] = []

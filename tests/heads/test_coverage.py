@@ -19,32 +19,38 @@ def test_interval_of_a_given_head_covers_its_accuracy(size: int) -> None:
     assert abs(found.bias) < 0.015
 
 
-def test_interval_of_a_held_out_score_covers_at_chance() -> None:
-    found = simulate_held_out(200, gap=0, cv=5, n_trials=60)
+@pytest.mark.parametrize("n_trials", [20, pytest.param(60, marks=pytest.mark.slow)])
+def test_interval_of_a_held_out_score_covers_at_chance(n_trials: int) -> None:
+    found = simulate_held_out(200, gap=0, cv=5, n_trials=n_trials)
     assert found.share >= 0.9
     assert abs(found.bias) < 0.015
     assert found.truths == pytest.approx(0.5)
 
 
-def test_interval_of_a_held_out_score_covers_the_accuracy_of_the_fitted_head() -> None:
-    found = simulate_held_out(60, gap=1.5, cv=5, n_trials=50)
+@pytest.mark.parametrize("n_trials", [16, pytest.param(50, marks=pytest.mark.slow)])
+def test_interval_of_a_held_out_score_covers_the_accuracy_of_the_fitted_head(n_trials: int) -> None:
+    found = simulate_held_out(60, gap=1.5, cv=5, n_trials=n_trials)
     assert found.share >= 0.9
     assert abs(found.bias) < 0.03
     assert 0.65 < found.truths.mean() < 0.75
 
 
+@pytest.mark.parametrize("n_trials", [10, pytest.param(20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "options",
     [{"copies": 2}, {"size": 10, "mixed": True}, {"size": 10, "mixed": False}],
     ids=["copies", "units of both classes", "units of one class"],
 )
-def test_random_labels_score_at_chance_with_copies_and_units(options: dict[str, Any]) -> None:
-    found = simulate_held_out(100, gap=0, cv=5, n_trials=20, **options)
+def test_random_labels_score_at_chance_with_copies_and_units(
+    options: dict[str, Any], n_trials: int
+) -> None:
+    found = simulate_held_out(100, gap=0, cv=5, n_trials=n_trials, **options)
     assert found.scores.mean() == pytest.approx(0.5, abs=0.05)
 
 
-def test_interval_of_repeats_is_as_wide_as_that_of_one_dealing() -> None:
-    options: dict[str, Any] = {"gap": 0, "size": 5, "cv": 5, "n_trials": 12}
+@pytest.mark.parametrize("n_trials", [4, pytest.param(12, marks=pytest.mark.slow)])
+def test_interval_of_repeats_is_as_wide_as_that_of_one_dealing(n_trials: int) -> None:
+    options: dict[str, Any] = {"gap": 0, "size": 5, "cv": 5, "n_trials": n_trials}
     one = simulate_held_out(60, **options)
     several = simulate_held_out(60, repeats=4, **options)
     width, wide = (float((of.ends[:, 1] - of.ends[:, 0]).mean()) for of in (one, several))

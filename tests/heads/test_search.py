@@ -173,9 +173,10 @@ def test_copies_of_random_labels_score_at_chance_as_units() -> None:
     assert np.mean(kept.held_out == codes) < 0.65
 
 
-def test_auto_of_labels_by_group_seldom_leaves_logistic_regression() -> None:
+@pytest.mark.parametrize("n_trials", [4, pytest.param(10, marks=pytest.mark.slow)])
+def test_auto_of_labels_by_group_seldom_leaves_logistic_regression(n_trials: int) -> None:
     n_left = 0
-    for seed in range(10):
+    for seed in range(n_trials):
         rng = np.random.default_rng(seed)
         units = np.repeat(np.arange(20), 8)
         X = rng.normal(size=(20, 12))[units] + 0.3 * rng.normal(size=(160, 12))
@@ -183,7 +184,7 @@ def test_auto_of_labels_by_group_seldom_leaves_logistic_regression() -> None:
         head = HeadClassifier("auto", cv=4).fit(X.astype(np.float32), y, units)
         assert head.search_ is not None
         n_left += head.kind_ != "logreg"
-    assert n_left <= 2
+    assert n_left <= n_trials // 4
 
 
 @pytest.mark.parametrize("scaling", ["l2", "none"])
