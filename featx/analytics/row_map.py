@@ -208,7 +208,7 @@ def arrange_rows(
             got=str(max_rows),
             remedy="Pass max_rows=5000.",
         )
-    umap = require("umap", "umap") if method == "umap" else None  # before the work
+    umap = _import_umap() if method == "umap" else None  # before the work
     limit = MAX_ROWS[method] if max_rows is None else max_rows
     n_rows, shown = len(chosen), chosen
     if limit is not None and n_rows > limit:
@@ -277,6 +277,12 @@ def _build_start(points: Float32Array, seed: int) -> Float32Array:
     start = points[:, :2] / max(float(points[:, 0].std()), 1e-12)
     jitter = np.random.default_rng(seed).normal(scale=1e-2, size=start.shape)
     return np.asarray((start + jitter) * 1e-4, np.float32)
+
+
+def _import_umap() -> Any:
+    """Import umap-learn, which warns if it finds no TensorFlow."""
+    with ignore_warnings(ImportWarning):
+        return require("umap", "umap", distribution="umap-learn")
 
 
 def _embed_umap(umap: Any, points: Float32Array, seed: int) -> Float32Array:

@@ -162,7 +162,7 @@ class FeatxWarning(UserWarning):
     """A run goes on, but a person should know something about its result."""
 
 
-def require(package: str, extra: str) -> ModuleType:
+def require(package: str, extra: str, *, distribution: str | None = None) -> ModuleType:
     """Import an optional dependency.
 
     Parameters
@@ -171,6 +171,8 @@ def require(package: str, extra: str) -> ModuleType:
         Name of the module to import, such as ``"pyarrow.parquet"``.
     extra : str
         Name of the featx extra that installs the module.
+    distribution : str, optional
+        Name under which pip knows it. Default: that of the module.
 
     Returns
     -------
@@ -189,7 +191,7 @@ def require(package: str, extra: str) -> ModuleType:
             subject=package,
             expected="an installed package",
             got=type(error).__name__,
-            remedy=f"Run: pip install {package.split('.')[0]} "
+            remedy=f"Run: pip install {distribution or package.split('.')[0]} "
             f"(the extra {extra} of featx installs it).",
         ) from error
 

@@ -27,7 +27,7 @@ def write_lance(draft: Path, table: ExportTable) -> None:
     table : ExportTable
         The table.
     """
-    lance, pa = require(LANCE, LANCE), require("pyarrow", EXTRA)
+    lance, pa = require(LANCE, LANCE, distribution="pylance"), require("pyarrow", EXTRA)
     schema = build_schema(table)
     # Lance would take the batches in threads of its own, in which HDF5 was seen to wait for ever.
     fragments = [
@@ -56,7 +56,7 @@ def read_lance(path: Path, column: str | None) -> Incoming:
         If the folder is no Lance dataset, or has no such column.
     """
     try:
-        dataset = require(LANCE, LANCE).dataset(str(path))
+        dataset = require(LANCE, LANCE, distribution="pylance").dataset(str(path))
     except (OSError, ValueError) as error:
         raise ExchangeError(
             subject=str(path),

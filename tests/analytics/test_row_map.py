@@ -41,7 +41,7 @@ def fake_umap(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             seen["n_dims"] = points.shape[1]
             return points[:, 1::-1]
 
-    monkeypatch.setattr(row_map, "require", lambda *_: SimpleNamespace(UMAP=UMAP))
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
     return seen
 
 
@@ -79,7 +79,9 @@ def test_missing_umap_is_told_before_the_work(
     clusters: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(MissingExtraError, match=r"^umap: .*extra umap of featx"):
+    with pytest.raises(
+        MissingExtraError, match=r"^umap: .*pip install umap-learn \(the extra umap of"
+    ):
         map_rows(clusters, method="umap")
 
 

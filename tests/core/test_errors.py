@@ -80,6 +80,11 @@ def test_require_missing_package_names_the_extra() -> None:
     assert isinstance(caught.value.__cause__, ImportError)
 
 
+def test_require_names_the_package_as_pip_knows_it() -> None:
+    with pytest.raises(MissingExtraError, match=r"Run: pip install nowhere-learn \(the extra"):
+        require("nowhere_at_all", "none", distribution="nowhere-learn")
+
+
 @pytest.mark.parametrize(
     ("name", "known", "sentence"),
     [
