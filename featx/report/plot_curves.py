@@ -294,7 +294,7 @@ def plot_map(
     if others.any():
         rest = xy[others]
         handles.append(ax.scatter(rest[:, 0], rest[:, 1], s=size, c=GREY, marker=".", zorder=0))
-    ax.set(xticks=[], yticks=[], aspect="equal")
+    ax.set(xticks=[], yticks=[], aspect="equal", anchor="W")
     add_legend(ax, handles, names, is_beside=True, enlarge=(LEGEND_SIZE / size) ** 0.5)
     set_title(ax, title)
     return ax
