@@ -14,7 +14,13 @@ from featx.core.errors import ExchangeError, require
 from featx.core.text import shorten
 from featx.core.typing import Array
 from featx.exchange.cells import read_cell
-from featx.exchange.incoming import Incoming, check_shape, choose_column, name_stored
+from featx.exchange.incoming import (
+    Incoming,
+    check_shape,
+    choose_column,
+    name_stored,
+    refuse_damaged,
+)
 from featx.exchange.metadata import KEY
 from featx.exchange.table import SIZES, ExportTable
 
@@ -23,6 +29,9 @@ EXTRA = "h5ad"
 
 READ_ROWS = 4096
 """Number of vectors that are read at a time."""
+
+CHUNK_BYTES = 1 << 20
+"""Size of a chunk of vectors, each with a checksum."""
 
 WHOLE_COLUMNS = ("path", "digest")
 """Columns that are texts of their own in each row; the others are categories."""
@@ -60,7 +69,15 @@ def write_h5ad(draft: Path, table: ExportTable) -> None:
     data.write_h5ad(draft, convert_strings_to_categoricals=False)
     with h5py.File(draft, "r+") as file:  # AnnData would take all vectors at once
         file.pop("X", None)
-        vectors = file.create_dataset("X", (len(table), table.dim), table.dtype)
+        row_bytes = table.dim * np.dtype(table.dtype).itemsize
+        n_rows = min(len(table), max(1, CHUNK_BYTES // row_bytes))
+        vectors = file.create_dataset(
+            "X",
+            (len(table), table.dim),
+            table.dtype,
+            chunks=(n_rows, table.dim),
+            fletcher32=True,  # a checksum of each chunk, which every reader of HDF5 compares
+        )
         vectors.attrs["encoding-type"], vectors.attrs["encoding-version"] = "array", "0.2.0"
         for block in table.iter_blocks():
             vectors[block] = table.read_vectors(block)
@@ -104,7 +121,11 @@ def read_h5ad(path: Path, column: str | None) -> Incoming:
         try:
             vectors = _find_matrix(path, data, column)
             for start in range(0, n_rows, READ_ROWS):
-                yield np.asarray(vectors[start : start + READ_ROWS])
+                try:
+                    block = np.asarray(vectors[start : start + READ_ROWS])
+                except OSError as error:
+                    raise refuse_damaged(path, "vectors", error) from error
+                yield block
         finally:
             data.file.close()
 

@@ -225,3 +225,23 @@ def choose_column(
         got=shorten(got),
         remedy=remedy,
     )
+
+
+def refuse_damaged(path: Path, part: str, problem: object) -> ExchangeError:
+    """Build the error for a file that was damaged after it was written.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    part : str
+        Name of the part that is damaged.
+    problem : object
+        What is wrong with it.
+    """
+    return ExchangeError(
+        subject=f"{path}, {part}",
+        expected="what was written",
+        got=shorten(str(problem), 100),
+        remedy="Write the file again, or copy it again.",
+    )

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from featx.core.errors import ExchangeError
 from featx.exchange.export import export_cache
 from featx.exchange.imported import import_embeddings
 from featx.images.labels import clean_label
@@ -94,3 +95,22 @@ def test_an_import_of_others_goes_round_too(tmp_path: Path, suffix: str) -> None
     np.save(tmp_path / "v.npy", np.eye(4, 3, dtype=np.float32))
     import_embeddings(tmp_path / "v.npy", output=tmp_path / "before.h5", model="clip")
     go_round(tmp_path, suffix)
+
+
+@pytest.mark.parametrize("part", ["vectors", "texts"])
+@pytest.mark.parametrize("name", ["parquet", "arrow", "npz", "h5ad"])
+def test_a_byte_that_changed_is_found(tmp_path: Path, name: str, part: str) -> None:
+    pytest.importorskip(PACKAGES.get(name, "pyarrow"), reason="needs an extra")
+    if (name, part) == ("h5ad", "texts"):
+        pytest.skip("the columns of AnnData have no checksums")
+    vectors = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
+    write_odd_cache(tmp_path / "before.h5", vectors, ["first-label"] * 5)
+    file = tmp_path / f"first.{name}"
+    export_cache(tmp_path / "before.h5", file)
+    data = bytearray(file.read_bytes())
+    text = b"first-label" if name != "npz" else "first-label".encode("utf-32-le")
+    data[data.index(vectors[3].tobytes() if part == "vectors" else text) + 1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ExchangeError, match=rf"first\.{name}"):
+        import_embeddings(file, output=tmp_path / "after.h5")
+    assert not (tmp_path / "after.h5").exists()
