@@ -45,7 +45,8 @@ LEGEND_SIZE = 36
 """Area of a sign in the legend of a map, in square points."""
 
 MANY_POINTS = 2000
-"""Number of points above which they are drawn smaller, so that they do not cover each other."""
+"""Number of points above which they are drawn smaller, so that they do not cover each other, and as
+an image within an SVG or a PDF, which would be large."""
 
 
 def plot_learning_curve(curve: LearningCurve, *, ax: Axes | None = None) -> Axes:
@@ -281,19 +282,28 @@ def plot_map(
         MAP_INCHES + 0.6 + INCHES_PER_LETTER * max(map(len, names)),
         max(MAP_INCHES * min(float(height / max(width, 1e-9)), 1.2), 0.2 * len(names), 2) + 0.5,
     )
-    size = 7 if len(xy) > MANY_POINTS else 16
+    are_many = len(xy) > MANY_POINTS
+    size = 7 if are_many else 16
     handles: list[Any] = []
     for number, name in enumerate(shown):
         chosen = xy[of_point == name]
         colour, sign = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         handles.append(
             ax.scatter(
-                chosen[:, 0], chosen[:, 1], s=size, c=colour, marker=sign, alpha=0.75, linewidths=0
+                chosen[:, 0],
+                chosen[:, 1],
+                s=size,
+                c=colour,
+                marker=sign,
+                alpha=0.75,
+                linewidths=0,
+                rasterized=are_many,
             )
         )
     if others.any():
         rest = xy[others]
-        handles.append(ax.scatter(rest[:, 0], rest[:, 1], s=size, c=GREY, marker=".", zorder=0))
+        grey: dict[str, Any] = {"c": GREY, "marker": ".", "zorder": 0, "rasterized": are_many}
+        handles.append(ax.scatter(rest[:, 0], rest[:, 1], s=size, **grey))
     ax.set(xticks=[], yticks=[], aspect="equal", anchor="W")
     add_legend(ax, handles, names, is_beside=True, enlarge=(LEGEND_SIZE / size) ** 0.5)
     set_title(ax, title)

@@ -1,6 +1,7 @@
 """The figures of curves, logs and maps have the values that they were given."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from featx.analytics.row_map import RowMap
 from featx.core.errors import FeatxError
 from featx.finetune.log import Epoch
 from featx.fitting.learning_curve import CurvePoint, LearningCurve
-from featx.report.plot_curves import plot_learning_curve, plot_map, plot_tuning
+from featx.report.figures import write_figure
+from featx.report.plot_curves import MANY_POINTS, plot_learning_curve, plot_map, plot_tuning
 
 
 def draw(plot: Any, *values: Any, **options: Any) -> Any:
@@ -135,3 +137,10 @@ def test_map_takes_positions_and_labels_of_ones_own() -> None:
 
 def test_map_of_one_point_is_drawn() -> None:
     assert list_legend(draw(plot_map, np.zeros((1, 2)), [""])) == ["no label (1)"]
+
+
+def test_map_of_many_points_is_an_image_within_a_vector_file(tmp_path: Path) -> None:
+    xy = np.random.default_rng(0).random((MANY_POINTS + 1, 2))
+    for n, is_image in ((MANY_POINTS, False), (MANY_POINTS + 1, True)):
+        write_figure(plot_map(xy[:n], ["a"] * n), tmp_path / "a.svg")
+        assert ("data:image/png" in (tmp_path / "a.svg").read_text("utf-8")) == is_image
