@@ -41,6 +41,9 @@ MAX_COLOURED = 20
 MAP_INCHES = 4.4
 """Width of a map."""
 
+N_LAYERS = 10
+"""Number of parts of each class that are drawn in turn, so that no class covers the others."""
+
 LEGEND_SIZE = 36
 """Area of a sign in the legend of a map, in square points."""
 
@@ -284,28 +287,32 @@ def plot_map(
     )
     are_many = len(xy) > MANY_POINTS
     size = 7 if are_many else 16
-    handles: list[Any] = []
-    for number, name in enumerate(shown):
-        chosen = xy[of_point == name]
-        colour, sign = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-        handles.append(
-            ax.scatter(
-                chosen[:, 0],
-                chosen[:, 1],
-                s=size,
-                c=colour,
-                marker=sign,
-                alpha=0.75,
-                linewidths=0,
-                rasterized=are_many,
-            )
+    looks: list[tuple[Array, dict[str, Any]]] = [
+        (
+            xy[of_point == name],
+            {
+                "c": COLOURS[number % len(COLOURS)],
+                "marker": MARKERS[number % len(MARKERS)],
+                "alpha": 0.75,
+                "linewidths": 0,
+            },
         )
+        for number, name in enumerate(shown)
+    ]
     if others.any():
-        rest = xy[others]
-        grey: dict[str, Any] = {"c": GREY, "marker": ".", "zorder": 0, "rasterized": are_many}
-        handles.append(ax.scatter(rest[:, 0], rest[:, 1], s=size, **grey))
+        looks.append((xy[others], {"c": GREY, "marker": ".", "zorder": 0}))
+    handles = []
+    n_layers = N_LAYERS if are_many else 1
+    for layer in range(n_layers):
+        for chosen, look in looks:
+            points = chosen[layer::n_layers]
+            handles.append(
+                ax.scatter(points[:, 0], points[:, 1], s=size, rasterized=are_many, **look)
+            )
     ax.set(xticks=[], yticks=[], aspect="equal", anchor="W")
-    add_legend(ax, handles, names, is_beside=True, enlarge=(LEGEND_SIZE / size) ** 0.5)
+    add_legend(
+        ax, handles[: len(looks)], names, is_beside=True, enlarge=(LEGEND_SIZE / size) ** 0.5
+    )
     set_title(ax, title)
     return ax
 
