@@ -80,3 +80,23 @@ def test_demo_ends_in_a_report_that_fetches_nothing(demo: Any) -> None:
     page = (folder / "demo.html").read_text(encoding="utf-8")
     assert len(page) < 10e6
     assert not re.search(r"(src|href)=[\"'](?!data:|#)", page)
+
+
+@pytest.mark.slow
+def test_report_of_the_demo_in_a_browser(demo: Any, browser: Any, axe: str) -> None:
+    from tests.report.browser import check_page
+
+    folder, _ = demo
+    check_page(browser, axe, folder / "demo.html")
+    with browser.open_page(folder / "demo.html") as page:
+        page.tab_to("#map-point")
+        for key in ("ArrowRight", "ArrowUp"):
+            page.press(key)
+            page.wait_for("document.querySelector('#map-tip img')?.naturalWidth > 20")
+        button = ".miss [data-cell^='0,']"
+        page.click(button)
+        page.wait_for("document.querySelector('#images-cards img').naturalWidth > 20")
+        page.press("Escape")
+        assert page.is_focused(button)
+        assert page.count("img[alt^='class map']") > 20
+        page.check_quiet()

@@ -13,6 +13,7 @@ from featx.report.gallery import Card, Section, write_gallery
 from featx.report.montage import montage
 from featx.report.suggestions import write_suggested
 from tests.report.browser import PHONE, Browser, check_page
+from tests.report.test_class_maps import MAPS
 from tests.report.test_gallery import build_sections
 
 pytestmark = pytest.mark.slow
@@ -49,8 +50,16 @@ def write_suggestions(cache: Path, output: Path) -> None:
     write_suggested(output, featx.suggest(cache, n=3), cache)
 
 
+def write_class_maps(cache: Path, output: Path) -> None:
+    featx.write_maps(MAPS, output)
+
+
 @pytest.mark.parametrize(
-    "write", [write_strange, write_montage, write_found, write_findings, write_suggestions]
+    "write",
+    [
+        *(write_strange, write_montage, write_found),
+        *(write_findings, write_suggestions, write_class_maps),
+    ],
 )
 def test_page_is_quiet_and_open_to_all(
     write: Callable[[Path, Path], None],
