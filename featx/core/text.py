@@ -90,7 +90,7 @@ def show_text(text: str, limit: int = LIMIT) -> str:
 
 
 def count_noun(n: int, noun: str) -> str:
-    """Write a number with its noun, in the plural if need be.
+    """Write a number with its noun, in the plural if need be, and thousands grouped.
 
     Parameters
     ----------
@@ -101,10 +101,10 @@ def count_noun(n: int, noun: str) -> str:
 
     Examples
     --------
-    >>> count_noun(1, "row"), count_noun(2, "row")
-    ('1 row', '2 rows')
+    >>> count_noun(1, "row"), count_noun(2000, "row")
+    ('1 row', '2,000 rows')
     """
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def is_number(text: str) -> bool:

@@ -69,14 +69,14 @@ function drawMap(map) {
       if (isNear(x, y)) pen.drawImage(getSprite(getMark(labels[at])), x - side / 2, y - side / 2, side, side);
     }
     pen.strokeStyle = style.getPropertyValue("--ink");
-    pen.lineWidth = 1.5;
+    pen.lineWidth = n > 3000 ? 1 : 1.5;
     pen.beginPath();
     for (let at = 0; at < n; at += 1) {
       if (!visible[at] || !wrong[at]) continue;
       const x = toX(at), y = toY(at);
       if (!isNear(x, y)) continue;
-      pen.moveTo(x + size + 3, y);
-      pen.arc(x, y, size + 3, 0, 2 * Math.PI);
+      pen.moveTo(x + size + 2.5, y);
+      pen.arc(x, y, size + 2.5, 0, 2 * Math.PI);
     }
     pen.stroke();
     if (hovered >= 0) {
