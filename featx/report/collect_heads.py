@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from featx.cache.reader import Cache
-from featx.core.errors import FeatxError
+from featx.core.errors import CacheError, FeatxError, HeadError
 from featx.core.text import count_noun
 from featx.core.typing import Float64Array, IntArray, Measure
 from featx.fitting.evaluate import find_evaluated
@@ -92,10 +92,22 @@ def score_head(
     Raises
     ------
     FeatxError
-        If the head cannot be used with the cache.
+        If the head cannot be used with the cache, or with the split that is asked for.
     """
-    split = split or find_evaluated(cache.list_splits()) or "all"
-    scored = ScoredRows.read(cache, head, split=split)
+    chosen = split or find_evaluated(cache.list_splits()) or "all"
+    try:
+        scored = ScoredRows.read(cache, head, split=chosen)
+    except (CacheError, HeadError) as error:  # such as rows without labels
+        if split is not None:
+            raise
+        return ScoredHead(
+            name=name,
+            head=head,
+            split=chosen,
+            scored=None,
+            scores=None,
+            notes=(f"Not scored: expected {error.expected}, got {error.got}.",),
+        )
     unseen = scored.select_unseen()
     if unseen is not None:
         notes = scored.list_notes(scored.count_alike(cache))
@@ -106,7 +118,7 @@ def score_head(
         return ScoredHead(
             name=name,
             head=head,
-            split=split,
+            split=chosen,
             scored=unseen,
             scores=unseen.score(),
             notes=tuple(f"{text}." for text in notes),

@@ -55,7 +55,8 @@ def add_class_maps(
             maps, n_missing = _draw(explainer, chosen, images, shown)
             text = explainer.text
     except FeatxError as error:
-        return replace(part, map_note=f"No class maps: {error}")
+        told = f"No class maps: expected {error.expected}, got {error.got}."
+        return replace(part, map_note=told)
     if len(maps) < len(rows):
         text = f"{text} They are drawn for {len(maps)} of {count_noun(len(rows), 'image')}."
     if n_missing:

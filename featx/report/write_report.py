@@ -11,11 +11,11 @@ from typing import Any
 
 from featx.analytics.row_images import RowImages
 from featx.cache.inputs import check_not_of_cache
-from featx.core.errors import FeatxError
+from featx.core.errors import FeatxError, require
 from featx.core.notes import note
 from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
-from featx.core.typing import MapMethod, PathLike, SplitChoice
+from featx.core.typing import MapMethod, PathLike, SplitChoice, check_choice
 from featx.fitting.comparable import find_comparable
 from featx.fitting.compare import name_heads
 from featx.fitting.inputs import CacheLike, HeadLike, opened_cache, read_head
@@ -149,6 +149,8 @@ def write_report(  # noqa: PLR0913
         If a head can take none of the embeddings.
     SourceError
         If the source cannot be read.
+    MissingExtraError
+        If ``"umap"`` is asked for and umap-learn is not installed.
     FeatxError
         If the page cannot be written, or another program wrote the file that is there.
 
@@ -166,6 +168,9 @@ def write_report(  # noqa: PLR0913
     """
     start = time.perf_counter()
     check_seed(seed)
+    check_choice("map_method", map_method, MapMethod)
+    if map_method == "umap":
+        require("umap", "umap")  # before the work
     output = _check_page(output)
     named = _name_heads(heads)
     for given in named.values():

@@ -241,11 +241,16 @@ def test_counts_and_samples_are_of_all_rows(
     assert sorted(contents.points.rows.tolist()) == list(range(60))
 
 
-def test_a_cache_without_labels_has_a_page(make_cache: MakeCache, collect: Collect) -> None:
+def test_a_cache_without_labels_has_a_page(
+    make_cache: MakeCache, tmp_path: Path, collect: Collect
+) -> None:
     path = make_cache(splits=False)
     with featx.open_cache(path) as cache:
         featx.label_cache(path, dict.fromkeys(cache.ids, ""), author="me")
-    contents, _ = collect(path, curve=True, **QUICK)
+    head = fit(make_cache("other.h5"), tmp_path)
+    contents, _ = collect(path, head, curve=True, **QUICK)
+    assert contents.heads[0].scores is None
+    assert contents.heads[0].notes == ("Not scored: expected labelled rows, got none.",)
     assert contents.classes == []
     assert contents.counts.tolist() == [[60]]
     assert len(contents.samples[0]) == 8
