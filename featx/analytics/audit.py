@@ -11,7 +11,7 @@ import numpy as np
 from featx.analytics.audit_report import AuditReport
 from featx.analytics.blank import find_blank
 from featx.analytics.duplicates import find_near_duplicates
-from featx.analytics.label_errors import LabelledRows, find_label_errors
+from featx.analytics.label_errors import LabelErrors, LabelledRows, find_label_errors
 from featx.analytics.outliers import find_outliers
 from featx.analytics.row_images import RowImages
 from featx.cache.joined import open_cache
@@ -85,16 +85,38 @@ def audit(
     '12 labelled rows are too few; 100 can be judged'
     """
     with nullcontext(cache) if isinstance(cache, Cache) else open_cache(cache) as opened:
-        return _audit(opened, source, opened.get_info(embedding).name, progress)
+        name = opened.get_info(embedding).name
+        return audit_opened(opened, embedding=name, source=source, progress=progress)
 
 
-def _audit(
+def audit_opened(
     cache: Cache,
-    source: PathLike | Sequence[PathLike] | None,
+    *,
     embedding: str,
+    source: PathLike | Sequence[PathLike] | None,
+    max_classes: int | None = None,
     progress: bool | None,
 ) -> AuditReport:
-    """Audit an open cache."""
+    """Audit an open cache; of many classes, without its labels if need be.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    embedding : str
+        Name of the embedding.
+    source : path, sequence of paths or None
+        Source of the images; None for the source that the cache names.
+    max_classes : int, optional
+        Largest number of classes whose labels are judged: the time grows with them. Default: any.
+    progress : bool or None
+        Whether to show progress.
+
+    Returns
+    -------
+    AuditReport
+        The findings.
+    """
     cache.check_ids()
     joined = next((label for label in cache.labels if SEPARATOR in label), None)
     if joined is not None:
@@ -117,9 +139,14 @@ def _audit(
     )
     with show_progress(progress):
         vectors = cache.read_vectors(embedding, present)
-        label_errors = find_label_errors(
-            _take_labelled(cache, vectors, embedding=embedding, units=units), progress=progress
-        )
+        label_errors: LabelErrors | str
+        n_classes = len({label for label, _ in cache.count_labels() if label})
+        if max_classes is not None and n_classes > max_classes:
+            label_errors = f"{n_classes:,} classes take long; featx.audit judges them"
+        else:
+            label_errors = find_label_errors(
+                _take_labelled(cache, vectors, embedding=embedding, units=units), progress=progress
+            )
         with stage("looking for outliers"):
             classes = np.unique(cache.labels[present].astype(str), return_inverse=True)
             outliers = find_outliers(

@@ -208,7 +208,7 @@ def arrange_rows(
             got=str(max_rows),
             remedy="Pass max_rows=5000.",
         )
-    umap = _import_umap() if method == "umap" else None  # before the work
+    umap = import_umap() if method == "umap" else None  # before the work
     limit = MAX_ROWS[method] if max_rows is None else max_rows
     n_rows, shown = len(chosen), chosen
     if limit is not None and n_rows > limit:
@@ -279,7 +279,7 @@ def _build_start(points: Float32Array, seed: int) -> Float32Array:
     return np.asarray((start + jitter) * 1e-4, np.float32)
 
 
-def _import_umap() -> Any:
+def import_umap() -> Any:
     """Import umap-learn, which warns if it finds no TensorFlow."""
     with ignore_warnings(ImportWarning):
         return require("umap", "umap", distribution="umap-learn")

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from featx.analytics.audit import audit as audit_cache
+from featx.analytics.audit import audit_opened
 from featx.analytics.row_images import RowImages
 from featx.cache.reader import Cache
 from featx.core.address import list_paths, name_location
@@ -16,7 +16,7 @@ from featx.core.typing import MapMethod, PathLike
 from featx.heads.head import Head
 from featx.heads.target_head import TargetHead
 from featx.heads.versions import find_versions
-from featx.report.collect_curve import collect_curve, collect_tuning
+from featx.report.collect_curve import MAX_CLASSES, collect_curve, collect_tuning
 from featx.report.collect_data import (
     count_rows,
     draw_map,
@@ -120,7 +120,13 @@ def collect_report(
         ]
     audited = None
     if request.audit:
-        audited = audit_cache(cache, source=request.source, embedding=embedding, progress=None)
+        audited = audit_opened(
+            cache,
+            embedding=embedding,
+            source=request.source,
+            max_classes=MAX_CLASSES,
+            progress=None,
+        )
     findings = [] if audited is None else place_findings(audited, shown)
     samples = sample_classes(cache, classes, shown, seed=seed)
     curve = collect_curve(cache, embedding, seed=seed)

@@ -20,7 +20,7 @@ MAX_ROWS = 2_000
 """
 
 MAX_CLASSES = 100
-"""Largest number of classes of the curve: its time grows with them."""
+"""Largest number of classes of the curve, and of labels that are judged: time grows with them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from featx.analytics.audit_report import AuditReport
-from featx.analytics.row_map import map_rows
+from featx.analytics.row_map import arrange_rows
 from featx.cache.reader import Cache
 from featx.core.lookup import count_distinct
 from featx.core.text import count_noun
@@ -173,9 +173,8 @@ def draw_map(
     CacheError
         If there are too few rows with a vector.
     """
-    found = map_rows(
-        cache, method=method, embedding=embedding, max_rows=MAX_POINTS[method], seed=seed
-    )
+    chosen = cache.select(embedding=embedding)
+    found = arrange_rows(chosen, method, max_rows=MAX_POINTS[method], seed=seed)
     lacking = len(cache) - found.n_rows
     rest = f" {count_noun(lacking, 'row')} without a vector left out." if lacking else ""
     return MapPoints(

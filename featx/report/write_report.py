@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from featx.analytics.row_images import RowImages
+from featx.analytics.row_map import import_umap
 from featx.cache.inputs import check_not_of_cache
-from featx.core.errors import FeatxError, require
+from featx.core.errors import FeatxError
 from featx.core.notes import note
 from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
@@ -170,7 +171,7 @@ def write_report(  # noqa: PLR0913
     check_seed(seed)
     check_choice("map_method", map_method, MapMethod)
     if map_method == "umap":
-        require("umap", "umap")  # before the work
+        import_umap()  # before the work
     output = _check_page(output)
     named = _name_heads(heads)
     for given in named.values():
