@@ -80,7 +80,7 @@ class ExactRunner:
 
     def __init__(self, backbone: Backbone, weights: LogitWeights, device: str) -> None:
         self._backbone, self._weights, self._device = backbone, weights, device
-        module = _get_embedder(backbone)
+        module = get_embedder(backbone)
         with plain_torch():
             example = build_noise(backbone)
             self._network = build_map_network(module, example, name=backbone.name)
@@ -129,7 +129,7 @@ class GradCamRunner:
 
     def __init__(self, backbone: Backbone, weights: LogitWeights, device: str) -> None:
         self._backbone, self._device = backbone, device
-        module = _get_embedder(backbone)
+        module = get_embedder(backbone)
         with plain_torch():
             cut = cut_at_last_map(module, build_noise(backbone), name=backbone.name)
             self._weight = torch.from_numpy(weights.weight).float().to(device)
@@ -186,7 +186,14 @@ def build_noise(backbone: Backbone) -> torch.Tensor:
     return backbone.preprocess.normalise(torch.from_numpy(noise[None]))
 
 
-def _get_embedder(backbone: Backbone) -> Embedder:
+def get_embedder(backbone: Backbone) -> Embedder:
+    """Return the network of a backbone that has a name.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The backbone.
+    """
     module = backbone.module
     assert isinstance(module, Embedder), "backbones that have a name are read by an Embedder"
     return module

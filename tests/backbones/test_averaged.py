@@ -1,5 +1,7 @@
 """Networks of the zoo whose embedding is an average of feature maps, and those that are refused."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from featx.backbones.averaged import MapNetwork, build_map_network
 from featx.backbones.build import build_network
 from featx.backbones.embedder import Embedder
 from featx.backbones.last_map import cut_at_last_map
-from featx.backbones.registry import get_backbone_spec
+from featx.backbones.registry import get_backbone_spec, list_backbones
 from featx.backbones.torchvision_zoo import list_specs
 from featx.core.errors import BackboneError
 from featx.core.torch_state import plain_torch
@@ -31,8 +33,10 @@ REFUSED = (
 )
 """Networks of the zoo with layers behind the pooling."""
 
+PAGE = Path(__file__).parents[2] / "docs/how_to/explain.md"
+
 SIDE = 96
-SIDES = {"inception_v3": 107}
+SIDES = {"inception_v3": 107, "lenet5": 32, "zfnet": 224}
 
 
 def build(name: str) -> tuple[Any, Any]:
@@ -92,11 +96,24 @@ def test_map_of_a_network_that_ends_in_an_average_is_exact(name: str) -> None:
     assert measure_excess(network, batch) < 1e-4
 
 
+def test_page_lists_every_network_in_its_row() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (exact[^|]*?|refused[^|]*?) \| (`.*`) \|$", text, re.M))
+    listed = [set(re.findall(r"`(\w+)`", row)) for row in rows.values()]
+    factors = {name for name in EXACT if name.startswith("convnext")}
+    assert listed == [{*EXACT, "mini"} - factors, factors, {*REFUSED, "lenet5", "zfnet"}]
+    assert set().union(*listed) == {
+        name for name in list_backbones() if get_backbone_spec(name).is_builtin
+    }
+
+
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[] if name == "mobilenet_v3_small" else [pytest.mark.slow])
-        for name in REFUSED
+        pytest.param(
+            name, marks=[] if name in ("mobilenet_v3_small", "lenet5") else [pytest.mark.slow]
+        )
+        for name in (*REFUSED, "lenet5", "zfnet")
     ],
 )
 def test_network_with_layers_behind_the_average_is_refused(name: str) -> None:
