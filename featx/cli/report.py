@@ -32,7 +32,7 @@ def report(
         choose("split", SplitChoice, "Rows to judge heads by.  [default: val, or test, or all]"),
     ] = None,
     map_method: Annotated[
-        MapMethod, choose("map", MapMethod, "Way to arrange the rows on the map.")
+        MapMethod, choose("map_method", MapMethod, "Way to arrange the rows on the map.")
     ] = "pca",
     no_audit: Annotated[
         bool,
