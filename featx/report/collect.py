@@ -30,10 +30,10 @@ from featx.report.collect_heads import (
     ScoredHead,
     add_predictions,
     build_head_part,
-    pair_heads,
     score_head,
 )
 from featx.report.collect_maps import add_class_maps
+from featx.report.collect_pairs import pair_heads
 from featx.report.collect_targets import collect_target
 from featx.report.commands import list_commands
 from featx.report.contents import HeadPart, MapPoints, ReportContents

@@ -21,7 +21,7 @@ from featx.report.shown_rows import ShownRows
 MAX_POINTS: dict[MapMethod, int] = {"pca": 10_000, "tsne": 3_000, "umap": 5_000}
 """Largest number of rows on the map: 10 s of one core, and what a browser shows at once."""
 
-MAX_SAMPLES, MAX_PER_CLASS = 600, 8
+MAX_SAMPLES, MAX_PER_CLASS = 1_000, 8
 """Largest number of samples of all classes together, and of each class."""
 
 MAX_FAILURES = 50

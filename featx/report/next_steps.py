@@ -43,7 +43,7 @@ def list_summary(
     of_classes = f" of {len(classes):,} classes" if classes else ""
     named = f", splits {', '.join(splits)}" if splits else ", no splits"
     told = [
-        f"{count_noun(len(cache), 'row')}, {n_labelled:,} labelled{of_classes}{named}; "
+        f"{_count_rows(len(cache))}, {n_labelled:,} labelled{of_classes}{named}; "
         f"embeddings: {', '.join(cache.embeddings)}."
     ]
     told += [_describe_scores(one) for one in heads]
@@ -68,9 +68,13 @@ def _describe_scores(one: ScoredHead) -> str:
     low, high = scores.accuracy_ci95
     return (
         f"{one.name}: accuracy {scores.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}) on "
-        f"{count_noun(scores.n_rows, 'row')} of {one.split}; always {scores.majority_class}: "
+        f"{_count_rows(scores.n_rows)} of {one.split}; always {scores.majority_class}: "
         f"{scores.majority_accuracy:.3f}."
     )
+
+
+def _count_rows(n_rows: int) -> str:
+    return f"{n_rows:,} {'row' if n_rows == 1 else 'rows'}"
 
 
 def list_next_steps(

@@ -1,0 +1,109 @@
+"""Parts of a report that are decided from a few values: pairs, next steps, shown rows."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import featx
+from featx.finetune.advise import choose_blocks
+from featx.fitting.learning_curve import CurvePoint, LearningCurve
+from featx.heads.compare import compare_predictions
+from featx.report.collect_curve import CollectedCurve
+from featx.report.collect_pairs import describe_pair
+from featx.report.next_steps import list_next_steps
+from featx.report.shown_rows import ShownRows
+from tests.builders import MakeCache
+
+ANTS = np.array(["ants"] * 20)
+
+
+@pytest.mark.parametrize(
+    ("n_wrong_first", "n_wrong_second", "told"),
+    [
+        (20, 0, "b is better than a: +100.0 points of accuracy (95 % interval +100.0 to +100.0"),
+        (0, 20, "a is better than b: +100.0 points of accuracy (95 % interval +100.0 to +100.0"),
+        (1, 0, "Cannot tell b from a: +5.0 points"),
+        (0, 1, "Cannot tell b from a: -5.0 points"),
+        (3, 3, "Cannot tell b from a: +0.0 points"),
+    ],
+)
+def test_describe_pair_names_a_better_head_only_if_it_is_one(
+    n_wrong_first: int, n_wrong_second: int, told: str
+) -> None:
+    first, second = ANTS.copy(), ANTS.copy()
+    first[:n_wrong_first] = "bees"
+    second[:n_wrong_second] = "bees"
+    scores = compare_predictions(ANTS, first, second)
+    assert describe_pair("a", "b", scores, scores.p_value).startswith(told)
+    assert describe_pair("a", "b", scores, 0.2).startswith("Cannot tell")  # after a correction
+    assert "corrected for 3 pairs" in describe_pair("a", "b", scores, 0.2, n_pairs=3)
+
+
+def build_curve(low: float, high: float) -> CollectedCurve:
+    """Build a curve of all rows whose last step has an interval."""
+    last = CurvePoint(
+        rows_per_class=40.0,
+        accuracy=0.9,
+        accuracy_ci95=(0.85, 0.94),
+        step=(low + high) / 2,
+        step_ci95=(low, high),
+    )
+    curve = LearningCurve(
+        points=(last,), majority_accuracy=0.5, balanced_ci95=(0.85, 0.94), n_classes=2, n_rows=80
+    )
+    return CollectedCurve(curve=curve, note="", is_whole=True, choice=choose_blocks(40, curve))
+
+
+def list_steps(path: Path, curve: CollectedCurve | None, **options: Any) -> list[tuple[str, str]]:
+    with featx.open_cache(path) as cache:
+        found = {"heads": [], "audited": None, "embedding": "tiny"} | options
+        return list_next_steps(cache, ["ants", "bees"], ["train", "val"], curve=curve, **found)
+
+
+@pytest.mark.parametrize(("low", "helps"), [(0.01, True), (-0.01, False)])
+def test_more_labels_are_a_step_only_if_both_ends_of_the_interval_say_so(
+    cache_path: Path, low: float, helps: bool
+) -> None:
+    steps = list_steps(cache_path, build_curve(low, 0.05))
+    told = [text for text, _ in steps if text.startswith("Label more rows")]
+    assert bool(told) == helps
+    if helps:
+        assert "+1.0 to +5.0 points. No row is left to label: extract more images." in told[0]
+
+
+def test_a_curve_of_a_sample_says_nothing_of_more_labels(cache_path: Path) -> None:
+    steps = list_steps(cache_path, CollectedCurve(curve=build_curve(0.01, 0.05).curve, note=""))
+    assert steps[-1] == (
+        "Whether more labels or fine-tuning would help was not measured here.",
+        f"featx advise {cache_path}",
+    )
+
+
+def test_an_audit_that_was_not_made_is_a_step(cache_path: Path) -> None:
+    assert list_steps(cache_path, None)[0][1].startswith(f"featx audit {cache_path} --table ")
+
+
+def test_without_splits_and_heads_these_are_the_steps(make_cache: MakeCache) -> None:
+    path = make_cache(splits=False)
+    with featx.open_cache(path) as cache:
+        steps = list_next_steps(
+            cache, ["ants", "bees"], [], heads=[], audited=None, curve=None, embedding="tiny"
+        )
+    commands = [command.split()[1] for _, command in steps]
+    assert commands == ["audit", "split", "fit-head"]
+
+
+def test_shown_rows_are_held_once_in_the_order_of_their_first_mention(cache_path: Path) -> None:
+    with featx.open_cache(cache_path) as cache:
+        shown = ShownRows(cache, ["ants", "bees"], ["train", "val"])
+        assert shown.place([7, 3]).tolist() == [0, 1]
+        assert shown.place([3, 50, 7], as_cards=True).tolist() == [1, 2, 0]
+        assert shown.rows.tolist() == [7, 3, 50]
+        columns, note = shown.read(None, 0)
+        assert list(columns.ids) == cache.ids[[7, 3, 50]].tolist()
+        assert columns.labels.tolist() == [0, 0, 1]
+        assert columns.splits.tolist() == [0, 0, 1]
+    assert columns.thumbnails == [None] * 3
+    assert note == ""
