@@ -189,9 +189,9 @@ def fuzz(path: Path, content: bytes, seeds: range) -> Counter[str]:
 
 
 def test_any_sealed_file_is_read_right_or_refused(tmp_path: Path, content: bytes) -> None:
-    counts = fuzz(tmp_path / "c.h5", content, range(100))
+    counts = fuzz(tmp_path / "c.h5", content, range(50))
     # All ways were walked. Few readings refuse anything: opening looks at the structure.
-    assert all(counts[key] > 3 for key in ("unopened", "read", "sound", "problems")), counts
+    assert all(counts[key] > 1 for key in ("unopened", "read", "sound", "problems")), counts
 
 
 @pytest.mark.slow
