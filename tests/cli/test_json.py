@@ -174,15 +174,7 @@ def test_json_of_a_command_is_an_object_of_known_keys(
 
 
 @pytest.mark.slow
-def test_json_of_long_commands_is_an_object_of_known_keys(place: Path, run_cli: Any) -> None:
-    for line in LONG_LINES:
-        result = run_cli(*line.split(), "--json")
-        assert result.code == 0, result.err
-        check_keys(json.loads(result.out))
-
-
-@pytest.mark.slow
-def test_page_lists_no_key_that_no_command_prints(
+def test_commands_long_ones_too_print_every_key_of_the_page_and_no_other(
     place: Path, run_cli: Any, cache_path: Path
 ) -> None:
     run_cli(*["extract", "photos", "bad.jpg", "-o", "failed.h5", "--backbone", "tests-tiny"])
@@ -195,7 +187,10 @@ def test_page_lists_no_key_that_no_command_prints(
 
             torch.save({"weight": torch.zeros(2)}, "mine.pth")
         result = run_cli(*line.replace("large.h5", str(cache_path)).split(), "--json")
-        found |= {key for key, _ in iter_keys(json.loads(result.out))}
+        assert result.code in (0, 3), result.err
+        told = json.loads(result.out)
+        check_keys(told)
+        found |= {key for key, _ in iter_keys(told)}
     assert {key for key, _ in read_page()} - found == set()
 
 

@@ -481,13 +481,12 @@ def test_extract_on_cuda_is_close_to_the_cpu(run: Any, photos: Path, photos_cach
         assert cuda.get_info().provenance.device.startswith("cuda")
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize(
     ("backbone", "file", "least"),
     [
-        pytest.param(
-            "mobilenet_v2", "mobilenet_v2-imagenet-backbone.pth", 0.948, marks=pytest.mark.slow
-        ),
+        ("mobilenet_v2", "mobilenet_v2-imagenet-backbone.pth", 0.948),
         ("squeezenet1_1", "squeezenet1_1-imagenet.pth", 0.92),
     ],
 )
