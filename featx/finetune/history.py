@@ -89,7 +89,7 @@ def find_tuning_history(
     history : TuningHistory or None
         None if the weights were not fine-tuned by featx, or are not there any more.
     reason : str
-        Sentence that says why there is none; empty if there is one.
+        Sentence without a full stop that says why there is none; empty if there is one.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def find_tuning_history(
         restore_backbone(info.fingerprint, origin, subject=str(cache.path), weights=word)
         return _build_history(path, metadata), ""
     except FeatxError as error:
-        return None, str(error)
+        return None, str(error).removesuffix(".")
     except (AttributeError, KeyError, TypeError, ValueError):
         return None, f"{path}: the metadata do not tell the epochs"
 
