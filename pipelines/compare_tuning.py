@@ -315,7 +315,7 @@ def main() -> None:
         "--n-test", type=int, default=100, help="test images per class, of CIFAR-10"
     )
     parser.add_argument("--backbone", default="mobilenet_v2")
-    parser.add_argument("--weights", default="DEFAULT")
+    parser.add_argument("--weights", help="default: the file for the backbone in --data")
     parser.add_argument("--size", type=int, help="pixels per side")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, help="default: 10, or as many as make 400 steps")
@@ -324,6 +324,9 @@ def main() -> None:
     parser.add_argument("--blocks", nargs="+", default=["0", "1", "2", "4", "auto"])
     arguments = parser.parse_args()
     arguments.work = arguments.work.resolve()  # paths in a table are those of its folder, else
+    if arguments.weights is None:
+        found = sorted((arguments.data / "weights").glob(f"{arguments.backbone}-*"))
+        arguments.weights = str(found[0]) if found else "DEFAULT"
     warnings.simplefilter("ignore", featx.FeatxWarning)
     study = Study(find_source(arguments), arguments)
     study.prepare()

@@ -44,7 +44,17 @@ OTHERS = {
     *("--torch-backend", "--shm-size", "--model", "--out", "--rounds", "--photos", "--seconds"),
     *("--images", "--work", "--table", "--sizes", "--ways", "--plot", "--preload"),
     *("--stop", "--train", "--test", "--small"),
-    *("--seeds", "--n-test", "--blocks", "--backbones", "--dims", "--old", "--parts"),
+    *(
+        "--cifar",
+        "--data",
+        "--seeds",
+        "--n-test",
+        "--blocks",
+        "--backbones",
+        "--dims",
+        "--old",
+        "--parts",
+    ),
     *("--array", "--dependency", "--parsable"),
     *("--head", "--port", "--address", "--disable-usage-stats"),
 }
