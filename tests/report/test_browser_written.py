@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import featx
 from featx.core.errors import FeatxWarning
@@ -103,4 +104,39 @@ def test_mistakes_among_ants_and_bees_are_seen_without_scripts(
         mistakes = "h3[id$=mistakes] + p + .cards"
         assert page.count(f"{mistakes} .wrong") > 20
         assert page.is_shown(f"{mistakes} img[alt^='class map']")
+        page.check_quiet()
+
+
+@pytest.fixture(scope="module")
+def many_page(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: str) -> Path:
+    """A report of 1,000 classes of 10 images each."""
+    folder = tmp_path_factory.mktemp("many")
+    for label in range(1000):
+        (folder / f"images/class {label:04}").mkdir(parents=True)
+        for number in range(10):
+            pixels = (label % 10 * 25, label // 10 % 10 * 25, label // 100 * 25 + number)
+            image = Image.new("RGB", (24, 24), pixels)
+            image.save(folder / f"images/class {label:04}/{number}.png", compress_level=1)
+    cache = folder / "many.h5"
+    featx.extract(folder / "images", cache, backbone=tiny_backbone, progress=False)
+    featx.split_cache(cache, val=0.3)
+    head = featx.fit_head(cache, kind="nearest-mean")
+    report = featx.write_report(cache, head, folder / "many.html", audit=False)
+    assert (report.n_rows, report.n_points) == (10_000, 10_000)
+    return folder / "many.html"
+
+
+def test_a_thousand_classes(many_page: Path, browser: Browser, axe: str) -> None:
+    assert many_page.stat().st_size <= 10_000_000
+    check_page(browser, axe, many_page)
+    with browser.open_page(many_page) as page:
+        assert page.read("#map-shown") == "10,000 rows shown"
+        page.type_text("#map-search", "class 0777")
+        page.click("#map-classes [data-code='777']")
+        assert page.read("#map-shown") == "10 of 10,000 rows shown"
+        page.tab_to("#map-point")
+        page.wait_for("document.querySelector('#map-tip img')?.naturalWidth > 8")
+        page.click(".miss [data-cell^='0,']")
+        page.wait_for("document.querySelector('#images-cards img').naturalWidth > 8")
+        page.press("Escape")
         page.check_quiet()

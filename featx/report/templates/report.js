@@ -76,7 +76,7 @@ document.addEventListener("click", (event) => {
     const [number, label, said, n] = button.dataset.cell.split(",").map(Number);
     const { classes } = report.heads[number];
     const rows = button.dataset.rows ? button.dataset.rows.split(",").map(Number) : [];
-    const text = rows.length < n ? `${rows.length} of ${group(n)} rows, the most confident first.` : `${group(n)} ${n === 1 ? "row" : "rows"}, the most confident first.`;
+    const text = n === 1 ? "1 row." : `${rows.length < n ? `${rows.length} of ` : ""}${group(n)} rows, the most confident first.`;
     openImages(label === said ? `${classes[label]}, predicted correctly` : `${classes[label]}, predicted as ${classes[said]}`, text, rows);
   } else if (button?.classList.contains("copy")) {
     navigator.clipboard.writeText(button.previousElementSibling.textContent).then(() => {
