@@ -92,6 +92,11 @@ class Run:
         """The gain over the frozen head."""
         return Gain(gain=self.gain, low=self.gain_low, high=self.gain_high, p_value=self.p_value)
 
+    @property
+    def shown_gain(self) -> str:
+        """The gain over the frozen head, for the table."""
+        return str(self.over_head) if self.best_epoch else "0: the head was kept"
+
 
 @dataclass(frozen=True)
 class Study:
@@ -223,7 +228,7 @@ def compare_optimizers(study: Study) -> list[Run]:
             f"{run.lr:g}{'' if 0 < _find_rate(run) < 2 else ' (end of the grid)'}",
             f"{run.holdout_accuracy:.3f}",
             f"{run.accuracy:.3f} ({run.low:.3f} to {run.high:.3f})",
-            run.over_head,
+            run.shown_gain,
             f"{run.train_s:.0f}",
         ]
         for run in runs
@@ -265,7 +270,7 @@ def compare_blocks(study: Study) -> list[Run]:
     for way in sorted({run.way for run in runs}, key=int):
         by_seed = {run.seed: run for run in runs if run.way == way}
         own = list(by_seed.values())
-        gains = [by_seed[seed].over_head if seed in by_seed else "-" for seed in given.seeds]
+        gains = [by_seed[seed].shown_gain if seed in by_seed else "-" for seed in given.seeds]
         accuracy, seconds = mean(run.accuracy for run in own), mean(run.train_s for run in own)
         verdict = judge([run.over_head for run in own])
         rows.append([way, f"{accuracy:.3f}", *gains, verdict, f"{seconds:.0f}"])
