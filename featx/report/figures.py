@@ -211,7 +211,7 @@ def set_title(ax: Axes, *lines: str) -> None:
     write_names([title], ["\n".join(filter(None, lines))])
 
 
-def write_figure(ax: Axes, path: PathLike) -> None:
+def write_figure(ax: Axes | Sequence[Axes], path: PathLike) -> None:
     """Write the figure of axes as PNG, SVG or PDF for a paper, by the suffix of the file.
 
     A PNG has 300 dots per inch. Text stays text in an SVG and a PDF, whose fonts are embedded as
@@ -219,8 +219,8 @@ def write_figure(ax: Axes, path: PathLike) -> None:
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
-        Axes of the figure, such as `featx.plot_confusion` returns them.
+    ax : matplotlib.axes.Axes or sequence of them
+        Axes of the figure, such as `featx.plot_confusion` or `featx.plot_tuning` return them.
     path : path
         File to write: ``.png``, ``.svg`` or ``.pdf``. A figure of featx there is replaced.
 
@@ -249,7 +249,8 @@ def write_figure(ax: Axes, path: PathLike) -> None:
         _FILE_SETTINGS,
         ignore_warnings(UserWarning, "Glyph "),  # a sign without a font is drawn as a box
     ):
-        figure: Any = ax.get_figure(root=True)
+        first: Any = ax if hasattr(ax, "get_figure") else ax[0]
+        figure = first.get_figure(root=True)
         figure.savefig(stream, format=suffix[1:], dpi=DPI, metadata=STAMPS[suffix][1])
 
 

@@ -86,6 +86,13 @@ def test_tuning_has_losses_accuracies_and_rates() -> None:
     )
 
 
+def test_tuning_is_written_as_one_figure(tmp_path: Path) -> None:
+    write_figure(plot_tuning([build_epoch(0), build_epoch(1)]), tmp_path / "a.svg")
+    text = (tmp_path / "a.svg").read_text("utf-8")
+    assert "Cross-entropy (nats)" in text
+    assert "Learning rate" in text
+
+
 def test_tuning_draws_what_is_not_finite_nowhere() -> None:
     history = [build_epoch(0), build_epoch(1, train_loss=float("inf"), holdout_loss=1.0)]
     losses = draw(plot_tuning, history)[0]
