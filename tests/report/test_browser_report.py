@@ -314,3 +314,25 @@ def test_class_maps_are_beside_the_image(
             shown = [*contents.heads[0].mistakes, *contents.heads[0].unsure]
             shown += [*contents.heads[1].mistakes, *contents.heads[1].unsure]
             assert page.count("img[alt^='class map of']") == sum(len(one.maps) for one in shown)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("function makeImage", "function makeNone"),
+        ("</main>", "</main><script>document.title = 'broken'</script>"),
+        ("<main", "<main onclick='1' onfocusin=\"document.title = 'broken'\""),
+    ],
+    ids=["changed", "added", "attribute"],
+)
+def test_no_script_but_its_own_runs(tmp_path: Path, browser: Browser, old: str, new: str) -> None:
+    text = render_report(build_small())
+    assert text.count(old) == 1
+    path = tmp_path / "report.html"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with browser.open_page(path) as page:
+        page.evaluate("document.querySelector('main a').focus()")
+        page.settle()
+        assert page.evaluate("document.title") == "ants and other images"
+        assert any("Content Security Policy" in one for one in page.messages)
+        assert page.is_shown(".needs-script") == (old != "function makeImage")
