@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.analytics.row_map import map_rows
-from featx.core.errors import FeatxError
+from featx.core.errors import FeatxError, require
 from featx.core.typing import PathLike, PlotKind, check_choice
 from featx.finetune.log import read_log
 from featx.fitting.calibration_curve import measure_calibration_curve
 from featx.fitting.evaluate import evaluate
 from featx.fitting.learning_curve import measure_learning_curve
-from featx.report.figures import check_figure, write_figure
+from featx.report.figures import EXTRA, check_figure, write_figure
 from featx.report.plot_curves import plot_learning_curve, plot_map, plot_tuning
 from featx.report.plot_scores import plot_calibration, plot_classes, plot_confusion
 
@@ -79,6 +79,7 @@ def plot(kind: PlotKind, inputs: Sequence[PathLike], output: PathLike, **options
     _check_inputs(kind, inputs)
     _check_options(kind, given)
     check_figure(output)
+    require("matplotlib", EXTRA)  # before the work
     ax, values = DRAWERS[kind](inputs, given)
     write_figure(ax, output)
     title = ax.get_title(loc="left").replace("\n", "; ")

@@ -1,13 +1,14 @@
 """One call draws each kind of figure from files, and says which inputs and options it takes."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import featx
-from featx.core.errors import FeatxError
+from featx.core.errors import FeatxError, MissingExtraError
 from featx.core.typing import PlotKind, list_choices
 from featx.finetune.log import write_log
 from featx.report.plot import DRAWERS, INPUTS, OPTIONS, plot
@@ -70,3 +71,11 @@ def test_what_a_figure_does_not_take_is_refused(
 def test_wrong_output_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(FeatxError, match=r"ends in \.png"):
         plot("map", [tmp_path / "missing.h5"], tmp_path / "a.gif")
+
+
+def test_missing_matplotlib_is_told_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingExtraError, match=r"pip install matplotlib \(the extra plot of"):
+        plot("map", [tmp_path / "missing.h5"], tmp_path / "a.svg")
