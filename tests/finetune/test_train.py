@@ -23,7 +23,7 @@ from featx.core.errors import TuningError
 from featx.core.typing import IntArray
 from featx.finetune.cut import CutNetwork, cut_backbone
 from featx.finetune.learner import choose_precision
-from featx.finetune.recipe import MIN_STEPS
+from featx.finetune.recipe import N_EPOCHS
 from featx.heads.class_weights import weigh_classes
 from tests.builders import leave_draft
 
@@ -367,18 +367,25 @@ def test_training_of_batchnorm_on_a_last_batch_of_one_image_keeps_its_statistics
 # When it stops, and whose weights it keeps
 
 
-def test_training_on_random_labels_stops_early_and_says_why(tmp_path: Path) -> None:
+def test_training_on_random_labels_stops_early_and_says_why_and_so_does_its_bar(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     y = draw_random_labels(40)
-    maps = draw_maps(y * 0)
-    training = train(
-        tmp_path / "1", examples=build_examples(y, 10), maps=maps, epochs=60, patience=5
+    training = build_training(
+        tmp_path / "1", examples=build_examples(y, 10), maps=draw_maps(y * 0), epochs=60, patience=5
     )
-    n_epochs = len(training.history) - 1
+    training.run(progress=True)
+    n_epochs, n_train = len(training.history) - 1, len(training.request.examples.train)
     assert 30 < n_epochs < 50  # the rates are at a third after three fifths of the steps
     assert training.history[n_epochs - 5].lr > 0.01 / 3 > training.history[n_epochs - 4].lr
     assert training.stopped == (
         f"after epoch {n_epochs} of 60, because 5 epochs at low learning rates brought nothing "
         "better on the holdout"
+    )
+    line = capsys.readouterr().err.splitlines()[-1]
+    n_done = f"{n_epochs * n_train:,}"
+    assert line.startswith(
+        f"featx: epoch {n_epochs} of 60, stopped early: {n_done} of {n_done} images (100 %) in "
     )
 
 
@@ -388,27 +395,14 @@ def test_training_without_patience_runs_all_epochs(tmp_path: Path) -> None:
     assert len(training.history) == 1 + 20
 
 
-def test_training_without_epochs_makes_enough_steps(tmp_path: Path) -> None:
-    training = train(tmp_path / "1", epochs=None)
-    assert training.n_epochs == math.ceil(MIN_STEPS / N_STEPS)
-    assert len(training.history) == 1 + training.n_epochs
-    assert training.history[-1].lr < 1e-4 * training.history[1].lr
-
-
-def test_training_that_stops_early_ends_its_bar_there_and_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_training_without_epochs_makes_enough_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    y = draw_random_labels(40)
-    training = build_training(
-        tmp_path / "1", examples=build_examples(y, 10), maps=draw_maps(y * 0), epochs=60, patience=5
-    )
-    training.run(progress=True)
-    n_epochs, n_train = len(training.history) - 1, len(training.request.examples.train)
-    line = capsys.readouterr().err.splitlines()[-1]
-    n_done = f"{n_epochs * n_train:,}"
-    assert line.startswith(
-        f"featx: epoch {n_epochs} of 60, stopped early: {n_done} of {n_done} images (100 %) in "
-    )
+    monkeypatch.setattr("featx.finetune.recipe.MIN_STEPS", 80)
+    training = train(tmp_path / "1", epochs=None)
+    assert training.n_epochs == math.ceil(80 / N_STEPS) > N_EPOCHS
+    assert len(training.history) == 1 + training.n_epochs
+    assert training.history[-1].lr < 1e-3 * training.history[1].lr
 
 
 def test_training_keeps_the_weights_of_the_last_epoch(tmp_path: Path) -> None:
