@@ -1,4 +1,4 @@
-"""Measure reports: seconds, size of the page, and the largest memory of the process.
+"""Measure reports: seconds, CPU time, size of the page, and the largest memory of the process.
 
 1. Hymenoptera: 398 images, two heads on the embeddings of two networks, class maps and audit.
 2. CIFAR-10: 10,000 images, one head.
@@ -39,7 +39,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
-    print("data: seconds, MB of the page, images, MB of memory")
+    print("data: seconds, CPU time of all threads, MB of the page, images, MB of memory")
     if 1 in arguments.parts:
         cache = folder / "hymenoptera.h5"
         for network in (MOBILENET, SQUEEZENET):
@@ -102,11 +102,12 @@ def measure(name: str, cache: Path, *embeddings: str, kind: str = "logreg") -> N
     page = cache.with_suffix(".html")
     words = [str(cache), *map(str, heads), "-o", str(page)]
     script = (
-        "import json, resource, sys\n"
+        "import json, resource, sys, time\n"
         "import featx\n"
         "cache, *heads, _, page = sys.argv[1:]\n"
         "done = featx.write_report(cache, heads, page).to_dict()\n"
         "done['memory'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3\n"
+        "done['cpu'] = time.process_time()\n"
         "print(json.dumps(done))\n"
     )
     ran = subprocess.run(
@@ -114,8 +115,8 @@ def measure(name: str, cache: Path, *embeddings: str, kind: str = "logreg") -> N
     )
     done = json.loads(ran.stdout)
     print(
-        f"{name}: {done['seconds']:.1f} s, {done['n_bytes'] / 1e6:.1f} MB, "
-        f"{done['n_images']:,} images, {done['memory']:,.0f} MB",
+        f"{name}: {done['seconds']:.1f} s, CPU {done['cpu']:.1f} s, "
+        f"{done['n_bytes'] / 1e6:.1f} MB, {done['n_images']:,} images, {done['memory']:,.0f} MB",
         flush=True,
     )
 

@@ -355,3 +355,32 @@ def test_command_says_what_the_page_shows(
     assert first[1] == "  head.joblib: 0 wrong predictions"
     assert json.loads(run_cli(*words, "--json").out)["n_images"] == 12
     run_cli("report", tmp_path / "none.h5").check_error("none.h5")
+
+
+@pytest.mark.slow
+def test_the_flower_among_the_ants_is_among_the_first_mistakes(
+    shared: Path, tmp_path: Path, collect: Collect
+) -> None:
+    cache, flower = tmp_path / "hymenoptera.h5", "val/ants/892676922_4ab37dce07.jpg"
+    for name, weights in (
+        ("mobilenet_v2", "mobilenet_v2-imagenet-backbone.pth"),
+        ("squeezenet1_1", "squeezenet1_1-imagenet.pth"),
+    ):
+        featx.extract(
+            shared / "data/hymenoptera_data",
+            cache,
+            backbone=name,
+            weights=str(shared / "weights" / weights),
+            progress=False,
+        )
+    names = ("mobilenet_v2", "squeezenet1_1")
+    heads = [fit(cache, tmp_path, f"{name}.joblib", embedding=name) for name in names]
+    contents, done = collect(cache, heads, curve=True)
+    mobilenet, squeezenet = contents.heads
+    mistakes = [contents.rows.ids[one.row] for one in squeezenet.mistakes]
+    assert flower in mistakes[:8]
+    unsure = [contents.rows.ids[one.row] for one in mobilenet.unsure]
+    assert flower in unsure[:6]  # right by a hair: "ants" with a probability of 0.58
+    assert all(one.maps for part in contents.heads for one in (*part.mistakes, *part.unsure))
+    assert done.n_images == 398
+    assert done.n_bytes < 5_000_000
