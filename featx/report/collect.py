@@ -49,6 +49,8 @@ class ReportRequest:
     ----------
     heads : mapping of str to Head
         Heads by their names.
+    head_paths : mapping of str to str
+        Files of the heads by the same names, for the commands.
     output : path
         The page.
     source : path, sequence of paths or None
@@ -66,6 +68,7 @@ class ReportRequest:
     """
 
     heads: Mapping[str, Head]
+    head_paths: Mapping[str, str]
     output: PathLike
     source: PathLike | Sequence[PathLike] | None
     embedding: str
@@ -166,7 +169,10 @@ def collect_report(
         tuning_note=tuning_note,
         provenance=list_provenance(cache),
         commands=list_commands(
-            cache, request.heads, request.output, options=_list_options(request)
+            cache,
+            {request.head_paths[name]: head for name, head in request.heads.items()},
+            request.output,
+            options=_list_options(request),
         ),
     )
     return contents, shown

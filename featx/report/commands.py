@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from featx.backbones.spec import PENULTIMATE
 from featx.cache.format import EmbeddingInfo
+from featx.cache.label_columns import read_labels
 from featx.cache.reader import Cache
 from featx.core.address import name_location
 from featx.core.typing import PathLike
@@ -62,6 +63,7 @@ def list_commands(
         for info in infos
         if not info.fingerprint.is_imported
     ]
+    commands += _list_said(cache, path)
     commands += [
         (f"Fit {name}", _write_fit(head, name)) for name, head in heads.items() if _is_fitted(head)
     ]
@@ -69,6 +71,17 @@ def list_commands(
         ("Write this page", write_command("report", path, *heads, "-o", output, *options))
     )
     return commands
+
+
+def _list_said(cache: Cache, path: str) -> list[Command]:
+    """Say that people recorded labels or splits, which no command makes again by itself."""
+    if not cache.has_history:
+        return []
+    notes = read_labels(cache).recorded.records["note"].names
+    how = "; ".join(note for note in notes if note)
+    told = f" (splits: {how})" if how else ""
+    text = f"Labels or splits were recorded then{told}: the history of the cache has who and when"
+    return [(text, write_command("info", path))]
 
 
 def _write_extract(cache: Cache, info: EmbeddingInfo, path: str) -> str:

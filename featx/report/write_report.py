@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +13,7 @@ from typing import Any
 from featx.analytics.row_images import RowImages
 from featx.analytics.row_map import import_umap
 from featx.cache.inputs import check_not_of_cache
+from featx.core.address import name_location
 from featx.core.errors import FeatxError
 from featx.core.notes import note
 from featx.core.progress import show_progress, stage
@@ -189,6 +191,7 @@ def write_report(  # noqa: PLR0913
             embedding = embedding or first
         request = ReportRequest(
             heads=read,
+            head_paths={name: _name_file(name, given) for name, given in named.items()},
             output=output,
             source=source,
             embedding=opened.get_info(embedding).name,
@@ -235,6 +238,13 @@ def _check_page(output: PathLike) -> Path:
         )
     check_output(path)
     return path
+
+
+def _name_file(name: str, head: HeadLike) -> str:
+    """Name the file of a head, or one that a head without a file may be saved in."""
+    if not isinstance(head, Head):
+        return name_location(head)
+    return "-".join(re.findall(r"\w+", name)) + ".joblib"
 
 
 def _name_heads(

@@ -171,6 +171,24 @@ def test_a_head_that_cannot_be_judged_says_why(
     assert any("not scored" in one for one in contents.summary)
 
 
+def test_a_head_without_rows_to_show_has_the_scores_that_it_carries(
+    make_cache: MakeCache, tmp_path: Path, collect: Collect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.report.collect_heads.MAX_HELD_OUT", 10)
+    path = make_cache(splits=False)
+    flip(path, [3, 8])
+    head = fit(path, tmp_path)
+    part = collect(path, head, **QUICK)[0].heads[0]
+    carried = featx.load_head(head).cross_validation
+    assert carried is not None
+    assert part.scores == carried.scores
+    assert part.split == "all, held out"
+    assert not part.mistakes
+    assert part.n_mistakes == 2
+    assert all(not len(cell.rows) for cell in part.cells)
+    assert "they are too many" in part.notes[0]
+
+
 # --- several heads, other heads
 
 
@@ -315,13 +333,19 @@ def test_class_maps_lie_over_the_images_or_the_note_says_why_not(
 def test_commands_make_the_same_head_again(
     cache_path: Path, tmp_path: Path, collect: Collect, run_cli: RunCli
 ) -> None:
+    featx.split_cache(cache_path, val=0.25, seed=3, overwrite=True, author="me")
     head = fit(cache_path, tmp_path, kind="ridge", class_weight="balanced", scaling="l2")
-    commands = collect(cache_path, {"again.joblib": head}, **QUICK)[0].commands
-    told = next(command for text, command in commands if text == "Fit again.joblib")
-    words = shlex.split(told)
+    commands = collect(cache_path, {"balanced": head}, **QUICK)[0].commands
+    words = shlex.split(next(command for _, command in commands if " fit-head " in command))
+    assert words[words.index("-o") + 1] == str(head)
     again = tmp_path / "again.joblib"
     words[words.index("-o") + 1] = str(again)
     assert run_cli(*words[1:]).code == 0
+    assert any("splits: val=0.25, test=0, seed=3" in text for text, _ in commands)
+    (_, report), loaded = commands[-1], featx.load_head(head)
+    assert shlex.split(report)[:4] == ["featx", "report", str(cache_path), str(head)]
+    (_, report) = collect(cache_path, loaded, **QUICK)[0].commands[-1]
+    assert shlex.split(report)[3] == "head-1-ridge.joblib"
     first, second = featx.load_head(head), featx.load_head(again)
     assert (first.kind, first.params, first.options) == (
         second.kind,
