@@ -88,6 +88,7 @@ def fit(place: Any, fitted: featx.Head, n_classes: int, *args: Any, **options: A
         pytest.param({"kind": "linear-svm"}, id="svm"),
         pytest.param({"kind": "ridge"}, id="ridge"),
         pytest.param({"kind": "lda", "C": 0.1}, id="lda"),
+        pytest.param({"kind": "nearest-mean", "C": "auto"}, id="nearest-mean"),
     ],
 )
 def test_map_of_a_linear_head_is_exact(
