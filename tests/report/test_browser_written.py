@@ -8,7 +8,7 @@ from PIL import Image
 import featx
 from featx.core.errors import FeatxWarning
 from tests.conftest import COLOURS, write_image
-from tests.report.browser import DESKTOP, PHONE, Browser, check_page
+from tests.report.browser import DESKTOP, PHONE, Browser, Page, check_page
 
 pytestmark = pytest.mark.slow
 
@@ -20,16 +20,14 @@ STRANGE = (
 )
 
 
-@pytest.fixture(scope="module")
-def strange_page(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: str) -> Path:
-    """A report of classes with strange names, whose images have strange names, too."""
-    folder = tmp_path_factory.mktemp("strange")
+def write_strange(folder: Path, backbone: str) -> Path:
+    """Write a report of classes with strange names, whose images have strange names, too."""
     for number in range(48):
         name = f"<b>{number}<b> \"'& ${{1}} نمل.png"
         colour = list(COLOURS.values())[number % 2]
         write_image(folder / "images" / name, (40, 30), number, colour=colour)
     cache = folder / "strange <b>.h5"
-    featx.extract(folder / "images", cache, backbone=tiny_backbone, progress=False)
+    featx.extract(folder / "images", cache, backbone=backbone, progress=False)
     with featx.open_cache(cache) as opened:
         labels = {one: STRANGE[number % 4] for number, one in enumerate(opened.ids.tolist())}
     with pytest.warns(FeatxWarning, match="new label"):
@@ -40,9 +38,12 @@ def strange_page(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: str) -
     return folder / "strange.html"
 
 
-def test_strange_names_are_text(strange_page: Path, browser: Browser, axe: str) -> None:
-    check_page(browser, axe, strange_page)
-    with browser.open_page(strange_page) as page:
+def test_strange_names_are_text(
+    tmp_path: Path, tiny_backbone: str, browser: Browser, axe: str
+) -> None:
+    path = write_strange(tmp_path, tiny_backbone)
+    check_page(browser, axe, path)
+    with browser.open_page(path) as page:
         assert page.count("script") == 2
         assert page.count("main b b, i") == 0
         page.tab_to("#map-point")
@@ -54,63 +55,47 @@ def test_strange_names_are_text(strange_page: Path, browser: Browser, axe: str) 
         page.check_quiet()
 
 
-@pytest.fixture(scope="module")
-def bugs_page(shared_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of ants and bees, with two heads."""
-    photos = shared_path / "data/hymenoptera_data"
-    if not photos.is_dir():
-        pytest.skip(f"needs the shared folder, got nothing at {photos}")
-    folder = tmp_path_factory.mktemp("bugs")
-    featx.extract(photos, folder / "bugs.h5", backbone="mini", progress=False)
-    kinds = ("logreg", "nearest-mean")
-    heads = {kind: featx.fit_head(folder / "bugs.h5", kind=kind) for kind in kinds}
-    featx.write_report(folder / "bugs.h5", heads, folder / "bugs.html")
-    return folder / "bugs.html"
-
-
 @pytest.mark.shared
-def test_ants_and_bees_are_open_to_all(bugs_page: Path, browser: Browser, axe: str) -> None:
-    check_page(browser, axe, bugs_page)
-
-
-@pytest.mark.shared
-@pytest.mark.parametrize("width", [PHONE, DESKTOP])
-def test_ants_and_bees_are_seen(bugs_page: Path, browser: Browser, width: int) -> None:
-    with browser.open_page(bugs_page, width=width) as page:
-        page.tab_to("#map-point")
-        for key in ("Home", "ArrowUp", "ArrowRight", "End"):
-            page.press(key)
-            page.wait_for("document.querySelector('#map-tip img')?.naturalWidth > 20")
-        whole = page.read("#map-shown")
-        page.click("#map-classes [data-code='1']")
-        assert page.read("#map-shown") != whole
-        for number in range(2):
-            button = f".miss [data-cell^='{number},']"
-            page.click(button)
-            n_rows = int(page.read(button))
-            assert 0 < page.count("#images-cards img") <= n_rows
-            page.wait_for("document.querySelector('#images-cards img').naturalWidth > 20")
-            page.press("Escape")
-            assert page.is_focused(button)
-        assert page.count("img[alt^='class map of ants']") > 20
-        page.check_quiet()
-
-
-@pytest.mark.shared
-def test_mistakes_among_ants_and_bees_are_seen_without_scripts(
-    bugs_page: Path, browser: Browser
+def test_ants_and_bees_with_two_heads(
+    shared: Path, tmp_path: Path, browser: Browser, axe: str
 ) -> None:
-    with browser.open_page(bugs_page, scripts=False) as page:
+    cache, path = tmp_path / "bugs.h5", tmp_path / "bugs.html"
+    featx.extract(shared / "data/hymenoptera_data", cache, backbone="mini", progress=False)
+    kinds = ("logreg", "nearest-mean")
+    featx.write_report(cache, {kind: featx.fit_head(cache, kind=kind) for kind in kinds}, path)
+    check_page(browser, axe, path)
+    for width in (PHONE, DESKTOP):
+        with browser.open_page(path, width=width) as page:
+            check_parts(page)
+    with browser.open_page(path, scripts=False) as page:
         mistakes = "h3[id$=mistakes] + p + .cards"
         assert page.count(f"{mistakes} .wrong") > 20
         assert page.is_shown(f"{mistakes} img[alt^='class map']")
         page.check_quiet()
 
 
-@pytest.fixture(scope="module")
-def many_page(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: str) -> Path:
-    """A report of 1,000 classes of 10 images each."""
-    folder = tmp_path_factory.mktemp("many")
+def check_parts(page: Page) -> None:
+    """See that the map, its legend, and a cell of each head show images."""
+    page.tab_to("#map-point")
+    for key in ("Home", "ArrowUp", "ArrowRight", "End"):
+        page.press(key)
+        page.wait_for("document.querySelector('#map-tip img')?.naturalWidth > 20")
+    whole = page.read("#map-shown")
+    page.click("#map-classes [data-code='1']")
+    assert page.read("#map-shown") != whole
+    for number in range(2):
+        button = f".miss [data-cell^='{number},']"
+        page.click(button)
+        assert 0 < page.count("#images-cards img") <= int(page.read(button))
+        page.wait_for("document.querySelector('#images-cards img').naturalWidth > 20")
+        page.press("Escape")
+        assert page.is_focused(button)
+    assert page.count("img[alt^='class map of ants']") > 20
+    page.check_quiet()
+
+
+def write_many(folder: Path, backbone: str) -> Path:
+    """Write a report of 1,000 classes of 10 images each."""
     for label in range(1000):
         (folder / f"images/class {label:04}").mkdir(parents=True)
         for number in range(10):
@@ -118,7 +103,7 @@ def many_page(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: str) -> P
             image = Image.new("RGB", (24, 24), pixels)
             image.save(folder / f"images/class {label:04}/{number}.png", compress_level=1)
     cache = folder / "many.h5"
-    featx.extract(folder / "images", cache, backbone=tiny_backbone, progress=False)
+    featx.extract(folder / "images", cache, backbone=backbone, progress=False)
     featx.split_cache(cache, val=0.3)
     head = featx.fit_head(cache, kind="nearest-mean")
     report = featx.write_report(cache, head, folder / "many.html", audit=False)
@@ -126,10 +111,11 @@ def many_page(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: str) -> P
     return folder / "many.html"
 
 
-def test_a_thousand_classes(many_page: Path, browser: Browser, axe: str) -> None:
-    assert many_page.stat().st_size <= 10_000_000
-    check_page(browser, axe, many_page)
-    with browser.open_page(many_page) as page:
+def test_a_thousand_classes(tmp_path: Path, tiny_backbone: str, browser: Browser, axe: str) -> None:
+    path = write_many(tmp_path, tiny_backbone)
+    assert path.stat().st_size <= 10_000_000
+    check_page(browser, axe, path)
+    with browser.open_page(path) as page:
         assert page.read("#map-shown") == "10,000 rows shown"
         page.type_text("#map-search", "class 0777")
         page.click("#map-classes [data-code='777']")
