@@ -73,6 +73,11 @@ def _describe_scores(one: ScoredHead) -> str:
     )
 
 
+def _has_mistakes(one: ScoredHead) -> bool:
+    """Tell whether the page shows rows that a head has wrong."""
+    return one.scored is not None and bool((one.scored.predicted != one.scored.y).any())
+
+
 def _count_rows(n_rows: int) -> str:
     return f"{n_rows:,} {'row' if n_rows == 1 else 'rows'}"
 
@@ -142,11 +147,12 @@ def list_next_steps(
         steps.append(
             ("Fit a head: this page then shows what it gets wrong.", write_command(*words))
         )
-    if any(one.scores is not None and one.scores.accuracy < 1 for one in heads):
+    if any(_has_mistakes(one) for one in heads):
         told = "Look at the most confident mistakes: some may be right, with a wrong label."
         steps.append((told, ""))
     if curve is not None:
-        steps += _list_curve_steps(curve, path, named, n_plain=n_plain)
+        has_network = not cache.get_info(embedding).fingerprint.is_imported
+        steps += _list_curve_steps(curve, path, named, n_plain=n_plain, has_network=has_network)
     return steps
 
 
@@ -184,9 +190,14 @@ def _list_audit_steps(
 
 
 def _list_curve_steps(
-    collected: CollectedCurve, path: str, named: Sequence[str], *, n_plain: int
+    collected: CollectedCurve,
+    path: str,
+    named: Sequence[str],
+    *,
+    n_plain: int,
+    has_network: bool,
 ) -> list[Command]:
-    """List what follows from a learning curve of all rows."""
+    """List what follows from a learning curve of all rows; only a network can be fine-tuned."""
     suggest = write_command("suggest", path, *named, "-o", "next.csv") if n_plain else ""
     advise = write_command("advise", path, *named)
     if collected.choice is None or collected.curve is None:
@@ -204,7 +215,14 @@ def _list_curve_steps(
                 suggest,
             )
         )
-    steps.append((_describe_choice(collected.choice), advise))
+    if collected.curve.is_chance:
+        told = (
+            "Look at the labels, whether they are those of the images: the head has learnt nothing "
+            "that can be told from chance."
+        )
+        steps.append((told, advise))
+    elif has_network:
+        steps.append((_describe_choice(collected.choice), advise))
     return steps
 
 

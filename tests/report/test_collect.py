@@ -41,7 +41,7 @@ def test_describe_pair_names_a_better_head_only_if_it_is_one(
     assert "corrected for 3 pairs" in describe_pair("a", "b", scores, 0.2, n_pairs=3)
 
 
-def build_curve(low: float, high: float) -> CollectedCurve:
+def build_curve(low: float, high: float, *, majority: float = 0.5) -> CollectedCurve:
     """Build a curve of all rows whose last step has an interval."""
     last = CurvePoint(
         rows_per_class=40.0,
@@ -51,7 +51,11 @@ def build_curve(low: float, high: float) -> CollectedCurve:
         step_ci95=(low, high),
     )
     curve = LearningCurve(
-        points=(last,), majority_accuracy=0.5, balanced_ci95=(0.85, 0.94), n_classes=2, n_rows=80
+        points=(last,),
+        majority_accuracy=majority,
+        balanced_ci95=(0.85, 0.94) if majority < 0.85 else (0.4, 0.6),
+        n_classes=2,
+        n_rows=80,
     )
     return CollectedCurve(curve=curve, note="", is_whole=True, choice=choose_blocks(40, curve))
 
@@ -79,6 +83,21 @@ def test_a_curve_of_a_sample_says_nothing_of_more_labels(cache_path: Path) -> No
         "Whether more labels or fine-tuning would help was not measured here.",
         f"featx advise {cache_path}",
     )
+
+
+def test_a_head_that_has_learnt_nothing_is_told_as_advise_tells_it(cache_path: Path) -> None:
+    told = [text for text, _ in list_steps(cache_path, build_curve(-0.01, 0.01, majority=0.9))]
+    assert told[-1].startswith("Look at the labels")
+    assert not any("ine-tun" in text for text in told)
+
+
+def test_vectors_of_another_program_cannot_be_fine_tuned(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.eye(4, 3, dtype=np.float32))
+    path = tmp_path / "imported.h5"
+    featx.import_embeddings(tmp_path / "v.npy", output=path)
+    steps = list_steps(path, build_curve(0.01, 0.05), embedding=None)
+    assert any(text.startswith("Label more rows") for text, _ in steps)
+    assert not any("ine-tun" in text for text, _ in steps)
 
 
 def test_an_audit_that_was_not_made_is_a_step(cache_path: Path) -> None:
