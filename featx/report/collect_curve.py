@@ -78,6 +78,11 @@ def collect_curve(cache: Cache, embedding: str, *, seed: int) -> CollectedCurve:
         f"Rows of {rows.subject}, embedding {embedding}, each held out once in five folds. "
         "Accuracy by the mean number of rows per class that the heads were fitted on."
     ]
+    if rows.n_learnt:
+        told.append(
+            f"{rows.n_learnt:,} of {rows.n_labelled:,} rows were learnt from by the network, and "
+            "are left out."
+        )
     if not is_whole:
         told.append(
             f"Of {rows.n_fresh:,} rows, a random sample of {len(taken.y):,} was taken: the curve "

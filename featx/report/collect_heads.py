@@ -9,10 +9,11 @@ import numpy as np
 
 from featx.cache.reader import Cache
 from featx.core.errors import CacheError, FeatxError, HeadError
-from featx.core.text import count_noun
+from featx.core.text import count_noun, join_some
 from featx.core.typing import Float64Array, IntArray
 from featx.fitting.evaluate import find_evaluated
 from featx.fitting.held_out import hold_out
+from featx.fitting.inputs import list_single_classes
 from featx.fitting.scored_rows import ScoredRows
 from featx.heads.calibration_curve import measure_calibration
 from featx.heads.evaluate import Evaluation
@@ -31,6 +32,9 @@ MAX_MISTAKES, MAX_UNSURE = 24, 12
 
 MAX_CELL, MAX_CELLS = 24, 1200
 """Largest number of rows of a cell of the matrix that are shown, and of all cells of all heads."""
+
+N_NAMED = 3
+"""Number of classes that a note names."""
 
 MAX_HELD_OUT = 20_000
 """Largest number of rows that heads are fitted on again, to hold each row out."""
@@ -125,7 +129,10 @@ def score_head(
 
 def _hold_out(cache: Cache, name: str, head: Head, scored: ScoredRows, *, seed: int) -> ScoredHead:
     """Judge a head by rows in folds, or by the scores that it carries: it has learnt from all."""
-    told = f"The head has learnt from all {count_noun(len(scored.rows), 'row')} of {scored.subject}"
+    learner = "The head or its network" if scored.learnt.any() else "The head"
+    told = (
+        f"{learner} has learnt from all {count_noun(len(scored.rows), 'row')} of {scored.subject}"
+    )
     held_out, reason = None, ""
     if len(scored.rows) > MAX_HELD_OUT:
         reason = "they are too many to fit the head again without each of them"
@@ -140,10 +147,27 @@ def _hold_out(cache: Cache, name: str, head: Head, scored: ScoredRows, *, seed: 
         return ScoredHead(
             name=name,
             head=head,
-            split=f"{scored.split}, held out" if search else scored.split,
+            split=f"{head.fitted_on.split}, held out" if search else scored.split,
             scored=None,
             scores=None if search is None else search.scores,
             notes=(f"{told}, and no mistakes are shown: {reason}.",),
+        )
+    notes = [
+        *(f"{text}." for text in scored.left_out.list_notes()),
+        f"{told}: each row that is shown is predicted by a head of the same kind that was fitted "
+        f"without its fold. {_describe_way_out(cache)}",
+    ]
+    n_others = len(scored.rows) - len(held_out.rows)
+    if n_others:
+        notes.append(
+            f"{n_others:,} of them could not be held out, and are not scored: the network has "
+            "learnt from them, or from rows that belong to them."
+        )
+    single = list_single_classes(held_out.y, held_out.units)
+    if single:
+        notes.append(
+            f"{len(single)} of {len(np.unique(held_out.y)):,} classes cannot be held out, and "
+            f"count as wrong: all rows of {join_some(single, N_NAMED)} belong together."
         )
     return ScoredHead(
         name=name,
@@ -151,11 +175,15 @@ def _hold_out(cache: Cache, name: str, head: Head, scored: ScoredRows, *, seed: 
         split=f"{scored.split}, held out in {held_out.n_folds} folds",
         scored=held_out,
         scores=held_out.score(),
-        notes=(
-            f"{told}: each row is predicted here by a head of the same kind that was fitted "
-            "without its fold. Record a split to judge the head itself.",
-        ),
+        notes=tuple(notes),
     )
+
+
+def _describe_way_out(cache: Cache) -> str:
+    """Say how to judge a head itself that has learnt from all rows."""
+    if find_evaluated(cache.list_splits()):
+        return "Fit it on the split train alone to judge the head itself."
+    return "Record a split with val rows, and fit it on train, to judge the head itself."
 
 
 def build_head_part(one: ScoredHead, shown: ShownRows, *, n_heads: int) -> HeadPart:

@@ -9,6 +9,7 @@ from featx.cache.reader import Cache
 from featx.core.address import name_location
 from featx.core.text import count_noun
 from featx.finetune.advise import MIN_GAIN, BlockChoice
+from featx.fitting.evaluate import find_evaluated
 from featx.report.collect_curve import CollectedCurve
 from featx.report.collect_heads import ScoredHead
 from featx.report.commands import Command, write_command
@@ -135,11 +136,12 @@ def list_next_steps(
             )
         )
         return steps
-    if not splits:
+    if not find_evaluated(splits):
+        again = ["--overwrite"] if splits else []
         steps.append(
             (
                 "Record a split, so that heads can be judged by rows that they have not seen.",
-                write_command("split", path, "--val", "0.2"),
+                write_command("split", path, "--val", "0.2", *again),
             )
         )
     if not heads:

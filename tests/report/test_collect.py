@@ -114,6 +114,21 @@ def test_without_splits_and_heads_these_are_the_steps(make_cache: MakeCache) -> 
     assert commands == ["audit", "split", "fit-head"]
 
 
+def test_a_split_without_held_out_rows_has_to_be_recorded_anew(cache_path: Path) -> None:
+    with featx.open_cache(cache_path) as cache:
+        curve = CollectedCurve(curve=None, note="")
+        steps = list_next_steps(
+            cache,
+            ["ants", "bees"],
+            ["train"],
+            heads=[],
+            audited=None,
+            curve=curve,
+            embedding="tiny",
+        )
+    assert any(command.endswith("--val 0.2 --overwrite") for _, command in steps)
+
+
 def test_shown_rows_are_held_once_in_the_order_of_their_first_mention(cache_path: Path) -> None:
     with featx.open_cache(cache_path) as cache:
         shown = ShownRows(cache, ["ants", "bees"], ["train", "val"])

@@ -15,7 +15,7 @@ from featx.report.collect_curve import CollectedCurve
 from featx.report.contents import ReportContents
 from featx.report.report_page import render_report
 from featx.report.write_report import RESERVE
-from tests.builders import MakeCache, MakeInfo
+from tests.builders import MakeCache, MakeInfo, mark_learnt
 
 RunCli = Callable[..., Any]
 Collect = Callable[..., tuple[ReportContents, featx.Report]]
@@ -142,7 +142,48 @@ def test_a_head_that_has_learnt_from_all_rows_is_judged_in_folds(
     assert part.scores == held_out.scores
     assert part.held_out == (held_out.scores.accuracy, *held_out.scores.accuracy_ci95)
     assert len(part.mistakes) == part.n_mistakes == 2
-    assert "each row is predicted here by a head of the same kind" in part.notes[0]
+    assert "each row that is shown is predicted by a head of the same kind" in part.notes[0]
+    assert "Record a split with val rows" in part.notes[0]
+
+
+def test_rows_that_the_network_has_learnt_from_are_counted(
+    make_cache: MakeCache, tmp_path: Path, collect: Collect
+) -> None:
+    path = mark_learnt(make_cache(splits=False), slice(0, 10))
+    with pytest.warns(featx.FeatxWarning, match="learnt from by the network"):
+        head = fit(path, tmp_path)
+    contents, _ = collect(path, head, curve=True, **QUICK)
+    (part,) = contents.heads
+    assert part.scores is not None
+    assert part.scores.n_rows == 50
+    assert "The head or its network has learnt from all 60 rows" in part.notes[0]
+    assert "10 of them could not be held out" in part.notes[1]
+    assert "10 of 60 rows were learnt from by the network" in contents.curve_note
+
+
+def test_classes_of_one_unit_are_told_in_folds(
+    make_cache: MakeCache, tmp_path: Path, collect: Collect
+) -> None:
+    path = make_cache(splits=False)
+    with featx.open_cache(path) as cache:
+        wasp = cache.ids[20]
+    with pytest.warns(featx.FeatxWarning, match="new label 'wasps'"):
+        featx.label_cache(path, {wasp: "wasps"}, author="me")
+    with pytest.warns(featx.FeatxWarning, match="a single row"):
+        head = fit(path, tmp_path)
+    part = collect(path, head, **QUICK)[0].heads[0]
+    assert part.scores is not None
+    assert part.scores.n_rows == 60
+    said = "1 of 3 classes cannot be held out, and count as wrong: all rows of wasps"
+    assert said in part.notes[-1]
+
+
+def test_with_val_rows_no_other_split_is_asked_for(
+    cache_path: Path, tmp_path: Path, collect: Collect
+) -> None:
+    part = collect(cache_path, fit(cache_path, tmp_path, split="all"), **QUICK)[0].heads[0]
+    assert part.split.startswith("val, held out in ")
+    assert "Fit it on the split train alone" in part.notes[0]
 
 
 def test_rows_that_were_not_learnt_from_are_judged_alone(
