@@ -30,7 +30,10 @@ from featx.report.render import write_html
 from featx.report.report_page import MAX_BYTES, render_report
 
 RESERVE = 50_000
-"""Bytes of the page that are kept free for what a thumbnail brings beside its own bytes."""
+"""Bytes of the page that are kept free, as for the sentence about images that are left out."""
+
+EMPTY = "data:,"
+"""Address of an empty image, which stands for each thumbnail while all else is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +207,9 @@ def write_report(  # noqa: PLR0913
         images = RowImages(opened, source)
         contents, shown = collect_report(opened, request, images)
         with stage("writing the page"):
-            left = MAX_BYTES - RESERVE - len(render_report(contents).encode())
+            empty = replace(contents.rows, thumbnails=[EMPTY] * len(shown))
+            rest = len(render_report(replace(contents, rows=empty)).encode())
+            left = MAX_BYTES - RESERVE - rest + len(EMPTY) * len(shown)
             columns, images_note = shown.read(images, left)
             contents = replace(contents, rows=columns, images_note=images_note)
             text = render_report(contents)

@@ -335,7 +335,7 @@ def test_a_page_has_no_more_images_than_its_size_allows(
 ) -> None:
     contents, done = collect(photos_cache, **QUICK)
     sizes = [len(one or "") for one in contents.rows.thumbnails]
-    base = done.n_bytes - sum(sizes)
+    base = done.n_bytes - sum(sizes)  # with all that stands around an image
     limit = base + RESERVE + sum(sizes) // 2
     monkeypatch.setattr("featx.report.write_report.MAX_BYTES", limit)
     contents, done = collect(photos_cache, **QUICK)
