@@ -29,10 +29,15 @@ from featx.report.gallery import (
 ARRAYS = ".npz"
 """Suffix of a file of arrays."""
 
-READING = (
+SIGNS = (
     "Orange, with a line around what is strong, speaks for the class; blue, with stripes over what "
-    "is strong, against it. The ring is the strongest place, in pixels of the whole image. A map "
-    "says which parts of the image this head reads, not what the thing in it is."
+    "is strong, against it. The ring is the strongest place."
+)
+"""Sentences that say how to read a map."""
+
+READING = (
+    f"{SIGNS} It is told in pixels of the whole image. A map says which parts of the image this "
+    "head reads, not what the thing in it is."
 )
 
 READING_A_SHEET = "orange, line: for the class; blue, stripes: against it; ring: strongest"

@@ -12,6 +12,7 @@ from featx.core.text import count_noun
 from featx.explanation.class_map import ClassMap
 from featx.explanation.explainer import BATCH_SIZE, Explainer
 from featx.heads.head import Head
+from featx.report.class_maps import SIGNS
 from featx.report.contents import HeadPart, ShownRow
 from featx.report.gallery import SIDE, encode_thumbnail
 from featx.report.shown_rows import ShownRows
@@ -53,7 +54,7 @@ def add_class_maps(
     try:
         with _open_explainer(head) as explainer:
             maps, n_missing = _draw(explainer, chosen, images, shown)
-            text = explainer.text
+            text = f"{explainer.text} {SIGNS}"
     except FeatxError as error:
         told = f"No class maps: expected {error.expected}, got {error.got}."
         return replace(part, map_note=told)

@@ -228,6 +228,9 @@ def test_a_head_without_rows_to_show_has_the_scores_that_it_carries(
     assert part.n_mistakes == 2
     assert all(not len(cell.rows) for cell in part.cells)
     assert "they are too many" in part.notes[0]
+    page = (tmp_path / "report.html").read_text()
+    assert f"2 of {part.scores.n_rows} predictions are wrong" in page
+    assert "No prediction is wrong" not in page
 
 
 # --- several heads, other heads
@@ -359,6 +362,9 @@ def test_class_maps_lie_over_the_images_or_the_note_says_why_not(
     head = fit(photos_cache, tmp_path)
     part = collect(photos_cache, head, audit=False)[0].heads[0]
     assert part.map_note.startswith("The maps are exact")
+    assert "Orange, with a line around what is strong, speaks for the class" in part.map_note
+    assert not part.mistakes
+    assert part.map_note in (tmp_path / "report.html").read_text()
     for one in part.unsure:
         assert [label for label, _ in one.maps] == list(dict.fromkeys((one.predicted, one.true)))
         assert all(uri.startswith("data:image/webp;base64,") for _, uri in one.maps)
