@@ -77,9 +77,11 @@ def explain(
     featx explain head.joblib bee.jpg -o maps.png --class ants --class bees
     """
     register_networks(register)
+    from featx.explanation.explain import check_inputs
     from featx.explanation.explainer import Explainer
     from featx.report.class_maps import check_maps_output, write_maps
 
+    check_inputs(head, images)
     if output is not None:
         check_maps_output(output)
     found: list[dict[str, Any]] = []

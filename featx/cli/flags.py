@@ -39,6 +39,7 @@ CALLS = {
     "measure_calibration_curve": "plot calibration",
     "measure_learning_curve": "plot curve",
     "map_rows": "plot map",
+    "write_report": "report",
 }
 """Commands whose names differ from the names of their functions."""
 

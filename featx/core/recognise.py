@@ -145,7 +145,7 @@ def check_order(
     Parameters
     ----------
     names : tuple of str
-        Names of the two arguments.
+        Names of the two arguments, or twice that of an argument that holds both.
     paths : tuple of object
         The two arguments, each a path or a list of paths; no other value is in the wrong place.
     content : {"cache", "head", "weights"}
@@ -177,7 +177,7 @@ def check_order(
     places = ("the first", "the second") if is_first else ("the second", "the first")
     right = call.format(held=str(held[0]), rest=rest[0] if len(rest) == 1 else rest, **words)
     raise FeatxError(
-        subject=", ".join(names),
+        subject=", ".join(dict.fromkeys(names)),
         expected=f"{NAMES[content]} in {places[0]} of them",
         got=f"it in {places[1]}",
         remedy=f"Exchange the two: {right}.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from featx.core.recognise import check_order
 from featx.core.typing import Approximation, Count
 from featx.explanation.choice import Classes
 from featx.explanation.class_map import ClassMap
@@ -87,6 +88,7 @@ def explain(  # noqa: PLR0913
     >>> [(one.path, one.label) for one in maps]
     [('ant.jpg', 'ants'), ('bee.jpg', 'bees')]
     """
+    check_inputs(head, images)
     entries = read_images(images)  # before any weights are downloaded
     with Explainer(
         head,
@@ -98,3 +100,26 @@ def explain(  # noqa: PLR0913
         progress=progress,
     ) as explainer:
         return list(explainer.iter_entries(entries, classes, top=top))
+
+
+def check_inputs(head: HeadLike, images: Any) -> None:
+    """Refuse a head and images of which each stands in the place of the other.
+
+    Parameters
+    ----------
+    head : path or Head
+        Head.
+    images : path, open file, bytes, PIL image, array, or iterable of these
+        Images.
+
+    Raises
+    ------
+    FeatxError
+        If the head stands among the images. The remedy is the right call.
+    """
+    check_order(
+        ("head", "images"),
+        (head, images),
+        content="head",
+        call="featx.explain({held!r}, {rest!r})",
+    )

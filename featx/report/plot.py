@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from featx.analytics.row_map import map_rows
 from featx.core.errors import FeatxError, require
+from featx.core.recognise import check_order
 from featx.core.typing import PathLike, PlotKind, check_choice
 from featx.finetune.log import read_log
 from featx.fitting.calibration_curve import measure_calibration_curve
@@ -95,6 +96,13 @@ def _check_inputs(kind: PlotKind, inputs: Sequence[PathLike]) -> None:
             expected=f"{' '.join(expected)} for {kind}",
             got=" ".join(map(str, inputs)) or "none",
             remedy=f"Run: featx plot {kind} {' '.join(expected)} -o {kind}.pdf",
+        )
+    if expected[0] == "HEAD":
+        check_order(
+            ("inputs", "inputs"),
+            (inputs[0], [*inputs[1:]]),
+            content="head",
+            call=f"featx.plot({kind!r}, {{held!r}}, {{rest!r}})",
         )
 
 

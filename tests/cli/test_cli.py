@@ -222,6 +222,8 @@ def test_wrong_value_of_an_option_ends_in_one_line_and_code_2(
     [
         ("evaluate photos.h5 head.joblib", "featx evaluate head.joblib photos.h5."),
         ("predict photos.h5 head.joblib", "featx predict head.joblib photos.h5."),
+        ("explain bad.jpg head.joblib", "featx explain head.joblib bad.jpg."),
+        ("report head.joblib photos.h5", "featx report photos.h5 head.joblib."),
         ("predict photos head.joblib", "featx predict head.joblib photos."),
         ("predict bad.jpg head.joblib", "featx predict head.joblib bad.jpg."),
         ("predict bad.jpg photos head.joblib", "featx predict head.joblib bad.jpg photos."),

@@ -38,11 +38,11 @@ def test_wrong_words_are_wrong_usage(run_cli: Any, words: list[str], message: st
     run_cli("plot", *words).check_error(message, code=2)
 
 
+@pytest.mark.parametrize("kind", ["calibration", "confusion"])
 def test_exchanged_head_and_cache_are_told_as_a_command(
-    run_cli: Any, cache_path: Path, tmp_path: Path
+    kind: str, run_cli: Any, cache_path: Path, tmp_path: Path
 ) -> None:
     head = tmp_path / "head.joblib"
     fit_head(cache_path, head, C=1.0)
-    result = run_cli("plot", "calibration", cache_path, head, "-o", tmp_path / "a.svg")
-    assert result.code != 0
-    assert f"featx plot calibration {head} {cache_path}" in result.err
+    result = run_cli("plot", kind, cache_path, head, "-o", tmp_path / "a.svg")
+    result.check_error(f"Exchange the two: featx plot {kind} {head} {cache_path}.", code=2)
