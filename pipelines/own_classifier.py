@@ -1,7 +1,7 @@
 """Can the original classifier be reused? What SqueezeNet 1.1 says itself, and what heads on it say.
 
 Ants and bees, which are two of the 1,000 classes of ImageNet: the network's own answers for the 153
-val images, its logits of these two classes alone, and heads fitted on the 244 train images: on the
+val images, its logits of these two classes alone, and heads fitted on the 245 train images: on the
 embedding, and on the 1,000 logits. Digits, which are none of the classes: the names that they get
 most often, each name taken for the digit that has it most often in train, and the same two heads.
 Run it with ``python pipelines/own_classifier.py``; a minute on two cores.

@@ -47,8 +47,8 @@ def report(
     """Write one page about a cache and its heads: data, map, mistakes, what to do next.
 
     The page holds its images, opens without a network and has at most 10 MB. Heads are judged by
-    rows that they have not learnt from. Each image of a mistake has class maps over it, if the
-    network can be run.
+    rows that they have not learnt from. Beside each image of a mistake are its class maps, if
+    the network can be run.
 
     featx report photos.h5 -o data.html
 
