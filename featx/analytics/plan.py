@@ -60,7 +60,7 @@ def plan_suggestion(
     else:
         n_labels = len(labels) if pool.units is None else len(np.unique(pool.units))
         n_classes = len(np.unique(labels))
-    have = f"{count_noun(n_labels, 'label')} of {n_classes} class" + "es" * (n_classes != 1)
+    have = f"{count_noun(n_labels, 'label')} of {count_noun(n_classes, 'class')}"
     strategy: Strategy
     if wanted != "auto":
         strategy, because = wanted, f"as asked for; {have}"

@@ -95,7 +95,7 @@ class RowMap:
     @property
     def title(self) -> str:
         """Name of the method, and number of the rows that the map shows."""
-        rows = f"{self.n_rows:,} {'row' if self.n_rows == 1 else 'rows'}"
+        rows = count_noun(self.n_rows, "row")
         if len(self) < self.n_rows:
             rows = f"a random sample of {len(self):,} of {rows}"
         return f"{NAMES[self.method]} of {rows}"

@@ -67,7 +67,7 @@ def montage(
     if as_json:
         print_json(shown.to_dict())
         return
-    classes = f" of {shown.n_classes:,} {'class' if shown.n_classes == 1 else 'classes'}"
+    classes = f" of {count_noun(shown.n_classes, 'class')}"
     missing = f", {shown.n_missing:,} of them without an image" if shown.n_missing else ""
     print_text(
         f"{shown.path}: {shown.n_shown:,} of {count_noun(shown.n_rows, 'row')}"

@@ -101,10 +101,11 @@ def count_noun(n: int, noun: str) -> str:
 
     Examples
     --------
-    >>> count_noun(1, "row"), count_noun(2000, "row")
-    ('1 row', '2,000 rows')
+    >>> count_noun(1, "row"), count_noun(2000, "row"), count_noun(2, "class")
+    ('1 row', '2,000 rows', '2 classes')
     """
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+    ending = "" if n == 1 else "es" if noun.endswith("s") else "s"
+    return f"{n:,} {noun}{ending}"
 
 
 def is_number(text: str) -> bool:

@@ -155,7 +155,7 @@ def describe_lacking(
     if not told:
         return ""
     verb = choose_verb(sum(lacking.values()))
-    rows = f"{n_rows:,} row{'s' * (n_rows != 1)}"
+    rows = count_noun(n_rows, "row")
     return f"{subject}: of {rows}, {' and '.join(told)} {verb} left out{end}"
 
 

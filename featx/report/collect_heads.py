@@ -15,7 +15,6 @@ from featx.fitting.evaluate import find_evaluated
 from featx.fitting.held_out import hold_out
 from featx.fitting.inputs import list_single_classes
 from featx.fitting.scored_rows import ScoredRows
-from featx.heads.calibration_curve import measure_calibration
 from featx.heads.evaluate import Evaluation
 from featx.heads.head import Head
 from featx.report.contents import ConfusionCell, HeadPart, ShownRow
@@ -244,9 +243,7 @@ def build_head_part(one: ScoredHead, shown: ShownRows, *, n_heads: int) -> HeadP
         cells=[replace(cell, rows=shown.place(scored.rows[cell.rows[:limit]])) for cell in listed],
         mistakes=mistakes,
         unsure=unsure,
-        calibration=None
-        if scored.probabilities is None
-        else measure_calibration(right, top, scored.units),
+        calibration=None if scored.probabilities is None else scored.measure_calibration(),
     )
 
 

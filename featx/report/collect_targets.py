@@ -11,6 +11,7 @@ from featx.heads.target_head import TargetHead
 from featx.heads.target_words import describe_target, list_target_scores
 from featx.report.collect_heads import list_head_facts
 from featx.report.contents import TargetPart
+from featx.report.render import show_number
 
 COLUMNS = ("class", "rows", "average precision", "precision", "recall", "F1")
 
@@ -49,7 +50,7 @@ def collect_target(cache: Cache, name: str, head: TargetHead, *, split: str | No
             [
                 one.label,
                 f"{one.n_rows:,}",
-                *map(_format, (one.average_precision, one.precision, one.recall, one.f1)),
+                *map(show_number, (one.average_precision, one.precision, one.recall, one.f1)),
             ]
             for one in known[:MAX_LINES]
         ]
@@ -64,7 +65,3 @@ def collect_target(cache: Cache, name: str, head: TargetHead, *, split: str | No
         lines=lines,
         notes=notes,
     )
-
-
-def _format(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -263,8 +263,8 @@ class ReportContents:
         Number of all of them.
     findings : sequence of Finding
         What the audit found; empty if it was not asked for.
-    points : MapPoints
-        Map of the embeddings.
+    points : MapPoints or None
+        Map of the embeddings; None if no row has a vector.
     heads : sequence of HeadPart
         The heads for one class per image; may be empty.
     targets : sequence of TargetPart

@@ -12,6 +12,7 @@ from featx.core.files import check_destination, replacing
 from featx.core.process import SharedBlock, ignore_warnings
 from featx.core.text import show_text
 from featx.core.typing import PathLike
+from featx.report.gallery import refuse_foreign
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,16 +106,6 @@ def show_name(label: str) -> str:
     name = show_text(label, MAX_NAME)
     is_leftward = any(unicodedata.bidirectional(sign) in ("R", "AL") for sign in name)
     return f"{LEFT_TO_RIGHT}{name}{LEFT_TO_RIGHT}" if is_leftward else name
-
-
-def count_rows(n: int) -> str:
-    """Write a number of rows with its noun."""
-    return f"{n:,} {'row' if n == 1 else 'rows'}"
-
-
-def count_classes(n: int) -> str:
-    """Write a number of classes with its noun."""
-    return f"{n:,} {'class' if n == 1 else 'classes'}"
 
 
 def write_names(texts: Sequence[Text], names: Sequence[str]) -> None:
@@ -278,12 +269,7 @@ def check_figure(path: PathLike) -> None:
         )
     check_destination(path, overwrite=True, error=FeatxError)
     if path.exists() and not _is_own(path):
-        raise FeatxError(
-            subject=str(path),
-            expected="no file, or a figure that featx wrote",
-            got="another file",
-            remedy="Pass another path, or move the file.",
-        )
+        raise refuse_foreign(path, "a figure")
 
 
 def _is_own(path: Path) -> bool:

@@ -41,10 +41,10 @@ def list_summary(
         The audit; None if there was none.
     """
     n_labelled = int((cache.labels != "").sum())
-    of_classes = f" of {len(classes):,} classes" if classes else ""
+    of_classes = f" of {count_noun(len(classes), 'class')}" if classes else ""
     named = f", splits {', '.join(splits)}" if splits else ", no splits"
     told = [
-        f"{_count_rows(len(cache))}, {n_labelled:,} labelled{of_classes}{named}; "
+        f"{count_noun(len(cache), 'row')}, {n_labelled:,} labelled{of_classes}{named}; "
         f"embeddings: {', '.join(cache.embeddings)}."
     ]
     told += [_describe_scores(one) for one in heads]
@@ -69,7 +69,7 @@ def _describe_scores(one: ScoredHead) -> str:
     low, high = scores.accuracy_ci95
     return (
         f"{one.name}: accuracy {scores.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}) on "
-        f"{_count_rows(scores.n_rows)} of {one.split}; always {scores.majority_class}: "
+        f"{count_noun(scores.n_rows, 'row')} of {one.split}; always {scores.majority_class}: "
         f"{scores.majority_accuracy:.3f}."
     )
 
@@ -79,10 +79,6 @@ def _has_mistakes(one: ScoredHead) -> bool:
     return one.scored is not None and bool((one.scored.predicted != one.scored.y).any())
 
 
-def _count_rows(n_rows: int) -> str:
-    return f"{n_rows:,} {'row' if n_rows == 1 else 'rows'}"
-
-
 def list_next_steps(
     cache: Cache,
     classes: Sequence[str],
@@ -90,7 +86,7 @@ def list_next_steps(
     *,
     heads: Sequence[ScoredHead],
     audited: AuditReport | None,
-    curve: CollectedCurve | None,
+    curve: CollectedCurve,
     embedding: str,
 ) -> list[Command]:
     """List what to do next, the most urgent step first.
@@ -105,8 +101,8 @@ def list_next_steps(
         The heads.
     audited : AuditReport or None
         The audit; None if there was none.
-    curve : CollectedCurve or None
-        The learning curve; None if none was asked for.
+    curve : CollectedCurve
+        The learning curve, or why there is none.
     embedding : str
         Name of the embedding of the audit and of the curve.
 
@@ -152,10 +148,8 @@ def list_next_steps(
     if any(_has_mistakes(one) for one in heads):
         told = "Look at the most confident mistakes: some may be right, with a wrong label."
         steps.append((told, ""))
-    if curve is not None:
-        has_network = not cache.get_info(embedding).fingerprint.is_imported
-        steps += _list_curve_steps(curve, path, named, n_plain=n_plain, has_network=has_network)
-    return steps
+    has_network = not cache.get_info(embedding).fingerprint.is_imported
+    return steps + _list_curve_steps(curve, path, named, n_plain=n_plain, has_network=has_network)
 
 
 def _list_audit_steps(

@@ -26,8 +26,6 @@ from featx.report.figures import (
     RED,
     add_legend,
     build_axes,
-    count_classes,
-    count_rows,
     set_title,
     show_name,
 )
@@ -107,7 +105,7 @@ def plot_learning_curve(curve: LearningCurve, *, ax: Axes | None = None) -> Axes
         [points, line],
         ["head, with 95 % intervals", "always the most frequent class"],
     )
-    rows = f"{count_rows(curve.n_rows)} of {count_classes(curve.n_classes)}"
+    rows = f"{count_noun(curve.n_rows, 'row')} of {count_noun(curve.n_classes, 'class')}"
     set_title(ax, f"{rows}, each scored once, in 5 folds")
     return ax
 

@@ -20,8 +20,6 @@ from featx.report.figures import (
     RED,
     add_legend,
     build_axes,
-    count_classes,
-    count_rows,
     name_ticks,
     set_title,
     show_name,
@@ -182,7 +180,7 @@ def plot_classes(evaluation: Evaluation, *, ax: Axes | None = None) -> Axes:
     scored = [one for one in evaluation.per_class if one.recall is not None]
     classes = sorted(scored, key=lambda one: (one.recall, -one.n_rows))[:MAX_CLASSES]
     recalls = np.array([one.recall for one in classes])
-    labels = [f"{show_name(one.label)} ({count_rows(one.n_rows)})" for one in classes]
+    labels = [f"{show_name(one.label)} ({count_noun(one.n_rows, 'row')})" for one in classes]
     ax = build_axes(ax, _find_width(labels), 1.7 + INCHES_PER_LINE * max(len(classes), 3))
     positions = np.arange(len(classes))
     bars = ax.barh(positions, recalls, height=0.6, color=BLUE, alpha=0.5)
@@ -196,7 +194,7 @@ def plot_classes(evaluation: Evaluation, *, ax: Axes | None = None) -> Axes:
         )
         names.append("its 95 % interval")
     handles.append(ax.axvline(evaluation.balanced_accuracy, color=RED, ls="--"))
-    names.append(f"mean of {count_classes(len(scored))}: {evaluation.balanced_accuracy:.3f}")
+    names.append(f"mean of {count_noun(len(scored), 'class')}: {evaluation.balanced_accuracy:.3f}")
     name_ticks(ax.yaxis, positions.tolist(), labels, fontsize="small")
     ax.set(xlim=(0, 1), ylim=(len(classes) - 0.4, -0.6), xlabel="Recall")
     ax.spines[["top", "right"]].set_visible(False)
@@ -207,7 +205,7 @@ def plot_classes(evaluation: Evaluation, *, ax: Axes | None = None) -> Axes:
         *_describe_scores(evaluation),
         f"the {len(classes)} classes of {len(scored):,} with the lowest recall"
         * (len(classes) < len(scored)),
-        f"not shown: {count_classes(n_empty)} without rows" * (n_empty > 0),
+        f"not shown: {count_noun(n_empty, 'class')} without rows" * (n_empty > 0),
     )
     return ax
 
@@ -273,7 +271,7 @@ def plot_calibration(curve: CalibrationCurve, *, ax: Axes | None = None) -> Axes
     )
     set_title(
         ax,
-        f"calibration error {curve.calibration_error:.3f}, {count_rows(curve.n_rows)} "
+        f"calibration error {curve.calibration_error:.3f}, {count_noun(curve.n_rows, 'row')} "
         f"in {count_noun(len(bins), 'bin')}",
     )
     return ax
@@ -294,6 +292,6 @@ def _describe_scores(evaluation: Evaluation) -> tuple[str, str]:
     scores, n_seen = vars(evaluation), evaluation.n_seen
     shown = show_interval(scores, "unseen_accuracy") or "-"
     if not n_seen:
-        return f"{count_rows(evaluation.n_rows)}, accuracy {shown}", ""
-    rows = f"{count_rows(evaluation.n_rows)}, {n_seen:,} of them learnt from: too good"
+        return f"{count_noun(evaluation.n_rows, 'row')}, accuracy {shown}", ""
+    rows = f"{count_noun(evaluation.n_rows, 'row')}, {n_seen:,} of them learnt from: too good"
     return rows, f"accuracy of the others {shown}"

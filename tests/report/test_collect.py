@@ -60,7 +60,10 @@ def build_curve(low: float, high: float, *, majority: float = 0.5) -> CollectedC
     return CollectedCurve(curve=curve, note="", is_whole=True, choice=choose_blocks(40, curve))
 
 
-def list_steps(path: Path, curve: CollectedCurve | None, **options: Any) -> list[tuple[str, str]]:
+NO_CURVE = CollectedCurve(curve=None, note="")
+
+
+def list_steps(path: Path, curve: CollectedCurve, **options: Any) -> list[tuple[str, str]]:
     with featx.open_cache(path) as cache:
         found = {"heads": [], "audited": None, "embedding": "tiny"} | options
         return list_next_steps(cache, ["ants", "bees"], ["train", "val"], curve=curve, **found)
@@ -101,17 +104,17 @@ def test_vectors_of_another_program_cannot_be_fine_tuned(tmp_path: Path) -> None
 
 
 def test_an_audit_that_was_not_made_is_a_step(cache_path: Path) -> None:
-    assert list_steps(cache_path, None)[0][1].startswith(f"featx audit {cache_path} --table ")
+    assert list_steps(cache_path, NO_CURVE)[0][1].startswith(f"featx audit {cache_path} --table ")
 
 
 def test_without_splits_and_heads_these_are_the_steps(make_cache: MakeCache) -> None:
     path = make_cache(splits=False)
     with featx.open_cache(path) as cache:
         steps = list_next_steps(
-            cache, ["ants", "bees"], [], heads=[], audited=None, curve=None, embedding="tiny"
+            cache, ["ants", "bees"], [], heads=[], audited=None, curve=NO_CURVE, embedding="tiny"
         )
     commands = [command.split()[1] for _, command in steps]
-    assert commands == ["audit", "split", "fit-head"]
+    assert commands == ["audit", "split", "fit-head", "advise"]
 
 
 def test_a_split_without_held_out_rows_has_to_be_recorded_anew(cache_path: Path) -> None:
