@@ -11,6 +11,7 @@ from featx.core.notes import note
 from featx.core.text import count_noun, join_some
 from featx.core.typing import IntArray
 from featx.fitting.left_out import LeftOut, choose_verb, describe_lacking
+from featx.fitting.seen_rows import find_seen_rows
 from featx.heads.head import Head
 from featx.heads.units import find_units
 
@@ -92,8 +93,7 @@ def choose_unseen(
     names = list(dict.fromkeys(name for taken in embeddings.values() for name in taken))
     rows, n_all = choose_common(cache, names, split)
     seen = read_learnt_by(cache, names)[rows]
-    digests = cache.read_column("digest")[rows]
-    by_head = {name: head.find_seen(digests) for name, head in heads.items()}
+    by_head = {name: find_seen_rows(cache, head)[rows] for name, head in heads.items()}
     told = [name for name, flags in by_head.items() if flags.any()]
     for flags in by_head.values():
         seen |= flags

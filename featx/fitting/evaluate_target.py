@@ -21,6 +21,7 @@ from featx.fitting.inputs import (
     read_head,
 )
 from featx.fitting.scored_rows import describe_seen
+from featx.fitting.seen_rows import find_seen_rows
 from featx.fitting.target_rows import TargetRows
 from featx.heads.number import score_numbers
 from featx.heads.several import score_several
@@ -107,7 +108,7 @@ def evaluate_target(
         found = TargetRows.read(opened, target.kind, target.columns, split=split, embeddings=names)
         digests, learnt = opened.read_column("digest")[found.rows], read_learnt_by(opened, names)
         learnt = learnt[found.rows]
-        seen = head.find_seen(digests) | learnt
+        seen = find_seen_rows(opened, head)[found.rows] | learnt
         kept = np.arange(len(seen)) if seen.all() else np.flatnonzero(~seen)
         units = find_units(opened.groups[found.rows[kept]], digests[kept])
         predict = head.predict_proba if target.kind == "several" else head.predict

@@ -23,6 +23,7 @@ from featx.fitting.alike import MIN_REFERENCES, find_alike
 from featx.fitting.comparable import find_comparable
 from featx.fitting.inputs import check_known, describe_unknown
 from featx.fitting.left_out import LeftOut, describe_untested
+from featx.fitting.seen_rows import find_seen_rows
 from featx.heads.calibration_curve import CalibrationCurve, measure_calibration
 from featx.heads.evaluate import Evaluation, score_predictions
 from featx.heads.head import Head
@@ -125,7 +126,7 @@ class ScoredRows:
         predicted, probabilities = predict_rows(head, cache, names, rows)
         digests, learnt = cache.read_column("digest"), read_learnt_by(cache, names)
         units = find_units(cache.groups, digests)
-        known = head.find_seen(digests) | learnt
+        known = find_seen_rows(cache, head) | learnt
         return cls(
             subject=subject,
             split=split,
