@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from featx.analytics.audit import audit_opened
 from featx.analytics.row_images import RowImages
 from featx.cache.reader import Cache
-from featx.core.address import list_paths, name_location
 from featx.core.errors import CacheError
 from featx.core.progress import stage
 from featx.core.typing import MapMethod, PathLike
@@ -37,6 +36,7 @@ from featx.report.collect_pairs import pair_heads
 from featx.report.collect_targets import collect_target
 from featx.report.commands import list_commands
 from featx.report.contents import HeadPart, MapPoints, ReportContents
+from featx.report.locations import Locations, list_cache_paths, list_given, name_cache
 from featx.report.next_steps import list_next_steps, list_summary
 from featx.report.shown_rows import ShownRows
 
@@ -139,7 +139,7 @@ def collect_report(
     failures, n_failures = list_failures(cache)
     columns, _ = shown.read(None, 0)
     contents = ReportContents(
-        title=name_location(cache.path),
+        title=name_cache(cache),
         summary=list_summary(cache, classes, splits, heads=scored, pairs=pairs, audited=audited),
         next_steps=list_next_steps(
             cache,
@@ -172,10 +172,23 @@ def collect_report(
             cache,
             {request.head_paths[name]: head for name, head in request.heads.items()},
             request.output,
-            options=_list_options(request),
+            options=_list_options(cache, request),
         ),
     )
-    return contents, shown
+    return locate(cache, request).hide_all(contents), shown
+
+
+def locate(cache: Cache, request: ReportRequest) -> Locations:
+    """List the paths that a page names without their folders.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    request : ReportRequest
+        What to show.
+    """
+    return Locations(cache, request.heads.values(), list_given(request.source))
 
 
 def _draw_map(cache: Cache, request: ReportRequest, shown: ShownRows) -> MapPoints | None:
@@ -196,12 +209,12 @@ def _add_predictions(
     return [add_predictions(part, one, rows) for part, one in zip(heads, scored, strict=True)]
 
 
-def _list_options(request: ReportRequest) -> list[str]:
+def _list_options(cache: Cache, request: ReportRequest) -> list[str]:
     """List the words of the command that differ from what it does without them."""
     words: list[str] = []
-    if request.source is not None:
-        for source in list_paths(request.source):
-            words += ["--source", str(source)]
+    for source in list_given(request.source):
+        words += ["--source", source]
+    words += ["--embedding", request.embedding] if len(cache.embeddings) > 1 else []
     words += ["--split", request.split] if request.split else []
     words += ["--map-method", request.map_method] if request.map_method != "pca" else []
     words += [] if request.audit else ["--no-audit"]
@@ -223,7 +236,7 @@ def list_provenance(cache: Cache) -> list[tuple[str, str]]:
         Names and values.
     """
     listed = [
-        ("Cache", name_location(cache.path)),
+        ("Cache", ", ".join(list_cache_paths(cache))),
         ("Source", cache.source),
         ("Digest of the cache", cache.digest),
     ]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from featx.backbones.spec import PENULTIMATE
 from featx.cache.format import EmbeddingInfo
 from featx.cache.label_columns import read_labels
 from featx.cache.reader import Cache
-from featx.core.address import name_location
 from featx.core.typing import PathLike
 from featx.heads.head import Head
 from featx.heads.target_head import TargetHead
 from featx.images.decode import DECODERS
+from featx.report.locations import list_cache_paths, shorten_path, split_paths
 
 Command = tuple[str, str]
 """What a command does, and the command."""
@@ -33,7 +34,7 @@ def write_command(*words: object) -> str:
     >>> write_command("info", "my photos.h5")
     "featx info 'my photos.h5'"
     """
-    return shlex.join(["featx", *map(str, words)])
+    return shlex.join(["featx", *(shorten_path(str(word)) for word in words)])
 
 
 def list_commands(
@@ -44,6 +45,9 @@ def list_commands(
     options: Sequence[str] = (),
 ) -> list[Command]:
     """List the commands that make everything on the page again, in their order.
+
+    Of caches that are one by a list of paths, which `featx report` does not take, the last command
+    is left out.
 
     Parameters
     ----------
@@ -56,24 +60,27 @@ def list_commands(
     options : sequence of str
         Further words of the last command.
     """
-    path = name_location(cache.path)
-    infos = [cache.get_info(name) for name in cache.embeddings]
+    paths = list_cache_paths(cache)
+    parts = zip(cache.members, paths, strict=True) if len(paths) > 1 else [(cache, paths[0])]
     commands = [
-        (f"Embed the images: {info.name}", _write_extract(cache, info, path))
-        for info in infos
-        if not info.fingerprint.is_imported
+        (f"Embed the images: {name}", _write_extract(part, part.get_info(name), path))
+        for part, path in parts
+        for name in part.embeddings
+        if not part.get_info(name).fingerprint.is_imported
     ]
-    commands += _list_said(cache, path)
+    commands += _list_said(cache, paths)
     commands += [
-        (f"Fit {name}", _write_fit(head, name)) for name, head in heads.items() if _is_fitted(head)
+        (f"Fit {Path(name).name}", _write_fit(head, name, cache))
+        for name, head in heads.items()
+        if _is_fitted(head)
     ]
-    commands.append(
-        ("Write this page", write_command("report", path, *heads, "-o", output, *options))
-    )
+    words = [*heads, "-o", output, *options]
+    if len(paths) == 1:
+        commands.append(("Write this page", write_command("report", paths[0], *words)))
     return commands
 
 
-def _list_said(cache: Cache, path: str) -> list[Command]:
+def _list_said(cache: Cache, paths: Sequence[str]) -> list[Command]:
     """Say that people recorded labels or splits, which no command makes again by itself."""
     if not cache.has_history:
         return []
@@ -81,7 +88,7 @@ def _list_said(cache: Cache, path: str) -> list[Command]:
     how = "; ".join(note for note in notes if note)
     told = f" (splits: {how})" if how else ""
     text = f"Labels or splits were recorded then{told}: the history of the cache has who and when"
-    return [(text, write_command("info", path))]
+    return [(text, write_command("info", *paths))]
 
 
 def _write_extract(cache: Cache, info: EmbeddingInfo, path: str) -> str:
@@ -111,9 +118,13 @@ def _is_fitted(head: Head) -> bool:
     return not head.fitted_on.fine_tuned
 
 
-def _write_fit(head: Head, name: str) -> str:
+def _write_fit(head: Head, name: str, cache: Cache) -> str:
     """Write the command that fits a head."""
-    words = ["fit-head", head.fitted_on.cache, "-o", name, "--split", head.fitted_on.split]
+    fitted = head.fitted_on
+    paths = (
+        list_cache_paths(cache) if fitted.cache == str(cache.path) else split_paths(fitted.cache)
+    )
+    words = ["fit-head", *paths, "-o", name, "--split", fitted.split]
     for one in head.embeddings:
         words += ["--embedding", one.name]
     if isinstance(head, TargetHead):

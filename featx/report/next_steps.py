@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 from featx.analytics.audit_report import AuditReport
 from featx.cache.reader import Cache
-from featx.core.address import name_location
-from featx.core.text import count_noun
+from featx.core.text import count_noun, show_text
 from featx.finetune.advise import MIN_GAIN, BlockChoice
 from featx.fitting.evaluate import find_evaluated
 from featx.report.collect_curve import CollectedCurve
 from featx.report.collect_heads import ScoredHead
 from featx.report.commands import Command, write_command
 from featx.report.contents import HeadPair
+from featx.report.locations import list_cache_paths
+
+MAX_CLASS = 60
+"""Length in characters of the name of a class in a sentence."""
 
 
 def list_summary(
@@ -69,8 +72,8 @@ def _describe_scores(one: ScoredHead) -> str:
     low, high = scores.accuracy_ci95
     return (
         f"{one.name}: accuracy {scores.accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}) on "
-        f"{count_noun(scores.n_rows, 'row')} of {one.split}; always {scores.majority_class}: "
-        f"{scores.majority_accuracy:.3f}."
+        f"{count_noun(scores.n_rows, 'row')} of {one.split}; always "
+        f"{show_text(scores.majority_class, MAX_CLASS)}: {scores.majority_accuracy:.3f}."
     )
 
 
@@ -111,7 +114,7 @@ def list_next_steps(
     list of (str, str)
         Sentences, and the command of each, which may be empty.
     """
-    path = name_location(cache.path)
+    paths = list_cache_paths(cache)
     named = ("--embedding", embedding) if len(cache.embeddings) > 1 else ()
     n_plain = int((cache.labels == "").sum())
     steps: list[Command] = []
@@ -119,16 +122,16 @@ def list_next_steps(
         steps.append(
             (
                 "Look at the images that could not be read.",
-                write_command("info", path, "--failures"),
+                write_command("info", *paths, "--failures"),
             )
         )
-    steps += _list_audit_steps(audited, path, named)
+    steps += _list_audit_steps(audited, paths, named)
     if len(classes) < 2:
         steps.append(
             (
                 "Label rows of at least two classes: write the labels into the table, and pass it "
                 "to featx label.",
-                write_command("suggest", path, *named, "-o", "next.csv"),
+                write_command("suggest", *paths, *named, "-o", "next.csv"),
             )
         )
         return steps
@@ -137,11 +140,11 @@ def list_next_steps(
         steps.append(
             (
                 "Record a split, so that heads can be judged by rows that they have not seen.",
-                write_command("split", path, "--val", "0.2", *again),
+                write_command("split", *paths, "--val", "0.2", *again),
             )
         )
     if not heads:
-        words = ("fit-head", path, *named, "-o", "head.joblib")
+        words = ("fit-head", *paths, *named, "-o", "head.joblib")
         steps.append(
             ("Fit a head: this page then shows what it gets wrong.", write_command(*words))
         )
@@ -149,14 +152,14 @@ def list_next_steps(
         told = "Look at the most confident mistakes: some may be right, with a wrong label."
         steps.append((told, ""))
     has_network = not cache.get_info(embedding).fingerprint.is_imported
-    return steps + _list_curve_steps(curve, path, named, n_plain=n_plain, has_network=has_network)
+    return steps + _list_curve_steps(curve, paths, named, n_plain=n_plain, has_network=has_network)
 
 
 def _list_audit_steps(
-    audited: AuditReport | None, path: str, named: Sequence[str]
+    audited: AuditReport | None, paths: Sequence[str], named: Sequence[str]
 ) -> list[Command]:
     """List what follows from an audit."""
-    table = write_command("audit", path, *named, "--table", "review.csv", "-o", "audit.html")
+    table = write_command("audit", *paths, *named, "--table", "review.csv", "-o", "audit.html")
     if audited is None:
         told = "Duplicates, leaks and wrong labels were not looked for here."
         return [(told, table)]
@@ -166,7 +169,7 @@ def _list_audit_steps(
             (
                 "Split again so that duplicates stay together: the old split lets a head see "
                 "copies of what it is judged by. Then fit the heads again.",
-                write_command("split", path, "--together", "similar", "--overwrite"),
+                write_command("split", *paths, "--together", "similar", "--overwrite"),
             )
         )
     wrong = audited.label_errors
@@ -187,15 +190,15 @@ def _list_audit_steps(
 
 def _list_curve_steps(
     collected: CollectedCurve,
-    path: str,
+    paths: Sequence[str],
     named: Sequence[str],
     *,
     n_plain: int,
     has_network: bool,
 ) -> list[Command]:
     """List what follows from a learning curve of all rows; only a network can be fine-tuned."""
-    suggest = write_command("suggest", path, *named, "-o", "next.csv") if n_plain else ""
-    advise = write_command("advise", path, *named)
+    suggest = write_command("suggest", *paths, *named, "-o", "next.csv") if n_plain else ""
+    advise = write_command("advise", *paths, *named)
     if collected.choice is None or collected.curve is None:
         told = "Whether more labels or fine-tuning would help was not measured here."
         return [(told, advise)]

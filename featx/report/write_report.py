@@ -24,7 +24,7 @@ from featx.fitting.compare import name_heads
 from featx.fitting.inputs import CacheLike, HeadLike, opened_cache, read_head
 from featx.heads.head import Head
 from featx.heads.splits import check_seed
-from featx.report.collect import ReportRequest, collect_report
+from featx.report.collect import ReportRequest, collect_report, locate
 from featx.report.gallery import PAGES, check_output
 from featx.report.render import write_html
 from featx.report.report_page import MAX_BYTES, render_report
@@ -102,7 +102,9 @@ def write_report(  # noqa: PLR0913
     """Write one page about a cache and its heads: data, map, mistakes with class maps, and more.
 
     The page holds its images, opens without a network and has at most 10 MB, so that it can be
-    mailed. It shows images and names of the data: mail it only to who may see them.
+    mailed. It shows images and names of the data: mail it only to who may see them. It names files
+    without their folders, but for its commands: these have the paths that you passed, shortened
+    where they lie below the current folder.
 
     Heads are judged by rows that they have not learnt from. If there are no others, each row is
     predicted by a head of the same kind that was fitted without it.
@@ -211,7 +213,8 @@ def write_report(  # noqa: PLR0913
             rest = len(render_report(replace(contents, rows=empty)).encode())
             left = MAX_BYTES - RESERVE - rest + len(EMPTY) * len(shown)
             columns, images_note = shown.read(images, left)
-            contents = replace(contents, rows=columns, images_note=images_note)
+            told = locate(opened, request).hide(images_note)
+            contents = replace(contents, rows=columns, images_note=told)
             text = render_report(contents)
             write_html(output, text)
         if images.missing:
