@@ -82,7 +82,7 @@ def main() -> None:
                 " return one.decode() })).then(() => 0)"
             )
             draw(page, "report", "#summary", 560)
-            draw(page, "mistakes", "#head-1-mistakes", 375)
+            draw(page, "mistakes", "#head-1-mistakes", 412)
             page.evaluate("document.getElementById('map-point').focus()")
             draw(page, "map", "#map", 720)
             page.evaluate(
