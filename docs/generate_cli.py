@@ -78,7 +78,8 @@ def _render_command(name: str, command: Callable[..., None]) -> str:
             required = parameter.default is inspect.Parameter.empty
             usage.append(word if required else f"[{word}]")
             text = STATED_DEFAULT.sub(r" Default: \1.", _escape(info.help))
-            arguments.append(f"| `{word}` | {text} |")
+            shown = " or ".join(f"`{one}`" for one in word.split("|"))  # | would end the cell
+            arguments.append(f"| {shown} | {text} |")
         else:
             options.append(_render_option(parameter, kind, info))
     blocks = [f"## featx {name}", *_iter_text(command), f"```\n{' '.join(usage)}\n```"]

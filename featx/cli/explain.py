@@ -30,7 +30,9 @@ def explain(
     head: HeadArgument,
     images: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGE", help="Images, folders, a table or tars."),
+        typer.Argument(
+            metavar="IMAGE", help="Images, folders, a table or tars. Or their addresses."
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -50,7 +52,10 @@ def explain(
         ),
     ] = None,
     top: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Number of most probable classes to show.")
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Number of most probable classes to show, without --class."
+        ),
     ] = 1,
     approximation: Annotated[
         Approximation | None,
