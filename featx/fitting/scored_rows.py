@@ -184,7 +184,8 @@ class ScoredRows:
         """Measure how often the head is right, by the probability of the predicted class."""
         assert self.probabilities is not None, "every head for one class per image has them"
         scores = self.probabilities.max(axis=1)
-        return measure_calibration(self.y == self.predicted, scores, self.units)
+        curve = measure_calibration(self.y == self.predicted, scores, self.units)
+        return replace(curve, n_seen=int(self.seen.sum()))
 
     def count_alike(self, cache: Cache) -> int | None:
         """Count rows that look like rows that were learnt from; None if few of these have a vector.

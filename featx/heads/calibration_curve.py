@@ -47,6 +47,9 @@ class CalibrationCurve:
     bins : tuple of CalibrationBin
         Bins that hold rows, by their probability, ascending: those of the expected calibration
         error.
+    n_seen : int
+        Number of the rows that the head or its network has learnt from: with them, the curve looks
+        better than it is.
 
     See Also
     --------
@@ -55,6 +58,7 @@ class CalibrationCurve:
     """
 
     bins: tuple[CalibrationBin, ...]
+    n_seen: int = 0
 
     @property
     def n_rows(self) -> int:

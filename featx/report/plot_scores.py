@@ -273,6 +273,7 @@ def plot_calibration(curve: CalibrationCurve, *, ax: Axes | None = None) -> Axes
         ax,
         f"calibration error {curve.calibration_error:.3f}, {count_noun(curve.n_rows, 'row')} "
         f"in {count_noun(len(bins), 'bin')}",
+        f"{curve.n_seen:,} of the rows were learnt from: too good" * (curve.n_seen > 0),
     )
     return ax
 

@@ -266,6 +266,7 @@ def _show_pair(pair: HeadPair) -> SimpleNamespace:
 def _build_island(contents: ReportContents, images: PageImages) -> dict[str, Any]:
     """Build the values that the script of the page reads."""
     rows, points = contents.rows, contents.points
+    codes = {name: code for code, name in enumerate(contents.classes)}
     return {
         "classes": [show_name(name) for name in contents.classes],
         "splits": [show_name(name) for name in contents.splits],
@@ -284,6 +285,7 @@ def _build_island(contents: ReportContents, images: PageImages) -> dict[str, Any
             {
                 "name": show_name(head.name),
                 "classes": [show_name(name) for name in head.classes],
+                "labels": [codes.get(name, -1) for name in head.classes],
                 "predicted": head.predicted.tolist(),
                 "scores": [
                     None if math.isnan(score) else round(score, 3)

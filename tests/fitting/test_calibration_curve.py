@@ -21,4 +21,5 @@ def test_curve_has_the_rows_and_the_error_of_evaluate(cache_path: Path) -> None:
 def test_rows_that_were_fitted_on_are_said(cache_path: Path) -> None:
     head = featx.fit_head(cache_path, C=1.0)
     with pytest.warns(FeatxWarning, match="used to fit the head: their scores are too high"):
-        featx.measure_calibration_curve(head, cache_path, split="train")
+        assert featx.measure_calibration_curve(head, cache_path, split="train").n_seen == 40
+    assert featx.measure_calibration_curve(head, cache_path).n_seen == 0

@@ -1,6 +1,7 @@
 """The numbers in the figures of scores are those of plain counts."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -166,4 +167,6 @@ def test_calibration_has_points_intervals_and_shares_of_rows() -> None:
         pytest.approx((0.9, 1.0)),
     ]
     assert ax.get_title("left") == "calibration error 0.125, 40 rows in 2 bins"
+    learnt = draw(plot_calibration, replace(curve, n_seen=30)).get_title("left")
+    assert learnt.splitlines()[1] == "30 of the rows were learnt from: too good"
     assert "head, with 95 % intervals" in list_legend(ax)

@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -158,6 +159,15 @@ def test_names_of_strangers_are_text(pages: Pages) -> None:
     assert island["classes"][3] == "turned \\u202e round"
     assert island["classes"][-1] == "(no name)"
     text.encode()  # no lone surrogate is left
+
+
+def test_classes_that_look_alike_are_told_apart(pages: Pages) -> None:
+    contents = pages["small"][0]
+    names = tuple(f"{'x' * 400}{number}{'x' * 400}" for number in range(len(contents.classes)))
+    heads = [replace(head, classes=names[::-1]) for head in contents.heads]
+    island = read_island(render_report(replace(contents, classes=names, heads=heads)))
+    assert len(set(island["classes"])) == 1
+    assert island["heads"][0]["labels"] == list(range(len(names)))[::-1]
 
 
 def test_confusion_matrix_holds_all_rows(pages: Pages) -> None:

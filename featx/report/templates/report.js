@@ -43,7 +43,7 @@ function describeRow(row) {
 
 function isWrong(head, row) {
   const label = report.labels[row];
-  return head.predicted[row] >= 0 && label >= 0 && head.classes[head.predicted[row]] !== report.classes[label];
+  return head.predicted[row] >= 0 && label >= 0 && head.labels[head.predicted[row]] !== label;
 }
 
 function makeFigure(row) {
