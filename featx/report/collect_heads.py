@@ -140,7 +140,7 @@ def _hold_out(cache: Cache, name: str, head: Head, scored: ScoredRows, *, seed: 
             held_out = hold_out(cache, head, scored, seed=seed)
             reason = "they are too few to hold some out, or the network has learnt from them"
         except FeatxError as error:
-            reason = f"the head cannot be fitted again: {error}"
+            reason = f"the head cannot be fitted again: {error}".removesuffix(".")
     if held_out is None:
         search = head.cross_validation
         return ScoredHead(

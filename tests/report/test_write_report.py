@@ -233,6 +233,20 @@ def test_a_head_without_rows_to_show_has_the_scores_that_it_carries(
     assert "No prediction is wrong" not in page
 
 
+def test_a_head_that_cannot_be_fitted_again_says_why(
+    make_cache: MakeCache, tmp_path: Path, collect: Collect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise featx.HeadError(subject="logreg", expected="memory", got="none", remedy="Add some.")
+
+    monkeypatch.setattr("featx.report.collect_heads.hold_out", refuse)
+    path = make_cache(splits=False)
+    part = collect(path, fit(path, tmp_path), **QUICK)[0].heads[0]
+    assert part.notes[0].endswith(
+        "the head cannot be fitted again: logreg: expected memory, got none. Add some."
+    )
+
+
 # --- several heads, other heads
 
 
