@@ -99,7 +99,7 @@ def draw_tuning(epochs: Sequence[Epoch]) -> list[Chart]:
     train, holdout = [one.train_loss for one in epochs], [one.holdout_loss for one in epochs]
     plain = [one.holdout_accuracy for one in epochs]
     balanced = [one.holdout_balanced_accuracy for one in epochs]
-    losses = [loss for loss in (*train, *holdout) if math.isfinite(loss)]
+    losses, shares = _select_finite(train, holdout), _select_finite(plain, balanced)
     return [
         build_chart(
             f"Loss by epoch, {len(epochs)} epochs",
@@ -122,10 +122,14 @@ def draw_tuning(epochs: Sequence[Epoch]) -> list[Chart]:
             names=("epoch", "accuracy of the holdout"),
             header=("epoch", "accuracy", "balanced accuracy"),
             values=_list_values(epochs, plain, balanced),
-            y_axis=(math.floor(min(*plain, *balanced) * 9.9) / 10, 1),
+            y_axis=(math.floor(min(shares, default=0) * 9.9) / 10, 1),
             x_at=at,
         ),
     ]
+
+
+def _select_finite(*columns: Sequence[float]) -> list[float]:
+    return [value for column in columns for value in column if math.isfinite(value)]
 
 
 def _list_values(epochs: Sequence[Epoch], *columns: Sequence[float]) -> list[tuple[str, ...]]:

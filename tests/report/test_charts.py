@@ -1,5 +1,7 @@
 """Charts place values where their axes say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,13 @@ def test_epoch_without_a_training_loss_is_left_out_of_its_line_and_told() -> Non
     assert [line.is_square for line in loss.lines] == [False, True]
     assert loss.values[0] == ("0", "-", "0.4000")
     assert [len(line.dots) for line in accuracy.lines] == [6, 6]
+
+
+def test_epoch_without_an_accuracy_is_left_out_of_its_line() -> None:
+    epochs = [replace(build_epoch(0), holdout_accuracy=float("nan")), build_epoch(1)]
+    _, accuracy = draw_tuning(epochs)
+    assert [len(line.dots) for line in accuracy.lines] == [1, 2]
+    assert accuracy.values[0][1] == "-"
 
 
 def test_area_of_a_point_is_its_number_of_rows() -> None:
