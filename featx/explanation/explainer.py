@@ -118,7 +118,6 @@ class Explainer:
         self.head = read_class_head(head)
         logits = read_logit_weights(self.head)  # before any weights are downloaded
         embedding = self.head.get_only_embedding()
-        self._decode = find_decode(embedding.fingerprint)
         self.method: ClassMapMethod = approximation or "exact"
         kind = ExactRunner if approximation is None else GradCamRunner
         with show_progress(progress):
@@ -129,6 +128,7 @@ class Explainer:
                 subject="the head",
                 load=load_named,
             )
+            self._decode = find_decode(embedding.fingerprint)
             device = list_devices(choose_device(device))[0]
             self._runner: Runner | None = kind(self._backbone, logits, device)
         self._lock = threading.Lock()

@@ -353,3 +353,16 @@ def test_head_of_several_embeddings_is_refused(place: Any, fitted: featx.Head) -
     head = fitted
     with pytest.raises(featx.HeadError, match=r"a head that reads one embedding"):
         featx.Explainer(replace(head, embeddings=head.embeddings * 2))
+
+
+def test_vectors_of_another_program_are_refused_as_such(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.eye(8, 3, dtype=np.float32))
+    lines = [f"{n},{'ab'[n % 2]}" for n in range(8)]
+    (tmp_path / "ids.csv").write_text("\n".join(["id,label", *lines]))
+    cache = tmp_path / "imported.h5"
+    featx.import_embeddings(tmp_path / "v.npy", ids=tmp_path / "ids.csv", output=cache)
+    head = featx.fit_head(cache, C=1.0, progress=False)
+    with pytest.raises(
+        featx.FingerprintError, match="embeddings that featx can compute, got impor"
+    ):
+        featx.Explainer(head)
