@@ -146,6 +146,7 @@ def collect_report(
             classes,
             splits,
             heads=scored,
+            n_targets=len(targets),
             audited=audited,
             curve=curve,
             embedding=embedding,

@@ -88,6 +88,7 @@ def list_next_steps(
     splits: Sequence[str],
     *,
     heads: Sequence[ScoredHead],
+    n_targets: int = 0,
     audited: AuditReport | None,
     curve: CollectedCurve,
     embedding: str,
@@ -102,6 +103,8 @@ def list_next_steps(
         Names of the classes and of the splits.
     heads : sequence of ScoredHead
         The heads.
+    n_targets : int
+        Number of heads for several classes or for a number.
     audited : AuditReport or None
         The audit; None if there was none.
     curve : CollectedCurve
@@ -143,7 +146,7 @@ def list_next_steps(
                 write_command("split", *paths, "--val", "0.2", *again),
             )
         )
-    if not heads:
+    if not heads and not n_targets:
         words = ("fit-head", *paths, *named, "-o", "head.joblib")
         steps.append(
             ("Fit a head: this page then shows what it gets wrong.", write_command(*words))

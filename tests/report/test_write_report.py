@@ -279,10 +279,30 @@ def test_a_head_for_a_number_has_a_table_of_scores(
     contents, done = collect(cache_path, number, **QUICK)
     (part,) = contents.targets
     assert ("Predicts", "the number size") in part.facts
-    assert [name for name, _ in part.scores] == ["R2", "mean absolute error"]
+    assert [name for name, _ in part.scores] == ["Rows scored", "R2", "mean absolute error"]
+    assert part.scores[0][1] == "20"
     assert part.split == "val"
+    assert not any(text.startswith("Fit a head") for text, _ in contents.next_steps)
     assert not contents.heads
     assert done.n_mistakes == (None,)
+
+
+def test_a_head_for_a_number_is_not_judged_by_rows_that_it_has_learnt_from(
+    cache_path: Path, tmp_path: Path, collect: Collect
+) -> None:
+    with featx.open_cache(cache_path) as cache:
+        sizes = {id_: float(row % 7) for row, id_ in enumerate(cache.ids) if row != 41}
+    featx.label_cache(cache_path, sizes, field="size", author="me")
+    with pytest.warns(featx.FeatxWarning, match="without size"):
+        some = fit(cache_path, tmp_path, "some.joblib", target="size", split="val")
+    with pytest.warns(featx.FeatxWarning, match="without size"):
+        every = fit(cache_path, tmp_path, "every.joblib", target="size", split="all")
+    few, none = collect(cache_path, [some, every], split="all", **QUICK)[0].targets
+    assert few.split == "all"
+    assert few.scores[0] == ("Rows scored", "40")
+    assert any("19 of 59 rows were used to fit the head: they are left out" in t for t in few.notes)
+    assert none.split == "all, held out"
+    assert any("learnt from all 59 rows of split all" in text for text in none.notes)
 
 
 def test_a_head_for_several_classes_lists_them(
