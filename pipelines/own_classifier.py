@@ -16,11 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from scipy.stats import binomtest
 from shared import build_parser, check_there
+from sklearn.datasets import load_digits
 
 import featx
-from featx.demo import write_digits
 
 BACKBONE = "squeezenet1_1"
 NAMES = {"ants": "ant", "bees": "bee"}
@@ -28,6 +30,16 @@ NAMES = {"ants": "ant", "bees": "bee"}
 
 N_CLASSES = 1000
 LAYERS = {"penultimate": "embedding", "logits": "1,000 logits"}
+
+
+def write_digits(folder: Path) -> None:
+    """Write scikit-learn's digits as 8 × 8 PNGs, one folder for each digit."""
+    digits = load_digits()
+    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    for number, (image, label) in enumerate(zip(pixels, digits.target, strict=True)):
+        path = folder / str(label) / f"{number:04}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
 
 
 def count_share(is_right: Sequence[bool]) -> dict[str, Any]:

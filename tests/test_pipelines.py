@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 BENCHMARKS = PIPELINES.parent / "benchmarks"
@@ -17,6 +18,17 @@ BENCHMARKS = PIPELINES.parent / "benchmarks"
 def run(*words: Any, **options: Any) -> Any:
     command = [sys.executable, *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def test_own_classifier_takes_the_digits_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(PIPELINES)
+    runpy.run_path(str(PIPELINES / "own_classifier.py"))["write_digits"](tmp_path)
+    paths = [*tmp_path.glob("[0-9]/*.png")]
+    assert len(paths) == 1797
+    with Image.open(tmp_path / "0" / "0000.png") as image:
+        assert image.size == (8, 8)
 
 
 @pytest.mark.slow
