@@ -18,6 +18,7 @@ from featx.core.text import count_noun
 from featx.core.typing import PathLike
 from featx.report.contents import Finding
 from featx.report.gallery import PAGES, SIDE, Card, Section, check_output, write_images
+from featx.report.locations import shorten_paths
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -106,7 +107,7 @@ def write_audit(
         )
         for one in found
     ]
-    title = f"Audit of {report.cache}, {count_noun(report.n_rows, 'row')}"
+    title = f"Audit of {shorten_paths(report.cache)}, {count_noun(report.n_rows, 'row')}"
     write_images(output, title, sections)
     return Path(output)
 

@@ -25,6 +25,7 @@ from featx.report.gallery import (
     refuse_foreign,
     write_images,
 )
+from featx.report.locations import shorten_path
 
 ARRAYS = ".npz"
 """Suffix of a file of arrays."""
@@ -162,10 +163,13 @@ def _iter_cards(maps: Sequence[ClassMap], *, is_page: bool) -> Iterator[Card]:
     limit = max((float(np.abs(m.values).max()) for m in maps if m.values is not None), default=0.0)
     for place, one in enumerate(maps):
         if one.values is None:
-            yield Card(images=[None], lines=[one.path, str(one.error)])
+            yield Card(images=[None], lines=[shorten_path(one.path), str(one.error)])
             continue
         whole, overlay = one.show(SIDE), one.overlay(SIDE, limit=limit or None)
-        source = [one.path, *([f"labelled {one.true_label}"] if one.true_label else [])]
+        source = [
+            shorten_path(one.path),
+            *([f"labelled {one.true_label}"] if one.true_label else []),
+        ]
         if is_page:
             lines = [*source, *list_lines(one)]
             # Of many images, memory holds the bytes of their thumbnails.

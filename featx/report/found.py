@@ -13,6 +13,7 @@ from featx.cache.reader import Cache
 from featx.core.notes import note
 from featx.core.typing import PathLike
 from featx.report.gallery import SIDE, Card, check_output
+from featx.report.locations import shorten_paths
 from featx.report.montage import RowGroup, write_rows
 
 QUERY = "query"
@@ -84,7 +85,7 @@ def write_search(
             shown = None if isinstance(image, str) else image
             first = Card(images=[shown], lines=[query, QUERY])
         groups.append(RowGroup(title=query, rows=rows, lines=lines, first=first))
-    write_rows(output, f"Search in {found.cache}", images, groups)
+    write_rows(output, f"Search in {shorten_paths(found.cache)}", images, groups)
     return Path(output)
 
 

@@ -156,3 +156,16 @@ def shorten_path(text: str) -> str:
         return text
     short = os.path.relpath(text)
     return text if short.startswith(os.pardir) else short
+
+
+def shorten_paths(text: str) -> str:
+    """Write a path, or several with words between them, as `shorten_path` does.
+
+    Parameters
+    ----------
+    text : str
+        Name of a cache, or of several that are one.
+    """
+    for path in split_paths(text):
+        text = text.replace(path, shorten_path(path))
+    return text

@@ -30,6 +30,7 @@ from featx.report.gallery import (
     encode_thumbnail,
     write_images,
 )
+from featx.report.locations import shorten_paths
 
 NO_LABEL = "(no label)"
 
@@ -163,7 +164,7 @@ def montage(
     else:
         groups = _choose_by_class(rows, chosen, per_class, seed)
     n_columns = MAX_COLUMNS if ids is not None else per_class
-    write_rows(output, f"Montage of {subject}", images, groups, n_columns=n_columns)
+    write_rows(output, f"Montage of {shorten_paths(subject)}", images, groups, n_columns=n_columns)
     n_shown = sum(len(group.rows) for group in groups)
     return Montage(
         path=Path(output),

@@ -12,6 +12,7 @@ from featx.report.locations import (
     list_given,
     name_cache,
     shorten_path,
+    shorten_paths,
     split_paths,
 )
 from tests.builders import MakeCache, build_info, build_rows, write_vectors
@@ -24,6 +25,9 @@ def test_paths_in_the_current_folder_are_written_from_it_on(
     assert shorten_path(str(tmp_path / "a" / "b.h5")) == str(Path("a", "b.h5"))
     assert shorten_path(str(tmp_path.parent / "b.h5")) == str(tmp_path.parent / "b.h5")
     assert shorten_path("--split") == "--split"
+    for name in ("a.h5", "b.h5"):
+        (tmp_path / name).touch()
+    assert shorten_paths(f"{tmp_path / 'a.h5'} and {tmp_path / 'b.h5'}") == "a.h5 and b.h5"
 
 
 def test_caches_that_are_one_are_listed_one_by_one(tmp_path: Path, make_cache: MakeCache) -> None:
