@@ -43,7 +43,7 @@ def build_gain(n_rows: int, n_better: int) -> LabellingGain:
 def test_verdict_says_what_and_why(n_rows: int, n_better: int, start: str) -> None:
     gain = build_gain(n_rows, n_better)
     assert gain.verdict.startswith(start)
-    assert f"{n_rows} rows" in gain.verdict
+    assert f"{n_rows:,} rows" in gain.verdict
     assert gain.to_dict()["verdict"] == gain.verdict
 
 
