@@ -15,6 +15,7 @@ from featx.heads.gains import (
     find_strata,
     measure_gain,
     sum_units,
+    widen_p_value,
 )
 from featx.heads.intervals import estimate_balanced_interval
 
@@ -140,6 +141,7 @@ def compare_predictions(
     *,
     measure: Measure = "accuracy",
     units: Array | None = None,
+    n_folds: int | None = None,
     seed: int = 0,
 ) -> PairedScores:
     """Compare the predictions of two classifiers for the same rows.
@@ -154,6 +156,9 @@ def compare_predictions(
         Score to compare.
     units : ndarray, optional
         ``(n_rows,)``, the unit of each row. Rows of one unit are drawn together.
+    n_folds : int, optional
+        Number of folds, if each row was predicted by classifiers that were fitted on the other
+        folds: folds depend on each other, so that intervals and p-values are wider.
     seed : int
         Seed of the bootstrap and of random signs.
 
@@ -165,18 +170,20 @@ def compare_predictions(
     is_first, is_second = np.asarray(first == y), np.asarray(second == y)
     labels, codes = np.unique(y, return_inverse=True)
     strata = find_strata(codes, measure)
-    gain = measure_gain(is_first, is_second, strata, units=units, seed=seed)
+    gain = measure_gain(is_first, is_second, strata, units=units, n_folds=n_folds, seed=seed)
     per_class = tuple(
-        _compare_class(str(label), codes == code, is_first, is_second, units=units, seed=seed)
+        _compare_class(
+            str(label), codes == code, is_first, is_second, units=units, n_folds=n_folds, seed=seed
+        )
         for code, label in enumerate(labels)
     )
     return PairedScores(
         n_rows=len(y),
         measure=measure,
         first=average_strata(is_first, strata),
-        first_ci95=estimate_balanced_interval(is_first, strata, units),
+        first_ci95=estimate_balanced_interval(is_first, strata, units, n_folds=n_folds),
         second=average_strata(is_second, strata),
-        second_ci95=estimate_balanced_interval(is_second, strata, units),
+        second_ci95=estimate_balanced_interval(is_second, strata, units, n_folds=n_folds),
         gain=gain.mean,
         gain_ci95=gain.ci95,
         n_only_first=int((is_first & ~is_second).sum()),
@@ -198,16 +205,18 @@ def _compare_class(
     is_second: BoolArray,
     *,
     units: Array | None,
+    n_folds: int | None,
     seed: int,
 ) -> PairedRecall:
     """Compare the recalls of one class, whose rows are chosen."""
     first, second = is_first[chosen], is_second[chosen]
     gains = second.astype(np.int64) - first.astype(np.int64)
     parted = None if units is None else units[chosen]
+    p_value = compute_p_value(sum_units(gains, parted), seed)
     return PairedRecall(
         label=label,
         n_rows=len(first),
         first=float(first.mean()),
         second=float(second.mean()),
-        p_value=compute_p_value(sum_units(gains, parted), seed),
+        p_value=p_value if n_folds is None else widen_p_value(p_value),
     )

@@ -32,7 +32,7 @@ from featx.report.collect_heads import (
     score_head,
 )
 from featx.report.collect_maps import add_class_maps
-from featx.report.collect_pairs import pair_heads
+from featx.report.collect_pairs import list_not_paired, pair_heads
 from featx.report.collect_targets import collect_target
 from featx.report.commands import list_commands
 from featx.report.contents import HeadPart, MapPoints, ReportContents
@@ -140,7 +140,10 @@ def collect_report(
     columns, _ = shown.read(None, 0)
     contents = ReportContents(
         title=name_cache(cache),
-        summary=list_summary(cache, classes, splits, heads=scored, pairs=pairs, audited=audited),
+        summary=[
+            *list_summary(cache, classes, splits, heads=scored, pairs=pairs, audited=audited),
+            *list_not_paired(scored),
+        ],
         next_steps=list_next_steps(
             cache,
             classes,

@@ -17,6 +17,9 @@ from featx.report.contents import HeadPair
 def pair_heads(heads: Sequence[ScoredHead], *, seed: int = 0) -> list[HeadPair]:
     """Compare each two heads on the rows that neither has learnt from.
 
+    A head that predicts its rows itself is not compared with one whose rows were predicted in
+    folds, by other heads: `list_not_paired` lists such pairs.
+
     Parameters
     ----------
     heads : sequence of ScoredHead
@@ -26,7 +29,7 @@ def pair_heads(heads: Sequence[ScoredHead], *, seed: int = 0) -> list[HeadPair]:
     """
     found: list[tuple[ScoredHead, ScoredHead, PairedScores]] = []
     for first, second in itertools.combinations(heads, 2):
-        if first.scored is None or second.scored is None:
+        if first.scored is None or second.scored is None or _is_mixed(first, second):
             continue
         _, a, b = np.intersect1d(first.scored.rows, second.scored.rows, return_indices=True)
         if len(a):
@@ -34,7 +37,13 @@ def pair_heads(heads: Sequence[ScoredHead], *, seed: int = 0) -> list[HeadPair]:
             measure: Measure = "balanced_accuracy" if weighs else "accuracy"
             one, other = first.scored.select(a), second.scored.select(b)
             scores = compare_predictions(
-                one.y, one.predicted, other.predicted, measure=measure, units=one.units, seed=seed
+                one.y,
+                one.predicted,
+                other.predicted,
+                measure=measure,
+                units=one.units,
+                n_folds=one.n_folds,
+                seed=seed,
             )
             found.append((first, second, scores))
     p_values = adjust_p_values([scores.p_value for _, _, scores in found])
@@ -46,6 +55,28 @@ def pair_heads(heads: Sequence[ScoredHead], *, seed: int = 0) -> list[HeadPair]:
             verdict=describe_pair(first.name, second.name, scores, p_value, n_pairs=len(found)),
         )
         for (first, second, scores), p_value in zip(found, p_values, strict=True)
+    ]
+
+
+def _is_mixed(first: ScoredHead, second: ScoredHead) -> bool:
+    """Tell whether the rows of one head were predicted in folds, and those of the other not."""
+    n_folds = [one.scored is not None and one.scored.n_folds for one in (first, second)]
+    return bool(n_folds[0]) != bool(n_folds[1])
+
+
+def list_not_paired(heads: Sequence[ScoredHead]) -> list[str]:
+    """List the pairs that cannot be compared, with the reason.
+
+    Parameters
+    ----------
+    heads : sequence of ScoredHead
+        The heads.
+    """
+    return [
+        f"{first.name} and {second.name} are not compared: one of them has learnt from all rows, "
+        "which are predicted in folds by other heads."
+        for first, second in itertools.combinations(heads, 2)
+        if first.scored is not None and second.scored is not None and _is_mixed(first, second)
     ]
 
 

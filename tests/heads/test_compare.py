@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from featx.core.typing import Array
 from featx.heads.compare import compare_predictions
-from featx.heads.gains import compute_p_value
+from featx.heads.gains import compute_p_value, widen_p_value
 from featx.heads.intervals import estimate_balanced_interval, estimate_interval
 
 
@@ -322,3 +322,16 @@ def test_p_value_of_unequal_gains_is_that_of_random_signs() -> None:
     assert compute_p_value(gains) == pytest.approx(2 / 8, abs=0.02)
     assert compute_p_value(gains * [1, 1, -1, 1]) == pytest.approx(6 / 8, abs=0.02)
     assert compute_p_value(np.zeros(3)) == 1
+
+
+def test_predictions_of_folds_have_wider_intervals_and_larger_p_values() -> None:
+    y = np.repeat(["ants", "bees"], 20)
+    first = np.where(np.arange(40) % 20 < 6, "wasps", y)
+    plain = compare_predictions(y, first, y)
+    folds = compare_predictions(y, first, y, n_folds=5)
+    assert folds.gain == plain.gain
+    assert folds.gain_ci95[0] < plain.gain_ci95[0] < plain.gain_ci95[1] < folds.gain_ci95[1]
+    assert folds.first_ci95[0] < plain.first_ci95[0]
+    assert folds.p_value == pytest.approx(widen_p_value(plain.p_value))
+    for one, other in zip(plain.per_class, folds.per_class, strict=True):
+        assert other.p_value == pytest.approx(widen_p_value(one.p_value))

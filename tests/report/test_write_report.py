@@ -269,6 +269,20 @@ def test_heads_are_paired_on_the_rows_that_neither_has_learnt_from(
     assert "Embedding tiny." in contents.points.text
 
 
+def test_a_head_judged_in_folds_is_paired_with_another_one_of_these_alone(
+    cache_path: Path, tmp_path: Path, collect: Collect
+) -> None:
+    train = fit(cache_path, tmp_path, "train.joblib")
+    every = fit(cache_path, tmp_path, "every.joblib", split="all")
+    again = fit(cache_path, tmp_path, "again.joblib", split="all", C=1e-5)
+    contents, _ = collect(cache_path, [train, every, again], **QUICK)
+    (pair,) = contents.pairs
+    assert (pair.first, pair.second) == ("every.joblib", "again.joblib")
+    told = [text for text in contents.summary if "are not compared" in text]
+    assert len(told) == 2
+    assert told[0].startswith("train.joblib and every.joblib are not compared: one of them has")
+
+
 def test_a_head_for_a_number_has_a_table_of_scores(
     cache_path: Path, tmp_path: Path, collect: Collect
 ) -> None:
