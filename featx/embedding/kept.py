@@ -114,7 +114,7 @@ class KeptVectors:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._write(build_table(rows, ROW_KINDS), vectors, info, learnt)
-            small = [file for file in self._list_files() if file.stat().st_size <= SMALL_BYTES]
+            small = [file for file in self._list_files() if _is_small(file)]
             if len(small) >= MAX_FILES:
                 self._join(small)
         except (OSError, FeatxError) as error:
@@ -144,6 +144,14 @@ class KeptVectors:
         self._write(Table.concat(tables), np.concatenate(parts), info, learnt)
         for file in files:
             file.unlink(missing_ok=True)
+
+
+def _is_small(file: Path) -> bool:
+    """Return whether a file is there and small; another call may have joined it meanwhile."""
+    try:
+        return file.stat().st_size <= SMALL_BYTES
+    except FileNotFoundError:
+        return False
 
 
 def _drop(file: Path, error: CacheError) -> None:

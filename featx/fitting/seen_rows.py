@@ -35,4 +35,5 @@ def find_seen_rows(cache: Cache, head: Head) -> BoolArray:
     if os.path.abspath(fitted.cache) != os.path.abspath(cache.path):
         return seen
     is_fitted = np.full(len(cache), True) if fitted.split == "all" else cache.splits == fitted.split
-    return seen | (is_fitted & ~digests.any(axis=1))
+    found: BoolArray = seen | (is_fitted & ~digests.any(axis=1))
+    return found

@@ -251,6 +251,17 @@ def test_threads_that_write_at_once_lose_nothing(
     np.testing.assert_array_equal(make().transform(paths), expected)
 
 
+def test_file_that_another_call_has_joined_meanwhile_is_passed_over(
+    make: Any, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make().transform(paths[:2])
+    (file,) = list_files(tmp_path)
+    gone = file.with_name("gone.h5")
+    monkeypatch.setattr(kept.KeptVectors, "_list_files", lambda _: [gone, file])
+    make().transform(paths)  # without a note that nothing was kept
+    assert len(list_files(tmp_path)) == 2
+
+
 def test_damaged_file_is_computed_again(
     make: Any, paths: list[str], tmp_path: Path, embedded: list[int]
 ) -> None:
