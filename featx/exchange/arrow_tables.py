@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from featx.cache.frames import build_arrow
-from featx.core.ahead import read_ahead
 from featx.core.columns import Texts, TextsBuilder
 from featx.core.errors import ExchangeError, require
 from featx.core.text import shorten
 from featx.core.typing import Array
+from featx.exchange.ahead import read_ahead
 from featx.exchange.cells import read_cell
 from featx.exchange.incoming import Incoming, check_names, choose_column, name_stored
 from featx.exchange.metadata import KEY

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from featx.core.ahead import read_ahead
+from featx.exchange.ahead import read_ahead
 
 
 @pytest.mark.parametrize("n_items", [0, 1, 2, 5])
