@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from featx.cache.side_by_side import Names
-from featx.core.notes import note
 from featx.core.recognise import check_order
-from featx.fitting.evaluate import choose_evaluated
-from featx.fitting.inputs import CacheLike, HeadLike, opened_cache, read_class_head
-from featx.fitting.scored_rows import ScoredRows
+from featx.fitting.evaluate import read_scored_rows
+from featx.fitting.inputs import CacheLike, HeadLike
 from featx.heads.calibration_curve import CalibrationCurve
 
 
@@ -72,11 +70,5 @@ def measure_calibration_curve(
         content="head",
         call="featx.measure_calibration_curve({held!r}, {rest!r})",
     )
-    head = read_class_head(head)
-    with opened_cache(cache) as opened:
-        chosen = split or choose_evaluated(opened)
-        scored = ScoredRows.read(opened, head, split=chosen, embedding=embedding)
-        n_alike = scored.count_alike(opened)
-    for text in scored.list_notes(n_alike):
-        note(text)
+    scored, _ = read_scored_rows(head, cache, split=split, embedding=embedding)
     return scored.measure_calibration()

@@ -74,6 +74,33 @@ def evaluate(
     check_order(
         ("head", "cache"), (head, cache), content="head", call="featx.evaluate({held!r}, {rest!r})"
     )
+    scored, n_alike = read_scored_rows(head, cache, split=split, embedding=embedding)
+    return replace(scored.score(), n_alike=n_alike)
+
+
+def read_scored_rows(
+    head: HeadLike, cache: CacheLike, *, split: str | None, embedding: Names | None
+) -> tuple[ScoredRows, int | None]:
+    """Read the rows that a head is scored on, and tell the user what should be known of them.
+
+    Parameters
+    ----------
+    head : path or Head
+        Head to score.
+    cache : path, sequence of paths or Cache
+        Cache with labels.
+    split : str or None
+        Rows to score; None for val, or test without val.
+    embedding : str, sequence of str or None
+        Names of the embeddings; None for those that the head was fitted for.
+
+    Returns
+    -------
+    scored : ScoredRows
+        The rows.
+    n_alike : int or None
+        Number of rows that look like rows that were learnt from; None if it was not counted.
+    """
     head = read_class_head(head)
     with opened_cache(cache) as opened:
         chosen = split or choose_evaluated(opened)
@@ -81,7 +108,7 @@ def evaluate(
         n_alike = scored.count_alike(opened)
     for text in scored.list_notes(n_alike):
         note(text)
-    return replace(scored.score(), n_alike=n_alike)
+    return scored, n_alike
 
 
 def choose_evaluated(cache: Cache) -> Split:
