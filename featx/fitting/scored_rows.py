@@ -167,6 +167,14 @@ class ScoredRows:
             units=None if units is None else units[positions],
         )
 
+    @property
+    def top_scores(self) -> Float64Array:
+        """Probabilities of the predicted classes, float64 ``(n_rows,)``; NaN without any."""
+        if self.probabilities is None:
+            return np.full(len(self.rows), np.nan)
+        top: Float64Array = self.probabilities.max(axis=1)
+        return top
+
     def score(self) -> Evaluation:
         """Score the predictions."""
         return score_predictions(
@@ -183,8 +191,7 @@ class ScoredRows:
     def measure_calibration(self) -> CalibrationCurve:
         """Measure how often the head is right, by the probability of the predicted class."""
         assert self.probabilities is not None, "every head for one class per image has them"
-        scores = self.probabilities.max(axis=1)
-        curve = measure_calibration(self.y == self.predicted, scores, self.units)
+        curve = measure_calibration(self.y == self.predicted, self.top_scores, self.units)
         return replace(curve, n_seen=int(self.seen.sum()))
 
     def count_alike(self, cache: Cache) -> int | None:

@@ -10,7 +10,7 @@ import numpy as np
 from featx.cache.reader import Cache
 from featx.core.errors import CacheError, FeatxError, HeadError
 from featx.core.text import count_noun, join_some
-from featx.core.typing import Float64Array, IntArray
+from featx.core.typing import IntArray
 from featx.fitting.evaluate import find_evaluated
 from featx.fitting.held_out import hold_out
 from featx.fitting.inputs import list_single_classes
@@ -224,7 +224,7 @@ def build_head_part(one: ScoredHead, shown: ShownRows, *, n_heads: int) -> HeadP
     codes = {name: code for code, name in enumerate(classes)}
     if scored is None:
         return replace(part, cells=_list_cells(scores, {}, is_matrix=is_matrix))
-    top = find_top(scored)
+    top = scored.top_scores
     right = scored.predicted == scored.y
     sure_first = np.argsort(-top, kind="stable")
     wrong_first = sure_first[~right[sure_first]]
@@ -270,20 +270,6 @@ def _list_cells(
     return cells if is_matrix else sorted(cells, key=lambda cell: -cell.n_rows)[:MAX_PAIRS]
 
 
-def find_top(scored: ScoredRows) -> Float64Array:
-    """Find the probability of the predicted class, float64 ``(n_rows,)``; NaN without one.
-
-    Parameters
-    ----------
-    scored : ScoredRows
-        Rows with their predictions.
-    """
-    if scored.probabilities is None:
-        return np.full(len(scored.rows), np.nan)
-    top: Float64Array = scored.probabilities.max(axis=1)
-    return top
-
-
 def _show_rows(
     scored: ScoredRows, positions: IntArray | Sequence[int], shown: ShownRows
 ) -> list[ShownRow]:
@@ -327,7 +313,7 @@ def add_predictions(part: HeadPart, one: ScoredHead, rows: IntArray) -> HeadPart
         is_asked = one.scored.rows[order] == rows
         asked = order[is_asked]
         predicted[is_asked] = [codes[name] for name in one.scored.predicted[asked].tolist()]
-        tops[is_asked] = find_top(one.scored)[asked]
+        tops[is_asked] = one.scored.top_scores[asked]
     return replace(part, predicted=predicted, predicted_scores=tops)
 
 
