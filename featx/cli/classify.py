@@ -13,9 +13,8 @@ from featx.cli.options import (
     backbone_option,
     choose,
 )
-from featx.cli.predictions import name_pairs, print_csv
+from featx.cli.predictions import check_one_form, name_pairs, print_csv
 from featx.cli.printing import print_json, print_table, print_text
-from featx.core.errors import FeatxError
 from featx.core.text import count_noun
 from featx.core.typing import Decode, Precision
 
@@ -73,13 +72,7 @@ def classify(
 
     featx classify photos/val --backbone squeezenet1_1 --top 1 --csv > own.csv
     """
-    if as_csv and as_json:
-        raise FeatxError(
-            subject="as_csv, as_json",
-            expected="one of them",
-            got="both",
-            remedy="Choose one.",
-        )
+    check_one_form(as_csv=as_csv, as_json=as_json)
     from featx.prediction.classify import classify as classify_images
 
     predictions = classify_images(

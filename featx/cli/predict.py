@@ -16,10 +16,9 @@ from featx.cli.options import (
     WeightsNow,
     Workers,
 )
-from featx.cli.predictions import list_cells, name_pairs, print_csv
+from featx.cli.predictions import check_one_form, list_cells, name_pairs, print_csv
 from featx.cli.printing import print_json_list, print_table
 from featx.cli.register import register_networks
-from featx.core.errors import FeatxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -82,13 +81,7 @@ def predict(
 
     featx predict head.joblib new/ --csv > predictions.csv
     """
-    if as_csv and as_json:
-        raise FeatxError(
-            subject="as_csv, as_json",
-            expected="one of them",
-            got="both",
-            remedy="Choose one.",
-        )
+    check_one_form(as_csv=as_csv, as_json=as_json)
     register_networks(register)
     from featx.cache.open import is_cache_file
     from featx.cli.targets import load_if_head

@@ -4,11 +4,29 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from featx.cli.streams import use_utf8
+from featx.core.errors import FeatxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from featx.prediction.answers import Prediction
+
+
+def check_one_form(*, as_csv: bool, as_json: bool) -> None:
+    """Refuse to print in two forms at once.
+
+    Parameters
+    ----------
+    as_csv, as_json : bool
+        Forms that are asked for.
+    """
+    if as_csv and as_json:
+        raise FeatxError(
+            subject="as_csv, as_json",
+            expected="one of them",
+            got="both",
+            remedy="Choose one.",
+        )
 
 
 def name_pairs(top: int) -> list[str]:
