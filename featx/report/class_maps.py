@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from featx.core.errors import FeatxError
-from featx.core.files import check_destination, replacing
+from featx.core.files import replacing
 from featx.core.typing import PathLike
 from featx.explanation.class_map import ClassMap, describe_method
 from featx.explanation.overlay import draw_overlay
@@ -21,8 +21,8 @@ from featx.report.gallery import (
     Card,
     Section,
     check_output,
+    check_replaceable,
     encode_thumbnail,
-    refuse_foreign,
     write_images,
 )
 from featx.report.locations import shorten_path
@@ -125,9 +125,7 @@ def check_maps_output(path: PathLike) -> None:
     if path.suffix.lower() != ARRAYS:
         check_output(path, others=(ARRAYS,))
         return
-    check_destination(path, overwrite=True, error=FeatxError)
-    if path.exists() and not _are_own_arrays(path):
-        raise refuse_foreign(path, "arrays")
+    check_replaceable(path, "arrays", _are_own_arrays)
 
 
 def list_lines(one: ClassMap) -> list[str]:

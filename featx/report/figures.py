@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.core.errors import FeatxError, require
-from featx.core.files import check_destination, replacing
+from featx.core.files import replacing
 from featx.core.process import SharedBlock, ignore_warnings
 from featx.core.text import show_text
 from featx.core.typing import PathLike
-from featx.report.gallery import refuse_foreign
+from featx.report.gallery import check_replaceable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -267,9 +267,7 @@ def check_figure(path: PathLike) -> None:
             got=path.suffix or "none of these",
             remedy="Name the file figure.pdf for a paper, or figure.png for a page.",
         )
-    check_destination(path, overwrite=True, error=FeatxError)
-    if path.exists() and not _is_own(path):
-        raise refuse_foreign(path, "a figure")
+    check_replaceable(path, "a figure", _is_own)
 
 
 def _is_own(path: Path) -> bool:

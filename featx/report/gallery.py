@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -122,27 +122,29 @@ def check_output(path: PathLike, *, others: Sequence[str] = ()) -> None:
             got=path.suffix or "none of these",
             remedy="Name the file sheet.png for one image, or page.html for a page.",
         )
-    check_destination(path, overwrite=True, error=FeatxError)
-    if path.exists() and not _is_own(path):
-        raise refuse_foreign(path, "a page or sheet")
+    check_replaceable(path, "a page or sheet", _is_own)
 
 
-def refuse_foreign(path: Path, kind: str) -> FeatxError:
-    """Build the error for a file that featx has not written, and so does not replace.
+def check_replaceable(path: Path, kind: str, is_own: Callable[[Path], bool]) -> None:
+    """Refuse a file that cannot be written, or that featx has not written, and so does not replace.
 
     Parameters
     ----------
     path : Path
         Path of the file.
     kind : str
-        What was to be written there, such as ``"a page or sheet"``.
+        What is to be written there, such as ``"a page or sheet"``.
+    is_own : callable
+        Function that tells whether featx wrote a file that is there.
     """
-    return FeatxError(
-        subject=str(path),
-        expected=f"no file, or {kind} that featx wrote",
-        got="another file",
-        remedy="Pass another path, or move the file.",
-    )
+    check_destination(path, overwrite=True, error=FeatxError)
+    if path.exists() and not is_own(path):
+        raise FeatxError(
+            subject=str(path),
+            expected=f"no file, or {kind} that featx wrote",
+            got="another file",
+            remedy="Pass another path, or move the file.",
+        )
 
 
 def _is_own(path: Path) -> bool:
