@@ -86,14 +86,14 @@ def audit(
     """
     with nullcontext(cache) if isinstance(cache, Cache) else open_cache(cache) as opened:
         name = opened.get_info(embedding).name
-        return audit_opened(opened, embedding=name, source=source, progress=progress)
+        return audit_opened(opened, RowImages(opened, source), embedding=name, progress=progress)
 
 
 def audit_opened(
     cache: Cache,
+    images: RowImages,
     *,
     embedding: str,
-    source: PathLike | Sequence[PathLike] | None,
     max_classes: int | None = None,
     progress: bool | None,
 ) -> AuditReport:
@@ -103,10 +103,10 @@ def audit_opened(
     ----------
     cache : Cache
         Open cache.
+    images : RowImages
+        Images of its rows.
     embedding : str
         Name of the embedding.
-    source : path, sequence of paths or None
-        Source of the images; None for the source that the cache names.
     max_classes : int, optional
         Largest number of classes whose labels are judged: the time grows with them. Default: any.
     progress : bool or None
@@ -132,7 +132,6 @@ def audit_opened(
 
     digests, present = cache.read_column("digest"), cache.read_present(embedding)
     units = find_units(cache.groups, digests)
-    images = RowImages(cache, source)
     blank = keep("blank", find_blank(images, np.arange(len(cache)), progress=progress))
     near = find_near_duplicates(
         cache, images=None if blank is None else images, embedding=embedding, progress=progress

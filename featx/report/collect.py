@@ -125,8 +125,8 @@ def collect_report(
     if request.audit:
         audited = audit_opened(
             cache,
+            images,
             embedding=embedding,
-            source=request.source,
             max_classes=MAX_CLASSES,
             progress=None,
         )

@@ -142,11 +142,21 @@ class ShownRows:
                 break
         return sides
 
+    def list_missing(self, images: RowImages) -> list[int]:
+        """List the rows of the page whose image was asked for and is not there.
+
+        Parameters
+        ----------
+        images : RowImages
+            Images of the rows.
+        """
+        return [row for row in self._positions if row in images.missing]
+
     def _describe(self, images: RowImages | None, thumbnails: dict[int, str]) -> str:
         """Say which rows of the page have no image on it."""
         if images is None or len(thumbnails) == len(self):
             return ""
-        missing = [row for row in self._positions if row in images.missing]
+        missing = self.list_missing(images)
         n_cut = len(self) - len(thumbnails) - len(missing)
         told = []
         if missing:

@@ -217,7 +217,8 @@ def write_report(  # noqa: PLR0913
             contents = replace(contents, rows=columns, images_note=told)
             text = render_report(contents)
             write_html(output, text)
-        if images.missing:
+        n_missing = len(shown.list_missing(images))
+        if n_missing:
             note(images_note)
         n_mistakes = {part.name: part.n_mistakes for part in contents.heads if part.scores}
         return Report(
@@ -225,7 +226,7 @@ def write_report(  # noqa: PLR0913
             n_rows=len(opened),
             n_shown=len(shown),
             n_images=sum(one is not None for one in columns.thumbnails),
-            n_missing=len(images.missing),
+            n_missing=n_missing,
             n_points=0 if contents.points is None else len(contents.points.rows),
             heads=tuple(read),
             n_mistakes=tuple(n_mistakes.get(name) for name in read),
