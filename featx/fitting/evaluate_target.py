@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from featx.cache.side_by_side import Names, read_joined, read_learnt_by
-from featx.cache.tables import BLOCK_ROWS
-from featx.core.columns import iter_blocks
+from featx.cache.side_by_side import Names
 from featx.core.errors import HeadError
 from featx.core.notes import note
 from featx.core.recognise import check_order
-from featx.core.text import join_some
-from featx.fitting.comparable import find_comparable
 from featx.fitting.evaluate import choose_evaluated
-from featx.fitting.inputs import (
-    CacheLike,
-    HeadLike,
-    check_known,
-    opened_cache,
-    read_head,
-)
-from featx.fitting.scored_rows import describe_seen
-from featx.fitting.seen_rows import find_seen_rows
-from featx.fitting.target_rows import TargetRows
-from featx.heads.number import score_numbers
-from featx.heads.several import score_several
+from featx.fitting.inputs import CacheLike, HeadLike, opened_cache, read_head
+from featx.fitting.scored_targets import ScoredTargets
 from featx.heads.target_head import TargetHead, TargetScores
-from featx.heads.targets import N_NAMED
-from featx.heads.units import find_units
 
 
 def evaluate_target(
@@ -100,54 +82,10 @@ def evaluate_target(
             got="one for one class per image",
             remedy="Score it with featx.evaluate.",
         )
-    target = head.target
     with opened_cache(cache) as opened:
-        split = split or choose_evaluated(opened)
-        subject = f"{opened.path}, split {split}"
-        names = find_comparable(opened, head, embedding=embedding)
-        found = TargetRows.read(opened, target.kind, target.columns, split=split, embeddings=names)
-        digests, learnt = opened.read_column("digest")[found.rows], read_learnt_by(opened, names)
-        learnt = learnt[found.rows]
-        seen = find_seen_rows(opened, head)[found.rows] | learnt
-        kept = np.arange(len(seen)) if seen.all() else np.flatnonzero(~seen)
-        units = find_units(opened.groups[found.rows[kept]], digests[kept])
-        predict = head.predict_proba if target.kind == "several" else head.predict
-        predicted = np.concatenate(
-            [
-                predict(read_joined(opened, names, found.rows[kept[block]]))
-                for block in iter_blocks(len(kept), BLOCK_ROWS)
-            ]
-        )
-    n_seen = int(seen.sum())
-    if n_seen:
-        rest = "all are scored, too high" if seen.all() else "they are left out"
-        note(f"{describe_seen(seen, learnt)}: {rest}")
-    if target.kind == "number":
-        assert target.mean is not None
-        assert target.median is not None
-        return score_numbers(
-            found.read_numbers()[kept],
-            predicted,
-            mean=target.mean,
-            median=target.median,
-            units=units,
-            n_seen=n_seen,
-        )
-    flags, unknown = found.read_known(target)
-    if not flags.any():
-        check_known(np.array(unknown, object), head.classes, subject=subject)
-    if unknown:
-        note(
-            f"classes that the head does not know, and that are not scored: "
-            f"{join_some(unknown, N_NAMED)}"
-        )
-    return score_several(
-        flags[kept],
-        predicted,
-        predicted >= np.array(target.thresholds),
-        classes=target.classes,
-        thresholds=target.thresholds,
-        units=units,
-        unknown=unknown,
-        n_seen=n_seen,
-    )
+        chosen = split or choose_evaluated(opened)
+        scored = ScoredTargets.read(opened, head, split=chosen, embedding=embedding)
+        scores = scored.score()
+    for text in scored.list_notes():
+        note(text)
+    return scores

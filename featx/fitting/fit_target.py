@@ -100,6 +100,8 @@ def fit_target(  # noqa: PLR0913
         infos = choose_embeddings(opened, embedding)
         names = [info.name for info in infos]
         found = TargetRows.read(opened, kind, columns, split=split, embeddings=names)
+        for text in found.notes:
+            note(text)
         subject = f"{opened.path}, split {split}"
         if kind == "several":
             flags, classes = _read_flags(found, subject)

@@ -10,7 +10,6 @@ import numpy as np
 from featx.cache.reader import Cache
 from featx.cache.side_by_side import Names, read_present_in
 from featx.core.errors import HeadError
-from featx.core.notes import note
 from featx.core.text import count_noun, join_some
 from featx.core.typing import BoolArray, Float64Array, IntArray, StrArray
 from featx.fitting.left_out import choose_verb, describe_lacking, describe_vector
@@ -34,12 +33,15 @@ class TargetRows:
         ``(n_rows,)``, numbers of the rows.
     cells : ndarray of str
         ``(n_rows, n_columns)``, none of them empty.
+    notes : tuple of str
+        What a person should know of the rows that were left out.
     """
 
     kind: TargetKind
     columns: tuple[str, ...]
     rows: IntArray
     cells: StrArray
+    notes: tuple[str, ...]
 
     @classmethod
     def read(
@@ -51,7 +53,7 @@ class TargetRows:
         split: str,
         embeddings: Names,
     ) -> TargetRows:
-        """Read the rows, and tell the user how many were left out.
+        """Read the rows, and count those that are left out.
 
         Parameters
         ----------
@@ -89,13 +91,18 @@ class TargetRows:
             )
         n_plain, n_lacking = int((~has_cells).sum()), int((has_cells & ~has_vector).sum())
         lacking = {what: n_plain, describe_vector(embeddings): n_lacking}
-        if text := describe_lacking(subject, len(chosen), lacking):
-            note(text)
+        notes = [describe_lacking(subject, len(chosen), lacking)]
         n_aside = int((cache.splits == "").sum())
         if split != "all" and n_aside:
             rows = count_noun(n_aside, "row")
-            note(f"{cache.path}: {rows} without a split {choose_verb(n_aside)} left out")
-        return cls(kind=kind, columns=tuple(columns), rows=chosen[kept], cells=cells[kept])
+            notes.append(f"{cache.path}: {rows} without a split {choose_verb(n_aside)} left out")
+        return cls(
+            kind=kind,
+            columns=tuple(columns),
+            rows=chosen[kept],
+            cells=cells[kept],
+            notes=tuple(text for text in notes if text),
+        )
 
     def read_flags(self) -> tuple[BoolArray, tuple[str, ...]]:
         """Read the cells as classes: flags ``(n_rows, n_classes)``, and the names of the classes.

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-
 from featx.cache.reader import Cache
-from featx.cache.side_by_side import read_learnt_by
-from featx.core.errors import FeatxError, FeatxWarning
+from featx.core.errors import FeatxError
 from featx.core.text import count_noun
-from featx.fitting.comparable import find_comparable
 from featx.fitting.evaluate import find_evaluated
-from featx.fitting.evaluate_target import evaluate_target
-from featx.fitting.seen_rows import find_seen_rows
-from featx.fitting.target_rows import TargetRows
+from featx.fitting.scored_targets import ScoredTargets
 from featx.heads.several import SeveralScores
-from featx.heads.target_head import TargetHead, TargetScores
+from featx.heads.target_head import TargetHead
 from featx.heads.target_words import describe_target, list_target_scores
 from featx.report.collect_heads import list_head_facts
 from featx.report.contents import TargetPart
@@ -45,14 +39,15 @@ def collect_target(cache: Cache, name: str, head: TargetHead, *, split: str | No
     rows = f"{head.fitted_on.split}, held out"
     if split is not None:
         try:
-            if n_seen := _count_if_all_seen(cache, head, split):
+            scored = ScoredTargets.read(cache, head, split=split)
+            if scored.seen.all():
+                n_seen = count_noun(len(scored.seen), "row")
                 notes.append(
-                    f"The head or its network has learnt from all {count_noun(n_seen, 'row')} of "
-                    f"split {split}."
+                    f"The head or its network has learnt from all {n_seen} of split {split}."
                 )
             else:
-                scores, told = _score(cache, head, split)
-                rows, notes = split, [f"{text}." for text in told]
+                scores, rows = scored.score(), split
+                notes = [f"{text}." for text in scored.list_notes()]
         except FeatxError as error:
             notes.append(f"Not scored on split {split}: {error}")
     if scores is None:
@@ -81,23 +76,3 @@ def collect_target(cache: Cache, name: str, head: TargetHead, *, split: str | No
         lines=lines,
         notes=notes,
     )
-
-
-def _count_if_all_seen(cache: Cache, head: TargetHead, split: str) -> int:
-    """Count the rows of a split if all of them were learnt from, else return 0."""
-    names, target = find_comparable(cache, head), head.target
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FeatxWarning)  # of rows that are left out: told once
-        rows = TargetRows.read(
-            cache, target.kind, target.columns, split=split, embeddings=names
-        ).rows
-    seen = (find_seen_rows(cache, head) | read_learnt_by(cache, names))[rows]
-    return len(rows) if seen.all() else 0
-
-
-def _score(cache: Cache, head: TargetHead, split: str) -> tuple[TargetScores, list[str]]:
-    """Score a head on rows that it has not learnt from, and list what was said of the others."""
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always", FeatxWarning)
-        scores = evaluate_target(head, cache, split=split)
-    return scores, [str(one.message) for one in told if issubclass(one.category, FeatxWarning)]
