@@ -144,6 +144,7 @@ def estimate_balanced_interval(
     *,
     n_folds: int | None = None,
     n_dims: int | None = None,
+    ends: Float64Array | None = None,
 ) -> tuple[float, float]:
     """Estimate the 95 % interval of a balanced accuracy from the intervals of the recalls.
 
@@ -160,6 +161,9 @@ def estimate_balanced_interval(
         ``(n_rows,)``, as for `estimate_interval`.
     n_folds, n_dims : int, optional
         As for `estimate_interval`.
+    ends : ndarray of float64, optional
+        ``(n_classes, 2)``, intervals of the recalls, as `estimate_recall_intervals` returned them.
+        Default: they are estimated.
 
     Returns
     -------
@@ -178,7 +182,8 @@ def estimate_balanced_interval(
     classes, of_row = np.unique(codes, return_inverse=True)
     if len(classes) == 0:
         return 0.0, 1.0
-    ends = estimate_recall_intervals(right, codes, units, n_folds=n_folds, n_dims=n_dims)
+    if ends is None:
+        ends = estimate_recall_intervals(right, codes, units, n_folds=n_folds, n_dims=n_dims)
     if len(classes) == 1:
         return float(ends[0, 0]), float(ends[0, 1])
     recalls = np.bincount(of_row, right) / np.bincount(of_row)
