@@ -22,7 +22,7 @@ from featx.core.same_files import find_conflicts
 from featx.core.text import show_text
 from featx.core.typing import CachePaths, IntArray, PathLike, Vectors
 from featx.heads.targets import SEPARATOR
-from featx.heads.units import find_units, renumber_units, spread_over_units
+from featx.heads.units import find_parted, find_units, renumber_units, spread_over_units
 
 MAX_LABEL = 40
 """Length in characters of a label in a note."""
@@ -160,6 +160,8 @@ def audit_opened(
         ids=cache.ids,
         labels=cache.labels,
         splits=cache.splits,
+        groups=cache.groups,
+        parted=find_parted(cache.groups, cache.splits),
         n_without_vector=int((~present).sum()),
         failures=cache.failures,
         near_duplicates=near,

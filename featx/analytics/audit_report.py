@@ -30,7 +30,8 @@ class ReviewLine(NamedTuple):
     id : str
         Id of the row.
     finding : str
-        ``leak``, ``duplicate``, ``two classes``, ``label error``, ``outlier``, or ``blank: …``.
+        ``leak``, ``duplicate``, ``parted group``, ``two classes``, ``label error``, ``outlier``, or
+        ``blank: …``.
     given : str
         Label of the row.
     suggested : str
@@ -67,6 +68,11 @@ class AuditReport:
         Name of the embedding.
     ids, labels, splits : ndarray of str
         ``(n_rows,)``, id, label and split of each row.
+    groups : ndarray of str
+        ``(n_rows,)``, group of each row; ``""`` for none.
+    parted : ndarray of int64
+        ``(n, 2)``, each row of a group that is held out while others of the group are not in its
+        split, and the first of these: of train, if there is one.
     n_without_vector : int
         Number of rows that lack the embedding.
     failures : tuple of Failure
@@ -90,6 +96,8 @@ class AuditReport:
     ids: StrArray
     labels: StrArray
     splits: StrArray
+    groups: StrArray
+    parted: IntArray
     n_without_vector: int
     failures: tuple[Failure, ...]
     near_duplicates: NearDuplicates
@@ -115,6 +123,11 @@ class AuditReport:
         return self.near_duplicates.count_parted(self.splits)
 
     @property
+    def parted_groups(self) -> tuple[str, ...]:
+        """Names of the groups whose rows lie in two splits."""
+        return tuple(dict.fromkeys(self.groups[self.parted[:, 0]].tolist()))
+
+    @property
     def n_dropped(self) -> int:
         """Number of rows that are duplicates of a row to keep."""
         return int((~self.near_duplicates.kept).sum())
@@ -128,6 +141,7 @@ class AuditReport:
         """List all findings, the most important ones first; a row may have several."""
         return [
             *self._iter_duplicates(),
+            *self._iter_parted(),
             *self._iter_conflicts(),
             *itertools.islice(self._iter_label_errors(), self._n_label_errors),
             *self._iter_outliers(),
@@ -180,6 +194,7 @@ class AuditReport:
             "n_failures": len(self.failures),
             "n_leaks": self.n_leaks,
             "n_dropped": self.n_dropped,
+            "parted_groups": list(self.parted_groups),
             "near_duplicates": near.to_dict()["near_duplicates"],
             "duplicates": {
                 "threshold": near.threshold,
@@ -259,6 +274,15 @@ class AuditReport:
         leaking = np.concatenate([near.a[near.crosses], near.b[near.crosses]])
         is_parted = len({name for name in self.splits[rows] if name}) > 1
         return is_parted or bool(np.isin(rows, leaking).any())
+
+    def _iter_parted(self) -> Iterator[ReviewLine]:
+        for row, other in self.parted.tolist():
+            yield ReviewLine(
+                id=self.ids[row],
+                finding="parted group",
+                given=self.labels[row],
+                other=self.ids[other],
+            )
 
     def _iter_conflicts(self) -> Iterator[ReviewLine]:
         for first, other in self.conflicts.tolist():

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from featx.analytics.audit_report import AuditReport
 from featx.analytics.label_errors import LabelErrors
-from featx.core.text import count_noun
+from featx.core.text import count_noun, join_some, show_text
+
+N_NAMED = 3
+"""Number of groups that are named."""
+
+MAX_NAME = 40
+"""Length in characters of a name among several."""
 
 UNKNOWN_RATE = 0.1
 """Upper end of the interval of wrong labels from which on featx says that it cannot tell."""
@@ -20,6 +26,7 @@ def describe_parts(report: AuditReport) -> dict[str, str]:
     """
     return {
         "leaks": _describe_leaks(report),
+        "groups": _describe_groups(report),
         "duplicates": _describe_duplicates(report),
         "two classes": _describe_conflicts(report),
         "label errors": _describe_label_errors(report),
@@ -40,6 +47,19 @@ def _describe_leaks(report: AuditReport) -> str:
         return "none" if any(report.splits) else "- (no row has a split)"
     pairs = count_noun(report.n_leaks, "pair")
     return f"{pairs} of duplicates in two splits: scores of the held-out split may be too high"
+
+
+def _describe_groups(report: AuditReport) -> str:
+    names = report.parted_groups
+    if not names:
+        lacking = [name for name in ("group", "split") if not any(getattr(report, f"{name}s"))]
+        return f"- (no row has a {lacking[0]})" if lacking else "none in two splits"
+    verb = "lies" if len(names) == 1 else "lie"
+    shown = join_some([show_text(name, MAX_NAME) for name in names], N_NAMED)
+    return (
+        f"{count_noun(len(names), 'group')} {verb} in two splits ({shown}): scores of the "
+        f"{count_noun(len(report.parted), 'row')} held out may be too high"
+    )
 
 
 def _describe_duplicates(report: AuditReport) -> str:

@@ -11,7 +11,7 @@ from featx.core.notes import note
 from featx.core.text import count_noun, join_some
 from featx.core.typing import IntArray
 from featx.fitting.left_out import LeftOut, choose_verb, describe_lacking
-from featx.fitting.seen_rows import find_seen_rows
+from featx.fitting.seen_rows import describe_related, find_related_rows, find_seen_rows
 from featx.heads.head import Head
 from featx.heads.units import find_units
 
@@ -92,11 +92,12 @@ def choose_unseen(
     """
     names = list(dict.fromkeys(name for taken in embeddings.values() for name in taken))
     rows, n_all = choose_common(cache, names, split)
-    seen = read_learnt_by(cache, names)[rows]
-    by_head = {name: find_seen_rows(cache, head)[rows] for name, head in heads.items()}
-    told = [name for name, flags in by_head.items() if flags.any()]
+    known = read_learnt_by(cache, names)
+    by_head = {name: find_seen_rows(cache, head) for name, head in heads.items()}
+    told = [name for name, flags in by_head.items() if flags[rows].any()]
     for flags in by_head.values():
-        seen |= flags
+        known = known | flags
+    seen = known[rows]
     subject = f"{cache.path}, split {split}"
     if seen.all():
         raise CacheError(
@@ -111,6 +112,8 @@ def choose_unseen(
             f"{subject}: {n_seen:,} of {count_noun(len(rows), 'row')} {verb} learnt from by "
             f"{join_some(told, 3) or 'the network'}, and {verb} left out for all"
         )
+    if text := describe_related(find_related_rows(cache, known)[rows[~seen]]):
+        note(f"{subject}: {text}")
     return rows[~seen], n_all - int((~seen).sum())
 
 

@@ -23,7 +23,7 @@ from featx.fitting.alike import MIN_REFERENCES, find_alike
 from featx.fitting.comparable import find_comparable
 from featx.fitting.inputs import check_known, describe_unknown
 from featx.fitting.left_out import LeftOut, describe_untested
-from featx.fitting.seen_rows import find_seen_rows
+from featx.fitting.seen_rows import describe_related, find_related_rows, find_seen_rows
 from featx.heads.calibration_curve import CalibrationCurve, measure_calibration
 from featx.heads.evaluate import Evaluation, score_predictions
 from featx.heads.head import Head
@@ -56,6 +56,8 @@ class ScoredRows:
         ``(n_rows,)``, rows that the head or the network has learnt from.
     learnt : ndarray of bool
         ``(n_rows,)``, rows that the network has learnt from.
+    related : ndarray of bool
+        ``(n_rows,)``, other rows of groups that were learnt from.
     units : ndarray of int64 or None
         ``(n_rows,)``, the unit of each row; None if each row is alone.
     known : ndarray of bool
@@ -79,6 +81,7 @@ class ScoredRows:
     probabilities: Float64Array | None
     seen: BoolArray
     learnt: BoolArray
+    related: BoolArray
     units: IntArray | None
     known: BoolArray
     left_out: LeftOut
@@ -138,6 +141,7 @@ class ScoredRows:
             probabilities=probabilities,
             seen=known[rows],
             learnt=learnt[rows],
+            related=find_related_rows(cache, known)[rows],
             units=None if units is None else units[rows],
             known=known,
             left_out=LeftOut.count(cache, split, names),
@@ -164,6 +168,7 @@ class ScoredRows:
             probabilities=None if known is None else known[positions],
             seen=self.seen[positions],
             learnt=self.learnt[positions],
+            related=self.related[positions],
             units=None if units is None else units[positions],
         )
 
@@ -177,7 +182,7 @@ class ScoredRows:
 
     def score(self) -> Evaluation:
         """Score the predictions."""
-        return score_predictions(
+        scores = score_predictions(
             self.y,
             self.predicted,
             classes=self.classes,
@@ -187,6 +192,7 @@ class ScoredRows:
             n_folds=self.n_folds,
             n_dims=self.n_dims,
         )
+        return replace(scores, n_related=int(self.related.sum()))
 
     def measure_calibration(self) -> CalibrationCurve:
         """Measure how often the head is right, by the probability of the predicted class."""
@@ -221,6 +227,7 @@ class ScoredRows:
         ]
         if self.seen.any():
             notes.append(f"{describe_seen(self.seen, self.learnt)}: their scores are too high")
+        notes.append(describe_related(self.related))
         if n_alike:
             notes.append(
                 f"{n_alike:,} of {count_noun(len(self.rows), 'row')} look like rows that were "

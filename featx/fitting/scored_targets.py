@@ -16,7 +16,7 @@ from featx.core.typing import Array, BoolArray
 from featx.fitting.comparable import find_comparable
 from featx.fitting.inputs import check_known
 from featx.fitting.scored_rows import describe_seen
-from featx.fitting.seen_rows import find_seen_rows
+from featx.fitting.seen_rows import describe_related, find_related_rows, find_seen_rows
 from featx.fitting.target_rows import TargetRows
 from featx.heads.number import score_numbers
 from featx.heads.several import score_several
@@ -45,6 +45,8 @@ class ScoredTargets:
         ``(n_rows,)``, rows that the head or the network has learnt from.
     learnt : ndarray of bool
         ``(n_rows,)``, rows that the network has learnt from.
+    related : ndarray of bool
+        ``(n_rows,)``, other rows of groups that were learnt from.
     """
 
     cache: Cache
@@ -54,6 +56,7 @@ class ScoredTargets:
     found: TargetRows
     seen: BoolArray
     learnt: BoolArray
+    related: BoolArray
 
     @classmethod
     def read(
@@ -83,15 +86,17 @@ class ScoredTargets:
         """
         names, target = find_comparable(cache, head, embedding=embedding), head.target
         found = TargetRows.read(cache, target.kind, target.columns, split=split, embeddings=names)
-        learnt = read_learnt_by(cache, names)[found.rows]
+        learnt = read_learnt_by(cache, names)
+        seen = find_seen_rows(cache, head) | learnt
         return cls(
             cache=cache,
             head=head,
             subject=f"{cache.path}, split {split}",
             embeddings=names,
             found=found,
-            seen=find_seen_rows(cache, head)[found.rows] | learnt,
-            learnt=learnt,
+            seen=seen[found.rows],
+            learnt=learnt[found.rows],
+            related=find_related_rows(cache, seen)[found.rows],
         )
 
     @cached_property
@@ -151,6 +156,8 @@ class ScoredTargets:
         if self.seen.any():
             rest = "all are scored, too high" if self.seen.all() else "they are left out"
             notes.append(f"{describe_seen(self.seen, self.learnt)}: {rest}")
+        if text := describe_related(self.related):
+            notes.append(text)
         if unknown := self._known[1]:
             notes.append(
                 f"classes that the head does not know, and that are not scored: "

@@ -7,8 +7,10 @@ import os
 import numpy as np
 
 from featx.cache.reader import Cache
+from featx.core.text import count_noun
 from featx.core.typing import BoolArray
 from featx.heads.head import Head
+from featx.heads.units import find_units, spread_over_units
 
 
 def find_seen_rows(cache: Cache, head: Head) -> BoolArray:
@@ -37,3 +39,47 @@ def find_seen_rows(cache: Cache, head: Head) -> BoolArray:
     is_fitted = np.full(len(cache), True) if fitted.split == "all" else cache.splits == fitted.split
     found: BoolArray = seen | (is_fitted & ~digests.any(axis=1))
     return found
+
+
+def find_related_rows(cache: Cache, seen: BoolArray) -> BoolArray:
+    """Find the rows that were not learnt from, of a group of which other rows were.
+
+    What a head has learnt of some rows of a group, such as the photos of one animal, it knows of
+    the others: their scores say nothing of new groups.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    seen : ndarray of bool
+        ``(n_cache_rows,)``, rows that were learnt from.
+
+    Returns
+    -------
+    ndarray of bool
+        ``(n_cache_rows,)``.
+    """
+    related: BoolArray = spread_over_units(seen, find_units(cache.groups)) & ~seen
+    return related
+
+
+def describe_related(related: BoolArray) -> str:
+    """Say how many rows are of groups that were learnt from; empty if none is.
+
+    Parameters
+    ----------
+    related : ndarray of bool
+        ``(n_rows,)``, those of the rows to score that `find_related_rows` found.
+
+    Examples
+    --------
+    >>> describe_related(np.array([True, False, True]))
+    '2 of 3 rows belong to groups of which other rows were learnt from: their scores are too high'
+    """
+    if not related.any():
+        return ""
+    verb = "belongs" if len(related) == 1 else "belong"
+    return (
+        f"{related.sum():,} of {count_noun(len(related), 'row')} {verb} to groups of which other "
+        "rows were learnt from: their scores are too high"
+    )

@@ -13,7 +13,15 @@ from scipy.sparse.csgraph import connected_components
 
 from featx.core.digests import is_known
 from featx.core.learnt import shorten_each
-from featx.core.typing import Array, BoolArray, IntArray, StrArray, UInt8Array
+from featx.core.typing import (
+    Array,
+    BoolArray,
+    IntArray,
+    Split,
+    StrArray,
+    UInt8Array,
+    list_choices,
+)
 
 
 def join_units(*columns: StrArray | UInt8Array) -> IntArray:
@@ -114,6 +122,37 @@ def count_units(units: Array) -> int:
         ``(n_rows,)``, the unit of each row.
     """
     return len(np.unique(units))
+
+
+def find_parted(groups: StrArray, splits: StrArray) -> IntArray:
+    """Find the rows that are held out while others of their group lie in another split.
+
+    Parameters
+    ----------
+    groups, splits : ndarray of str
+        ``(n_rows,)``, group and split of each row; ``""`` for none.
+
+    Returns
+    -------
+    ndarray of int64
+        ``(n, 2)``, each such row of val or test in ascending order, and the first row of its group
+        in train; or, if there is none, the first in val, beside a row of test.
+
+    Examples
+    --------
+    >>> groups = np.array(["a", "a", "b", "b", "a"], dtype=object)
+    >>> splits = np.array(["val", "train", "val", "val", "train"], dtype=object)
+    >>> find_parted(groups, splits).tolist()
+    [[0, 1]]
+    """
+    rows = np.flatnonzero((groups != "") & (splits != ""))
+    order = {name: at for at, name in enumerate(list_choices(Split))}
+    sides = np.array([order[name] for name in splits[rows]], np.int64)
+    codes = np.unique(groups[rows].astype(str), return_inverse=True)[1]
+    by_side = np.lexsort((rows, sides))  # the first of a group lies in its first split
+    firsts = by_side[np.unique(codes[by_side], return_index=True)[1]][codes]
+    parted = np.flatnonzero(sides != sides[firsts])
+    return np.stack([rows[parted], rows[firsts[parted]]], axis=1)
 
 
 def spread_over_units(flags: BoolArray, units: Array | None) -> BoolArray:

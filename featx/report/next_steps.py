@@ -58,6 +58,12 @@ def list_summary(
             f"{'lies' if audited.n_leaks == 1 else 'lie'} in two splits: scores of the held-out "
             "split may be too high."
         )
+    if audited is not None and (names := audited.parted_groups):
+        verb = "lies" if len(names) == 1 else "lie"
+        told.append(
+            f"{count_noun(len(names), 'group')} {verb} in two splits: scores of the held-out split "
+            "may be too high."
+        )
     wrong = None if audited is None else audited.label_errors
     if wrong is not None and wrong.is_evident:
         low, high = wrong.rate_ci95
@@ -173,6 +179,14 @@ def _list_audit_steps(
                 "Split again so that duplicates stay together: the old split lets a head see "
                 "copies of what it is judged by. Then fit the heads again.",
                 write_command("split", *paths, "--together", "similar", "--overwrite"),
+            )
+        )
+    elif audited.parted_groups:
+        steps.append(
+            (
+                "Split again so that groups stay whole: the old split lets a head see other rows "
+                "of the groups that it is judged by. Then fit the heads again.",
+                write_command("split", *paths, "--overwrite"),
             )
         )
     wrong = audited.label_errors

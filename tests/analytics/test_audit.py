@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import featx
-from tests.builders import build_info, build_rows, write_noisy, write_vectors
+from featx.analytics.audit_words import describe_parts
+from tests.builders import MakeCache, build_info, build_rows, write_noisy, write_vectors
 
 
 @pytest.fixture
@@ -144,3 +145,31 @@ def test_leak_between_two_clusters_is_listed(cache_path: Path) -> None:
     report = replace(report, near_duplicates=near)
     assert report.n_leaks == 1
     assert [line.finding for line in report.list_lines()][:4] == ["leak"] * 4
+
+
+def test_groups_in_two_splits_are_listed(make_cache: MakeCache) -> None:
+    groups = [None] * 38 + [f"<b>{n // 3}</b>" for n in range(38, 60)]  # 39, 40 and 41 are parted
+    report = featx.audit(make_cache(groups=groups))
+    assert report.parted.tolist() == [[40, 39], [41, 39]]
+    assert report.to_dict()["parted_groups"] == ["<b>13</b>"] == list(report.parted_groups)
+    lines = [line for line in report.list_lines() if line.finding == "parted group"]
+    assert [(line.id, line.other) for line in lines] == [
+        (report.ids[row], report.ids[39]) for row in (40, 41)
+    ]
+    told = describe_parts(report)["groups"]
+    assert told.startswith("1 group lies in two splits (<b>13</b>): scores of the 2 rows held out")
+
+
+@pytest.mark.parametrize(
+    ("groups", "splits", "told"),
+    [
+        (["a"] * 60, False, "- (no row has a split)"),
+        (None, True, "- (no row has a group)"),
+        ([str(n // 20) for n in range(60)], True, "none in two splits"),
+    ],
+)
+def test_groups_that_are_whole_are_told(
+    make_cache: MakeCache, groups: list[str] | None, splits: bool, told: str
+) -> None:
+    report = featx.audit(make_cache(groups=groups, splits=splits))
+    assert describe_parts(report)["groups"] == told

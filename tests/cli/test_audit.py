@@ -17,10 +17,13 @@ def test_audit_prints_a_line_for_each_part(run_cli: Any, cache_path: Path) -> No
     assert result.code == 0
     lines = result.out.splitlines()
     assert lines[0] == f"{cache_path}: 60 rows, 60 labelled, embedding tiny"
-    parts = ["leaks", "duplicates", "two classes", "label errors", "outliers", "blank", "failures"]
-    assert [line[:13].strip() for line in lines[1:8]] == parts
-    assert lines[4][14:] == "- (60 labelled rows are too few; 100 can be judged)"
-    assert lines[6][14:].startswith("- (no image can be read")
+    parts = [
+        "leaks", "groups", "duplicates", "two classes", "label errors", "outliers", "blank",
+        "failures",
+    ]  # fmt: skip
+    assert [line[:13].strip() for line in lines[1:9]] == parts
+    assert lines[5][14:] == "- (60 labelled rows are too few; 100 can be judged)"
+    assert lines[7][14:].startswith("- (no image can be read")
 
 
 def test_audit_as_json_with_table_and_page(

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import featx
-from featx.fitting.seen_rows import find_seen_rows
+from featx.fitting.scored_rows import ScoredRows
+from featx.fitting.seen_rows import find_related_rows, find_seen_rows
 from featx.heads.head import Head
+from tests.builders import MakeCache
 
 
 @pytest.fixture
@@ -50,3 +52,36 @@ def test_imported_rows_that_were_fitted_on_are_told(imported: Path) -> None:
     with pytest.warns(featx.FeatxWarning, match="8 of 8 rows were used to fit the head"):
         assert featx.evaluate(head, imported).n_seen == 8
     assert featx.evaluate(fit(imported, "train"), imported).n_seen == 0
+
+
+def test_rows_of_groups_that_were_fitted_on_are_told(make_cache: MakeCache) -> None:
+    groups = [f"g{n // 3}" for n in range(60)]  # g13 has a row in train and two in val
+    path = make_cache(groups=groups)
+    head = fit(path, "train")
+    match = "^2 of 20 rows belong to groups of which other rows were learnt from"
+    with pytest.warns(featx.FeatxWarning, match=match):
+        scores = featx.evaluate(head, path)
+    assert (scores.n_related, scores.n_seen) == (2, 0)
+    with featx.open_cache(path) as cache:
+        seen = find_seen_rows(cache, head)
+        assert np.flatnonzero(find_related_rows(cache, seen)).tolist() == [40, 41]
+        unseen = ScoredRows.read(cache, head, split="all").select_unseen()
+    assert unseen is not None
+    assert unseen.score().n_related == 2
+    with pytest.warns(featx.FeatxWarning, match=f"split val: {match[1:]}"):
+        featx.compare_heads({"a": head, "b": fit(path, "train")}, path)
+
+
+def test_a_group_whose_rows_are_all_held_out_is_not_told(make_cache: MakeCache) -> None:
+    path = make_cache(groups=[f"g{n // 2}" for n in range(60)])
+    assert featx.evaluate(fit(path, "train"), path).n_related == 0
+
+
+def test_rows_of_groups_are_told_of_heads_for_a_number(make_cache: MakeCache) -> None:
+    path = make_cache(groups=[f"g{n // 3}" for n in range(60)])
+    with featx.open_cache(path) as cache:
+        numbers = {key: float(n) for n, key in enumerate(cache.ids)}
+    featx.label_cache(path, numbers, field="weight")
+    head = featx.fit_head(path, target="weight", C=1.0, progress=False)
+    with pytest.warns(featx.FeatxWarning, match="2 of 20 rows belong to groups"):
+        featx.evaluate_target(head, path)

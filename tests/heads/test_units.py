@@ -7,7 +7,7 @@ import pytest
 
 from featx.core.digests import pack_digests
 from featx.core.typing import StrArray
-from featx.heads.units import count_units, find_units, join_units, spread_over_units
+from featx.heads.units import count_units, find_parted, find_units, join_units, spread_over_units
 
 NOTHING = np.full(6, "", object)
 
@@ -54,3 +54,17 @@ def test_spread_over_units_marks_whole_units(units: list[int] | None, expected: 
     spread = spread_over_units(flags, None if units is None else np.array(units))
     assert spread.tolist() == [mark == "1" for mark in expected]
     assert not spread_over_units(np.zeros(6, bool), np.zeros(6)).any()
+
+
+def test_find_parted_names_a_row_of_the_first_split() -> None:
+    groups = np.array(["a", "a", "b", "", "b", "c", "a", "b"], object)
+    splits = np.array(["test", "train", "test", "val", "val", "test", "val", ""], object)
+    assert find_parted(groups, splits).tolist() == [[0, 1], [2, 4], [6, 1]]
+
+
+@pytest.mark.parametrize("column", ["groups", "splits"])
+def test_find_parted_finds_none_without_groups_or_splits(column: str) -> None:
+    given = {"groups": np.full(3, "a", object), "splits": np.array(["train", "val", "val"], object)}
+    assert len(find_parted(**given)) == 2
+    given[column] = np.full(3, "", object)
+    assert find_parted(**given).shape == (0, 2)

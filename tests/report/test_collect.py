@@ -107,6 +107,16 @@ def test_an_audit_that_was_not_made_is_a_step(cache_path: Path) -> None:
     assert list_steps(cache_path, NO_CURVE)[0][1].startswith(f"featx audit {cache_path} --table ")
 
 
+def test_groups_in_two_splits_are_told_and_a_step(make_cache: MakeCache) -> None:
+    path = make_cache(groups=[f"g{n // 3}" for n in range(60)])
+    audited = featx.audit(path)
+    told, command = list_steps(path, NO_CURVE, audited=audited)[0]
+    assert told.startswith("Split again so that groups stay whole")
+    assert command == f"featx split {path} --overwrite"
+    featx.split_cache(path, overwrite=True)
+    assert not featx.audit(path).parted_groups
+
+
 def test_without_splits_and_heads_these_are_the_steps(make_cache: MakeCache) -> None:
     path = make_cache(splits=False)
     with featx.open_cache(path) as cache:
