@@ -265,6 +265,8 @@ def compare_blocks(study: Study) -> list[Run]:
             numbers.add(advice.unfreeze)
         recipe = study.build_recipe(seed)
         runs += [study.train(str(number), number, recipe) for number in sorted(numbers - {0})]
+    if not runs:
+        raise SystemExit("--blocks: 0 is the frozen head, with which others are compared; name one")
     frozen = f"{mean(run.frozen for run in runs):.3f}"
     rows: list[list[object]] = [["0 (frozen head)", frozen, *["-"] * (len(given.seeds) + 2)]]
     for way in sorted({run.way for run in runs}, key=int):
