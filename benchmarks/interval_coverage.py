@@ -110,6 +110,7 @@ def simulate_held_out(  # noqa: PLR0913
     gap: float,
     size: int = 1,
     minority: float = 0.5,
+    drawn: bool = False,
     mixed: bool = False,
     copies: int = 1,
     cv: Count = "auto",
@@ -118,7 +119,7 @@ def simulate_held_out(  # noqa: PLR0913
 ) -> Coverage:
     """Fit heads, and compare their held-out scores with their own true accuracies.
 
-    Trials without a held-out score, of rows in too few units, are left out.
+    Trials without a held-out score, of rows in too few units or of one class, are left out.
 
     Parameters
     ----------
@@ -130,6 +131,9 @@ def simulate_held_out(  # noqa: PLR0913
         Rows of a unit.
     minority : float
         Share of the second class.
+    drawn : bool
+        True for classes that are drawn by their shares, as in a sample: a head that always says one
+        class is then as right as chance has it. False for so many units of each class.
     mixed : bool
         True for units that hold both classes, False for units of one class each.
     copies : int
@@ -145,8 +149,10 @@ def simulate_held_out(  # noqa: PLR0913
     units = np.arange(n_rows) // size
     for trial in range(n_trials):
         rng = np.random.default_rng(trial)
-        codes = _draw_codes(rng, n_rows if mixed else units[-1] + 1, minority)
+        codes = _draw_codes(rng, n_rows if mixed else units[-1] + 1, minority, drawn=drawn)
         codes = codes if mixed else codes[units]
+        if codes.min() == codes.max():
+            continue
         X = rng.normal(size=(n_rows, DIM))
         if size > 1:
             X += OFFSET * rng.normal(size=(units[-1] + 1, DIM))[units]
@@ -165,8 +171,10 @@ def simulate_held_out(  # noqa: PLR0913
     return Coverage(scores=np.array(scores), truths=np.array(truths), ends=np.array(ends))
 
 
-def _draw_codes(rng: np.random.Generator, n: int, minority: float) -> IntArray:
-    """Draw class codes, so many of each class."""
+def _draw_codes(rng: np.random.Generator, n: int, minority: float, *, drawn: bool) -> IntArray:
+    """Draw class codes: by their shares, or so many of each class."""
+    if drawn:
+        return (rng.random(n) < minority).astype(np.int64)
     return rng.permutation((np.arange(n) < round(n * minority)).astype(np.int64))
 
 
@@ -202,9 +210,11 @@ def run_part(part: str, n_rows: int, n_trials: int) -> Iterator[tuple[str, Cover
         for size in (1, *SIZES):
             yield f"units of {size}", simulate_given(n_rows, size=size, n_trials=n_trials)
     elif part in ("held-out", "imbalance"):
-        minority = 0.1 if part == "imbalance" else 0.5
+        minority, drawn = (0.1, True) if part == "imbalance" else (0.5, False)
         for gap in GAPS:
-            found = simulate_held_out(n_rows, gap=gap, minority=minority, n_trials=n_trials)
+            found = simulate_held_out(
+                n_rows, gap=gap, minority=minority, drawn=drawn, n_trials=n_trials
+            )
             yield f"distance {gap}", found
     elif part == "units":
         for size in SIZES:

@@ -296,7 +296,7 @@ def score_predictions(
     codes = {label: code for code, label in enumerate(labels)}
     of_row = np.array([codes[label] for label in y.tolist()])
     unseen = np.ones(len(y), bool) if seen is None else ~seen
-    folds: dict[str, int | None] = {"n_folds": n_folds, "n_dims": n_dims}
+    folds: dict[str, Any] = {"n_folds": n_folds, "n_dims": n_dims, "predicted": predicted}
     ends = estimate_recall_intervals(right, of_row, units, **folds)
     intervals = dict(zip(np.unique(of_row).tolist(), map(tuple, ends.tolist()), strict=True))
     per_class = score_classes(labels, confusion, intervals)
@@ -327,13 +327,14 @@ def _score_unseen(
     unseen: BoolArray,
     *,
     units: IntArray | None,
-    folds: Mapping[str, int | None],
+    folds: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Score the rows that were not learnt from; None for what cannot be measured."""
     if not unseen.any():
         names = ("accuracy", "accuracy_ci95", "majority_accuracy")
         return {f"unseen_{name}": None for name in names}
     parted = None if units is None else units[unseen]
+    folds = {**folds, "predicted": folds["predicted"][unseen]}
     return {
         "unseen_accuracy": float(right[unseen].mean()),
         "unseen_accuracy_ci95": estimate_interval(right[unseen], parted, **folds),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm, t
@@ -38,6 +40,7 @@ def estimate_interval(
     *,
     n_folds: int | None = None,
     n_dims: int | None = None,
+    predicted: Array | None = None,
 ) -> tuple[float, float]:
     """Estimate the 95 % interval of an accuracy.
 
@@ -49,7 +52,8 @@ def estimate_interval(
     Scores of folds depend on each other, so that they vary more than those of as many independent
     rows. No estimate of it from the folds is unbiased (Bengio and Grandvalet 2004); the variance is
     widened by what simulations show, which is more where the true score is near a guess between two
-    classes. It is less than the widening of Nadeau and Bengio (2003), which doubles it.
+    classes, and less where most mistakes are those of a head that always says the same class. It is
+    less than the widening of Nadeau and Bengio (2003), which doubles it.
 
     Parameters
     ----------
@@ -66,6 +70,9 @@ def estimate_interval(
     n_dims : int, optional
         Number of dimensions of the vectors, used only with `n_folds`: if they are few beside the
         rows, the heads of all folds are alike, and the interval is narrower. Default: they are not.
+    predicted : ndarray, optional
+        ``(n_rows,)``, the predicted classes, used only with `n_folds`: if nearly all are the same
+        one, there is little that folds could have learnt from each other. Default: they differ.
 
     Returns
     -------
@@ -87,7 +94,7 @@ def estimate_interval(
     right = np.asarray(right, np.float64)
     if len(right) == 0:
         return 0.0, 1.0
-    excess = None if n_folds is None else _bound_excess(len(right), units, n_dims)
+    excess = None if n_folds is None else _Excess.find(right, units, n_dims, predicted)
     return _invert_score_test(float(right.mean()), _count_effective(right, units), excess)
 
 
@@ -98,6 +105,7 @@ def estimate_recall_intervals(
     *,
     n_folds: int | None = None,
     n_dims: int | None = None,
+    predicted: Array | None = None,
 ) -> Float64Array:
     """Estimate the 95 % interval of the recall of each class, as `estimate_interval` does.
 
@@ -111,7 +119,7 @@ def estimate_recall_intervals(
         ``(n_rows,)``, the true class of each row.
     units : ndarray of int64, optional
         ``(n_rows,)``, as for `estimate_interval`.
-    n_folds, n_dims : int, optional
+    n_folds, n_dims, predicted : optional
         As for `estimate_interval`.
 
     Returns
@@ -128,7 +136,7 @@ def estimate_recall_intervals(
     """
     right = np.asarray(right, np.float64)
     classes, of_row = np.unique(codes, return_inverse=True)
-    excess = None if n_folds is None else _bound_excess(len(right), units, n_dims)
+    excess = None if n_folds is None else _Excess.find(right, units, n_dims, predicted)
     ends = np.zeros((len(classes), 2))
     for code in range(len(classes)):
         chosen = of_row == code
@@ -144,6 +152,7 @@ def estimate_balanced_interval(
     *,
     n_folds: int | None = None,
     n_dims: int | None = None,
+    predicted: Array | None = None,
     ends: Float64Array | None = None,
 ) -> tuple[float, float]:
     """Estimate the 95 % interval of a balanced accuracy from the intervals of the recalls.
@@ -159,7 +168,7 @@ def estimate_balanced_interval(
         ``(n_rows,)``, the true class of each row.
     units : ndarray of int64, optional
         ``(n_rows,)``, as for `estimate_interval`.
-    n_folds, n_dims : int, optional
+    n_folds, n_dims, predicted : optional
         As for `estimate_interval`.
     ends : ndarray of float64, optional
         ``(n_classes, 2)``, intervals of the recalls, as `estimate_recall_intervals` returned them.
@@ -183,7 +192,9 @@ def estimate_balanced_interval(
     if len(classes) == 0:
         return 0.0, 1.0
     if ends is None:
-        ends = estimate_recall_intervals(right, codes, units, n_folds=n_folds, n_dims=n_dims)
+        ends = estimate_recall_intervals(
+            right, codes, units, n_folds=n_folds, n_dims=n_dims, predicted=predicted
+        )
     if len(classes) == 1:
         return float(ends[0, 0]), float(ends[0, 1])
     recalls = np.bincount(of_row, right) / np.bincount(of_row)
@@ -240,7 +251,7 @@ def estimate_gain_interval(
     spread = np.bincount(of_row, gains) - mean * sizes
     variance = (float(spread @ spread) + size**2) / total**2
     if n_folds is not None:
-        variance *= 1 + _bound_excess(n_rows, units, n_dims)
+        variance *= 1 + _Excess.find(gains, units, n_dims).least
     quantile = QUANTILE if n_units == n_rows else float(t.ppf((1 + LEVEL) / 2, n_units - 1))
     half = quantile * float(np.sqrt(variance))
     return max(-1.0, mean - half), min(1.0, mean + half)
@@ -280,15 +291,49 @@ def _measure_dependence(residuals: Float64Array, codes: IntArray, units: IntArra
     return max(1.0, together / apart) if apart > 0 else 1.0
 
 
-def _bound_excess(n_rows: int, units: IntArray | None, n_dims: int | None) -> float:
-    """Return the excess of the variance of folds that any score has at least."""
-    n_units = n_rows if units is None else len(np.unique(units))
-    share = 1.0 if n_dims is None else min(1.0, FEW_DIMS * n_dims / n_units)
-    return FOLD_EXCESS * share
+@dataclass(frozen=True)
+class _Excess:
+    """By how much the variance of a score of folds exceeds that of as many rows of one head.
+
+    Attributes
+    ----------
+    least : float
+        Smallest excess, whatever the score is.
+    share : float
+        Share of the excess that remains, at most 1: twice the number of rows that are predicted as
+        another class than the most frequent one, for each row that is predicted wrongly. A head
+        that always says one class is wrong in some rows as well, but none of that was learnt.
+    """
+
+    least: float
+    share: float
+
+    @classmethod
+    def find(
+        cls,
+        right: Float64Array,
+        units: IntArray | None,
+        n_dims: int | None,
+        predicted: Array | None = None,
+    ) -> _Excess:
+        """Find the excess of a score."""
+        n_rows, n_wrong = len(right), float((1 - right).sum())
+        n_units = n_rows if units is None else len(np.unique(units))
+        least = FOLD_EXCESS * (1.0 if n_dims is None else min(1.0, FEW_DIMS * n_dims / n_units))
+        share = 1.0
+        if predicted is not None and n_wrong:
+            n_other = n_rows - int(np.unique(predicted, return_counts=True)[1].max())
+            share = min(1.0, 2 * n_other / n_wrong)
+        return cls(least=least, share=share)
+
+    def measure(self, score: float) -> float:
+        """Return the excess at a true score."""
+        guessing = 4 * score * (1 - score)  # 1 for guesses between two classes
+        return self.share * max(self.least, FOLD_EXCESS * guessing ** (1 if score < 0.5 else 4))
 
 
 def _invert_score_test(
-    share: float, n_rows: float, excess: float | None = None
+    share: float, n_rows: float, excess: _Excess | None = None
 ) -> tuple[float, float]:
     """Find the scores that a test does not refuse: Wilson's interval, if the excess is None.
 
@@ -298,15 +343,14 @@ def _invert_score_test(
         The score that was measured.
     n_rows : float
         Effective number of rows.
-    excess : float or None
-        Smallest excess of the variance in folds; None if the score is of no folds.
+    excess : _Excess or None
+        Excess of the variance in folds; None if the score is of no folds.
     """
 
     def measure_distance(score: float) -> float:
         variance = score * (1 - score) / n_rows
         if excess is not None:
-            guessing = 4 * score * (1 - score)  # 1 for guesses between two classes
-            variance *= 1 + max(excess, FOLD_EXCESS * guessing ** (1 if score < 0.5 else 4))
+            variance *= 1 + excess.measure(score)
         return (share - score) ** 2 - QUANTILE**2 * variance
 
     inside = min(max(share, TINY), 1 - TINY)

@@ -147,11 +147,13 @@ def score_repeats(
     right = np.asarray(predicted == codes, np.float64)  # (n_repeats, n_rows)
     shares = [right[:, codes == code].mean(axis=1) for code in np.unique(codes)]
     of_dealings = np.stack(shares, axis=1).mean(axis=1)  # (n_repeats,), mean over the classes
-    folds: dict[str, int | None] = {"n_folds": n_folds, "n_dims": n_dims}
     # Shares of the dealings spread less within units than single answers do: their interval would
     # be 13 % narrower, and their mean errs 5 % less (simulated, units of 5 rows).
-    ends = [estimate_interval(one, units, **folds) for one in right]
-    balanced = [estimate_balanced_interval(one, codes, units, **folds) for one in right]
+    ends, balanced = [], []
+    for one, said in zip(right, predicted, strict=True):
+        folds: dict[str, Any] = {"n_folds": n_folds, "n_dims": n_dims, "predicted": said}
+        ends.append(estimate_interval(one, units, **folds))
+        balanced.append(estimate_balanced_interval(one, codes, units, **folds))
     return RepeatedScores(
         n_repeats=len(right),
         accuracy=float(right.mean()),

@@ -4,7 +4,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from featx.heads.intervals import estimate_interval
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -33,6 +36,15 @@ def test_interval_of_a_held_out_score_covers_the_accuracy_of_the_fitted_head(n_t
     assert found.share >= 0.9
     assert abs(found.bias) < 0.03
     assert 0.65 < found.truths.mean() < 0.75
+
+
+@pytest.mark.parametrize("n_trials", [20, pytest.param(60, marks=pytest.mark.slow)])
+def test_interval_of_heads_that_say_one_class_is_no_wider_than_chance(n_trials: int) -> None:
+    found = simulate_held_out(100, gap=0, minority=0.1, drawn=True, cv=5, n_trials=n_trials)
+    assert found.share >= 0.9
+    assert abs(found.bias) < 0.015
+    of_chance = [estimate_interval(np.arange(100) < round(100 * one)) for one in found.scores]
+    assert np.diff(found.ends).mean() == pytest.approx(np.diff(of_chance).mean(), rel=0.1)
 
 
 @pytest.mark.parametrize("n_trials", [10, pytest.param(20, marks=pytest.mark.slow)])

@@ -9,6 +9,7 @@ from featx.heads.intervals import (
     estimate_balanced_interval,
     estimate_gain_interval,
     estimate_interval,
+    estimate_recall_intervals,
 )
 
 
@@ -157,6 +158,26 @@ def test_interval_of_folds_has_the_variance_of_guesses_at_a_half() -> None:
     deviation = (0.8 + 1) ** 0.5 * (0.25 / 1000) ** 0.5
     assert few == pytest.approx(0.54 - 1.96 * deviation, abs=0.002)
     assert few < 0.5
+
+
+@pytest.mark.parametrize(("n_others", "share"), [(0, 0.0), (3, 0.3), (10, 1.0), (90, 1.0)])
+def test_interval_of_folds_that_say_one_class_is_that_of_one_head(
+    n_others: int, share: float
+) -> None:
+    # 20 of 200 rows are wrong; those that are predicted as another class may be so by the folds.
+    right, predicted = count(180, 200), (np.arange(200) < n_others).astype(int)
+    one_head = measure_width(estimate_interval(right))
+    found = measure_width(estimate_interval(right, n_folds=5, predicted=predicted))
+    assert found / one_head == pytest.approx((1 + 0.8 * share) ** 0.5, abs=0.03)
+    codes = np.arange(200) % 2
+    recalls = estimate_recall_intervals(right, codes, n_folds=5, predicted=predicted)
+    if not share:
+        assert np.allclose(recalls, estimate_recall_intervals(right, codes))
+        assert estimate_balanced_interval(
+            right, codes, n_folds=5, predicted=predicted
+        ) == pytest.approx(estimate_balanced_interval(right, codes))
+    else:
+        assert (np.diff(recalls) > np.diff(estimate_recall_intervals(right, codes))).all()
 
 
 def test_balanced_interval_of_folds_is_wider() -> None:
