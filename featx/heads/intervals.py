@@ -94,8 +94,9 @@ def estimate_interval(
     right = np.asarray(right, np.float64)
     if len(right) == 0:
         return 0.0, 1.0
-    excess = None if n_folds is None else _Excess.find(right, units, n_dims, predicted)
-    return _invert_score_test(float(right.mean()), _count_effective(right, units), excess)
+    n_effective = _count_effective(right, units)
+    excess = None if n_folds is None else _Excess.find(right, n_effective, n_dims, predicted)
+    return _invert_score_test(float(right.mean()), n_effective, excess)
 
 
 def estimate_recall_intervals(
@@ -136,7 +137,9 @@ def estimate_recall_intervals(
     """
     right = np.asarray(right, np.float64)
     classes, of_row = np.unique(codes, return_inverse=True)
-    excess = None if n_folds is None else _Excess.find(right, units, n_dims, predicted)
+    excess = None
+    if n_folds is not None:
+        excess = _Excess.find(right, _count_effective(right, units), n_dims, predicted)
     ends = np.zeros((len(classes), 2))
     for code in range(len(classes)):
         chosen = of_row == code
@@ -251,7 +254,7 @@ def estimate_gain_interval(
     spread = np.bincount(of_row, gains) - mean * sizes
     variance = (float(spread @ spread) + size**2) / total**2
     if n_folds is not None:
-        variance *= 1 + _Excess.find(gains, units, n_dims).least
+        variance *= 1 + _Excess.find(gains, n_units, n_dims).least
     quantile = QUANTILE if n_units == n_rows else float(t.ppf((1 + LEVEL) / 2, n_units - 1))
     half = quantile * float(np.sqrt(variance))
     return max(-1.0, mean - half), min(1.0, mean + half)
@@ -312,17 +315,15 @@ class _Excess:
     def find(
         cls,
         right: Float64Array,
-        units: IntArray | None,
+        n_effective: float,
         n_dims: int | None,
         predicted: Array | None = None,
     ) -> _Excess:
         """Find the excess of a score."""
-        n_rows, n_wrong = len(right), float((1 - right).sum())
-        n_units = n_rows if units is None else len(np.unique(units))
-        least = FOLD_EXCESS * (1.0 if n_dims is None else min(1.0, FEW_DIMS * n_dims / n_units))
-        share = 1.0
+        wide = 1.0 if n_dims is None else min(1.0, FEW_DIMS * n_dims / n_effective)
+        least, share, n_wrong = FOLD_EXCESS * wide, 1.0, float((1 - right).sum())
         if predicted is not None and n_wrong:
-            n_other = n_rows - int(np.unique(predicted, return_counts=True)[1].max())
+            n_other = len(right) - int(np.unique(predicted, return_counts=True)[1].max())
             share = min(1.0, 2 * n_other / n_wrong)
         return cls(least=least, share=share)
 
