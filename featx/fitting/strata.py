@@ -10,7 +10,7 @@ import numpy as np
 from featx.core.text import count_noun
 from featx.core.typing import Split, StrArray, list_choices
 from featx.fitting.inputs import are_measured, check_labels, check_several
-from featx.heads.dealing import count_runs, find_runs
+from featx.heads.runs import count_runs, find_runs
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

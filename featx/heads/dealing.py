@@ -21,15 +21,17 @@ the smallest part should have."""
 MAX_SWAPPED = 300
 """Number of units up to which they are swapped; more of them even out."""
 
-MAX_RUNS, MIN_RUN = 10, 5
-"""Number of runs of like numbers at most, and of rows of one run at least."""
-
 MAX_SHARE = 0.5
 """Largest share of the rows that is set aside so that each class is among them."""
 
 
 def deal_rows(codes: IntArray, n_parts: int, rng: np.random.Generator) -> IntArray:
-    """Deal rows to parts of equal size.
+    """Deal rows to parts, each class evenly.
+
+    What a class has above a multiple of the number of parts goes to the first parts, for all
+    classes alike: parts of two classes of one size have as many rows of the one as of the other. If
+    they had not, the other parts would have more of what a part lacks, and heads that guess would
+    score below a guess.
 
     Parameters
     ----------
@@ -43,8 +45,8 @@ def deal_rows(codes: IntArray, n_parts: int, rng: np.random.Generator) -> IntArr
     Returns
     -------
     ndarray of int64
-        ``(n_rows,)``, the part of each row. Numbers of rows differ by one at most between parts, in
-        each class and in all.
+        ``(n_rows,)``, the part of each row. Numbers of rows of a class differ by one at most
+        between parts. Classes with fewer rows than parts are dealt on from each other.
 
     Examples
     --------
@@ -52,49 +54,17 @@ def deal_rows(codes: IntArray, n_parts: int, rng: np.random.Generator) -> IntArr
     >>> sorted(parts[:3].tolist()), sorted(parts[3:].tolist())
     ([0, 1, 2], [0, 1, 2])
     """
+    counts = np.bincount(codes)
+    is_few = counts < n_parts
+    left = counts % n_parts
+    begins = np.where(is_few, np.cumsum(np.where(is_few, counts, 0)) - counts, 0)
+    begins[is_few] += left[~is_few].max(initial=0)  # where the others end
     order = rng.permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]
+    ranks = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
     parts = np.empty(len(codes), np.int64)
-    parts[order] = np.arange(len(codes)) % n_parts
+    parts[order] = (begins[codes[order]] + ranks) % n_parts
     return parts
-
-
-def count_runs(n_rows: int) -> int:
-    """Return the number of runs of like numbers that rows are divided into: `MAX_RUNS` at most.
-
-    Parameters
-    ----------
-    n_rows : int
-        Number of rows; a run has five of them at least.
-    """
-    return max(1, min(MAX_RUNS, n_rows // MIN_RUN))
-
-
-def find_runs(y: Float64Array, n_runs: int) -> IntArray:
-    """Divide numbers into runs of like ones, so that each part has its share of small and large.
-
-    Parameters
-    ----------
-    y : ndarray of float64
-        ``(n_rows,)``, the numbers.
-    n_runs : int
-        Number of runs, at least 1; there are fewer if many numbers are equal.
-
-    Returns
-    -------
-    ndarray of int64
-        ``(n_rows,)``, the run of each row, from 0: equal numbers have the same, larger ones the
-        same or a later one.
-
-    Examples
-    --------
-    >>> find_runs(np.array([5.0, 1.0, 2.0, 9.0]), 2).tolist()
-    [1, 0, 0, 1]
-    >>> find_runs(np.array([0.0, 0.0, 0.0, 7.0]), 4).tolist()
-    [0, 0, 0, 1]
-    """
-    ranks = np.searchsorted(np.sort(y), y, side="left")
-    return np.unique(ranks * n_runs // len(y), return_inverse=True)[1].astype(np.int64)
 
 
 def choose_rows(codes: IntArray, n_wanted: int, rng: np.random.Generator) -> IntArray:

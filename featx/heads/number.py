@@ -14,9 +14,9 @@ from sklearn.preprocessing import StandardScaler
 from featx.core.typing import Array, Float64Array, IntArray
 from featx.heads.coordinates import Coordinates
 from featx.heads.crossing import Crossing, build_fair_folds, cross
-from featx.heads.dealing import count_runs, find_runs
 from featx.heads.repeats import average_fields, derive_seed
 from featx.heads.resampling import estimate_by_resampling
+from featx.heads.runs import count_runs, find_runs
 from featx.heads.splits import Fold
 from featx.heads.units import count_units
 

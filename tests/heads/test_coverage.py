@@ -38,6 +38,13 @@ def test_interval_of_a_held_out_score_covers_the_accuracy_of_the_fitted_head(n_t
     assert 0.65 < found.truths.mean() < 0.75
 
 
+@pytest.mark.slow
+def test_random_labels_score_at_chance_where_folds_do_not_divide_the_rows() -> None:
+    found = [simulate_held_out(n_rows, gap=0, n_trials=16) for n_rows in (66, 70)]
+    assert np.mean([one.scores.mean() for one in found]) > 0.465  # dealt on from each other: 0.44
+    assert np.mean([one.share for one in found]) > 0.85
+
+
 @pytest.mark.parametrize("n_trials", [20, pytest.param(60, marks=pytest.mark.slow)])
 def test_interval_of_heads_that_say_one_class_is_no_wider_than_chance(n_trials: int) -> None:
     found = simulate_held_out(100, gap=0, minority=0.1, drawn=True, cv=5, n_trials=n_trials)

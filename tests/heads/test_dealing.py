@@ -11,15 +11,11 @@ from hypothesis import strategies as st
 
 from featx.core.typing import Array, IntArray
 from featx.heads.dealing import (
-    MAX_RUNS,
-    MIN_RUN,
     Units,
     choose_rows,
     choose_units,
-    count_runs,
     deal_rows,
     deal_units,
-    find_runs,
 )
 
 
@@ -35,13 +31,30 @@ def count_cells(codes: IntArray, parts: IntArray) -> IntArray:
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(1, 7), st.integers(0, 9))
-def test_deal_rows_differ_by_one_row_at_most(drawn: list[int], n_parts: int, seed: int) -> None:
+def test_deal_rows_of_a_class_differ_by_one_row_at_most(
+    drawn: list[int], n_parts: int, seed: int
+) -> None:
     codes = np.array(drawn)
     parts = deal_rows(codes, n_parts, make_rng(seed))
-    sizes = np.bincount(parts, minlength=n_parts)
-    assert np.ptp(sizes) <= 1
     for code in np.unique(codes):
         assert np.ptp(np.bincount(parts[codes == code], minlength=n_parts)) <= 1
+    few = np.isin(codes, np.flatnonzero(np.bincount(codes) < n_parts))
+    assert np.ptp(np.bincount(parts[few], minlength=n_parts)) <= 1
+
+
+@pytest.mark.parametrize(("n_rows", "n_classes"), [(70, 2), (72, 2), (130, 2), (87, 3), (500, 4)])
+def test_deal_rows_of_classes_of_one_size_gives_each_part_as_many_of_each(
+    n_rows: int, n_classes: int
+) -> None:
+    codes = np.arange(n_rows) % n_classes
+    cells = count_cells(codes, deal_rows(codes, 25, make_rng()))
+    assert (np.ptp(cells, axis=0) == 0).all()
+    assert cells.sum(axis=0).min() > 0
+
+
+def test_deal_rows_fills_the_parts_that_large_classes_leave_smaller() -> None:
+    codes = np.repeat([0, 1, 2], [90, 6, 4])
+    assert np.bincount(deal_rows(codes, 25, make_rng())).tolist() == [4] * 25
 
 
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=8), st.integers(1, 40), st.integers(0, 9))
@@ -152,28 +165,6 @@ def test_units_made_up_alike_are_found() -> None:
     likes = Units(codes, units).find_likes(make_rng())
     assert likes[0] == likes[1]
     assert len(set(likes.tolist())) == 4
-
-
-@given(st.lists(st.integers(-5, 30), min_size=1, max_size=60), st.integers(1, 12))
-def test_find_runs_keeps_the_order_and_equal_numbers_together(
-    drawn: list[int], n_runs: int
-) -> None:
-    y = np.array(drawn) / 4
-    runs = find_runs(y, n_runs)
-    order = np.argsort(y, kind="stable")
-    assert (np.diff(runs[order]) >= 0).all()
-    assert all(len(set(runs[y == number])) == 1 for number in y)
-    assert set(runs) == set(range(runs.max() + 1))
-    assert runs.max() < n_runs
-
-
-@pytest.mark.parametrize("n_rows", [1, 4, 5, 23, 49, 50, 51, 999])
-def test_runs_of_different_numbers_are_of_like_sizes(n_rows: int) -> None:
-    n_runs = count_runs(n_rows)
-    sizes = np.bincount(find_runs(make_rng().permutation(n_rows).astype(float), n_runs))
-    assert len(sizes) == n_runs <= MAX_RUNS
-    assert np.ptp(sizes) <= 1
-    assert sizes.min() >= min(MIN_RUN, n_rows)
 
 
 # --- swaps
