@@ -309,7 +309,7 @@ def score_predictions(
         accuracy_ci95=estimate_interval(right, units, **folds),
         majority_accuracy=float(confusion.sum(axis=1).max() / len(y)),
         balanced_accuracy=float(np.mean([c.recall for c in per_class if c.recall is not None])),
-        balanced_accuracy_ci95=estimate_balanced_interval(right, of_row, units, **folds, ends=ends),
+        balanced_accuracy_ci95=estimate_balanced_interval(right, of_row, units, **folds),
         macro_f1=float(np.mean([c.f1 for c in per_class if c.f1 is not None])),
         **asdict(reliability),
         classes=tuple(labels),

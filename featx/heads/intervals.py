@@ -22,6 +22,9 @@ FREEDOM = 1.5
 """Degrees of freedom of a variance for each unit that its sum of squares comes from: 2 in theory if
 there are many (Satterthwaite 1946); in simulations 1.5 holds for few too, and 1 is too wide."""
 
+SHRINKING = 4
+"""Number of rows with the mean recall that are added to a class for the variance of its recall."""
+
 FOLD_EXCESS = 0.8
 """Largest excess of the variance of a cross-validated score over that of as many rows that one head
 scores, as a share of the latter. Each row is tested by heads that learnt from the others: if heads
@@ -156,12 +159,12 @@ def estimate_balanced_interval(
     n_folds: int | None = None,
     n_dims: int | None = None,
     predicted: Array | None = None,
-    ends: Float64Array | None = None,
 ) -> tuple[float, float]:
-    """Estimate the 95 % interval of a balanced accuracy from the intervals of the recalls.
+    """Estimate the 95 % interval of a balanced accuracy, the mean of the recalls.
 
-    The distances of the recalls from the ends of their intervals are squared and added (Zou and
-    Donner 2008). For one class, the interval is that of `estimate_interval`.
+    It is the score interval of the effective number of rows that has the variance of the mean. The
+    variance of a recall is that of a recall shrunk towards their mean: of few rows, all or none are
+    right by chance, which says nothing of the variance.
 
     Parameters
     ----------
@@ -173,9 +176,6 @@ def estimate_balanced_interval(
         ``(n_rows,)``, as for `estimate_interval`.
     n_folds, n_dims, predicted : optional
         As for `estimate_interval`.
-    ends : ndarray of float64, optional
-        ``(n_classes, 2)``, intervals of the recalls, as `estimate_recall_intervals` returned them.
-        Default: they are estimated.
 
     Returns
     -------
@@ -188,24 +188,33 @@ def estimate_balanced_interval(
     >>> right = np.concatenate([np.arange(100) < 90, np.arange(10) < 5])
     >>> low, high = estimate_balanced_interval(right, codes)
     >>> round(low, 3), round(high, 3)
-    (0.563, 0.834)
+    (0.529, 0.829)
     """
     right = np.asarray(right, np.float64)
     classes, of_row = np.unique(codes, return_inverse=True)
     if len(classes) == 0:
         return 0.0, 1.0
-    if ends is None:
-        ends = estimate_recall_intervals(
-            right, codes, units, n_folds=n_folds, n_dims=n_dims, predicted=predicted
-        )
-    if len(classes) == 1:
-        return float(ends[0, 0]), float(ends[0, 1])
+    counts = np.array(
+        [
+            _count_effective(right[chosen], None if units is None else units[chosen])
+            for chosen in (of_row == code for code in range(len(classes)))
+        ]
+    )
     recalls = np.bincount(of_row, right) / np.bincount(of_row)
-    squares = ((ends - recalls[:, None]) ** 2).sum(axis=0)
+    mean = float(recalls.mean())
+    shrunk = (counts * recalls + SHRINKING * mean) / (counts + SHRINKING)
+    variances = shrunk * (1 - shrunk) / counts
+    if mean in (0, 1):  # of equal recalls, only the numbers of rows matter
+        mean_variance, variances = 1.0, 1 / counts
+    else:
+        mean_variance = mean * (1 - mean)
     if units is not None:
-        squares *= _measure_dependence(right - recalls[of_row], of_row, units)
-    below, above = np.sqrt(squares) / len(classes)
-    return float(recalls.mean() - below), float(recalls.mean() + above)
+        variances = variances * _measure_dependence(right - recalls[of_row], of_row, units)
+    n_effective = mean_variance * len(classes) ** 2 / float(variances.sum())
+    excess = None
+    if n_folds is not None:
+        excess = _Excess.find(right, _count_effective(right, units), n_dims, predicted)
+    return _invert_score_test(mean, n_effective, excess)
 
 
 def estimate_gain_interval(

@@ -44,7 +44,8 @@ def test_estimate_interval_of_rows_equals_scipys(n_right: int) -> None:
 
 def test_balanced_interval_of_one_class_is_that_of_a_proportion() -> None:
     right = count(8, 10)
-    assert estimate_balanced_interval(right, np.zeros(10, int)) == estimate_interval(right)
+    found = estimate_balanced_interval(right, np.zeros(10, int))
+    assert found == pytest.approx(estimate_interval(right))
 
 
 def draw_units(
@@ -134,6 +135,30 @@ def test_balanced_interval_covers_the_truth_of_units(mixed: bool) -> None:
         low, high = estimate_balanced_interval(right, codes, units)
         covered.append(low <= 0.8 <= high)
     assert 0.93 <= np.mean(covered) <= 0.99
+
+
+@pytest.mark.parametrize(
+    ("counts", "recall"),
+    [([1] * 100, 0.9), ([2] * 100, 0.5), ([2] * 60, 0.9), ([5] * 20, 0.95), ([400, 30, 5, 1], 0.8)],
+)
+def test_balanced_interval_covers_the_truth_of_classes_with_few_rows(
+    counts: list[int], recall: float
+) -> None:
+    rng = np.random.default_rng(0)
+    codes = np.repeat(np.arange(len(counts)), counts)
+    covered = []
+    for _ in range(200):
+        low, high = estimate_balanced_interval(rng.random(len(codes)) < recall, codes)
+        covered.append(low <= recall <= high)
+    assert 0.89 <= np.mean(covered) <= 0.995  # of squared distances of recalls: 0.80
+
+
+def test_balanced_interval_of_classes_of_one_size_is_that_of_the_accuracy() -> None:
+    right, codes = count(90, 100), np.arange(100)
+    found = estimate_balanced_interval(right, codes)
+    assert found == pytest.approx(estimate_interval(right), abs=0.01)
+    everything = estimate_balanced_interval(np.ones(100), codes)
+    assert everything == pytest.approx(estimate_interval(np.ones(100)))
 
 
 def measure_width(interval: tuple[float, float]) -> float:
