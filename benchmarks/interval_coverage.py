@@ -17,7 +17,7 @@ from scipy.special import ndtr
 from featx import HeadClassifier
 from featx.core.typing import Array, Count, Float64Array, IntArray
 from featx.fitting.fit import summarise_search
-from featx.heads.intervals import estimate_interval
+from featx.heads.intervals import estimate_balanced_interval, estimate_interval
 
 DIM = 20
 OFFSET = 0.7
@@ -34,7 +34,10 @@ ACCURACY, CORRELATION = 0.85, 0.5
 
 N_REPEATS = 5
 
-PARTS = ("evaluate", "held-out", "imbalance", "units", "copies", "chance", "repeats")
+FEW = (1, 2, 5, 20)
+"""Rows of a class, where there are many classes."""
+
+PARTS = ("evaluate", "balanced", "held-out", "imbalance", "units", "copies", "chance", "repeats")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +102,27 @@ def simulate_given(n_rows: int, *, size: int, n_trials: int) -> Coverage:
         right = rng.random(n_rows) < (shares[units] if size > 1 else ACCURACY)
         scores.append(right.mean())
         ends.append(estimate_interval(right, units if size > 1 else None))
+    return Coverage(
+        scores=np.array(scores), truths=np.full(n_trials, ACCURACY), ends=np.array(ends)
+    )
+
+
+def simulate_balanced(counts: IntArray, *, n_trials: int) -> Coverage:
+    """Score new rows by the mean recall of a head that is right in `ACCURACY` of each class.
+
+    Parameters
+    ----------
+    counts : ndarray of int64
+        ``(n_classes,)``, rows of each class.
+    n_trials : int
+        Number of trials.
+    """
+    scores, ends = [], []
+    codes = np.repeat(np.arange(len(counts)), counts)
+    for trial in range(n_trials):
+        right = np.random.default_rng(trial).random(len(codes)) < ACCURACY
+        scores.append((np.bincount(codes, right) / counts).mean())
+        ends.append(estimate_balanced_interval(right, codes))
     return Coverage(
         scores=np.array(scores), truths=np.full(n_trials, ACCURACY), ends=np.array(ends)
     )
@@ -209,6 +233,13 @@ def run_part(part: str, n_rows: int, n_trials: int) -> Iterator[tuple[str, Cover
     if part == "evaluate":
         for size in (1, *SIZES):
             yield f"units of {size}", simulate_given(n_rows, size=size, n_trials=n_trials)
+    elif part == "balanced":
+        for few in FEW:
+            counts = np.full(n_rows // few, few)
+            yield f"classes of {few}", simulate_balanced(counts, n_trials=n_trials)
+        counts = np.unique(np.geomspace(1, n_rows / 2, 10).astype(np.int64))
+        told = f"classes of 1 to {counts[-1]}"
+        yield told, simulate_balanced(counts, n_trials=n_trials)
     elif part in ("held-out", "imbalance"):
         minority, drawn = (0.1, True) if part == "imbalance" else (0.5, False)
         for gap in GAPS:
