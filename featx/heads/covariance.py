@@ -31,7 +31,8 @@ class CovarianceMetric:
         ``(n_axes, dim)``: orthonormal directions; or ``(dim, dim)``, lower triangular, a root of
         the inverse covariance.
     variances : ndarray of float32
-        ``(n_axes,)``, variances along the directions; ones for a root.
+        ``(n_axes,)``, variances along the directions. Rows of a root may stand divided by a number
+        each, so that float16 holds them: their variances are 1 over its square, else ones.
     rest : float
         Variance in each direction that is orthogonal to all of these; 0.0 for a root.
     """
@@ -54,10 +55,11 @@ class CovarianceMetric:
             ``(n_rows, dim)`` for a root, else ``(n_rows, n_axes + dim)``.
         """
         along = X @ self.axes.T
+        scaled = (along / np.sqrt(self.variances)).astype(np.float32)
         if not self.rest:
-            return along
+            return scaled
         across = (X - along @ self.axes) / np.float32(np.sqrt(self.rest))
-        return np.concatenate([along / np.sqrt(self.variances), across], axis=1)
+        return np.concatenate([scaled, across], axis=1)
 
     def measure_slopes(self, whitened: Float64Array) -> Float64Array:
         """Measure by how much squared distances fall when all variances rise by the same small bit.
@@ -73,7 +75,7 @@ class CovarianceMetric:
             ``(n_rows,)``, squared lengths of the inverse covariance times the rows.
         """
         if not self.rest:
-            back = whitened.astype(np.float32) @ self.axes
+            back = (whitened / np.sqrt(self.variances)).astype(np.float32) @ self.axes
             squares: Float64Array = np.einsum("ij,ij->i", back, back, dtype=np.float64)
             return squares
         across = np.full(self.axes.shape[1], self.rest)
@@ -89,7 +91,10 @@ class CovarianceMetric:
             The number, above 0.
         """
         if not self.rest:
-            axes, variances, rest = self.axes / np.sqrt(scale), self.variances, 0.0
+            # The root of small variances is larger than float16 can hold.
+            sizes = abs(self.axes).max(axis=1)
+            axes, rest = self.axes / sizes[:, None], 0.0
+            variances = self.variances * scale / sizes**2
         else:
             axes, variances, rest = self.axes, self.variances * scale, self.rest * scale
         axes, variances = axes.astype(np.float16), variances.astype(np.float32)

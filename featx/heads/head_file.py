@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,8 +14,14 @@ import numpy as np
 
 from featx.core.errors import HeadError
 from featx.core.files import check_destination, explain_reading, replacing
+from featx.core.learnt import is_ascending
 from featx.core.records import build_record
+from featx.heads.conformal import ConformalSets
 from featx.heads.evaluate import CrossValidation
+from featx.heads.matrix import Matrix
+from featx.heads.side_by_side import HeadEmbedding
+from featx.heads.unknown import UnknownDetector
+from featx.heads.unpickling import check_values
 
 FORMAT_NAME = "featx-head"
 FORMAT_VERSION = 4
@@ -54,7 +61,7 @@ def find_compression(path: Path) -> str | None:
 
 
 def write_content(path: Path, content: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Write the content of a head as a file.
+    """Write the content of a head as a file, if it can be read again.
 
     Parameters
     ----------
@@ -69,13 +76,70 @@ def write_content(path: Path, content: Mapping[str, Any], *, overwrite: bool) ->
     Raises
     ------
     HeadError
-        If the file cannot be written, or exists and must not be replaced.
+        If a field could not be read again, or if the file cannot be written, or exists and must not
+        be replaced.
     """
     check_destination(path, overwrite=overwrite or is_head_file(path), error=HeadError)
+    try:
+        unpack_fields(content)
+        if content["matrix"] is not None:
+            Matrix.from_dict(content["matrix"])
+    except (TypeError, ValueError) as error:
+        raise HeadError(
+            subject=str(path),
+            expected="a head that can be read again",
+            got=f"one whose fields do not fit ({type(error).__name__}: {error})",
+            remedy="Look for embeddings that are very large, or hardly differ, and leave them out.",
+        ) from error
     stream = io.BytesIO()
     joblib.dump({"format": FORMAT_NAME, "format_version": FORMAT_VERSION, **content}, stream)
     with replacing(path, error=HeadError, overwrite=overwrite) as draft:
         draft.write_bytes(stream.getbuffer())
+
+
+def unpack_fields(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the fields that heads of all kinds have and that are no plain values; check the others.
+
+    Parameters
+    ----------
+    content : mapping
+        Fields of a head, as its file holds them. The estimator is left as it is.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError, AttributeError
+        If a field is missing, unknown, of another type or of another shape.
+    """
+    check_values({name: value for name, value in content.items() if name != "estimator"})
+    fields: dict[str, Any] = {}
+    if type(content["embeddings"]) is not list or not content["embeddings"]:
+        raise TypeError("embeddings that are no list")
+    fields["embeddings"] = tuple(build_record(HeadEmbedding, one) for one in content["embeddings"])
+    for name, part in (("unknown", UnknownDetector), ("conformal", ConformalSets)):
+        fields[name] = None if content[name] is None else part.from_dict(content[name])
+    dims = tuple(one.fingerprint.dim for one in fields["embeddings"])
+    if fields["unknown"] is not None and fields["unknown"].dims != dims:
+        raise ValueError("a detector of other embeddings")
+    fields["cross_validation"] = unpack_scores(content["cross_validation"])
+    for name, type_ in (("kind", str), ("params", dict), ("options", dict), ("versions", dict)):
+        if type(content[name]) is not type_:
+            raise TypeError(f"{name} of the type {type(content[name]).__name__}")
+    if not all(type(value) is str for value in content["versions"].values()):
+        raise TypeError("versions that are no texts")
+    if not all(type(value) in (int, float) for value in content["params"].values()):
+        raise TypeError("params that are no numbers")
+    fields["temperature"] = temperature = float(content["temperature"])
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"a temperature of {temperature}")
+    seen = content["seen"]
+    if not isinstance(seen, np.ndarray) or seen.dtype != np.uint64 or seen.ndim != 1:
+        raise TypeError("digests of another type")
+    if not is_ascending(seen):
+        raise ValueError("digests that are not ascending")
+    classes = content["classes"]
+    if type(classes) is not list or not all(type(label) is str for label in classes):
+        raise TypeError("classes that are no texts")
+    return fields
 
 
 def pack_scores(scores: CrossValidation | None) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,18 @@ from sklearn.base import __version__ as sklearn_version
 
 from featx.core.errors import HeadError
 from featx.core.files import explain_reading
-from featx.core.learnt import is_ascending
 from featx.core.notes import note
 from featx.core.recognise import LET_READ, UNREADABLE, check_local, describe_path
 from featx.core.records import build_record
 from featx.core.typing import PathLike
 from featx.heads.allowed import RefusedTypeError
 from featx.heads.checking import check_estimator, check_target_estimator
-from featx.heads.conformal import ConformalSets
 from featx.heads.head import FittedOn, Head
-from featx.heads.head_file import FORMAT_NAME, FORMAT_VERSION, find_compression, unpack_scores
+from featx.heads.head_file import FORMAT_NAME, FORMAT_VERSION, find_compression, unpack_fields
 from featx.heads.matrix import Matrix
-from featx.heads.side_by_side import HeadEmbedding
 from featx.heads.target_head import TargetHead, build_target_estimator, unpack_target
 from featx.heads.targets import Target
-from featx.heads.unknown import UnknownDetector
-from featx.heads.unpickling import HeadPickle, check_values, read_pickle
+from featx.heads.unpickling import HeadPickle, read_pickle
 from featx.heads.versions import SKLEARN, name_series
 
 FIT_ANEW = "Fit one with featx.fit_head(cache)."
@@ -143,36 +138,10 @@ def _build_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     names = FIELDS | TARGET_FIELDS if "target" in content else FIELDS
     if content.keys() != names:
         raise ValueError(f"other names: {', '.join(sorted(content.keys() ^ names))}")
-    check_values({name: value for name, value in content.items() if name != "estimator"})
-    fields = {name: content[name] for name in names - {"classes", "matrix"}}
+    fields = {name: content[name] for name in names - {"classes", "matrix"}} | unpack_fields(
+        content
+    )
     fields["fitted_on"] = build_record(FittedOn, content["fitted_on"])
-    if type(content["embeddings"]) is not list or not content["embeddings"]:
-        raise TypeError("embeddings that are no list")
-    fields["embeddings"] = tuple(build_record(HeadEmbedding, one) for one in content["embeddings"])
-    for name, part in (("unknown", UnknownDetector), ("conformal", ConformalSets)):
-        fields[name] = None if content[name] is None else part.from_dict(content[name])
-    dims = tuple(one.fingerprint.dim for one in fields["embeddings"])
-    if fields["unknown"] is not None and fields["unknown"].dims != dims:
-        raise ValueError("a detector of other embeddings")
-    fields["cross_validation"] = unpack_scores(content["cross_validation"])
-    for name, type_ in (("kind", str), ("params", dict), ("options", dict), ("versions", dict)):
-        if type(content[name]) is not type_:
-            raise TypeError(f"{name} of the type {type(content[name]).__name__}")
-    if not all(type(value) is str for value in content["versions"].values()):
-        raise TypeError("versions that are no texts")
-    if not all(type(value) in (int, float) for value in content["params"].values()):
-        raise TypeError("params that are no numbers")
-    fields["temperature"] = temperature = float(content["temperature"])
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"a temperature of {temperature}")
-    seen = content["seen"]
-    if not isinstance(seen, np.ndarray) or seen.dtype != np.uint64 or seen.ndim != 1:
-        raise TypeError("digests of another type")
-    if not is_ascending(seen):
-        raise ValueError("digests that are not ascending")
-    classes = content["classes"]
-    if type(classes) is not list or not all(type(label) is str for label in classes):
-        raise TypeError("classes that are no texts")
     if "target" in content:
         fields |= unpack_target(content)
     return fields

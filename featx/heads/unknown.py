@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from featx.core.errors import HeadError
+from featx.core.notes import note
 from featx.core.typing import Array, BoolArray, Float32Array, Float64Array, IntArray
 from featx.heads.covariance import CovarianceMetric, fit_covariance, measure_squares
 from featx.heads.left_out import measure_left_out
@@ -20,6 +21,9 @@ DEFAULT_RATE = 0.01
 
 MAX_ROWS = 10_000
 """Rows that a detector is fitted on at most: a rate of 0.01 is then known to 0.001."""
+
+LACKING = "unknown images cannot be told"
+"""Begin of the note that a head has no detector."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,7 +87,7 @@ class UnknownDetector:
         *,
         dims: Sequence[int] | None = None,
     ) -> Self | None:
-        """Fit a detector, in closed form.
+        """Fit a detector, in closed form; a note says why there is none.
 
         Parameters
         ----------
@@ -111,10 +115,12 @@ class UnknownDetector:
         Z = scale_embeddings(np.asarray(X)[chosen], dims)
         covariance = fit_covariance(Z, codes)
         if covariance is None:
+            note(f"{LACKING}: embeddings of length 1 do not differ within a class")
             return None
         left_out = measure_left_out(covariance, Z, codes, units)
         is_measured = np.isfinite(left_out)
         if not is_measured.any():
+            note(f"{LACKING}: no class has rows of two units")
             return None
         middle = float(np.median(left_out[is_measured])) or 1.0
         return cls(

@@ -251,7 +251,10 @@ def test_fit_head_of_one_row_per_class_is_fitted_without_folds(
     make_cache: MakeCache, kind: str
 ) -> None:
     path = make_cache(n_train=2, n_val=0, splits=False)
-    with pytest.warns(FeatxWarning, match=r"^too few rows for a cross-validation: C is not chosen"):
+    with (
+        pytest.warns(FeatxWarning, match=r"^too few rows for a cross-validation: C is not chosen"),
+        pytest.warns(FeatxWarning, match=r"^unknown images cannot be told: "),
+    ):
         head = fit_head(path, kind=kind)
     assert head.cross_validation is None
     assert head.fitted_on.n_rows == 2
@@ -305,6 +308,27 @@ def test_fit_head_of_each_kind_is_saved_loaded_and_scored(
 def head_strength(head: Head) -> float:
     """Return the strength of a head; 1 for a kind without one."""
     return next(iter(head.params.values()), 1.0)
+
+
+def test_fit_head_on_rows_that_hardly_differ_is_loaded(cache_path: Path, tmp_path: Path) -> None:
+    with open_cache(cache_path) as cache:
+        X = cache.read_vectors() + 1e6
+    rewrite_values(cache_path, "embeddings/tiny/vectors", X)
+    fit_head(cache_path, tmp_path / "head.joblib", C=1.0)
+    detector = load_head(tmp_path / "head.joblib").unknown
+    assert detector is not None
+    assert not detector.find_unknown(X[:40], 1e-6).any()
+
+
+def test_fit_head_on_a_column_that_hides_the_others_tells_that_nothing_is_unknown(
+    cache_path: Path,
+) -> None:
+    with open_cache(cache_path) as cache:
+        X = cache.read_vectors()
+    X[:, 3] = 1.7e9 + 1e5 * np.arange(len(X))
+    rewrite_values(cache_path, "embeddings/tiny/vectors", X)
+    with pytest.warns(FeatxWarning, match=r"^unknown images cannot be told: embeddings of length"):
+        assert fit_head(cache_path, C=1.0).unknown is None
 
 
 def test_fit_head_auto_keeps_the_name_of_the_kind_that_won(cache_path: Path) -> None:

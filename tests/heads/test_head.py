@@ -17,6 +17,7 @@ from featx.heads.classifier import HeadClassifier
 from featx.heads.kinds import list_kinds
 from featx.heads.linear import build_linear, fold_linear
 from featx.heads.load import load_head
+from featx.heads.unknown import UnknownDetector
 
 from .heads import build_head
 
@@ -130,6 +131,20 @@ def test_head_save_of_another_head_is_refused_and_keeps_the_file(tmp_path: Path)
     with pytest.raises(HeadError, match=r"a new file, or one with the same content, got a file"):
         replace(head, params={"C": 7.0}).save(path)
     assert path.read_bytes() == before
+
+
+def test_head_save_of_what_cannot_be_read_again_is_refused_and_leaves_no_file(
+    tmp_path: Path,
+) -> None:
+    head, X = build_head()
+    codes = np.arange(60) % 3
+    detector = UnknownDetector.fit(X, codes)
+    assert detector is not None
+    unknown = replace(detector, means=np.full_like(detector.means, np.inf))
+    for broken in (replace(head, unknown=unknown), replace(head, temperature=np.nan)):
+        with pytest.raises(HeadError, match=r"expected a head that can be read again, got one wh"):
+            broken.save(tmp_path / "head.joblib")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (4,), (2, 2, 4)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from featx.core.errors import HeadError
+from featx.core.errors import FeatxWarning, HeadError
 from featx.heads.unknown import MAX_ROWS, UnknownDetector
 
 
@@ -126,11 +126,30 @@ def test_detector_from_a_file_is_checked(name: str, value: Any, error: type[Exce
         UnknownDetector.from_dict({**fit(X, codes).to_dict(), name: value})
 
 
-def test_rows_too_few_to_be_measured_have_no_detector() -> None:
-    X = np.eye(3)
-    assert UnknownDetector.fit(X, np.arange(3)) is None  # one row a class
-    assert UnknownDetector.fit(np.ones((8, 3)), np.arange(8) % 2) is None  # all alike
-    assert UnknownDetector.fit(np.eye(4), np.array([0, 0, 1, 1]), np.array([5, 5, 7, 7])) is None
+@pytest.mark.parametrize(
+    ("X", "codes", "units", "why"),
+    [
+        (np.eye(3), [0, 1, 2], [0, 1, 2], "embeddings of length 1 do not differ within a class"),
+        (np.ones((4, 3)), [0, 1, 0, 1], [0, 1, 2, 3], "embeddings of length 1 do not differ"),
+        (np.eye(4), [0, 0, 1, 1], [5, 5, 7, 7], "no class has rows of two units"),
+    ],
+    ids=["one row a class", "all alike", "one unit a class"],
+)
+def test_rows_too_few_to_be_measured_have_no_detector(
+    X: Any, codes: Any, units: Any, why: str
+) -> None:
+    with pytest.warns(FeatxWarning, match=f"^unknown images cannot be told: {why}"):
+        assert UnknownDetector.fit(X, np.array(codes), np.array(units)) is None
+
+
+@pytest.mark.parametrize("shift", [1e4, 1e5, 1e6])
+def test_rows_that_hardly_differ_are_told_from_others(shift: float) -> None:
+    random = np.random.default_rng(0)
+    codes = np.arange(200) % 2
+    X = (random.normal(size=(200, 16)) + 2 * np.eye(16)[codes] + shift).astype("f4")
+    detector = UnknownDetector.from_dict(fit(X, codes).to_dict())
+    assert detector.find_unknown(X, 0.05).mean() < 0.1
+    assert detector.find_unknown(X[:50] + 30 * random.normal(size=(50, 16)), 0.05).all()
 
 
 def test_class_of_one_unit_is_known_but_not_measured() -> None:
