@@ -12,6 +12,7 @@ import numpy as np
 from featx.core.errors import HeadError
 from featx.core.typing import BoolArray, Float32Array, Float64Array, IntArray
 from featx.heads.stored_arrays import check_stored
+from featx.heads.units import count_even
 
 MIN_OUTSIDE = 5
 """Rows of a class that a set must be able to miss before the class has a threshold of its own: with
@@ -36,7 +37,9 @@ class ConformalSets:
     starts : ndarray of int64
         ``(n_classes + 1,)``, where the rows of each class begin.
     n_units : ndarray of int64
-        ``(n_classes + 1,)``, number of units of each class, and of all classes together.
+        ``(n_classes + 1,)``, number of units of each class, and of all classes together: of units
+        of one size that would say as much, so that one with most of the rows does not count as one
+        of many.
 
     See Also
     --------
@@ -46,7 +49,9 @@ class ConformalSets:
     ----------
     Sadinle, Lei and Wasserman, "Least ambiguous set-valued classifiers with bounded error levels",
     Journal of the American Statistical Association 114 (2019). Lee, Barber and Willett,
-    "Distribution-free inference with hierarchical data" (2023), for units.
+    "Distribution-free inference with hierarchical data" (2023), for units. Tibshirani, Barber,
+    Candès and Ramdas, "Conformal prediction under covariate shift" (2019), for units of several
+    sizes: a fresh image belongs to a large one as often as the rows do.
 
     Examples
     --------
@@ -95,18 +100,17 @@ class ConformalSets:
             return None
         n_classes = probabilities.shape[1]
         order = np.lexsort((right, codes))
-        pairs = np.unique(np.stack([codes, units]), axis=1)
-        n_units = np.bincount(pairs[0], minlength=n_classes)
+        n_units = [count_even(units[codes == code]) for code in range(n_classes)]
         return cls(
             probabilities=right[order],
             starts=np.concatenate([[0], np.bincount(codes, minlength=n_classes).cumsum()]),
-            n_units=np.append(n_units, len(np.unique(units))),
+            n_units=np.array([*n_units, count_even(units)]),
         )
 
     @property
     def largest_coverage(self) -> float:
         """Largest coverage that the units bear out; above it, a set holds all classes."""
-        n_units = int(self.n_units[-1])
+        n_units = int(self.n_units.max())
         return n_units / (n_units + 1)
 
     def find_pooled(self, coverage: float) -> IntArray:
@@ -157,14 +161,27 @@ class ConformalSets:
             for rows, n_units in zip(of_class, self.n_units[:-1].tolist(), strict=True)
         ]
         if len(pooled):
-            n_units = min(int(self.n_units[pooled].sum()), int(self.n_units[-1]))
+            n_units, n_all = self._count_pooled(pooled), int(self.n_units[-1])
             rows = np.concatenate([of_class[code] for code in pooled])
-            if n_units * (1 - coverage) < MIN_OUTSIDE:
-                rows, n_units = self.probabilities, int(self.n_units[-1])
+            if n_units * (1 - coverage) < MIN_OUTSIDE and n_units < n_all:
+                rows, n_units = self.probabilities, n_all
             shared = _find_threshold(np.sort(rows), n_units, coverage)
             for code in pooled:
                 thresholds[code] = shared
         return np.array(thresholds, dtype=np.float32)
+
+    def _count_pooled(self, pooled: IntArray) -> int:
+        """Count the units of some classes together, as of one size.
+
+        Units may lie in one of the classes each, or in all of them. Which of both is not known, but
+        how many units all classes have together.
+        """
+        sizes = np.diff(self.starts)[pooled]
+        n_units = np.maximum(self.n_units[pooled], 1)
+        in_all = sizes.sum() ** 2 / max((sizes / np.sqrt(n_units)).sum() ** 2, 1.0)
+        in_one = sizes.sum() ** 2 / max((sizes**2 / n_units).sum(), 1.0)
+        # Rounded before it is rounded down, so that 50 are not 49.
+        return math.floor(round(float(np.clip(self.n_units[-1], in_all, in_one)), 9))
 
     def find_sets(self, probabilities: Float64Array, coverage: float) -> BoolArray:
         """Find the set of classes of each row.

@@ -124,6 +124,31 @@ def count_units(units: Array) -> int:
     return len(np.unique(units))
 
 
+def count_even(units: Array) -> int:
+    """Count the units of one size that would say as much as these: few, if one holds most rows.
+
+    Parameters
+    ----------
+    units : ndarray
+        ``(n_rows,)``, the unit of each row.
+
+    Returns
+    -------
+    int
+        The rows squared over the sum of the squares of the sizes of the units, rounded down: the
+        number of units if all have one size.
+
+    Examples
+    --------
+    >>> count_even(np.array([0, 0, 1, 1, 2, 2]))
+    3
+    >>> count_even(np.array([0, 0, 0, 0, 1, 2]))
+    2
+    """
+    sizes = np.unique(units, return_counts=True)[1]
+    return int(len(units) ** 2 // (sizes**2).sum()) if len(units) else 0
+
+
 def find_parted(groups: StrArray, splits: StrArray) -> IntArray:
     """Find the rows that are held out while others of their group lie in another split.
 

@@ -89,8 +89,9 @@ class Answerer:
         if conformal is None or coverage is None:
             return
         if coverage > conformal.largest_coverage:
+            n_units = count_noun(int(conformal.n_units.max()), "unit")
             note(
-                f"sets={coverage:g}: {count_noun(int(conformal.n_units[-1]), 'unit')} of the head "
+                f"sets={coverage:g}: {n_units} of the head "
                 f"bear out a coverage of {conformal.largest_coverage:.2g} at most: "
                 "all sets hold all classes"
             )

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from featx.core.errors import HeadError
 from featx.heads.conformal import ConformalSets
@@ -76,6 +77,51 @@ def test_coverage_of_units_is_no_less_than_promised() -> None:
         held.append(measure(sets, probabilities, codes, 0.9).mean())
     assert 0.89 < np.mean(held) < 0.96
     assert sets.n_units[-1] == 30
+
+
+@pytest.mark.parametrize(
+    ("sizes", "coverage"),
+    [([30] * 6 + [3] * 60, 0.8), ([10] * 8 + [1] * 80, 0.9), ([200] * 2 + [1] * 120, 0.9)],
+    ids=["some large", "many small", "two of most rows"],
+)
+def test_coverage_of_units_of_several_sizes_is_no_less_than_promised(
+    sizes: list[int], coverage: float
+) -> None:
+    random, held = np.random.default_rng(0), []
+    units = np.arange(len(sizes)).repeat(sizes)
+    codes = units % 2
+
+    def draw_rows() -> Any:
+        scores = random.normal(size=(len(units), 2))
+        shift = 3 * random.normal(size=len(sizes))
+        scores[np.arange(len(units)), codes] += 2 + shift[units]
+        return softmax(2 * scores, axis=1)
+
+    for _ in range(40):
+        sets = fit(draw_rows(), codes, units)
+        held.append(measure(sets, draw_rows(), codes, coverage).mean())
+    assert np.mean(held) > coverage - 0.01
+
+
+def test_unit_with_most_rows_counts_as_few() -> None:
+    probabilities, _ = draw(np.random.default_rng(0), 400, [0.5, 0.5])
+    units = np.minimum(np.arange(400), 200)  # class 0: 200 units; class 1: one unit
+    sets = fit(probabilities, (units == 200).astype(int), units)
+    assert sets.n_units.tolist() == [200, 1, 3]
+    assert sets.largest_coverage == pytest.approx(200 / 201)
+    assert np.isfinite(sets.find_thresholds(0.9)).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("n_unit", "n_inside"), [(1, 81), (10, 88)], ids=["100 units", "10 units of all classes"]
+)
+def test_pooled_classes_have_the_units_of_all_of_them(n_unit: int, n_inside: int) -> None:
+    odds = np.random.default_rng(0).random((100, 10))
+    probabilities = odds / odds.sum(axis=1, keepdims=True)
+    sets = fit(probabilities, np.arange(100) % 10, np.arange(100) // n_unit)
+    assert len(sets.find_pooled(0.8)) == 10
+    expected = np.sort(sets.probabilities)[100 - n_inside]  # 0.8 of 101, and of 110
+    assert set(sets.find_thresholds(0.8).tolist()) == {float(expected)}
 
 
 def test_coverage_that_rows_do_not_bear_out_is_all_classes() -> None:
