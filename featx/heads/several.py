@@ -56,7 +56,7 @@ class SeveralScores:
     macro_average_precision_ci95 : tuple of float or None
         Ends of its 95 % interval, by resampling units.
     control_average_precision : float or None
-        The same of a ranking by chance: the mean share of rows that have the class.
+        The same of a ranking by chance, as `expect_average_precision` has it.
     macro_f1 : float or None
         Mean F1 of the classes that have rows or were predicted.
     exact : float
@@ -187,13 +187,14 @@ def score_several(  # noqa: PLR0913
     ends = None
     if rankings:
         ends = estimate_by_resampling(average, n_rows, units, n_folds=n_folds)
-    has_rows = flags.any(axis=0)
+    n_right = flags.sum(axis=0)
+    by_chance = expect_average_precision(n_rows, n_right[n_right > 0])
     return SeveralScores(
         n_rows=n_rows,
         n_units=n_rows if units is None else count_units(units),
         macro_average_precision=float(average(once)[0]) if rankings else None,
         macro_average_precision_ci95=ends and (max(0.0, ends[0]), min(1.0, ends[1])),
-        control_average_precision=float(flags.mean(axis=0)[has_rows].mean()) if rankings else None,
+        control_average_precision=float(by_chance.mean()) if rankings else None,
         macro_f1=float(np.mean(f1)) if f1 else None,
         exact=float((flags == predicted).all(axis=1).mean()),
         per_class=per_class,
@@ -220,6 +221,35 @@ def _score_class(
         f1=_divide(2 * n_right, n_rows + n_predicted),
         threshold=float(threshold),
     )
+
+
+def expect_average_precision(n_rows: int, n_right: IntArray) -> Float64Array:
+    """Expect the average precision of a ranking by chance.
+
+    A row of the class has each rank r alike. Of the r - 1 rows before it, each has the class with
+    probability (k - 1) / (n - 1), and the row itself has it for sure, so that it adds 1 / r to the
+    precision: the mean lies above the share k / n, by more the fewer rows there are.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number n of rows, at least one.
+    n_right : ndarray of int64
+        Number k of rows that have the class ``(n_classes,)``, at least one.
+
+    Returns
+    -------
+    ndarray of float64
+        Expected average precision of each class ``(n_classes,)``.
+
+    Examples
+    --------
+    >>> expect_average_precision(2, np.array([1, 2]))
+    array([0.75, 1.  ])
+    """
+    before = (n_right - 1) / max(1, n_rows - 1)
+    itself = (1 / np.arange(1, n_rows + 1)).mean()
+    return np.asarray(itself + before * (1 - itself))
 
 
 def _divide(part: int, whole: int) -> float | None:

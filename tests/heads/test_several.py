@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score
 
-from featx.heads.several import SeveralScores, choose_thresholds, score_several
+from featx.heads.several import (
+    SeveralScores,
+    choose_thresholds,
+    expect_average_precision,
+    score_several,
+)
 
 CLASSES = ("a", "b", "c")
 
@@ -27,11 +32,36 @@ def test_scores_are_those_of_scikit_learn() -> None:
         average_precision_score(flags, probabilities)
     )
     assert scores.macro_f1 == pytest.approx(f1_score(flags, predicted, average="macro"))
-    assert scores.control_average_precision == pytest.approx(flags.mean())
     ends = scores.macro_average_precision_ci95
     assert ends is not None
     assert ends[0] < average_precision_score(flags, probabilities) < ends[1]
     assert SeveralScores.from_dict(scores.to_dict()) == scores
+
+
+@pytest.mark.parametrize(("n_rows", "n_right"), [(1, 1), (2, 1), (10, 3), (40, 2), (40, 40)])
+def test_chance_is_the_mean_over_random_rankings(n_rows: int, n_right: int) -> None:
+    random = np.random.default_rng(0)
+    flags = np.arange(n_rows) < n_right
+    found = [average_precision_score(flags, random.permutation(n_rows)) for _ in range(400)]
+    error = np.std(found) / np.sqrt(len(found))
+    expected = expect_average_precision(n_rows, np.array([n_right]))
+    assert expected == pytest.approx(np.mean(found), abs=4 * error + 1e-9)
+
+
+def test_intervals_of_noise_hold_chance() -> None:
+    n_held, n_trials = 0, 20
+    for seed in range(n_trials):
+        random = np.random.default_rng(seed)
+        flags, noise = random.random((100, 20)) < 0.05, random.random((100, 20))
+        scores = score_several(
+            flags, noise, noise > 0.5, classes=[str(i) for i in range(20)], thresholds=[0.5] * 20
+        )
+        ends, chance = scores.macro_average_precision_ci95, scores.control_average_precision
+        assert ends is not None
+        assert chance is not None
+        assert chance > 1.4 * flags.mean()
+        n_held += ends[0] <= chance <= ends[1]
+    assert n_held >= 18
 
 
 def test_what_was_not_measured_is_none() -> None:
