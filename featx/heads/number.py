@@ -138,18 +138,17 @@ def score_numbers(
     (0.8, 0.5, 0.0, 1.0)
     """
     y = np.asarray(y, np.float64)
-    middle = y - y.mean()  # without it, weighted sums of squares would cancel
+    # Centred, weighted sums of squares do not cancel; from the first one on, equal numbers are 0.
+    middle = y - y[0]
+    middle -= middle.mean()
     errors = predicted - y
 
     def explain(squares: Array, weights: Float64Array) -> Float64Array:
         n_rows = weights.sum(axis=1)
-        varied = weights @ middle**2 - (weights @ middle) ** 2 / n_rows
+        total = weights @ middle**2
+        varied = total - (weights @ middle) ** 2 / n_rows
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(
-                varied > 1e-12 * (weights @ (y**2 + middle**2)),
-                1 - (weights @ squares) / varied,
-                np.nan,
-            )
+            return np.where(varied > 1e-12 * total, 1 - (weights @ squares) / varied, np.nan)
 
     def average(weights: Float64Array) -> Float64Array:
         return np.asarray(weights @ np.abs(errors) / weights.sum(axis=1))

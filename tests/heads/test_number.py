@@ -84,9 +84,27 @@ def test_random_numbers_and_their_copies_score_at_chance() -> None:
     assert scores.r2_ci95[0] < 0
 
 
-def test_numbers_that_are_all_the_same_have_no_r2() -> None:
-    scores = score_numbers(np.full(5, 2.0), np.full(5, 3.0), mean=2.0, median=2.0)
-    assert (scores.r2, scores.r2_ci95, scores.mae) == (None, None, 1.0)
+@pytest.mark.parametrize("value", [2.0, 0.1, 1.7e9 + 0.1])
+def test_numbers_that_are_all_the_same_have_no_r2(value: float) -> None:
+    y = np.full(50, value)
+    scores = score_numbers(y, y + 1, mean=value, median=value)
+    assert (scores.r2, scores.r2_ci95) == (None, None)
+    assert scores.mae == pytest.approx(1)
+
+
+def test_r2_does_not_depend_on_where_numbers_begin() -> None:
+    X, y = build_rows(80, 5)
+    y = np.round(600 * y)
+    near, far = (
+        score_number_folds(numbers, fit.crossing, units=None, scored=np.arange(80))
+        for numbers in (y, y + 1.7e9)
+        if (fit := fit_number(X, numbers)).crossing is not None
+    )
+    assert near.r2 is not None
+    assert near.r2 > 0.5
+    assert far.r2 == pytest.approx(near.r2, rel=1e-6)
+    assert far.r2_ci95 == pytest.approx(near.r2_ci95, rel=1e-6)
+    assert far.mae == pytest.approx(near.mae, rel=1e-6)
 
 
 def test_few_rows_have_no_folds() -> None:
