@@ -174,7 +174,7 @@ def fit_temperature(scores: Array, codes: IntArray, weights: Array | None = None
     Returns
     -------
     float
-        The temperature, between `COLDEST` and `HOTTEST`.
+        The temperature, between `COLDEST` and `HOTTEST`; 1 if there are no rows.
 
     Examples
     --------
@@ -185,6 +185,8 @@ def fit_temperature(scores: Array, codes: IntArray, weights: Array | None = None
     >>> round(fit_temperature(5 * scores, codes), 1)
     5.0
     """
+    if not len(scores):
+        return 1.0
     weights = np.ones(len(scores)) if weights is None else np.asarray(weights, np.float64)
     # A few rows whose label is at random keep the temperature above 0.
     extra = PRIOR_ROWS * float(weights.mean()) / len(scores)

@@ -44,8 +44,10 @@ class Search:
         ``(n_values,)``, all strengths tried for the head that is kept, ascending.
     scores : ndarray of float64
         ``(n_values, n_folds)``, the score of each value on each fold; NaN for a fold without rows.
+        Rows of a class that the heads of a fold have not learnt count as wrong.
     losses : ndarray of float64
-        ``(n_values,)``, mean log loss of each value at its temperature, in nats.
+        ``(n_values,)``, mean log loss of each value at its temperature, in nats, without those
+        rows: they have no part in any choice.
     temperature : float
         Number that class scores are divided by to make probabilities.
     held_out : ndarray of int64
@@ -159,10 +161,12 @@ def search_kinds(  # noqa: PLR0913
             learner = build_learner(kind, of_kind, [10.0**one for one in exponents], components)
             result = nested.run(learner, of_kind)
         found.append((kind, result, nested))
+    tested = np.concatenate([test for _, test in folds])
+    weights = weights / weights[tested].sum()
     if len(found) == 1:
         kind, nested_found, _ = found[0]
-        return _conclude(kind, nested_found, folds, task.codes, by_fold=[nested_found] * len(folds))
-    return _combine(found, folds, task.codes, units)
+        return _conclude(kind, nested_found, folds, weights, by_fold=[nested_found] * len(folds))
+    return _combine(found, folds, weights, codes=task.codes, units=units)
 
 
 def build_grid(kind: HeadKind, strength: float | None, near: float | None) -> Grid:
@@ -186,15 +190,17 @@ def build_grid(kind: HeadKind, strength: float | None, near: float | None) -> Gr
     (0.0, -0.5, -1.0)
     """
     if strength is not None:
-        return Grid(exponents=(float(np.log10(strength)),), is_open=False)
-    if near is None:
-        return Grid(exponents=kind.grid, is_open=kind.is_open)
-    centre = float(np.log10(near))
-    if kind.is_open:
+        exponent = float(np.log10(strength))
+        return Grid(exponents=(exponent,), is_open=False, default=exponent)
+    centre = float(np.log10(kind.default_strength if near is None else near))
+    exponents = kind.grid
+    if near is not None and kind.is_open:
         middle = float(round(centre))
-        return Grid(exponents=(middle - 1, middle, middle + 1), is_open=True)
-    beside = tuple(one for one in kind.grid if abs(one - centre) <= 1)
-    return Grid(exponents=beside or kind.grid, is_open=False)
+        exponents = (middle - 1, middle, middle + 1)
+    elif near is not None:
+        exponents = tuple(one for one in kind.grid if abs(one - centre) <= 1) or kind.grid
+    default = min(exponents, key=lambda one: abs(one - centre))
+    return Grid(exponents=exponents, is_open=kind.is_open, default=default)
 
 
 def build_learner(
@@ -229,15 +235,14 @@ def _conclude(
     kind: HeadKind,
     found: Nested,
     folds: Folds,
-    codes: IntArray,
+    weights: Float64Array,
     *,
     by_fold: Sequence[Nested],
     compared: tuple[ComparedKind, ...] = (),
 ) -> Search:
     """Put the result together; each fold is predicted as its own choice of a kind says."""
-    n_classes = found.scores.shape[1]
-    held_out = np.full(len(codes), NO_FOLD)
-    probabilities = np.full((len(codes), n_classes), np.nan)
+    held_out = np.full(len(weights), NO_FOLD)
+    probabilities = np.full(found.scores.shape, np.nan)
     for number, (_, test) in enumerate(folds):
         chosen = by_fold[number]
         shares = compute_probabilities(chosen.scores[test], chosen.temperatures[number])
@@ -249,7 +254,7 @@ def _conclude(
         kind=kind.name,
         best=kind.round_strength(10.0**found.best),
         values=np.array(strengths, np.float64),
-        scores=np.array([_score_folds(main, one, folds) for one in exponents]),
+        scores=np.array([_score_folds(main, one, folds, weights) for one in exponents]),
         losses=np.array([main.weights @ main.losses[one] for one in exponents], np.float64),
         temperature=found.temperature,
         held_out=held_out,
@@ -259,12 +264,11 @@ def _conclude(
     )
 
 
-def _score_folds(main: Line, exponent: float, folds: Folds) -> Array:
+def _score_folds(main: Line, exponent: float, folds: Folds, weights: Float64Array) -> Array:
     """Return the score of one exponent on each fold, ``(n_folds,)``."""
-    ends = np.cumsum([len(test) for _, test in folds])[:-1]
-    weights = np.split(main.weights, ends)
-    right = np.split(main.right[exponent], ends)
-    return np.array([one @ of / one.sum() for one, of in zip(weights, right, strict=True)])
+    right = np.zeros(len(weights), bool)
+    right[main.rows] = main.right[exponent]
+    return np.array([weights[test] @ right[test] / weights[test].sum() for _, test in folds])
 
 
 def choose_kind(lines: Sequence[tuple[Line, float]], units: IntArray | None = None) -> int:
@@ -288,20 +292,24 @@ def choose_kind(lines: Sequence[tuple[Line, float]], units: IntArray | None = No
     first = lines[0][0]
     right = [line.right[one] for line, one in lines]
     best = int(np.argmax([first.weights @ one for one in right]))
-    is_better = _compare(right[0], right[best], first, units) < ALPHA
+    of_rows = None if units is None else units[first.rows]
+    is_better = _compare(right[0], right[best], first.weights, of_rows) < ALPHA
     return best if is_better else 0
 
 
-def _compare(first: BoolArray, second: BoolArray, line: Line, units: IntArray | None) -> float:
-    """Return the p-value of the difference of two kinds on the rows of a line."""
-    gains = np.subtract(second, first, dtype=np.float64) * line.weights
-    of_units = sum_units(gains, None if units is None else units[line.rows])
-    return widen_p_value(compute_p_value(of_units))
+def _compare(
+    first: BoolArray, second: BoolArray, weights: Float64Array, units: IntArray | None
+) -> float:
+    """Return the p-value of the difference of two kinds on the same rows."""
+    gains = np.subtract(second, first, dtype=np.float64) * weights
+    return widen_p_value(compute_p_value(sum_units(gains, units)))
 
 
 def _combine(
     found: Sequence[tuple[HeadKind, Nested, NestedSearch]],
     folds: Folds,
+    weights: Float64Array,
+    *,
     codes: IntArray,
     units: IntArray | None,
 ) -> Search:
@@ -312,21 +320,21 @@ def _combine(
         lines = [_get_line(nested, number) for _, nested, _ in found]
         by_fold.append(found[choose_kind(lines, units)][1])
     kind, nested, _ = found[chosen]
-    main = nested.main
-    # What is printed is nested: the strength of each kind was chosen without the fold.
-    right = {
-        of.name: one.scores[main.rows].argmax(axis=1) == codes[main.rows] for of, one, _ in found
-    }
+    # What is printed is nested, and of all rows: the strength of each kind was chosen without the
+    # fold.
+    tested = np.concatenate([test for _, test in folds])
+    scored, of_tested = weights[tested], None if units is None else units[tested]
+    right = {of.name: one.scores[tested].argmax(axis=1) == codes[tested] for of, one, _ in found}
     others = [name for name in right if name != kind.name]
     p_values = adjust_p_values(
-        [_compare(right[kind.name], right[name], main, units) for name in others]
+        [_compare(right[kind.name], right[name], scored, of_tested) for name in others]
     )
     compared = [
-        ComparedKind(kind=name, score=min(1.0, float(main.weights @ right[name])), p_value=p_value)
+        ComparedKind(kind=name, score=min(1.0, float(scored @ right[name])), p_value=p_value)
         for name, p_value in zip([kind.name, *others], [None, *p_values], strict=True)
     ]
     compared[1:] = sorted(compared[1:], key=lambda one: -one.score)
-    return _conclude(kind, nested, folds, codes, by_fold=by_fold, compared=tuple(compared))
+    return _conclude(kind, nested, folds, weights, by_fold=by_fold, compared=tuple(compared))
 
 
 def _get_line(nested: Nested, number: int) -> tuple[Line, float]:

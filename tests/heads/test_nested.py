@@ -105,6 +105,34 @@ def test_fold_of_the_only_other_class_is_predicted_as_the_class_there_is() -> No
     assert (found.scores[codes == 1].argmax(axis=1) == 0).all()
 
 
+def test_lines_pass_over_rows_whose_class_their_heads_have_not_learnt() -> None:
+    X, codes = draw(n_rows=60)
+    codes[:] = np.arange(60) % 2
+    codes[[7, 20, 40]] = 2, 3, 3  # a class of one row, and one of two
+    folds = build_folds(codes, None, n_folds=4, seed=0)
+    found = search(X, codes, folds, get_kind("logreg"), n_classes=4)
+    assert sorted(found.main.rows.tolist()) == [row for row in range(60) if row != 7]
+    for (_, test), line in zip(folds, found.lines, strict=True):
+        single = {7, 20, 40} if np.isin([20, 40], test).any() else {7}
+        seen = set(range(60)) - set(test.tolist()) - single
+        assert set(line.rows.tolist()) == seen
+        assert line.weights.sum() == pytest.approx(1)
+
+
+def test_line_without_rows_chooses_the_default_at_temperature_1() -> None:
+    # The first class lies in two folds, the other one in the third: without a fold of the first,
+    # no head of one of the others knows what it scores.
+    X, _ = draw(n_rows=60)
+    parts = np.repeat([0, 1, 2], 20)
+    codes = (parts == 2).astype(np.int64)
+    folds = [(np.flatnonzero(parts != one), np.flatnonzero(parts == one)) for one in range(3)]
+    found = search(X, codes, folds, get_kind("linear-svm"), n_classes=2)
+    assert len(found.main.rows) == 40
+    assert [len(line.rows) for line in found.lines] == [0, 0, 40]
+    assert found.chosen[:2] == [-2.0, -2.0]
+    assert found.temperatures[:2] == [1.0, 1.0]
+
+
 class Recorder:
     """A learner whose heads are right at one exponent, and which records what it is asked for."""
 
@@ -140,7 +168,7 @@ class Recorder:
 def test_main_line_tries_the_grid_then_beyond_and_between(peak: float, tried: list[float]) -> None:
     codes = np.arange(200) % 2
     folds = build_folds(codes, None, n_folds=4, seed=0)
-    grid = Grid(exponents=(-3.0, -2.0, -1.0, 0.0, 1.0), is_open=True)
+    grid = Grid(exponents=(-3.0, -2.0, -1.0, 0.0, 1.0), is_open=True, default=-2.0)
     steps: list[bool] = []
     nested = NestedSearch(
         folds, codes, 2, np.ones(200), grid=grid, update=lambda: steps.append(True)
@@ -189,7 +217,7 @@ def test_line_is_flat_if_its_neighbours_cannot_be_told_from_it() -> None:
 def test_temperature_of_all_rows_goes_on_from_those_of_fewer() -> None:
     _, codes = draw()
     folds = build_folds(codes, None, n_folds=5, seed=0)
-    grid = Grid(exponents=(-1.0, 0.0), is_open=False)
+    grid = Grid(exponents=(-1.0, 0.0), is_open=False, default=-1.0)
     nested = NestedSearch(folds, codes, 3, np.ones(90), grid=grid, update=lambda: None)
     nested.main.temperatures[0.0] = 1.0
     assert nested._extrapolate(0.0) == 1.0  # nothing is known of fewer rows

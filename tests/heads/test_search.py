@@ -98,6 +98,44 @@ def test_weights_of_a_score_make_it_the_balanced_accuracy_of_the_rows_that_are_t
     np.testing.assert_allclose(weigh_scored(codes, "balanced", some)[2:], [1, 1])
 
 
+# --- classes that heads of folds have not learnt
+
+
+def draw_tail(n_rows: int, n_single: int, *, n_new: int = 0) -> list[tuple[Float32Array, IntArray]]:
+    """Draw two classes of `n_rows` rows each and others of one row, and new rows of the same."""
+    rng = np.random.default_rng(0)
+    counts = np.array([n_rows, n_rows] + [1] * n_single)
+    centres = 2 * rng.normal(size=(len(counts), 32))
+    drawn = []
+    for codes in (
+        np.repeat(np.arange(len(counts)), counts),
+        rng.choice(len(counts), n_new, p=counts / counts.sum()),
+    ):
+        X = rng.normal(size=(len(codes), 32)) + centres[codes]
+        drawn.append((X.astype(np.float32), codes))
+    return drawn
+
+
+def test_classes_of_one_row_choose_neither_strength_nor_temperature() -> None:
+    (X, y), (new, expected) = draw_tail(40, 40, n_new=500)
+    classifier, search = fit(X, y, cv=5)
+    assert 1 <= classifier.C_ <= 100
+    assert np.mean(classifier.predict(new) == expected) > 0.97
+    assert classifier.predict_proba(new).max(axis=1).mean() > 0.85
+    assert np.min(search.losses) < 0.1
+    # They are wrong all the same.
+    assert np.mean(search.held_out == y) == pytest.approx(2 / 3, abs=0.01)
+    assert search.scores.max() < 0.75
+
+
+def test_classes_of_one_row_count_in_the_scores_of_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = [get_kind("logreg"), get_kind("nearest-mean")]
+    monkeypatch.setattr("featx.heads.classifier.list_compared", lambda *_: compared)
+    ((X, y), _) = draw_tail(15, 6)
+    _, search = fit(X, y, kind="auto", cv=3)
+    assert [one.score for one in search.compared] == pytest.approx([30 / 36, 30 / 36])
+
+
 # --- kinds
 
 
