@@ -93,20 +93,21 @@ def _describe_label_errors(report: AuditReport) -> str:
         return _skip(report, "label_errors")
     low, high = found.rate_ci95
     left = report.n_labelled - found.n_judged
-    rest = f"; {left} labelled rows could not be judged" if left else ""
+    rest = f"; {count_noun(left, 'labelled row')} could not be judged" if left else ""
     judged = count_noun(found.n_judged, "label")
     if not found.is_evident:
         if high > UNKNOWN_RATE:
-            return f"cannot tell: of {judged}, 0 to {high:.0%} may be wrong{rest}"
+            return f"cannot tell: of {judged}, {low:.0%} to {high:.0%} may be wrong{rest}"
         return f"none stands out; of {judged}, at most {high:.1%} are wrong (95 %){rest}"
     return f"{_describe_listed(found)}; of {judged}, {low:.1%} to {high:.1%} are wrong{rest}"
 
 
 def _describe_listed(found: LabelErrors) -> str:
     low, high = found.n_wrong_ci95
+    first = "the first is" if found.n_likely == 1 else f"the first {found.n_likely} are"
     return (
         f"{found.n_listed} listed, about {found.n_wrong:.0f} of them wrong (95 % interval {low} to "
-        f"{high}); the first {found.n_likely} are more likely wrong than right"
+        f"{high})" + f"; {first} more likely wrong than right" * bool(found.n_likely)
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from featx.analytics.alike import bound_alike
 from featx.analytics.noise import fit_noise
 from featx.analytics.tails import bound_tail
 from featx.core.typing import Array, BoolArray, Float64Array, IntArray, Scaling, StrArray
@@ -57,7 +58,8 @@ class LabelErrors:
     n_wrong_ci95 : (int, int)
         95 % interval of that number.
     rate, rate_ci95 : float, (float, float)
-        Share of wrong labels among all rows that were judged, and its 95 % interval.
+        Share of wrong labels among all rows that were judged, if they are any class alike, and its
+        95 % interval, whose upper end holds if they are classes that look alike, too.
     judged : ndarray of int64
         ``(n_judged,)``, these rows.
     classes : ndarray of str
@@ -150,8 +152,9 @@ def find_label_errors(rows: LabelledRows, *, progress: bool | None = False) -> L
     Two heads of different kinds are fitted without each fold, their strengths chosen without it,
     and their probabilities averaged by their logarithms. How many labels are wrong follows from the
     rows of which the heads are most sure (see `featx.analytics.noise`) and, where classes are far
-    apart, from the tails of their margins (see `featx.analytics.tails`). Rows of one unit are never
-    parted.
+    apart, from the tails of their margins (see `featx.analytics.tails`). How many there can be at
+    most takes into account that errors may go to classes that look alike (see
+    `featx.analytics.alike`). Rows of one unit are never parted.
 
     Parameters
     ----------
@@ -206,7 +209,7 @@ def find_label_errors(rows: LabelledRows, *, progress: bool | None = False) -> L
         rate=max(noise.rate, n_wrong / len(codes)),
         rate_ci95=(
             max(noise.rate_ci95[0], bounds[0] / len(codes)),
-            max(noise.rate_ci95[1], bounds[1] / len(codes)),
+            max(noise.rate_ci95[1], bounds[1] / len(codes), bound_alike(found, codes, weights)),
         ),
         judged=numbers,
         classes=labels,

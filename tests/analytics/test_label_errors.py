@@ -65,6 +65,16 @@ def test_random_labels_are_no_list_of_errors() -> None:
     assert found.rate_ci95[1] > 0.1
 
 
+def test_bound_holds_for_errors_between_classes_that_look_alike() -> None:
+    rng = np.random.default_rng(0)
+    third = np.arange(300) % 3 == 2
+    X = rng.normal(size=(300, 16))
+    X[third, 0] += 8
+    found = find_label_errors(build(X, np.where(third, 2, rng.integers(0, 2, 300))))
+    assert isinstance(found, LabelErrors)
+    assert found.rate_ci95[1] >= 0.33  # half the labels of two classes of three
+
+
 def test_what_cannot_be_judged_says_why() -> None:
     X, codes = draw(0)
     assert find_label_errors(build(X[:60], codes[:60])) == (
