@@ -131,11 +131,12 @@ def audit_opened(
         return None
 
     digests, present = cache.read_column("digest"), cache.read_present(embedding)
-    units = find_units(cache.groups, digests)
     blank = keep("blank", find_blank(images, np.arange(len(cache)), progress=progress))
     near = find_near_duplicates(
         cache, images=None if blank is None else images, embedding=embedding, progress=progress
     )
+    clusters = np.where(near.cluster < 0, "", near.cluster.astype(str)).astype(object)
+    units = find_units(cache.groups, digests, clusters)
     with show_progress(progress):
         vectors = cache.read_vectors(embedding, present)
         label_errors: LabelErrors | str

@@ -173,3 +173,22 @@ def test_groups_that_are_whole_are_told(
 ) -> None:
     report = featx.audit(make_cache(groups=groups, splits=splits))
     assert describe_parts(report)["groups"] == told
+
+
+def test_near_duplicates_are_judged_as_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(10)
+    scene = np.repeat(np.arange(20), 6)  # six shots each; all labels of two scenes are wrong
+    X = rng.normal(size=(20, 16))[scene] + 0.02 * rng.normal(size=(120, 16))
+    X[:, 0] += 3 * (scene % 2)
+    labels = ["ab"[number] for number in np.where(scene < 2, 1 - scene % 2, scene % 2)]
+    found = []
+    for groups in (None, [f"scene {number}" for number in scene]):
+        rows = build_rows(labels, ["train"] * 120, groups)
+        path = tmp_path / f"{groups is None}.h5"
+        write_vectors(path, [build_info(dim=16)], rows, {"tiny": X.astype(np.float32)})
+        report = featx.audit(path)
+        assert len(report.near_duplicates.clusters) == 20
+        assert report.label_errors is not None
+        found.append(report.label_errors.rate_ci95)
+    assert found[0] == found[1]
+    assert found[0][1] > 0.1
