@@ -16,11 +16,12 @@ from featx.analytics.outliers import find_outliers
 from featx.analytics.row_images import RowImages
 from featx.cache.joined import open_cache
 from featx.cache.reader import Cache
+from featx.core.digests import is_known
 from featx.core.notes import note
 from featx.core.progress import show_progress, stage
 from featx.core.same_files import find_conflicts
 from featx.core.text import show_text
-from featx.core.typing import CachePaths, IntArray, PathLike, Vectors
+from featx.core.typing import BoolArray, CachePaths, IntArray, PathLike, UInt8Array, Vectors
 from featx.heads.targets import SEPARATOR
 from featx.heads.units import find_parted, find_units, renumber_units, spread_over_units
 
@@ -131,6 +132,14 @@ def audit_opened(
         return None
 
     digests, present = cache.read_column("digest"), cache.read_present(embedding)
+    splits = sorted({name for name in cache.splits if name})
+    if len(splits) < 2:
+        only = f"all rows with a split are in {splits[0]}" if splits else "no row has a split"
+        not_measured["leaks"] = only
+    known = is_known(digests)
+    if not (known & (cache.labels != "")).any():
+        has_any = "no row with a digest has a label" if known.any() else "no row has a digest"
+        not_measured["two_classes"] = has_any
     blank = keep("blank", find_blank(images, np.arange(len(cache)), progress=progress))
     near = find_near_duplicates(
         cache, images=None if blank is None else images, embedding=embedding, progress=progress
@@ -162,7 +171,7 @@ def audit_opened(
         labels=cache.labels,
         splits=cache.splits,
         groups=cache.groups,
-        parted=find_parted(cache.groups, cache.splits),
+        parted=keep("groups", _find_parted(cache, digests, present)),
         n_without_vector=int((~present).sum()),
         failures=cache.failures,
         near_duplicates=near,
@@ -172,6 +181,22 @@ def audit_opened(
         blank=blank,
         not_measured=not_measured,
     )
+
+
+def _find_parted(cache: Cache, digests: UInt8Array, present: BoolArray) -> IntArray | str:
+    """Find the rows that are held out from their group; or say why none can be."""
+    has_group, has_split = cache.groups != "", cache.splits != ""
+    for name, has_one in (("group", has_group), ("split", has_split)):
+        if not has_one.any():
+            return f"no row has a {name}"
+    if not (has_group & has_split).any():
+        return "no row with a group has a split"
+    usable = present & (cache.labels != "")
+    is_train = cache.splits == "train"
+    for name, of_side in (("row of train", is_train), ("held-out row", has_split & ~is_train)):
+        if not (usable & of_side).any():
+            return f"no {name} has a label and a vector"
+    return find_parted(cache.groups, digests, cache.splits, usable)
 
 
 def _take_labelled(

@@ -70,9 +70,9 @@ class AuditReport:
         ``(n_rows,)``, id, label and split of each row.
     groups : ndarray of str
         ``(n_rows,)``, group of each row; ``""`` for none.
-    parted : ndarray of int64
-        ``(n, 2)``, each row of a group that is held out while others of the group are not in its
-        split, and the first of these: of train, if there is one.
+    parted : ndarray of int64 or None
+        ``(n, 2)``, each row that is held out while a head learns from others of its group, and the
+        first of these.
     n_without_vector : int
         Number of rows that lack the embedding.
     failures : tuple of Failure
@@ -97,7 +97,7 @@ class AuditReport:
     labels: StrArray
     splits: StrArray
     groups: StrArray
-    parted: IntArray
+    parted: IntArray | None
     n_without_vector: int
     failures: tuple[Failure, ...]
     near_duplicates: NearDuplicates
@@ -118,14 +118,28 @@ class AuditReport:
         return int((self.labels != "").sum())
 
     @property
-    def n_leaks(self) -> int:
-        """Number of pairs of duplicates that lie in two splits."""
+    def n_leaks(self) -> int | None:
+        """Number of pairs of duplicates that lie in two splits; None if there is one split only."""
+        if "leaks" in self.not_measured:
+            return None
         return self.near_duplicates.count_parted(self.splits)
 
     @property
-    def parted_groups(self) -> tuple[str, ...]:
-        """Names of the groups whose rows lie in two splits."""
-        return tuple(dict.fromkeys(self.groups[self.parted[:, 0]].tolist()))
+    def parted_groups(self) -> tuple[str, ...] | None:
+        """Names of the groups of which a head learns from some rows and is scored by others."""
+        if self.parted is None:
+            return None
+        return tuple(dict.fromkeys(self.name_group(*pair) for pair in self.parted.tolist()))
+
+    def name_group(self, row: int, other: int) -> str:
+        """Name the group of a held-out row and one in train, which copies may have joined.
+
+        Parameters
+        ----------
+        row, other : int
+            Rows of the cache.
+        """
+        return str(self.groups[row] or self.groups[other] or self.ids[row])
 
     @property
     def n_dropped(self) -> int:
@@ -194,7 +208,7 @@ class AuditReport:
             "n_failures": len(self.failures),
             "n_leaks": self.n_leaks,
             "n_dropped": self.n_dropped,
-            "parted_groups": list(self.parted_groups),
+            "parted_groups": None if self.parted is None else list(self.parted_groups or ()),
             "near_duplicates": near.to_dict()["near_duplicates"],
             "duplicates": {
                 "threshold": near.threshold,
@@ -203,7 +217,9 @@ class AuditReport:
                 "n_missing": near.n_missing,
                 "clusters": clusters,
             },
-            "two_classes": [
+            "two_classes": None
+            if "two_classes" in self.not_measured
+            else [
                 {"a": one.id, "b": one.other, "label": one.given, "other_label": one.suggested}
                 for one in self._iter_conflicts()
             ],
@@ -276,7 +292,7 @@ class AuditReport:
         return is_parted or bool(np.isin(rows, leaking).any())
 
     def _iter_parted(self) -> Iterator[ReviewLine]:
-        for row, other in self.parted.tolist():
+        for row, other in [] if self.parted is None else self.parted.tolist():
             yield ReviewLine(
                 id=self.ids[row],
                 finding="parted group",

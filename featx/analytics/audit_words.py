@@ -43,22 +43,25 @@ def _skip(report: AuditReport, part: str) -> str:
 
 
 def _describe_leaks(report: AuditReport) -> str:
+    if report.n_leaks is None:
+        return _skip(report, "leaks")
     if not report.n_leaks:
-        return "none" if any(report.splits) else "- (no row has a split)"
+        return "none"
     pairs = count_noun(report.n_leaks, "pair")
     return f"{pairs} of duplicates in two splits: scores of the held-out split may be too high"
 
 
 def _describe_groups(report: AuditReport) -> str:
-    names = report.parted_groups
+    names, parted = report.parted_groups, report.parted
+    if names is None or parted is None:
+        return _skip(report, "groups")
     if not names:
-        lacking = [name for name in ("group", "split") if not any(getattr(report, f"{name}s"))]
-        return f"- (no row has a {lacking[0]})" if lacking else "none in two splits"
+        return "none in several splits"
     verb = "lies" if len(names) == 1 else "lie"
     shown = join_some([show_text(name, MAX_NAME) for name in names], N_NAMED)
     return (
-        f"{count_noun(len(names), 'group')} {verb} in two splits ({shown}): scores of the "
-        f"{count_noun(len(report.parted), 'row')} held out may be too high"
+        f"{count_noun(len(names), 'group')} {verb} in several splits ({shown}): scores of the "
+        f"{count_noun(len(parted), 'row')} held out may be too high"
     )
 
 
@@ -83,6 +86,8 @@ def _describe_duplicates(report: AuditReport) -> str:
 
 
 def _describe_conflicts(report: AuditReport) -> str:
+    if "two_classes" in report.not_measured:
+        return _skip(report, "two_classes")
     n_files = len(report.conflicts)
     return f"{count_noun(n_files, 'file')} with two labels" if n_files else "none"
 

@@ -17,10 +17,8 @@ from featx.core.typing import (
     Array,
     BoolArray,
     IntArray,
-    Split,
     StrArray,
     UInt8Array,
-    list_choices,
 )
 
 
@@ -149,35 +147,49 @@ def count_even(units: Array) -> int:
     return int(len(units) ** 2 // (sizes**2).sum()) if len(units) else 0
 
 
-def find_parted(groups: StrArray, splits: StrArray) -> IntArray:
-    """Find the rows that are held out while others of their group lie in another split.
+def find_parted(
+    groups: StrArray, digests: UInt8Array, splits: StrArray, usable: BoolArray
+) -> IntArray:
+    """Find the rows that are scored while a head learns from others of their group.
+
+    Groups that hold copies of one file are one. A copy of a row says so by its digest: where the
+    group has nothing else in train, it is not told here.
 
     Parameters
     ----------
     groups, splits : ndarray of str
         ``(n_rows,)``, group and split of each row; ``""`` for none.
+    digests : ndarray of uint8
+        ``(n_rows, 32)``, zeros for none.
+    usable : ndarray of bool
+        ``(n_rows,)``, True for rows that are learnt from or scored: with a label and a vector.
 
     Returns
     -------
     ndarray of int64
         ``(n, 2)``, each such row of val or test in ascending order, and the first row of its group
-        in train; or, if there is none, the first in val, beside a row of test.
+        in train that is no copy of it.
 
     Examples
     --------
     >>> groups = np.array(["a", "a", "b", "b", "a"], dtype=object)
-    >>> splits = np.array(["val", "train", "val", "val", "train"], dtype=object)
-    >>> find_parted(groups, splits).tolist()
+    >>> splits = np.array(["val", "train", "val", "test", "train"], dtype=object)
+    >>> find_parted(groups, np.zeros((5, 32), np.uint8), splits, np.ones(5, bool)).tolist()
     [[0, 1]]
     """
-    rows = np.flatnonzero((groups != "") & (splits != ""))
-    order = {name: at for at, name in enumerate(list_choices(Split))}
-    sides = np.array([order[name] for name in splits[rows]], np.int64)
-    codes = np.unique(groups[rows].astype(str), return_inverse=True)[1]
-    by_side = np.lexsort((rows, sides))  # the first of a group lies in its first split
-    firsts = by_side[np.unique(codes[by_side], return_index=True)[1]][codes]
-    parted = np.flatnonzero(sides != sides[firsts])
-    return np.stack([rows[parted], rows[firsts[parted]]], axis=1)
+    units, copies = join_units(groups, digests), join_units(digests)
+    learnt = np.flatnonzero(usable & (splits == "train"))
+    scored = np.flatnonzero(usable & (splits != "train") & (splits != ""))
+    partners = np.full(len(scored), -1)
+    for _ in range(2):  # a row is no copy of the first row of its unit, or of the first other one
+        firsts = np.full(len(groups), -1)
+        found, at = np.unique(units[learnt], return_index=True)
+        firsts[found] = learnt[at]
+        theirs = firsts[units[scored]]
+        fits = (partners < 0) & (theirs >= 0) & (copies[theirs] != copies[scored])
+        partners[fits] = theirs[fits]
+        learnt = learnt[copies[learnt] != copies[firsts[units[learnt]]]]
+    return np.stack([scored, partners], axis=1)[partners >= 0]
 
 
 def spread_over_units(flags: BoolArray, units: Array | None) -> BoolArray:

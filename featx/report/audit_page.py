@@ -28,7 +28,7 @@ MAX_CARDS = 60
 
 TITLES = {
     "leaks": "Leaks between splits",
-    "groups": "Groups in two splits",
+    "groups": "Groups in several splits",
     "duplicates": "Duplicates in one split",
     "two classes": "Files in two classes",
     "label errors": "Label errors",
@@ -159,8 +159,8 @@ def _list_cells(report: AuditReport) -> dict[str, Iterable[Cell]]:
         for part in ("leaks", "duplicates")
     }
     cells["groups"] = [
-        ((a, b), (name_split(a), name_split(b), f"group {report.groups[a]}"))
-        for a, b in report.parted.tolist()
+        ((a, b), (name_split(a), name_split(b), f"group {report.name_group(a, b)}"))
+        for a, b in ([] if report.parted is None else report.parted.tolist())
     ]
     cells["two classes"] = [
         ((a, b), (f"{ids[a]} and {ids[b]}", f"{labels[a]} or {labels[b]}"))

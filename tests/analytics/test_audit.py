@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,32 +148,81 @@ def test_leak_between_two_clusters_is_listed(cache_path: Path) -> None:
     assert [line.finding for line in report.list_lines()][:4] == ["leak"] * 4
 
 
-def test_groups_in_two_splits_are_listed(make_cache: MakeCache) -> None:
+def test_groups_in_several_splits_are_listed(make_cache: MakeCache) -> None:
     groups = [None] * 38 + [f"<b>{n // 3}</b>" for n in range(38, 60)]  # 39, 40 and 41 are parted
     report = featx.audit(make_cache(groups=groups))
+    assert report.parted is not None
     assert report.parted.tolist() == [[40, 39], [41, 39]]
-    assert report.to_dict()["parted_groups"] == ["<b>13</b>"] == list(report.parted_groups)
+    assert report.to_dict()["parted_groups"] == ["<b>13</b>"]
+    assert report.parted_groups == ("<b>13</b>",)
     lines = [line for line in report.list_lines() if line.finding == "parted group"]
     assert [(line.id, line.other) for line in lines] == [
         (report.ids[row], report.ids[39]) for row in (40, 41)
     ]
     told = describe_parts(report)["groups"]
-    assert told.startswith("1 group lies in two splits (<b>13</b>): scores of the 2 rows held out")
+    assert told.startswith(
+        "1 group lies in several splits (<b>13</b>): scores of the 2 rows held out"
+    )
 
 
 @pytest.mark.parametrize(
-    ("groups", "splits", "told"),
+    ("groups", "splits", "why"),
     [
-        (["a"] * 60, False, "- (no row has a split)"),
-        (None, True, "- (no row has a group)"),
-        ([str(n // 20) for n in range(60)], True, "none in two splits"),
+        ("a" * 60, "." * 60, "no row has a split"),
+        ("." * 60, "rv" * 30, "no row has a group"),
+        ("a" * 30 + "." * 30, "." * 30 + "rv" * 15, "no row with a group has a split"),
+        ("a" * 60, "r" * 60, "no held-out row has a label and a vector"),
+        ("a" * 60, "vs" * 30, "no row of train has a label and a vector"),
     ],
 )
-def test_groups_that_are_whole_are_told(
-    make_cache: MakeCache, groups: list[str] | None, splits: bool, told: str
+def test_groups_that_cannot_be_parted_are_not_measured(
+    tmp_path: Path, groups: str, splits: str, why: str
 ) -> None:
-    report = featx.audit(make_cache(groups=groups, splits=splits))
-    assert describe_parts(report)["groups"] == told
+    path = write_columns(tmp_path / "groups.h5", groups, splits)
+    report = featx.audit(path)
+    assert describe_parts(report)["groups"] == f"- ({why})"
+    told = report.to_dict()
+    assert told["parted_groups"] is report.parted is None
+    assert told["not_measured"]["groups"] == why
+    assert f"Not measured: {why}." in write_page(path, report)
+    assert (told["n_leaks"] is None) == (len(set(splits) - {"."}) < 2)
+    if told["n_leaks"] is None:
+        assert describe_parts(report)["leaks"] == f"- ({told['not_measured']['leaks']})"
+
+
+def test_groups_of_one_side_are_whole(tmp_path: Path) -> None:
+    path = write_columns(tmp_path / "whole.h5", "a" * 20 + "b" * 40, "r" * 20 + "vs" * 20)
+    report = featx.audit(path)
+    assert describe_parts(report)["groups"] == "none in several splits"
+    assert report.to_dict()["parted_groups"] == []
+    assert report.n_leaks == 0
+
+
+def test_files_without_digests_are_not_compared(tmp_path: Path) -> None:
+    rows = [replace(row, digest="") for row in build_rows(["ants", "bees"], [None, None])]
+    vectors = {"tiny": np.eye(2, 8, dtype=np.float32)}
+    path = write_vectors(tmp_path / "none.h5", [build_info()], rows, vectors)
+    report = featx.audit(path)
+    assert describe_parts(report)["two classes"] == "- (no row has a digest)"
+    assert report.to_dict()["two_classes"] is None
+    assert "Not measured: no row has a digest." in write_page(path, report)
+
+
+def write_columns(path: Path, groups: str, splits: str) -> Path:
+    """Write a cache; a letter of `splits` is that of its name, and a dot an empty cell."""
+    names: dict[str, Any] = {"r": "train", "v": "val", "s": "test", ".": None}
+    labels = ["ants" if number % 2 else "bees" for number in range(len(groups))]
+    rows = build_rows(labels, [names[one] for one in splits], [one.strip(".") for one in groups])
+    X = np.random.default_rng(0).normal(size=(len(groups), 8)).astype(np.float32)
+    return write_vectors(path, [build_info()], rows, {"tiny": X})
+
+
+def write_page(path: Path, report: featx.AuditReport) -> str:
+    """Return the text of the page."""
+    with featx.open_cache(path) as cache:
+        page = featx.write_audit(cache, report, path.with_suffix(".html"))
+    assert page is not None
+    return page.read_text(encoding="utf-8")
 
 
 def test_near_duplicates_are_judged_as_one(tmp_path: Path) -> None:

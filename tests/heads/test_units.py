@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -56,15 +58,34 @@ def test_spread_over_units_marks_whole_units(units: list[int] | None, expected: 
     assert not spread_over_units(np.zeros(6, bool), np.zeros(6)).any()
 
 
-def test_find_parted_names_a_row_of_the_first_split() -> None:
-    groups = np.array(["a", "a", "b", "", "b", "c", "a", "b"], object)
-    splits = np.array(["test", "train", "test", "val", "val", "test", "val", ""], object)
-    assert find_parted(groups, splits).tolist() == [[0, 1], [2, 4], [6, 1]]
+def find(groups: str, splits: str, *, files: str = "", lacking: tuple[int, ...] = ()) -> Any:
+    """Find parted rows; a letter of `splits` is that of its name, and one of `files` a digest."""
+    names = {"r": "train", "v": "val", "s": "test", "": ""}
+    columns = build_texts(groups), np.array([names[one] for one in build_texts(splits)], object)
+    digests = pack_digests([one * 64 for one in build_texts(files or "." * len(groups))])
+    usable = ~np.isin(np.arange(len(groups)), lacking)
+    return find_parted(columns[0], digests, columns[1], usable).tolist()
 
 
-@pytest.mark.parametrize("column", ["groups", "splits"])
-def test_find_parted_finds_none_without_groups_or_splits(column: str) -> None:
-    given = {"groups": np.full(3, "a", object), "splits": np.array(["train", "val", "val"], object)}
-    assert len(find_parted(**given)) == 2
-    given[column] = np.full(3, "", object)
-    assert find_parted(**given).shape == (0, 2)
+def test_find_parted_names_the_first_row_of_train() -> None:
+    assert find("aab.bcab", "srsvrsv.") == [[0, 1], [2, 4], [6, 1]]
+
+
+@pytest.mark.parametrize(
+    ("groups", "splits"), [("aaa", "..."), ("...", "rvs"), ("aaa", "vs."), ("aa.", "rrv")]
+)
+def test_find_parted_finds_none_where_nothing_is_learnt(groups: str, splits: str) -> None:
+    assert find(groups, splits) == []
+
+
+def test_find_parted_leaves_out_what_is_not_learnt_from_or_scored() -> None:
+    assert find("aaaa", "rvrs", lacking=(0,)) == [[1, 2], [3, 2]]
+    assert find("aaaa", "rvrs", lacking=(0, 2)) == []
+    assert find("aaaa", "rvrs", lacking=(1,)) == [[3, 0]]
+
+
+def test_find_parted_joins_groups_by_copies_and_leaves_copies_out() -> None:
+    assert find("aabb", "r..v", files="1223") == [[3, 0]]  # a copy is in both groups
+    assert find("aa", "rv", files="11") == []  # a leak of a copy
+    assert find("aaa", "rrv", files="121") == [[2, 1]]
+    assert find("...", "rvv", files="112") == []
