@@ -132,7 +132,8 @@ def collect_report(
         )
     findings = [] if audited is None else place_findings(audited, shown)
     samples = sample_classes(cache, classes, shown, seed=seed)
-    curve = collect_curve(cache, embedding, seed=seed)
+    similar = None if audited is None else audited.near_duplicates
+    curve = collect_curve(cache, embedding, seed=seed, similar=similar)
     tuning, tuning_note = collect_tuning(cache, embedding)
     with stage("arranging the rows on a map"):
         points = _draw_map(cache, request, shown)

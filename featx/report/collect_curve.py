@@ -6,14 +6,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from featx.analytics.duplicates import NearDuplicates
 from featx.cache.reader import Cache
 from featx.core.errors import FeatxError
+from featx.core.text import count_noun
 from featx.core.typing import SplitChoice
-from featx.finetune.advise import BlockChoice, choose_blocks, describe_step
+from featx.finetune.advise import MIN_GAIN, BlockChoice, choose_blocks, describe_step
 from featx.finetune.history import find_tuning_history
 from featx.finetune.log import Epoch
 from featx.fitting.curve_rows import CurveRows, read_curve_rows
 from featx.fitting.learning_curve import LearningCurve, draw_curve
+from featx.report.parted_copies import find_parted_copies
 
 MAX_ROWS = 2_000
 """Largest number of rows of the curve: 10 s of one core. `featx.measure_learning_curve` takes more.
@@ -37,15 +40,21 @@ class CollectedCurve:
         Whether it is of all rows: a curve of a sample says nothing of more labels than there are.
     choice : BlockChoice or None
         What fine-tuning may bring; None without a curve of all rows.
+    is_flattered : bool
+        Whether near-duplicates that lie in different folds may be worth a point of accuracy or
+        more: such a curve says nothing of more labels, nor of fine-tuning.
     """
 
     curve: LearningCurve | None
     note: str
     is_whole: bool = False
     choice: BlockChoice | None = None
+    is_flattered: bool = False
 
 
-def collect_curve(cache: Cache, embedding: str, *, seed: int) -> CollectedCurve:
+def collect_curve(
+    cache: Cache, embedding: str, *, seed: int, similar: NearDuplicates | None = None
+) -> CollectedCurve:
     """Measure a learning curve, of a random part of the rows if they are many.
 
     Parameters
@@ -56,6 +65,8 @@ def collect_curve(cache: Cache, embedding: str, *, seed: int) -> CollectedCurve:
         Name of the embedding.
     seed : int
         Seed of the folds and of the sample.
+    similar : NearDuplicates, optional
+        Near-duplicates of the cache. Default: they were not looked for.
     """
     if not (cache.labels != "").any():
         return CollectedCurve(curve=None, note="Not measured: no row has a label.")
@@ -88,7 +99,15 @@ def collect_curve(cache: Cache, embedding: str, *, seed: int) -> CollectedCurve:
             f"Of {rows.n_fresh:,} rows, a random sample of {len(taken.y):,} was taken: the curve "
             "says nothing of more labels than there are. featx.measure_learning_curve takes more."
         )
-    told += describe_step(curve.points[-1]) if is_whole else []
+    dealt = cache.select_rows(split, labelled=True, embedding=embedding)
+    parted = find_parted_copies(cache, similar, dealt)
+    is_flattered = parted.mean() >= MIN_GAIN
+    if is_flattered:
+        told.append(
+            f"Near-duplicates of {parted.sum():,} of {count_noun(len(parted), 'row')} lie in other "
+            "folds: the accuracies are too high, and say nothing of more labels or of fine-tuning."
+        )
+    told += describe_step(curve.points[-1]) if is_whole and not is_flattered else []
     if rows.single:
         told.append(
             f"{len(rows.single)} of {len(rows.classes)} classes cannot be held out, and count as "
@@ -98,7 +117,10 @@ def collect_curve(cache: Cache, embedding: str, *, seed: int) -> CollectedCurve:
         curve=curve,
         note=" ".join(told),
         is_whole=is_whole,
-        choice=choose_blocks(rows.n_fresh / len(rows.classes), curve) if is_whole else None,
+        choice=choose_blocks(rows.n_fresh / len(rows.classes), curve)
+        if is_whole and not is_flattered
+        else None,
+        is_flattered=bool(is_flattered),
     )
 
 

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from featx.analytics.audit_report import AuditReport
 from featx.cache.reader import Cache
 from featx.core.text import count_noun, show_text
+from featx.core.typing import Split, list_choices
 from featx.finetune.advise import MIN_GAIN, BlockChoice
 from featx.fitting.evaluate import find_evaluated
+from featx.fitting.split import VAL
 from featx.report.collect_curve import CollectedCurve
 from featx.report.collect_heads import ScoredHead
 from featx.report.commands import Command, write_command
 from featx.report.contents import HeadPair
 from featx.report.locations import list_cache_paths
+from featx.report.parted_copies import find_parted_copies
 
 MAX_CLASS = 60
 """Length in characters of the name of a class in a sentence."""
@@ -52,6 +55,8 @@ def list_summary(
     ]
     told += [_describe_scores(one) for one in heads]
     told += [pair.verdict for pair in pairs]
+    if text := _describe_parted_copies(cache, heads, audited):
+        told.append(text)
     if audited is not None and audited.n_leaks:
         told.append(
             f"{count_noun(audited.n_leaks, 'pair')} of duplicates "
@@ -69,6 +74,23 @@ def list_summary(
         low, high = wrong.rate_ci95
         told.append(f"{low:.1%} to {high:.1%} of the labels are wrong, by the audit.")
     return told
+
+
+def _describe_parted_copies(
+    cache: Cache, heads: Sequence[ScoredHead], audited: AuditReport | None
+) -> str:
+    """Say that scores of folds are too high where copies lie in other folds; empty if none do."""
+    in_folds = [one.scored for one in heads if one.scored is not None and one.scored.n_folds]
+    if audited is None or not in_folds:
+        return ""
+    parted = find_parted_copies(cache, audited.near_duplicates, in_folds[0].rows)
+    if not parted.any():
+        return ""
+    rows = count_noun(len(parted), "row")
+    return (
+        f"Near-duplicates of {parted.sum():,} of {rows} lie in other folds: scores that are held "
+        "out in folds are too high."
+    )
 
 
 def _describe_scores(one: ScoredHead) -> str:
@@ -134,7 +156,10 @@ def list_next_steps(
                 write_command("info", *paths, "--failures"),
             )
         )
-    steps += _list_audit_steps(audited, paths, named)
+    has_copies = audited is not None and len(audited.near_duplicates) > 0
+    together = ("--together", "similar", *named) if has_copies else ()
+    split = _write_split(cache, splits, paths, together)
+    steps += _list_audit_steps(audited, paths, named, split)
     if len(classes) < 2:
         steps.append(
             (
@@ -145,13 +170,11 @@ def list_next_steps(
         )
         return steps
     if not find_evaluated(splits):
-        again = ["--overwrite"] if splits else []
-        steps.append(
-            (
-                "Record a split, so that heads can be judged by rows that they have not seen.",
-                write_command("split", *paths, "--val", "0.2", *again),
-            )
+        whole = " that keeps duplicates together" if has_copies else ""
+        told = (
+            f"Record a split{whole}, so that heads can be judged by rows that they have not seen."
         )
+        steps.append((told, split))
     if not heads and not n_targets:
         words = ("fit-head", *paths, *named, "-o", "head.joblib")
         steps.append(
@@ -164,8 +187,23 @@ def list_next_steps(
     return steps + _list_curve_steps(curve, paths, named, n_plain=n_plain, has_network=has_network)
 
 
+def _write_split(
+    cache: Cache, splits: Sequence[str], paths: Sequence[str], together: Sequence[str]
+) -> str:
+    """Write the command that splits all rows anew, into the shares of the splits that there are."""
+    held = cache.splits[(cache.labels != "") & (cache.splits != "")]
+    has = [name for name in list_choices(Split) if (held == name).any()]
+    is_whole = "train" in has and find_evaluated(has) is not None
+    shares = {
+        name: float((held == name).mean()) if is_whole else VAL for name in has if name != "train"
+    }
+    words = ["--val", f"{shares.get('val', 0.0 if shares else VAL):.3g}"]
+    words += ["--test", f"{shares['test']:.3g}"] if "test" in shares else []
+    return write_command("split", *paths, *words, *together, *(["--overwrite"] if splits else []))
+
+
 def _list_audit_steps(
-    audited: AuditReport | None, paths: Sequence[str], named: Sequence[str]
+    audited: AuditReport | None, paths: Sequence[str], named: Sequence[str], split: str
 ) -> list[Command]:
     """List what follows from an audit."""
     table = write_command("audit", *paths, *named, "--table", "review.csv", "-o", "audit.html")
@@ -178,7 +216,7 @@ def _list_audit_steps(
             (
                 "Split again so that duplicates stay together: the old split lets a head see "
                 "copies of what it is judged by. Then fit the heads again.",
-                write_command("split", *paths, "--together", "similar", "--overwrite"),
+                split,
             )
         )
     elif audited.parted_groups:
@@ -186,7 +224,7 @@ def _list_audit_steps(
             (
                 "Split again so that groups stay whole: the old split lets a head see other rows "
                 "of the groups that it is judged by. Then fit the heads again.",
-                write_command("split", *paths, "--overwrite"),
+                split,
             )
         )
     wrong = audited.label_errors
@@ -216,6 +254,9 @@ def _list_curve_steps(
     """List what follows from a learning curve of all rows; only a network can be fine-tuned."""
     suggest = write_command("suggest", *paths, *named, "-o", "next.csv") if n_plain else ""
     advise = write_command("advise", *paths, *named)
+    if collected.is_flattered:
+        told = "Drop duplicates before you ask whether more labels or fine-tuning would help: "
+        return [(f"{told}the learning curve cannot tell while they lie in different folds.", "")]
     if collected.choice is None or collected.curve is None:
         told = "Whether more labels or fine-tuning would help was not measured here."
         return [(told, advise)]

@@ -1,5 +1,6 @@
 """Parts of a report that are decided from a few values: pairs, next steps, shown rows."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import featx
 from featx.finetune.advise import choose_blocks
 from featx.fitting.learning_curve import CurvePoint, LearningCurve
 from featx.heads.compare import compare_predictions
-from featx.report.collect_curve import CollectedCurve
+from featx.report.collect_curve import CollectedCurve, collect_curve
+from featx.report.collect_heads import score_head
 from featx.report.collect_pairs import describe_pair
-from featx.report.next_steps import list_next_steps
+from featx.report.next_steps import list_next_steps, list_summary
+from featx.report.parted_copies import find_parted_copies
 from featx.report.shown_rows import ShownRows
-from tests.builders import MakeCache
+from tests.builders import MakeCache, build_info, build_rows, write_vectors
 
 ANTS = np.array(["ants"] * 20)
+CLASSES = ["ants", "bees"]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +70,8 @@ NO_CURVE = CollectedCurve(curve=None, note="")
 def list_steps(path: Path, curve: CollectedCurve, **options: Any) -> list[tuple[str, str]]:
     with featx.open_cache(path) as cache:
         found = {"heads": [], "audited": None, "embedding": "tiny"} | options
-        return list_next_steps(cache, ["ants", "bees"], ["train", "val"], curve=curve, **found)
+        splits = found.pop("splits", ["train", "val"])
+        return list_next_steps(cache, CLASSES, splits, curve=curve, **found)
 
 
 @pytest.mark.parametrize(("low", "helps"), [(0.01, True), (-0.01, False)])
@@ -112,9 +117,67 @@ def test_groups_in_two_splits_are_told_and_a_step(make_cache: MakeCache) -> None
     audited = featx.audit(path)
     told, command = list_steps(path, NO_CURVE, audited=audited)[0]
     assert told.startswith("Split again so that groups stay whole")
-    assert command == f"featx split {path} --overwrite"
-    featx.split_cache(path, overwrite=True)
+    assert command == f"featx split {path} --val 0.333 --overwrite"
+    featx.split_cache(path, val=0.333, overwrite=True)
     assert not featx.audit(path).parted_groups
+
+
+def test_a_split_anew_keeps_the_shares_and_names_the_embedding(tmp_path: Path) -> None:
+    splits: list[Any] = ["train"] * 36 + ["val"] * 15 + ["test"] * 9
+    rows = build_rows(["ants", "bees"] * 30, splits, [f"g{n // 5}" for n in range(60)])
+    rows[40] = replace(rows[40], digest=rows[4].digest)
+    X = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+    infos = [build_info("one"), build_info("two")]
+    path = write_vectors(tmp_path / "two.h5", infos, rows, {"one": X, "two": X})
+    audited = featx.audit(path, embedding="two", progress=False)
+    assert audited.n_leaks == 1
+    found = {"audited": audited, "embedding": "two"}
+    told, command = list_steps(path, NO_CURVE, **found)[0]
+    assert told.startswith("Split again so that duplicates stay together")
+    options = "--together similar --embedding two --overwrite"
+    assert command == f"featx split {path} --val 0.25 --test 0.15 {options}"
+    with pytest.warns(featx.FeatxWarning, match="1 file lies here twice"):
+        featx.split_cache(path, val=0, test=0.25, overwrite=True)
+    _, command = list_steps(path, NO_CURVE, **found)[0]
+    assert command == f"featx split {path} --val 0 --test 0.25 {options}"
+
+
+def write_scenes(path: Path, **options: Any) -> Path:
+    """Write 120 rows, six near-duplicates of each of 20 scenes, whose labels are by chance."""
+    rng = np.random.default_rng(6)
+    scenes = np.repeat(np.arange(20), 6)
+    X = rng.normal(size=(20, 64))[scenes] + 0.02 * rng.normal(size=(120, 64))
+    labels = ["ants" if n % 2 else "bees" for n in rng.permutation(20)[scenes]]
+    rows = build_rows(labels, [None] * 120, **options)
+    return write_vectors(path, [build_info(dim=64)], rows, {"tiny": X.astype(np.float32)})
+
+
+def test_near_duplicates_in_folds_are_told_and_kept_together(tmp_path: Path) -> None:
+    path = write_scenes(tmp_path / "scenes.h5")
+    audited = featx.audit(path, progress=False)
+    head = featx.fit_head(path, C=1.0, progress=False)
+    with featx.open_cache(path) as cache:
+        scored = score_head(cache, "head", head, split=None)
+        told = list_summary(cache, CLASSES, [], heads=[scored], pairs=[], audited=audited)
+        curve = collect_curve(cache, "tiny", seed=0, similar=audited.near_duplicates)
+    assert scored.scores is not None
+    assert scored.scores.accuracy > 0.9  # of labels that say nothing
+    assert told[-1].startswith("Near-duplicates of 120 of 120 rows lie in other folds: scores")
+    assert curve.is_flattered
+    assert "are too high, and say nothing of more labels" in curve.note
+    steps = list_steps(path, curve, splits=[], audited=audited, heads=[scored])
+    assert any(
+        command == f"featx split {path} --val 0.2 --together similar" for _, command in steps
+    )
+    assert not any("Label more" in text or "frozen" in text for text, _ in steps)
+
+
+def test_near_duplicates_that_are_units_are_not_parted_by_folds(tmp_path: Path) -> None:
+    path = write_scenes(tmp_path / "scenes.h5", groups=[f"s{n // 6}" for n in range(120)])
+    audited = featx.audit(path, progress=False)
+    assert len(audited.near_duplicates)
+    with featx.open_cache(path) as cache:
+        assert not find_parted_copies(cache, audited.near_duplicates, np.arange(120)).any()
 
 
 def test_without_splits_and_heads_these_are_the_steps(make_cache: MakeCache) -> None:
@@ -127,8 +190,8 @@ def test_without_splits_and_heads_these_are_the_steps(make_cache: MakeCache) -> 
     assert commands == ["audit", "split", "fit-head", "advise"]
 
 
-def test_a_split_without_held_out_rows_has_to_be_recorded_anew(cache_path: Path) -> None:
-    with featx.open_cache(cache_path) as cache:
+def test_a_split_without_held_out_rows_has_to_be_recorded_anew(make_cache: MakeCache) -> None:
+    with featx.open_cache(make_cache(n_train=60, n_val=0)) as cache:
         curve = CollectedCurve(curve=None, note="")
         steps = list_next_steps(
             cache,
