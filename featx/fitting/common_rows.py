@@ -11,7 +11,12 @@ from featx.core.notes import note
 from featx.core.text import count_noun, join_some
 from featx.core.typing import IntArray
 from featx.fitting.left_out import LeftOut, choose_verb, describe_lacking
-from featx.fitting.seen_rows import describe_related, find_related_rows, find_seen_rows
+from featx.fitting.seen_rows import (
+    count_related,
+    describe_related,
+    find_related_rows,
+    find_seen_rows,
+)
 from featx.heads.head import Head
 from featx.heads.units import find_units
 
@@ -64,7 +69,7 @@ def choose_common(cache: Cache, embeddings: Sequence[str], split: str) -> tuple[
 
 def choose_unseen(
     cache: Cache, heads: Mapping[str, Head], embeddings: Mapping[str, Sequence[str]], split: str
-) -> tuple[IntArray, int]:
+) -> tuple[IntArray, int, int | None]:
     """Choose labelled rows that no head and no network has learnt from, and note the others.
 
     Parameters
@@ -84,6 +89,8 @@ def choose_unseen(
         ``(n_rows,)``, the rows.
     n_left_out : int
         Number of the other labelled rows of the split.
+    n_related : int or None
+        Number of the rows of groups that were learnt from; None if it is not known.
 
     Raises
     ------
@@ -112,9 +119,12 @@ def choose_unseen(
             f"{subject}: {n_seen:,} of {count_noun(len(rows), 'row')} {verb} learnt from by "
             f"{join_some(told, 3) or 'the network'}, and {verb} left out for all"
         )
-    if text := describe_related(find_related_rows(cache, known)[rows[~seen]]):
+    rows = rows[~seen]
+    related = find_related_rows(cache, known)
+    of_rows = None if related is None else related[rows]
+    if text := describe_related(of_rows):
         note(f"{subject}: {text}")
-    return rows[~seen], n_all - int((~seen).sum())
+    return rows, n_all - len(rows), count_related(of_rows)
 
 
 def find_units_of(cache: Cache, rows: IntArray) -> IntArray | None:

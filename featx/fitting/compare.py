@@ -122,7 +122,7 @@ def compare_heads(
     with opened_cache(cache) as opened:
         split = split or choose_evaluated(opened)
         embeddings = {name: find_comparable(opened, head) for name, head in read.items()}
-        rows, n_left_out = choose_unseen(opened, read, embeddings, split)
+        rows, n_left_out, n_related = choose_unseen(opened, read, embeddings, split)
         candidates = []
         for name, head in read.items():
             check_known(opened.labels[rows], head.classes, subject=f"{opened.path}, split {split}")
@@ -146,7 +146,7 @@ def compare_heads(
         units=units,
         seed=seed,
     )
-    return replace(found, split=split, n_left_out=n_left_out)
+    return replace(found, split=split, n_left_out=n_left_out, n_related=n_related)
 
 
 def compare_kinds(  # noqa: PLR0913

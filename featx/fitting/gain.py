@@ -41,7 +41,7 @@ def measure_gain(cache: Cache, before: Head, after: Head, *, seed: int) -> Label
         )
     heads = {"previous": before, "head": after}
     embeddings = {name: find_comparable(cache, head) for name, head in heads.items()}
-    rows, _ = choose_unseen(cache, heads, embeddings, choose_evaluated(cache))
+    rows, _, _ = choose_unseen(cache, heads, embeddings, choose_evaluated(cache))
     first, second = (
         predict_rows(head, cache, embeddings[name], rows)[0] for name, head in heads.items()
     )

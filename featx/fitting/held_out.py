@@ -77,7 +77,7 @@ def hold_out(cache: Cache, head: Head, scored: ScoredRows, *, seed: int = 0) -> 
         probabilities=search.held_out_probabilities[kept],
         seen=np.zeros(len(kept), bool),
         learnt=np.zeros(len(kept), bool),
-        related=np.zeros(len(kept), bool),
+        related=None,
         n_folds=len(search.folds),
         n_dims=sum(dims),
     )

@@ -23,7 +23,12 @@ from featx.fitting.alike import MIN_REFERENCES, find_alike
 from featx.fitting.comparable import find_comparable
 from featx.fitting.inputs import check_known, describe_unknown
 from featx.fitting.left_out import LeftOut, describe_untested
-from featx.fitting.seen_rows import describe_related, find_related_rows, find_seen_rows
+from featx.fitting.seen_rows import (
+    count_related,
+    describe_related,
+    find_related_rows,
+    find_seen_rows,
+)
 from featx.heads.calibration_curve import CalibrationCurve, measure_calibration
 from featx.heads.evaluate import Evaluation, score_predictions
 from featx.heads.head import Head
@@ -56,8 +61,8 @@ class ScoredRows:
         ``(n_rows,)``, rows that the head or the network has learnt from.
     learnt : ndarray of bool
         ``(n_rows,)``, rows that the network has learnt from.
-    related : ndarray of bool
-        ``(n_rows,)``, other rows of groups that were learnt from.
+    related : ndarray of bool or None
+        ``(n_rows,)``, other rows of groups that were learnt from; None if it is not known.
     units : ndarray of int64 or None
         ``(n_rows,)``, the unit of each row; None if each row is alone.
     known : ndarray of bool
@@ -81,7 +86,7 @@ class ScoredRows:
     probabilities: Float64Array | None
     seen: BoolArray
     learnt: BoolArray
-    related: BoolArray
+    related: BoolArray | None
     units: IntArray | None
     known: BoolArray
     left_out: LeftOut
@@ -130,6 +135,7 @@ class ScoredRows:
         digests, learnt = cache.read_column("digest"), read_learnt_by(cache, names)
         units = find_units(cache.groups, digests)
         known = find_seen_rows(cache, head) | learnt
+        related = find_related_rows(cache, known)
         return cls(
             subject=subject,
             split=split,
@@ -141,7 +147,7 @@ class ScoredRows:
             probabilities=probabilities,
             seen=known[rows],
             learnt=learnt[rows],
-            related=find_related_rows(cache, known)[rows],
+            related=None if related is None else related[rows],
             units=None if units is None else units[rows],
             known=known,
             left_out=LeftOut.count(cache, split, names),
@@ -159,7 +165,7 @@ class ScoredRows:
         positions : ndarray of int64
             Positions in `rows`.
         """
-        known, units = self.probabilities, self.units
+        known, units, related = self.probabilities, self.units, self.related
         return replace(
             self,
             rows=self.rows[positions],
@@ -168,7 +174,7 @@ class ScoredRows:
             probabilities=None if known is None else known[positions],
             seen=self.seen[positions],
             learnt=self.learnt[positions],
-            related=self.related[positions],
+            related=None if related is None else related[positions],
             units=None if units is None else units[positions],
         )
 
@@ -192,13 +198,13 @@ class ScoredRows:
             n_folds=self.n_folds,
             n_dims=self.n_dims,
         )
-        return replace(scores, n_related=int(self.related.sum()))
+        return replace(scores, n_related=count_related(self.related))
 
     def measure_calibration(self) -> CalibrationCurve:
         """Measure how often the head is right, by the probability of the predicted class."""
         assert self.probabilities is not None, "every head for one class per image has them"
         curve = measure_calibration(self.y == self.predicted, self.top_scores, self.units)
-        return replace(curve, n_seen=int(self.seen.sum()))
+        return replace(curve, n_seen=int(self.seen.sum()), n_related=count_related(self.related))
 
     def count_alike(self, cache: Cache) -> int | None:
         """Count rows that look like rows that were learnt from; None if few of these have a vector.

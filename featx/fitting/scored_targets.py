@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +16,12 @@ from featx.core.typing import Array, BoolArray
 from featx.fitting.comparable import find_comparable
 from featx.fitting.inputs import check_known
 from featx.fitting.scored_rows import describe_seen
-from featx.fitting.seen_rows import describe_related, find_related_rows, find_seen_rows
+from featx.fitting.seen_rows import (
+    count_related,
+    describe_related,
+    find_related_rows,
+    find_seen_rows,
+)
 from featx.fitting.target_rows import TargetRows
 from featx.heads.number import score_numbers
 from featx.heads.several import score_several
@@ -45,8 +50,8 @@ class ScoredTargets:
         ``(n_rows,)``, rows that the head or the network has learnt from.
     learnt : ndarray of bool
         ``(n_rows,)``, rows that the network has learnt from.
-    related : ndarray of bool
-        ``(n_rows,)``, other rows of groups that were learnt from.
+    related : ndarray of bool or None
+        ``(n_rows,)``, other rows of groups that were learnt from; None if it is not known.
     """
 
     cache: Cache
@@ -56,7 +61,7 @@ class ScoredTargets:
     found: TargetRows
     seen: BoolArray
     learnt: BoolArray
-    related: BoolArray
+    related: BoolArray | None
 
     @classmethod
     def read(
@@ -88,6 +93,7 @@ class ScoredTargets:
         found = TargetRows.read(cache, target.kind, target.columns, split=split, embeddings=names)
         learnt = read_learnt_by(cache, names)
         seen = find_seen_rows(cache, head) | learnt
+        related = find_related_rows(cache, seen)
         return cls(
             cache=cache,
             head=head,
@@ -96,7 +102,7 @@ class ScoredTargets:
             found=found,
             seen=seen[found.rows],
             learnt=learnt[found.rows],
-            related=find_related_rows(cache, seen)[found.rows],
+            related=None if related is None else related[found.rows],
         )
 
     @cached_property
@@ -131,7 +137,7 @@ class ScoredTargets:
         if target.kind == "number":
             assert target.mean is not None
             assert target.median is not None
-            return score_numbers(
+            numbers = score_numbers(
                 self.found.read_numbers()[kept],
                 predicted,
                 mean=target.mean,
@@ -139,7 +145,8 @@ class ScoredTargets:
                 units=units,
                 n_seen=n_seen,
             )
-        return score_several(
+            return replace(numbers, n_related=count_related(self.related))
+        several = score_several(
             flags[kept],
             predicted,
             predicted >= np.array(target.thresholds),
@@ -149,6 +156,7 @@ class ScoredTargets:
             unknown=self._known[1],
             n_seen=n_seen,
         )
+        return replace(several, n_related=count_related(self.related))
 
     def list_notes(self) -> list[str]:
         """List what a person should know of the rows."""

@@ -41,11 +41,12 @@ def find_seen_rows(cache: Cache, head: Head) -> BoolArray:
     return found
 
 
-def find_related_rows(cache: Cache, seen: BoolArray) -> BoolArray:
+def find_related_rows(cache: Cache, seen: BoolArray) -> BoolArray | None:
     """Find the rows that were not learnt from, of a group of which other rows were.
 
     What a head has learnt of some rows of a group, such as the photos of one animal, it knows of
-    the others: their scores say nothing of new groups.
+    the others: their scores say nothing of new groups. A copy of an image joins the groups that it
+    lies in.
 
     Parameters
     ----------
@@ -56,30 +57,45 @@ def find_related_rows(cache: Cache, seen: BoolArray) -> BoolArray:
 
     Returns
     -------
-    ndarray of bool
-        ``(n_cache_rows,)``.
+    ndarray of bool or None
+        ``(n_cache_rows,)``; None if the cache has no row that was learnt from: names of groups of
+        other caches are not known.
     """
-    related: BoolArray = spread_over_units(seen, find_units(cache.groups)) & ~seen
+    if not seen.any():
+        return None
+    units = find_units(cache.groups, cache.read_column("digest"))
+    related: BoolArray = spread_over_units(seen, units) & ~seen
     return related
 
 
-def describe_related(related: BoolArray) -> str:
+def count_related(related: BoolArray | None) -> int | None:
+    """Count the rows of groups that were learnt from; None if it is not known.
+
+    Parameters
+    ----------
+    related : ndarray of bool or None
+        ``(n_rows,)``, those of the rows to score that `find_related_rows` found.
+    """
+    return None if related is None else int(related.sum())
+
+
+def describe_related(related: BoolArray | None) -> str:
     """Say how many rows are of groups that were learnt from; empty if none is.
 
     Parameters
     ----------
-    related : ndarray of bool
+    related : ndarray of bool or None
         ``(n_rows,)``, those of the rows to score that `find_related_rows` found.
 
     Examples
     --------
     >>> describe_related(np.array([True, False, True]))
-    '2 of 3 rows belong to groups of which other rows were learnt from: their scores are too high'
+    '2 of 3 rows are of groups of which other rows were learnt from: their scores may be too high'
     """
-    if not related.any():
+    if related is None or not related.any():
         return ""
-    verb = "belongs" if len(related) == 1 else "belong"
+    verb = "is" if related.sum() == 1 else "are"
     return (
-        f"{related.sum():,} of {count_noun(len(related), 'row')} {verb} to groups of which other "
-        "rows were learnt from: their scores are too high"
+        f"{related.sum():,} of {count_noun(len(related), 'row')} {verb} of groups of which other "
+        "rows were learnt from: their scores may be too high"
     )

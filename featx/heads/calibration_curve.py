@@ -50,6 +50,9 @@ class CalibrationCurve:
     n_seen : int
         Number of the rows that the head or its network has learnt from: with them, the curve looks
         better than it is.
+    n_related : int or None
+        Number of other rows of a group of which some rows were learnt from: with them, the curve
+        may look better than it is. None if it was not measured.
 
     See Also
     --------
@@ -59,6 +62,7 @@ class CalibrationCurve:
 
     bins: tuple[CalibrationBin, ...]
     n_seen: int = 0
+    n_related: int | None = None
 
     @property
     def n_rows(self) -> int:

@@ -126,6 +126,9 @@ class HeadComparison:
     n_left_out : int
         Number of labelled rows that were left out for all classifiers, because they lack a vector
         for one of them, or because one of them has learnt from them.
+    n_related : int or None
+        Number of the compared rows of a group of which other rows were learnt from by one of the
+        classifiers. None if it was not measured.
     n_folds : int or None
         Number of folds, if each row was predicted by classifiers that were fitted without the row's
         fold; None for heads that were fitted before.
@@ -157,6 +160,7 @@ class HeadComparison:
     n_rows: int
     n_units: int | None
     n_left_out: int = 0
+    n_related: int | None = None
     n_folds: int | None = None
     split: str = "all"
     measure: Measure

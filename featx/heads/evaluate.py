@@ -80,8 +80,9 @@ class Evaluation:
         Number of rows, of those that were not learnt from, whose embedding is all but the same as
         that of a row that the head was fitted on, such as an image that was saved once more. None
         if it was not measured.
-    n_related : int
+    n_related : int or None
         Number of rows, of those that were not learnt from, of a group of which other rows were.
+        None if it was not measured.
 
     See Also
     --------
@@ -121,7 +122,7 @@ class Evaluation:
     unseen_accuracy_ci95: tuple[float, float] | None
     unseen_majority_accuracy: float | None
     n_alike: int | None = None
-    n_related: int = 0
+    n_related: int | None = None
 
     @property
     def majority_class(self) -> str:

@@ -40,6 +40,8 @@ def list_facts(scores: Mapping[str, Any], *, where: str = "") -> Facts:
     facts: Facts = [("rows scored", rows)]
     if n_seen:
         facts.append(("rows learnt from", n_seen))
+    if scores.get("n_related"):
+        facts.append(("rows of groups learnt from", scores["n_related"]))
     if scores["n_unknown"]:
         facts.append(("rows of other classes", scores["n_unknown"]))
     others, every = (" of rows not learnt from", " of all rows") if n_seen else ("", "")

@@ -53,6 +53,9 @@ class NumberScores:
     n_seen : int
         Number of other rows that were learnt from and are left out of the scores; the number of
         scored rows, if there are no rows that were not learnt from.
+    n_related : int or None
+        Number of scored rows of a group of which other rows were learnt from. None if it was not
+        measured.
     repeats : tuple of float
         R2 of each dealing of the rows to folds, if there are several: all other scores are then
         means over the dealings, and intervals are as wide as that of one. Else empty.
@@ -71,6 +74,7 @@ class NumberScores:
     control_r2: float | None
     control_mae: float
     n_seen: int = 0
+    n_related: int | None = None
     repeats: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:

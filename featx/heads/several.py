@@ -68,6 +68,9 @@ class SeveralScores:
     n_seen : int
         Number of other rows that were learnt from and are left out of the scores; the number of
         scored rows, if there are no rows that were not learnt from.
+    n_related : int or None
+        Number of scored rows of a group of which other rows were learnt from. None if it was not
+        measured.
     repeats : tuple of float
         Macro average precision of each dealing of the rows to folds, if there are several: all
         scores but those of single classes are then means over the dealings, and the interval is as
@@ -88,6 +91,7 @@ class SeveralScores:
     per_class: tuple[SeveralClassScores, ...]
     unknown_classes: tuple[str, ...] = ()
     n_seen: int = 0
+    n_related: int | None = None
     repeats: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:

@@ -274,6 +274,7 @@ def plot_calibration(curve: CalibrationCurve, *, ax: Axes | None = None) -> Axes
         f"calibration error {curve.calibration_error:.3f}, {count_noun(curve.n_rows, 'row')} "
         f"in {count_noun(len(bins), 'bin')}",
         f"{curve.n_seen:,} of the rows were learnt from: too good" * (curve.n_seen > 0),
+        _describe_related(curve.n_related),
     )
     return ax
 
@@ -288,11 +289,20 @@ def _format_share(share: float) -> str:
     return "<0.01" if 0 < share < 0.005 else f"{share:.2f}"
 
 
-def _describe_scores(evaluation: Evaluation) -> tuple[str, str]:
+def _describe_related(n_related: int | None) -> str:
+    """Say how many rows are of groups that were learnt from; empty if none is known to be."""
+    if not n_related:
+        return ""
+    verb = "is" if n_related == 1 else "are"
+    return f"{n_related:,} of the rows {verb} of groups that were learnt from: may be too good"
+
+
+def _describe_scores(evaluation: Evaluation) -> tuple[str, str, str]:
     """Say the accuracy with its interval and its rows, and which rows of the figure flatter it."""
     scores, n_seen = vars(evaluation), evaluation.n_seen
     shown = show_interval(scores, "unseen_accuracy") or "-"
+    related = _describe_related(evaluation.n_related)
     if not n_seen:
-        return f"{count_noun(evaluation.n_rows, 'row')}, accuracy {shown}", ""
+        return f"{count_noun(evaluation.n_rows, 'row')}, accuracy {shown}", "", related
     rows = f"{count_noun(evaluation.n_rows, 'row')}, {n_seen:,} of them learnt from: too good"
-    return rows, f"accuracy of the others {shown}"
+    return rows, f"accuracy of the others {shown}", related

@@ -1,5 +1,6 @@
 """Rows that a head has learnt from, also where no digest tells them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import featx
 from featx.fitting.scored_rows import ScoredRows
 from featx.fitting.seen_rows import find_related_rows, find_seen_rows
 from featx.heads.head import Head
-from tests.builders import MakeCache
+from tests.builders import MakeCache, build_info, build_rows, write_vectors
 
 
 @pytest.fixture
@@ -58,18 +59,45 @@ def test_rows_of_groups_that_were_fitted_on_are_told(make_cache: MakeCache) -> N
     groups = [f"g{n // 3}" for n in range(60)]  # g13 has a row in train and two in val
     path = make_cache(groups=groups)
     head = fit(path, "train")
-    match = "^2 of 20 rows belong to groups of which other rows were learnt from"
+    match = "^2 of 20 rows are of groups of which other rows were learnt from: their scores may be"
     with pytest.warns(featx.FeatxWarning, match=match):
         scores = featx.evaluate(head, path)
     assert (scores.n_related, scores.n_seen) == (2, 0)
     with featx.open_cache(path) as cache:
         seen = find_seen_rows(cache, head)
-        assert np.flatnonzero(find_related_rows(cache, seen)).tolist() == [40, 41]
+        related = find_related_rows(cache, seen)
+        assert related is not None
+        assert np.flatnonzero(related).tolist() == [40, 41]
         unseen = ScoredRows.read(cache, head, split="all").select_unseen()
     assert unseen is not None
     assert unseen.score().n_related == 2
     with pytest.warns(featx.FeatxWarning, match=f"split val: {match[1:]}"):
-        featx.compare_heads({"a": head, "b": fit(path, "train")}, path)
+        found = featx.compare_heads({"a": head, "b": fit(path, "train")}, path)
+    assert found.to_dict()["n_related"] == 2
+
+
+def test_groups_of_a_cache_without_a_row_that_was_learnt_from_are_not_counted(
+    make_cache: MakeCache,
+) -> None:
+    groups = [f"g{n // 3}" for n in range(60)]
+    head = fit(make_cache("first.h5", n_train=60, n_val=0, groups=groups), "all")
+    stranger = replace(head, seen=head.seen[:0] + np.uint64(1))
+    second = make_cache("second.h5", n_train=0, n_val=60, groups=groups)
+    scores = featx.evaluate(stranger, second)
+    assert (scores.n_seen, scores.n_related, scores.n_alike) == (0, None, None)
+
+
+def test_a_copy_joins_the_groups_that_it_lies_in(tmp_path: Path) -> None:
+    labels, splits = ["ants", "bees"] * 20, ["train"] * 20 + ["val"] * 20
+    rows = build_rows(labels, splits)  # type: ignore[arg-type]
+    # Row 5 has no split: it lies in the group of row 1, of train, and is a copy of row 31, of val.
+    rows[1] = replace(rows[1], group="nest")
+    rows[5] = replace(rows[5], group="nest", label=None, split=None, digest=rows[31].digest)
+    X = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    path = write_vectors(tmp_path / "chain.h5", [build_info()], rows, {"tiny": X})
+    head = fit(path, "train")
+    with pytest.warns(featx.FeatxWarning, match="^1 of 20 rows is of groups"):
+        assert featx.evaluate(head, path).n_related == 1
 
 
 def test_a_group_whose_rows_are_all_held_out_is_not_told(make_cache: MakeCache) -> None:
@@ -83,5 +111,6 @@ def test_rows_of_groups_are_told_of_heads_for_a_number(make_cache: MakeCache) ->
         numbers = {key: float(n) for n, key in enumerate(cache.ids)}
     featx.label_cache(path, numbers, field="weight")
     head = featx.fit_head(path, target="weight", C=1.0, progress=False)
-    with pytest.warns(featx.FeatxWarning, match="2 of 20 rows belong to groups"):
-        featx.evaluate_target(head, path)
+    with pytest.warns(featx.FeatxWarning, match="2 of 20 rows are of groups"):
+        scores = featx.evaluate_target(head, path)
+    assert scores.to_dict()["n_related"] == 2

@@ -105,6 +105,11 @@ def test_rows_that_were_learnt_from_are_said() -> None:
     assert draw(plot_confusion, scores).get_title("left").splitlines()[0] == (
         "150 rows, 50 of them learnt from: too good"
     )
+    related = replace(scores, n_related=7)
+    for plot in (plot_confusion, plot_classes):
+        assert draw(plot, related).get_title("left").splitlines()[2] == (
+            "7 of the rows are of groups that were learnt from: may be too good"
+        )
 
 
 def test_classes_have_their_recall_and_its_interval() -> None:
@@ -169,4 +174,6 @@ def test_calibration_has_points_intervals_and_shares_of_rows() -> None:
     assert ax.get_title("left") == "calibration error 0.125, 40 rows in 2 bins"
     learnt = draw(plot_calibration, replace(curve, n_seen=30)).get_title("left")
     assert learnt.splitlines()[1] == "30 of the rows were learnt from: too good"
+    related = draw(plot_calibration, replace(curve, n_related=1)).get_title("left")
+    assert "1 of the rows is of groups that were learnt from" in related
     assert "head, with 95 % intervals" in list_legend(ax)
