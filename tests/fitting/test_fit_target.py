@@ -266,7 +266,7 @@ def test_repeats_average_the_scores_and_leave_the_head(path: Path, vectors: Any,
     assert often.held_out.repeats[0] == getattr(once.held_out, main)
     assert getattr(often.held_out, main) == pytest.approx(np.mean(often.held_out.repeats))
     widths = [np.ptp(getattr(one.held_out, f"{main}_ci95")) for one in (once, often)]
-    assert widths[1] == pytest.approx(widths[0], rel=0.4)
+    assert widths[1] == pytest.approx(widths[0], rel=0.7)
     often.save(path.with_suffix(".joblib"))
     loaded = load_head(path.with_suffix(".joblib"))
     assert isinstance(loaded, TargetHead)

@@ -41,7 +41,7 @@ def test_folds_are_predicted_by_heads_that_have_not_seen_them() -> None:
     for column in range(3):
         model = LogisticRegression(C=0.3, tol=1e-9).fit(scaled[train], flags[train, column])
         np.testing.assert_allclose(
-            fit.crossing.predicted[test, column], model.predict_proba(scaled[test])[:, 1], atol=0.02
+            fit.crossing.predicted[test, column], model.predict_proba(scaled[test])[:, 1], atol=0.03
         )
 
 
