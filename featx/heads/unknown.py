@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -15,6 +16,7 @@ from featx.heads.covariance import CovarianceMetric, fit_covariance, measure_squ
 from featx.heads.left_out import measure_left_out
 from featx.heads.side_by_side import scale_embeddings
 from featx.heads.stored_arrays import check_stored
+from featx.heads.units import count_even, count_units
 
 DEFAULT_RATE = 0.01
 """Share of images of the known kind that are called unknown."""
@@ -34,7 +36,8 @@ class UnknownDetector:
     1, from the nearest class mean. All classes share one covariance, shrunk as by Ledoit and Wolf.
     If several embeddings lie side by side, each is scaled to length 1.
     The distances of the rows that it was fitted on, each measured as if its unit had not been
-    there, say how far images of the known kind lie.
+    there, say how far images of the known kind lie. A class of one unit has no mean without it: its
+    rows have distances of the other rows, enlarged as if their means were those of one unit.
 
     Attributes
     ----------
@@ -43,12 +46,16 @@ class UnknownDetector:
     metric : CovarianceMetric
         Their shared covariance.
     distances : ndarray of float32
-        ``(n_measured,)``, ascending: distances of the rows, each without its unit. The middle one
-        is 1.
+        ``(n_rows,)``, ascending: distances of the rows, each without its unit. The middle one of
+        those that were measured is 1.
     n_units : int
-        Number of units among these rows.
+        Number of units of these rows: of units of one size that would say as much, so that one with
+        most of the rows does not count as one of many.
     dims : tuple of int
         Length of each embedding of a row; several lie side by side.
+    n_fresh : float
+        Number of rows that a fresh row counts as beside them, which stands for what they do not
+        show: 1 if units have one size, and more if few units have most of the rows.
 
     See Also
     --------
@@ -57,7 +64,8 @@ class UnknownDetector:
     Notes
     -----
     The p-value of a row is that of a conformal test: among rows of the known kind, it is at most
-    `r` in a share `r` of cases. Rows that belong to units are counted as rows.
+    `r` in a share `r` of cases. The rate holds for all classes together: rows of classes of one
+    unit, whose mean is known worst, are found more often.
 
     Examples
     --------
@@ -77,6 +85,7 @@ class UnknownDetector:
     distances: Float32Array
     n_units: int
     dims: tuple[int, ...]
+    n_fresh: float = 1.0
 
     @classmethod
     def fit(
@@ -123,12 +132,16 @@ class UnknownDetector:
             note(f"{LACKING}: no class has rows of two units")
             return None
         middle = float(np.median(left_out[is_measured])) or 1.0
+        left_out[~is_measured] = _enlarge(left_out, codes, units, n_drawn=int((~is_measured).sum()))
+        measured = units[is_measured]
+        n_units = count_even(measured)
         return cls(
             means=covariance.means,
             metric=covariance.metric.compress(middle),
-            distances=(np.sort(left_out[is_measured]) / middle).astype(np.float32),
-            n_units=len(np.unique(units[is_measured])),
+            distances=(np.sort(left_out) / middle).astype(np.float32),
+            n_units=n_units,
             dims=dims,
+            n_fresh=count_units(measured) / n_units * len(units) / len(measured),
         )
 
     @property
@@ -167,12 +180,12 @@ class UnknownDetector:
         -------
         ndarray of float64
             ``(n_rows,)``, above 0 and at most 1: the share of rows that lie as far away, the row
-            itself counted.
+            itself counted as `n_fresh`.
         """
         distances = self.measure_distances(X).astype(np.float32)
         n_farther = len(self.distances) - np.searchsorted(self.distances, distances, side="left")
-        p: Float64Array = (n_farther + 1) / (len(self.distances) + 1)
-        return p
+        p = (n_farther + self.n_fresh) / (len(self.distances) + self.n_fresh)
+        return np.asarray(p, np.float64)
 
     def find_unknown(self, X: Array, rate: float = DEFAULT_RATE) -> BoolArray:
         """Find the rows that are like nothing the head was fitted on.
@@ -183,8 +196,8 @@ class UnknownDetector:
             ``(n_rows, dim)``, embeddings.
         rate : float
             Rate of false alarms: the share of rows of the known kind that are found as well, above
-            0 and below 1. If it is smaller than ``1 / (n_measured + 1)``, only rows that lie
-            farther away than all rows measured are found.
+            0 and below 1. If it is smaller than ``n_fresh / (n_rows + n_fresh)``, only rows that
+            lie farther away than all those fitted on are found.
 
         Returns
         -------
@@ -203,7 +216,8 @@ class UnknownDetector:
                 got=str(rate),
                 remedy=f"Pass rate={DEFAULT_RATE}.",
             )
-        found: BoolArray = self.score(X) <= max(rate, 1 / (len(self.distances) + 1))
+        least = self.n_fresh / (len(self.distances) + self.n_fresh)
+        found: BoolArray = self.score(X) <= max(rate, least)
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -214,6 +228,7 @@ class UnknownDetector:
             "distances": self.distances,
             "n_units": self.n_units,
             "dims": self.dims,
+            "n_fresh": self.n_fresh,
         }
 
     @classmethod
@@ -223,7 +238,7 @@ class UnknownDetector:
         Parameters
         ----------
         content : mapping
-            Fields as `to_dict` returned them.
+            Fields as `to_dict` returned them; without ``n_fresh`` in files of an older featx.
 
         Raises
         ------
@@ -236,6 +251,8 @@ class UnknownDetector:
         distances = check_stored(detector.distances, np.float32, (None,))
         if type(detector.n_units) is not int or not 0 < detector.n_units <= len(distances):
             raise ValueError(f"{detector.n_units} units")
+        if type(detector.n_fresh) is not float or not 0 < detector.n_fresh < math.inf:
+            raise ValueError(f"a fresh row that counts as {detector.n_fresh}")
         dims = detector.dims
         if type(dims) is not tuple or not all(type(dim) is int and dim > 0 for dim in dims):
             raise TypeError("lengths of another type")
@@ -244,6 +261,31 @@ class UnknownDetector:
         if not len(detector.means) or (np.diff(distances) < 0).any():
             raise ValueError("no class, or distances that are not ascending")
         return detector
+
+
+def _enlarge(
+    left_out: Float64Array, codes: IntArray, units: IntArray, *, n_drawn: int
+) -> Float64Array:
+    """Enlarge distances that were measured, as if each class had one unit, and draw some of them.
+
+    The mean of ``n`` units adds one part in ``n`` to the squared distance of a fresh row from the
+    centre of its class, and that of one unit adds as much again.
+
+    Parameters
+    ----------
+    left_out : ndarray of float64
+        ``(n_rows,)``, squared distances without the unit of each row; NaN if its class has no
+        other.
+    codes, units : ndarray of int64
+        ``(n_rows,)``, class and unit of each row.
+    n_drawn : int
+        Number of distances to draw: at even ranks, the largest among them.
+    """
+    classes = np.unique(np.stack([codes, units]), axis=1)[0]
+    n_others = np.bincount(classes)[codes] - 1
+    is_measured = np.isfinite(left_out) & (n_others > 0)
+    enlarged = 2 * left_out[is_measured] / (1 + 1 / n_others[is_measured])
+    return np.quantile(enlarged, np.arange(1, n_drawn + 1) / max(n_drawn, 1))
 
 
 def _choose_rows(units: IntArray) -> IntArray:

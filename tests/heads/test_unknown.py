@@ -116,9 +116,11 @@ def test_detector_that_is_stored_is_the_same(n_rows: int) -> None:
         ("distances", [1.0], TypeError),
         ("n_units", 0, ValueError),
         ("n_units", 1.5, ValueError),
+        ("n_fresh", 0.0, ValueError),
+        ("n_fresh", 1, ValueError),
         ("other", 1, TypeError),
     ],
-    ids=["means", "no class", "order", "list", "no unit", "half a unit", "other"],
+    ids=["means", "no class", "order", "list", "no unit", "half a unit", "none", "int", "other"],
 )
 def test_detector_from_a_file_is_checked(name: str, value: Any, error: type[Exception]) -> None:
     X, codes, _, _ = draw(0, 60, 40)
@@ -152,12 +154,54 @@ def test_rows_that_hardly_differ_are_told_from_others(shift: float) -> None:
     assert detector.find_unknown(X[:50] + 30 * random.normal(size=(50, 16)), 0.05).all()
 
 
-def test_class_of_one_unit_is_known_but_not_measured() -> None:
+def test_class_of_one_unit_is_known_though_it_is_not_measured() -> None:
     X, codes, units, _ = draw(0, 60, 16, n_classes=3)
     units[codes == 2] = units[2]
     detector = fit(X, codes, units)
-    assert len(detector.distances) == 40
+    assert (len(detector.distances), detector.n_units) == (60, 40)
     assert not detector.find_unknown(X[codes == 2], 0.05).any()
+
+
+@pytest.mark.parametrize("counts", [[50, 50] + [1] * 50, [90, 90] + [1] * 20, [3] * 30 + [1] * 40])
+def test_false_alarms_hold_where_classes_have_one_row(counts: list[int]) -> None:
+    """Without distances for these classes, the rate was 0.1 to 0.25; strangers are still found."""
+    random, found, strange = np.random.default_rng(0), [], []
+    codes = np.arange(len(counts)).repeat(counts)
+    for _ in range(30):
+        means = 2 * random.normal(size=(len(counts), 32))
+        detector = fit(random.normal(size=(len(codes), 32)) + means[codes], codes)
+        fresh = random.normal(size=(len(codes), 32)) + means[codes]
+        found.append(detector.find_unknown(fresh, 0.05).mean())
+        strangers = random.normal(size=(100, 32)) * np.sqrt(5)
+        strange.append(detector.find_unknown(strangers, 0.05).mean())
+    assert np.mean(found) < 0.07
+    assert np.mean(strange) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("sizes", "n_units"),
+    [([100] * 2 + [2] * 40, 3), ([50] * 2 + [1] * 100, 7), ([60] * 4 + [3] * 40, 8)],
+    ids=["two of most rows", "many single", "some large"],
+)
+def test_false_alarms_of_units_of_several_sizes_are_no_more_than_promised(
+    sizes: list[int], n_units: int
+) -> None:
+    random, found, again = np.random.default_rng(0), [], []
+    units = np.arange(len(sizes)).repeat(sizes)
+    for _ in range(20):
+        means = 2 * random.normal(size=(2, 16))
+
+        def draw_rows(means: Any = means) -> Any:
+            shared = random.normal(size=(len(sizes), 16))
+            return random.normal(size=(len(units), 16)) + (means[units % 2] + shared[units])
+
+        detector = fit(draw_rows(), units % 2, units)
+        assert detector.n_units == n_units
+        assert detector.smallest_rate == 1 / (n_units + 1)
+        found.append(detector.find_unknown(draw_rows(), 0.05).mean())
+        again.append(UnknownDetector.from_dict(detector.to_dict()).n_fresh == detector.n_fresh)
+    assert np.mean(found) < 0.05
+    assert all(again)
 
 
 def test_many_rows_are_drawn_in_whole_units() -> None:
