@@ -58,6 +58,29 @@ def scale_to_length_one(vectors: Array) -> Array:
     >>> scale_to_length_one(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
     [[0.6, 0.8], [0.0, 0.0]]
     """
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: Array = vectors / np.where(lengths > 0, lengths, vectors.dtype.type(1))
-    return scaled
+    lengths = measure_lengths(vectors)
+    scaled = np.empty_like(vectors)
+    return np.divide(vectors, np.where(lengths > 0, lengths, 1), out=scaled, casting="same_kind")
+
+
+def measure_lengths(vectors: Array) -> Float64Array:
+    """Measure the length of each vector, in double precision: squares leave the range of single.
+
+    Parameters
+    ----------
+    vectors : ndarray
+        Vectors ``(n, dim)``, float32 or float64.
+
+    Returns
+    -------
+    ndarray of float64
+        Lengths ``(n, 1)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> measure_lengths(np.array([[3e30, 4e30]], np.float32)).round(-24)
+    array([[5.e+30]])
+    """
+    lengths: Float64Array = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    return lengths[:, None]

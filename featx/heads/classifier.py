@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from featx.core.errors import HeadError
-from featx.core.process import single_threaded
+from featx.core.process import ignore_warnings, single_threaded
 from featx.core.progress import show_progress, stage
 from featx.core.typing import (
     Array,
@@ -37,6 +37,9 @@ from featx.heads.splits import Folds, build_folds, build_fresh_folds, check_seed
 
 MIN_NESTED = 3
 """Smallest number of folds: of two, none is left to choose a strength for the other's head on."""
+
+MANY_CLASSES = "The number of unique classes is greater than 50%"
+"""Warning of scikit-learn, whose measured numbers may be taken for classes. featx tells them."""
 
 
 class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -176,7 +179,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_options(self)
         X, y = validate_data(self, X, y, dtype=np.float32)
-        check_classification_targets(y)
+        with ignore_warnings(UserWarning, MANY_CLASSES):
+            check_classification_targets(y)
         check_consistent_length(X, groups, learnt)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -190,7 +194,11 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # Parts run in threads of their own. Threads within a matrix product wait for each other at
         # every step: with another program busy, a fit of 4000 x 1280 took 8 times longer on two
         # threads.
-        with single_threaded(), show_progress(self.progress):
+        with (
+            single_threaded(),
+            show_progress(self.progress),
+            ignore_warnings(UserWarning, MANY_CLASSES),
+        ):
             self._fit(X, codes.astype(np.int64), groups, learnt)
         return self
 

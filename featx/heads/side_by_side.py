@@ -9,6 +9,7 @@ import numpy as np
 
 from featx.core.fingerprint import Fingerprint
 from featx.core.provenance import Origin
+from featx.core.similarity import measure_lengths
 from featx.core.typing import Array, Float32Array
 
 
@@ -60,8 +61,7 @@ def scale_embeddings(X: Array, dims: Sequence[int]) -> Float32Array:
     """
     scaled = np.array(X, np.float32)
     for part in np.split(scaled, np.cumsum(dims)[:-1], axis=1):
-        lengths = np.linalg.norm(part, axis=1, keepdims=True)
-        part /= np.maximum(lengths, np.finfo(np.float32).tiny)
+        part /= np.maximum(measure_lengths(part), np.finfo(np.float32).tiny)
     return scaled
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from featx.core.similarity import compute_cosines
+from featx.core.similarity import compute_cosines, scale_to_length_one
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,11 @@ def test_compute_cosines_of_no_rows_is_empty() -> None:
 def test_compute_cosines_of_float16_does_not_overflow() -> None:
     large = np.full((1, 100), 6e4, np.float16)
     assert compute_cosines(large, -large).tolist() == pytest.approx([-1])
+
+
+@pytest.mark.parametrize("value", [1e-30, 1.0, 3e38])
+def test_scale_to_length_one_keeps_the_range_of_single_precision(value: float) -> None:
+    vectors = np.array([[value, -value], [0, 0]], np.float32)
+    scaled = scale_to_length_one(vectors)
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled, [[0.5**0.5, -(0.5**0.5)], [0, 0]], rtol=1e-6)

@@ -299,3 +299,11 @@ def test_discriminants_of_classes_of_one_row(kind: str) -> None:
         HeadClassifier(kind).fit(X[:3], np.array(["ants", "bees", "cats"]))
     y = np.array(["ants"] * 11 + ["bees"])  # scikit-learn would warn of the only bee
     assert HeadClassifier(kind).fit(X, y).search_ is not None
+
+
+@pytest.mark.parametrize("kind", ["auto", "rbf-svm", "ridge", "nearest-mean"])
+def test_many_classes_of_one_row_are_fitted_without_a_word_of_scikit_learn(kind: str) -> None:
+    codes = np.repeat(np.arange(14), [6, 6, *[1] * 12])
+    X = np.random.default_rng(0).normal(size=(24, 5)) + codes[:, None]
+    head = HeadClassifier(kind).fit(X, codes)
+    assert len(head.classes_) == 14

@@ -32,6 +32,11 @@ def test_scale_embeddings_scales_each_alone_and_copies() -> None:
     np.testing.assert_array_equal(X, given)
 
 
+def test_scale_embeddings_keeps_the_range_of_single_precision() -> None:
+    scaled = scale_embeddings(np.array([[3e38, 3e38, 1e-30, 0]], np.float32), [2, 2])
+    np.testing.assert_allclose(scaled, [[0.5**0.5, 0.5**0.5, 1, 0]], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("dims", "scaling", "is_scaled"),
     [
