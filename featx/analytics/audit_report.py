@@ -215,6 +215,9 @@ class AuditReport:
                 "expected_wrong": near.expected_wrong,
                 "n_decoded": near.n_decoded,
                 "n_missing": near.n_missing,
+                "n_not_compared": near.n_not_compared,
+                "n_not_told_apart": near.n_not_told_apart,
+                "is_complete": near.is_complete,
                 "clusters": clusters,
             },
             "two_classes": None

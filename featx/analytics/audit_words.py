@@ -46,9 +46,12 @@ def _describe_leaks(report: AuditReport) -> str:
     if report.n_leaks is None:
         return _skip(report, "leaks")
     if not report.n_leaks:
-        return "none"
+        return f"none{_describe_equal(report)}"
+    least = "" if report.near_duplicates.is_complete else "at least "
     pairs = count_noun(report.n_leaks, "pair")
-    return f"{pairs} of duplicates in two splits: scores of the held-out split may be too high"
+    return (
+        f"{least}{pairs} of duplicates in two splits: scores of the held-out split may be too high"
+    )
 
 
 def _describe_groups(report: AuditReport) -> str:
@@ -69,20 +72,30 @@ def _describe_duplicates(report: AuditReport) -> str:
     near = report.near_duplicates
     how = "" if near.n_decoded else ", by embeddings alone" * bool(near.n_proposed)
     if near.n_decoded and near.n_missing:
-        how = f"; {count_noun(near.n_missing, 'image')} went by their embeddings alone"
-    if near.n_without_vector:
-        how += f"; {count_noun(near.n_without_vector, 'row')} went by their bytes alone"
+        how = f"; {count_noun(near.n_missing, 'image')} went by the embedding alone"
+    if n_by_bytes := near.n_without_vector - near.n_not_compared:
+        how += f"; {count_noun(n_by_bytes, 'row')} went by the bytes alone"
+    if near.n_not_compared:
+        how += f"; {count_noun(near.n_not_compared, 'row')} could not be compared"
+    how += _describe_equal(report)
     if not len(near):
         return f"none among {count_noun(report.n_rows, 'row')}{how}"
     clusters = near.clusters
     if n_hidden := near.n_pairs - len(near):
         how += f"; {count_noun(n_hidden, 'pair')} of the same bytes not listed"
     expected = near.expected_wrong or 0.0
+    pairs = "" if near.is_complete else "at least "
+    pairs += count_noun(near.n_pairs, "pair")
     return (
         f"{sum(map(len, clusters))} images in {count_noun(len(clusters), 'cluster')}, "
-        f"{report.n_dropped} to drop; {count_noun(near.n_pairs, 'pair')}, {near.n_exact:,} with "
+        f"{report.n_dropped} to drop; {pairs}, {near.n_exact:,} with "
         f"the same bytes, {expected:.0%} expected to be wrong{how}"
     )
+
+
+def _describe_equal(report: AuditReport) -> str:
+    n_rows = report.near_duplicates.n_not_told_apart
+    return f"; {count_noun(n_rows, 'row')} of equal vectors not told apart" if n_rows else ""
 
 
 def _describe_conflicts(report: AuditReport) -> str:

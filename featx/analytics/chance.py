@@ -58,8 +58,12 @@ def count_by_chance(
     n_rows, most = len(near), len(near) * n_scales[0] / 2
     growth = np.log(np.maximum(far, TINY) / np.maximum(near, TINY)).astype(np.float64)
     lost = (far <= TINY) | (growth > JUMP)  # among copies: as elsewhere in the cache
-    growth = np.where(lost, np.median(growth), growth)
-    radius = np.where(lost, np.median(near), near)
+    usual = np.ones(n_rows, bool) if np.median(near) > TINY else ~lost & (near > TINY)
+    if usual.any():
+        growth = np.where(lost, np.median(growth[usual]), growth)
+        radius = np.where(lost, np.median(near[usual]), near)
+    else:  # each row has copies enough: nothing says how near others are
+        radius = np.zeros(n_rows)
     counts = np.bincount(a, minlength=n_rows) + np.bincount(b, minlength=n_rows)
     # One row says little about its dimensions: its neighbours say more.
     sums = np.bincount(a, growth[b], n_rows) + np.bincount(b, growth[a], n_rows)
@@ -67,7 +71,8 @@ def count_by_chance(
     growth, radius = np.maximum(growth[a], growth[b]), np.minimum(radius[a], radius[b])
     power = math.log(n_scales[1] / n_scales[0]) / np.maximum(growth, TINY)
     share = np.minimum(np.maximum(1 - cosine, ROUNDING) / np.maximum(radius, TINY), 1) ** power
-    return most * np.where((radius > TINY) & (growth > TINY), share, 1)
+    share = np.where(growth > TINY, share, 1)
+    return most * np.where(radius > TINY, share, 1 - cosine > TINY)
 
 
 def count_equal(sample: Array, n_rows: int) -> float:

@@ -18,10 +18,11 @@ from featx.analytics.certainty import (
 from featx.analytics.chance import compute_wrong
 from featx.analytics.clusters import choose_kept, find_clusters, rank_splits
 from featx.analytics.exact_copies import count_pairs, find_exact
-from featx.analytics.pairs import N_PROPOSED, Pairs, find_near_pairs
+from featx.analytics.pairs import N_PROPOSED, Pairs, find_near_pairs, number_vectors
 from featx.analytics.row_images import RowImages
 from featx.analytics.thumbnails import read_thumbnails
 from featx.cache.reader import Cache
+from featx.core.digests import is_known
 from featx.core.progress import show_progress, stage
 from featx.core.typing import (
     BoolArray,
@@ -90,7 +91,12 @@ class NearDuplicates:
     expected_wrong : float or None
         Expected share of wrong pairs; None if there are none.
     n_rows, n_without_vector : int
-        Number of rows, and of those that have no vector and were compared by their bytes alone.
+        Number of rows, and of those that have no vector.
+    n_not_compared : int
+        Number of these whose bytes are not known either.
+    n_not_told_apart : int
+        Number of rows without a duplicate that share their vector with others: vectors of zeros,
+        or of so few values that rows are equal by chance.
     n_proposed : int
         Number of pairs that the embeddings proposed.
     n_decoded, n_missing : int
@@ -115,6 +121,8 @@ class NearDuplicates:
     expected_wrong: float | None
     n_rows: int
     n_without_vector: int
+    n_not_compared: int
+    n_not_told_apart: int
     n_proposed: int
     n_decoded: int
     n_missing: int
@@ -148,6 +156,17 @@ class NearDuplicates:
         files = self.first_copy[rows]
         together = files * (codes.max(initial=0) + 1) + codes
         return near + count_pairs(files) - count_pairs(together)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all pairs are counted: only so many of the nearest rows of a row are proposed."""
+        near = ~self.exact
+        ends = np.concatenate([self.a[near], self.b[near]])
+        n_found = np.bincount(ends, minlength=self.n_rows)
+        firsts = np.flatnonzero(self.first_copy == np.arange(self.n_rows))
+        members = firsts[self.cluster[firsts] >= 0]
+        n_others = np.bincount(self.cluster[members])[self.cluster[members]] - 1
+        return not ((n_found[members] >= N_PROPOSED) & (n_found[members] < n_others)).any()
 
     @property
     def clusters(self) -> list[IntArray]:
@@ -186,6 +205,8 @@ class NearDuplicates:
             "expected_wrong": self.expected_wrong,
             "n_rows": self.n_rows,
             "n_without_vector": self.n_without_vector,
+            "n_not_compared": self.n_not_compared,
+            "n_not_told_apart": self.n_not_told_apart,
             "n_proposed": self.n_proposed,
             "n_decoded": self.n_decoded,
             "n_missing": self.n_missing,
@@ -269,11 +290,18 @@ def find_near_duplicates(
         threshold=threshold,
         first_copy=first,
         n_without_vector=int((~present).sum()),
+        n_not_compared=int((~present & ~is_known(cache.read_column("digest"))).sum()),
+        shared=rows[_find_repeated(number_vectors(cache, name, rows))],
         n_proposed=len(proposed),
         n_decoded=n_decoded,
         n_missing=n_missing,
         embedding=name,
     )
+
+
+def _find_repeated(numbers: IntArray) -> BoolArray:
+    """Mark the rows whose number another row has, too."""
+    return np.asarray(np.bincount(numbers)[numbers] > 1)
 
 
 def _draw_null(near: Pairs, proposed: Pairs, n_rows: int) -> IntArray:
@@ -330,6 +358,8 @@ def _build(
     copies: tuple[IntArray, IntArray],
     pairs: Pairs,
     measured: tuple[Float64Array, Float32Array],
+    *,
+    shared: IntArray,
     **counts: Any,
 ) -> NearDuplicates:
     """Join exact copies, which come first, and near-duplicates."""
@@ -353,5 +383,6 @@ def _build(
         kept=choose_kept(cache, cluster),
         expected_wrong=round(float(1 - score.mean()), 4) if len(score) else None,
         n_rows=len(cache),
+        n_not_told_apart=int((cluster[shared] < 0).sum()),
         **counts,
     )

@@ -137,6 +137,29 @@ def find_near_pairs(cache: Cache, embedding: str, rows: IntArray) -> Pairs:
     )
 
 
+def number_vectors(cache: Cache, embedding: str, rows: IntArray) -> IntArray:
+    """Give rows with the same vector, bit for bit, the same number.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    embedding : str
+        Name of the embedding.
+    rows : ndarray of int64
+        ``(n_rows,)``, rows to compare, ascending; each has a vector.
+
+    Returns
+    -------
+    ndarray of int64
+        ``(n_rows,)``, from 0.
+    """
+    keys = np.empty(len(rows), np.int64)
+    for block in iter_blocks(len(rows), BLOCK_ROWS):
+        keys[block] = [hash(one.tobytes()) for one in cache.read_vectors(embedding, rows[block])]
+    return np.unique(keys, return_inverse=True)[1].astype(np.int64)
+
+
 def _project(X: Float32Array) -> Float32Array:
     """Project vectors to the directions in which they vary most, so that distances change little.
 
@@ -237,7 +260,8 @@ def _rank(
 
     def find(number: int) -> Float32Array:
         last = np.minimum(starts + np.minimum(number, counts) - 1, len(order) - 1)
-        return np.where(counts > 0, 1 - cosines[order[last]], 1).astype(np.float32)
+        found = np.maximum(1 - cosines[order[last]], 0)  # rounding makes it negative
+        return np.where(counts > 0, found, 1).astype(np.float32)
 
     return (
         np.minimum(ranks[: len(a)], ranks[len(a) :]),

@@ -208,6 +208,45 @@ def test_files_without_digests_are_not_compared(tmp_path: Path) -> None:
     assert "Not measured: no row has a digest." in write_page(path, report)
 
 
+def test_rows_that_are_not_compared_are_counted(tmp_path: Path) -> None:
+    rows = build_rows(["ants", "bees"] * 20, ["train", "val"] * 20)
+    rows[3] = replace(rows[3], digest="")
+    X = np.ones((40, 8), np.float32)
+    X[[3, 4]] = np.nan
+    path = write_vectors(tmp_path / "some.h5", [build_info()], rows, {"tiny": X})
+    told = describe_parts(featx.audit(path))
+    assert told["leaks"] == "none; 38 rows of equal vectors not told apart"
+    assert told["duplicates"] == (
+        "none among 40 rows, by embeddings alone; 1 row went by the bytes alone; 1 row could "
+        "not be compared; 38 rows of equal vectors not told apart"
+    )
+
+
+def test_pairs_that_are_not_all_counted_are_at_least_so_many(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(150, 32)).astype(np.float32)
+    X[:40] = X[0]
+    rows = build_rows(["ants", "bees"] * 75, ["train", "val"] * 75)
+    path = write_vectors(tmp_path / "same.h5", [build_info(dim=32)], rows, {"tiny": X})
+    report = featx.audit(path)
+    told = describe_parts(report)
+    assert told["leaks"].startswith(f"at least {report.n_leaks} pairs of duplicates in two splits")
+    assert f"at least {report.near_duplicates.n_pairs} pairs" in told["duplicates"]
+    assert report.to_dict()["duplicates"]["is_complete"] is False
+
+
+def test_words_of_one_label_are_singular(noisy: Path) -> None:
+    report = featx.audit(noisy)
+    assert report.label_errors is not None
+    scores = np.array([0.7, 0.4])
+    errors = replace(report.label_errors, scores=scores, n_listed=1, rate_ci95=(0.002, 0.031))
+    told = describe_parts(replace(report, label_errors=errors))["label errors"]
+    assert "; the first is more likely wrong than right; of 199 labels, 0.2% to 3.1%" in told
+    assert told.endswith("; 1 labelled row could not be judged")
+    errors = replace(errors, n_listed=0, rate_ci95=(0.0129, 0.1087))
+    told = describe_parts(replace(report, label_errors=errors))["label errors"]
+    assert told.startswith("cannot tell: of 199 labels, 1% to 11% may be wrong")
+
+
 def write_columns(path: Path, groups: str, splits: str) -> Path:
     """Write a cache; a letter of `splits` is that of its name, and a dot an empty cell."""
     names: dict[str, Any] = {"r": "train", "v": "val", "s": "test", ".": None}

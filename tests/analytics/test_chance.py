@@ -106,3 +106,34 @@ def test_few_pairs_may_be_chance() -> None:
     assert compute_wrong(np.array([1e-5]))[0] < 0.01
     assert compute_wrong(np.full(100, 0.5))[0] < 0.02
     assert len(compute_wrong(np.empty(0))) == 0
+
+
+@pytest.mark.parametrize(("n_rows", "n_unlike"), [(90, 3), (50, 25)])
+def test_rows_of_few_vectors_are_duplicates(tmp_path: Path, n_rows: int, n_unlike: int) -> None:
+    X = np.random.default_rng(0).normal(size=(n_unlike, 32))
+    found = find(tmp_path, X[np.arange(n_rows) % n_unlike])
+    assert [len(rows) for rows in found.clusters] == [n_rows // n_unlike] * n_unlike
+    assert found.n_not_told_apart == 0
+    assert found.is_complete == (n_rows // n_unlike <= 10)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_rows_of_one_vector_are_not_told_apart(tmp_path: Path, value: float) -> None:
+    X = np.random.default_rng(0).normal(size=(80, 8))
+    assert find(tmp_path, X).n_not_told_apart == 0
+    X[:] = value
+    found = find(tmp_path, X)
+    assert len(found) == 0
+    assert found.n_not_told_apart == 80
+
+
+@pytest.mark.parametrize("n_copies", [5, 12, 40])
+@pytest.mark.filterwarnings("error")
+def test_pairs_of_copies_are_all_counted_or_said_to_be_more(tmp_path: Path, n_copies: int) -> None:
+    X = np.random.default_rng(0).normal(size=(120, 32))
+    X[:n_copies] = X[0]
+    found = find(tmp_path, X)
+    n_all = n_copies * (n_copies - 1) // 2
+    assert [len(rows) for rows in found.clusters] == [n_copies]
+    assert found.n_pairs <= n_all
+    assert found.is_complete == (found.n_pairs == n_all)
