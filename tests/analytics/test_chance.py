@@ -128,7 +128,6 @@ def test_rows_of_one_vector_are_not_told_apart(tmp_path: Path, value: float) -> 
 
 
 @pytest.mark.parametrize("n_copies", [5, 12, 40])
-@pytest.mark.filterwarnings("error")
 def test_pairs_of_copies_are_all_counted_or_said_to_be_more(tmp_path: Path, n_copies: int) -> None:
     X = np.random.default_rng(0).normal(size=(120, 32))
     X[:n_copies] = X[0]
