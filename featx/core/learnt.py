@@ -7,14 +7,15 @@ Whatever fits, folds, splits or scores rows asks `find_learnt` which of them wer
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.core.digests import is_known
+from featx.core.digests import SIZE, is_known
 from featx.core.errors import CacheError
-from featx.core.typing import BoolArray, StrArray, UInt8Array
+from featx.core.typing import Array, BoolArray, StrArray, UInt8Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,6 +50,24 @@ def shorten_digests(digests: StrArray | UInt8Array) -> Digests:
     [255]
     """
     return np.unique(shorten_each(digests)[_is_known(digests)])
+
+
+def digest_vectors(X: Array) -> UInt8Array:
+    """Compute a digest of each vector, which stands for an image whose bytes are not known.
+
+    Parameters
+    ----------
+    X : ndarray of float32 or float16
+        ``(n_rows, dim)``; the same numbers have the same digest in both.
+
+    Returns
+    -------
+    ndarray of uint8
+        ``(n_rows, 32)``, SHA-256 of the numbers as float32.
+    """
+    vectors = np.ascontiguousarray(X, "<f4")
+    text = b"".join(hashlib.sha256(one).digest() for one in vectors)
+    return np.frombuffer(text, np.uint8).reshape(-1, SIZE)
 
 
 def join_digests(parts: Iterable[Digests]) -> Digests:

@@ -100,7 +100,7 @@ def choose_unseen(
     names = list(dict.fromkeys(name for taken in embeddings.values() for name in taken))
     rows, n_all = choose_common(cache, names, split)
     known = read_learnt_by(cache, names)
-    by_head = {name: find_seen_rows(cache, head) for name, head in heads.items()}
+    by_head = {name: find_seen_rows(cache, head, embeddings[name]) for name, head in heads.items()}
     told = [name for name, flags in by_head.items() if flags[rows].any()]
     for flags in by_head.values():
         known = known | flags

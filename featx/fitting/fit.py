@@ -13,7 +13,7 @@ from featx.cache.reader import Cache
 from featx.cache.side_by_side import Names
 from featx.core.errors import HeadError
 from featx.core.files import check_destination
-from featx.core.learnt import join_digests, shorten_digests
+from featx.core.learnt import Digests, join_digests
 from featx.core.notes import note
 from featx.core.progress import show_progress, stage
 from featx.core.recognise import check_order
@@ -24,6 +24,7 @@ from featx.fitting.fit_target import check_alone, fit_target
 from featx.fitting.growing import describe_growth
 from featx.fitting.inputs import CacheLike, HeadLike, opened_cache, read_head
 from featx.fitting.rows import FittingRows
+from featx.fitting.seen_rows import identify_rows
 from featx.fitting.target_rows import TargetColumns
 from featx.heads.class_weights import ClassWeight, check_class_weight
 from featx.heads.classifier import HeadClassifier, check_options
@@ -198,9 +199,10 @@ def fit_head(  # noqa: PLR0913
         for text in rows.list_notes():
             note(text)
         elsewhere = find_evaluated(opened.list_splits())
+    seen = join_digests([identify_rows(rows.digests, rows.X), rows.learnt_digests])
     rows = replace(rows, X=prepare_rows(rows.X, rows.dims, classifier.scaling))
     classifier.fit(rows.X, rows.y, rows.units, learnt=rows.learnt)
-    head = build_head(classifier, rows)
+    head = build_head(classifier, rows, seen)
     _note_result(classifier, head, rows, elsewhere)
     if before is not None:
         note(describe_growth(before, head))
@@ -223,7 +225,7 @@ def _inherit(before: Head | None, *, C: object, **options: Any) -> dict[str, Any
     return found
 
 
-def build_head(classifier: HeadClassifier, rows: FittingRows) -> Head:
+def build_head(classifier: HeadClassifier, rows: FittingRows, seen: Digests) -> Head:
     """Build the head of a fitted classifier, with all that was learnt beside it.
 
     Parameters
@@ -232,6 +234,8 @@ def build_head(classifier: HeadClassifier, rows: FittingRows) -> Head:
         Classifier that was fitted on the rows.
     rows : FittingRows
         The rows.
+    seen : ndarray of uint64
+        ``(n_images,)``, shortened digests of all that was learnt from.
     """
     codes = np.searchsorted(classifier.classes_, rows.y)
     search = classifier.search_ if classifier.is_held_out_ else None
@@ -258,7 +262,7 @@ def build_head(classifier: HeadClassifier, rows: FittingRows) -> Head:
         cross_validation=summarise_search(
             classifier, rows.y, rows.units, n_learnt=int(rows.learnt.sum())
         ),
-        seen=join_digests([shorten_digests(rows.digests), rows.learnt_digests]),
+        seen=seen,
         unknown=UnknownDetector.fit(
             np.asarray(rows.X, np.float32), codes, rows.units, dims=rows.dims
         ),

@@ -8,7 +8,7 @@ import numpy as np
 
 from featx.cache.side_by_side import Names
 from featx.core.errors import HeadError
-from featx.core.learnt import join_digests, shorten_digests
+from featx.core.learnt import join_digests
 from featx.core.notes import note
 from featx.core.progress import show_progress, stage
 from featx.core.text import count_noun, join_some
@@ -17,6 +17,7 @@ from featx.fitting.comparable import choose_embeddings
 from featx.fitting.inputs import CacheLike, opened_cache
 from featx.fitting.memory import check_memory
 from featx.fitting.rows import FittingRows
+from featx.fitting.seen_rows import identify_rows
 from featx.fitting.target_rows import TargetColumns, TargetRows, choose_target
 from featx.heads.crossing import MIN_UNITS, Crossing
 from featx.heads.kinds import check_strength, get_kind
@@ -132,7 +133,7 @@ def fit_target(  # noqa: PLR0913
         embeddings=rows.embeddings,
         fitted_on=rows.fitted_on,
         cross_validation=None,
-        seen=join_digests([shorten_digests(rows.digests), rows.learnt_digests]),
+        seen=join_digests([identify_rows(rows.digests, rows.X), rows.learnt_digests]),
         # Images of several classes, or of any number, are one kind: they have one mean.
         unknown=UnknownDetector.fit(
             np.asarray(rows.X, np.float32),

@@ -134,7 +134,7 @@ class ScoredRows:
         predicted, probabilities = predict_rows(head, cache, names, rows)
         digests, learnt = cache.read_column("digest"), read_learnt_by(cache, names)
         units = find_units(cache.groups, digests)
-        known = find_seen_rows(cache, head) | learnt
+        known = find_seen_rows(cache, head, names) | learnt
         related = find_related_rows(cache, known)
         return cls(
             subject=subject,

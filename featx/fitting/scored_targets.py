@@ -92,7 +92,7 @@ class ScoredTargets:
         names, target = find_comparable(cache, head, embedding=embedding), head.target
         found = TargetRows.read(cache, target.kind, target.columns, split=split, embeddings=names)
         learnt = read_learnt_by(cache, names)
-        seen = find_seen_rows(cache, head) | learnt
+        seen = find_seen_rows(cache, head, names) | learnt
         related = find_related_rows(cache, seen)
         return cls(
             cache=cache,

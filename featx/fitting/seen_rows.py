@@ -7,18 +7,45 @@ import os
 import numpy as np
 
 from featx.cache.reader import Cache
+from featx.cache.side_by_side import Names, read_joined, read_present_in
+from featx.cache.tables import BLOCK_ROWS
+from featx.core.columns import iter_blocks
+from featx.core.digests import is_known
+from featx.core.learnt import Digests, digest_vectors, find_learnt, shorten_digests
 from featx.core.text import count_noun
-from featx.core.typing import BoolArray
+from featx.core.typing import Array, BoolArray, UInt8Array
 from featx.heads.head import Head
 from featx.heads.units import find_units, spread_over_units
 
 
-def find_seen_rows(cache: Cache, head: Head) -> BoolArray:
+def identify_rows(digests: UInt8Array, X: Array) -> Digests:
+    """Find what rows are known by later: their digests, and those of vectors where there is none.
+
+    Parameters
+    ----------
+    digests : ndarray of uint8
+        ``(n_rows, 32)``, SHA-256 of each image; zeros for one not known.
+    X : ndarray
+        ``(n_rows, dim)``, embeddings as they are stored; several side by side.
+
+    Returns
+    -------
+    ndarray of uint64
+        ``(n_images,)``, ascending; see `shorten_digests`.
+    """
+    unknown = np.flatnonzero(~is_known(digests))
+    named = digests.copy()
+    for block in iter_blocks(len(unknown), BLOCK_ROWS):
+        named[unknown[block]] = digest_vectors(X[unknown[block]])
+    return shorten_digests(named)
+
+
+def find_seen_rows(cache: Cache, head: Head, embeddings: Names) -> BoolArray:
     """Find the rows of a cache that a head, or the network of its embeddings, has learnt from.
 
-    Images are known by their digests. Rows without one, such as imported vectors, count as learnt
-    from if they lie in the cache and in the split that the head was fitted on: nobody can tell that
-    they are others.
+    Images are known by their digests, and rows without one, such as imported vectors, by their
+    vectors. A head of an older featx that knows no vectors has learnt from the rows of the cache
+    and the split that it was fitted on, for all that can be told.
 
     Parameters
     ----------
@@ -26,6 +53,8 @@ def find_seen_rows(cache: Cache, head: Head) -> BoolArray:
         Open cache.
     head : Head
         The head.
+    embeddings : str or sequence of str
+        Names of the embeddings that the head takes.
 
     Returns
     -------
@@ -33,11 +62,17 @@ def find_seen_rows(cache: Cache, head: Head) -> BoolArray:
         ``(n_rows,)``.
     """
     digests, fitted = cache.read_column("digest"), head.fitted_on
-    seen = head.find_seen(digests)
+    seen, unknown = head.find_seen(digests), ~is_known(digests)
+    if len(head.seen):
+        rows = np.flatnonzero(unknown & read_present_in(cache, embeddings))
+        for block in iter_blocks(len(rows), BLOCK_ROWS):
+            named = digest_vectors(read_joined(cache, embeddings, rows[block]))
+            seen[rows[block]] = find_learnt(named, head.seen)
+        return seen
     if os.path.abspath(fitted.cache) != os.path.abspath(cache.path):
         return seen
     is_fitted = np.full(len(cache), True) if fitted.split == "all" else cache.splits == fitted.split
-    found: BoolArray = seen | (is_fitted & ~digests.any(axis=1))
+    found: BoolArray = seen | (is_fitted & unknown)
     return found
 
 

@@ -89,7 +89,8 @@ class Head:
         network of the embeddings had learnt from the rows.
     seen : ndarray of uint64
         ``(n_images,)``, ascending: the first 16 hexadecimal digits of the SHA-256 of each image
-        that the head was fitted on, or that the network of the embeddings has learnt from.
+        that the head was fitted on, or that the network of the embeddings has learnt from; of a
+        row whose image is not known, of its vector as float32.
     temperature : float
         Number that the scores of the classes are divided by before their softmax is taken.
     options : mapping of str to object

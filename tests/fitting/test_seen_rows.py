@@ -29,23 +29,61 @@ def fit(path: Path, split: str) -> Head:
     return featx.fit_head(path, split=split, C=1.0, progress=False)
 
 
+def find_seen(path: Path, head: Head) -> list[int]:
+    with featx.open_cache(path) as cache:
+        return np.flatnonzero(find_seen_rows(cache, head, cache.embeddings)).tolist()
+
+
 @pytest.mark.parametrize(("split", "seen"), [("train", range(16)), ("all", range(24))])
-def test_rows_without_digests_are_known_by_cache_and_split(
-    imported: Path, split: str, seen: range
+def test_rows_without_digests_are_known_by_their_vectors(
+    imported: Path, tmp_path: Path, split: str, seen: range
 ) -> None:
-    with featx.open_cache(imported) as cache:
-        found = find_seen_rows(cache, fit(imported, split))
-    assert np.flatnonzero(found).tolist() == list(seen)
-
-
-def test_rows_without_digests_of_another_cache_are_not_taken_for_those(
-    imported: Path, tmp_path: Path
-) -> None:
-    head = fit(imported, "all")
+    head = fit(imported, split)
+    assert find_seen(imported, head) == list(seen)
     other = tmp_path / "other.h5"
     other.write_bytes(imported.read_bytes())
-    with featx.open_cache(other) as cache:
-        assert not find_seen_rows(cache, head).any()
+    assert find_seen(other, head) == list(seen)
+    featx.split_cache(imported, val=0.5, overwrite=True)
+    assert find_seen(imported, head) == list(seen)
+
+
+def test_rows_without_digests_of_several_embeddings_and_targets_are_known(
+    tmp_path: Path,
+) -> None:
+    rows = [replace(row, digest="") for row in build_rows(["ants", "bees"] * 20, [None] * 40)]
+    X = np.random.default_rng(0).normal(size=(2, 40, 8)).astype(np.float16)
+    vectors = {"one": X[0], "two": X[1]}
+    infos = [build_info("one"), build_info("two")]
+    path = write_vectors(tmp_path / "two.h5", infos, rows, vectors, dtype="float16")
+    names = ["two", "one"]
+    head = featx.fit_head(path, embedding=names, scaling="l2", C=1.0, progress=False)
+    with featx.open_cache(path) as cache:
+        assert find_seen_rows(cache, head, names).all()
+        numbers = {key: float(n) for n, key in enumerate(cache.ids)}
+    featx.label_cache(path, numbers, field="weight")
+    head = featx.fit_head(path, target="weight", embedding="one", C=1.0, progress=False)
+    with featx.open_cache(path) as cache:
+        assert find_seen_rows(cache, head, "one").all()
+
+
+def test_a_head_that_knows_no_vectors_goes_by_cache_and_split(
+    imported: Path, tmp_path: Path
+) -> None:
+    head = fit(imported, "train")
+    old = replace(head, seen=head.seen[:0])
+    assert find_seen(imported, old) == list(range(16))
+    other = tmp_path / "other.h5"
+    other.write_bytes(imported.read_bytes())
+    assert find_seen(other, old) == []
+
+
+def test_an_old_head_is_not_scored_on_its_rows_after_another_split(imported: Path) -> None:
+    head = fit(imported, "train")
+    featx.split_cache(imported, val=0.5, seed=3, overwrite=True)
+    with featx.open_cache(imported) as cache:
+        n_old = int((cache.splits[:16] == "val").sum())
+    with pytest.warns(featx.FeatxWarning, match=f"^{n_old} of 12 rows were used to fit the head"):
+        assert featx.evaluate(head, imported).n_seen == n_old > 0
 
 
 def test_imported_rows_that_were_fitted_on_are_told(imported: Path) -> None:
@@ -64,7 +102,7 @@ def test_rows_of_groups_that_were_fitted_on_are_told(make_cache: MakeCache) -> N
         scores = featx.evaluate(head, path)
     assert (scores.n_related, scores.n_seen) == (2, 0)
     with featx.open_cache(path) as cache:
-        seen = find_seen_rows(cache, head)
+        seen = find_seen_rows(cache, head, cache.embeddings)
         related = find_related_rows(cache, seen)
         assert related is not None
         assert np.flatnonzero(related).tolist() == [40, 41]
