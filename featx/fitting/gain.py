@@ -29,14 +29,14 @@ def measure_gain(cache: Cache, before: Head, after: Head, *, seed: int) -> Label
     Raises
     ------
     HeadError
-        If the later head has learnt from fewer rows.
+        If the later head has not learnt from more rows.
     """
     n_before, n_after = before.fitted_on.n_rows, after.fitted_on.n_rows
-    if n_after < n_before:
+    if n_after <= n_before:
         raise HeadError(
             subject="previous",
-            expected=f"a head of at most the {count_noun(n_after, 'label')} of the later one",
-            got=f"one of {n_before:,}",
+            expected=f"a head of fewer labels than the {n_after:,} of the later one",
+            got=f"one of {count_noun(n_before, 'label')}",
             remedy="Pass the earlier head as previous, and the later one as head.",
         )
     heads = {"previous": before, "head": after}

@@ -71,7 +71,7 @@ LINES = [
     "import vectors.npy -o imported.h5",
     "backbones mobilenet_v2",
     "backbones mini --blocks",
-    "suggest unlabelled.h5 --head head.joblib --previous head.joblib -n 2",
+    "suggest unlabelled.h5 --head head.joblib --previous few.joblib -n 2",
     "verify photos.h5",
     "advise large.h5",
 ]
@@ -120,7 +120,9 @@ def place(
     photos: Path, photos_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_cli: Any
 ) -> Path:
     monkeypatch.chdir(tmp_path)
-    fit_head("photos.h5", "head.joblib", C=1.0)
+    head = fit_head("photos.h5", "head.joblib", C=1.0)
+    few = dataclasses.replace(head.fitted_on, n_rows=head.fitted_on.n_rows - 1)
+    dataclasses.replace(head, fitted_on=few).save("few.joblib")
     with open_cache("photos.h5") as cache:
         sizes = {key: number for number, key in enumerate(cache.ids)}
     shutil.copy("photos.h5", "unlabelled.h5")

@@ -202,8 +202,10 @@ def test_gain_of_the_last_labels_is_told(tmp_path: Path, truth: list[str]) -> No
     assert gain is not None
     assert (gain.n_more, gain.scores.n_rows) == (74, 100)
     assert suggest(path, second, n=2).gain is None
-    with pytest.raises(HeadError, match=r"at most the \d+ labels of the later one, got one of"):
+    with pytest.raises(HeadError, match="fewer labels than the 6 of the later one, got one of 80"):
         suggest(path, first, n=2, previous=second)
+    with pytest.raises(HeadError, match=r"fewer labels than the 80 of .*, got one of 80 labels"):
+        suggest(path, second, n=2, previous=second)
     with pytest.raises(HeadError, match="a later head beside it"):
         suggest(path, n=2, previous=first)
 
