@@ -63,7 +63,7 @@ def list_commands(
     paths = list_cache_paths(cache)
     parts = zip(cache.members, paths, strict=True) if len(paths) > 1 else [(cache, paths[0])]
     commands = [
-        (f"Embed the images: {name}", _write_extract(part, part.get_info(name), path))
+        (f"Embed the images: {name}", write_extract(part, part.get_info(name), path))
         for part, path in parts
         for name in part.embeddings
         if not part.get_info(name).fingerprint.is_imported
@@ -91,8 +91,18 @@ def _list_said(cache: Cache, paths: Sequence[str]) -> list[Command]:
     return [(text, write_command("info", *paths))]
 
 
-def _write_extract(cache: Cache, info: EmbeddingInfo, path: str) -> str:
-    """Write the command that makes an embedding."""
+def write_extract(cache: Cache, info: EmbeddingInfo, path: str) -> str:
+    """Write the command that makes an embedding, or the vectors that it lacks.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache of one file.
+    info : EmbeddingInfo
+        The embedding.
+    path : str
+        Path of the file.
+    """
     made, origin = info.fingerprint, info.provenance.origin
     sources = [cache.source] if os.path.exists(cache.source) else cache.source.split(", ")
     words = ["extract", *sources, "-o", path, "--backbone", made.backbone]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from featx.analytics.audit_report import AuditReport
+from featx.analytics.pool import Pool
 from featx.cache.reader import Cache
 from featx.core.text import count_noun, show_text
 from featx.core.typing import Split, list_choices
@@ -13,7 +14,7 @@ from featx.fitting.evaluate import find_evaluated
 from featx.fitting.split import VAL
 from featx.report.collect_curve import CollectedCurve
 from featx.report.collect_heads import ScoredHead
-from featx.report.commands import Command, write_command
+from featx.report.commands import Command, write_command, write_extract
 from featx.report.contents import HeadPair
 from featx.report.locations import list_cache_paths
 from featx.report.parted_copies import find_parted_copies
@@ -147,7 +148,11 @@ def list_next_steps(
     """
     paths = list_cache_paths(cache)
     named = ("--embedding", embedding) if len(cache.embeddings) > 1 else ()
-    n_plain = int((cache.labels == "").sum())
+    info = cache.get_info(embedding)
+    n_open = len(Pool.read(cache, info.name).rows)
+    is_labelled = cache.labels != ""
+    present = cache.read_present(info.name)
+    lacks_vectors = not (present & is_labelled if is_labelled.any() else present).any()
     steps: list[Command] = []
     if len(cache.read_ledger()):
         steps.append(
@@ -160,21 +165,21 @@ def list_next_steps(
     together = ("--together", "similar", *named) if has_copies else ()
     split = _write_split(cache, splits, paths, together)
     steps += _list_audit_steps(audited, paths, named, split)
+    if lacks_vectors:
+        who = "no labelled row" if present.any() else "no row"
+        can_embed = len(paths) == 1 and not info.fingerprint.is_imported
+        extract = write_extract(cache, info, paths[0]) if can_embed else ""
+        steps.append((f"Embed the images: {who} has a vector in embedding {info.name}.", extract))
     if len(classes) < 2:
-        steps.append(
-            (
-                "Label rows of at least two classes: write the labels into the table, and pass it "
-                "to featx label.",
-                write_command("suggest", *paths, *named, "-o", "next.csv"),
-            )
-        )
-        return steps
+        return steps + _list_label_steps(classes, paths, named, n_open=n_open)
     if not find_evaluated(splits):
         whole = " that keeps duplicates together" if has_copies else ""
         told = (
             f"Record a split{whole}, so that heads can be judged by rows that they have not seen."
         )
         steps.append((told, split))
+    if lacks_vectors:
+        return steps
     if not heads and not n_targets:
         words = ("fit-head", *paths, *named, "-o", "head.joblib")
         steps.append(
@@ -183,8 +188,22 @@ def list_next_steps(
     if any(_has_mistakes(one) for one in heads):
         told = "Look at the most confident mistakes: some may be right, with a wrong label."
         steps.append((told, ""))
-    has_network = not cache.get_info(embedding).fingerprint.is_imported
-    return steps + _list_curve_steps(curve, paths, named, n_plain=n_plain, has_network=has_network)
+    has_network = not info.fingerprint.is_imported
+    return steps + _list_curve_steps(curve, paths, named, n_open=n_open, has_network=has_network)
+
+
+def _list_label_steps(
+    classes: Sequence[str], paths: Sequence[str], named: Sequence[str], *, n_open: int
+) -> list[Command]:
+    """List what to do without two classes: to label rows, if any may be labelled next."""
+    if not n_open and classes:
+        name = show_text(classes[0], MAX_CLASS)
+        return [(f"Add images of another class: all labels are {name}.", "")]
+    told = (
+        "Label rows of at least two classes: write the labels into the table, and pass it to featx "
+        "label."
+    )
+    return [(told, write_command("suggest", *paths, *named, "-o", "next.csv") if n_open else "")]
 
 
 def _write_split(
@@ -248,11 +267,11 @@ def _list_curve_steps(
     paths: Sequence[str],
     named: Sequence[str],
     *,
-    n_plain: int,
+    n_open: int,
     has_network: bool,
 ) -> list[Command]:
     """List what follows from a learning curve of all rows; only a network can be fine-tuned."""
-    suggest = write_command("suggest", *paths, *named, "-o", "next.csv") if n_plain else ""
+    suggest = write_command("suggest", *paths, *named, "-o", "next.csv") if n_open else ""
     advise = write_command("advise", *paths, *named)
     if collected.is_flattered:
         told = "Drop duplicates before you ask whether more labels or fine-tuning would help: "
@@ -264,7 +283,7 @@ def _list_curve_steps(
     interval = collected.curve.points[-1].step_ci95
     if interval is not None and interval[0] > 0 and collected.curve.is_sure:
         low, high = (f"{100 * end:+.1f}" for end in interval)
-        more = "" if n_plain else " No row is left to label: extract more images."
+        more = "" if n_open else " No row is left to label: extract more images."
         steps.append(
             (
                 "Label more rows: the last doubling changed the accuracy by "

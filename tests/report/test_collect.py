@@ -71,7 +71,8 @@ def list_steps(path: Path, curve: CollectedCurve, **options: Any) -> list[tuple[
     with featx.open_cache(path) as cache:
         found = {"heads": [], "audited": None, "embedding": "tiny"} | options
         splits = found.pop("splits", ["train", "val"])
-        return list_next_steps(cache, CLASSES, splits, curve=curve, **found)
+        classes = found.pop("classes", CLASSES)
+        return list_next_steps(cache, classes, splits, curve=curve, **found)
 
 
 @pytest.mark.parametrize(("low", "helps"), [(0.01, True), (-0.01, False)])
@@ -188,6 +189,35 @@ def test_without_splits_and_heads_these_are_the_steps(make_cache: MakeCache) -> 
         )
     commands = [command.split()[1] for _, command in steps]
     assert commands == ["audit", "split", "fit-head", "advise"]
+
+
+def write_labelled(path: Path, labels: list[str | None], *, n_vectors: int) -> Path:
+    """Write a cache of such labels whose first rows have a vector."""
+    X = np.random.default_rng(0).normal(size=(len(labels), 8)).astype(np.float32)
+    X[n_vectors:] = np.nan
+    rows = build_rows(labels, [None] * len(labels))
+    return write_vectors(path, [build_info()], rows, {"tiny": X})
+
+
+def test_with_labels_of_one_class_the_step_can_be_taken(tmp_path: Path) -> None:
+    path = write_labelled(tmp_path / "one.h5", ["ants"] * 10, n_vectors=10)
+    steps = list_steps(path, NO_CURVE, classes=["ants"], splits=[])
+    assert steps[-1] == ("Add images of another class: all labels are ants.", "")
+    path = write_labelled(tmp_path / "open.h5", ["ants"] * 9 + [None], n_vectors=10)
+    told, command = list_steps(path, NO_CURVE, classes=["ants"], splits=[])[-1]
+    assert told.startswith("Label rows of at least two classes")
+    assert command == f"featx suggest {path} -o next.csv"
+
+
+@pytest.mark.parametrize(("n_vectors", "who"), [(0, "no row"), (10, "no labelled row")])
+def test_without_vectors_these_are_the_step(tmp_path: Path, n_vectors: int, who: str) -> None:
+    labels: list[str | None] = [None] * 10 + ["ants", "bees"] * 10
+    path = write_labelled(tmp_path / "few.h5", labels, n_vectors=n_vectors)
+    steps = list_steps(path, NO_CURVE, splits=[])
+    assert steps[1][0] == f"Embed the images: {who} has a vector in embedding tiny."
+    assert steps[1][1].startswith(f"featx extract generated -o {path} --backbone tiny")
+    words = [command.split()[1] for _, command in steps if command]
+    assert words == ["audit", "extract", "split"]
 
 
 def test_a_split_without_held_out_rows_has_to_be_recorded_anew(make_cache: MakeCache) -> None:
