@@ -35,7 +35,7 @@ from featx.heads.head_file import is_head_file
 from featx.heads.kinds import KINDS, choose_measure, get_kind
 from featx.heads.repeats import score_repeats
 from featx.heads.side_by_side import prepare_rows
-from featx.heads.unknown import UnknownDetector
+from featx.heads.unknown import LACKING, UnknownDetector
 
 
 def fit_head(  # noqa: PLR0913
@@ -289,6 +289,8 @@ def _note_result(
                 f"{name} {classifier.C_:.3g} is an end of what was tried, {values[0]:.0e} to "
                 f"{values[-1]:.0e}: beyond it may be better"
             )
+    if head.unknown is None:
+        note(LACKING)
     if rows.fitted_on.n_learnt:
         note(_describe_learnt(rows, classifier, name, elsewhere))
 

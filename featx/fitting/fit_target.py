@@ -28,7 +28,7 @@ from featx.heads.several import SeveralScores
 from featx.heads.splits import check_seed
 from featx.heads.target_head import TargetHead, TargetScores
 from featx.heads.targets import MIN_ROWS, N_NAMED, Target, find_learnable
-from featx.heads.unknown import UnknownDetector
+from featx.heads.unknown import LACKING, UnknownDetector
 
 NAMES = {"several": "logreg", "number": "ridge"}
 """Kind of the head by the kind of its target."""
@@ -125,6 +125,11 @@ def fit_target(  # noqa: PLR0913
         held = f"the held-out scores are of the {n_scored:,} others only"
         advice = held if scores else "score on rows that it has not learnt from"
         note(f"{n_learnt:,} of {n_rows:,} rows were learnt from by the network: {advice}")
+    # Images of several classes, or of any number, are one kind: they have one mean.
+    codes = np.zeros(len(rows.y), np.int64)
+    unknown = UnknownDetector.fit(np.asarray(rows.X, np.float32), codes, rows.units, dims=rows.dims)
+    if unknown is None:
+        note(LACKING)
     return TargetHead(
         estimator=fit.pipeline,
         kind=NAMES[kind],
@@ -134,13 +139,7 @@ def fit_target(  # noqa: PLR0913
         fitted_on=rows.fitted_on,
         cross_validation=None,
         seen=join_digests([identify_rows(rows.digests, rows.X), rows.learnt_digests]),
-        # Images of several classes, or of any number, are one kind: they have one mean.
-        unknown=UnknownDetector.fit(
-            np.asarray(rows.X, np.float32),
-            np.zeros(len(rows.y), np.int64),
-            rows.units,
-            dims=rows.dims,
-        ),
+        unknown=unknown,
         target=made,
         held_out=scores,
     )

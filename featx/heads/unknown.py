@@ -10,7 +10,6 @@ from typing import Any, Self
 import numpy as np
 
 from featx.core.errors import HeadError
-from featx.core.notes import note
 from featx.core.typing import Array, BoolArray, Float32Array, Float64Array, IntArray
 from featx.heads.covariance import CovarianceMetric, fit_covariance, measure_squares
 from featx.heads.left_out import measure_left_out
@@ -24,8 +23,11 @@ DEFAULT_RATE = 0.01
 MAX_ROWS = 10_000
 """Rows that a detector is fitted on at most: a rate of 0.01 is then known to 0.001."""
 
-LACKING = "unknown images cannot be told"
-"""Begin of the note that a head has no detector."""
+LACKING = (
+    "unknown images cannot be told: no class has rows of two units, or the embeddings do not differ "
+    "within a class once they have length 1"
+)
+"""What a person should know of a head without a detector."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,7 +98,7 @@ class UnknownDetector:
         *,
         dims: Sequence[int] | None = None,
     ) -> Self | None:
-        """Fit a detector, in closed form; a note says why there is none.
+        """Fit a detector, in closed form.
 
         Parameters
         ----------
@@ -124,12 +126,10 @@ class UnknownDetector:
         Z = scale_embeddings(np.asarray(X)[chosen], dims)
         covariance = fit_covariance(Z, codes)
         if covariance is None:
-            note(f"{LACKING}: embeddings of length 1 do not differ within a class")
             return None
         left_out = measure_left_out(covariance, Z, codes, units)
         is_measured = np.isfinite(left_out)
         if not is_measured.any():
-            note(f"{LACKING}: no class has rows of two units")
             return None
         middle = float(np.median(left_out[is_measured])) or 1.0
         left_out[~is_measured] = _enlarge(left_out, codes, units, n_drawn=int((~is_measured).sum()))

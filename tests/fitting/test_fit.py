@@ -327,7 +327,7 @@ def test_fit_head_on_a_column_that_hides_the_others_tells_that_nothing_is_unknow
         X = cache.read_vectors()
     X[:, 3] = 1.7e9 + 1e5 * np.arange(len(X))
     rewrite_values(cache_path, "embeddings/tiny/vectors", X)
-    with pytest.warns(FeatxWarning, match=r"^unknown images cannot be told: embeddings of length"):
+    with pytest.warns(FeatxWarning, match=r"^unknown images cannot be told: "):
         assert fit_head(cache_path, C=1.0).unknown is None
 
 
