@@ -5,8 +5,9 @@ The rule, and the measurement behind it:
 1. Heads are fitted on a growing part of the rows of each fold, and every row is scored by heads
    that have not seen it: the learning curve, each point with its interval.
 2. If neither the accuracy can be told from that of always saying the most frequent class nor the
-   balanced accuracy from chance, the head has learnt nothing: look at the labels first. If the
-   accuracy is not clearly above that of the most frequent class, nothing is promised.
+   balanced accuracy from chance, and one of them ends nearer to chance than to a perfect head, the
+   head has learnt nothing: look at the labels first. If the accuracy is not clearly above that of
+   the most frequent class, nothing is promised.
 3. Fine-tuning removes a share of the errors of the frozen head. `MEASURED` holds that share by the
    number of rows per class, with its range over seeds, on several data sets; between two measured
    numbers of rows it is interpolated over their logarithm. The share times the errors at the end of
@@ -55,8 +56,8 @@ class Advice:
         Share of the rows that are of the most frequent class: the accuracy of a head that always
         says this class. None without a curve.
     is_chance : bool
-        Whether the last accuracy of the curve cannot be told from chance: the head has learnt
-        nothing.
+        Whether the last accuracy of the curve cannot be told from chance, and lies nearer to it
+        than to a perfect head: the head has learnt nothing.
     gain_top, gain_more : Spread
         Gain in accuracy over the frozen head if the data behave as those that were measured, of one
         block and of half of the blocks, with its range; NaN without a curve, or if its last
@@ -274,10 +275,11 @@ def _describe_chance(curve: LearningCurve) -> tuple[str, ...]:
             "The head has learnt nothing that can be told from chance: look at the labels first, "
             "whether they are those of the images.",
         )
+    more = "add images of other groups" if curve.n_single_classes else "label more rows"
     return (
         told,
-        "That is too near to build on, so that nobody can tell what fine-tuning would bring: label "
-        "more rows, or look at the labels.",
+        "That is too near to build on, so that nobody can tell what fine-tuning would bring: "
+        f"{more}, or look at the labels.",
     )
 
 

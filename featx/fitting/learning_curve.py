@@ -13,7 +13,7 @@ from featx.core.progress import open_bar
 from featx.core.text import join_some
 from featx.core.typing import Array, BoolArray, IntArray, SplitChoice
 from featx.fitting.curve_rows import read_curve_rows
-from featx.fitting.inputs import N_SHOWN, CacheLike, opened_cache
+from featx.fitting.inputs import N_SHOWN, CacheLike, list_single_classes, opened_cache
 from featx.heads.classifier import HeadClassifier
 from featx.heads.intervals import (
     estimate_balanced_interval,
@@ -74,6 +74,9 @@ class LearningCurve:
         Number of classes. One over it is the balanced accuracy of chance.
     n_rows : int
         Number of rows that each point scores.
+    n_single_classes, n_single_rows : int
+        Number of classes that cannot be held out, because all of their rows are one unit, and of
+        these rows: they count as wrong, whatever the head has learnt.
 
     See Also
     --------
@@ -86,12 +89,24 @@ class LearningCurve:
     balanced_ci95: tuple[float, float]
     n_classes: int
     n_rows: int
+    n_single_classes: int = 0
+    n_single_rows: int = 0
 
     @property
     def is_chance(self) -> bool:
-        """Whether neither accuracy nor balanced accuracy can be told from chance."""
-        low = self.points[-1].accuracy_ci95[0]
-        return low <= self.majority_accuracy and self.balanced_ci95[0] <= 1 / self.n_classes
+        """Whether the head has learnt nothing: it is not above chance, and nowhere near the best.
+
+        Neither accuracy nor balanced accuracy can be told from chance, and the interval of one of
+        them ends below half of the way from chance to what a perfect head would reach. Of too few
+        rows that can be held out, the interval holds a good head, too.
+        """
+        plain = self.points[-1].accuracy_ci95
+        best = 1 - self.n_single_rows / self.n_rows, 1 - self.n_single_classes / self.n_classes
+        chance = self.majority_accuracy, 1 / self.n_classes
+        measured = [*zip((plain, self.balanced_ci95), chance, best, strict=True)]
+        return all(low <= guess for (low, _), guess, _ in measured) and any(
+            high < (guess + most) / 2 and guess < most for (_, high), guess, most in measured
+        )
 
     @property
     def is_sure(self) -> bool:
@@ -215,6 +230,7 @@ def draw_curve(
         If there are fewer than two classes, or too few rows of them.
     """
     codes = np.unique(y, return_inverse=True)[1]
+    single = list_single_classes(y, units)
     counts = np.bincount(codes)
     folds = build_folds(codes, units, n_folds=N_FOLDS, seed=seed) if len(counts) > 1 else []
     # A row whose class lies in its fold alone counts as wrong; but some must be learnable.
@@ -268,6 +284,8 @@ def draw_curve(
         ),
         n_classes=len(counts),
         n_rows=len(y),
+        n_single_classes=len(single),
+        n_single_rows=int(np.isin(y, single).sum()),
     )
 
 

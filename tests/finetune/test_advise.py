@@ -227,20 +227,21 @@ def test_choose_blocks_names_a_gain_only_if_it_is_one_at_both_ends(gain: Spread,
 
 
 @pytest.mark.parametrize(
-    ("half", "balanced", "is_chance", "is_sure"),
+    ("accuracy", "half", "balanced", "is_chance", "is_sure"),
     [
-        (0.26, 0.05, True, False),
-        (0.24, 0.05, False, False),
-        (0.26, 0.15, False, False),
-        (0.13, 0.15, False, False),
-        (0.12, 0.15, False, True),
+        (0.6, 0.14, 0.05, True, False),
+        (0.6, 0.16, 0.05, False, False),
+        (0.75, 0.24, 0.05, False, False),
+        (0.6, 0.14, 0.15, False, False),
+        (0.75, 0.13, 0.15, False, False),
+        (0.75, 0.12, 0.15, False, True),
     ],
-    ids=["chance", "above", "balanced-above", "too-near", "clear"],
+    ids=["chance", "too-few", "above", "balanced-above", "too-near", "clear"],
 )
 def test_choose_blocks_promises_only_what_lies_clearly_above_the_majority(
-    half: float, balanced: float, is_chance: bool, is_sure: bool
+    accuracy: float, half: float, balanced: float, is_chance: bool, is_sure: bool
 ) -> None:
-    curve = build_curve(build_point(100, 0.75, half=half), majority=0.5, balanced=balanced)
+    curve = build_curve(build_point(100, accuracy, half=half), majority=0.5, balanced=balanced)
     assert (curve.is_chance, curve.is_sure) == (is_chance, is_sure)
     choice = choose_blocks(100, curve, measured=[measure((100, 0.5, 0.9))])
     text = " ".join(choice.reasons)
@@ -252,6 +253,17 @@ def test_choose_blocks_promises_only_what_lies_clearly_above_the_majority(
     if not is_sure:
         assert "points" not in text
         assert "always says the most frequent class for 50.0 %" in text
+
+
+def test_classes_that_cannot_be_held_out_are_not_what_a_head_has_not_learnt() -> None:
+    y = np.repeat(["ant", "bee", "cat", "dog"], 20)
+    X = np.random.default_rng(0).normal(size=(80, 8)) + 9 * np.eye(8)[np.repeat(np.arange(4), 20)]
+    units = np.concatenate([np.repeat([0, 1, 2], 20), np.arange(10, 20), np.arange(10, 20)])
+    curve = draw_curve(X, y, units, seed=0, subject="rows")
+    assert (curve.n_single_classes, curve.n_single_rows) == (3, 60)
+    assert curve.points[-1].accuracy == 0.25
+    assert not curve.is_chance
+    assert "add images of other groups" in choose_blocks(20, curve).reasons[-1]
 
 
 def draw_noise(n_rows: int, mode: str, seed: int) -> tuple[Array, StrArray, IntArray | None]:
@@ -272,7 +284,8 @@ def draw_noise(n_rows: int, mode: str, seed: int) -> tuple[Array, StrArray, IntA
 def test_random_labels_promise_nothing(mode: str, seed: int) -> None:
     X, y, units = draw_noise(100, mode, seed)
     curve = draw_curve(X, y, units, seed=seed, subject="rows")
-    assert curve.is_chance
+    assert not curve.is_sure
+    assert curve.is_chance or mode == "groups"  # of ten units, nobody can tell
     assert choose_blocks(50, curve).part == "none"
 
 
