@@ -96,10 +96,13 @@ def describe_others(account: Pool | Suggestions) -> str:
     account : Pool or Suggestions
         Numbers of these rows.
     """
+    alike = "a copy of another row, or of its group"
+    if account.n_alike > 1:
+        alike = "copies of other rows, or of their groups"
     others = [
         (account.n_labelled, "labelled"),
-        (account.n_held_out, "in val or test"),
+        (account.n_held_out, "in val or test, or of a group or file there"),
         (account.n_without_vector, "without a vector"),
-        (account.n_alike, "copies, or of the group, of another row"),
+        (account.n_alike, alike),
     ]
     return "".join(f", {n:,} {text}" for n, text in others if n)

@@ -22,7 +22,7 @@ from featx.core.typing import BoolArray, Float64Array, IntArray, StrArray
 from featx.fitting.alike import MIN_REFERENCES, find_alike
 from featx.fitting.comparable import find_comparable
 from featx.fitting.inputs import check_known, describe_unknown
-from featx.fitting.left_out import LeftOut, describe_untested
+from featx.fitting.left_out import LeftOut, choose_verb, describe_untested
 from featx.fitting.seen_rows import (
     count_related,
     describe_related,
@@ -235,8 +235,9 @@ class ScoredRows:
             notes.append(f"{describe_seen(self.seen, self.learnt)}: their scores are too high")
         notes.append(describe_related(self.related))
         if n_alike:
+            verb = "looks" if n_alike == 1 else "look"
             notes.append(
-                f"{n_alike:,} of {count_noun(len(self.rows), 'row')} look like rows that were "
+                f"{n_alike:,} of {count_noun(len(self.rows), 'row')} {verb} like rows that were "
                 "fitted on, such as images that were saved once more: their scores are too high"
             )
         notes.append(describe_unknown(self.y, self.classes))
@@ -286,6 +287,6 @@ def describe_seen(seen: BoolArray, learnt: BoolArray) -> str:
         ``(n_rows,)``, rows that the network has learnt from.
     """
     n_learnt, n_fitted = int(learnt.sum()), int((seen & ~learnt).sum())
-    parts = [f"{n_learnt:,} of {len(seen):,} rows were learnt from by the network"] * bool(n_learnt)
-    parts += [f"{n_fitted:,} of {len(seen):,} rows were used to fit the head"] * bool(n_fitted)
-    return ", and ".join(parts)
+    told = [(n_learnt, "learnt from by the network"), (n_fitted, "used to fit the head")]
+    rows = count_noun(len(seen), "row")
+    return ", and ".join(f"{n:,} of {rows} {choose_verb(n)} {how}" for n, how in told if n)

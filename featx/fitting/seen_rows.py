@@ -129,8 +129,8 @@ def describe_related(related: BoolArray | None) -> str:
     """
     if related is None or not related.any():
         return ""
-    verb = "is" if related.sum() == 1 else "are"
+    verb, scores = ("is", "its score") if related.sum() == 1 else ("are", "their scores")
     return (
         f"{related.sum():,} of {count_noun(len(related), 'row')} {verb} of groups of which other "
-        "rows were learnt from: their scores may be too high"
+        f"rows were learnt from: {scores} may be too high"
     )

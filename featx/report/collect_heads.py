@@ -112,8 +112,10 @@ def score_head(
     if unseen is not None:
         notes = scored.list_notes(scored.count_alike(cache))
         if len(unseen.rows) < len(scored.rows):
+            n_others = len(unseen.rows)
+            verb = "is" if n_others == 1 else "are"
             notes.append(
-                f"Only the other {count_noun(len(unseen.rows), 'row')} are scored and shown here"
+                f"Only the other {count_noun(n_others, 'row')} {verb} scored and shown here"
             )
         return ScoredHead(
             name=name,

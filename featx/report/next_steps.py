@@ -49,7 +49,9 @@ def list_summary(
     """
     n_labelled = int((cache.labels != "").sum())
     of_classes = f" of {count_noun(len(classes), 'class')}" if classes else ""
-    named = f", splits {', '.join(splits)}" if splits else ", no splits"
+    named = ", no splits"
+    if splits:
+        named = f", {'split' if len(splits) == 1 else 'splits'} {', '.join(splits)}"
     told = [
         f"{count_noun(len(cache), 'row')}, {n_labelled:,} labelled{of_classes}{named}; "
         f"embeddings: {', '.join(cache.embeddings)}."

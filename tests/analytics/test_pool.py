@@ -26,8 +26,8 @@ def test_each_row_is_counted_once(tmp_path: Path) -> None:
     assert counts == (2, 2, 2, 1)
     assert sum(counts) + len(pool.rows) == pool.n_rows == 10
     assert pool.describe() == (
-        "of 10 rows, 3 may be labelled next, 2 labelled, 2 in val or test, 2 without a vector, "
-        "1 copies, or of the group, of another row"
+        "of 10 rows, 3 may be labelled next, 2 labelled, 2 in val or test, or of a group or file "
+        "there, 2 without a vector, 1 a copy of another row, or of its group"
     )
 
 
@@ -39,3 +39,4 @@ def test_of_copies_one_is_open(tmp_path: Path) -> None:
         pool = Pool.read(cache, "tiny")
     assert pool.rows.tolist() == [0, 1]
     assert pool.n_alike == 2
+    assert pool.describe().endswith("2 copies of other rows, or of their groups")

@@ -56,10 +56,11 @@ def test_earlier_head_tells_whether_to_go_on(
     unlabelled: Path, run_cli: Any, tmp_path: Path
 ) -> None:
     fit_head(unlabelled, tmp_path / "1.joblib", C=1e-6)
+    label_cache(unlabelled, {"bees/004.jpg": "bees", "ants/005.jpg": "ants"}, author="ada")
     fit_head(unlabelled, tmp_path / "3.joblib", C=1.0)
     words = ["--head", tmp_path / "3.joblib", "--previous", tmp_path / "1.joblib"]
     result = run_cli("suggest", unlabelled, "-n", 2, *words)
-    assert "the last 0 labels changed the accuracy by" in result.out
+    assert "the last 2 labels changed the accuracy by" in result.out
     run_cli("suggest", unlabelled, *words[2:]).check_error("--head", code=2)
 
 
