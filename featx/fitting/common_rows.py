@@ -11,6 +11,7 @@ from featx.core.notes import note
 from featx.core.text import count_noun, join_some
 from featx.core.typing import IntArray
 from featx.fitting.left_out import LeftOut, choose_verb, describe_lacking
+from featx.fitting.same_vectors import digest_rows, find_all_units
 from featx.fitting.seen_rows import (
     count_related,
     describe_related,
@@ -18,7 +19,6 @@ from featx.fitting.seen_rows import (
     find_seen_rows,
 )
 from featx.heads.head import Head
-from featx.heads.units import find_units
 
 
 def choose_common(cache: Cache, embeddings: Sequence[str], split: str) -> tuple[IntArray, int]:
@@ -67,6 +67,17 @@ def choose_common(cache: Cache, embeddings: Sequence[str], split: str) -> tuple[
     return rows, len(labelled)
 
 
+def list_all_names(embeddings: Mapping[str, Sequence[str]]) -> list[str]:
+    """List the names of all embeddings that several candidates read, each once.
+
+    Parameters
+    ----------
+    embeddings : mapping of str to sequence of str
+        Names of the embeddings that each candidate reads.
+    """
+    return list(dict.fromkeys(name for names in embeddings.values() for name in names))
+
+
 def choose_unseen(
     cache: Cache, heads: Mapping[str, Head], embeddings: Mapping[str, Sequence[str]], split: str
 ) -> tuple[IntArray, int, int | None]:
@@ -97,7 +108,7 @@ def choose_unseen(
     CacheError
         If there are no such rows.
     """
-    names = list(dict.fromkeys(name for taken in embeddings.values() for name in taken))
+    names = list_all_names(embeddings)
     rows, n_all = choose_common(cache, names, split)
     known = read_learnt_by(cache, names)
     by_head = {name: find_seen_rows(cache, head, embeddings[name]) for name, head in heads.items()}
@@ -127,7 +138,7 @@ def choose_unseen(
     return rows, n_all - len(rows), count_related(of_rows)
 
 
-def find_units_of(cache: Cache, rows: IntArray) -> IntArray | None:
+def find_units_of(cache: Cache, rows: IntArray, embeddings: Sequence[str]) -> IntArray | None:
     """Find the units of some rows of a cache, which rows that are left out join too.
 
     Parameters
@@ -136,11 +147,13 @@ def find_units_of(cache: Cache, rows: IntArray) -> IntArray | None:
         Open cache.
     rows : ndarray of int64
         ``(n_rows,)``, the rows.
+    embeddings : sequence of str
+        Names of the embeddings in which each has a vector.
 
     Returns
     -------
     ndarray of int64 or None
         ``(n_rows,)``, the unit of each row; None if no rows of the cache belong together.
     """
-    units = find_units(cache.groups, cache.read_column("digest"))
+    units = find_all_units(cache, rows, digest_rows(cache, embeddings, rows))
     return None if units is None else units[rows]

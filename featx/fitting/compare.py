@@ -16,11 +16,7 @@ from featx.core.notes import note
 from featx.core.progress import show_progress
 from featx.core.recognise import check_order
 from featx.core.typing import IntArray, Scaling, check_choice
-from featx.fitting.common_rows import (
-    choose_common,
-    choose_unseen,
-    find_units_of,
-)
+from featx.fitting.common_rows import choose_common, choose_unseen, find_units_of, list_all_names
 from featx.fitting.comparable import choose_embeddings, find_comparable
 from featx.fitting.evaluate import choose_evaluated
 from featx.fitting.inputs import (
@@ -32,6 +28,7 @@ from featx.fitting.inputs import (
     read_class_head,
 )
 from featx.fitting.memory import check_memory, count_fit_bytes
+from featx.fitting.same_vectors import digest_rows, find_all_units
 from featx.fitting.scored_rows import predict_rows
 from featx.heads.candidates import Candidate, HeadComparison, compare_candidates
 from featx.heads.class_weights import ClassWeight, check_class_weight
@@ -41,7 +38,7 @@ from featx.heads.kinds import choose_measure, get_kind, list_kinds
 from featx.heads.search import Search
 from featx.heads.side_by_side import prepare_rows
 from featx.heads.splits import check_seed
-from featx.heads.units import find_units, spread_over_units
+from featx.heads.units import spread_over_units
 
 
 def compare_heads(
@@ -137,7 +134,7 @@ def compare_heads(
                 )
             )
         y = opened.labels[rows]
-        units = find_units_of(opened, rows)
+        units = find_units_of(opened, rows, list_all_names(embeddings))
     weighs = any(head.measure == "balanced_accuracy" for head in read.values())
     found = compare_candidates(
         y,
@@ -231,15 +228,16 @@ def compare_kinds(  # noqa: PLR0913
     with show_progress(progress), opened_cache(cache) as opened:
         split = split or ("train" if opened.list_splits() else "all")
         compared = _choose_embeddings(opened, embeddings)
-        names = list(dict.fromkeys(name for taken in compared.values() for name in taken))
+        names = list_all_names(compared)
         subject = f"{opened.path}, split {split}"
         rows, n_all = choose_common(opened, names, split)
-        y, units = opened.labels[rows], find_units_of(opened, rows)
+        y = opened.labels[rows]
         check_labels(y, subject=subject)
         _check_memory(
             opened, compared.values(), chosen, n_rows=len(rows), n_classes=len(np.unique(y))
         )
-        everyone = find_units(opened.groups, opened.read_column("digest"))
+        everyone = find_all_units(opened, rows, digest_rows(opened, names, rows))
+        units = None if everyone is None else everyone[rows]
         learnt = spread_over_units(read_learnt_by(opened, names), everyone)[rows]
         for text, taken in compared.items():
             dims = [opened.get_info(name).fingerprint.dim for name in taken]

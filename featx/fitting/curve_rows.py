@@ -11,8 +11,9 @@ from featx.cache.reader import Cache
 from featx.core.typing import Array, IntArray, SplitChoice, Vectors
 from featx.fitting.inputs import list_single_classes
 from featx.fitting.left_out import note_left_out
+from featx.fitting.same_vectors import digest_rows, find_all_units
 from featx.heads.splits import check_seed, find_fresh
-from featx.heads.units import find_units, spread_over_units
+from featx.heads.units import spread_over_units
 
 MAX_ROWS = 10_000
 """Largest number of rows for the curve; if there are more, this many are drawn at random."""
@@ -97,7 +98,7 @@ def read_curve_rows(
         split = "train" if cache.list_splits() else "all"
     rows = cache.select_rows(split, labelled=True, embedding=info.name)
     note_left_out(cache, split, info.name)
-    units = find_units(cache.groups, cache.read_column("digest"))
+    units = find_all_units(cache, rows, digest_rows(cache, info.name, rows))
     learnt = spread_over_units(cache.read_learnt(info.name), units)[rows]
     n_labelled = len(rows)
     if learnt.any():

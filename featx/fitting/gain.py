@@ -6,7 +6,7 @@ from featx.analytics.gain import LabellingGain
 from featx.cache.reader import Cache
 from featx.core.errors import HeadError
 from featx.core.text import count_noun
-from featx.fitting.common_rows import choose_unseen, find_units_of
+from featx.fitting.common_rows import choose_unseen, find_units_of, list_all_names
 from featx.fitting.comparable import find_comparable
 from featx.fitting.evaluate import choose_evaluated
 from featx.fitting.scored_rows import predict_rows
@@ -52,7 +52,7 @@ def measure_gain(cache: Cache, before: Head, after: Head, *, seed: int) -> Label
             first,
             second,
             measure=after.measure,
-            units=find_units_of(cache, rows),
+            units=find_units_of(cache, rows, list_all_names(embeddings)),
             seed=seed,
         ),
     )

@@ -9,11 +9,12 @@ import numpy as np
 from featx.cache.reader import Cache
 from featx.cache.side_by_side import read_joined
 from featx.fitting.memory import check_memory
+from featx.fitting.same_vectors import digest_vectors, find_all_units
 from featx.fitting.scored_rows import ScoredRows
 from featx.heads.classifier import HeadClassifier
 from featx.heads.head import REFITTED, Head
 from featx.heads.side_by_side import prepare_rows
-from featx.heads.units import find_units, renumber_units, spread_over_units
+from featx.heads.units import renumber_units, spread_over_units
 
 
 def hold_out(cache: Cache, head: Head, scored: ScoredRows, *, seed: int = 0) -> ScoredRows | None:
@@ -49,12 +50,11 @@ def hold_out(cache: Cache, head: Head, scored: ScoredRows, *, seed: int = 0) -> 
     dims = head.dims
     options = {name: head.options[name] for name in REFITTED if name in head.options}
     check_memory(len(rows), sum(dims), len(head.classes), kind=head.kind, pca=options.get("pca"))
-    units = find_units(cache.groups, cache.read_column("digest"))
     network = np.zeros(len(cache), bool)
     network[rows] = scored.learnt
-    X = prepare_rows(
-        read_joined(cache, scored.embeddings, rows), dims, options.get("scaling", "standard")
-    )
+    vectors = read_joined(cache, scored.embeddings, rows)
+    units = find_all_units(cache, rows, digest_vectors([vectors]))
+    X = prepare_rows(vectors, dims, options.get("scaling", "standard"))
     classifier = HeadClassifier(
         head.kind, class_weight=head.class_weight, random_state=seed, progress=False, **options
     ).fit(

@@ -28,9 +28,10 @@ from featx.fitting.comparable import choose_embeddings
 from featx.fitting.inputs import check_labels, note_labels
 from featx.fitting.left_out import LeftOut, describe_unlearnt
 from featx.fitting.memory import check_memory
+from featx.fitting.same_vectors import count_same, describe_same, digest_vectors, find_all_units
 from featx.heads.head import FittedOn
 from featx.heads.side_by_side import HeadEmbedding
-from featx.heads.units import count_units, find_units, renumber_units, spread_over_units
+from featx.heads.units import count_units, renumber_units, spread_over_units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,8 @@ class FittingRows:
     y : ndarray of str
         ``(n_rows,)``, labels.
     units : ndarray of int64 or None
-        ``(n_rows,)``, the unit of each row: rows of one group or one digest; None if each is alone.
+        ``(n_rows,)``, the unit of each row: rows of one group, one digest or one vector; None if
+        each is alone.
     digests : ndarray of uint8
         ``(n_rows, 32)``, SHA-256 of each image.
     learnt : ndarray of bool
@@ -60,6 +62,8 @@ class FittingRows:
         Numbers of rows of the cache that are passed over, by the reason.
     n_copies : int
         Number of files of which there is more than one row.
+    n_same : int
+        Number of other vectors that more than one row has.
     unlearnt : str
         The classes of val and test that the rows lack, in a sentence; empty if there is none.
     conflicts : str
@@ -76,6 +80,7 @@ class FittingRows:
     fitted_on: FittedOn
     left_out: LeftOut
     n_copies: int
+    n_same: int
     unlearnt: str
     conflicts: str
 
@@ -145,8 +150,8 @@ class FittingRows:
         X = read_joined(cache, names, rows)
         all_digests, all_learnt = cache.read_column("digest"), read_learnt_by(cache, names)
         digests, pairs = all_digests[rows], find_conflicts(all_digests, cache.labels)
-        # Rows that are left out join others: a copy without a label may lie in a group.
-        all_units = find_units(cache.groups, all_digests)
+        vectors = digest_vectors([X])
+        all_units = find_all_units(cache, rows, vectors)
         units = None if all_units is None else renumber_units(all_units[rows])
         return cls(
             X=X,
@@ -164,6 +169,7 @@ class FittingRows:
             ),
             left_out=LeftOut.count(cache, split, names),
             n_copies=count_copied(digests),
+            n_same=count_same(vectors, digests),
             unlearnt="" if split == "all" else describe_unlearnt(cache, y),
             conflicts=describe_conflicts(cache.ids, pairs) if len(pairs) else "",
         )
@@ -185,7 +191,7 @@ class FittingRows:
 
     @property
     def n_units(self) -> int:
-        """Number of units: of groups, of copies of one file, and of rows of which each is alone."""
+        """Number of units, of which a row that is alone is one."""
         return len(self.y) if self.units is None else count_units(self.units)
 
     def list_notes(self) -> list[str]:
@@ -195,6 +201,8 @@ class FittingRows:
             notes.append(self.unlearnt)
         if self.n_copies:
             notes.append(describe_copied(self.n_copies))
+        if self.n_same:
+            notes.append(describe_same(self.n_same))
         if self.conflicts:
             notes.append(self.conflicts)
         return notes

@@ -23,6 +23,7 @@ from featx.fitting.alike import MIN_REFERENCES, find_alike
 from featx.fitting.comparable import find_comparable
 from featx.fitting.inputs import check_known, describe_unknown
 from featx.fitting.left_out import LeftOut, choose_verb, describe_untested
+from featx.fitting.same_vectors import digest_rows, find_all_units
 from featx.fitting.seen_rows import (
     count_related,
     describe_related,
@@ -32,7 +33,6 @@ from featx.fitting.seen_rows import (
 from featx.heads.calibration_curve import CalibrationCurve, measure_calibration
 from featx.heads.evaluate import Evaluation, score_predictions
 from featx.heads.head import Head
-from featx.heads.units import find_units
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,8 +132,8 @@ class ScoredRows:
         y = cache.labels[rows]
         check_known(y, head.classes, subject=subject)
         predicted, probabilities = predict_rows(head, cache, names, rows)
-        digests, learnt = cache.read_column("digest"), read_learnt_by(cache, names)
-        units = find_units(cache.groups, digests)
+        learnt = read_learnt_by(cache, names)
+        units = find_all_units(cache, rows, digest_rows(cache, names, rows))
         known = find_seen_rows(cache, head, names) | learnt
         related = find_related_rows(cache, known)
         return cls(

@@ -15,9 +15,11 @@ from featx.analytics.row_images import RowImages
 from featx.cache.reader import Cache
 from featx.cache.tables import BLOCK_ROWS
 from featx.core.columns import iter_blocks
+from featx.core.digests import is_known
 from featx.core.similarity import scale_to_length_one
 from featx.core.text import count_noun
 from featx.core.typing import Array, BoolArray, Float64Array, IntArray, PathLike, Split, StrArray
+from featx.fitting.same_vectors import digest_rows
 from featx.heads.intervals import estimate_gain_interval
 from featx.heads.units import find_units
 
@@ -171,6 +173,8 @@ def name_clusters(found: NearDuplicates) -> StrArray:
 def find_row_units(cache: Cache, found: NearDuplicates | None) -> IntArray | None:
     """Find the units of all rows: groups, copies of one file, and near-duplicates if asked for.
 
+    Rows without a digest, such as imported ones, are copies if their first vectors are the same.
+
     Parameters
     ----------
     cache : Cache
@@ -184,7 +188,12 @@ def find_row_units(cache: Cache, found: NearDuplicates | None) -> IntArray | Non
         ``(n_rows,)``, the unit of each row; None if each is alone.
     """
     names = [] if found is None else [name_clusters(found)]
-    return find_units(cache.groups, cache.read_column("digest"), *names)
+    digests = cache.read_column("digest").copy()
+    if cache.embeddings and not is_known(digests).all():
+        first = cache.embeddings[0]
+        rows = np.flatnonzero(~is_known(digests) & cache.read_present(first))
+        digests[rows] = digest_rows(cache, first, rows)
+    return find_units(cache.groups, digests, *names)
 
 
 def report_similar(cache: Cache, found: NearDuplicates, before: StrArray) -> SimilarRows:

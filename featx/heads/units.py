@@ -1,8 +1,8 @@
 """Units: rows that belong together, and that nothing parts.
 
-Rows of one group are one unit, and so are copies of one file: what is known of one of them is known
-of all. Whatever parts rows asks here: splits, folds, the holdout of a fine-tuning, a learning
-curve, an interval that draws rows again.
+Rows of one group are one unit, and so are copies of one file and rows with the same vector: what is
+known of one of them is known of all. Whatever parts rows asks here: splits, folds, the holdout of a
+fine-tuning, a learning curve, an interval that draws rows again.
 """
 
 from __future__ import annotations

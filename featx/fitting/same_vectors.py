@@ -1,0 +1,144 @@
+"""Rows with the same vector: copies that no digest tells, such as those of imported vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+
+import numpy as np
+
+from featx.cache.reader import Cache
+from featx.cache.side_by_side import Names, read_joined
+from featx.cache.tables import BLOCK_ROWS
+from featx.core.columns import iter_blocks
+from featx.core.learnt import shorten_each
+from featx.core.same_files import number_files
+from featx.core.text import count_noun
+from featx.core.typing import Array, IntArray, UInt8Array
+from featx.heads.units import find_units
+
+N_BYTES = 32
+"""Length of a digest in bytes, as that of a file."""
+
+
+def digest_vectors(blocks: Iterable[Array]) -> UInt8Array:
+    """Compute a digest of each vector.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray
+        Vectors ``(n_block, dim)``, all of one dtype.
+
+    Returns
+    -------
+    ndarray of uint8
+        ``(n_rows, 32)``; zeros, which stand for nothing, if all vectors are the same: that says
+        nothing of which rows belong together.
+
+    Examples
+    --------
+    >>> found = digest_vectors([np.array([[1.0], [2.0], [1.0]])])
+    >>> (found == found[0]).all(axis=1).tolist()
+    [True, False, True]
+    >>> digest_vectors([np.ones((2, 3))]).any()
+    np.False_
+    """
+    digests = [
+        blake2b(row, digest_size=N_BYTES).digest()
+        for block in blocks
+        for row in np.ascontiguousarray(block)
+    ]
+    if len(set(digests)) < 2:
+        return np.zeros((len(digests), N_BYTES), np.uint8)
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, N_BYTES)
+
+
+def digest_rows(cache: Cache, embeddings: Names, rows: IntArray) -> UInt8Array:
+    """Compute a digest of the vectors of some rows, which are read in blocks.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    embeddings : str or sequence of str
+        Name of the embedding, or names of several: rows are the same if they are in all of them.
+    rows : ndarray of int64
+        ``(n_rows,)``, rows that have a vector in each.
+
+    Returns
+    -------
+    ndarray of uint8
+        ``(n_rows, 32)``, as `digest_vectors` returns them.
+    """
+    return digest_vectors(
+        read_joined(cache, embeddings, rows[block]) for block in iter_blocks(len(rows), BLOCK_ROWS)
+    )
+
+
+def find_all_units(cache: Cache, rows: IntArray, vectors: UInt8Array) -> IntArray | None:
+    """Find the units of all rows of a cache: groups, copies of one file, and the same vectors.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    rows : ndarray of int64
+        ``(n_rows,)``, the rows at hand. Others join them too: a copy without a label may lie in a
+        group.
+    vectors : ndarray of uint8
+        ``(n_rows, 32)``, digests of the vectors of these rows.
+
+    Returns
+    -------
+    ndarray of int64 or None
+        ``(n_all,)``, the unit of each row of the cache; None if each is alone.
+    """
+    column = np.zeros((len(cache), N_BYTES), np.uint8)
+    column[rows] = vectors
+    return find_units(cache.groups, cache.read_column("digest"), column)
+
+
+def count_same(vectors: UInt8Array, files: UInt8Array) -> int:
+    """Count the vectors that several rows have, without those of copies of one file.
+
+    Parameters
+    ----------
+    vectors, files : ndarray of uint8
+        ``(n_rows, 32)``, digests of the vectors and of the files.
+
+    Examples
+    --------
+    >>> vectors = digest_vectors([np.array([[1.0], [1.0], [2.0], [2.0], [3.0]])])
+    >>> count_same(vectors, np.zeros((5, 32), np.uint8))
+    2
+    >>> count_same(vectors, np.repeat(np.array([[1], [1], [0], [0], [0]], np.uint8), 32, axis=1))
+    1
+    """
+    if not vectors.any():
+        return 0
+    numbers, of_file = np.unique(shorten_each(vectors), return_inverse=True)[1], number_files(files)
+    least, most = np.full((2, len(vectors)), -1)
+    least[numbers] = most[numbers] = of_file
+    np.minimum.at(least, numbers, of_file)
+    np.maximum.at(most, numbers, of_file)
+    is_told = (least == most) & (least >= 0)
+    counts = np.bincount(numbers, minlength=len(vectors))
+    return int(((counts > 1) & ~is_told).sum())
+
+
+def describe_same(n_vectors: int) -> str:
+    """Say that rows with the same vector belong together.
+
+    Parameters
+    ----------
+    n_vectors : int
+        Number of vectors that several rows have.
+
+    Examples
+    --------
+    >>> describe_same(1)
+    '1 vector is here twice or more: its rows are kept together'
+    """
+    verb, whose = ("is", "its") if n_vectors == 1 else ("are", "their")
+    told = f"{count_noun(n_vectors, 'vector')} {verb} here twice or more"
+    return f"{told}: {whose} rows are kept together"
