@@ -24,8 +24,8 @@ MAX_ROWS = 10_000
 """Rows that a detector is fitted on at most: a rate of 0.01 is then known to 0.001."""
 
 LACKING = (
-    "unknown images cannot be told: no class has rows of two units, or the embeddings do not differ "
-    "within a class once they have length 1"
+    "unknown images cannot be told: no class has rows of two units, or the embeddings of length 1 "
+    "do not differ within a class"
 )
 """What a person should know of a head without a detector."""
 
