@@ -24,6 +24,7 @@ from featx.fitting.inputs import (
     HeadLike,
     check_known,
     check_labels,
+    check_several_units,
     opened_cache,
     read_class_head,
 )
@@ -233,6 +234,7 @@ def compare_kinds(  # noqa: PLR0913
         rows, n_all = choose_common(opened, names, split)
         y = opened.labels[rows]
         check_labels(y, subject=subject)
+        check_several_units(y, units, subject=subject)
         _check_memory(
             opened, compared.values(), chosen, n_rows=len(rows), n_classes=len(np.unique(y))
         )

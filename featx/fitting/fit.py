@@ -22,7 +22,7 @@ from featx.fitting.comparable import find_comparable
 from featx.fitting.evaluate import find_evaluated
 from featx.fitting.fit_target import check_alone, fit_target
 from featx.fitting.growing import describe_growth
-from featx.fitting.inputs import CacheLike, HeadLike, opened_cache, read_head
+from featx.fitting.inputs import CacheLike, HeadLike, are_all_single, opened_cache, read_head
 from featx.fitting.rows import FittingRows
 from featx.fitting.seen_rows import identify_rows
 from featx.fitting.target_rows import TargetColumns
@@ -32,7 +32,7 @@ from featx.heads.conformal import ConformalSets
 from featx.heads.evaluate import CrossValidation, score_predictions
 from featx.heads.head import Head
 from featx.heads.head_file import is_head_file
-from featx.heads.kinds import KINDS, choose_measure, get_kind
+from featx.heads.kinds import AUTO, KINDS, choose_measure, get_kind
 from featx.heads.repeats import score_repeats
 from featx.heads.side_by_side import prepare_rows
 from featx.heads.unknown import LACKING, UnknownDetector
@@ -281,7 +281,12 @@ def _note_result(
         chosen = (
             "" if is_chosen else f"{name} is not chosen, but the default {classifier.C_:g}, and "
         )
-        note(f"too few rows for a cross-validation: {chosen}nothing is scored")
+        if classifier.kind == AUTO:
+            chosen = f"no kinds are compared, {chosen}"
+        cause = "too few rows for a cross-validation"
+        if are_all_single(rows.y, rows.units):
+            cause = "each class lies in one group, so that none can be held out"
+        note(f"{cause}: {chosen}nothing is scored")
     elif head.cross_validation is not None and head.cross_validation.stands_at_end:
         values = classifier.search_.values
         if kind.is_open:

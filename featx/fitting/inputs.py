@@ -13,6 +13,7 @@ from featx.core.errors import HeadError, find_nearest
 from featx.core.notes import note
 from featx.core.text import count_noun, is_number, join_some
 from featx.core.typing import Array, CachePaths, IntArray, PathLike
+from featx.fitting.split_notes import OTHER_GROUPS
 from featx.heads.head import Head
 from featx.heads.load import load_head
 from featx.heads.target_head import TargetHead
@@ -314,6 +315,48 @@ def list_single_classes(y: Array, units: IntArray | None) -> list[str]:
     pairs = np.unique(np.stack([codes, rows]), axis=1)
     n_units = np.bincount(pairs[0], minlength=len(classes))
     return [str(label) for label in classes[n_units == 1]]
+
+
+def are_all_single(y: Array, units: IntArray | None) -> bool:
+    """Tell whether each of several classes is one unit, of which some have several rows.
+
+    Parameters
+    ----------
+    y : ndarray of str
+        ``(n_rows,)``, labels.
+    units : ndarray of int64 or None
+        ``(n_rows,)``, the unit of each row; None if each row is alone.
+    """
+    n_classes = len(np.unique(y))
+    return (
+        units is not None
+        and 1 < n_classes < len(y)
+        and (len(list_single_classes(y, units)) == n_classes)
+    )
+
+
+def check_several_units(y: Array, units: IntArray | None, *, subject: str) -> None:
+    """Refuse labels each of whose classes lies in one group: no class could be held out.
+
+    Parameters
+    ----------
+    y, units : ndarray
+        As for `are_all_single`.
+    subject : str
+        Name of the cache and the split, for the error.
+
+    Raises
+    ------
+    HeadError
+        If no class has two units.
+    """
+    if are_all_single(y, units):
+        raise HeadError(
+            subject=subject,
+            expected="classes of several groups, some to fit on and others to score on",
+            got=f"{len(np.unique(y))} classes, each in one group",
+            remedy=OTHER_GROUPS,
+        )
 
 
 def are_numbers(classes: Array) -> bool:

@@ -13,7 +13,13 @@ from featx.core.progress import open_bar
 from featx.core.text import join_some
 from featx.core.typing import Array, BoolArray, IntArray, SplitChoice
 from featx.fitting.curve_rows import read_curve_rows
-from featx.fitting.inputs import N_SHOWN, CacheLike, list_single_classes, opened_cache
+from featx.fitting.inputs import (
+    N_SHOWN,
+    CacheLike,
+    check_several_units,
+    list_single_classes,
+    opened_cache,
+)
 from featx.heads.classifier import HeadClassifier
 from featx.heads.intervals import (
     estimate_balanced_interval,
@@ -227,8 +233,9 @@ def draw_curve(
     Raises
     ------
     HeadError
-        If there are fewer than two classes, or too few rows of them.
+        If there are fewer than two classes, or too few rows or groups of them.
     """
+    check_several_units(y, units, subject=subject)
     codes = np.unique(y, return_inverse=True)[1]
     single = list_single_classes(y, units)
     counts = np.bincount(codes)
@@ -239,7 +246,9 @@ def draw_curve(
             subject=subject,
             expected="labelled rows of at least 2 classes for a learning curve, some of each class "
             "to learn from and others to score",
-            got=f"{len(counts)} classes of at least {min(counts, default=0)} rows",
+            got=f"{len(counts)} classes of at least {min(counts)} rows"
+            if len(counts)
+            else "no labelled row with a vector",
             remedy="Label more rows.",
         )
     orders = [

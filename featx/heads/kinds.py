@@ -319,7 +319,9 @@ def check_strength(kind: HeadKind, strength: Any) -> None:
         subject=name,
         expected=expected,
         got=f"{strength:g}" if is_number else repr(strength),
-        remedy="Leave the option out, and cross-validation chooses the value.",
+        remedy="Leave the option out."
+        if kind.strength_name is None
+        else "Leave the option out, and cross-validation chooses the value.",
     )
 
 

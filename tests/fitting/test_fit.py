@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import featx
 from featx.cache.joined import open_cache
 from featx.core.errors import CacheError, FeatxWarning, HeadError
 from featx.core.provenance import Origin
@@ -258,6 +259,25 @@ def test_fit_head_of_one_row_per_class_is_fitted_without_folds(
         head = fit_head(path, kind=kind)
     assert head.cross_validation is None
     assert head.fitted_on.n_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("logreg", "out: C is not chosen"), ("auto", "out: no kinds are compared, C is not chosen")],
+)
+def test_fit_head_of_classes_of_one_group_names_the_groups(
+    make_cache: MakeCache, kind: str, told: str
+) -> None:
+    path = make_cache(n_train=20, n_val=0, splits=False)
+    with featx.open_cache(path) as cache:
+        groups = dict(zip(cache.ids.tolist(), cache.labels.tolist(), strict=True))
+    featx.label_cache(path, groups, field="group")
+    with pytest.warns(
+        FeatxWarning, match=f"^each class lies in one group, so that none can be held {told}"
+    ):
+        fit_head(path, kind=kind)
+    with pytest.raises(HeadError, match=r"2 classes, each in one group\. Extract images of other"):
+        featx.compare_kinds(path, kinds=["nearest-mean"])
 
 
 @pytest.mark.parametrize("options", [{"C": 0.0}, {"C": -1.0}, {"class_weight": "heavy"}])

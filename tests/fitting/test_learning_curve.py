@@ -68,12 +68,26 @@ def test_draw_curve_of_a_fold_with_one_class_to_learn_predicts_it() -> None:
     assert curve.is_chance
 
 
-@pytest.mark.parametrize("units", [None, np.repeat([0, 1], 10)], ids=["rows", "groups"])
-def test_draw_curve_of_classes_that_cannot_be_held_out_is_refused(units: IntArray | None) -> None:
+@pytest.mark.parametrize(
+    ("units", "told"),
+    [
+        (None, "expected labelled rows of at least 2 classes"),
+        (np.repeat([0, 1], 10), "2 classes, each in one group. Extract images of other groups"),
+    ],
+    ids=["rows", "groups"],
+)
+def test_draw_curve_of_classes_that_cannot_be_held_out_is_refused(
+    units: IntArray | None, told: str
+) -> None:
     X, y = make_clusters(20, n_classes=1)
     y = np.arange(20).astype(str) if units is None else np.repeat(["ant", "bee"], 10)
-    with pytest.raises(HeadError, match=r"rows: expected labelled rows of at least 2 classes"):
+    with pytest.raises(HeadError, match=told):
         draw_curve(X, y, units, seed=0, subject="rows")
+
+
+def test_draw_curve_of_no_rows_says_so() -> None:
+    with pytest.raises(HeadError, match="got no labelled row with a vector"):
+        draw_curve(np.empty((0, 4)), np.empty(0, "U3"), None, seed=0, subject="rows")
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])

@@ -15,6 +15,7 @@ from featx.heads.coordinates import Coordinates
 from featx.heads.kinds import (
     KINDS,
     HeadKind,
+    check_kind,
     check_strength,
     get_kind,
     list_kinds,
@@ -128,3 +129,9 @@ def test_kinds_are_listed_without_scikit_learn() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("False False\n", "")
+
+
+def test_a_kind_without_a_strength_promises_no_search() -> None:
+    with pytest.raises(HeadError, match="which has no strength") as caught:
+        check_kind("nearest-mean", None, 5)
+    assert "cross-validation" not in str(caught.value)
