@@ -65,7 +65,7 @@ def test_draw_curve_of_a_fold_with_one_class_to_learn_predicts_it() -> None:
     units = np.append(np.repeat(np.arange(30), 3), np.full(10, 30))
     curve = draw_curve(X, y, units, seed=0, subject="rows")
     assert curve.points[-1].accuracy <= 0.9
-    assert curve.is_chance
+    assert not curve.is_chance  # of one class that can be held out, nobody can tell
 
 
 @pytest.mark.parametrize(
