@@ -31,7 +31,7 @@ from featx.fitting.memory import check_memory
 from featx.fitting.same_vectors import count_same, describe_same, digest_vectors, find_all_units
 from featx.heads.head import FittedOn
 from featx.heads.side_by_side import HeadEmbedding
-from featx.heads.units import count_units, renumber_units, spread_over_units
+from featx.heads.units import count_units, join_units, renumber_units, spread_over_units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class FittingRows:
     n_copies : int
         Number of files of which there is more than one row.
     n_same : int
-        Number of other vectors that more than one row has.
+        Number of vectors that rows have which neither a group nor a file joins.
     unlearnt : str
         The classes of val and test that the rows lack, in a sentence; empty if there is none.
     conflicts : str
@@ -169,7 +169,7 @@ class FittingRows:
             ),
             left_out=LeftOut.count(cache, split, names),
             n_copies=count_copied(digests),
-            n_same=count_same(vectors, digests),
+            n_same=count_same(vectors, join_units(cache.groups, all_digests)[rows]),
             unlearnt="" if split == "all" else describe_unlearnt(cache, y),
             conflicts=describe_conflicts(cache.ids, pairs) if len(pairs) else "",
         )

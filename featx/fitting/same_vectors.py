@@ -12,7 +12,6 @@ from featx.cache.side_by_side import Names, read_joined
 from featx.cache.tables import BLOCK_ROWS
 from featx.core.columns import iter_blocks
 from featx.core.learnt import shorten_each
-from featx.core.same_files import number_files
 from featx.core.text import count_noun
 from featx.core.typing import Array, IntArray, UInt8Array
 from featx.heads.units import find_units
@@ -98,32 +97,27 @@ def find_all_units(cache: Cache, rows: IntArray, vectors: UInt8Array) -> IntArra
     return find_units(cache.groups, cache.read_column("digest"), column)
 
 
-def count_same(vectors: UInt8Array, files: UInt8Array) -> int:
-    """Count the vectors that several rows have, without those of copies of one file.
+def count_same(vectors: UInt8Array, units: IntArray) -> int:
+    """Count the vectors that rows of several units have.
 
     Parameters
     ----------
-    vectors, files : ndarray of uint8
-        ``(n_rows, 32)``, digests of the vectors and of the files.
+    vectors : ndarray of uint8
+        ``(n_rows, 32)``, digests of the vectors, as `digest_vectors` returns them.
+    units : ndarray of int64
+        ``(n_rows,)``, the unit of each row by its group and its file.
 
     Examples
     --------
     >>> vectors = digest_vectors([np.array([[1.0], [1.0], [2.0], [2.0], [3.0]])])
-    >>> count_same(vectors, np.zeros((5, 32), np.uint8))
-    2
-    >>> count_same(vectors, np.repeat(np.array([[1], [1], [0], [0], [0]], np.uint8), 32, axis=1))
-    1
+    >>> count_same(vectors, np.arange(5)), count_same(vectors, np.array([0, 0, 1, 2, 3]))
+    (2, 1)
     """
     if not vectors.any():
         return 0
-    numbers, of_file = np.unique(shorten_each(vectors), return_inverse=True)[1], number_files(files)
-    least, most = np.full((2, len(vectors)), -1)
-    least[numbers] = most[numbers] = of_file
-    np.minimum.at(least, numbers, of_file)
-    np.maximum.at(most, numbers, of_file)
-    is_told = (least == most) & (least >= 0)
-    counts = np.bincount(numbers, minlength=len(vectors))
-    return int(((counts > 1) & ~is_told).sum())
+    numbers = np.unique(shorten_each(vectors), return_inverse=True)[1]
+    pairs = np.unique(np.stack([numbers, units]), axis=1)
+    return int((np.bincount(pairs[0]) > 1).sum())
 
 
 def describe_same(n_vectors: int) -> str:

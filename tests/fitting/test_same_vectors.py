@@ -105,10 +105,10 @@ def test_vectors_that_are_all_the_same_join_nothing(make_cache: MakeCache) -> No
     assert (rows.units, rows.n_same) == (None, 0)
 
 
-def test_vectors_of_copies_of_a_file_are_told_with_the_file_alone() -> None:
+def test_vectors_of_rows_that_are_one_unit_anyway_are_not_told() -> None:
     vectors = digest_vectors([np.array([[1.0], [1.0]]), np.array([[2.0], [2.0], [3.0], [1.0]])])
-    files = np.repeat(np.array([[1], [1], [2], [2], [3], [0]], np.uint8), 32, axis=1)
-    assert count_same(vectors, files) == 1  # a row whose file is not known has the first one
-    files[5] = 1
-    assert count_same(vectors, files) == 0
+    units = np.array([0, 0, 1, 1, 2, 3])
+    assert count_same(vectors, units) == 1
+    units[5] = 0
+    assert count_same(vectors, units) == 0
     assert describe_same(1) == "1 vector is here twice or more: its rows are kept together"
