@@ -103,4 +103,4 @@ def test_rows_without_vectors_are_accounted_for(run_cli: Any, tmp_path: Path, n_
     assert result.code == 0
     assert f"{n_rows} without a vector" in result.out
     assert "outliers      - (no row has a vector)" in result.out
-    assert f"{n_rows} row{'s' * (n_rows > 1)} went by their bytes alone" in result.out
+    assert f"{n_rows} row{'s' * (n_rows > 1)} went by the bytes alone" in result.out
