@@ -234,12 +234,12 @@ def compare_kinds(  # noqa: PLR0913
         rows, n_all = choose_common(opened, names, split)
         y = opened.labels[rows]
         check_labels(y, subject=subject)
-        check_several_units(y, units, subject=subject)
         _check_memory(
             opened, compared.values(), chosen, n_rows=len(rows), n_classes=len(np.unique(y))
         )
         everyone = find_all_units(opened, rows, digest_rows(opened, names, rows))
         units = None if everyone is None else everyone[rows]
+        check_several_units(y, units, subject=subject)
         learnt = spread_over_units(read_learnt_by(opened, names), everyone)[rows]
         for text, taken in compared.items():
             dims = [opened.get_info(name).fingerprint.dim for name in taken]
