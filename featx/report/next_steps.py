@@ -69,8 +69,8 @@ def list_summary(
     if audited is not None and (names := audited.parted_groups):
         verb = "lies" if len(names) == 1 else "lie"
         told.append(
-            f"{count_noun(len(names), 'group')} {verb} in several splits: scores of the held-out split "
-            "may be too high."
+            f"{count_noun(len(names), 'group')} {verb} in several splits: scores of the held-out "
+            "split may be too high."
         )
     wrong = None if audited is None else audited.label_errors
     if wrong is not None and wrong.is_evident:

@@ -356,7 +356,7 @@ def test_head_of_several_embeddings_is_refused(place: Any, fitted: featx.Head) -
 
 
 def test_vectors_of_another_program_are_refused_as_such(tmp_path: Path) -> None:
-    np.save(tmp_path / "v.npy", np.eye(8, 3, dtype=np.float32))
+    np.save(tmp_path / "v.npy", np.random.default_rng(0).normal(size=(8, 3)).astype("f4"))
     lines = [f"{n},{'ab'[n % 2]}" for n in range(8)]
     (tmp_path / "ids.csv").write_text("\n".join(["id,label", *lines]))
     cache = tmp_path / "imported.h5"
