@@ -46,6 +46,7 @@ def test_time_grows_with_rows(run: Any) -> None:
     assert (line["grows"], line["rows"]) == ("rows", "500")
 
 
+@pytest.mark.slow
 def test_kinds_splits_and_the_search_of_scikit_learn(run: Any, make_cache: Any) -> None:
     cache = make_cache(splits=False)
     (line,) = run("kinds", "--cache", cache, "--test", cache, "--rows", 40, "--kinds", "ridge")

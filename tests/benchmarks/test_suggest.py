@@ -10,6 +10,7 @@ import pytest
 SUGGEST = Path(__file__).parents[2] / "benchmarks" / "suggest.py"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Only one sample available")
 def test_both_arms_are_measured_once_and_summed_up(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path

@@ -524,6 +524,7 @@ def test_torch_engine_memory_too_small_for_one_image_is_refused(small_device: An
     assert tried == [256, 128, 64, 32, 16, 8, 4, 2, 1]
 
 
+@pytest.mark.slow
 def test_torch_engine_that_cannot_be_built_ends_its_threads(small_device: Any) -> None:
     small_device(0)
     before = set(threading.enumerate())

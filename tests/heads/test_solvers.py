@@ -79,7 +79,7 @@ def minimise_hinge(scaled: Array, problem: Problem, column: int) -> float:
 
 
 @EACH_SORT
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_squared_hinge_optimum_is_that_of_a_float64_reference(sort: str, seed: int) -> None:
     problem = draw_problem(sort, seed)
     scaled = scale(problem)

@@ -35,7 +35,12 @@ def fit(X: Any, codes: Any, units: Any = None) -> UnknownDetector:
 
 @pytest.mark.parametrize(
     ("n_rows", "dim", "n_classes"),
-    [(100, 32, 2), (120, 300, 2), (200, 300, 5), (600, 100, 10)],
+    [
+        (100, 32, 2),
+        (120, 300, 2),
+        pytest.param(200, 300, 5, marks=pytest.mark.slow),
+        (600, 100, 10),
+    ],
     ids=["few", "wide", "rows near dims", "many"],
 )
 def test_false_alarms_are_those_that_were_promised(n_rows: int, dim: int, n_classes: int) -> None:
