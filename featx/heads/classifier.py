@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import numpy as np
@@ -40,6 +41,9 @@ MIN_NESTED = 3
 
 MANY_CLASSES = "The number of unique classes is greater than 50%"
 """Warning of scikit-learn, whose measured numbers may be taken for classes. featx tells them."""
+
+FEW_ROWS = 6
+"""Rows of a class, on average, below which a part of the rows may bring this warning."""
 
 
 class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -179,7 +183,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_options(self)
         X, y = validate_data(self, X, y, dtype=np.float32)
-        with ignore_warnings(UserWarning, MANY_CLASSES):
+        with _ignore_many_classes(y):
             check_classification_targets(y)
         check_consistent_length(X, groups, learnt)
         self.classes_, codes = np.unique(y, return_inverse=True)
@@ -197,7 +201,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with (
             single_threaded(),
             show_progress(self.progress),
-            ignore_warnings(UserWarning, MANY_CLASSES),
+            _ignore_many_classes(y),
         ):
             self._fit(X, codes.astype(np.int64), groups, learnt)
         return self
@@ -346,6 +350,17 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _check(self, X: Array) -> Float32Array:
         check_is_fitted(self)
         return np.asarray(validate_data(self, X, dtype=np.float32, reset=False))
+
+
+def _ignore_many_classes(y: Array) -> AbstractContextManager[None]:
+    """Ignore the warning of many classes, where there may be one.
+
+    Filters belong to the process, and scikit-learn saves and restores them in each thread: a block
+    that is not needed would restore what another thread has set.
+    """
+    if FEW_ROWS * len(set(y.tolist())) <= len(y):
+        return nullcontext()
+    return ignore_warnings(UserWarning, MANY_CLASSES)
 
 
 def check_options(classifier: HeadClassifier) -> None:
