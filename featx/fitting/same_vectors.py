@@ -31,8 +31,8 @@ def digest_vectors(blocks: Iterable[Array]) -> UInt8Array:
     Returns
     -------
     ndarray of uint8
-        ``(n_rows, 32)``; zeros, which stand for nothing, if all vectors are the same: that says
-        nothing of which rows belong together.
+        ``(n_rows, 32)``; zeros, which stand for nothing, for a vector of zeros, and if all vectors
+        are the same: that says nothing of which rows belong together.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def digest_vectors(blocks: Iterable[Array]) -> UInt8Array:
     np.False_
     """
     digests = [
-        blake2b(row, digest_size=N_BYTES).digest()
+        blake2b(row, digest_size=N_BYTES).digest() if row.any() else bytes(N_BYTES)
         for block in blocks
         for row in np.ascontiguousarray(block)
     ]
@@ -113,10 +113,11 @@ def count_same(vectors: UInt8Array, units: IntArray) -> int:
     >>> count_same(vectors, np.arange(5)), count_same(vectors, np.array([0, 0, 1, 2, 3]))
     (2, 1)
     """
-    if not vectors.any():
+    known = np.flatnonzero(vectors.any(axis=1))
+    if not len(known):
         return 0
-    numbers = np.unique(shorten_each(vectors), return_inverse=True)[1]
-    pairs = np.unique(np.stack([numbers, units]), axis=1)
+    numbers = np.unique(shorten_each(vectors[known]), return_inverse=True)[1]
+    pairs = np.unique(np.stack([numbers, units[known]]), axis=1)
     return int((np.bincount(pairs[0]) > 1).sum())
 
 

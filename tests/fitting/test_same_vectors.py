@@ -112,3 +112,9 @@ def test_vectors_of_rows_that_are_one_unit_anyway_are_not_told() -> None:
     units[5] = 0
     assert count_same(vectors, units) == 0
     assert describe_same(1) == "1 vector is here twice or more: its rows are kept together"
+
+
+def test_vectors_of_zeros_say_nothing_of_what_belongs_together() -> None:
+    vectors = digest_vectors([np.array([[0.0, 0.0], [0.0, 0.0], [1.0, 2.0], [1.0, 2.0]])])
+    assert not vectors[:2].any()
+    assert count_same(vectors, np.arange(4)) == 1
