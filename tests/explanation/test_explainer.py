@@ -197,6 +197,15 @@ def pool(*behind: nn.Module) -> nn.Module:
     return nn.Sequential(nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(), *behind)
 
 
+def build_linear() -> nn.Linear:
+    """Build weights that tell images apart: those of chance may not, behind a ReLU."""
+    linear = nn.Linear(4, 5)
+    with torch.no_grad():
+        linear.weight.copy_(torch.linspace(-1, 1, 20).reshape(5, 4).roll(3, 1))
+        linear.bias.fill_(0.5)
+    return linear
+
+
 ENDS = {
     "map": nn.Identity(),
     "pool": pool(nn.Dropout(0.5), nn.Identity()),
@@ -209,7 +218,7 @@ ENDS = {
     "untraceable": Branching(),
 }
 REFUSED = {
-    "linear": (pool(nn.Linear(4, 5), nn.ReLU()), "ReLU"),
+    "linear": (pool(build_linear(), nn.ReLU()), "ReLU"),
     "largest": (MaxPool(), "amax"),
     "untraceable": (BranchingMeans(), "torch.fx can trace"),
     "one-cell": (nn.AdaptiveAvgPool2d(1), "several cells, got 1 x 1"),
