@@ -14,6 +14,7 @@ from featx.analytics.chance import TINY, count_by_chance, count_equal
 from featx.cache.reader import Cache
 from featx.cache.tables import BLOCK_ROWS
 from featx.core.columns import iter_blocks
+from featx.core.learnt import digest_vectors, shorten_each
 from featx.core.similarity import scale_to_length_one
 from featx.core.typing import Array, Float32Array, Float64Array, IntArray
 
@@ -154,9 +155,9 @@ def number_vectors(cache: Cache, embedding: str, rows: IntArray) -> IntArray:
     ndarray of int64
         ``(n_rows,)``, from 0.
     """
-    keys = np.empty(len(rows), np.int64)
+    keys = np.empty(len(rows), np.uint64)
     for block in iter_blocks(len(rows), BLOCK_ROWS):
-        keys[block] = [hash(one.tobytes()) for one in cache.read_vectors(embedding, rows[block])]
+        keys[block] = shorten_each(digest_vectors(cache.read_vectors(embedding, rows[block])))
     return np.unique(keys, return_inverse=True)[1].astype(np.int64)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from featx.cache.reader import Cache
 from featx.cache.side_by_side import read_joined
 from featx.fitting.memory import check_memory
-from featx.fitting.same_vectors import digest_vectors, find_all_units
+from featx.fitting.same_vectors import digest_blocks, find_all_units
 from featx.fitting.scored_rows import ScoredRows
 from featx.heads.classifier import HeadClassifier
 from featx.heads.head import REFITTED, Head
@@ -53,7 +53,7 @@ def hold_out(cache: Cache, head: Head, scored: ScoredRows, *, seed: int = 0) -> 
     network = np.zeros(len(cache), bool)
     network[rows] = scored.learnt
     vectors = read_joined(cache, scored.embeddings, rows)
-    units = find_all_units(cache, rows, digest_vectors([vectors]))
+    units = find_all_units(cache, rows, digest_blocks([vectors]))
     X = prepare_rows(vectors, dims, options.get("scaling", "standard"))
     classifier = HeadClassifier(
         head.kind, class_weight=head.class_weight, random_state=seed, progress=False, **options

@@ -28,7 +28,7 @@ from featx.fitting.comparable import choose_embeddings
 from featx.fitting.inputs import check_labels, note_labels
 from featx.fitting.left_out import LeftOut, describe_unlearnt
 from featx.fitting.memory import check_memory
-from featx.fitting.same_vectors import count_same, describe_same, digest_vectors, find_all_units
+from featx.fitting.same_vectors import count_same, describe_same, digest_blocks, find_all_units
 from featx.heads.head import FittedOn
 from featx.heads.side_by_side import HeadEmbedding
 from featx.heads.units import count_units, join_units, renumber_units, spread_over_units
@@ -150,7 +150,7 @@ class FittingRows:
         X = read_joined(cache, names, rows)
         all_digests, all_learnt = cache.read_column("digest"), read_learnt_by(cache, names)
         digests, pairs = all_digests[rows], find_conflicts(all_digests, cache.labels)
-        vectors = digest_vectors([X])
+        vectors = digest_blocks([X])
         all_units = find_all_units(cache, rows, vectors)
         units = None if all_units is None else renumber_units(all_units[rows])
         return cls(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
 
 import numpy as np
 
@@ -11,16 +10,14 @@ from featx.cache.reader import Cache
 from featx.cache.side_by_side import Names, read_joined
 from featx.cache.tables import BLOCK_ROWS
 from featx.core.columns import iter_blocks
-from featx.core.learnt import shorten_each
+from featx.core.digests import SIZE
+from featx.core.learnt import digest_vectors, shorten_each
 from featx.core.text import count_noun
 from featx.core.typing import Array, IntArray, UInt8Array
 from featx.heads.units import find_units
 
-N_BYTES = 32
-"""Length of a digest in bytes, as that of a file."""
 
-
-def digest_vectors(blocks: Iterable[Array]) -> UInt8Array:
+def digest_blocks(blocks: Iterable[Array]) -> UInt8Array:
     """Compute a digest of each vector.
 
     Parameters
@@ -36,20 +33,18 @@ def digest_vectors(blocks: Iterable[Array]) -> UInt8Array:
 
     Examples
     --------
-    >>> found = digest_vectors([np.array([[1.0], [2.0], [1.0]])])
+    >>> found = digest_blocks([np.array([[1.0], [2.0], [1.0]])])
     >>> (found == found[0]).all(axis=1).tolist()
     [True, False, True]
-    >>> digest_vectors([np.ones((2, 3))]).any()
+    >>> digest_blocks([np.ones((2, 3))]).any()
     np.False_
     """
-    digests = [
-        blake2b(row, digest_size=N_BYTES).digest() if row.any() else bytes(N_BYTES)
-        for block in blocks
-        for row in np.ascontiguousarray(block)
-    ]
-    if len(set(digests)) < 2:
-        return np.zeros((len(digests), N_BYTES), np.uint8)
-    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, N_BYTES)
+    parts = [np.zeros((0, SIZE), np.uint8)]
+    for block in blocks:
+        digests = digest_vectors(block) * np.any(block, axis=1, keepdims=True)
+        parts.append(digests.astype(np.uint8, copy=False))
+    found = np.concatenate(parts)
+    return np.zeros_like(found) if (found == found[:1]).all() else found
 
 
 def digest_rows(cache: Cache, embeddings: Names, rows: IntArray) -> UInt8Array:
@@ -67,9 +62,9 @@ def digest_rows(cache: Cache, embeddings: Names, rows: IntArray) -> UInt8Array:
     Returns
     -------
     ndarray of uint8
-        ``(n_rows, 32)``, as `digest_vectors` returns them.
+        ``(n_rows, 32)``, as `digest_blocks` returns them.
     """
-    return digest_vectors(
+    return digest_blocks(
         read_joined(cache, embeddings, rows[block]) for block in iter_blocks(len(rows), BLOCK_ROWS)
     )
 
@@ -92,7 +87,7 @@ def find_all_units(cache: Cache, rows: IntArray, vectors: UInt8Array) -> IntArra
     ndarray of int64 or None
         ``(n_all,)``, the unit of each row of the cache; None if each is alone.
     """
-    column = np.zeros((len(cache), N_BYTES), np.uint8)
+    column = np.zeros((len(cache), SIZE), np.uint8)
     column[rows] = vectors
     return find_units(cache.groups, cache.read_column("digest"), column)
 
@@ -103,13 +98,13 @@ def count_same(vectors: UInt8Array, units: IntArray) -> int:
     Parameters
     ----------
     vectors : ndarray of uint8
-        ``(n_rows, 32)``, digests of the vectors, as `digest_vectors` returns them.
+        ``(n_rows, 32)``, digests of the vectors, as `digest_blocks` returns them.
     units : ndarray of int64
         ``(n_rows,)``, the unit of each row by its group and its file.
 
     Examples
     --------
-    >>> vectors = digest_vectors([np.array([[1.0], [1.0], [2.0], [2.0], [3.0]])])
+    >>> vectors = digest_blocks([np.array([[1.0], [1.0], [2.0], [2.0], [3.0]])])
     >>> count_same(vectors, np.arange(5)), count_same(vectors, np.array([0, 0, 1, 2, 3]))
     (2, 1)
     """

@@ -13,13 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from featx.core.digests import is_known
 from featx.core.learnt import shorten_each
-from featx.core.typing import (
-    Array,
-    BoolArray,
-    IntArray,
-    StrArray,
-    UInt8Array,
-)
+from featx.core.typing import Array, BoolArray, IntArray, StrArray, UInt8Array
 
 
 def join_units(*columns: StrArray | UInt8Array) -> IntArray:

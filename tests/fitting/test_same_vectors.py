@@ -15,7 +15,7 @@ from featx.fitting.curve_rows import read_curve_rows
 from featx.fitting.fit import fit_head
 from featx.fitting.held_out import hold_out
 from featx.fitting.rows import FittingRows
-from featx.fitting.same_vectors import count_same, describe_same, digest_vectors
+from featx.fitting.same_vectors import count_same, describe_same, digest_blocks
 from featx.fitting.scored_rows import ScoredRows
 from featx.fitting.similar import find_row_units
 from tests.builders import MakeCache, rewrite_values
@@ -106,7 +106,7 @@ def test_vectors_that_are_all_the_same_join_nothing(make_cache: MakeCache) -> No
 
 
 def test_vectors_of_rows_that_are_one_unit_anyway_are_not_told() -> None:
-    vectors = digest_vectors([np.array([[1.0], [1.0]]), np.array([[2.0], [2.0], [3.0], [1.0]])])
+    vectors = digest_blocks([np.array([[1.0], [1.0]]), np.array([[2.0], [2.0], [3.0], [1.0]])])
     units = np.array([0, 0, 1, 1, 2, 3])
     assert count_same(vectors, units) == 1
     units[5] = 0
@@ -115,6 +115,6 @@ def test_vectors_of_rows_that_are_one_unit_anyway_are_not_told() -> None:
 
 
 def test_vectors_of_zeros_say_nothing_of_what_belongs_together() -> None:
-    vectors = digest_vectors([np.array([[0.0, 0.0], [0.0, 0.0], [1.0, 2.0], [1.0, 2.0]])])
+    vectors = digest_blocks([np.array([[0.0, 0.0], [0.0, 0.0], [1.0, 2.0], [1.0, 2.0]])])
     assert not vectors[:2].any()
     assert count_same(vectors, np.arange(4)) == 1
