@@ -262,7 +262,7 @@ def _swap(table: Units, parts: IntArray, shares: Float64Array, free: IntArray) -
 
     Without it, the parts of ten units of both of two classes differ by 6 points in the share of a
     class, and heads of the others guess what a part lacks: random labels score 4 points below
-    chance. With it, by 3 and 1 points.
+    chance. With it, by 3 and 2 points.
     """
     totals = np.append(table.totals, table.sizes.sum())
     cells = np.zeros((len(table), len(totals)))

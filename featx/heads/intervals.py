@@ -98,7 +98,7 @@ def estimate_interval(
     if len(right) == 0:
         return 0.0, 1.0
     n_effective = _count_effective(right, units)
-    excess = None if n_folds is None else _Excess.find(right, n_effective, n_dims, predicted)
+    excess = _Excess.find(right, n_effective, n_folds=n_folds, n_dims=n_dims, predicted=predicted)
     return _invert_score_test(float(right.mean()), n_effective, excess)
 
 
@@ -140,9 +140,8 @@ def estimate_recall_intervals(
     """
     right = np.asarray(right, np.float64)
     classes, of_row = np.unique(codes, return_inverse=True)
-    excess = None
-    if n_folds is not None:
-        excess = _Excess.find(right, _count_effective(right, units), n_dims, predicted)
+    n_all = _count_effective(right, units)
+    excess = _Excess.find(right, n_all, n_folds=n_folds, n_dims=n_dims, predicted=predicted)
     ends = np.zeros((len(classes), 2))
     for code in range(len(classes)):
         chosen = of_row == code
@@ -211,9 +210,8 @@ def estimate_balanced_interval(
     if units is not None:
         variances = variances * _measure_dependence(right - recalls[of_row], of_row, units)
     n_effective = mean_variance * len(classes) ** 2 / float(variances.sum())
-    excess = None
-    if n_folds is not None:
-        excess = _Excess.find(right, _count_effective(right, units), n_dims, predicted)
+    n_all = _count_effective(right, units)
+    excess = _Excess.find(right, n_all, n_folds=n_folds, n_dims=n_dims, predicted=predicted)
     return _invert_score_test(mean, n_effective, excess)
 
 
@@ -263,7 +261,7 @@ def estimate_gain_interval(
     spread = np.bincount(of_row, gains) - mean * sizes
     variance = (float(spread @ spread) + size**2) / total**2
     if n_folds is not None:
-        variance *= 1 + _Excess.find(gains, n_units, n_dims).least
+        variance *= 1 + _bound_excess(n_units, n_dims)
     quantile = QUANTILE if n_units == n_rows else float(t.ppf((1 + LEVEL) / 2, n_units - 1))
     half = quantile * float(np.sqrt(variance))
     return max(-1.0, mean - half), min(1.0, mean + half)
@@ -325,21 +323,30 @@ class _Excess:
         cls,
         right: Float64Array,
         n_effective: float,
+        *,
+        n_folds: int | None,
         n_dims: int | None,
-        predicted: Array | None = None,
-    ) -> _Excess:
-        """Find the excess of a score."""
-        wide = 1.0 if n_dims is None else min(1.0, FEW_DIMS * n_dims / n_effective)
-        least, share, n_wrong = FOLD_EXCESS * wide, 1.0, float((1 - right).sum())
+        predicted: Array | None,
+    ) -> _Excess | None:
+        """Find the excess of a score; None if it is of no folds."""
+        if n_folds is None:
+            return None
+        share, n_wrong = 1.0, float((1 - right).sum())
         if predicted is not None and n_wrong:
             n_other = len(right) - int(np.unique(predicted, return_counts=True)[1].max())
             share = min(1.0, 2 * n_other / n_wrong)
-        return cls(least=least, share=share)
+        return cls(least=_bound_excess(n_effective, n_dims), share=share)
 
     def measure(self, score: float) -> float:
         """Return the excess at a true score."""
         guessing = 4 * score * (1 - score)  # 1 for guesses between two classes
         return self.share * max(self.least, FOLD_EXCESS * guessing ** (1 if score < 0.5 else 4))
+
+
+def _bound_excess(n_effective: float, n_dims: int | None) -> float:
+    """Return the excess of the variance of folds that any score has at least."""
+    wide = 1.0 if n_dims is None else min(1.0, FEW_DIMS * n_dims / n_effective)
+    return FOLD_EXCESS * wide
 
 
 def _invert_score_test(
