@@ -154,8 +154,9 @@ def score_numbers(
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(varied > 1e-12 * total, 1 - (weights @ squares) / varied, np.nan)
 
-    def average(weights: Float64Array) -> Float64Array:
-        return np.asarray(weights @ np.abs(errors) / weights.sum(axis=1))
+    def log_average(weights: Float64Array) -> Float64Array:
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(weights @ np.abs(errors) / weights.sum(axis=1)))
 
     once = np.ones((1, len(y)))
     r2, control = (_or_none(explain(one**2, once)[0]) for one in (errors, mean - y))
@@ -167,7 +168,7 @@ def score_numbers(
             lambda weights: explain(errors**2, weights), len(y), units, n_folds=n_folds
         ),
         mae=float(np.abs(errors).mean()),
-        mae_ci95=_cut(estimate_by_resampling(average, len(y), units, n_folds=n_folds)),
+        mae_ci95=_exp(estimate_by_resampling(log_average, len(y), units, n_folds=n_folds)),
         control_r2=control,
         control_mae=float(np.abs(median - y).mean()),
         n_seen=n_seen,
@@ -178,9 +179,9 @@ def _or_none(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _cut(ends: tuple[float, float] | None) -> tuple[float, float] | None:
-    """Cut an interval of errors off at 0."""
-    return ends and (max(0.0, ends[0]), ends[1])
+def _exp(ends: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return the interval of an error from that of its logarithm: it is longer above than below."""
+    return ends and (float(np.exp(ends[0])), float(np.exp(ends[1])))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -112,3 +112,19 @@ def test_few_rows_have_no_folds() -> None:
     fit = fit_number(X, y)
     assert fit.crossing is None
     assert fit.C == 1e-3
+
+
+def test_interval_of_the_error_covers_where_few_rows_have_large_errors() -> None:
+    random = np.random.default_rng(0)
+    held, y = [], np.zeros(20)
+    for _ in range(600):
+        scores = score_numbers(y, np.exp(random.normal(size=20)), mean=0.0, median=0.0)
+        assert scores.mae_ci95 is not None
+        held.append(scores.mae_ci95[0] < np.exp(0.5) < scores.mae_ci95[1])
+    assert np.mean(held) > 0.88  # of an interval as long above as below: 0.86
+
+
+def test_no_error_at_all_has_no_interval() -> None:
+    y = np.arange(6.0)
+    scores = score_numbers(y, y, mean=2.5, median=2.5)
+    assert (scores.mae, scores.mae_ci95) == (0.0, None)
