@@ -11,7 +11,6 @@ from featx.core.notes import note
 from featx.core.text import count_noun, join_some
 from featx.core.typing import IntArray
 from featx.fitting.left_out import LeftOut, choose_verb, describe_lacking
-from featx.fitting.same_vectors import digest_rows, find_all_units
 from featx.fitting.seen_rows import (
     count_related,
     describe_related,
@@ -136,24 +135,3 @@ def choose_unseen(
     if text := describe_related(of_rows):
         note(f"{subject}: {text}")
     return rows, n_all - len(rows), count_related(of_rows)
-
-
-def find_units_of(cache: Cache, rows: IntArray, embeddings: Sequence[str]) -> IntArray | None:
-    """Find the units of some rows of a cache, which rows that are left out join too.
-
-    Parameters
-    ----------
-    cache : Cache
-        Open cache.
-    rows : ndarray of int64
-        ``(n_rows,)``, the rows.
-    embeddings : sequence of str
-        Names of the embeddings in which each has a vector.
-
-    Returns
-    -------
-    ndarray of int64 or None
-        ``(n_rows,)``, the unit of each row; None if no rows of the cache belong together.
-    """
-    units = find_all_units(cache, rows, digest_rows(cache, embeddings, rows))
-    return None if units is None else units[rows]

@@ -16,7 +16,7 @@ from featx.core.notes import note
 from featx.core.progress import show_progress
 from featx.core.recognise import check_order
 from featx.core.typing import IntArray, Scaling, check_choice
-from featx.fitting.common_rows import choose_common, choose_unseen, find_units_of, list_all_names
+from featx.fitting.common_rows import choose_common, choose_unseen, list_all_names
 from featx.fitting.comparable import choose_embeddings, find_comparable
 from featx.fitting.evaluate import choose_evaluated
 from featx.fitting.inputs import (
@@ -29,7 +29,7 @@ from featx.fitting.inputs import (
     read_class_head,
 )
 from featx.fitting.memory import check_memory, count_fit_bytes
-from featx.fitting.same_vectors import digest_rows, find_all_units
+from featx.fitting.same_vectors import digest_rows, find_all_units, find_units_of
 from featx.fitting.scored_rows import predict_rows
 from featx.heads.candidates import Candidate, HeadComparison, compare_candidates
 from featx.heads.class_weights import ClassWeight, check_class_weight

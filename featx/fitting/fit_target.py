@@ -112,6 +112,8 @@ def fit_target(  # noqa: PLR0913
         dim = sum(info.fingerprint.dim for info in infos)
         check_memory(len(found.rows), dim, n_outputs, kind=NAMES[kind])
         rows = FittingRows.take(opened, found.rows, found.cells[:, 0], infos=infos, split=split)
+        for text in rows.list_copied():
+            note(text)
     with show_progress(progress), stage("fitting the head"):
         if kind == "several":
             made, fit, scores = _fit_several(rows, flags, columns, classes, **options)

@@ -6,9 +6,10 @@ from featx.analytics.gain import LabellingGain
 from featx.cache.reader import Cache
 from featx.core.errors import HeadError
 from featx.core.text import count_noun
-from featx.fitting.common_rows import choose_unseen, find_units_of, list_all_names
+from featx.fitting.common_rows import choose_unseen, list_all_names
 from featx.fitting.comparable import find_comparable
 from featx.fitting.evaluate import choose_evaluated
+from featx.fitting.same_vectors import find_units_of
 from featx.fitting.scored_rows import predict_rows
 from featx.heads.compare import compare_predictions
 from featx.heads.head import Head

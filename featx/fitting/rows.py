@@ -196,13 +196,10 @@ class FittingRows:
 
     def list_notes(self) -> list[str]:
         """List what a person should know of the rows."""
-        notes = self.left_out.list_notes()
-        if self.unlearnt:
-            notes.append(self.unlearnt)
-        if self.n_copies:
-            notes.append(describe_copied(self.n_copies))
-        if self.n_same:
-            notes.append(describe_same(self.n_same))
-        if self.conflicts:
-            notes.append(self.conflicts)
-        return notes
+        others = [self.unlearnt, *self.list_copied(), self.conflicts]
+        return [*self.left_out.list_notes(), *filter(None, others)]
+
+    def list_copied(self) -> list[str]:
+        """List which rows are copies of others: files, and vectors."""
+        notes = [describe_copied(self.n_copies)] if self.n_copies else []
+        return [*notes, describe_same(self.n_same)] if self.n_same else notes

@@ -92,6 +92,27 @@ def find_all_units(cache: Cache, rows: IntArray, vectors: UInt8Array) -> IntArra
     return find_units(cache.groups, cache.read_column("digest"), column)
 
 
+def find_units_of(cache: Cache, rows: IntArray, embeddings: Names) -> IntArray | None:
+    """Find the units of some rows of a cache, which rows that are left out join too.
+
+    Parameters
+    ----------
+    cache : Cache
+        Open cache.
+    rows : ndarray of int64
+        ``(n_rows,)``, the rows.
+    embeddings : str or sequence of str
+        Name of the embedding in which each has a vector, or names of several.
+
+    Returns
+    -------
+    ndarray of int64 or None
+        ``(n_rows,)``, the unit of each row; None if no rows of the cache belong together.
+    """
+    units = find_all_units(cache, rows, digest_rows(cache, embeddings, rows))
+    return None if units is None else units[rows]
+
+
 def count_same(vectors: UInt8Array, units: IntArray) -> int:
     """Count the vectors that rows of several units have.
 

@@ -23,7 +23,7 @@ from featx.fitting.alike import MIN_REFERENCES, find_alike
 from featx.fitting.comparable import find_comparable
 from featx.fitting.inputs import check_known, describe_unknown
 from featx.fitting.left_out import LeftOut, choose_verb, describe_untested
-from featx.fitting.same_vectors import digest_rows, find_all_units
+from featx.fitting.same_vectors import find_units_of
 from featx.fitting.seen_rows import (
     count_related,
     describe_related,
@@ -133,7 +133,6 @@ class ScoredRows:
         check_known(y, head.classes, subject=subject)
         predicted, probabilities = predict_rows(head, cache, names, rows)
         learnt = read_learnt_by(cache, names)
-        units = find_all_units(cache, rows, digest_rows(cache, names, rows))
         known = find_seen_rows(cache, head, names) | learnt
         related = find_related_rows(cache, known)
         return cls(
@@ -148,7 +147,7 @@ class ScoredRows:
             seen=known[rows],
             learnt=learnt[rows],
             related=None if related is None else related[rows],
-            units=None if units is None else units[rows],
+            units=find_units_of(cache, rows, names),
             known=known,
             left_out=LeftOut.count(cache, split, names),
         )

@@ -15,6 +15,7 @@ from featx.core.text import join_some
 from featx.core.typing import Array, BoolArray
 from featx.fitting.comparable import find_comparable
 from featx.fitting.inputs import check_known
+from featx.fitting.same_vectors import find_units_of
 from featx.fitting.scored_rows import describe_seen
 from featx.fitting.seen_rows import (
     count_related,
@@ -27,7 +28,6 @@ from featx.heads.number import score_numbers
 from featx.heads.several import score_several
 from featx.heads.target_head import TargetHead, TargetScores
 from featx.heads.targets import N_NAMED
-from featx.heads.units import find_units
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -126,7 +126,7 @@ class ScoredTargets:
         target, n_seen, flags = self.head.target, int(self.seen.sum()), self._known[0]
         kept = np.arange(len(self.seen)) if self.seen.all() else np.flatnonzero(~self.seen)
         rows = self.found.rows[kept]
-        units = find_units(self.cache.groups[rows], self.cache.read_column("digest")[rows])
+        units = find_units_of(self.cache, rows, self.embeddings)
         predict = self.head.predict_proba if target.kind == "several" else self.head.predict
         predicted: Array = np.concatenate(
             [

@@ -9,13 +9,14 @@ import pytest
 
 from featx.cache.joined import open_cache
 from featx.core.errors import FeatxWarning
-from featx.fitting.common_rows import find_units_of
 from featx.fitting.compare import compare_kinds
 from featx.fitting.curve_rows import read_curve_rows
+from featx.fitting.evaluate_target import evaluate_target
 from featx.fitting.fit import fit_head
 from featx.fitting.held_out import hold_out
+from featx.fitting.label import label_cache
 from featx.fitting.rows import FittingRows
-from featx.fitting.same_vectors import count_same, describe_same, digest_blocks
+from featx.fitting.same_vectors import count_same, describe_same, digest_blocks, find_units_of
 from featx.fitting.scored_rows import ScoredRows
 from featx.fitting.similar import find_row_units
 from tests.builders import MakeCache, rewrite_values
@@ -60,6 +61,17 @@ def test_rows_with_the_same_vector_are_compared_and_drawn_as_units(paired: Path)
         units = read_curve_rows(cache).units
     assert units is not None
     assert (units[:40] == units[40:]).all()
+
+
+def test_rows_with_the_same_vector_are_one_unit_of_a_number(paired: Path) -> None:
+    with open_cache(paired) as cache:
+        numbers = {key: float(at % 7) for at, key in enumerate(cache.ids)}
+    label_cache(paired, numbers, field="weight")
+    with pytest.warns(FeatxWarning, match="40 vectors are here twice or more"):
+        head = fit_head(paired, target="weight")
+    with pytest.warns(FeatxWarning, match="80 of 80 rows"):
+        scores = evaluate_target(head, paired, split="all")
+    assert (scores.n_rows, scores.n_units) == (80, 40)
 
 
 def test_splits_keep_rows_without_a_digest_together_by_their_first_vectors(
