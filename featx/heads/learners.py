@@ -107,7 +107,8 @@ class LinearLearner:
     def score(self, parts: IntArray, strengths: Float64Array) -> list[Array]:
         """Score parts; see `Learner.score`."""
         self.solver.fit(parts, strengths)
-        return [self._widen(self.solver.score(part, self.task.parts[part][1])) for part in parts]
+        scores = self.solver.score(parts, [self.task.parts[part][1] for part in parts])
+        return [self._widen(one) for one in scores]
 
     @staticmethod
     def _widen(scores: Array) -> Array:

@@ -179,8 +179,9 @@ def _cross(
         ]
         for at, strength in enumerate(strengths):  # each fit begins where the last one ended
             solver.fit(everyone, np.full(len(parts), strength))
-            for number, (_, test) in enumerate(parts):
-                paths[number][at] = expit(solver.score(number, test))
+            scores = solver.score(everyone, [test for _, test in parts])
+            for path, found in zip(paths, scores, strict=True):
+                path[at] = expit(found)
         return paths
 
     def measure(path: Array, rows: IntArray) -> Float64Array:
