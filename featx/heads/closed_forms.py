@@ -8,10 +8,10 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from featx.core.typing import Array, Float64Array, IntArray
-from featx.heads.learners import Task
+from featx.heads.learners import Learner, Task
 
 
-class DiscriminantLearner:
+class DiscriminantLearner(Learner):
     """Linear discriminant analysis with each shrinkage of a grid; see `Learner`.
 
     The covariance of a part is computed once and factorised for each shrinkage, when the part is

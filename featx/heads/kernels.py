@@ -100,7 +100,7 @@ def learn_rbf_svm(task: Task) -> Learner:
     return LinearLearner(map_task(task, task.coordinates.rows[:, 1:])[1], "squared-hinge")
 
 
-class KernelLearner:
+class KernelLearner(Learner):
     """Support vector machines on one kernel matrix of all rows; see `Learner`."""
 
     def __init__(self, task: Task) -> None:

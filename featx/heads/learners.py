@@ -12,7 +12,7 @@ from featx.core.typing import Array, Float64Array, IntArray
 from featx.heads.class_weights import ClassWeight
 from featx.heads.coordinates import Coordinates
 from featx.heads.losses import LossName, build_loss
-from featx.heads.solvers import LinearSolver, fit_exactly
+from featx.heads.solvers import FIRM, FIRM_STEPS, LinearSolver, fit_exactly
 
 Part = tuple[IntArray, IntArray]
 """Rows that a head is fitted on, and other rows that it is to score."""
@@ -92,8 +92,18 @@ class Learner(Protocol):
             ``(n_scored_rows, n_classes)`` for each part.
         """
 
+    def tighten(self) -> bool:
+        """Fit as closely from now on as probabilities need, if fits were looser than that.
 
-class LinearLearner:
+        Returns
+        -------
+        bool
+            Whether further fits are other ones.
+        """
+        return False
+
+
+class LinearLearner(Learner):
     """Linear heads by featx's own solver; see `Learner`."""
 
     def __init__(self, task: Task, loss: LossName) -> None:
@@ -109,6 +119,11 @@ class LinearLearner:
         self.solver.fit(parts, strengths)
         scores = self.solver.score(parts, [self.task.parts[part][1] for part in parts])
         return [self._widen(one) for one in scores]
+
+    def tighten(self) -> bool:
+        """Fit more closely; see `Learner.tighten`."""
+        self.solver.tolerance, self.solver.max_steps = FIRM, FIRM_STEPS
+        return True
 
     @staticmethod
     def _widen(scores: Array) -> Array:

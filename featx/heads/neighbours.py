@@ -9,13 +9,13 @@ import numpy as np
 from featx.core.columns import iter_blocks
 from featx.core.typing import Array, Float32Array, Float64Array, IntArray
 from featx.heads.calibration import smooth_shares
-from featx.heads.learners import Part, Task
+from featx.heads.learners import Learner, Part, Task
 
 BLOCK_ROWS = 1024
 """Rows whose similarities to all others are held at a time."""
 
 
-class NeighbourLearner:
+class NeighbourLearner(Learner):
     """Shares of the classes among the nearest rows by cosine; see `Learner`.
 
     Parameters

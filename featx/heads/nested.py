@@ -312,9 +312,8 @@ class NestedSearch:
         """Predict each fold with the strength and the temperature that its own line chose."""
         best = self._choose(self.main)
         chosen = [self._choose(line) for line in self.lines] or [best] * len(self.folds)
-        temperature, temperatures = 1.0, [1.0] * len(self.folds)
+        temperatures = [1.0] * len(self.folds)
         if self.is_calibrated:
-            temperature = self._extrapolate(best)
             temperatures = [
                 line.temperatures[one] for line, one in zip(self.lines, chosen, strict=True)
             ]
@@ -324,7 +323,7 @@ class NestedSearch:
             scores[test] = of_fold
         return Nested(
             best=best,
-            temperature=temperature,
+            temperature=self._find_temperature(best) if self.is_calibrated else 1.0,
             main=self.main,
             lines=self.lines,
             chosen=chosen,
@@ -333,24 +332,33 @@ class NestedSearch:
         )
 
     def _extrapolate(self, best: float) -> float:
-        """Return the temperature of the head of all rows, from those of heads of fewer rows.
+        """Return how many times larger the temperature of all rows is than that of the folds.
 
         At one strength, a head of more rows has larger scores. The heads of the main line have lost
         one fold, those of the folds' lines two: the next step is as large on the scale of the
         logarithms of the numbers of rows.
         """
-        temperature = self.main.temperatures[best]
         fewer = [
             line.temperatures[best]
             for line in self.lines
             if best in line.temperatures and len(line.rows)
         ]
         if not fewer:
-            return temperature
+            return 1.0
         n_folds = len(self.folds)
         n_rows = float(np.mean([len(train) for train, _ in self.folds]))
         n_fewer = float(np.mean([len(train) for train, _ in self.parts[n_folds:]]))
         n_all = n_rows + float(np.mean([len(test) for _, test in self.folds]))
         step = np.log(n_all / n_rows) / np.log(n_rows / n_fewer)
-        growth = np.log(temperature) - float(np.mean(np.log(fewer)))
-        return float(temperature * np.exp(np.clip(step * growth, -MAX_GROWTH, MAX_GROWTH)))
+        growth = np.log(self.main.temperatures[best]) - float(np.mean(np.log(fewer)))
+        return float(np.exp(np.clip(step * growth, -MAX_GROWTH, MAX_GROWTH)))
+
+    def _find_temperature(self, best: float) -> float:
+        """Find the temperature of the head of all rows, by heads of folds as close as that one."""
+        larger = self._extrapolate(best)
+        if not self.learner.tighten():
+            return self.main.temperatures[best] * larger
+        found = self._fit([(number, best) for number, _ in self.main.parts])
+        scores = [of[at] for of, (_, at) in zip(found, self.main.parts, strict=True)]
+        codes, weights = self.codes[self.main.rows], self.main.weights
+        return fit_temperature(np.concatenate(scores), codes, weights) * larger

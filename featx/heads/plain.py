@@ -9,10 +9,10 @@ import numpy as np
 from featx.core.typing import Array, Float64Array, IntArray
 from featx.heads.calibration import score_classes
 from featx.heads.kinds import HeadKind
-from featx.heads.learners import Task
+from featx.heads.learners import Learner, Task
 
 
-class PlainLearner:
+class PlainLearner(Learner):
     """Fits the classifier of a kind on the scaled rows of each part; see `Learner`.
 
     Parameters

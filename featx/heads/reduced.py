@@ -87,7 +87,7 @@ class Components:
         )
 
 
-class ReducedLearner:
+class ReducedLearner(Learner):
     """Heads that read the principal components of their own training rows; see `Learner`.
 
     Parameters
@@ -115,6 +115,7 @@ class ReducedLearner:
         self.task, self.components, self.build = task, components, build
         n_bytes = 4 * len(task.parts) * len(components.rows) * (1 + components.n_components)
         self.is_kept = is_kept and n_bytes <= MAX_KEPT_BYTES
+        self.is_tight = False
         self._learners: dict[int, Learner] = {}
 
     def score(self, parts: IntArray, strengths: Float64Array) -> list[Array]:
@@ -124,6 +125,13 @@ class ReducedLearner:
             self._get_learner(number).score(first, strengths[at : at + 1])[0]
             for at, number in enumerate(parts.tolist())
         ]
+
+    def tighten(self) -> bool:
+        """Fit more closely; see `Learner.tighten`."""
+        self.is_tight = True
+        for learner in self._learners.values():
+            learner.tighten()
+        return True
 
     def _get_learner(self, number: int) -> Learner:
         if number in self._learners:
@@ -139,6 +147,8 @@ class ReducedLearner:
                 shift=0.0,
             )
         )
+        if self.is_tight:
+            learner.tighten()
         if self.is_kept:
             self._learners[number] = learner
         return learner

@@ -22,7 +22,10 @@ from featx.heads.lbfgs import Minimiser
 from featx.heads.losses import Loss
 
 LOOSE = 2e-3
-"""Tolerance of the fits of a search; see `Minimiser`."""
+"""Tolerance of the fits of a search, enough to tell strengths apart; see `Minimiser`."""
+
+FIRM = 2e-4
+"""Tolerance of fits whose probabilities count: those that end sooner have smaller scores."""
 
 CLOSE = 1e-8
 """Tolerance of the start of a head that is kept: steps in float32 take a third of the time of those
@@ -34,6 +37,8 @@ TIGHT = 1e-10
 LOOSE_STEPS = 100
 """Largest number of steps of a fit of a search. Where classes are separable and the regularisation
 is weak, a loss falls for ever, and predictions have long settled."""
+
+FIRM_STEPS = 500
 
 TIGHT_STEPS = 3000
 

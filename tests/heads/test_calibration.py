@@ -18,6 +18,7 @@ from featx.heads.calibration import (
     smooth_shares,
     widen_scores,
 )
+from featx.heads.classifier import HeadClassifier
 
 
 def draw(n_rows: int, n_classes: int, temperature: float) -> tuple[Float64Array, IntArray]:
@@ -91,3 +92,23 @@ def test_join_pairs_prefers_the_class_that_wins_its_pairs() -> None:
     scores = np.array([[2.0, 1.0, -1.0], [-1.0, -2.0, -3.0]])  # (0, 1), (0, 2), (1, 2)
     assert join_pairs(scores, 3).argmax(axis=1).tolist() == [0, 2]
     assert join_pairs(np.array([[0.0, 1.0]]), 2).tolist() == [[0.0, 1.0]]
+
+
+def test_temperature_is_that_of_a_head_that_is_fitted_to_the_end() -> None:
+    # Channels whose spread falls off: where the regularisation is weak, loose fits end early.
+    rng = np.random.default_rng(0)
+    n_dims, weights = 200, rng.normal(size=(200, 4)) * 2 / 200**0.5
+    turned = np.linalg.qr(rng.normal(size=(n_dims, n_dims)))[0]
+
+    def draw(n_rows: int) -> tuple[Float64Array, IntArray]:
+        Z = rng.normal(size=(n_rows, n_dims))
+        logits = Z @ weights
+        codes: IntArray = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+        return Z / np.arange(1, n_dims + 1) @ turned, codes
+
+    head = HeadClassifier("logreg").fit(*draw(3000))
+    X, codes = draw(20_000)
+    probabilities = head.predict_proba(X)
+    accuracy = (probabilities.argmax(axis=1) == codes).mean()
+    gap = probabilities.max(axis=1).mean() - accuracy
+    assert abs(gap) < 0.02  # with the temperature of loose fits: 0.033

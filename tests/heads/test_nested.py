@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from featx.core.typing import Array, Float32Array, Float64Array, IntArray
 from featx.heads.coordinates import Coordinates
 from featx.heads.kinds import KINDS, HeadKind, get_kind
-from featx.heads.learners import Task
+from featx.heads.learners import Learner, Task
 from featx.heads.nested import Grid, Line, Nested, NestedSearch
 from featx.heads.search import build_grid, build_learner
 from featx.heads.splits import Folds, build_folds
@@ -133,7 +133,7 @@ def test_line_without_rows_chooses_the_default_at_temperature_1() -> None:
     assert found.temperatures[:2] == [1.0, 1.0]
 
 
-class Recorder:
+class Recorder(Learner):
     """A learner whose heads are right at one exponent, and which records what it is asked for."""
 
     def __init__(
@@ -185,7 +185,7 @@ def test_main_line_tries_the_grid_then_beyond_and_between(peak: float, tried: li
     recorder_again = Recorder(nested.parts, codes, peak)
     recorder_again.asked = set()
 
-    class Learner:
+    class Twice(Learner):
         """The recorder, which may be asked once more for the heads that predict the folds."""
 
         def score(self, parts: IntArray, strengths: Float64Array) -> list[Array]:
@@ -195,7 +195,7 @@ def test_main_line_tries_the_grid_then_beyond_and_between(peak: float, tried: li
             )
             return (recorder_again if is_again else recorder).score(parts, strengths)
 
-    found = nested.run(Learner(), task)
+    found = nested.run(Twice(), task)
     assert sorted(found.main.right) == tried
     assert found.best == peak
     assert len(steps) == grid.n_steps
