@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import joblib
-
 from featx.core.errors import HeadError
 from featx.core.memory import find_free_memory
 from featx.core.progress import announce
+from featx.heads.blocks import count_threads
 from featx.heads.coordinates import BLOCK_ROWS, MAX_RANK
 from featx.heads.kernels import MAX_EXACT
 from featx.heads.kinds import AUTO, MAX_COMPARED_KERNEL
 from featx.heads.lbfgs import HISTORY
+from featx.heads.neighbours import BLOCK_ROWS as NEIGHBOUR_ROWS
 from featx.heads.reduced import MAX_KEPT_BYTES
-from featx.heads.solvers import MAX_KEPT, MAX_NUMBERS, MAX_THREADS
+from featx.heads.solvers import MAX_KEPT, MAX_NUMBERS
 
 N_PARTS = 15
 """Training sets of a search on five folds: without each fold, and without each pair of folds."""
@@ -46,14 +46,16 @@ def count_fit_bytes(
     """
     rank = min(n_rows, dim)
     copies = 2 * 4 * n_rows * dim  # the rows, and their coordinates
-    axes = 4 * 8 * rank**2 * (rank <= MAX_RANK) + 3 * 8 * BLOCK_ROWS * dim
-    n_threads = min(joblib.cpu_count(), MAX_THREADS)
+    n_threads = count_threads()
+    blocks = n_threads * 3 * 8 * BLOCK_ROWS * dim
+    axes = (4 + n_threads) * 8 * rank**2 * (rank <= MAX_RANK)
     scores = min(MAX_NUMBERS, 15 * n_rows * n_classes)
     weights = min(MAX_NUMBERS, 15 * (1 + rank) * n_classes)
     lanes = 4 * n_threads * (6 * scores + (2 * HISTORY + 6) * weights)
     kept = 4 * min(MAX_KEPT, 10 * weights) + 4 * 6 * n_rows * n_classes
     if kind in ("knn", AUTO):
         copies += 4 * n_rows * dim
+        blocks += n_threads * 2 * 4 * NEIGHBOUR_ROWS * n_rows
     if kind in ("lda", AUTO):
         kept += 4 * 6 * 5 * n_rows * n_classes  # scores of each shrinkage
     if kind == "rbf-svm" or (kind == AUTO and n_rows <= MAX_COMPARED_KERNEL):
@@ -61,7 +63,7 @@ def count_fit_bytes(
     if pca is not None:  # the rows of each part in components of its own
         kept += min(MAX_KEPT_BYTES, N_PARTS * 4 * n_rows * (1 + pca))
         axes += 3 * 8 * rank**2
-    return int(copies + axes + lanes + kept)
+    return int(copies + blocks + axes + lanes + kept)
 
 
 def check_memory(

@@ -8,15 +8,16 @@ than their channels span a space of fewer coordinates than channels.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 
-from featx.core.columns import iter_blocks
 from featx.core.typing import Array, Float32Array, Float64Array
+from featx.heads.blocks import map_blocks
 
-BLOCK_ROWS = 4096
-"""Rows that are converted to float64 at a time."""
+BLOCK_ROWS = 1024
+"""Rows that a thread converts to float64 at a time."""
 
 MAX_RANK = 3000
 """Largest number of axes: a decomposition takes 0.8 s for 1,280 axes, and 10 s for 3,000."""
@@ -74,9 +75,12 @@ class Coordinates:
         else:
             axes = _find_axes_of_many(X, mean, scale)
         rows = np.ones((n_rows, 1 + (dim if axes is None else axes.shape[1])), np.float32)
-        for block in iter_blocks(n_rows, BLOCK_ROWS):
+
+        def fill(block: slice) -> None:
             scaled = _scale(X[block], mean, scale)
             rows[block, 1:] = scaled if axes is None else scaled @ axes
+
+        list(map_blocks(fill, n_rows, BLOCK_ROWS))
         spread = np.einsum("ij,ij->j", rows, rows, dtype=np.float64) / n_rows
         return cls(rows=rows, spread=spread, axes=axes, mean=mean, scale=scale)
 
@@ -112,11 +116,12 @@ def _find_axes_of_few(scaled: Float64Array) -> Float64Array:
 
 def _find_axes_of_many(X: Array, mean: Float64Array, scale: Float64Array) -> Float64Array:
     """Find the axes of rows that are more than their channels, by the inner products of those."""
-    products = np.zeros((X.shape[1], X.shape[1]))
-    for block in iter_blocks(len(X), BLOCK_ROWS):
+
+    def multiply(block: slice) -> Float64Array:
         scaled = _scale(X[block], mean, scale)
-        products += scaled.T @ scaled
-    return _decompose(products)[1]
+        return np.asarray(scaled.T @ scaled)
+
+    return _decompose(functools.reduce(np.add, map_blocks(multiply, len(X), BLOCK_ROWS)))[1]
 
 
 def _decompose(products: Float64Array) -> tuple[Float64Array, Float64Array]:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from featx.core.columns import iter_blocks
 from featx.core.typing import Array, Float32Array, Float64Array, IntArray
+from featx.heads.blocks import map_blocks
 from featx.heads.calibration import smooth_shares
 from featx.heads.learners import Learner, Part, Task
 
-BLOCK_ROWS = 1024
-"""Rows whose similarities to all others are held at a time."""
+BLOCK_ROWS = 256
+"""Rows whose similarities to all others a thread holds at a time."""
 
 
 class NeighbourLearner(Learner):
@@ -32,9 +32,12 @@ class NeighbourLearner(Learner):
         order = np.argsort(cells, kind="stable")
         rows = np.empty(task.X.shape, np.float32)
         mean, scale = task.coordinates.mean, task.coordinates.scale
-        for block in iter_blocks(len(rows), BLOCK_ROWS):  # cosines are of rows that have a mean
+
+        def fill(block: slice) -> None:  # cosines are of rows that have a mean
             Z = (task.X[order[block]] - mean) / scale + task.shift
             rows[block] = Z / np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), 1e-30)
+
+        list(map_blocks(fill, len(rows), BLOCK_ROWS))
         found = find_nearest(rows, np.bincount(cells).tolist(), self.n_most)
         self._nearest = np.empty_like(found)
         self._nearest[order] = order[found]
@@ -114,8 +117,8 @@ def find_nearest(rows: Float32Array, sizes: Sequence[int], n_most: int) -> IntAr
         ``(n_rows, n_found)``, those of all cells, the nearest first.
     """
     starts = np.cumsum([0, *sizes])
-    blocks = []
-    for block in iter_blocks(len(rows), BLOCK_ROWS):
+
+    def search(block: slice) -> IntArray:
         alike = rows[block] @ rows.T
         near = []
         for start, size in zip(starts, sizes, strict=False):
@@ -126,5 +129,6 @@ def find_nearest(rows: Float32Array, sizes: Sequence[int], n_most: int) -> IntAr
                 near.append(np.broadcast_to(np.arange(start, start + size), cell.shape))
         found = np.hstack(near)
         order = np.argsort(-np.take_along_axis(alike, found, axis=1), axis=1, kind="stable")
-        blocks.append(np.take_along_axis(found, order, axis=1).astype(np.int32))
-    return np.concatenate(blocks)
+        return np.take_along_axis(found, order, axis=1).astype(np.int32)
+
+    return np.concatenate(list(map_blocks(search, len(rows), BLOCK_ROWS)))

@@ -7,16 +7,17 @@ is not penalised by either.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
-import joblib
 import numpy as np
 
 from featx.core.columns import iter_blocks
 from featx.core.typing import Array, Float32Array, Float64Array, IntArray
+from featx.heads.blocks import count_threads, map_blocks
 from featx.heads.coordinates import BLOCK_ROWS, Coordinates
 from featx.heads.lbfgs import Minimiser
 from featx.heads.losses import Loss
@@ -47,8 +48,6 @@ MAX_NUMBERS = 16_000_000
 
 MIN_COLUMNS = 24
 """Smallest number of outputs that are worth a thread: a thin matrix product waits for memory."""
-
-MAX_THREADS = 8
 
 MIN_CURVATURE = 1e-4
 
@@ -116,7 +115,7 @@ class LinearSolver:
         if len(groups) == 1:
             self._fit_group(parts, strengths)
             return
-        pool = ThreadPoolExecutor(min(joblib.cpu_count(), len(groups)))
+        pool = ThreadPoolExecutor(min(count_threads(), len(groups)))
         try:
             list(
                 pool.map(
@@ -161,8 +160,7 @@ class LinearSolver:
         n_outputs = self.loss.width * self.loss.n_columns
         largest = max(self.coordinates.rows.shape)
         n_least = -(-n_parts * n_outputs * largest // MAX_NUMBERS)
-        n_threads = min(MAX_THREADS, joblib.cpu_count())
-        n_wanted = min(n_threads, n_parts * n_outputs // MIN_COLUMNS)
+        n_wanted = min(count_threads(), n_parts * n_outputs // MIN_COLUMNS)
         n_groups = min(n_parts, max(1, n_least, n_wanted))
         return [np.arange(n_parts)[start::n_groups] for start in range(n_groups)]
 
@@ -294,16 +292,20 @@ class _Exact(_Penalised):
         coef = coef / self.coordinates.scale
         shift = shift - coef @ self.coordinates.mean
         scores = np.empty((len(coef), len(self.X)))
-        for block in iter_blocks(len(self.X), BLOCK_ROWS):
-            scores[:, block] = coef @ self.X[block].astype(np.float64).T
-        scores += shift[:, None]
+
+        def fill(block: slice) -> None:
+            scores[:, block] = coef @ self.X[block].astype(np.float64).T + shift[:, None]
+
+        list(map_blocks(fill, len(self.X), BLOCK_ROWS))
         return np.reshape(scores, (*weights.shape[:2], -1))
 
     def pull(self, residuals: Array) -> Array:
         flat = residuals.reshape(-1, residuals.shape[-1])
-        pulled = np.zeros((len(flat), self.X.shape[1]))
-        for block in iter_blocks(len(self.X), BLOCK_ROWS):
-            pulled += flat[:, block] @ self.X[block].astype(np.float64)
+
+        def multiply(block: slice) -> Float64Array:
+            return np.asarray(flat[:, block] @ self.X[block].astype(np.float64))
+
+        pulled = functools.reduce(np.add, map_blocks(multiply, len(self.X), BLOCK_ROWS))
         total = flat.sum(axis=1)
         pulled = (pulled - total[:, None] * self.coordinates.mean) / self.coordinates.scale
         axes = self.coordinates.axes
