@@ -17,6 +17,8 @@ from featx.heads.solvers import MAX_KEPT, MAX_NUMBERS
 N_PARTS = 15
 """Training sets of a search on five folds: without each fold, and without each pair of folds."""
 
+MOST_NEIGHBOURS = 100
+
 TOLD_BYTES = 1 << 28
 """Memory of a fit that a person is told of beforehand."""
 
@@ -53,9 +55,11 @@ def count_fit_bytes(
     weights = min(MAX_NUMBERS, 15 * (1 + rank) * n_classes)
     lanes = 4 * n_threads * (6 * scores + (2 * HISTORY + 6) * weights)
     kept = 4 * min(MAX_KEPT, 10 * weights) + 4 * 6 * n_rows * n_classes
-    if kind in ("knn", AUTO):
+    if kind in ("knn", "lda", "nearest-mean", AUTO):  # rows as scikit-learn reads them
         copies += 4 * n_rows * dim
+    if kind in ("knn", AUTO):
         blocks += n_threads * 2 * 4 * NEIGHBOUR_ROWS * n_rows
+        kept += 2 * 4 * 5 * MOST_NEIGHBOURS * n_rows  # of each fold
     if kind in ("lda", AUTO):
         kept += 4 * 6 * 5 * n_rows * n_classes  # scores of each shrinkage
     if kind == "rbf-svm" or (kind == AUTO and n_rows <= MAX_COMPARED_KERNEL):

@@ -38,9 +38,7 @@ class NeighbourLearner(Learner):
             rows[block] = Z / np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), 1e-30)
 
         list(map_blocks(fill, len(rows), BLOCK_ROWS))
-        found = find_nearest(rows, np.bincount(cells).tolist(), self.n_most)
-        self._nearest = np.empty_like(found)
-        self._nearest[order] = order[found]
+        self._nearest = find_nearest(rows, order, np.bincount(cells).tolist(), self.n_most)
         self._of_parts: dict[int, IntArray] = {}
 
     def score(self, parts: IntArray, strengths: Float64Array) -> list[Array]:
@@ -99,13 +97,15 @@ def find_cells(parts: Sequence[Part], n_rows: int) -> IntArray:
     return cells.reshape(n_rows)
 
 
-def find_nearest(rows: Float32Array, sizes: Sequence[int], n_most: int) -> IntArray:
+def find_nearest(rows: Float32Array, numbers: IntArray, sizes: Sequence[int], n_most: int) -> Array:
     """Find the nearest rows of each row in each cell.
 
     Parameters
     ----------
     rows : ndarray of float32
         ``(n_rows, dim)``, rows of length 1, cell after cell.
+    numbers : ndarray of int64
+        ``(n_rows,)``, number of each of these rows.
     sizes : sequence of int
         Numbers of rows of the cells.
     n_most : int
@@ -114,11 +114,12 @@ def find_nearest(rows: Float32Array, sizes: Sequence[int], n_most: int) -> IntAr
     Returns
     -------
     ndarray of int32
-        ``(n_rows, n_found)``, those of all cells, the nearest first.
+        ``(n_rows, n_found)``, numbers of the rows of all cells, the nearest first, for each number.
     """
-    starts = np.cumsum([0, *sizes])
+    starts, named = np.cumsum([0, *sizes]), numbers.astype(np.int32)
+    nearest = np.empty((len(rows), sum(min(size, n_most) for size in sizes)), np.int32)
 
-    def search(block: slice) -> IntArray:
+    def search(block: slice) -> None:
         alike = rows[block] @ rows.T
         near = []
         for start, size in zip(starts, sizes, strict=False):
@@ -129,6 +130,7 @@ def find_nearest(rows: Float32Array, sizes: Sequence[int], n_most: int) -> IntAr
                 near.append(np.broadcast_to(np.arange(start, start + size), cell.shape))
         found = np.hstack(near)
         order = np.argsort(-np.take_along_axis(alike, found, axis=1), axis=1, kind="stable")
-        return np.take_along_axis(found, order, axis=1).astype(np.int32)
+        nearest[numbers[block]] = named[np.take_along_axis(found, order, axis=1)]
 
-    return np.concatenate(list(map_blocks(search, len(rows), BLOCK_ROWS)))
+    list(map_blocks(search, len(rows), BLOCK_ROWS))
+    return nearest

@@ -250,6 +250,7 @@ class NestedSearch:
                 self._try([(line, find(line)) for line in everyone])
                 self.update()
         found = self._conclude()
+        del self.learner, self.task  # they hold copies of the rows
         self.update()
         return found
 

@@ -158,8 +158,8 @@ def search_kinds(  # noqa: PLR0913
                 is_calibrated=strength is None or kind.loss != "logistic",
             )
             of_kind = replace(task, parts=nested.parts)
-            learner = build_learner(kind, of_kind, [10.0**one for one in exponents], components)
-            result = nested.run(learner, of_kind)
+            strengths = [10.0**one for one in exponents]
+            result = nested.run(build_learner(kind, of_kind, strengths, components), of_kind)
         found.append((kind, result, nested))
     tested = np.concatenate([test for _, test in folds])
     weights = weights / weights[tested].sum()

@@ -77,7 +77,7 @@ print((read_peak() - before) / count_fit_bytes(12_000, 512, 5, kind=sys.argv[1])
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read from /proc")
-@pytest.mark.parametrize("kind", ["logreg", "linear-svm", "lda", "nearest-mean"])
+@pytest.mark.parametrize("kind", ["logreg", "linear-svm", "lda", "nearest-mean", "knn", "auto"])
 def test_count_fit_bytes_is_a_bound_that_is_not_far_off(kind: str) -> None:
     found = subprocess.run(
         [sys.executable, "-c", MEASURE, kind], capture_output=True, text=True, check=True

@@ -21,7 +21,7 @@ def test_each_cell_has_its_nearest_rows(
     rows = rng.normal(size=(40, 5)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     sizes = [11, 3, 26]
-    found = find_nearest(rows, sizes, n_most)
+    found = find_nearest(rows, np.arange(40), sizes, n_most)
     assert found.shape == (40, sum(min(size, n_most) for size in sizes))
     alike = rows @ rows.T
     for row, near in enumerate(found):
