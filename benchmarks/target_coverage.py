@@ -1,6 +1,6 @@
 """How often the intervals of heads for a number and for several classes hold, by simulation.
 
-Run it with ``python benchmarks/target_coverage.py``; 1,000 trials of each line take forty minutes
+Run it with ``python benchmarks/target_coverage.py``; 1,000 trials of each line take half an hour
 on one core. The held-out scores of `featx fit-head --target` are compared with the scores of the
 fitted head on 20,000 new rows of new units. Embeddings have 20 numbers, of which few matter; the
 rows of a unit share an offset, of the numbers and of the noise alike.
