@@ -8,7 +8,7 @@ from featx.core.progress import announce
 from featx.heads.blocks import count_threads
 from featx.heads.coordinates import BLOCK_ROWS, MAX_RANK
 from featx.heads.kernels import MAX_EXACT
-from featx.heads.kinds import AUTO, MAX_COMPARED_KERNEL
+from featx.heads.kinds import AUTO, MAX_COMPARED_KERNEL, get_kind
 from featx.heads.lbfgs import HISTORY
 from featx.heads.neighbours import BLOCK_ROWS as NEIGHBOUR_ROWS
 from featx.heads.reduced import MAX_KEPT_BYTES
@@ -17,7 +17,7 @@ from featx.heads.solvers import MAX_KEPT, MAX_NUMBERS
 N_PARTS = 15
 """Training sets of a search on five folds: without each fold, and without each pair of folds."""
 
-MOST_NEIGHBOURS = 100
+MOST_NEIGHBOURS = round(10 ** max(get_kind("knn").grid))
 
 TOLD_BYTES = 1 << 28
 """Memory of a fit that a person is told of beforehand."""

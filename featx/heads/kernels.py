@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-import joblib
 import numpy as np
 
 from featx.core.typing import Array, Float64Array, IntArray
+from featx.heads.blocks import count_threads
 from featx.heads.calibration import score_classes
 from featx.heads.class_weights import ClassWeight
 from featx.heads.coordinates import Coordinates
@@ -112,7 +112,7 @@ class KernelLearner(Learner):
 
     def score(self, parts: IntArray, strengths: Float64Array) -> list[Array]:
         """Score parts; see `Learner.score`."""
-        pool = ThreadPoolExecutor(min(joblib.cpu_count(), len(parts)))
+        pool = ThreadPoolExecutor(min(count_threads(), len(parts)))
         try:
             return list(pool.map(self._score_part, parts.tolist(), strengths.tolist()))
         finally:

@@ -12,7 +12,7 @@ from featx.core.typing import Array, Float64Array, IntArray
 from featx.heads.class_weights import ClassWeight
 from featx.heads.coordinates import Coordinates
 from featx.heads.losses import LossName, build_loss
-from featx.heads.solvers import FIRM, FIRM_STEPS, LinearSolver, fit_exactly
+from featx.heads.solvers import LinearSolver, fit_exactly
 
 Part = tuple[IntArray, IntArray]
 """Rows that a head is fitted on, and other rows that it is to score."""
@@ -122,7 +122,7 @@ class LinearLearner(Learner):
 
     def tighten(self) -> bool:
         """Fit more closely; see `Learner.tighten`."""
-        self.solver.tolerance, self.solver.max_steps = FIRM, FIRM_STEPS
+        self.solver.tighten()
         return True
 
     @staticmethod

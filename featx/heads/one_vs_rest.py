@@ -19,7 +19,7 @@ from featx.heads.finish import set_linear
 from featx.heads.losses import Binomial
 from featx.heads.repeats import derive_seed
 from featx.heads.several import SeveralScores, choose_thresholds, score_several
-from featx.heads.solvers import FIRM, FIRM_STEPS, LinearSolver, fit_exactly
+from featx.heads.solvers import LinearSolver, fit_exactly
 from featx.heads.splits import Fold
 from featx.heads.targets import Target
 
@@ -173,7 +173,7 @@ def _cross(
         for number, (train, _) in enumerate(parts):
             weights[number, train] = 1
         solver = LinearSolver(coordinates, loss, weights)
-        solver.tolerance, solver.max_steps = FIRM, FIRM_STEPS
+        solver.tighten()
         everyone = np.arange(len(parts))
         paths = [
             np.empty((len(strengths), len(test), flags.shape[1]), np.float32) for _, test in parts

@@ -127,6 +127,10 @@ class LinearSolver:
             pool.shutdown(wait=False, cancel_futures=True)
         self._is_ended = Event()
 
+    def tighten(self) -> None:
+        """Fit as closely from now on as probabilities need."""
+        self.tolerance, self.max_steps = FIRM, FIRM_STEPS
+
     def score(self, parts: IntArray, rows: Sequence[IntArray]) -> list[Float32Array]:
         """Return the outputs of the last fit of parts for rows of each.
 
